@@ -1,0 +1,298 @@
+"""Every option of every job, with its default, unit and range: frozen pydantic models that refuse unknown keys.
+
+The text under a field is what `--help` prints. The values are the paper's (section 3.3) where the paper gives one.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from comit_ray.errors import ConfigError
+
+TaskName = Literal["lung", "disease", "health", "covid"]
+"""The values of `comit_ray.schema.Task`, as the command line takes them."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Config(BaseModel):
+    """Base of all options: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def digest(self) -> str:
+        """12 hex digits that change with any value: names the configuration in tables and checkpoints."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @classmethod
+    def parse(cls, values: Any, *, origin: str) -> Self:
+        """`values` (from a file, say) as this configuration.
+
+        Raises:
+            ConfigError: one line that names `origin`, each wrong key and, for an unknown key, the valid ones.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = []
+            for item in error.errors():
+                key = ".".join(map(str, item["loc"])) or "these options together"
+                known = f"; valid keys: {', '.join(cls.model_fields)}" if item["type"] == "extra_forbidden" else ""
+                problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{known}")
+            raise ConfigError(f"{origin}: {'; '.join(problems)}") from None
+
+
+class FrameConfig(Config):
+    """The model's frame: what every radiograph is resampled to."""
+
+    size: PositiveInt = 224
+    """Side of the square frame in pixels; a multiple of 32."""
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    """How the original fills the frame: stretch (the paper's) or letterbox (keeps the aspect ratio, black borders)."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.size % 32:
+            raise ValueError(f"frame size must be a multiple of 32 (five poolings halve it), got {self.size}")
+        return self
+
+
+class SplitConfig(Config):
+    """How patients are divided into train, val and test."""
+
+    train: Fraction = 0.7
+    """Share of patients for training."""
+    val: Fraction = 0.1
+    """Share of patients for validation: early stopping and operating points."""
+    test: Fraction = 0.2
+    """Share of patients for testing."""
+    seed: int = 0
+    """Seed of the division; the same seed and rows give the same split."""
+    keep_source: bool = False
+    """Keep a source's own split where it has one (NIH's official lists); val is then drawn from its train part."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"split shares must sum to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
+        return self
+
+
+class DecodeLimits(Config):
+    """Bounds checked before anything is decompressed."""
+
+    max_bytes: PositiveInt = 256 * 2**20
+    """Largest file in bytes."""
+    max_pixels: PositiveInt = 64 * 2**20
+    """Largest image in pixels (rows times columns)."""
+    max_decoded_bytes: PositiveInt = 512 * 2**20
+    """Largest decompressed size in bytes: deflated DICOM included."""
+    min_side: PositiveInt = 32
+    """Shortest side in pixels that can still be a radiograph."""
+
+
+class ModelConfig(Config):
+    """The network."""
+
+    name: str = "comit_net"
+    """Name in the model registry."""
+    tasks: tuple[TaskName, ...] = ("lung", "disease", "health", "covid")
+    """Heads the model has, any subset of the four: '[lung,covid]'."""
+    width: PositiveFloat = 1.0
+    """Channel multiplier of encoder and decoders; 1.0 is the paper's VGG16, less is for CPUs and tests."""
+    weights: str = "imagenet"
+    """Start of the encoder: imagenet (torchvision's vgg16_bn), none, or the URI of a vgg16_bn state dict."""
+
+    @model_validator(mode="after")
+    def _tasks(self) -> Self:
+        if not self.tasks:
+            raise ValueError(f"tasks must name at least one of {', '.join(get_args(TaskName))}")
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks must not repeat, got {', '.join(self.tasks)}")
+        return self
+
+
+class LossConfig(Config):
+    """Equations 2 to 8."""
+
+    reduction: Literal["mean", "sum"] = "mean"
+    """mean: per valid pixel, then per active sample of the global batch; sum: the literal equations."""
+    lung: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z1 (the paper weighs all equally)."""
+    disease: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z2."""
+    health: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z3."""
+    covid: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z4."""
+
+
+class OptimConfig(Config):
+    """Epochs, batches and the optimiser."""
+
+    epochs: PositiveInt = 30
+    """Passes over the training split."""
+    batch_size: PositiveInt = 16
+    """Images a step over all workers together."""
+    lr: PositiveFloat = 5e-5
+    """Learning rate of Adam; a narrow network from scratch needs its own (see comit_net_cpu.yaml)."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate over the epochs: constant (the paper's), or one linear warm-up epoch and a cosine to zero."""
+    augment_covid: bool = True
+    """Six fixed copies of a COVID training image: itself, +-10 degrees, shifts of 10 px in X, Y, XY (section 3.1)."""
+    seed: int = 0
+    """Seed of the initial weights and of every epoch's order."""
+
+
+class WorkersConfig(Config):
+    """Who does the work."""
+
+    count: PositiveInt = 1
+    """Data-parallel workers."""
+    gpu: bool = False
+    """One GPU a worker (nccl); otherwise CPUs (gloo)."""
+    cpus: PositiveFloat = 1
+    """CPUs reserved for a worker."""
+    threads: PositiveInt | None = None
+    """Torch threads of a worker; null: as many as its whole CPUs."""
+    max_failures: Annotated[int, Field(ge=-1)] = 2
+    """Restarts after a worker's death before the job fails; -1: without end."""
+
+
+class TrainConfig(Config):
+    """`jobs/train.py`."""
+
+    data: str
+    """URI of a manifest (a directory of Parquet parts)."""
+    storage: str
+    """URI of the directory for runs; several nodes need a shared one."""
+    name: str
+    """Name of the run: its directory below `storage`."""
+    resume: bool = False
+    """Go on with the run of this name; without it an existing run is an error."""
+    frame: FrameConfig = FrameConfig()
+    """The model's frame."""
+    model: ModelConfig = ModelConfig()
+    """The network."""
+    loss: LossConfig = LossConfig()
+    """The loss."""
+    train: OptimConfig = OptimConfig()
+    """Epochs and optimiser."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
+    workers: WorkersConfig = WorkersConfig()
+    """Parallelism."""
+
+
+class QueueConfig(Config):
+    """Who goes to the radiologist. A change rebuilds the queue from the tables, without a pass over the images."""
+
+    capacity: PositiveInt | None = None
+    """Images the readers can take; null: all that have a reason."""
+    near_threshold: Fraction = 0.05
+    """Scores this close below the operating point are read too."""
+    covid_but_healthy: Fraction = 0.5
+    """p_unhealthy below this on a flagged image is a disagreement."""
+    min_disease_area: Fraction = 0.002
+    """Predicted disease below this fraction of the frame counts as no disease mask."""
+    max_disease_outside: Fraction = 0.5
+    """Predicted disease lying outside the predicted lungs beyond this fraction is a disagreement."""
+    min_lung_area: Fraction = 0.05
+    """Predicted lung below this fraction of the frame counts as no lungs found."""
+    child_age: Annotated[float, Field(ge=0)] = 16
+    """Patients younger than this many years are read: the training data hold adults."""
+    random_negatives: Fraction = 0.02
+    """Share of the negatives without any other reason that is drawn at random, with its sampling weight."""
+    quotas: dict[str, Fraction] = {"random_negative": 0.1, "failed": 0.1}
+    """Share of the capacity kept for a reason, whatever the scores of others."""
+    seed: int = 0
+    """Seed of the random sample of negatives."""
+
+
+class ScreenConfig(Config):
+    """`jobs/screen.py`."""
+
+    manifest: str
+    """URI of the manifest to screen."""
+    checkpoint: str
+    """URI of the checkpoint."""
+    output: str
+    """URI of the results: predictions/, masks/, review_queue/, run.json."""
+    operating_point: str = "specificity_0.90"
+    """Name of the operating point, as stored in the checkpoint, that decides the flags."""
+    operating_points: str | None = None
+    """URI of a site's own operating points (JSON); null: those of the checkpoint."""
+    split: Literal["all", "train", "val", "test"] = "all"
+    """Screen only this split of the manifest; all: every row."""
+    embeddings: bool = False
+    """Write embeddings/ too."""
+    batch_size: PositiveInt = 32
+    """Images a forward pass."""
+    predictors: PositiveInt = 1
+    """Predictor actors."""
+    gpu: bool = False
+    """One GPU a predictor."""
+    fetch_threads: PositiveInt = 2
+    """Threads that fetch and decode in one reading task."""
+    chunks_per_run: PositiveInt | None = None
+    """Stop after this many chunks; the rest is left to the next run of the same command."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
+    queue: QueueConfig = QueueConfig()
+    """The review queue."""
+
+
+class ManifestConfig(Config):
+    """`jobs/manifest.py`."""
+
+    output: str
+    """URI of the manifest to write."""
+    source: str | None = None
+    """Name of the dataset's format: covid-chestxray, dicom, images, nih or phantom."""
+    root: str | None = None
+    """URI of the dataset's directory."""
+    name: str | None = None
+    """`dataset` of the rows; null: the source's name. Give each of several `images` or `dicom` trees its own."""
+    inputs: str | None = None
+    """URIs of manifests to merge, separated by commas, instead of a source; the split is computed again."""
+    check_files: bool = False
+    """Mark rows whose file is absent (`missing`)."""
+    present_only: bool = False
+    """Leave out rows whose file is absent."""
+    chunk_rows: PositiveInt = 512
+    """Rows of one chunk: the unit of screening work, of commit and of resume."""
+    part_rows: PositiveInt = 2048
+    """Rows of one Parquet part: the unit of sequential reading."""
+    split: SplitConfig = SplitConfig()
+    """The split."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.inputs) == bool(self.source):
+            raise ValueError("give either --source with --root, or --inputs with manifests to merge")
+        if self.source and not self.root:
+            raise ValueError(f"--source {self.source} needs --root, the dataset's directory")
+        return self
+
+
+class EvaluateConfig(Config):
+    """`jobs/evaluate.py`."""
+
+    results: str
+    """URI of a screening run's output."""
+    manifest: str
+    """URI of the manifest that holds labels and mask references."""
+    output: str
+    """URI of the report to write: metrics.json, report.md, figures/."""
+    split: Literal["all", "train", "val", "test"] = "test"
+    """Split that is scored."""
+    sheet_images: Annotated[int, Field(ge=0)] = 12
+    """Radiographs on the sheet of overlays."""
+    sheet_seed: int = 0
+    """Seed of their choice."""

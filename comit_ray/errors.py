@@ -1,0 +1,118 @@
+"""Every error this package raises on purpose, and the reason codes of images that cannot be scored.
+
+    ComitError                  anything below; its message says what was expected, what came, what to do
+    ├── ConfigError             a wrong option, key or value                      (exit status 2)
+    ├── StorageError            a URI that cannot be listed, read or written
+    │   └── NotFoundError       nothing lies at the URI
+    ├── ManifestError           a source, table or manifest that breaks its format
+    ├── CheckpointError         weights or a checkpoint that are absent, truncated or foreign
+    └── DecodeError             one image that cannot or must not be scored; carries a `Reason`
+
+Errors of libraries (pydicom, Pillow, pyarrow, boto3) are translated into these at the edge, where they happen.
+"""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What became of one image of the manifest. Every image ends as exactly one of these."""
+
+    OK = "ok"
+    EXCLUDED = "excluded"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why an image has no scores. `STATUS_OF` says which reasons exclude and which are failures."""
+
+    # The file is not what it should be: somebody should look.
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
+    TOO_LARGE = "too_large"
+    TOO_SMALL = "too_small"
+    BLANK = "blank"
+    NO_PIXELS = "no_pixels"
+    BAD_GEOMETRY = "bad_geometry"
+    NOT_GRAYSCALE = "not_grayscale"
+    MODEL_FAILED = "model_failed"
+    # The file is sound, but no frontal chest radiograph: the model has nothing to say about it.
+    MULTI_FRAME = "multi_frame"
+    LATERAL = "lateral"
+    NOT_A_CHEST = "not_a_chest"
+    WRONG_MODALITY = "wrong_modality"
+    NOT_FRONTAL = "not_frontal"
+
+
+STATUS_OF: dict[Reason, Status] = {
+    Reason.MISSING: Status.FAILED,
+    Reason.UNREADABLE: Status.FAILED,
+    Reason.EMPTY: Status.FAILED,
+    Reason.NOT_AN_IMAGE: Status.FAILED,
+    Reason.TRUNCATED: Status.FAILED,
+    Reason.CORRUPT: Status.FAILED,
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: Status.FAILED,
+    Reason.TOO_LARGE: Status.FAILED,
+    Reason.TOO_SMALL: Status.FAILED,
+    Reason.BLANK: Status.FAILED,
+    Reason.NO_PIXELS: Status.FAILED,
+    Reason.BAD_GEOMETRY: Status.FAILED,
+    Reason.NOT_GRAYSCALE: Status.FAILED,
+    Reason.MODEL_FAILED: Status.FAILED,
+    Reason.MULTI_FRAME: Status.EXCLUDED,
+    Reason.LATERAL: Status.EXCLUDED,
+    Reason.NOT_A_CHEST: Status.EXCLUDED,
+    Reason.WRONG_MODALITY: Status.EXCLUDED,
+    Reason.NOT_FRONTAL: Status.EXCLUDED,
+}
+"""The one table that says whether a reason excludes an image or marks a failure."""
+
+
+class ComitError(Exception):
+    """Base of every error raised on purpose by comit_ray."""
+
+
+class ConfigError(ComitError):
+    """A wrong option, key or value. Jobs print it as one line and exit with status 2."""
+
+
+class StorageError(ComitError):
+    """A URI that cannot be listed, read or written."""
+
+
+class NotFoundError(StorageError):
+    """Nothing lies at the URI; distinct from a URI that exists and cannot be read."""
+
+
+class ManifestError(ComitError):
+    """A dataset's table or a manifest that does not have the form it should have."""
+
+
+class CheckpointError(ComitError):
+    """A checkpoint or weights file that is absent, incomplete, or not what it is said to be."""
+
+
+class DecodeError(ComitError):
+    """One image that cannot, or must not, be scored.
+
+    Args:
+        reason: the code that goes into the tables.
+        detail: one sentence for a person: what was expected and what came. Never a patient's name or id.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+    @property
+    def status(self) -> Status:
+        """`Status.EXCLUDED` or `Status.FAILED`, as `STATUS_OF` says."""
+        return STATUS_OF[self.reason]

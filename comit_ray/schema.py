@@ -1,0 +1,187 @@
+"""The tables, column by column: names, Arrow types, meanings and units, and the model's tasks.
+
+Every table is a directory of Parquet files of plain types: DuckDB, pandas, Polars and Spark read them without Ray.
+A column's meaning travels in its Arrow field metadata; the table's name and version in the schema metadata.
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+
+class Task(StrEnum):
+    """The paper's tasks t1..t4 (section 2): one decoder or branch of COMiT-Net each."""
+
+    LUNG = "lung"
+    DISEASE = "disease"
+    HEALTH = "health"
+    COVID = "covid"
+
+
+ALL_TASKS: tuple[Task, ...] = tuple(Task)
+
+
+class View(StrEnum):
+    """How the radiograph was taken. Only PA, AP and FRONTAL (projection unknown) and UNKNOWN are scored."""
+
+    PA = "PA"
+    AP = "AP"
+    FRONTAL = "frontal"
+    LATERAL = "lateral"
+    UNKNOWN = "unknown"
+
+
+class Split(StrEnum):
+    """The part of the data a patient belongs to."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+def _field(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
+    return pa.field(name, type_, nullable=nullable, metadata={"meaning": meaning})
+
+
+def _table(name: str, fields: list[pa.Field]) -> pa.Schema:
+    return pa.schema(fields, metadata={"comit_ray.table": name, "comit_ray.version": SCHEMA_VERSION})
+
+
+MANIFEST = _table(
+    "manifest",
+    [
+        _field(
+            "image_id", pa.string(), "dataset/relative path[!member], the same wherever it is mounted", nullable=False
+        ),
+        _field("uri", pa.string(), "where the bytes are: an absolute path or s3:// URI", nullable=False),
+        _field("member", pa.string(), "name inside an archive; null for a plain file"),
+        _field("dataset", pa.string(), "the source it came from", nullable=False),
+        _field("site", pa.string(), "hospital or collection inside the source, where known"),
+        _field("patient_id", pa.string(), "dataset/patient, or a keyed hash for DICOM; null if unknown"),
+        _field("study_id", pa.string(), "dataset/study, or a keyed hash for DICOM; null if unknown"),
+        _field("view", pa.string(), "PA, AP, frontal (projection unknown), lateral or unknown", nullable=False),
+        _field("view_source", pa.string(), "the evidence for `view`: a column, a DICOM tag, or none", nullable=False),
+        _field("sex", pa.string(), "M, F or null"),
+        _field("age", pa.float32(), "years; null if unknown or above 120"),
+        _field("device", pa.string(), "manufacturer and model of the device, where known"),
+        _field("acquired_on", pa.date32(), "day of acquisition, where known and allowed"),
+        _field("illness_day", pa.int32(), "days since first symptoms or admission, where known"),
+        _field("findings", pa.list_(pa.string()), "the source's own labels, unchanged", nullable=False),
+        _field("unhealthy", pa.int8(), "1 any radiological finding, 0 none, null unknown (H of the paper)"),
+        _field("covid", pa.int8(), "1 COVID-19, 0 not, null unknown (C of the paper)"),
+        _field("other", pa.int8(), "1 a disease other than COVID-19, 0 none, null unknown (O of the paper)"),
+        _field(
+            "lung_mask",
+            pa.string(),
+            "mask reference: URI of a mask image, or JSON boxes with their frame; null if none",
+        ),
+        _field("disease_mask", pa.string(), "mask reference, as `lung_mask`"),
+        _field("checksum", pa.string(), "algorithm:hex digest of the file, where known"),
+        _field("excluded", pa.string(), "a reason code of comit_ray.errors.Reason, or null: to be used"),
+        _field("split", pa.string(), "train, val or test; null for an excluded image"),
+        _field("chunk", pa.string(), "unit of screening work this row belongs to", nullable=False),
+    ],
+)
+
+_FRACTION = pa.float32()
+
+PREDICTIONS = _table(
+    "predictions",
+    [
+        _field("image_id", pa.string(), "as in the manifest; exactly one row an image", nullable=False),
+        _field("status", pa.string(), "ok, excluded or failed", nullable=False),
+        _field("reason", pa.string(), "reason code; null if ok"),
+        _field("detail", pa.string(), "one sentence for a person; null if ok"),
+        _field("p_unhealthy", _FRACTION, "score 0..1 of the health head; null unless ok and the model has it"),
+        _field("p_covid", _FRACTION, "score 0..1 of COVID-19; null unless ok and the model has it"),
+        _field("p_other", _FRACTION, "score 0..1 of other disease; null unless ok and the model has it"),
+        _field("covid_flag", pa.bool_(), "p_covid >= its threshold at the operating point. Not flagged is not normal"),
+        _field("unhealthy_flag", pa.bool_(), "p_unhealthy >= its threshold at the operating point"),
+        _field("operating_point", pa.string(), "name of the operating point that decided the flags; null unless ok"),
+        _field("lung_area", _FRACTION, "predicted lung, fraction of the frame"),
+        _field("disease_area", _FRACTION, "predicted disease, fraction of the frame"),
+        _field(
+            "disease_in_lung",
+            _FRACTION,
+            "predicted disease inside predicted lung, fraction of the lung; null if no lung",
+        ),
+        _field(
+            "zone_disease",
+            pa.list_(pa.float32()),
+            "diseased fraction of 6 lung zones: right upper, middle, lower, left upper, middle, lower "
+            "(the patient's right); null if no lung",
+        ),
+        _field("height", pa.int32(), "pixels, of the original"),
+        _field("width", pa.int32(), "pixels, of the original"),
+        _field("view", pa.string(), "view used: the manifest's, or the DICOM header's where the manifest has none"),
+        _field("model_id", pa.string(), "hash of the checkpoint's weights", nullable=False),
+        _field("run_id", pa.string(), "the run that wrote the row (run.json)", nullable=False),
+        _field("screened_at", pa.timestamp("ms", tz="UTC"), "when the chunk was predicted", nullable=False),
+    ],
+)
+
+MASKS = _table(
+    "masks",
+    [
+        _field("image_id", pa.string(), "as in the manifest; only images with status ok", nullable=False),
+        _field("lung_png", pa.binary(), "1-bit PNG at the model's frame; null if the model has no lung head"),
+        _field("disease_png", pa.binary(), "1-bit PNG at the model's frame; null if the model has no disease head"),
+        _field("frame_height", pa.int32(), "pixels, of the masks", nullable=False),
+        _field("frame_width", pa.int32(), "pixels, of the masks", nullable=False),
+        _field("fit", pa.string(), "how the original fills the frame: stretch or letterbox", nullable=False),
+        _field("original_top", pa.float32(), "frame row where the original begins", nullable=False),
+        _field("original_left", pa.float32(), "frame column where the original begins", nullable=False),
+        _field("rows_per_pixel", pa.float32(), "frame rows per row of the original", nullable=False),
+        _field("columns_per_pixel", pa.float32(), "frame columns per column of the original", nullable=False),
+    ],
+)
+
+REVIEW_QUEUE = _table(
+    "review_queue",
+    [
+        _field("rank", pa.int32(), "reading order, from 1; images of one study follow each other", nullable=False),
+        _field("image_id", pa.string(), "as in the manifest", nullable=False),
+        _field("reasons", pa.list_(pa.string()), "why a radiologist should look, most urgent first", nullable=False),
+        _field("score", _FRACTION, "p_covid, or p_unhealthy where the model has no covid head; null if not scored"),
+        _field(
+            "sampling_weight",
+            pa.float32(),
+            "images this one stands for: above 1 only for random negatives",
+            nullable=False,
+        ),
+        _field("uri", pa.string(), "where the image is", nullable=False),
+        _field("member", pa.string(), "name inside an archive; null for a plain file"),
+        _field("study_id", pa.string(), "as in the manifest"),
+        _field("view", pa.string(), "PA, AP, frontal, lateral or unknown"),
+        _field("age", pa.float32(), "years"),
+        _field("sex", pa.string(), "M, F or null"),
+        _field("status", pa.string(), "ok, excluded or failed", nullable=False),
+        _field("reason", pa.string(), "reason code; null if ok"),
+        _field("detail", pa.string(), "one sentence; null if ok"),
+        _field("p_unhealthy", _FRACTION, "as in predictions"),
+        _field("p_covid", _FRACTION, "as in predictions"),
+        _field("p_other", _FRACTION, "as in predictions"),
+        _field("covid_flag", pa.bool_(), "as in predictions"),
+        _field("disease_in_lung", _FRACTION, "as in predictions"),
+        _field("operating_point", pa.string(), "as in predictions"),
+        _field("model_id", pa.string(), "as in predictions", nullable=False),
+    ],
+)
+
+EMBEDDINGS = _table(
+    "embeddings",
+    [
+        _field("image_id", pa.string(), "as in the manifest; only images with status ok", nullable=False),
+        _field("embedding", pa.list_(pa.float16()), "encoder output after global average pooling", nullable=False),
+    ],
+)
+
+TABLES: dict[str, pa.Schema] = {
+    "manifest": MANIFEST,
+    "predictions": PREDICTIONS,
+    "masks": MASKS,
+    "review_queue": REVIEW_QUEUE,
+    "embeddings": EMBEDDINGS,
+}

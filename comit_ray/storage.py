@@ -1,0 +1,229 @@
+"""Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
+
+Credentials, region and endpoint come from the usual AWS environment and configuration files (`AWS_PROFILE`,
+`AWS_REGION`, `AWS_ENDPOINT_URL`), never from the command line or a URI.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from comit_ray.errors import NotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+S3_ATTEMPTS = 10  # pyarrow's and boto3's own retries, with backoff; Ray retries only five error patterns
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file below a listed root: its `/`-separated path relative to the root, and its size in bytes."""
+
+    path: str
+    size: int
+
+
+def normalise(uri: str | Path) -> str:
+    """An absolute local path, or the `s3://` URI without a trailing slash.
+
+    Raises:
+        StorageError: for any other scheme.
+    """
+    text = str(uri)
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme == "s3":
+        return text.rstrip("/")
+    if scheme == "file":
+        return os.path.abspath(urlsplit(text).path)
+    if scheme:
+        raise StorageError(f"expected a local path or an s3:// URI, got {text!r}")
+    return os.path.abspath(os.path.expanduser(text))
+
+
+def join(uri: str, *parts: str) -> str:
+    """`uri` and relative `parts` with one slash between each."""
+    return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def is_s3(uri: str) -> bool:
+    """Whether `uri` names an object in S3 or a compatible store."""
+    return uri.startswith("s3://")
+
+
+@lru_cache(maxsize=1)
+def _s3_filesystem() -> pafs.S3FileSystem:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return pafs.S3FileSystem(
+        endpoint_override=endpoint or None,
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+    )
+
+
+@lru_cache(maxsize=1)
+def _s3_client() -> "S3Client":
+    import boto3  # a second's import, needed for S3 alone
+    from botocore.config import Config
+
+    return boto3.client("s3", config=Config(retries={"max_attempts": S3_ATTEMPTS, "mode": "standard"}))
+
+
+def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The pyarrow filesystem of `uri` and the path in it."""
+    uri = normalise(uri)
+    return (_s3_filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or a directory lies at `uri`."""
+    fs, path = filesystem(uri)
+    try:
+        return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
+    except OSError as error:
+        raise StorageError(f"cannot look at {uri}: {error}") from error
+
+
+def size(uri: str) -> int:
+    """Bytes of the file at `uri`.
+
+    Raises:
+        NotFoundError: if there is no file.
+    """
+    fs, path = filesystem(uri)
+    try:
+        info = fs.get_file_info(path)
+    except OSError as error:
+        raise StorageError(f"cannot look at {uri}: {error}") from error
+    if info.type != pafs.FileType.File:
+        raise NotFoundError(f"no file at {uri}")
+    return int(info.size)
+
+
+def read_bytes(uri: str) -> bytes:
+    """All bytes of the file at `uri`.
+
+    Raises:
+        NotFoundError: if there is no file.
+        StorageError: if it cannot be read.
+    """
+    fs, path = filesystem(uri)
+    try:
+        with fs.open_input_file(path) as stream:
+            return bytes(stream.read())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file at {uri}") from error
+    except OSError as error:
+        raise StorageError(f"cannot read {uri}: {error}") from error
+
+
+def list_files(uri: str, suffix: str = "") -> Iterator[FileEntry]:
+    """Every file below `uri`, recursively, sorted by path; hidden names (a leading dot) are left out.
+
+    Raises:
+        NotFoundError: if `uri` is not a directory or prefix.
+    """
+    fs, root = filesystem(uri)
+    try:
+        infos = fs.get_file_info(pafs.FileSelector(root, recursive=True))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no directory at {uri}") from error
+    except OSError as error:
+        raise StorageError(f"cannot list {uri}: {error}") from error
+    entries = [
+        FileEntry(info.path[len(root) :].lstrip("/"), int(info.size))
+        for info in infos
+        if info.type == pafs.FileType.File and info.path.endswith(suffix)
+    ]
+    yield from sorted(
+        (entry for entry in entries if not any(part.startswith(".") for part in entry.path.split("/"))),
+        key=lambda entry: entry.path,
+    )
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Put `data` at `uri` so that a reader sees all of it or nothing.
+
+    Local: temporary name in the same directory, then rename. S3: a single PUT (a broken stream leaves no object).
+    """
+    uri = normalise(uri)
+    if is_s3(uri):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        try:
+            _s3_client().put_object(Bucket=bucket, Key=key, Body=data)
+        except Exception as error:  # botocore makes its error classes at run time
+            raise StorageError(f"cannot write {uri}: {error}") from error
+        return
+    path = Path(uri)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {uri}: {error}") from error
+
+
+def delete(uri: str) -> None:
+    """Remove the file at `uri`; absent is fine."""
+    fs, path = filesystem(uri)
+    try:
+        fs.delete_file(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"cannot delete {uri}: {error}") from error
+
+
+def write_table(uri: str, table: pa.Table) -> None:
+    """Write one Parquet file at `uri` (zstd), whole or not at all."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    write_bytes(uri, buffer.getvalue().to_pybytes())
+
+
+def parts(uri: str) -> list[str]:
+    """URIs of the Parquet files of a table: a directory of parts, sorted by name, or one `.parquet` file.
+
+    Raises:
+        NotFoundError: if there is nothing at `uri`, or no Parquet file in it.
+    """
+    uri = normalise(uri)
+    if uri.endswith(".parquet"):
+        size(uri)  # raises if absent
+        return [uri]
+    found = [join(uri, entry.path) for entry in list_files(uri, ".parquet")]
+    if not found:
+        raise NotFoundError(f"no .parquet file below {uri}: expected a table, a directory of Parquet parts")
+    return found
+
+
+def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
+    """One Parquet file as an Arrow table; `columns` keeps only those.
+
+    Raises:
+        StorageError: if it cannot be read as Parquet.
+    """
+    fs, path = filesystem(uri)
+    try:
+        with fs.open_input_file(path) as stream:
+            return pq.read_table(stream, columns=columns)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file at {uri}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
+
+
+def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
+    """A whole table: the parts of a directory, or one file, one after the other."""
+    return pa.concat_tables([read_part(part, columns) for part in parts(uri)])
