@@ -1,0 +1,122 @@
+"""What a JPEG, JPEG-LS or JPEG 2000 stream says of itself, read without decompressing anything.
+
+Decoders allocate what the stream claims, whatever the DICOM header around it said, and several of them fill what
+is missing with grey. So sizes and the end of the stream are looked at first.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+
+from comit_ray.errors import DecodeError, Reason
+
+MAX_SCANS = 200
+"""Scans of one JPEG. A progressive file has about ten; each costs a pass over the whole image."""
+
+# Inside entropy-coded data 0xFF is followed by a stuffed byte below 0x80 or a restart marker (T.81 B.1.1.5, T.87 C).
+_MARKER = re.compile(rb"\xff[^\x00-\x7f\xd0-\xd7\xff]")
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # SOF0..15 and JPEG-LS SOF55
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_EOI, _SOS = 0xD9, 0xDA
+_JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+
+
+@dataclass(frozen=True)
+class Codestream:
+    """The frame header of a compressed image: pixels, components (samples a pixel) and bits a sample."""
+
+    height: int
+    width: int
+    components: int
+    precision: int
+
+
+def inspect(stream: bytes) -> Codestream:
+    """The frame header of a complete JPEG, JPEG-LS or JPEG 2000 stream; bytes after its end are ignored.
+
+    Raises:
+        DecodeError: TRUNCATED if it ends before its end marker, CORRUPT if it is no such stream.
+    """
+    if stream[:2] == b"\xff\xd8":
+        return _inspect_jpeg(stream)
+    start = 0
+    if stream[:12] == _JP2_SIGNATURE:
+        start = stream.find(b"\xff\x4f\xff\x51")
+        if start < 0:
+            raise DecodeError(Reason.CORRUPT, "a JP2 file without a JPEG 2000 codestream")
+    if stream[start : start + 4] == b"\xff\x4f\xff\x51":
+        return _inspect_jpeg_2000(stream, start)
+    raise DecodeError(Reason.CORRUPT, "compressed pixel data do not begin as JPEG, JPEG-LS or JPEG 2000")
+
+
+def _inspect_jpeg(stream: bytes) -> Codestream:
+    frame: Codestream | None = None
+    scans = 0
+    at = 2
+    while at + 1 < len(stream):
+        if stream[at] != 0xFF:
+            raise DecodeError(Reason.CORRUPT, "a JPEG segment does not begin with a marker")
+        marker = stream[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == _EOI:
+            if frame is None or not scans:
+                raise DecodeError(Reason.CORRUPT, "a JPEG without a frame and a scan")
+            return frame
+        at += 2
+        if marker in _STANDALONE:
+            continue
+        body, at = at + 2, at + int.from_bytes(stream[at : at + 2])
+        if body > len(stream):
+            break
+        if at < body:
+            raise DecodeError(Reason.CORRUPT, "a JPEG segment of impossible length")
+        if at > len(stream):
+            break
+        if marker in _FRAMES:
+            if frame is not None:
+                raise DecodeError(Reason.CORRUPT, "a JPEG with two frames")
+            precision, height, width, components = struct.unpack_from(">BHHB", stream, body)
+            frame = Codestream(height, width, components, precision)
+        elif marker == _SOS:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise DecodeError(Reason.CORRUPT, f"a JPEG of more than {MAX_SCANS} scans")
+            following = _MARKER.search(stream, at)
+            if following is None:
+                break
+            at = following.start()
+    raise DecodeError(Reason.TRUNCATED, "the JPEG ends before its end marker")
+
+
+def _inspect_jpeg_2000(stream: bytes, start: int) -> Codestream:
+    truncated = DecodeError(Reason.TRUNCATED, "the JPEG 2000 codestream ends before its end marker")
+    if len(stream) < start + 43:
+        raise truncated
+    right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
+    (components,) = struct.unpack_from(">H", stream, start + 40)
+    frame = Codestream(bottom - top, right - left, components, (stream[start + 42] & 0x7F) + 1)
+    at = start + 2
+    while at + 2 <= len(stream):
+        marker = stream[at : at + 2]
+        if marker == b"\xff\xd9":
+            return frame
+        if marker == b"\xff\x90":  # SOT: a tile-part states its own length, 0 for "up to the end"
+            if at + 10 > len(stream):
+                break
+            length = int.from_bytes(stream[at + 6 : at + 10])
+            if length == 0:
+                if stream.rstrip(b"\x00")[-2:] == b"\xff\xd9":
+                    return frame
+                raise truncated
+            if length < 14:
+                raise DecodeError(Reason.CORRUPT, "a JPEG 2000 tile-part of impossible length")
+            at += length
+        elif at + 4 > len(stream):
+            break
+        elif marker[0] == 0xFF:
+            at += 2 + max(2, int.from_bytes(stream[at + 2 : at + 4]))
+        else:
+            raise DecodeError(Reason.CORRUPT, "a JPEG 2000 segment does not begin with a marker")
+    raise truncated

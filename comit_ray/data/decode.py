@@ -1,0 +1,43 @@
+"""Bytes of one file -> `Radiograph`, or a `DecodeError` that says why not: the only door to pixels.
+
+The first bytes tell the format; a file's name is never asked. Nothing is repaired, and half a file is no radiograph.
+"""
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data.dicom import decode_dicom
+from comit_ray.data.dicom_file import looks_like_dicom
+from comit_ray.data.edge import library_edge
+from comit_ray.data.limits import check_bytes
+from comit_ray.data.radiograph import Radiograph
+from comit_ray.data.raster import JPEG_SIGNATURE, PNG_SIGNATURE, decode_jpeg, decode_png
+from comit_ray.errors import DecodeError, Reason
+
+__all__ = ["Radiograph", "decode"]
+
+
+def decode(data: bytes, limits: DecodeLimits) -> Radiograph:
+    """The radiograph in `data`.
+
+    Args:
+        data: a whole DICOM, PNG or JPEG file.
+        limits: bounds on bytes in, pixels, and bytes out, checked before anything is decompressed.
+
+    Raises:
+        DecodeError: whatever the bytes are, nothing else is raised. Its `status` says failed or excluded.
+    """
+    with library_edge():
+        check_bytes(data, limits)
+        radiograph = _dispatch(data, limits)
+        if radiograph.pixels_HW.min() == radiograph.pixels_HW.max():
+            raise DecodeError(Reason.BLANK, "all pixels show one value")
+        return radiograph
+
+
+def _dispatch(data: bytes, limits: DecodeLimits) -> Radiograph:
+    if data.startswith(PNG_SIGNATURE):
+        return decode_png(data, limits)
+    if data.startswith(JPEG_SIGNATURE):
+        return decode_jpeg(data, limits)
+    if looks_like_dicom(data):
+        return decode_dicom(data, limits)
+    raise DecodeError(Reason.NOT_AN_IMAGE, "expected a DICOM, PNG or JPEG file, got bytes that begin as none of them")

@@ -1,0 +1,208 @@
+"""Pixel data of an opened DICOM file -> stored values, by one named decoder for each transfer syntax.
+
+pydicom would try every installed decoder in turn; here each syntax has its own, so that pixels are the same on every
+machine and a decoder's failure is not covered by another's guess. All are permissively licensed.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data.codestream import inspect
+from comit_ray.data.colour import to_grey
+from comit_ray.data.dicom_file import DicomFile, encapsulated_frame, native_frame
+from comit_ray.data.limits import check_size
+from comit_ray.errors import DecodeError, Reason
+
+_NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+)
+_DECODERS = {
+    uid.RLELossless: "pydicom",
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGExtended12Bit: "pillow",  # 8 bits; 12 bits need the extra gpl-decoders
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+}
+_RLE_HEADER = 64
+_RLE_EXPANSION = 64
+"""Most bytes that one byte of RLE can stand for: a pair repeats one byte up to 128 times (PS3.5 G.3)."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Pixel format of a single-frame image, checked against the limits."""
+
+    height: int
+    width: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    planar: int
+    photometric: str
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the uncompressed frame."""
+        pixel_bytes = self.samples * self.bits_allocated // 8
+        if self.photometric == "YBR_FULL_422":
+            pixel_bytes = 2 * self.bits_allocated // 8
+        return self.height * self.width * pixel_bytes
+
+
+def geometry_of(elements: Dataset, limits: DecodeLimits) -> Geometry:
+    """The pixel format the header states.
+
+    Raises:
+        DecodeError: BAD_GEOMETRY, TOO_LARGE, TOO_SMALL or NOT_GRAYSCALE.
+    """
+    geometry = Geometry(
+        height=_integer(elements, "Rows"),
+        width=_integer(elements, "Columns"),
+        samples=_integer(elements, "SamplesPerPixel", 1),
+        bits_allocated=_integer(elements, "BitsAllocated"),
+        bits_stored=_integer(elements, "BitsStored"),
+        signed=_integer(elements, "PixelRepresentation", 0) == 1,
+        planar=_integer(elements, "PlanarConfiguration", 0),
+        photometric=str(elements.get("PhotometricInterpretation") or "").strip().upper(),
+    )
+    height, width, bits = geometry.height, geometry.width, geometry.bits_stored
+    check_size(height, width, geometry.samples * -(-geometry.bits_allocated // 8), limits)
+    if geometry.bits_allocated not in (8, 16) or not 1 <= bits <= geometry.bits_allocated:
+        raise DecodeError(
+            Reason.BAD_GEOMETRY, f"expected 8 or 16 bits a pixel, got {bits} stored in {geometry.bits_allocated}"
+        )
+    if _integer(elements, "HighBit", bits - 1) != bits - 1:
+        raise DecodeError(Reason.BAD_GEOMETRY, f"expected HighBit {bits - 1} for {bits} bits stored (PS3.5 8.1.1)")
+    grey = geometry.photometric in ("MONOCHROME1", "MONOCHROME2")
+    if not geometry.photometric or (geometry.samples == 1) != (grey or geometry.photometric == "PALETTE COLOR"):
+        raise DecodeError(Reason.BAD_GEOMETRY, "PhotometricInterpretation is absent or contradicts SamplesPerPixel")
+    if geometry.photometric == "PALETTE COLOR" or geometry.samples not in (1, 3):
+        raise DecodeError(Reason.NOT_GRAYSCALE, "expected MONOCHROME1 or MONOCHROME2, got a palette or 4 samples")
+    return geometry
+
+
+def decode_stored(
+    file: DicomFile, data: bytes, keywords: tuple[str, ...], geometry: Geometry, limits: DecodeLimits
+) -> tuple[NDArray[np.generic], tuple[str, ...]]:
+    """Stored values (height, width), integers of at most 16 bits, and what made them grey, if anything did.
+
+    Args:
+        file: as opened.
+        data: its bytes, to inflate a deflated file further.
+        keywords: as `file` was opened with.
+        geometry: of `file`, checked.
+        limits: bounds.
+
+    Raises:
+        DecodeError: UNSUPPORTED_TRANSFER_SYNTAX, TRUNCATED, CORRUPT, BAD_GEOMETRY, NOT_GRAYSCALE, TOO_LARGE.
+    """
+    syntax = file.transfer_syntax
+    plugin, source = "", b""
+    if syntax in _NATIVE:
+        source = native_frame(file, data, keywords, geometry.frame_bytes, limits)
+        if syntax == uid.DeflatedExplicitVRLittleEndian:
+            syntax = uid.ExplicitVRLittleEndian
+    elif syntax in _DECODERS:
+        frame = encapsulated_frame(file)
+        plugin = _check_frame(frame, syntax, geometry, limits)
+        source = encapsulate([frame], has_bot=False)
+    else:
+        raise _unsupported(syntax.name if syntax.is_transfer_syntax else "an unknown one")
+    assert file.pixels is not None
+    options: dict[str, Any] = {
+        "rows": geometry.height,
+        "columns": geometry.width,
+        "samples_per_pixel": geometry.samples,
+        "photometric_interpretation": geometry.photometric,
+        "planar_configuration": geometry.planar,
+        "bits_allocated": geometry.bits_allocated,
+        "bits_stored": geometry.bits_stored,
+        "pixel_representation": int(geometry.signed),
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+        "pixel_vr": file.pixels.vr,
+    }
+    decoded, _ = get_decoder(syntax).as_array(source, index=0, decoding_plugin=plugin, **options)
+    expected = (geometry.height, geometry.width) if geometry.samples == 1 else (geometry.height, geometry.width, 3)
+    if decoded.shape != expected or decoded.dtype.kind not in "iu" or decoded.dtype.itemsize > 2:
+        raise DecodeError(Reason.BAD_GEOMETRY, "the decoder gave other pixels than the header describes")
+    if geometry.samples == 1:
+        return cast(NDArray[np.generic], decoded), ()
+    if decoded.dtype != np.uint8:
+        raise DecodeError(Reason.NOT_GRAYSCALE, "expected grey pixels, got colour of more than 8 bits")
+    return to_grey(decoded), ("colour_to_grey",)
+
+
+def _check_frame(frame: bytes, syntax: uid.UID, geometry: Geometry, limits: DecodeLimits) -> str:
+    """The decoder for a compressed frame, after comparing what it would allocate with what the header allows."""
+    if syntax == uid.RLELossless:
+        _check_rle(frame, geometry, limits)
+        return _DECODERS[syntax]
+    stream = inspect(frame)
+    if (stream.height, stream.width, stream.components) != (geometry.height, geometry.width, geometry.samples):
+        raise DecodeError(
+            Reason.BAD_GEOMETRY,
+            f"the header says {geometry.height} x {geometry.width} x {geometry.samples}, "
+            f"its compressed pixels {stream.height} x {stream.width} x {stream.components}",
+        )
+    if stream.precision > 16:
+        raise DecodeError(Reason.BAD_GEOMETRY, f"expected at most 16 bits a pixel, got {stream.precision}")
+    plugin = _DECODERS[syntax]
+    if syntax == uid.JPEGExtended12Bit and stream.precision != 8:
+        plugin = "pylibjpeg"
+    if plugin not in get_decoder(syntax).available_plugins:
+        raise _unsupported(f"{syntax.name} of {stream.precision} bits, for which no decoder is installed")
+    return plugin
+
+
+def _check_rle(frame: bytes, geometry: Geometry, limits: DecodeLimits) -> None:
+    """Adds up what the runs of a long RLE frame expand to; a short one cannot exceed the bound (PS3.5 G.3)."""
+    if len(frame) > 2 * geometry.frame_bytes + _RLE_HEADER:
+        raise DecodeError(Reason.CORRUPT, "RLE of more than twice the bytes of its picture")
+    if len(frame) * _RLE_EXPANSION <= limits.max_decoded_bytes:
+        return
+    at, total = _RLE_HEADER, 0
+    while at < len(frame):
+        control = frame[at]
+        total += control + 1 if control < 128 else 257 - control if control > 128 else 0
+        at += control + 2 if control < 128 else 2 if control > 128 else 1
+        if total > limits.max_decoded_bytes:
+            raise DecodeError(Reason.TOO_LARGE, f"RLE of more than {limits.max_decoded_bytes} bytes decoded")
+
+
+def _unsupported(what: str) -> DecodeError:
+    return DecodeError(
+        Reason.UNSUPPORTED_TRANSFER_SYNTAX,
+        f"expected an uncompressed, deflated, RLE, JPEG, JPEG-LS or JPEG 2000 image, got {what}",
+    )
+
+
+def _integer(elements: Dataset, keyword: str, default: int | None = None) -> int:
+    value = elements.get(keyword)
+    if value is None or value == "":
+        if default is None:
+            raise DecodeError(Reason.BAD_GEOMETRY, f"{keyword} is absent")
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise DecodeError(Reason.BAD_GEOMETRY, f"{keyword} is no single number") from None

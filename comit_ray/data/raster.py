@@ -1,0 +1,138 @@
+"""PNG and JPEG bytes -> display pixels.
+
+8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
+window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window; a source
+that keeps window and photometric interpretation beside the PNG must apply them itself.
+Transparency lies on black. An EXIF orientation is honoured: viewers and annotators saw the picture turned.
+"""
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data import grayscale
+from comit_ray.data.codestream import inspect
+from comit_ray.data.colour import to_grey
+from comit_ray.data.limits import check_size
+from comit_ray.data.radiograph import Radiograph
+from comit_ray.errors import DecodeError, Reason
+from comit_ray.schema import View
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+_ORIENTATION = 0x0112
+_GREY = 0
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
+
+
+def decode_png(data: bytes, limits: DecodeLimits) -> Radiograph:
+    """A PNG of any bit depth and colour type; 16 bits only in grey.
+
+    Raises:
+        DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, MULTI_FRAME, NOT_GRAYSCALE, BAD_GEOMETRY.
+    """
+    chunks = _png_chunks(data)
+    width, height, depth, colour = struct.unpack_from(">IIBB", chunks[0][1])
+    if colour not in _CHANNELS:
+        raise DecodeError(Reason.CORRUPT, "a PNG of a colour type that does not exist")
+    check_size(height, width, _CHANNELS[colour] * -(-depth // 8), limits)
+    if any(kind == b"acTL" for kind, _ in chunks):
+        raise DecodeError(Reason.MULTI_FRAME, "expected one picture, got an animated PNG")
+    if depth == 16 and colour != _GREY:
+        raise DecodeError(Reason.NOT_GRAYSCALE, "expected a 16-bit PNG to be plain grey, got colour or transparency")
+    return _decode(_essential(chunks), "PNG", sixteen_bits=depth == 16)
+
+
+def decode_jpeg(data: bytes, limits: DecodeLimits) -> Radiograph:
+    """An 8-bit JPEG, grey or colour that is really grey; CMYK is refused: it is ink, not light.
+
+    Raises:
+        DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, NOT_GRAYSCALE, UNSUPPORTED_TRANSFER_SYNTAX.
+    """
+    stream = inspect(data)
+    check_size(stream.height, stream.width, stream.components, limits)
+    if stream.precision != 8:
+        raise DecodeError(
+            Reason.UNSUPPORTED_TRANSFER_SYNTAX, f"expected an 8-bit JPEG, got {stream.precision} bits a sample"
+        )
+    if stream.components not in (1, 3):
+        raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey JPEG, got {stream.components} components")
+    return _decode(data, "JPEG")
+
+
+def _decode(data: bytes, file_format: str, *, sixteen_bits: bool = False) -> Radiograph:
+    applied: list[str] = []
+    try:
+        with Image.open(BytesIO(data), formats=[file_format]) as image:
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise DecodeError(Reason.MULTI_FRAME, f"expected one picture, got {frames}")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+                applied.append("exif_orientation")
+    except OSError as error:
+        reason = Reason.TRUNCATED if "truncated" in str(error) else Reason.CORRUPT
+        raise DecodeError(reason, f"the {file_format} cannot be decoded whole") from None
+    pixels_HW = _spread(upright, applied) if sixteen_bits else _grey(upright, applied)
+    height, width = pixels_HW.shape
+    return Radiograph(pixels_HW, height, width, View.UNKNOWN, "none", tuple(applied))
+
+
+def _spread(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
+    stored_HW = np.asarray(image).astype(np.uint16)
+    applied.append("percentiles")
+    values = grayscale.possible_values(stored_HW).astype(np.float64)
+    table = grayscale.to_uint8(grayscale.spread(values, grayscale.count_values(stored_HW)))
+    return grayscale.look_up(stored_HW, table)
+
+
+def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+            rgba = Image.alpha_composite(black, rgba)
+            applied.append("alpha_on_black")
+        image = rgba.convert("RGB")
+    if image.mode in ("1", "L"):
+        return np.array(image.convert("L"))
+    applied.append("colour_to_grey")
+    return to_grey(np.asarray(image.convert("RGB")))
+
+
+def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
+    """All chunks up to IEND, the checksums of the critical ones compared; Pillow would skip those of the pixels."""
+    view = memoryview(data)
+    chunks: list[tuple[bytes, memoryview]] = []
+    at = len(PNG_SIGNATURE)
+    while not chunks or chunks[-1][0] != b"IEND":
+        if at + 12 > len(data):
+            raise DecodeError(Reason.TRUNCATED, "the PNG ends before its end chunk")
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body, at = at + 8, at + 12 + length
+        if at > len(data):
+            raise DecodeError(Reason.TRUNCATED, "the PNG ends inside a chunk")
+        if not kind[0] & 0x20 and zlib.crc32(view[body - 4 : at - 4]) != int.from_bytes(data[at - 4 : at]):
+            raise DecodeError(Reason.CORRUPT, "a checksum of the PNG does not fit its data")
+        chunks.append((kind, view[body : at - 4]))
+    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise DecodeError(Reason.CORRUPT, "the PNG does not begin with its header")
+    return chunks
+
+
+def _essential(chunks: list[tuple[bytes, memoryview]]) -> bytes:
+    """The PNG without its profiles and texts, which are compressed, need no bound, and change no grey value here."""
+    parts: list[bytes | memoryview] = [PNG_SIGNATURE]
+    for kind, body in chunks:
+        if kind in _KEPT:
+            checksum = zlib.crc32(body, zlib.crc32(kind))
+            parts += [struct.pack(">I4s", len(body), kind), body, struct.pack(">I", checksum)]
+    return b"".join(parts)

@@ -1,0 +1,114 @@
+"""The one resampling chain, shared by prepare, train and screen: no pixel reaches the model another way.
+
+    original -> shrink: longest side at most 512 px -> the model's frame: stretched, or letterboxed on black
+
+Both steps are Pillow's triangle filter (`BILINEAR`, which widens with the reduction and so does not alias), in its
+fixed-point arithmetic for 8 bits. `shrink` leaves what is small enough alone, so a stored, shrunken image and its
+original give the same frame, bit for bit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from comit_ray.config import FrameConfig
+
+LONGEST_SIDE = 512
+"""Pixels of the longest side after `shrink`."""
+
+
+@dataclass(frozen=True)
+class FrameMap:
+    """Where pixels of the original lie in the frame: frame_row = top + row * rows_per_pixel, columns likewise.
+
+    Coordinates are those of pixel edges: pixel 0 spans 0 to 1, its centre is 0.5.
+    """
+
+    fit: str
+    top: float
+    left: float
+    rows_per_pixel: float
+    columns_per_pixel: float
+
+
+@dataclass(frozen=True)
+class _Content:
+    """The rectangle of the frame that the radiograph fills, in frame pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def shrink(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The radiograph with its longest side at most 512 px, its aspect kept; unchanged if it already is."""
+    height, width = pixels_HW.shape
+    if max(height, width) <= LONGEST_SIDE:
+        return pixels_HW
+    return _resample(pixels_HW, *_shrunken(height, width))
+
+
+def to_frame(pixels_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uint8]:
+    """The radiograph in the model's frame, uint8 (size, size); letterbox borders are black."""
+    height, width = pixels_HW.shape
+    content = _content(height, width, frame)
+    inside = _resample(shrink(pixels_HW), content.height, content.width)
+    framed = np.zeros((frame.size, frame.size), np.uint8)
+    framed[content.top : content.top + content.height, content.left : content.left + content.width] = inside
+    return framed
+
+
+def mask_to_frame(mask_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uint8]:
+    """A mask of the original's size in the model's frame, uint8 (size, size).
+
+    Every frame pixel takes the value of the mask pixel that its centre falls on, so no value is mixed or invented;
+    letterbox borders are 0, background.
+    """
+    height, width = mask_HW.shape
+    content = _content(height, width, frame)
+    # The centre of row r is (r + 1/2) * height / content.height; in integers, so that no rounding can move it.
+    rows = (2 * np.arange(content.height) + 1) * height // (2 * content.height)
+    columns = (2 * np.arange(content.width) + 1) * width // (2 * content.width)
+    framed = np.zeros((frame.size, frame.size), np.uint8)
+    framed[content.top : content.top + content.height, content.left : content.left + content.width] = mask_HW[
+        np.ix_(rows, columns)
+    ]
+    return framed
+
+
+def frame_map(height: int, width: int, frame: FrameConfig) -> FrameMap:
+    """How `to_frame` and `mask_to_frame` place an original of height x width pixels."""
+    content = _content(height, width, frame)
+    return FrameMap(
+        fit=frame.fit,
+        top=float(content.top),
+        left=float(content.left),
+        rows_per_pixel=content.height / height,
+        columns_per_pixel=content.width / width,
+    )
+
+
+def _shrunken(height: int, width: int) -> tuple[int, int]:
+    longest = max(height, width)
+    if longest <= LONGEST_SIDE:
+        return height, width
+    return max(1, round(height * LONGEST_SIDE / longest)), max(1, round(width * LONGEST_SIDE / longest))
+
+
+def _content(height: int, width: int, frame: FrameConfig) -> _Content:
+    """From the shrunken size, so that an original and its shrunken copy fill the same rectangle."""
+    if frame.fit == "stretch":
+        return _Content(0, 0, frame.size, frame.size)
+    height, width = _shrunken(height, width)
+    scale = frame.size / max(height, width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    return _Content((frame.size - rows) // 2, (frame.size - columns) // 2, rows, columns)
+
+
+def _resample(pixels_HW: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    assert pixels_HW.dtype == np.uint8, pixels_HW.dtype
+    image = Image.fromarray(np.ascontiguousarray(pixels_HW))
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR))

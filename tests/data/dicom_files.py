@@ -1,0 +1,61 @@
+"""DICOM files made for tests: a small chest-like picture in any pixel format, with any header."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+
+
+def ramp(height: int = 48, width: int = 64, low: int = 0, high: int = 4095) -> NDArray[np.int64]:
+    """Values that rise from left to right, `low` in the first column, `high` in the last."""
+    return np.tile(np.linspace(low, high, width).round().astype(np.int64), (height, 1))
+
+
+def dataset(pixels: NDArray[np.int64], *, bits: int = 12, signed: bool = False, **header: Any) -> FileDataset:
+    """A CR chest PA; `header` replaces elements by keyword, None deletes one."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.1")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made = FileDataset(None, {}, preamble=b"\0" * 128, file_meta=meta)  # type: ignore[arg-type]
+    made.SOPClassUID, made.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    allocated = 8 if bits <= 8 else 16
+    values: dict[str, Any] = {
+        "Modality": "CR",
+        "BodyPartExamined": "CHEST",
+        "ViewPosition": "PA",
+        "PatientName": "Secret^Person",
+        "PatientID": "MRN-4711",
+        "PatientBirthDate": "19501231",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "SamplesPerPixel": 1 if pixels.ndim == 2 else 3,
+        "PhotometricInterpretation": "MONOCHROME2" if pixels.ndim == 2 else "RGB",
+        "BitsAllocated": allocated,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(signed),
+    }
+    if pixels.ndim == 3:
+        values["PlanarConfiguration"] = 0
+    for keyword, value in (values | header).items():
+        if value is not None:
+            setattr(made, keyword, value)
+    made.PixelData = pixels.astype(f"<{'i' if signed else 'u'}{allocated // 8}").tobytes()
+    made["PixelData"].VR = "OB" if allocated == 8 else "OW"
+    return made
+
+
+def saved(made: FileDataset) -> bytes:
+    """The file's bytes."""
+    buffer = BytesIO()
+    made.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def dicom(pixels: NDArray[np.int64] | None = None, **options: Any) -> bytes:
+    """`dataset`, saved."""
+    return saved(dataset(ramp() if pixels is None else pixels, **options))

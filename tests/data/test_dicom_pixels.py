@@ -1,0 +1,141 @@
+"""Every transfer syntax gives the same pixels, and what cannot be decoded says so."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import gdcm
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+from pydicom.pixels.decoders.base import get_decoder
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data.decode import decode
+from comit_ray.errors import DecodeError, Reason
+from tests.data.dicom_files import dataset, dicom, ramp, saved
+
+LIMITS = DecodeLimits()
+BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def reason(data: bytes, limits: DecodeLimits = LIMITS) -> Reason:
+    with pytest.raises(DecodeError) as caught:
+        decode(data, limits)
+    assert "Secret" not in caught.value.detail
+    assert "4711" not in caught.value.detail
+    return caught.value.reason
+
+
+COMPRESSED = [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless]
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize(
+    "syntax", [*COMPRESSED, uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian], ids=lambda s: s.keyword
+)
+def test_transfer_syntaxes_give_the_same_pixels(syntax: uid.UID, bits: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**bits, (48, 64))
+    expected = decode(dicom(pixels, bits=bits), LIMITS)
+    made = dataset(pixels, bits=bits)
+    if syntax in COMPRESSED:
+        made.compress(syntax)
+    else:
+        made.file_meta.TransferSyntaxUID = syntax
+    found = decode(saved(made), LIMITS)
+    assert found.applied == expected.applied
+    assert np.array_equal(found.pixels_HW, expected.pixels_HW)
+
+
+def chest(name: str, **header: Any) -> bytes:
+    """A file bundled with pydicom, its header made that of a chest radiograph."""
+    with (BUNDLED / name).open("rb") as file:
+        made = pydicom.dcmread(file)
+    for keyword in ("SeriesDescription", "StudyDescription", "ProtocolName", "WindowCenter", "WindowWidth"):
+        if keyword in made:
+            del made[keyword]
+    for keyword, value in ({"Modality": "CR", "BodyPartExamined": "CHEST"} | header).items():
+        setattr(made, keyword, value)
+    buffer = io.BytesIO()
+    made.save_as(buffer)
+    return buffer.getvalue()
+
+
+def test_bundled_files_of_one_picture_agree() -> None:
+    expected = decode(chest("MR_small.dcm"), LIMITS).pixels_HW
+    for name in ("RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless", "padded"):
+        assert np.array_equal(decode(chest(f"MR_small_{name}.dcm"), LIMITS).pixels_HW, expected), name
+    assert reason((BUNDLED / "MR_truncated.dcm").read_bytes()) is Reason.WRONG_MODALITY
+    assert reason(chest("MR_truncated.dcm")) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SC_rgb_jpeg_gdcm.dcm", Reason.NOT_GRAYSCALE),  # lossless JPEG: decoded, and found to be coloured
+        ("SC_rgb_rle.dcm", Reason.NOT_GRAYSCALE),
+        ("SC_ybr_full_422_uncompressed.dcm", Reason.NOT_GRAYSCALE),
+        ("examples_palette.dcm", Reason.NOT_GRAYSCALE),
+        ("SC_rgb_rle_16bit_2frame.dcm", Reason.MULTI_FRAME),
+        ("examples_ybr_color.dcm", Reason.MULTI_FRAME),
+        ("rtdose_1frame.dcm", Reason.TOO_SMALL),
+        ("liver_1frame.dcm", Reason.BAD_GEOMETRY),  # 1 bit
+        ("JPEGLSNearLossless_08.dcm", Reason.TOO_SMALL),
+        ("UN_sequence.dcm", Reason.NO_PIXELS),
+    ],
+)
+def test_bundled_files_that_are_no_radiographs(name: str, expected: Reason) -> None:
+    assert reason(chest(name)) is expected
+
+
+def test_twelve_bit_extended_jpeg_needs_the_extra() -> None:
+    if "pylibjpeg" in get_decoder(uid.JPEGExtended12Bit).available_plugins:
+        assert decode(chest("JPGExtended.dcm"), LIMITS).height == 1024
+    else:
+        assert reason(chest("JPGExtended.dcm")) is Reason.UNSUPPORTED_TRANSFER_SYNTAX
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_lossless_jpeg(bits: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**bits, (48, 64))
+    data = dicom(pixels, bits=bits)
+    (tmp_path / "plain.dcm").write_bytes(data)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(tmp_path / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(tmp_path / "packed.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    packed = (tmp_path / "packed.dcm").read_bytes()
+    assert pydicom.dcmread(tmp_path / "packed.dcm").file_meta.TransferSyntaxUID == uid.JPEGLosslessSV1
+    assert np.array_equal(decode(packed, LIMITS).pixels_HW, decode(data, LIMITS).pixels_HW)
+
+
+def test_grey_rgb_is_accepted() -> None:
+    pixels = np.repeat(ramp(high=255)[:, :, None], 3, axis=2)
+    made = decode(dicom(pixels, bits=8), LIMITS)
+    assert made.applied == ("colour_to_grey",)
+    assert np.array_equal(made.pixels_HW, ramp(high=255).astype(np.uint8))
+
+
+def test_compressed_pixels_must_be_what_the_header_says() -> None:
+    made = dataset(ramp(64, 64))
+    made.compress(uid.JPEG2000Lossless)
+    made.Rows = 48
+    assert reason(saved(made)) is Reason.BAD_GEOMETRY
+
+
+def test_blank_and_unsupported() -> None:
+    assert reason(dicom(np.full((48, 64), 7))) is Reason.BLANK
+    made = dataset(ramp())
+    made.file_meta.TransferSyntaxUID = uid.MPEG2MPML
+    made.PixelData = pydicom.encaps.encapsulate([b"\0" * 16])
+    made["PixelData"].is_undefined_length = True
+    assert reason(saved(made)) is Reason.UNSUPPORTED_TRANSFER_SYNTAX

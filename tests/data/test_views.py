@@ -1,0 +1,109 @@
+import gzip
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from comit_ray.data.views import not_a_chest, not_frontal, view_of, wrong_modality
+from comit_ray.errors import Reason
+from comit_ray.schema import View
+
+
+@pytest.mark.parametrize(
+    ("position", "series", "code", "orientation", "expected"),
+    [
+        ("PA", "", "", [], (View.PA, "ViewPosition")),
+        ("ap", "", "", [], (View.AP, "ViewPosition")),
+        ("LL", "Chest PA", "", [], (View.LATERAL, "ViewPosition")),
+        ("LATERAL", "", "", [], (View.LATERAL, "ViewPosition")),
+        ("PA", "W034 Tórax Lat.", "", ["L", "F"], (View.LATERAL, "SeriesDescription")),
+        ("", "Tòrax AP", "", [], (View.AP, "SeriesDescription")),
+        ("", "TORAX_PA", "", [], (View.PA, "SeriesDescription")),
+        ("", "PORTATIL", "", [], (View.FRONTAL, "SeriesDescription")),
+        ("", "Chest PA and LAT", "", [], (View.UNKNOWN, "none")),
+        ("", "bilateral apices", "", [], (View.UNKNOWN, "none")),
+        ("", "", "postero-anterior", [], (View.PA, "ViewCodeSequence")),
+        ("", "", "left lateral", [], (View.LATERAL, "ViewCodeSequence")),
+        ("", "Chest", "", ["L", "F"], (View.FRONTAL, "PatientOrientation")),
+        ("", "Chest", "", ["P", "F"], (View.LATERAL, "PatientOrientation")),
+        ("", "", "", [], (View.UNKNOWN, "none")),
+    ],
+)
+def test_view(position: str, series: str, code: str, orientation: list[str], expected: tuple[View, str]) -> None:
+    assert view_of(position, series, code, orientation) == expected
+
+
+@pytest.mark.parametrize("position", ["LLD", "RAO", "OBLIQUE"])
+def test_oblique_and_decubitus_are_not_frontal(position: str) -> None:
+    view, source = view_of(position, "", "", [])
+    excluded = not_frontal(view, source, position, "", "")
+    assert excluded is not None
+    assert excluded.reason is Reason.NOT_FRONTAL
+
+
+def test_lateral_decubitus_in_words_is_not_frontal_and_supine_decubitus_is() -> None:
+    assert view_of("", "Lateral decubitus", "", [])[0] is View.UNKNOWN
+    excluded = not_frontal(View.UNKNOWN, "none", "", "Lateral decubitus", "")
+    assert excluded is not None
+    assert excluded.reason is Reason.NOT_FRONTAL
+    assert not_frontal(View.AP, "SeriesDescription", "", "AP decúbito supino", "") is None
+
+
+@pytest.mark.parametrize(
+    ("body_part", "series", "study", "excluded"),
+    [
+        ("CHEST", [], "", False),
+        ("T?RAX", [], "", False),
+        ("TÒRAX", [], "", False),
+        ("", [], "", False),
+        ("SKULL", ["PA"], "", False),
+        ("SKULL", ["Skull AP"], "", True),
+        ("EXTREMITY", [], "Non-ossifying fibroma of distal tibia", True),
+        ("EXTREMITY", ["Chest PA"], "", False),
+        ("ABDOMEN", ["AP"], "XR chest and abdomen", True),
+        ("", ["AP"], "XR chest and abdomen", False),
+        ("", ["Rodilla AP"], "", True),
+        ("CSPINE", [], "", True),
+        ("", ["Thoracic spine"], "", True),
+        ("", ["AP"], "XR left hip", True),
+        ("SOMETHING ELSE", [], "", False),
+    ],
+)
+def test_body_part(body_part: str, series: list[str], study: str, excluded: bool) -> None:
+    found = not_a_chest(body_part, series, study)
+    assert (found is not None) == excluded
+    if found is not None:
+        assert found.reason is Reason.NOT_A_CHEST
+
+
+@pytest.mark.parametrize(
+    ("modality", "body_part", "accepted"),
+    [("CR", "", True), ("DX", "", True), ("DR", "", True), ("OT", "CHEST", True), ("OT", "", False), ("", "", False)]
+    + [(other, "CHEST", False) for other in ("CT", "MR", "MG", "SR", "SEG", "<b>")],
+)
+def test_modality(modality: str, body_part: str, accepted: bool) -> None:
+    found = wrong_modality(modality, body_part, [])
+    assert (found is None) == accepted
+    if found is not None:
+        assert found.reason is Reason.WRONG_MODALITY
+        assert "<" not in found.detail
+
+
+def test_against_the_positions_read_by_hand(cxr: Path) -> None:
+    """BIMCV-COVID19+: more laterals are caught than by ViewPosition first, and no chest is called another body part."""
+    with gzip.open(cxr / "bimcv_covid19" / "image_metadata_v1.tsv.gz", "rt") as text:
+        sheet = pd.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
+    radiographs = sheet[sheet["Type"].isin(["cr", "dx"])]
+    assert len(radiographs) == 3178
+    excluded_frontals = scored_laterals = 0
+    for row in radiographs.to_dict("records"):
+        view, _ = view_of(
+            row["View Position"], row["Series Description"], "", re.findall(r"\w+", row["Patient Orientation"])
+        )
+        excluded_frontals += view is View.LATERAL and row["Position_Manual"] == "PA"
+        scored_laterals += view is not View.LATERAL and row["Position_Manual"] == "L"
+        if row["Series Description"] != "Escapula Y":
+            assert not_a_chest(row["Body Part Examined"], [row["Series Description"]], "") is None, row["File"]
+    assert excluded_frontals <= 88
+    assert scored_laterals <= 182
