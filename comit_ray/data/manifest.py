@@ -1,0 +1,215 @@
+"""The manifest, one row an image: validated, read, and written in parts and chunks. `manifest_build` makes one.
+
+A **chunk** is `chunk_rows` consecutive rows of one dataset, named `dataset-00012`; a **part** is a Parquet file of
+whole chunks of one dataset. Every part bears the fingerprint of the whole manifest and the number of parts, so that
+a reader sees all of one manifest or an error, on storage where a directory cannot be swapped at once.
+"""
+
+import hashlib
+import re
+from itertools import groupby
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray import storage
+from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
+from comit_ray.schema import MANIFEST, SCHEMA_VERSION, Split, View
+
+DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
+_PART_NAME = re.compile(r"part-\d{5,}\.parquet")
+_FINGERPRINT, _PARTS, _CONFIG = b"comit_ray.manifest", b"comit_ray.parts", b"comit_ray.config"
+_KNOWN: dict[str, list[str]] = {
+    "view": [str(view) for view in View],
+    "split": [str(split) for split in Split],
+    "excluded": [str(reason) for reason in Reason],
+    "sex": ["M", "F"],
+}
+_LABELS = ("unhealthy", "covid", "other")
+
+
+def part_uris(uri: str) -> list[str]:
+    """URIs of the manifest's parts, in order.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    return storage.parts(uri)
+
+
+def read(uri: str) -> pa.Table:
+    """The whole manifest at `uri`, validated.
+
+    Raises:
+        ManifestError: if it is no manifest, or parts are missing or left over from another one.
+        StorageError: if it cannot be read.
+    """
+    parts = [storage.read_part(part) for part in part_uris(uri)]
+    check_whole(uri, [part.schema for part in parts])
+    return validate(pa.concat_tables([part.replace_schema_metadata() for part in parts]), uri)
+
+
+def check_whole(uri: str, schemas: list[pa.Schema]) -> None:
+    """The parts at `uri`, in their schemas' metadata, are all the parts of one manifest.
+
+    Raises:
+        ManifestError: if some are missing, or left over from another one.
+    """
+    stamps = {tuple((schema.metadata or {}).get(key) for key in (_FINGERPRINT, _PARTS)) for schema in schemas}
+    counts = {int(count) for _, count in stamps if count is not None}
+    if len(stamps) > 1 or (counts and counts != {len(schemas)}):
+        raise ManifestError(
+            f"{uri}: its {len(schemas)} parts are not those of one whole manifest (writing was interrupted, or parts "
+            "were copied together); write it again with jobs/manifest.py"
+        )
+
+
+def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
+    """Write the manifest as `uri/part-00000.parquet` and so on; a manifest already there is replaced as a whole.
+
+    Parts are put one by one, then those left over from a longer manifest are deleted. Until that is done `read`
+    refuses the directory, because its parts bear different fingerprints or numbers of parts.
+
+    Args:
+        uri: a directory that is new, empty, or holds a manifest.
+        table: from `finish`.
+        part_rows: the most rows of a part; a part has at least one chunk.
+        config: the resolved configuration as JSON, for the tables' metadata.
+
+    Raises:
+        ConfigError: if other Parquet files are at `uri`: they would be read as parts of the manifest.
+        StorageError: if it cannot be written.
+    """
+    old = _replaceable_parts(uri)
+    cuts = _part_cuts(table, part_rows)
+    metadata = {
+        **MANIFEST.metadata,
+        _FINGERPRINT: fingerprint(table).encode(),
+        _PARTS: str(len(cuts)).encode(),
+        _CONFIG: config.encode(),
+    }
+    table = table.replace_schema_metadata(metadata)
+    for number, (start, stop) in enumerate(cuts):
+        name = f"part-{number:05d}.parquet"
+        storage.write_table(storage.join(uri, name), table.slice(start, stop - start))
+        old.discard(name)
+    for name in sorted(old):
+        storage.delete(storage.join(uri, name))
+
+
+def validate(table: pa.Table, where: str) -> pa.Table:
+    """`table` with exactly the columns and types of `schema.MANIFEST`; columns of the reader's own are left out.
+
+    Raises:
+        ManifestError: naming `where` and what is wrong: columns, types, version, a value that is not known, an id or a
+            chunk twice, a patient in two splits.
+    """
+    version = (table.schema.metadata or {}).get(b"comit_ray.version", SCHEMA_VERSION.encode()).decode()
+    if version != SCHEMA_VERSION:
+        raise ManifestError(f"{where}: expected schema version {SCHEMA_VERSION}, got {version}; write it again")
+    lacking = [name for name in MANIFEST.names if name not in table.column_names]
+    if lacking:
+        raise ManifestError(f"{where}: expected a manifest, the columns {', '.join(lacking)} are not there")
+    for field in MANIFEST:
+        if not field.nullable and table.column(field.name).null_count:
+            raise ManifestError(f"{where}: expected a value of {field.name} in every row, some have none")
+    try:
+        table = table.select(MANIFEST.names).cast(MANIFEST).replace_schema_metadata(MANIFEST.metadata)
+    except (pa.ArrowException, ValueError) as error:
+        raise ManifestError(f"{where}: columns of the wrong type: {error}") from error
+    _check_values(table, where)
+    check_ids(table)
+    _check_chunks(table, where)
+    _check_patients(table, where)
+    return table
+
+
+def fingerprint(table: pa.Table) -> str:
+    """16 hex digits over image ids, exclusions and chunks, in order; where the files are mounted does not matter."""
+    digest = hashlib.sha256()
+    for row in zip(*(table.column(name).to_pylist() for name in ("image_id", "excluded", "chunk")), strict=True):
+        digest.update(repr(row).encode())
+    return digest.hexdigest()[:16]
+
+
+def check_ids(table: pa.Table) -> None:
+    """Every image once.
+
+    Raises:
+        ManifestError: naming the first id that is there twice.
+    """
+    ids = table.column("image_id")
+    if len(pc.unique(ids)) == len(ids):
+        return
+    seen: set[str] = set()
+    for image_id in ids.to_pylist():
+        if image_id in seen:
+            raise ManifestError(f"expected every image once, {image_id} is there twice")
+        seen.add(image_id)
+
+
+def _check_values(table: pa.Table, where: str) -> None:
+    for name, known in _KNOWN.items():
+        for value in pc.unique(table.column(name)).to_pylist():
+            if value is not None and value not in known:
+                raise ManifestError(f"{where}: unknown {name} {value!r}; known: {', '.join(known)}")
+    for name in _LABELS:
+        for value in pc.unique(table.column(name)).to_pylist():
+            if value not in (None, 0, 1):
+                raise ManifestError(f"{where}: expected 1, 0 or null in {name}, got {value}")
+
+
+def _check_chunks(table: pa.Table, where: str) -> None:
+    """Rows of a chunk follow each other and are of one dataset: a chunk is read, predicted and committed as one."""
+    chunks = [chunk for (_, chunk), _ in _runs(table)]
+    if len(set(chunks)) < len(chunks):
+        twice = next(chunk for chunk in chunks if chunks.count(chunk) > 1)
+        raise ManifestError(f"{where}: expected the rows of chunk {twice} one after the other, in one dataset")
+
+
+def _check_patients(table: pa.Table, where: str) -> None:
+    """A patient who trains and is tested makes every figure too good."""
+    known = table.select(["patient_id", "split"]).filter(pc.is_valid(table.column("patient_id")))
+    sides = known.group_by("patient_id").aggregate([("split", "count_distinct")])
+    leaking = sides.filter(pc.greater(sides.column("split_count_distinct"), 1)).column("patient_id")
+    if len(leaking):
+        raise ManifestError(f"{where}: {len(leaking)} patients lie in more than one split, such as {leaking[0]}")
+
+
+def _runs(table: pa.Table) -> list[tuple[tuple[str, str], int]]:
+    """Consecutive rows of equal dataset and chunk: those two, and how many rows."""
+    keys = zip(table.column("dataset").to_pylist(), table.column("chunk").to_pylist(), strict=True)
+    return [(key, sum(1 for _ in run)) for key, run in groupby(keys)]
+
+
+def _part_cuts(table: pa.Table, part_rows: int) -> list[tuple[int, int]]:
+    """First and last-plus-one row of every part: whole chunks of one dataset, as many as fit."""
+    cuts: list[tuple[int, int]] = []
+    dataset_so_far = None
+    row = 0
+    for (dataset, _), count in _runs(table):
+        if dataset == dataset_so_far and row + count - cuts[-1][0] <= part_rows:
+            cuts[-1] = (cuts[-1][0], row + count)
+        else:
+            cuts.append((row, row + count))
+        dataset_so_far = dataset
+        row += count
+    return cuts
+
+
+def _replaceable_parts(uri: str) -> set[str]:
+    """Names of the parts of the manifest that lies at `uri`; empty if nothing does."""
+    try:
+        found = {entry.path for entry in storage.list_files(uri, ".parquet")}
+    except NotFoundError:
+        return set()
+    foreign = {name for name in found if not _PART_NAME.fullmatch(name)}
+    if not foreign and found:
+        schema = storage.read_part(storage.join(uri, min(found))).schema
+        foreign = found if not set(MANIFEST.names) <= set(schema.names) else set()
+    if foreign:
+        raise ConfigError(
+            f"expected a new directory or a manifest at {uri}, it holds other Parquet files, such as {min(foreign)}; "
+            "choose another --output"
+        )
+    return found

@@ -1,0 +1,110 @@
+"""Any tree of DICOM files: header facts, and patients and studies as keyed hashes, never as they are.
+
+The key is the environment variable `COMIT_ID_KEY` (16 bytes or more of text). The same key gives the same
+pseudonym in every run, so that archives of one hospital can be merged. Without a key, patients and studies stay
+unknown: an unkeyed hash of a record number is found again by hashing all record numbers.
+"""
+
+import hashlib
+import hmac
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from comit_ray import storage
+from comit_ray.config import DecodeLimits
+from comit_ray.data.dicom import DicomHeader, read_header
+from comit_ray.data.sources.row import MAX_AGE, ManifestRow
+from comit_ray.errors import ConfigError, DecodeError, StorageError
+
+KEY_VARIABLE = "COMIT_ID_KEY"
+MIN_KEY_BYTES = 16
+SUFFIXES = (".dcm", ".dicom")
+MAGIC_OFFSET, MAGIC = 128, b"DICM"  # DICOM part 10, section 7.1
+HEAD_BYTES = 2**20  # headers have some kilobytes, radiographs megabytes
+THREADS = 8
+WINDOW = 64  # files in flight: bounds memory while reading ahead hides the storage's latency
+
+
+def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
+    """Every file below `root` that is or may be DICOM: `.dcm`, `.dicom`, no extension, or `DICM` at byte 128.
+
+    A file whose header cannot be read is a row all the same, without a reason: screening finds and records it.
+    `DICOMDIR`, an index, is no image.
+
+    Raises:
+        ConfigError: if the key is too short to protect anybody.
+        NotFoundError: if there is nothing at `root`.
+    """
+    key = _key()
+    limits = DecodeLimits()
+    entries = storage.list_files(root)
+    with ThreadPoolExecutor(THREADS) as pool:
+        while window := list(islice(entries, WINDOW)):
+            for row in pool.map(lambda entry: _row(root, entry, key, limits), window):
+                if row is not None:
+                    yield row
+
+
+def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
+    """32 hex digits of HMAC-SHA256 over `kind` (patient, study) and the identifier; None for a blank identifier."""
+    identifier = identifier.strip()
+    if not identifier:
+        return None
+    return hmac.new(key, f"{kind}:{identifier}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _key() -> bytes | None:
+    key = os.environ.get(KEY_VARIABLE, "").encode()
+    if not key:
+        print(
+            f"{KEY_VARIABLE} is not set: patients and studies stay unknown, so that no image can enter val or test. "
+            f"Set it to a secret of {MIN_KEY_BYTES} characters or more to have them as keyed hashes.",
+            file=sys.stderr,
+        )
+        return None
+    if len(key) < MIN_KEY_BYTES:
+        raise ConfigError(f"{KEY_VARIABLE} must have at least {MIN_KEY_BYTES} bytes, got {len(key)}")
+    return key
+
+
+def _read_header(uri: str, size: int, limits: DecodeLimits) -> DicomHeader:
+    """Header facts from the first bytes; from the whole file where they do not reach to the pixels or are deflated."""
+    try:
+        return read_header(storage.read_bytes(uri, at_most=HEAD_BYTES), limits)
+    except DecodeError:
+        if size <= HEAD_BYTES:
+            raise
+    return read_header(storage.read_bytes(uri), limits)
+
+
+def _row(root: str, entry: storage.FileEntry, key: bytes | None, limits: DecodeLimits) -> ManifestRow | None:
+    """The row of one file, or None if it is no DICOM file."""
+    name = entry.path.rpartition("/")[2]
+    if name.upper() == "DICOMDIR":
+        return None
+    uri = storage.join(root, entry.path)
+    try:
+        if not name.lower().endswith(SUFFIXES) and "." in name:
+            head = storage.read_bytes(uri, at_most=MAGIC_OFFSET + len(MAGIC))
+            if head[MAGIC_OFFSET:] != MAGIC:
+                return None
+        if entry.size > limits.max_bytes:
+            return ManifestRow(path=entry.path)
+        header = _read_header(uri, entry.size, limits)
+    except (StorageError, DecodeError):
+        return ManifestRow(path=entry.path)
+    return ManifestRow(
+        path=entry.path,
+        patient_id=pseudonym(header.patient_id or "", key, "patient") if key else None,
+        study_id=pseudonym(header.study_uid or "", key, "study") if key else None,
+        view=header.view,
+        view_source=header.view_source,
+        sex=header.sex,
+        age=header.age if header.age is not None and 0 <= header.age <= MAX_AGE else None,
+        device=header.device,
+        acquired_on=header.acquired_on,
+        excluded=header.exclusion.reason if header.exclusion else None,
+    )

@@ -1,0 +1,115 @@
+"""NIH ChestX-ray14: label and box tables, the official lists, and images in one folder or twelve.
+
+Wang et al., "ChestX-ray8", CVPR 2017; the tables and lists are those of the NIH Clinical Center's distribution.
+"""
+
+from collections.abc import Iterator
+
+from comit_ray.data.masks import Box, boxes_reference
+from comit_ray.data.sources.files import SourceFiles, read_csv, read_lines
+from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, scoped
+from comit_ray.errors import ManifestError
+from comit_ray.schema import Split, View
+
+BOX_FRAME = 1024  # pixels: boxes are in this square whatever the size of the file at hand
+NO_FINDING = "No Finding"
+_VIEWS = {"PA": View.PA, "AP": View.AP}
+_SPLITS = {"train_val_list": Split.TRAIN, "test_list": Split.TEST}
+
+
+def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
+    """Every row of the label table, then the images that it does not list (without labels).
+
+    An image that is not at hand bears the path it has in a flat `images/`.
+
+    Raises:
+        ManifestError: if the label table is absent or lacks a column, or two folders hold an image of the same name.
+        NotFoundError: if there is nothing at `root`.
+    """
+    files = SourceFiles(root)
+    paths = _image_paths(files)
+    boxes = _boxes(files)
+    source_splits = _source_splits(files)
+    table = files.table(r"Data_Entry_2017[^/]*\.csv(\.gz)?", "Data_Entry_2017*.csv[.gz]")
+    header, lines = read_csv(files, table)
+    name_at = _column(header, "Image Index", table)
+    findings_at = _column(header, "Finding Labels", table)
+    patient_at = _column(header, "Patient ID", table)
+    age_at = _column(header, "Patient Age", table)
+    sex_at = _column(header, "Patient Gender", table, "Patient Sex")
+    view_at = _column(header, "View Position", table)
+    for line in lines:
+        name = line[name_at].strip()
+        stem = name.rpartition(".")[0]
+        findings = tuple(label.strip() for label in line[findings_at].split("|") if label.strip())
+        view = _VIEWS.get(line[view_at].strip().upper(), View.UNKNOWN)
+        healthy = findings == (NO_FINDING,)
+        yield ManifestRow(
+            path=paths.pop(name, f"images/{name}"),
+            patient_id=scoped(dataset, line[patient_at].strip().zfill(8)) if line[patient_at].strip() else None,
+            study_id=scoped(dataset, stem),  # the stem is patient_follow-up: one image a visit
+            view=view,
+            view_source="none" if view is View.UNKNOWN else "View Position",
+            sex=parse_sex(line[sex_at]),
+            age=parse_age(line[age_at]),
+            findings=findings,
+            unhealthy=(0 if healthy else 1) if findings else None,
+            covid=0 if findings else None,  # taken in 1992 to 2015
+            other=(0 if healthy else 1) if findings else None,
+            lung_mask=_mask(files, "lung_masks", stem),
+            disease_mask=_mask(files, "disease_masks", stem) or boxes.get(name),
+            source_split=source_splits.get(name),
+        )
+    for name, path in paths.items():
+        yield ManifestRow(path=path, source_split=source_splits.get(name))
+
+
+def _column(header: list[str], name: str, table: str, alternative: str | None = None) -> int:
+    """Index of the first column that begins with `name` (or `alternative`): later names differ between copies."""
+    for index, column in enumerate(header):
+        if column.lower().startswith((name.lower(), (alternative or name).lower())):
+            return index
+    raise ManifestError(f"expected a column {name!r} in {table}, got: {', '.join(header)}")
+
+
+def _image_paths(files: SourceFiles) -> dict[str, str]:
+    """File name -> relative path of every image at hand."""
+    found: dict[str, str] = {}
+    for path in files.matching(r"(images_\d+/)?images/[^/]+\.png"):
+        name = path.rpartition("/")[2]
+        if name in found:
+            raise ManifestError(f"expected each image once in {files.root}, got {found[name]} and {path}")
+        found[name] = path
+    return found
+
+
+def _boxes(files: SourceFiles) -> dict[str, str]:
+    """File name -> mask reference of the union of its boxes; empty without a box table."""
+    if not files.matching(r"BBox_List_2017\.csv(\.gz)?"):
+        return {}
+    table = files.table(r"BBox_List_2017\.csv(\.gz)?", "BBox_List_2017.csv[.gz]")
+    header, lines = read_csv(files, table)
+    name_at = _column(header, "Image Index", table)
+    left_at = _column(header, "Bbox", table)  # `Bbox [x,y,w,h]` is four columns: its commas divide the header
+    boxes: dict[str, list[Box]] = {}
+    for line in lines:
+        numbers = line[left_at : left_at + 4]
+        try:
+            x, y, width, height = map(float, numbers)
+        except ValueError:
+            raise ManifestError(f"expected x, y, width, height for {line[name_at]} in {table}, got {numbers}") from None
+        boxes.setdefault(line[name_at].strip(), []).append((x, y, width, height))
+    return {name: boxes_reference(union, BOX_FRAME, BOX_FRAME) for name, union in boxes.items()}
+
+
+def _source_splits(files: SourceFiles) -> dict[str, Split]:
+    """File name -> its part in the official lists; empty without them."""
+    splits: dict[str, Split] = {}
+    for stem, split in _SPLITS.items():
+        for path in files.matching(rf"{stem}[^/]*\.txt"):
+            splits |= {line.strip(): split for line in read_lines(files, path) if line.strip()}
+    return splits
+
+
+def _mask(files: SourceFiles, folder: str, stem: str) -> str | None:
+    return files.first_uri(f"{folder}/{stem}.png", f"annotations/{folder}/{stem}.png")

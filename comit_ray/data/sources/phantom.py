@@ -1,0 +1,65 @@
+"""An archive of synthetic chests as `jobs/phantom.py` writes it: `labels.csv`, `images/` and the two mask folders."""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from comit_ray.data.sources.files import SourceFiles, read_csv
+from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, scoped
+from comit_ray.errors import ManifestError
+from comit_ray.schema import View
+
+Value = TypeVar("Value")
+
+TABLE = "labels.csv"
+COLUMNS = ("file", "patient", "study", "view", "sex", "age", "covid", "unhealthy", "other", "findings")
+_LABELS: dict[str, int | None] = {"": None, "0": 0, "1": 1}
+_VIEWS = {"": View.UNKNOWN, "PA": View.PA, "AP": View.AP}
+
+
+def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
+    """Every line of `labels.csv`, broken and absent files too: finding them out is the decoder's work.
+
+    Raises:
+        ManifestError: if the table is absent, lacks a column, or holds a label or view of another kind.
+        NotFoundError: if there is nothing at `root`.
+    """
+    files = SourceFiles(root)
+    table = files.table(r"labels\.csv", TABLE)
+    header, lines = read_csv(files, table)
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        raise ManifestError(f"expected columns {', '.join(COLUMNS)} in {table}, missing: {', '.join(missing)}")
+    for line in lines:
+        cells = {name: cell.strip() for name, cell in zip(header, line, strict=False)}
+        file = cells["file"]
+        stem = file.rpartition("/")[2].rpartition(".")[0]
+        view = _one_of(cells, "view", _VIEWS)
+        yield ManifestRow(
+            path=file,
+            patient_id=scoped(dataset, cells["patient"]),
+            study_id=scoped(dataset, cells["study"]),
+            view=view,
+            view_source="none" if view is View.UNKNOWN else "view",
+            sex=parse_sex(cells["sex"]),
+            age=parse_age(cells["age"]),
+            findings=(cells["findings"],) if cells["findings"] else (),
+            unhealthy=_one_of(cells, "unhealthy", _LABELS),
+            covid=_one_of(cells, "covid", _LABELS),
+            other=_one_of(cells, "other", _LABELS),
+            lung_mask=files.first_uri(f"lung_masks/{stem}.png"),
+            disease_mask=files.first_uri(f"disease_masks/{stem}.png"),
+        )
+
+
+def _one_of(cells: dict[str, str], column: str, known: dict[str, Value]) -> Value:
+    """The meaning of a cell.
+
+    Raises:
+        ManifestError: if it is none of the known ones.
+    """
+    if cells[column] not in known:
+        options = ", ".join(repr(option) for option in known)
+        raise ManifestError(
+            f"expected {column} of {cells['file']} in {TABLE} to be one of {options}, got {cells[column]!r}"
+        )
+    return known[cells[column]]

@@ -1,0 +1,134 @@
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data.sources import dicom
+from comit_ray.data.sources.dicom import pseudonym, rows
+from comit_ray.data.sources.row import ManifestRow
+from comit_ray.errors import ConfigError, Reason
+from comit_ray.schema import View
+
+KEY = "sixteen bytes or more"
+CHEST = "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMIT_ID_KEY", KEY)
+
+
+def by_name(root: Path) -> dict[str, ManifestRow]:
+    return {row.path: row for row in rows(str(root), "d")}
+
+
+def changed(source: Path, target: Path, **values: str) -> Dataset:
+    """A copy of a real file with other header values."""
+    dataset = dcmread(source)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(target)
+    return dataset
+
+
+def test_real_files(cxr: Path) -> None:
+    found = by_name(cxr / "dicom")
+    assert len(found) == 5
+    assert found["RG1_J2KI.dcm"].excluded is None
+    assert {found[name].excluded for name in ("RG3_J2KI.dcm", "RG3_J2KR.dcm")} == {Reason.NOT_A_CHEST}
+    chest = found[CHEST]
+    assert chest.excluded is None
+    assert (chest.unhealthy, chest.covid, chest.other, chest.findings) == (None, None, None, ())
+
+
+def test_no_raw_identifier_enters_a_row(cxr: Path, tmp_path: Path) -> None:
+    original = changed(cxr / "dicom" / CHEST, tmp_path / "a.dcm", PatientID="MRN 4711", PatientName="Doe^Jane",
+                       AccessionNumber="ACC 4712", PatientBirthDate="19700102")  # fmt: skip
+    row = by_name(tmp_path)["a.dcm"]
+    text = repr(row)
+    for secret in ("4711", "Doe", "4712", "19700102", original.StudyInstanceUID):
+        assert secret not in text
+    assert row.patient_id == pseudonym("MRN 4711", KEY.encode(), "patient")
+    assert row.study_id == pseudonym(original.StudyInstanceUID, KEY.encode(), "study")
+
+
+def test_the_same_key_gives_the_same_patient_and_another_key_another(
+    cxr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, patient in (("a.dcm", "1"), ("b.dcm", "1"), ("c.dcm", "2"), ("d.dcm", "")):
+        changed(cxr / "dicom" / CHEST, tmp_path / name, PatientID=patient)
+    first = by_name(tmp_path)
+    assert first["a.dcm"].patient_id == first["b.dcm"].patient_id != first["c.dcm"].patient_id
+    assert first["d.dcm"].patient_id is None
+    monkeypatch.setenv("COMIT_ID_KEY", KEY + "!")
+    assert by_name(tmp_path)["a.dcm"].patient_id not in (None, first["a.dcm"].patient_id)
+
+
+def test_without_a_key_patients_stay_unknown_and_one_line_says_so(
+    cxr: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COMIT_ID_KEY")
+    found = by_name(cxr / "dicom")
+    assert {(row.patient_id, row.study_id) for row in found.values()} == {(None, None)}
+    assert capsys.readouterr().err.count("COMIT_ID_KEY is not set") == 1
+
+
+def test_a_short_key_is_refused(cxr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMIT_ID_KEY", "short")
+    with pytest.raises(ConfigError, match="at least 16 bytes, got 5"):
+        by_name(cxr / "dicom")
+
+
+def test_which_files_are_taken(cxr: Path, tmp_path: Path) -> None:
+    taken = ["a.dcm", "b.DICOM", "IM000001", "1.2.840.113619"]
+    left = ["notes.txt", "page.html", "DICOMDIR"]
+    for name in taken:
+        shutil.copy(cxr / "dicom" / CHEST, tmp_path / name)
+    for name in left:
+        (tmp_path / name).write_bytes(b"text " * 100)
+    assert sorted(by_name(tmp_path)) == sorted(taken)
+
+
+def test_a_file_that_cannot_be_read_is_a_row_for_screening_to_judge(cxr: Path, tmp_path: Path) -> None:
+    whole = (cxr / "dicom" / CHEST).read_bytes()
+    for name, data in (("cut.dcm", whole[:400]), ("empty.dcm", b""), ("text", b"no DICOM at all" * 50)):
+        (tmp_path / name).write_bytes(data)
+    assert by_name(tmp_path) == {name: ManifestRow(path=name) for name in ("cut.dcm", "empty.dcm", "text")}
+
+
+def test_a_file_beyond_the_limit_is_a_row_and_never_read(
+    cxr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "huge.dcm").open("wb") as stream:
+        stream.truncate(DecodeLimits().max_bytes + 1)
+    monkeypatch.setattr(dicom, "read_header", lambda *_: pytest.fail("read a file beyond the limit"))
+    assert by_name(tmp_path) == {"huge.dcm": ManifestRow(path="huge.dcm")}
+
+
+def test_a_header_longer_than_the_first_read_is_read_whole(
+    cxr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(cxr / "dicom" / "RG1_J2KI.dcm", tmp_path / "a.dcm")
+    expected = by_name(tmp_path)["a.dcm"]
+    assert expected.patient_id is not None or expected.device is not None
+    monkeypatch.setattr(dicom, "HEAD_BYTES", 300)
+    assert by_name(tmp_path)["a.dcm"] == expected
+
+
+def test_views_and_exclusions_of_the_header(cxr: Path, tmp_path: Path) -> None:
+    for name, position in (("pa.dcm", "PA"), ("ll.dcm", "LL")):
+        changed(cxr / "dicom" / CHEST, tmp_path / name, ViewPosition=position)
+    found = by_name(tmp_path)
+    assert (found["pa.dcm"].view, found["pa.dcm"].excluded) == (View.PA, None)
+    assert (found["ll.dcm"].view, found["ll.dcm"].excluded) == (View.LATERAL, Reason.LATERAL)
+
+
+def test_order_is_that_of_the_archive_however_many_threads(cxr: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO((cxr / "dicom" / CHEST).read_bytes())
+    for number in range(70):
+        (tmp_path / f"{number:03d}.dcm").write_bytes(buffer.getvalue()[:2000])
+    assert [row.path for row in rows(str(tmp_path), "d")] == [f"{number:03d}.dcm" for number in range(70)]

@@ -1,0 +1,131 @@
+import gzip
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from comit_ray.data.sources.nih import rows
+from comit_ray.data.sources.row import ManifestRow
+from comit_ray.errors import ManifestError
+from comit_ray.schema import Split, View
+
+HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+
+
+@pytest.fixture(scope="module")
+def real(cxr: Path) -> list[ManifestRow]:
+    return list(rows(str(cxr / "nih_chestxray14"), "nih"))
+
+
+def write(root: Path, table: str, name: str = "Data_Entry_2017.csv") -> str:
+    root.mkdir(exist_ok=True)
+    (root / name).write_text(table)
+    return str(root)
+
+
+def test_totals_are_those_of_the_dataset(real: list[ManifestRow]) -> None:
+    """Wang et al. 2017 and the paper's table 1."""
+    assert len(real) == 112_120
+    assert Counter(row.view for row in real) == {View.PA: 67_310, View.AP: 44_810}
+    assert len({row.patient_id for row in real}) == 30_805
+    healthy = [row for row in real if row.unhealthy == 0]
+    assert Counter(row.view for row in healthy) == {View.PA: 39_302, View.AP: 21_059}
+    assert all(row.findings == ("No Finding",) and (row.covid, row.other) == (0, 0) for row in healthy)
+    ill = [row for row in real if row.unhealthy == 1]
+    assert len(healthy) + len(ill) == 112_120
+    assert all((row.covid, row.other) == (0, 1) for row in ill)
+    assert sum("Pneumonia" in row.findings for row in real) == 1_431
+    boxed = [row for row in real if row.disease_mask]
+    assert len(boxed) == 880
+    assert Counter(row.view for row in boxed) == {View.PA: 478, View.AP: 402}
+    assert len({row.patient_id for row in boxed}) == 726
+    assert sum((row.disease_mask or "").count("],[") + 1 for row in boxed) == 984
+    assert all(row.unhealthy == 1 for row in boxed)
+    assert max(row.age for row in real if row.age is not None) <= 120
+
+
+def test_boxes_are_in_the_frame_of_the_original(real: list[ManifestRow]) -> None:
+    row = next(row for row in real if row.path == "images/00013118_008.png")
+    assert row.disease_mask == '{"boxes":[[225.08,547.02,86.78,79.19]],"frame":[1024,1024]}'
+
+
+def test_images_in_twelve_folders_are_found_and_the_others_have_a_flat_path(tmp_path: Path) -> None:
+    root = write(tmp_path, HEADER + "00000001_000.png,Mass,0,1,58,M,PA\n00000002_000.png,Mass,0,2,58,M,PA\n")
+    folder = tmp_path / "images_007" / "images"
+    folder.mkdir(parents=True)
+    (folder / "00000001_000.png").touch()
+    (folder / "99999999_000.png").touch()
+    found = list(rows(root, "nih"))
+    assert [row.path for row in found] == [
+        "images_007/images/00000001_000.png",
+        "images/00000002_000.png",
+        "images_007/images/99999999_000.png",
+    ]
+    unlisted = found[-1]
+    assert (unlisted.unhealthy, unlisted.covid, unlisted.other, unlisted.patient_id) == (None, None, None, None)
+
+
+def test_one_image_in_two_folders_is_refused(tmp_path: Path) -> None:
+    root = write(tmp_path, HEADER)
+    for name in ("images_001", "images_002"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        (tmp_path / name / "images" / "00000001_000.png").touch()
+    with pytest.raises(ManifestError, match=r"images_001/images/00000001_000\.png and images_002"):
+        list(rows(root, "nih"))
+
+
+def test_header_variant_with_sex_and_a_trailing_comma(tmp_path: Path) -> None:
+    header = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Sex,View Position,OriginalImage[Width\n"
+    )
+    text = header + "00000005_003.png,Mass|Nodule,3,5,058Y,F,AP,2000,\n00000006_000.png,No Finding,0,6,414,M,XX,1\n"
+    write(tmp_path, "", "unused.txt")
+    (tmp_path / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
+    first, second = rows(str(tmp_path), "mine")
+    assert (first.patient_id, first.study_id) == ("mine/00000005", "mine/00000005_003")
+    assert (first.sex, first.age, first.view, first.view_source) == ("F", 58.0, View.AP, "View Position")
+    assert first.findings == ("Mass", "Nodule")
+    assert (second.age, second.view, second.view_source) == (None, View.UNKNOWN, "none")
+
+
+def test_official_lists_are_the_source_split(tmp_path: Path) -> None:
+    root = write(tmp_path, HEADER + "".join(f"0000000{i}_000.png,Mass,0,{i},58,M,PA\n" for i in (1, 2, 3)))
+    write(tmp_path, "00000001_000.png\r\n", "train_val_list.txt")
+    write(tmp_path, "00000002_000.png\n\n", "test_list.txt")
+    assert [row.source_split for row in rows(root, "nih")] == [Split.TRAIN, Split.TEST, None]
+
+
+def test_mask_files_are_found_and_come_before_boxes(tmp_path: Path) -> None:
+    root = write(tmp_path, HEADER + "".join(f"0000000{i}_000.png,Mass,0,{i},58,M,PA\n" for i in (1, 2)))
+    write(tmp_path, BOXES + "00000001_000.png,Mass,1,2,3,4\n00000002_000.png,Mass,1,2,3,4\n", "BBox_List_2017.csv")
+    for path in ("lung_masks/00000001_000.png", "annotations/disease_masks/00000002_000.png"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    first, second = rows(root, "nih")
+    assert first.lung_mask == f"{root}/lung_masks/00000001_000.png"
+    assert (first.disease_mask or "").startswith('{"boxes":[[1.0,2.0,3.0,4.0]]')
+    assert (second.lung_mask, second.disease_mask) == (None, f"{root}/annotations/disease_masks/00000002_000.png")
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({}, r"expected one Data_Entry_2017\*\.csv.*found none"),
+        ({"Data_Entry_2017.csv": ""}, "expected a header line"),
+        ({"Data_Entry_2017.csv": "a,b\n"}, "expected a column 'Image Index' in Data_Entry_2017.csv, got: a, b"),
+        ({"Data_Entry_2017.csv": HEADER, "Data_Entry_2017_v2020.csv": HEADER}, "found Data_Entry_2017.csv, Data_"),
+        ({"Data_Entry_2017.csv": HEADER, "BBox_List_2017.csv": BOXES + "a.png,Mass,1,x,3,4\n"}, "width, height for a"),
+    ],
+)
+def test_broken_tables_are_named(tmp_path: Path, tables: dict[str, str], message: str) -> None:
+    for name, text in tables.items():
+        write(tmp_path, text, name)
+    with pytest.raises(ManifestError, match=message):
+        list(rows(str(tmp_path), "nih"))
+
+
+def test_a_broken_gzip_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Data_Entry_2017.csv.gz").write_bytes(gzip.compress(HEADER.encode() * 50)[:40])
+    with pytest.raises(ManifestError, match=r"Data_Entry_2017\.csv\.gz"):
+        list(rows(str(tmp_path), "nih"))

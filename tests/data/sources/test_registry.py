@@ -1,0 +1,9 @@
+import pytest
+
+from comit_ray.data.sources.registry import adapter
+from comit_ray.errors import ConfigError
+
+
+def test_an_unknown_source_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'nihh'; known: covid-chestxray, dicom, images, nih, phantom"):
+        adapter("nihh")

@@ -1,0 +1,39 @@
+import pyarrow as pa
+
+from comit_ray.data.manifest_summary import counts, describe
+from comit_ray.schema import MANIFEST
+
+ROWS = [
+    {"covid": 1, "unhealthy": 1, "other": 0, "lung_mask": "m", "split": "test", "patient_id": "p"},
+    {"covid": 1, "unhealthy": 1, "other": 0, "lung_mask": "m", "split": "test", "patient_id": "p"},
+    {"covid": 0, "unhealthy": 1, "other": 1, "disease_mask": "m", "split": "train", "patient_id": "q"},
+    {"covid": 0, "unhealthy": 0, "other": 0, "split": "train", "patient_id": "q"},
+    {"covid": 0, "split": "train"},
+    {"unhealthy": 1, "excluded": "lateral"},
+    {},
+]
+
+
+def table() -> pa.Table:
+    return pa.Table.from_pylist([{"dataset": "d", "view": "PA"} | row for row in ROWS], schema=MANIFEST)
+
+
+def test_every_group_is_counted() -> None:
+    found = {
+        (row.label, row.masks, row.excluded, row.split): (row.images, row.patients)
+        for row in counts(table()).itertuples()
+    }
+    assert found == {
+        ("covid", "lung", "-", "test"): (2, 1),
+        ("other disease", "disease", "-", "train"): (1, 1),
+        ("healthy", "-", "-", "train"): (1, 1),
+        ("not covid", "-", "-", "train"): (1, 0),
+        ("unhealthy", "-", "lateral", "-"): (1, 0),
+        ("unknown", "-", "-", "-"): (1, 0),
+    }
+
+
+def test_totals() -> None:
+    assert describe(table()).splitlines()[-1] == (
+        "7 images of 2 patients (3 images without a patient): 3 train, 0 val, 2 test, 1 excluded"
+    )

@@ -1,0 +1,170 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from comit_ray.config import FrameConfig
+from comit_ray.data.masks import (
+    IGNORE,
+    Mask,
+    boxes_reference,
+    from_png,
+    is_boxes,
+    read_mask,
+    to_original,
+    to_png,
+)
+from comit_ray.data.resize import frame_map
+from comit_ray.errors import ManifestError
+
+STRETCH = FrameConfig(size=64)
+LETTERBOX = FrameConfig(size=64, fit="letterbox")
+
+
+def save(path: Path, pixels_HW: Mask) -> str:
+    Image.fromarray(pixels_HW).save(path)
+    return str(path)
+
+
+def rectangle(height: int, width: int, top: int, left: int, bottom: int, right: int) -> Mask:
+    mask = np.zeros((height, width), np.uint8)
+    mask[top:bottom, left:right] = 255
+    return mask
+
+
+def test_boxes_are_filled_as_a_union_in_their_own_frame() -> None:
+    """Boxes in the 1024 frame on a radiograph of 320 px: 1024 / 64 = 16 box pixels a frame pixel."""
+    reference = boxes_reference([(160, 320, 320, 160), (400, 400, 160, 160)], 1024, 1024)
+    mask = read_mask(reference, STRETCH, 320, 320)
+    expected = np.zeros((64, 64), np.uint8)
+    expected[20:30, 10:30] = 1
+    expected[25:35, 25:35] = 1
+    assert mask.dtype == np.uint8
+    assert (mask == expected).all()
+
+
+@pytest.mark.parametrize("frame", [STRETCH, LETTERBOX])
+@pytest.mark.parametrize(("height", "width"), [(400, 400), (300, 400), (800, 500)])
+def test_boxes_and_the_same_mask_image_agree(tmp_path: Path, frame: FrameConfig, height: int, width: int) -> None:
+    image = save(tmp_path / "mask.png", rectangle(height, width, 50, 100, 250, 300))
+    boxes = boxes_reference([(100, 50, 200, 200)], height, width)
+    drawn, filled = (read_mask(reference, frame, height, width) for reference in (image, boxes))
+    differing = np.count_nonzero(drawn != filled)
+    assert drawn.sum() > 100
+    assert differing <= 0.12 * drawn.sum(), f"{differing} of {drawn.sum()} pixels: more than a rim"
+
+
+def test_letterbox_moves_boxes_with_the_radiograph() -> None:
+    """200 x 100 px fill rows 0..64 and columns 16..48 of the frame."""
+    mask = read_mask(boxes_reference([(0, 0, 100, 200)], 200, 100), LETTERBOX, 200, 100)
+    assert mask[:, 16:48].all()
+    assert not mask[:, :16].any()
+    assert not mask[:, 48:].any()
+
+
+def test_a_tiny_box_does_not_vanish_and_one_at_the_rim_stays_inside() -> None:
+    for box in ((500.0, 500.0, 1.0, 1.0), (1023.0, 1023.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)):
+        assert read_mask(boxes_reference([box], 1024, 1024), STRETCH, 320, 320).sum() == 1, box
+
+
+def test_grey_levels_become_background_inside_and_ignore(tmp_path: Path) -> None:
+    levels = np.repeat(np.array([0, 127, 128, 255], np.uint8), 16)
+    mask = read_mask(save(tmp_path / "mask.png", np.tile(levels, (64, 1))), STRETCH, 64, 64)
+    assert (mask[0] == np.repeat(np.array([0, IGNORE, IGNORE, 1]), 16)).all()
+
+
+def test_masks_coded_with_one_are_masks(tmp_path: Path) -> None:
+    mask = read_mask(save(tmp_path / "mask.png", rectangle(64, 64, 0, 0, 32, 64) // 255), STRETCH, 64, 64)
+    assert mask[:32].all()
+    assert not mask[32:].any()
+
+
+@pytest.mark.parametrize("mode", ["1", "RGB", "RGBA", "LA"])
+def test_masks_in_other_modes(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(rectangle(64, 64, 0, 0, 32, 64)).convert(mode)
+    image.save(tmp_path / "mask.png")
+    assert read_mask(str(tmp_path / "mask.png"), STRETCH, 64, 64).sum() == 32 * 64
+
+
+def test_a_mask_of_another_size_is_stretched_if_the_aspect_agrees(tmp_path: Path) -> None:
+    reference = save(tmp_path / "mask.png", rectangle(256, 256, 64, 64, 192, 192))
+    mask = read_mask(reference, LETTERBOX, 1012, 1000)
+    assert mask.sum() == pytest.approx(32 * 32, rel=0.08)
+    with pytest.raises(ManifestError, match=r"mask\.png is 256 x 256, the radiograph 1000 x 800"):
+        read_mask(reference, STRETCH, 1000, 800)
+    with pytest.raises(ManifestError, match="the mask boxes is 1024 x 1024"):
+        read_mask(boxes_reference([(0, 0, 1, 1)], 1024, 1024), STRETCH, 1000, 800)
+
+
+def test_unreadable_masks_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "cut.png").write_bytes(to_png(np.random.default_rng(0).random((64, 64)) > 0.5)[:100])
+    for name in ("text.png", "cut.png", "absent.png"):
+        with pytest.raises(ManifestError, match=name):
+            read_mask(str(tmp_path / name), STRETCH, 64, 64)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "{",
+        "{}",
+        '{"boxes": [[1, 2, 3]], "frame": [4, 4]}',
+        '{"boxes": [[1, 2, 0, 3]], "frame": [4, 4]}',
+        '{"boxes": [["a", 2, 3, 4]], "frame": [4, 4]}',
+        '{"boxes": [], "frame": [0, 4]}',
+    ],
+)
+def test_broken_boxes_are_shown(reference: str) -> None:
+    with pytest.raises(ManifestError, match="expected"):
+        read_mask(reference, STRETCH, 64, 64)
+
+
+def test_reference_is_short_and_plain() -> None:
+    reference = boxes_reference([(225.084745762712, 1, 2, 3)], 1024, 512)
+    assert is_boxes(reference)
+    assert not is_boxes("/masks/{a}.png")
+    assert json.loads(reference) == {"boxes": [[225.08, 1, 2, 3]], "frame": [1024, 512]}
+
+
+@settings(deadline=None)
+@given(arrays(np.bool_, st.tuples(st.integers(1, 70), st.integers(1, 70))))
+def test_png_gives_back_the_mask(mask: np.ndarray) -> None:
+    png = to_png(mask)
+    with Image.open(io.BytesIO(png)) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "1", mask.shape[::-1])
+    assert (from_png(png) == mask).all()
+
+
+@pytest.mark.parametrize("frame", [STRETCH, LETTERBOX])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (301, 257), (48, 20), (100, 700)])
+def test_to_original_turns_read_mask_round(tmp_path: Path, frame: FrameConfig, height: int, width: int) -> None:
+    top, left, bottom, right = height // 4, width // 5, 3 * height // 4, 4 * width // 5
+    drawn = rectangle(height, width, top, left, bottom, right)
+    framed = read_mask(save(tmp_path / "mask.png", drawn), frame, height, width)
+    back = to_original(framed == 1, frame_map(height, width, frame), height, width)
+    assert back.shape == (height, width)
+    inside = drawn == 255
+    iou = (back & inside).sum() / (back | inside).sum()
+    assert iou > 0.85
+    assert to_original(np.ones((64, 64), bool), frame_map(height, width, frame), height, width).all()
+
+
+def test_real_masks_cover_as_much_of_the_frame_as_of_the_radiograph(cxr: Path) -> None:
+    folder = cxr / "covid_chestxray" / "annotations" / "lung_masks"
+    paths = sorted(folder.glob("*.png"))[:40]
+    assert len(paths) == 40
+    for path in paths:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+        height, width = pixels.shape
+        mask = read_mask(str(path), FrameConfig(size=224), height, width)
+        assert set(np.unique(mask)) <= {0, 1, IGNORE}
+        assert (mask == 1).mean() == pytest.approx((pixels == 255).mean(), abs=0.01)
+        assert (mask == IGNORE).mean() == pytest.approx((pixels == 127).mean(), abs=0.01)

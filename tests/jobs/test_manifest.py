@@ -1,0 +1,119 @@
+"""The manifest as its users make it: the job's own process, on real radiographs."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from comit_ray.data.manifest import read
+from tests.conftest import REPOSITORY
+
+
+def job(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "jobs" / "manifest.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def made(output: Path, *options: str) -> str:
+    """URI of a manifest that the job printed last."""
+    done = job("--output", str(output), *options)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last == f"manifest: {output}"
+    return str(output)
+
+
+def query(sql: str) -> list[tuple[Any, ...]]:
+    relation = duckdb.sql(sql)
+    assert relation is not None
+    return relation.fetchall()
+
+
+@pytest.fixture(scope="module")
+def nih(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    output = tmp_path_factory.mktemp("manifests") / "nih"
+    return made(output, "--source", "nih", "--root", str(cxr / "nih_chestxray14"), "--present_only", "true")
+
+
+@pytest.fixture(scope="module")
+def covid(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    output = tmp_path_factory.mktemp("manifests") / "covid"
+    return made(output, "--source", "covid-chestxray", "--root", str(cxr / "covid_chestxray"))
+
+
+def test_present_images_of_nih(nih: str) -> None:
+    table = read(nih)
+    assert len(table) == 1000
+    assert table.column("disease_mask").null_count == 1000 - 44
+    assert len(table.column("patient_id").unique()) == 682
+    assert Counter(table.column("unhealthy").to_pylist()) == {0: 500, 1: 500}
+
+
+def test_the_whole_of_nih_with_its_absent_files_marked(cxr: Path, tmp_path: Path) -> None:
+    root = str(cxr / "nih_chestxray14")
+    uri = made(tmp_path / "nih", "--source", "nih", "--root", root, "--check_files", "true")
+    table = read(uri)
+    assert Counter(table.column("excluded").to_pylist()) == {"missing": 111_120, None: 1000}
+    assert table.column("split").null_count == 111_120
+    assert len(table.column("chunk").unique()) == 219  # 112,120 / 512, rounded up
+
+
+def test_merged_manifest_is_patient_disjoint_and_read_by_duckdb(nih: str, covid: str, tmp_path: Path) -> None:
+    uri = made(tmp_path / "all", "--inputs", f"{nih}, {covid}")
+    found = query(f"SELECT dataset, split, excluded, count(*) FROM '{uri}/*.parquet' GROUP BY ALL")
+    by_dataset = Counter[str]()
+    for dataset, split, excluded, count in found:
+        assert (split is None) == (excluded is not None)
+        by_dataset[dataset] += count
+    assert by_dataset == {"nih": 1000, "covid-chestxray": 205}
+    excluded_rows = {row[2]: row[3] for row in found if row[2]}
+    assert excluded_rows == {"wrong_modality": 23, "lateral": 12}
+    leaking = query(
+        f"SELECT patient_id FROM '{uri}/*.parquet' WHERE split IS NOT NULL GROUP BY 1 HAVING count(DISTINCT split) > 1"
+    )
+    assert leaking == []
+    positives = query(f"SELECT split, count(*) FROM '{uri}/*.parquet' WHERE covid = 1 AND split IS NOT NULL GROUP BY 1")
+    assert sum(count for _, count in positives) == 128
+    assert all(count >= 5 for _, count in positives)
+    assert len(positives) == 3
+
+
+def test_the_summary_counts_every_row(covid: str, cxr: Path, tmp_path: Path) -> None:
+    root = str(cxr / "covid_chestxray")
+    done = job("--output", str(tmp_path / "m"), "--source", "covid-chestxray", "--root", root, "--name", "ieee8023")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["dataset", "view", "label", "masks", "excluded", "split", "images", "patients"]
+    groups = [line.split() for line in lines[1:] if line.lstrip().startswith("ieee8023")]
+    assert sum(int(line[-2]) for line in groups) == 205
+    assert "205 images of 115 patients (0 images without a patient)" in done.stdout
+    assert "35 excluded" in done.stdout
+    assert read(str(tmp_path / "m")).column("image_id")[0].as_py().startswith("ieee8023/images/")
+
+
+def test_the_same_command_writes_the_same_rows(covid: str, cxr: Path, tmp_path: Path) -> None:
+    again = Path(made(tmp_path / "again", "--source", "covid-chestxray", "--root", str(cxr / "covid_chestxray")))
+    assert read(str(again)).equals(read(covid))
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--source", "nihh", "--root", "/r"], 2, "unknown source 'nihh'; known: covid-chestxray, dicom"),
+        (["--source", "nih"], 2, "--source nih needs --root"),
+        ([], 2, "give either --source with --root, or --inputs"),
+        (["--source", "images", "--root", "/r", "--name", "a/b"], 2, "dataset's name must be letters"),
+        (["--source", "images", "--root", "/not/there"], 1, "no directory at /not/there"),
+        (["--inputs", "/not/there"], 1, "no directory at /not/there"),
+        (["--inputs", ","], 2, "expected URIs of manifests in --inputs, got ','"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, options: list[str], status: int, message: str) -> None:
+    done = job("--output", str(tmp_path / "m"), *options)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "m").exists()
