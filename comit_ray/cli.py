@@ -52,7 +52,7 @@ def _one_line(message: str, known: list[str]) -> str:
 
 def build_parser(config: type[C], description: str, prog: str | None = None) -> jsonargparse.ArgumentParser:
     """The parser of one job, made from its configuration class."""
-    parser = _Parser(prog=prog, description=description, default_meta=False)
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of options; later options override earlier ones.")
     parser.add_class_arguments(config, None, fail_untyped=True)
     return parser

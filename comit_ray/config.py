@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from comit_ray.errors import ConfigError
+from comit_ray.schema import ReviewReason
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.schema.Task`, as the command line takes them."""
@@ -146,6 +147,8 @@ class OptimConfig(Config):
     """Learning rate over the epochs: constant (the paper's), or one linear warm-up epoch and a cosine to zero."""
     augment_covid: bool = True
     """Six fixed copies of a COVID training image: itself, +-10 degrees, shifts of 10 px in X, Y, XY (section 3.1)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network in training (weights and losses stay float32); bfloat16 is about twice as fast."""
     seed: int = 0
     """Seed of the initial weights and of every epoch's order."""
 
@@ -186,6 +189,8 @@ class TrainConfig(Config):
     """Epochs and optimiser."""
     decode: DecodeLimits = DecodeLimits()
     """Bounds on images."""
+    max_failed_share: Fraction = 0.05
+    """Training stops if more than this share of the images it should use cannot be read."""
     workers: WorkersConfig = WorkersConfig()
     """Parallelism."""
 
@@ -214,6 +219,15 @@ class QueueConfig(Config):
     seed: int = 0
     """Seed of the random sample of negatives."""
 
+    @model_validator(mode="after")
+    def _quotas(self) -> Self:
+        unknown = sorted(set(self.quotas) - set(ReviewReason))
+        if unknown:
+            raise ValueError(f"quotas: unknown reason {unknown[0]!r}; known: {', '.join(ReviewReason)}")
+        if sum(self.quotas.values()) > 1:
+            raise ValueError(f"quotas must sum to at most 1, got {sum(self.quotas.values()):g}")
+        return self
+
 
 class ScreenConfig(Config):
     """`jobs/screen.py`."""
@@ -240,8 +254,6 @@ class ScreenConfig(Config):
     """One GPU a predictor."""
     fetch_threads: PositiveInt = 2
     """Threads that fetch and decode in one reading task."""
-    chunks_per_run: PositiveInt | None = None
-    """Stop after this many chunks; the rest is left to the next run of the same command."""
     decode: DecodeLimits = DecodeLimits()
     """Bounds on images."""
     queue: QueueConfig = QueueConfig()
@@ -281,6 +293,17 @@ class ManifestConfig(Config):
         return self
 
 
+class PhantomConfig(Config):
+    """`jobs/phantom.py`."""
+
+    output: str
+    """URI of the archive to write; must be empty."""
+    count: PositiveInt = 300
+    """Files of the archive, a dozen broken and alien ones included."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything; the same count and seed give the same bytes."""
+
+
 class EvaluateConfig(Config):
     """`jobs/evaluate.py`."""
 
@@ -296,3 +319,16 @@ class EvaluateConfig(Config):
     """Radiographs on the sheet of overlays."""
     sheet_seed: int = 0
     """Seed of their choice."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
+
+
+class DemoConfig(Config):
+    """`jobs/demo.py`."""
+
+    output: str = "build/demo"
+    """Local directory for everything the demo makes."""
+    count: PositiveInt = 300
+    """Phantom radiographs in the archive."""
+    seed: int = 0
+    """Seed of the phantoms."""

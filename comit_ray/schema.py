@@ -33,6 +33,21 @@ class View(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ReviewReason(StrEnum):
+    """Why an image is in the review queue, most urgent first."""
+
+    ABOVE_OPERATING_POINT = "above_operating_point"
+    LABEL_DISAGREES = "label_disagrees"
+    COVID_BUT_HEALTHY = "covid_but_healthy"
+    COVID_WITHOUT_DISEASE = "covid_without_disease"
+    DISEASE_OUTSIDE_LUNGS = "disease_outside_lungs"
+    NO_LUNGS_FOUND = "no_lungs_found"
+    NEAR_THRESHOLD = "near_threshold"
+    CHILD = "child"
+    FAILED = "failed"
+    RANDOM_NEGATIVE = "random_negative"
+
+
 class Split(StrEnum):
     """The part of the data a patient belongs to."""
 

@@ -109,8 +109,8 @@ def size(uri: str) -> int:
     return int(info.size)
 
 
-def read_bytes(uri: str) -> bytes:
-    """All bytes of the file at `uri`.
+def read_bytes(uri: str, at_most: int | None = None) -> bytes:
+    """All bytes of the file at `uri`, or its first `at_most`.
 
     Raises:
         NotFoundError: if there is no file.
@@ -119,7 +119,7 @@ def read_bytes(uri: str) -> bytes:
     fs, path = filesystem(uri)
     try:
         with fs.open_input_file(path) as stream:
-            return bytes(stream.read())
+            return bytes(stream.read(at_most))
     except FileNotFoundError as error:
         raise NotFoundError(f"no file at {uri}") from error
     except OSError as error:
@@ -220,6 +220,20 @@ def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
             return pq.read_table(stream, columns=columns)
     except FileNotFoundError as error:
         raise NotFoundError(f"no file at {uri}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
+
+
+def count_rows(uri: str) -> int:
+    """Rows of one Parquet file, from its footer.
+
+    Raises:
+        StorageError: if it cannot be read as Parquet.
+    """
+    fs, path = filesystem(uri)
+    try:
+        with fs.open_input_file(path) as stream:
+            return int(pq.ParquetFile(stream).metadata.num_rows)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
 

@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all the set-up themselves: a virtual environment with the pinned dependencies.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+DEMO := build/demo
+
+.PHONY: demo test test-fast lint format clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screening -> tables and a sheet in build/demo
+	$(PY) jobs/demo.py --output $(DEMO)
+
+test: $(VENV)/.installed  ## all tests, slow ones too
+	$(PY) -m pytest
+
+test-fast: $(VENV)/.installed  ## unit tests only
+	$(PY) -m pytest -m 'not slow'
+
+lint: $(VENV)/.installed  ## style and types; warnings are errors
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.installed
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,94 @@
+import re
+
+import pytest
+
+from comit_ray import cli
+from comit_ray.config import ManifestConfig, ScreenConfig, TrainConfig
+from comit_ray.errors import ConfigError, StorageError
+
+TRAIN = ["--data", "d", "--storage", "s", "--name", "n"]
+
+
+def train(*argv: str) -> TrainConfig:
+    return cli.parse(TrainConfig, "Train.", [*TRAIN, *argv], prog="train.py")
+
+
+def test_dotted_overrides():
+    assert train("--train.epochs", "3", "--model.tasks", "[lung,covid]").train.epochs == 3
+    assert train("--model.tasks", "[lung,covid]").model.tasks == ("lung", "covid")
+
+
+def test_files_give_values_and_later_options_win(tmp_path):
+    (tmp_path / "c.yaml").write_text("train: {epochs: 3, lr: 0.1}\nframe: {size: 64}\n")
+    found = train("--config", str(tmp_path / "c.yaml"), "--train.epochs", "5")
+    assert (found.train.epochs, found.train.lr, found.frame.size) == (5, 0.1, 64)
+
+
+def test_nested_dictionaries():
+    found = cli.parse(
+        ScreenConfig, "", ["--manifest", "m", "--checkpoint", "c", "--output", "o", "--queue.quotas.failed", "0.2"]
+    )
+    assert found.queue.quotas["failed"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--train.epocs", "3"], r"unknown option train.epocs \(did you mean train.epochs\?\); valid ones: .*train.lr"),
+        (["--train.epochs", "0"], "train.epochs: .*greater than 0; got 0"),
+        (["--train.epochs", "x"], "train.epochs: .*valid integer.*; got x"),
+        (["--frame.size", "100"], "frame size must be a multiple of 32.*got 100"),
+        (["--model.tasks", "[lungs]"], "model.tasks: .*'lung', 'disease', 'health', 'covid'.*; got lungs"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_status_2(argv, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train(*argv)
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert re.search(message, text), text
+
+
+def test_an_unknown_key_in_a_file_lists_the_valid_ones(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("train: {epocs: 3}\n")
+    with pytest.raises(SystemExit):
+        train("--config", str(tmp_path / "c.yaml"))
+    assert "unknown option train.epocs (did you mean train.epochs?)" in capsys.readouterr().err
+
+
+def test_help_explains_default_and_unit(capsys):
+    with pytest.raises(SystemExit) as stop:
+        train("--help")
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Side of the square frame in pixels; a multiple of 32." in text
+    assert "default: 224" in text
+
+
+def test_print_config_resolves_everything(capsys):
+    with pytest.raises(SystemExit) as stop:
+        train("--train.epochs", "7", "--print_config")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "epochs: 7" in text
+    assert "batch_size: 16" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ConfigError("no such head"), 2), (StorageError("denied"), 1), (None, 0)]
+)
+def test_exit_status_and_no_traceback(error, status, capsys, monkeypatch):
+    def job(config: ManifestConfig) -> int:
+        if error:
+            raise error
+        return 0
+
+    monkeypatch.setattr("sys.argv", ["manifest.py", "--inputs", "a,b", "--output", "o"])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(job, ManifestConfig, "")
+    assert stop.value.code == status
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    assert (str(error) in text) if error else not text

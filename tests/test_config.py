@@ -1,0 +1,52 @@
+import inspect
+
+import pytest
+from pydantic import ValidationError
+
+from comit_ray import config
+from comit_ray.config import Config, FrameConfig, ManifestConfig, ModelConfig, SplitConfig, TrainConfig
+from comit_ray.errors import ConfigError
+from comit_ray.schema import ALL_TASKS
+
+CONFIGS = [c for _, c in inspect.getmembers(config, inspect.isclass) if issubclass(c, Config) and c is not Config]
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_every_option_is_explained_and_frozen(cls):
+    assert cls.model_config["frozen"]
+    assert cls.model_config["extra"] == "forbid"
+    for name, field in cls.model_fields.items():
+        assert field.description, f"{cls.__name__}.{name} has no text for --help"
+
+
+def test_the_papers_values_are_the_defaults():
+    train = TrainConfig(data="d", storage="s", name="n")
+    assert (train.train.lr, train.train.batch_size, train.train.epochs) == (5e-5, 16, 30)
+    assert (train.frame.size, train.model.width, train.model.weights) == (224, 1.0, "imagenet")
+    assert train.model.tasks == ALL_TASKS
+
+
+def test_the_digest_names_the_values():
+    assert FrameConfig().digest() == FrameConfig(size=224).digest()
+    assert FrameConfig().digest() != FrameConfig(size=256).digest()
+
+
+def test_unknown_keys_list_the_valid_ones():
+    with pytest.raises(ConfigError, match=r"^c\.yaml: siz: .*valid keys: size, fit$"):
+        FrameConfig.parse({"siz": 3}, origin="c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FrameConfig(size=100), "multiple of 32.*got 100"),
+        (lambda: SplitConfig(train=0.5), r"sum to 1, got 0\.5 \+ 0\.1 \+ 0\.2 = 0\.8"),
+        (lambda: ModelConfig(tasks=()), "at least one of lung, disease, health, covid"),
+        (lambda: ModelConfig(tasks=("lung", "lung")), "must not repeat"),
+        (lambda: ManifestConfig(output="o"), "either --source with --root, or --inputs"),
+        (lambda: ManifestConfig(output="o", source="nih"), "--source nih needs --root"),
+    ],
+)
+def test_wrong_values_say_what_was_expected(make, message):
+    with pytest.raises(ValidationError, match=message):
+        make()

@@ -1,0 +1,121 @@
+"""Local files, and the same calls against a real S3 server on this machine."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import boto3
+import pyarrow as pa
+import pytest
+from moto.server import ThreadedMotoServer
+
+from comit_ray import storage
+from comit_ray.errors import NotFoundError, StorageError
+
+TABLE = pa.table({"image_id": ["a", "b"], "p": [0.5, None]})
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request, tmp_path, monkeypatch) -> Iterator[str]:
+    """A fresh directory, or a fresh prefix of a bucket."""
+    if request.param == "local":
+        yield str(tmp_path / "data")
+        return
+    endpoint = request.getfixturevalue("s3_server")
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    storage._s3_client.cache_clear()
+    storage._s3_filesystem.cache_clear()
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="archive")
+    yield f"s3://archive/{tmp_path.name}"
+    storage._s3_client.cache_clear()
+    storage._s3_filesystem.cache_clear()
+
+
+def test_bytes_come_back(root):
+    uri = storage.join(root, "a", "b.bin")
+    assert not storage.exists(uri)
+    storage.write_bytes(uri, b"0123456789")
+    assert storage.exists(uri)
+    assert storage.size(uri) == 10
+    assert storage.read_bytes(uri) == b"0123456789"
+    assert storage.read_bytes(uri, at_most=4) == b"0123"
+    storage.write_bytes(uri, b"new")
+    assert storage.read_bytes(uri) == b"new"
+    storage.delete(uri)
+    storage.delete(uri)
+    assert not storage.exists(uri)
+
+
+def test_listing_is_recursive_sorted_and_relative(root):
+    for name in ("b/2.png", "b/1.png", "a.csv", "b/.hidden.png"):
+        storage.write_bytes(storage.join(root, name), b"xy")
+    assert [(e.path, e.size) for e in storage.list_files(root)] == [("a.csv", 2), ("b/1.png", 2), ("b/2.png", 2)]
+    assert [e.path for e in storage.list_files(root, ".png")] == ["b/1.png", "b/2.png"]
+
+
+def test_tables_come_back(root):
+    storage.write_table(storage.join(root, "t", "part-1.parquet"), TABLE)
+    storage.write_table(storage.join(root, "t", "part-0.parquet"), TABLE.slice(0, 1))
+    assert storage.read_table(storage.join(root, "t"))["image_id"].to_pylist() == ["a", "a", "b"]
+    assert storage.read_table(storage.join(root, "t", "part-1.parquet"), ["p"]).column_names == ["p"]
+    assert storage.count_rows(storage.join(root, "t", "part-1.parquet")) == 2
+
+
+def test_what_is_absent_is_not_found(root):
+    for call in (storage.read_bytes, storage.size, storage.read_part, storage.parts):
+        with pytest.raises(NotFoundError, match="nothing"):
+            call(storage.join(root, "nothing"))
+
+
+def test_what_is_no_parquet_says_so(root):
+    storage.write_bytes(storage.join(root, "t.parquet"), b"PAR1 is how it begins")
+    for call in (storage.read_part, storage.count_rows):
+        with pytest.raises(StorageError, match=r"t\.parquet as Parquet"):
+            call(storage.join(root, "t.parquet"))
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    """While one thread rewrites a file, another reads it: always one whole version."""
+    uri, stop = str(tmp_path / "f"), threading.Event()
+    versions = {bytes([n]) * 2_000_000 for n in range(3)}
+    storage.write_bytes(uri, next(iter(versions)))
+
+    def rewrite() -> None:
+        while not stop.is_set():
+            for version in versions:
+                storage.write_bytes(uri, version)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        assert all(storage.read_bytes(uri) in versions for _ in range(50))
+    finally:
+        stop.set()
+        writer.join()
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/x", "http://host/x"])
+def test_other_schemes_are_refused(uri):
+    with pytest.raises(StorageError, match="expected a local path or an s3:// URI"):
+        storage.normalise(uri)
+
+
+def test_relative_paths_become_absolute():
+    assert storage.normalise("x/../y/") == os.path.join(os.getcwd(), "y")
+    assert storage.normalise("s3://bucket/key/") == "s3://bucket/key"
