@@ -1,0 +1,104 @@
+"""Figures of merit that training and evaluation share. What is undefined is None, never a number.
+
+Scores are compared as float32, as the tables store them, so that a threshold means the same everywhere.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import roc_auc_score
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
+    """Area under the receiver operating characteristic; None if a class is absent.
+
+    Args:
+        scores: (N,) finite scores, higher meaning more positive.
+        labels: (N,) 0 or 1.
+
+    Raises:
+        ValueError: for other labels, scores that are not finite, or unequal lengths.
+    """
+    values, positive = _checked(scores, labels)
+    if positive.all() or not positive.any():
+        return None
+    return float(roc_auc_score(positive, values))
+
+
+def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
+    """The smallest threshold t whose share of negatives with score >= t is at most 1 - specificity.
+
+    It lies one float32 step above the highest negative that must not be flagged: ties are never split, and the share
+    is never rounded up (12 negatives at 0.90: one may be flagged). None if there is no negative.
+
+    Args:
+        scores: (N,) finite scores.
+        labels: (N,) 0 or 1.
+        specificity: above 0 and at most 1.
+
+    Raises:
+        ValueError: as `auroc`, or for a specificity outside its range.
+    """
+    values, positive = _checked(scores, labels)
+    if not 0 < specificity <= 1:
+        raise ValueError(f"specificity must be above 0 and at most 1, got {specificity}")
+    negatives = np.sort(values[~positive])[::-1]
+    if not negatives.size:
+        return None
+    # Exact decimal arithmetic: in floating point 1 - 0.9 is a little less than 0.1, and one of ten would be lost.
+    allowed = int((1 - Fraction(str(specificity))) * negatives.size)
+    return float(np.nextafter(negatives[allowed], np.float32(np.inf)))
+
+
+def specificity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
+    """Share of the negatives with score < threshold; None if there is none."""
+    values, positive = _checked(scores, labels)
+    return float(np.mean(values[~positive] < np.float32(threshold))) if not positive.all() else None
+
+
+def sensitivity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
+    """Share of the positives with score >= threshold; None if there is none."""
+    values, positive = _checked(scores, labels)
+    return float(np.mean(values[positive] >= np.float32(threshold))) if positive.any() else None
+
+
+def sensitivity_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
+    """Sensitivity at the threshold of these very data (the paper's way); None if a class is absent."""
+    threshold = threshold_at_specificity(scores, labels, specificity)
+    return None if threshold is None else sensitivity_at(scores, labels, threshold)
+
+
+def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None) -> float | None:
+    """Intersection over union of one image's mask, over the pixels whose truth is known; None if both are empty.
+
+    Args:
+        prediction: (H, W) where the model says foreground.
+        truth: (H, W) where foreground is.
+        known: (H, W) where the truth is known; None: everywhere.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"masks of one shape are needed, got {prediction.shape} and {truth.shape}")
+    if known is not None:
+        prediction, truth = prediction & known, truth & known
+    union = int((prediction | truth).sum())
+    return int((prediction & truth).sum()) / union if union else None
+
+
+def _checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
+    values, truth = np.asarray(scores, dtype=np.float32), np.asarray(labels)
+    if values.ndim != 1 or values.shape != truth.shape:
+        raise ValueError(f"one score and one label an image are needed, got {values.shape} and {truth.shape}")
+    if not values.size:
+        return values, truth.astype(bool)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {values.size} scores are not finite")
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"labels must be 0 or 1, got {sorted(set(truth.tolist()) - {0, 1})[:5]}")
+    return values, truth.astype(bool)

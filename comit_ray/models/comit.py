@@ -1,0 +1,75 @@
+"""COMiT-Net, the COVID-19 Multi-Task Network (section 2 and figure 3 of the paper)."""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from comit_ray.models.outputs import ModelOutput
+from comit_ray.models.vgg import Decoder, Encoder, scaled
+from comit_ray.schema import ALL_TASKS, Task
+
+BRANCH_WIDTHS = (256, 64)
+"""Hidden sizes of the classification branches. The paper gives their depth (three layers) alone: these are ours."""
+
+
+class Branch(nn.Sequential):
+    """Three fully connected layers on the embedding: ReLU, ReLU, two logits (section 2.2)."""
+
+    def __init__(self, inputs: int, width: float) -> None:
+        first, second = (scaled(size, width) for size in BRANCH_WIDTHS)
+        super().__init__(
+            nn.Linear(inputs, first),
+            nn.ReLU(inplace=True),
+            nn.Linear(first, second),
+            nn.ReLU(inplace=True),
+            nn.Linear(second, 2),
+        )
+
+
+class COMiTNet(nn.Module):
+    """One encoder, and a head for each task: two decoders, two branches.
+
+    Encoder: 13 convolutions with batch normalisation (14,723,136 parameters at width 1). Each decoder: 13 convolutions,
+    12 of them with batch normalisation (14,721,026). Each branch: three fully connected layers (147,906). With all four
+    tasks at width 1 the network has 44,461,000 parameters.
+
+    Args:
+        tasks: the heads to build, any subset of the four; the others are None in the output.
+        width: multiplies every channel number; 1.0 is the paper's.
+    """
+
+    def __init__(self, tasks: Iterable[Task | str] = ALL_TASKS, width: float = 1.0) -> None:
+        super().__init__()
+        self.tasks = tuple(Task(task) for task in tasks)
+        self.encoder = Encoder(width)
+        self.lung = Decoder(width) if Task.LUNG in self.tasks else None
+        self.disease = Decoder(width) if Task.DISEASE in self.tasks else None
+        self.health = Branch(self.encoder.channels, width) if Task.HEALTH in self.tasks else None
+        self.covid = Branch(self.encoder.channels, width) if Task.COVID in self.tasks else None
+        self.apply(_initialise)
+
+    def forward(self, x_B3HW: Tensor) -> ModelOutput:
+        """Logits of `x_B3HW`, a normalised batch (see `comit_ray.data.transforms.normalise`).
+
+        Raises:
+            ConfigError: if a side is not a multiple of 32.
+        """
+        features, indices = self.encoder(x_B3HW)
+        embedding = features.mean(dim=(2, 3))
+        return ModelOutput(
+            lung=self.lung(features, indices) if self.lung else None,
+            disease=self.disease(features, indices) if self.disease else None,
+            health=self.health(embedding) if self.health else None,
+            covid=self.covid(embedding) if self.covid else None,
+            embedding=embedding,
+        )
+
+
+def _initialise(module: nn.Module) -> None:
+    """He initialisation for layers before a ReLU, as torchvision's VGG has it."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(
+            module.weight, mode="fan_out" if isinstance(module, nn.Conv2d) else "fan_in", nonlinearity="relu"
+        )
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

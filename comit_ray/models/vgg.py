@@ -1,0 +1,88 @@
+"""VGG16 with batch normalisation as an encoder that keeps its pooling indices, and the decoder that mirrors it.
+
+Encoder: Simonyan and Zisserman, arXiv:1409.1556, configuration D, convolutions only. Decoder: SegNet, Badrinarayanan et
+al., arXiv:1511.00561. `torchvision.models.vgg16_bn().features` has the encoder's layers in the same order.
+"""
+
+from torch import Tensor, nn
+
+from comit_ray.errors import ConfigError
+
+BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""Channels and number of convolutions of each block (section 2.1: 2, 2, 3, 3, 3)."""
+STRIDE = 2 ** len(BLOCKS)
+"""The poolings divide both sides of the frame by this, 32."""
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded, at least 1."""
+    return max(1, round(channels * width))
+
+
+def block_channels(width: float) -> list[int]:
+    """Output channels of the five blocks at `width`; at 1.0: 64, 128, 256, 512, 512."""
+    return [scaled(channels, width) for channels, _ in BLOCKS]
+
+
+def layer(inputs: int, outputs: int) -> nn.Sequential:
+    """3x3 convolution that keeps the size, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class Encoder(nn.Module):
+    """Five blocks of 2, 2, 3, 3 and 3 layers, each followed by a 2x2 max pooling whose indices are kept."""
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        channels = block_channels(width)
+        self.blocks = nn.ModuleList()
+        inputs = 3
+        for outputs, (_, depth) in zip(channels, BLOCKS, strict=True):
+            self.blocks.append(nn.Sequential(*[layer(inputs if i == 0 else outputs, outputs) for i in range(depth)]))
+            inputs = outputs
+        self.pool = nn.MaxPool2d(kernel_size=2, stride=2, return_indices=True)
+        self.channels = inputs
+
+    def forward(self, x_B3HW: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The features, (B, 512 x width, H/32, W/32), and the indices of the five poolings, first to last.
+
+        Raises:
+            ConfigError: if a side is not a multiple of 32: unpooling could not restore it.
+        """
+        height, width = x_B3HW.shape[-2:]
+        if height % STRIDE or width % STRIDE or not height or not width:
+            raise ConfigError(f"the input's sides must be multiples of {STRIDE} pixels, got {height}x{width}")
+        features, indices = x_B3HW, []
+        for block in self.blocks:
+            features, index = self.pool(block(features))
+            indices.append(index)
+        return features, indices
+
+
+class Decoder(nn.Module):
+    """The encoder mirrored: unpool by its indices, then 3, 3, 3, 2 and 2 convolutions, 13 in all.
+
+    The last one mirrors the encoder's first (3 -> 64 channels): it gives the two logits, without normalisation.
+    """
+
+    def __init__(self, width: float = 1.0, classes: int = 2) -> None:
+        super().__init__()
+        channels = block_channels(width)
+        self.unpool = nn.MaxUnpool2d(kernel_size=2, stride=2)
+        self.blocks = nn.ModuleList()
+        for i in reversed(range(len(BLOCKS))):
+            depth = BLOCKS[i][1]
+            layers = [layer(channels[i], channels[i]) for _ in range(depth - 1)]
+            if i > 0:
+                layers.append(layer(channels[i], channels[i - 1]))
+            self.blocks.append(nn.Sequential(*layers))
+        self.classify = nn.Conv2d(channels[0], classes, kernel_size=3, padding=1)
+
+    def forward(self, features: Tensor, indices: list[Tensor]) -> Tensor:
+        """(B, 2, H, W) logits from the encoder's features and pooling indices."""
+        for block, index in zip(self.blocks, reversed(indices), strict=True):
+            features = block(self.unpool(features, index))
+        logits: Tensor = self.classify(features)
+        return logits

@@ -1,0 +1,149 @@
+"""Operating points: the thresholds that turn scores into flags, chosen on validation data and kept with the model.
+
+The file is JSON, point -> score -> threshold, with what the validation split gave there:
+
+    {"specificity_0.90": {"covid": {"threshold": 0.41, "specificity": 0.904, "sensitivity": 0.93,
+                                    "positives": 14, "negatives": 104, "reason": null}, "unhealthy": {...}}, ...}
+
+A site may write its own with `threshold` alone. A threshold that cannot be chosen is null, with the reason.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy.typing as npt
+from pydantic import Field, TypeAdapter, ValidationError
+
+from comit_ray import metrics, storage
+from comit_ray.config import Config, Fraction
+from comit_ray.errors import ConfigError
+
+SPECIFICITIES = (0.90, 0.99)
+"""The paper's two operating points."""
+
+
+class Threshold(Config):
+    """One score's threshold, and how it was chosen."""
+
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None
+    """A score at or above this is flagged; null: none could be chosen."""
+    specificity: Fraction | None = None
+    """Specificity on the data it was chosen on."""
+    sensitivity: Fraction | None = None
+    """Sensitivity on the data it was chosen on."""
+    positives: int | None = None
+    """Positives among those data."""
+    negatives: int | None = None
+    """Negatives among those data."""
+    reason: str | None = None
+    """Why there is no threshold."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Named thresholds: `covid` for `p_covid`, `unhealthy` for `p_unhealthy`.
+
+    Attributes:
+        name: as in the file and in the tables.
+        thresholds: score -> threshold; a score at or above it is flagged.
+        missing: score -> why it has no threshold.
+    """
+
+    name: str
+    thresholds: dict[str, float]
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def threshold(self, score: str) -> float:
+        """The threshold of `score`.
+
+        Raises:
+            ConfigError: if the point has none, with the reason.
+        """
+        if score not in self.thresholds:
+            reason = self.missing.get(score, f"it has {', '.join(sorted(self.thresholds)) or 'none'}")
+            raise ConfigError(f"operating point {self.name} has no threshold for {score}: {reason}")
+        return self.thresholds[score]
+
+
+Document = dict[str, dict[str, Threshold]]
+"""A whole file: operating point -> score -> threshold."""
+
+_DOCUMENT = TypeAdapter(Document)
+
+
+def choose(
+    scores: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], specificities: tuple[float, ...] = SPECIFICITIES
+) -> Document:
+    """The thresholds at each of `specificities`.
+
+    Args:
+        scores: `covid`, `unhealthy` -> scores and labels (0 or 1) of the validation images whose label is known.
+        specificities: each above 0 and at most 1.
+    """
+    return {
+        f"specificity_{specificity:.2f}": {
+            name: _choose(values, labels, specificity) for name, (values, labels) in scores.items()
+        }
+        for specificity in specificities
+    }
+
+
+def _choose(values: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> Threshold:
+    truth = list(map(int, labels))  # type: ignore[arg-type]
+    positives, negatives = sum(truth), len(truth) - sum(truth)
+    threshold = metrics.threshold_at_specificity(values, labels, specificity)
+    if threshold is None or not positives:
+        lacking = "negative" if threshold is None else "positive"
+        reason = f"no {lacking} image in the validation split"
+        return Threshold(threshold=None, positives=positives, negatives=negatives, reason=reason)
+    return Threshold(
+        threshold=threshold,
+        specificity=metrics.specificity_at(values, labels, threshold),
+        sensitivity=metrics.sensitivity_at(values, labels, threshold),
+        positives=positives,
+        negatives=negatives,
+    )
+
+
+def to_json(document: Document) -> bytes:
+    """The file's bytes."""
+    plain = {
+        point: {score: threshold.model_dump(mode="json") for score, threshold in scores.items()}
+        for point, scores in document.items()
+    }
+    return (json.dumps(plain, indent=2) + "\n").encode()
+
+
+def parse(data: bytes | str, *, origin: str) -> dict[str, OperatingPoint]:
+    """The operating points of a file, by name.
+
+    Raises:
+        ConfigError: naming `origin` and what is wrong with it.
+    """
+    try:
+        document = _DOCUMENT.validate_json(data)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            f'{origin}: expected JSON such as {{"mine": {{"covid": {{"threshold": 0.4}}}}}}; {problems}'
+        ) from None
+    return {
+        name: OperatingPoint(
+            name,
+            {score: value.threshold for score, value in scores.items() if value.threshold is not None},
+            {score: value.reason or "null" for score, value in scores.items() if value.threshold is None},
+        )
+        for name, scores in document.items()
+    }
+
+
+def read(uri: str) -> dict[str, OperatingPoint]:
+    """The operating points of the file at `uri`, by name.
+
+    Raises:
+        ConfigError: if it is not such a file.
+        StorageError: if it cannot be read.
+    """
+    return parse(storage.read_bytes(uri), origin=uri)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from comit_ray import metrics
+
+
+def test_auroc_by_hand() -> None:
+    # of the four pairs (positive, negative) three are in order, none is tied
+    assert metrics.auroc([0.9, 0.4, 0.6, 0.1], [1, 1, 0, 0]) == 0.75
+    assert metrics.auroc([0.5, 0.5], [1, 0]) == 0.5
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [0, 0]])
+def test_one_class_has_no_auroc(labels) -> None:
+    assert metrics.auroc([0.1, 0.2], labels) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "message"),
+    [
+        ([0.1, float("nan")], [0, 1], "1 of 2 scores are not finite"),
+        ([0.1, float("inf")], [0, 1], "not finite"),
+        ([0.1, 0.2], [0, 2], "labels must be 0 or 1"),
+        ([0.1, 0.2], [0, -1], "labels must be 0 or 1"),
+        ([0.1], [0, 1], "one score and one label"),
+    ],
+)
+def test_wrong_input_is_an_error_not_a_number(scores, labels, message) -> None:
+    for figure in (
+        metrics.auroc,
+        lambda s, y: metrics.sensitivity_at_specificity(s, y, 0.9),
+        lambda s, y: metrics.threshold_at_specificity(s, y, 0.9),
+    ):
+        with pytest.raises(ValueError, match=message):
+            figure(scores, labels)
+
+
+def test_ten_negatives_at_90_percent_allow_one_false_positive() -> None:
+    """In floating point 1 - 0.9 is below 0.1: the one that is allowed must not be lost."""
+    negatives = np.arange(10) / 10
+    threshold = metrics.threshold_at_specificity(negatives, np.zeros(10), 0.90)
+    assert threshold is not None
+    assert (negatives.astype(np.float32) >= np.float32(threshold)).sum() == 1
+    assert threshold == np.nextafter(np.float32(0.8), np.float32(1))
+
+
+@pytest.mark.parametrize(
+    ("count", "specificity", "allowed"), [(19, 0.90, 1), (20, 0.90, 2), (9, 0.90, 0), (99, 0.99, 0), (100, 0.99, 1)]
+)
+def test_the_share_is_never_rounded_up(count, specificity, allowed) -> None:
+    negatives = np.random.default_rng(0).random(count).astype(np.float32)
+    threshold = metrics.threshold_at_specificity(negatives, np.zeros(count), specificity)
+    assert (negatives >= threshold).sum() == allowed
+    # and it is the smallest such threshold: the next lower float32 flags one more
+    lower = np.nextafter(np.float32(threshold), np.float32(0))
+    assert (negatives >= lower).sum() == allowed + 1
+
+
+def test_ties_are_never_split() -> None:
+    scores = np.array([0.5] * 5 + [0.1] * 15, dtype=np.float32)
+    threshold = metrics.threshold_at_specificity(scores, np.zeros(20), 0.90)
+    assert (scores >= threshold).sum() == 0
+
+
+def test_threshold_without_negatives_is_undefined() -> None:
+    assert metrics.threshold_at_specificity([0.2], [1], 0.9) is None
+    assert metrics.sensitivity_at_specificity([0.2], [1], 0.9) is None
+    assert metrics.sensitivity_at_specificity([0.2], [0], 0.9) is None
+
+
+@pytest.mark.parametrize("specificity", [0.0, 1.1, -1])
+def test_a_specificity_out_of_range_is_refused(specificity) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        metrics.threshold_at_specificity([0.1], [0], specificity)
+
+
+def test_sensitivity_at_specificity_by_hand() -> None:
+    scores = [*np.arange(10) / 10, 0.85, 0.95, 0.2, 0.81]
+    labels = [0] * 10 + [1] * 4
+    assert metrics.sensitivity_at_specificity(scores, labels, 0.90) == 0.75
+    assert metrics.specificity_at(scores, labels, 0.85) == 0.9
+    assert metrics.sensitivity_at(scores, labels, 0.85) == 0.5
+
+
+def test_iou_counts_known_pixels_only() -> None:
+    prediction = np.array([[1, 1, 0, 0]], dtype=bool)
+    truth = np.array([[1, 0, 1, 0]], dtype=bool)
+    assert metrics.iou(prediction, truth) == pytest.approx(1 / 3)
+    assert metrics.iou(prediction, truth, np.array([[True, False, True, True]])) == 0.5
+    assert metrics.iou(np.zeros((2, 2), bool), np.zeros((2, 2), bool)) is None
+    assert metrics.iou(np.ones((2, 2), bool), np.zeros((2, 2), bool)) == 0
+    with pytest.raises(ValueError, match="one shape"):
+        metrics.iou(prediction, truth[:, :2])

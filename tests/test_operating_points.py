@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comit_ray import operating_points
+from comit_ray.errors import ConfigError, NotFoundError
+
+
+def scores() -> dict:
+    negatives = np.arange(100) / 200
+    return {"covid": (np.append(negatives, [0.6, 0.455, 0.2]), [0] * 100 + [1] * 3)}
+
+
+def test_thresholds_are_chosen_by_specificity() -> None:
+    document = operating_points.choose(scores())
+    assert list(document) == ["specificity_0.90", "specificity_0.99"]
+    at_90 = document["specificity_0.90"]["covid"]
+    assert (at_90.specificity, at_90.positives, at_90.negatives) == (0.9, 3, 100)
+    assert at_90.sensitivity == pytest.approx(2 / 3)
+    assert document["specificity_0.99"]["covid"].sensitivity == pytest.approx(1 / 3)
+
+
+def test_a_file_reads_back_exactly(tmp_path: Path) -> None:
+    document = operating_points.choose(scores())
+    path = tmp_path / "points.json"
+    path.write_bytes(operating_points.to_json(document))
+    points = operating_points.read(str(path))
+    assert points["specificity_0.90"].threshold("covid") == document["specificity_0.90"]["covid"].threshold
+    assert points["specificity_0.90"].name == "specificity_0.90"
+
+
+@pytest.mark.parametrize(("label", "lacking"), [(0, "no positive image"), (1, "no negative image")])
+def test_without_a_class_the_threshold_is_null_with_a_reason(label, lacking) -> None:
+    document = operating_points.choose({"covid": ([0.1, 0.2], [label, label])})
+    written = json.loads(operating_points.to_json(document))["specificity_0.90"]["covid"]
+    assert written["threshold"] is None
+    assert lacking in written["reason"]
+    point = operating_points.parse(operating_points.to_json(document), origin="x")["specificity_0.90"]
+    assert point.thresholds == {}
+    with pytest.raises(ConfigError, match=f"specificity_0.90 has no threshold for covid: {lacking}"):
+        point.threshold("covid")
+
+
+def test_a_sites_own_file_needs_thresholds_alone() -> None:
+    points = operating_points.parse('{"ours": {"covid": {"threshold": 0.4}}}', origin="site.json")
+    assert points["ours"].thresholds == {"covid": 0.4}
+    with pytest.raises(ConfigError, match="ours has no threshold for unhealthy: it has covid"):
+        points["ours"].threshold("unhealthy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1]",
+        '{"ours": 0.4}',
+        '{"ours": {"covid": {"threshold": "high"}}}',
+        '{"ours": {"covid": {"threshold": NaN}}}',
+        '{"ours": {"covid": {"treshold": 0.4}}}',
+    ],
+)
+def test_another_file_is_refused_by_name(text) -> None:
+    with pytest.raises(ConfigError, match=r"site\.json: expected JSON such as"):
+        operating_points.parse(text, origin="site.json")
+
+
+def test_an_absent_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        operating_points.read(str(tmp_path / "none.json"))
