@@ -1,0 +1,164 @@
+"""The actor class of the screen: loads a checkpoint once, then turns fetched chunks into predictions and masks."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from comit_ray.config import FrameConfig
+from comit_ray.data.masks import to_png
+from comit_ray.data.transforms import normalise
+from comit_ray.errors import STATUS_OF, Reason, Status
+from comit_ray.models.outputs import ModelOutput
+from comit_ray.operating_points import OperatingPoint
+from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS, Task
+from comit_ray.screening import chunk
+from comit_ray.screening.regions import measure
+from comit_ray.training import checkpoint
+
+FOREGROUND = 0.5
+"""A pixel is lung, or disease, from this probability on (paper, section 4.1)."""
+
+
+def scores(output: ModelOutput) -> dict[str, npt.NDArray[np.float32]]:
+    """What the heads say: probabilities (B,), foreground (B, H, W), embeddings (B, C); absent heads are left out."""
+    found = {
+        "p_unhealthy": output.p_unhealthy,
+        "p_covid": output.p_covid,
+        "p_other": output.p_other,
+        "lung": output.p_lung_BHW,
+        "disease": output.p_disease_BHW,
+        "embedding": output.embedding,
+    }
+    return {name: value.float().cpu().numpy() for name, value in found.items() if value is not None}
+
+
+class Predictor:
+    """Scores fetched chunks with one checkpoint at one operating point.
+
+    Args:
+        checkpoint_uri: where the checkpoint lies. A URI, not weights: an actor whose arguments sit in the object
+            store could not be restarted.
+        operating_point: decides the flags.
+        run_id: written into every row.
+        batch_size: images a forward pass; a batch never crosses a chunk.
+        device: `cpu` or `cuda`.
+        embeddings: whether to return the embeddings table too.
+        threads: torch's CPU threads.
+    """
+
+    def __init__(
+        self,
+        checkpoint_uri: str,
+        operating_point: OperatingPoint,
+        run_id: str,
+        batch_size: int,
+        device: str = "cpu",
+        embeddings: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        loaded = checkpoint.load(checkpoint_uri)
+        self.model = loaded.model.to(device).eval()
+        self.model_id = loaded.model_id
+        self.frame: FrameConfig = loaded.config.frame
+        self.tasks = loaded.config.model.tasks
+        self.operating_point = operating_point
+        self.run_id = run_id
+        self.batch_size = batch_size
+        self.device = device
+        self.embeddings = embeddings
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        """One packed fetched chunk in, the same chunk packed as its result tables out."""
+        file, tables = chunk.unpack(row)
+        return chunk.pack(file, self.predict(tables["fetched"]))
+
+    def predict(self, fetched: pa.Table) -> dict[str, pa.Table]:
+        """The tables `predictions`, `masks` and, if asked for, `embeddings` of one fetched chunk."""
+        now = datetime.now(UTC)
+        rows = fetched.to_pylist()
+        results = self._forward([row for row in rows if row["status"] == Status.OK])
+        predictions: list[dict[str, Any]] = []
+        masks: list[dict[str, Any]] = []
+        embeddings: list[dict[str, Any]] = []
+        for row in rows:
+            common = {"model_id": self.model_id, "run_id": self.run_id, "screened_at": now}
+            kept = {name: row[name] for name in ("image_id", "status", "reason", "detail", "height", "width", "view")}
+            if row["status"] != Status.OK:
+                predictions.append(kept | common)
+                continue
+            result = next(results)
+            if not all(np.isfinite(value).all() for value in result.values()):
+                reason = Reason.MODEL_FAILED
+                detail = "the model's output is not a finite number"
+                predictions.append(kept | common | {"status": STATUS_OF[reason], "reason": reason, "detail": detail})
+                continue
+            predictions.append(kept | common | self._prediction(result))
+            masks.append(self._mask(row, result))
+            embeddings.append({"image_id": row["image_id"], "embedding": result["embedding"].astype(np.float16)})
+        tables = {
+            "predictions": pa.Table.from_pylist(predictions, schema=PREDICTIONS),
+            "masks": pa.Table.from_pylist(masks, schema=MASKS),
+        }
+        if self.embeddings:
+            tables["embeddings"] = pa.Table.from_pylist(embeddings, schema=EMBEDDINGS)
+        return tables
+
+    def _forward(self, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Scores image by image, in order; halves the batch while the device's memory does not suffice."""
+        size, batch, start = self.frame.size, self.batch_size, 0
+        while start < len(rows):
+            frames = b"".join(row["frame"] for row in rows[start : start + batch])
+            frames_BHW = np.frombuffer(frames, np.uint8).reshape(-1, size, size)
+            try:
+                found = self._scores(frames_BHW)
+            except torch.OutOfMemoryError:
+                if batch == 1:
+                    raise
+                batch //= 2
+                torch.cuda.empty_cache()
+                continue
+            for index in range(len(frames_BHW)):
+                yield {name: values[index] for name, values in found.items()}
+            start += len(frames_BHW)
+
+    def _scores(self, frames_BHW: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        with torch.inference_mode():
+            x_BHW = torch.from_numpy(frames_BHW.copy()).to(self.device)  # uint8 until the device
+            return scores(self.model(normalise(x_BHW)))
+
+    def _prediction(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Scores, flags and mask figures of one image."""
+        values: dict[str, Any] = {name: float(result[name]) for name in ("p_unhealthy", "p_covid", "p_other") if name in result}
+        regions = measure(
+            result["lung"] >= FOREGROUND if "lung" in result else None,
+            result["disease"] >= FOREGROUND if "disease" in result else None,
+        )
+        flags = {
+            f"{head}_flag": values[f"p_{head}"] >= threshold
+            for head, threshold in self.operating_point.thresholds.items()
+            if f"p_{head}" in values
+        }
+        return values | flags | vars(regions) | {"operating_point": self.operating_point.name}
+
+    def _mask(self, row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """The masks of one image and how its original lies in their frame."""
+        png = {
+            f"{task}_png": to_png(result[task] >= FOREGROUND) for task in (Task.LUNG, Task.DISEASE) if task in result
+        }
+        return png | {
+            "image_id": row["image_id"],
+            "frame_height": self.frame.size,
+            "frame_width": self.frame.size,
+            "fit": self.frame.fit,
+            "original_top": row["top"],
+            "original_left": row["left"],
+            "rows_per_pixel": row["rows_per_pixel"],
+            "columns_per_pixel": row["columns_per_pixel"],
+        }

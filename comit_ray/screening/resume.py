@@ -1,0 +1,127 @@
+"""What is asked, what is committed, what remains: by listing alone, the data files being the only truth."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray import storage
+from comit_ray.data import manifest
+from comit_ray.errors import ManifestError, NotFoundError, StorageError
+from comit_ray.screening.chunk import PREDICTIONS, chunk_file
+
+LISTING_THREADS = 8
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """One chunk of a manifest part: its name in the manifest, the file it ends as, its rows."""
+
+    chunk: str
+    file: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """One manifest part and those of its chunks that are asked for."""
+
+    uri: str
+    chunks: tuple[ChunkPlan, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole manifest, cut into chunks."""
+
+    parts: tuple[PartPlan, ...]
+    fingerprint: str
+    """Changes with any image, its order, its exclusion or its chunk; not with the place where the archive lies."""
+
+    @property
+    def chunks(self) -> list[ChunkPlan]:
+        """Every chunk, in the manifest's order."""
+        return [chunk for part in self.parts for chunk in part.chunks]
+
+    @property
+    def rows(self) -> int:
+        """Images of the manifest that are asked for."""
+        return sum(chunk.rows for chunk in self.chunks)
+
+    def remaining(self, done: set[str]) -> "Plan":
+        """The plan without the chunks whose file is in `done`, and without parts that are finished."""
+        left = (
+            PartPlan(part.uri, tuple(chunk for chunk in part.chunks if chunk.file not in done)) for part in self.parts
+        )
+        return Plan(tuple(part for part in left if part.chunks), self.fingerprint)
+
+
+def select(rows: pa.Table, split: str) -> pa.Table:
+    """The rows of one split; all of them for `all`."""
+    return rows if split == "all" else rows.filter(pc.equal(rows["split"], split))
+
+
+def chunks_of(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Consecutive rows of the same chunk, in order."""
+    names = rows["chunk"].to_pylist()
+    start = 0
+    for end in range(1, len(names) + 1):
+        if end == len(names) or names[end] != names[start]:
+            yield names[start], rows.slice(start, end - start)
+            start = end
+
+
+def make_plan(manifest_uri: str, split: str) -> Plan:
+    """Read the manifest's ids part by part and cut it into chunks.
+
+    Raises:
+        ManifestError: if parts of the manifest are missing, two chunks share a name, or nothing is asked for.
+    """
+    digest = hashlib.sha256(split.encode())
+    seen: set[str] = set()
+    parts = []
+    schemas = []
+    for uri in manifest.part_uris(manifest_uri):
+        part = storage.read_part(uri, ["image_id", "excluded", "split", "chunk"])
+        schemas.append(part.schema)
+        rows = select(part, split)
+        chunks = []
+        for name, chunk_rows in chunks_of(rows):
+            if name in seen:
+                raise ManifestError(f"chunk {name!r} appears twice in {manifest_uri}: chunk names must be unique")
+            seen.add(name)
+            file = chunk_file(name, chunk_rows["image_id"].to_pylist())
+            chunks.append(ChunkPlan(name, file, chunk_rows.num_rows))
+            digest.update(file.encode())
+            digest.update(repr(chunk_rows["excluded"].to_pylist()).encode())
+        if chunks:
+            parts.append(PartPlan(uri, tuple(chunks)))
+    manifest.check_whole(manifest_uri, schemas)
+    if not parts:
+        raise ManifestError(f"no image to screen in {manifest_uri} (split {split}): build a manifest with such rows")
+    return Plan(tuple(parts), digest.hexdigest()[:16])
+
+
+def committed(output: str) -> set[str]:
+    """File names of the committed chunks.
+
+    A file that cannot be read does not count: its chunk is done again, and the same name written over it.
+    """
+    directory = storage.join(output, PREDICTIONS)
+    try:
+        files = [entry.path for entry in storage.list_files(directory, ".parquet")]
+    except NotFoundError:
+        return set()
+
+    def readable(file: str) -> bool:
+        try:
+            storage.count_rows(storage.join(directory, file))
+        except StorageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        return {file for file, whole in zip(files, pool.map(readable, files), strict=True) if whole}

@@ -1,0 +1,129 @@
+"""The review queue: which images go to the radiologist, why, and in which order. Made from tables alone."""
+
+import hashlib
+import math
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from comit_ray.config import QueueConfig
+from comit_ray.errors import Reason, Status
+from comit_ray.operating_points import OperatingPoint
+from comit_ray.schema import REVIEW_QUEUE, ReviewReason
+
+WORTH_A_LOOK = (
+    Reason.UNREADABLE,
+    Reason.TRUNCATED,
+    Reason.CORRUPT,
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX,
+    Reason.TOO_LARGE,
+    Reason.BLANK,
+    Reason.NO_PIXELS,
+    Reason.BAD_GEOMETRY,
+    Reason.NOT_GRAYSCALE,
+    Reason.MODEL_FAILED,
+)
+"""Failures behind which a patient's radiograph may lie; a reader with the original system can still see it."""
+
+MANIFEST_COLUMNS = ["image_id", "uri", "member", "study_id", "age", "sex", "covid", "unhealthy"]
+
+
+def build_queue(
+    predictions: pa.Table, manifest: pa.Table, config: QueueConfig, operating_point: OperatingPoint
+) -> pa.Table:
+    """The queue as a `REVIEW_QUEUE` table.
+
+    Args:
+        predictions: the `predictions` table.
+        manifest: rows of the manifest with `MANIFEST_COLUMNS`.
+        config: thresholds, capacity and quotas.
+        operating_point: the one that decided the flags.
+    """
+    images = predictions.to_pandas().merge(manifest.select(MANIFEST_COLUMNS).to_pandas(), on="image_id", how="left")
+    head = next((name for name in ("covid", "unhealthy") if images[f"p_{name}"].notna().any()), "covid")
+    images["score"] = images[f"p_{head}"]
+    applies = reasons(images, config, operating_point.thresholds.get(head, math.nan), head)
+    population, drawn = random_negatives(images, applies, config)
+    applies[ReviewReason.RANDOM_NEGATIVE] = drawn.notna()
+    applies = applies[list(ReviewReason)]
+    images["reasons"] = [
+        [reason for reason, value in zip(ReviewReason, row, strict=True) if value]
+        for row in applies.itertuples(index=False)
+    ]
+    images["urgency"] = np.argmax(applies.to_numpy(), axis=1)
+    images["priority"] = images["score"].where(drawn.isna(), drawn)  # random ones stay in random order
+    queue = images[applies.any(axis=1)]
+    queue = queue.sort_values(["urgency", "priority", "image_id"], ascending=[True, False, True], kind="stable")
+    queue = within_capacity(queue, config)
+    queue = in_studies(queue).assign(rank=range(1, len(queue) + 1), sampling_weight=1.0)
+    kept = queue["urgency"] == list(ReviewReason).index(ReviewReason.RANDOM_NEGATIVE)
+    if kept.any():
+        queue.loc[kept, "sampling_weight"] = population / int(kept.sum())
+    return pa.Table.from_pandas(
+        queue[REVIEW_QUEUE.names], schema=REVIEW_QUEUE, preserve_index=False
+    ).replace_schema_metadata(REVIEW_QUEUE.metadata)
+
+
+def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: str) -> pd.DataFrame:
+    """One Boolean column a reason, random negatives excepted; a null score or mask figure gives no reason."""
+    scored = images["status"] == Status.OK
+    flagged = scored & images[f"{head}_flag"].fillna(False).astype(bool)
+    label = images[head]
+    inside = images["disease_in_lung"] * images["lung_area"]
+    return (
+        pd.DataFrame(
+            {
+                "above_operating_point": flagged,
+                "label_disagrees": scored & (((label == 1) & ~flagged) | ((label == 0) & flagged)),
+                "covid_but_healthy": flagged & (images["p_unhealthy"] < config.covid_but_healthy),
+                "covid_without_disease": flagged & (images["disease_area"] < config.min_disease_area),
+                "disease_outside_lungs": flagged
+                & (images["disease_area"] >= config.min_disease_area)
+                & (1 - inside / images["disease_area"] > config.max_disease_outside),
+                "no_lungs_found": scored & (images["lung_area"] < config.min_lung_area),
+                "near_threshold": scored & ~flagged & (images["score"] >= threshold - config.near_threshold),
+                "child": (images["status"] != Status.EXCLUDED) & (images["age"] < config.child_age),
+                "failed": images["reason"].isin(WORTH_A_LOOK) & (images["status"] == Status.FAILED),
+            }
+        )
+        .fillna(False)
+        .astype(bool)
+    )
+
+
+def random_negatives(images: pd.DataFrame, applies: pd.DataFrame, config: QueueConfig) -> tuple[int, pd.Series]:
+    """How many scored images have no other reason, and a uniform sample of them.
+
+    Returns:
+        The size of the population, and a random number in 0..1 for each drawn image, null for all others.
+    """
+    negative = (images["status"] == Status.OK) & ~applies.any(axis=1)
+    ids = images.loc[negative, "image_id"]
+    number = pd.Series([_random(config.seed, image_id) for image_id in ids], index=ids.index, dtype=float)
+    drawn = number.nlargest(math.ceil(config.random_negatives * len(number)))
+    return len(number), drawn.reindex(images.index)
+
+
+def within_capacity(queue: pd.DataFrame, config: QueueConfig) -> pd.DataFrame:
+    """The most urgent images that fit the capacity, after each quota has taken its share; order kept."""
+    if config.capacity is None or len(queue) <= config.capacity:
+        return queue
+    chosen: dict[object, None] = {}  # an ordered set
+    for reason, share in config.quotas.items():
+        mine = queue.index[[reason in found for found in queue["reasons"]]]
+        chosen |= dict.fromkeys(mine[: int(share * config.capacity)])
+    chosen |= dict.fromkeys(queue.index)
+    return queue.loc[queue.index.isin(list(chosen)[: config.capacity])]
+
+
+def in_studies(queue: pd.DataFrame) -> pd.DataFrame:
+    """Images of one study follow each other, at the place of the study's most urgent image."""
+    study = queue["study_id"].fillna(queue["image_id"])
+    place = pd.Series(range(len(queue)), index=queue.index).groupby(study).transform("min")
+    return queue.loc[place.sort_values(kind="stable").index]
+
+
+def _random(seed: int, image_id: str) -> float:
+    """A number in 0..1 that depends on the seed and the image alone, so that a rebuilt queue draws the same sample."""
+    return int(hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest()[:13], 16) / 16**13

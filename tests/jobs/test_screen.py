@@ -1,0 +1,133 @@
+"""The screen as its users run it: the job's own process, on real files."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pydicom.data
+import pytest
+
+from comit_ray import cli
+from comit_ray.config import ManifestConfig, ScreenConfig
+from comit_ray.errors import ConfigError
+from jobs import manifest as manifest_job
+from jobs import screen as screen_job
+from tests.conftest import REPOSITORY
+from tests.support import write_checkpoint
+
+pytestmark = pytest.mark.slow
+
+
+def screen(*options: str) -> int:
+    """The job in this process, on the session's Ray."""
+    return screen_job.job(cli.parse(ScreenConfig, "", options))
+
+
+def manifest(output: Path, **options: Any) -> str:
+    assert manifest_job.job(ManifestConfig(output=str(output), **options)) == 0
+    return str(output)
+
+
+def query(sql: str, output: Path) -> list[tuple]:
+    return duckdb.sql(sql.replace("OUTPUT", str(output))).fetchall()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint")
+
+
+def test_every_dicom_file_ends_as_one_row_with_pixels_or_a_reason(cxr, checkpoint, tmp_path, ray_session, capsys):
+    """Real chest radiographs, extremities, and pydicom's own test files: whole, broken and alien ones."""
+    archive = tmp_path / "archive"
+    shutil.copytree(cxr / "dicom", archive / "cxr")
+    shutil.copytree(Path(pydicom.data.__file__).parent / "test_files", archive / "pydicom")
+    uri = manifest(tmp_path / "manifest", source="dicom", root=str(archive))
+    output = tmp_path / "results"
+    assert screen("--manifest", uri, "--checkpoint", checkpoint, "--output", str(output)) == 0
+    summary = capsys.readouterr().out
+    assert "5 not_a_chest" in summary
+
+    rows = query("SELECT image_id, status, reason, detail, p_covid FROM 'OUTPUT/predictions/*.parquet'", output)
+    listed = duckdb.sql(f"SELECT count(*), count(DISTINCT image_id) FROM '{uri}/*.parquet'").fetchall()
+    assert listed == [(len(rows), len(rows))]
+    assert len({row[0] for row in rows}) == len(rows) > 80
+    by_id = {row[0]: row[1:] for row in rows}
+    for name in ("1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm", "Fake_MONOHR1.dcm", "RG1_J2KI.dcm"):
+        assert by_id[f"dicom/cxr/{name}"][0] == "ok", by_id[f"dicom/cxr/{name}"]
+    for name in ("RG3_J2KI.dcm", "RG3_J2KR.dcm"):
+        assert by_id[f"dicom/cxr/{name}"][:2] == ("excluded", "not_a_chest")
+    for status, reason, detail, p_covid in by_id.values():
+        assert (status == "ok") == (reason is None) == (detail is None) == (p_covid is not None)
+
+
+def covid_and_nih(cxr: Path, root: Path) -> str:
+    covid = manifest(root / "covid", source="covid-chestxray", root=str(cxr / "covid_chestxray"))
+    nih = manifest(root / "nih", source="nih", root=str(cxr / "nih_chestxray14"), present_only=True)
+    return manifest(root / "all", inputs=f"{covid},{nih}", chunk_rows=16)
+
+
+def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_path, ray_session, capsys):
+    uri = covid_and_nih(cxr, tmp_path)
+    output = tmp_path / "results"
+    options = ["--manifest", uri, "--checkpoint", checkpoint, "--output", str(output), "--fetch_threads", "1"]
+    chunks = duckdb.sql(f"SELECT count(DISTINCT chunk) FROM '{uri}/*.parquet'").fetchall()[0][0]
+
+    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *options]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    predictions = output / "predictions"
+    while not (predictions.is_dir() and len(list(predictions.glob("*.parquet"))) >= 3):
+        assert driver.poll() is None, "the screen ended before it could be killed"
+        time.sleep(0.01)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    committed = len(list(predictions.glob("*.parquet")))
+    assert 0 < committed < chunks
+    # A half-written file of the killed run, as a full disk might leave it, is done again.
+    victim = sorted(predictions.glob("*.parquet"))[0]
+    victim.write_bytes(victim.read_bytes()[:100])
+
+    assert screen(*options) == 0
+    counts = "SELECT count(*), count(DISTINCT image_id) FROM 'OUTPUT/{}/*.parquet'"
+    assert query(counts.format("predictions"), output) == [(1205, 1205)]
+    scored = query("SELECT count(*) FROM 'OUTPUT/predictions/*.parquet' WHERE status = 'ok'", output)[0][0]
+    assert query(counts.format("masks"), output) == [(scored, scored)]
+    reasons = query("SELECT reason, count(*) FROM 'OUTPUT/predictions/*.parquet' GROUP BY ALL ORDER BY 2 DESC", output)
+    assert reasons == [(None, 1170), ("wrong_modality", 23), ("lateral", 12)]
+
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")}
+    capsys.readouterr()
+    assert screen(*options) == 0
+    assert "nothing was left to do" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")} == before
+
+    # Another queue needs no pass over the images; another model is another question.
+    assert screen(*options, "--queue.capacity", "10") == 0
+    assert "the review queue was built from the tables" in capsys.readouterr().out
+    assert query("SELECT count(*), max(rank) FROM 'OUTPUT/review_queue/*.parquet'", output) == [(10, 10)]
+    other = write_checkpoint(tmp_path / "other", seed=1)
+    with pytest.raises(ConfigError, match=r"belongs to another question .*model_id was"):
+        screen(*options, "--checkpoint", other)
+    assert json.loads((output / "run.json").read_text())["question"]["split"] == "all"
+
+
+def process(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_wrong_option_or_checkpoint_is_one_line(tmp_path):
+    wrong = process("--manifest", "m", "--checkpoint", "c", "--output", str(tmp_path), "--batch", "3")
+    assert wrong.returncode == 2
+    assert "unknown option batch" in wrong.stderr
+    absent = process("--manifest", "m", "--checkpoint", str(tmp_path / "x"), "--output", str(tmp_path / "o"))
+    assert absent.returncode == 1
+    assert absent.stderr.startswith("screen.py: CheckpointError: no whole checkpoint at")
+    assert absent.stderr.count("\n") == wrong.stderr.count("\n") == 1

@@ -1,0 +1,62 @@
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from comit_ray.schema import MANIFEST, PREDICTIONS
+from comit_ray.screening import accounts, chunk, resume
+from tests.support import manifest_row, prediction_row, write_rows
+
+IDS = {"c0": ["a/1", "a/2", "a/3"], "c1": ["a/4"]}
+
+
+@pytest.fixture
+def plan(tmp_path) -> resume.Plan:
+    rows = [manifest_row(image_id, chunk=name) for name, ids in IDS.items() for image_id in ids]
+    return resume.make_plan(write_rows(tmp_path / "manifest", rows, MANIFEST), "all")
+
+
+def commit(output, name, rows):
+    table = pa.Table.from_pylist(rows, schema=PREDICTIONS)
+    chunk.commit(output, chunk.chunk_file(name, IDS[name]), {"predictions": table})
+
+
+def complete(output):
+    excluded: dict[str, Any] = {"status": "excluded", "reason": "lateral", "detail": "view LL"}
+    commit(
+        output, "c0", [prediction_row("a/1", 0.9), prediction_row("a/2", None), prediction_row("a/3", None, **excluded)]
+    )
+    commit(output, "c1", [prediction_row("a/4", 0.1)])
+
+
+def test_a_whole_run_balances(plan, tmp_path):
+    complete(str(tmp_path))
+    taken = accounts.take(plan, str(tmp_path))
+    assert taken.balanced
+    assert taken.by_status == {"ok": 2, "failed": 1, "excluded": 1}
+    assert taken.by_reason["failed", "truncated"] == 1
+    assert taken.flagged == 1
+
+
+def test_a_missing_chunk_is_a_problem(plan, tmp_path):
+    commit(str(tmp_path), "c1", [prediction_row("a/4")])
+    taken = accounts.take(plan, str(tmp_path))
+    assert not taken.balanced
+    assert "c0-" in taken.problems[0]
+    assert "absent" in taken.problems[0]
+
+
+def test_rows_that_are_not_the_chunks_are_a_problem(plan, tmp_path):
+    complete(str(tmp_path))
+    commit(str(tmp_path), "c0", [prediction_row("a/1"), prediction_row("a/2"), prediction_row("a/2")])
+    taken = accounts.take(plan, str(tmp_path))
+    assert not taken.balanced
+    assert "does not hold the 3 images" in taken.problems[0]
+
+
+def test_a_foreign_file_is_a_problem(plan, tmp_path):
+    complete(str(tmp_path))
+    write_rows(tmp_path / "predictions", [prediction_row("b/1")], PREDICTIONS, "copied")
+    taken = accounts.take(plan, str(tmp_path))
+    assert not taken.balanced
+    assert "copied.parquet belongs to no chunk" in taken.problems[0]

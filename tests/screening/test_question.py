@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from comit_ray.config import ScreenConfig
+from comit_ray.errors import ConfigError, StorageError
+from comit_ray.screening import question
+from comit_ray.training import checkpoint
+from tests.support import write_checkpoint
+
+QUESTION = {"model_id": "m1", "manifest": "f1"}
+
+
+def test_the_same_question_goes_on_with_the_same_run(tmp_path):
+    first = question.open_run(str(tmp_path), QUESTION, {"batch_size": 4})
+    assert question.open_run(str(tmp_path), QUESTION, {"batch_size": 8}) == first
+    assert json.loads((tmp_path / "run.json").read_text())["settings"] == {"batch_size": 4}
+
+
+def test_another_question_is_refused_and_named(tmp_path):
+    question.open_run(str(tmp_path), QUESTION, {})
+    with pytest.raises(ConfigError, match=r"model_id was 'm1', now 'm2'.*another --output"):
+        question.open_run(str(tmp_path), QUESTION | {"model_id": "m2"}, {})
+
+
+def test_results_without_a_record_are_refused(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    with pytest.raises(ConfigError, match=r"predictions but no run\.json"):
+        question.open_run(str(tmp_path), QUESTION, {})
+
+
+def test_a_broken_record_says_so(tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(StorageError, match=r"run\.json is not the"):
+        question.open_run(str(tmp_path), QUESTION, {})
+
+
+def choose(tmp_path, points=None, name="specificity_0.90", **model):
+    loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint", threshold=0.4, **model))
+    config = ScreenConfig(manifest="m", checkpoint="c", output="o", operating_point=name, operating_points=points)
+    return question.choose_operating_point(config, loaded)
+
+
+def test_the_checkpoints_operating_point_by_default(tmp_path):
+    assert choose(tmp_path).thresholds["covid"] == 0.4
+
+
+def test_a_sites_own_operating_point_replaces_it(tmp_path):
+    file = tmp_path / "site.json"
+    file.write_text('{"mine": {"covid": {"threshold": 0.2}, "unhealthy": {"threshold": 0.3}}}')
+    assert choose(tmp_path, str(file), "mine").thresholds == {"covid": 0.2, "unhealthy": 0.3}
+
+
+def test_unknown_names_list_the_known(tmp_path):
+    with pytest.raises(ConfigError, match=r"no operating point 'spec90'.*known: specificity_0\.90"):
+        choose(tmp_path, name="spec90")
+
+
+def test_a_head_without_threshold_is_refused(tmp_path):
+    file = tmp_path / "site.json"
+    file.write_text('{"mine": {"covid": {"threshold": null, "reason": "no positive image"}}}')
+    with pytest.raises(ConfigError, match="no positive image"):
+        choose(tmp_path, str(file), "mine")
+
+
+def test_a_model_without_that_head_needs_no_threshold(tmp_path):
+    file = tmp_path / "site.json"
+    file.write_text('{"mine": {"covid": {"threshold": 0.2}}}')
+    assert choose(tmp_path, str(file), "mine", tasks=["covid", "lung"]).name == "mine"

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from comit_ray.screening.regions import ZONES, measure
+
+
+def lungs() -> np.ndarray:
+    """Two 6 x 2 lungs in a 10 x 10 frame."""
+    lung = np.zeros((10, 10), bool)
+    lung[2:8, 1:3] = lung[2:8, 7:9] = True
+    return lung
+
+
+def test_areas_are_fractions_of_the_frame_and_of_the_lung():
+    disease = np.zeros((10, 10), bool)
+    disease[2:8, 0:2] = True  # half of it in the right lung
+    found = measure(lungs(), disease)
+    assert found.lung_area == pytest.approx(0.24)
+    assert found.disease_area == pytest.approx(0.12)
+    assert found.disease_in_lung == pytest.approx(6 / 24)
+
+
+@pytest.mark.parametrize("zone", range(6))
+def test_each_zone_is_the_patients(zone):
+    """The patient's right lung is on the image's left."""
+    disease = np.zeros((10, 10), bool)
+    third, left = zone % 3, zone >= 3
+    disease[2 + 2 * third : 4 + 2 * third, (7 if left else 1) : (9 if left else 3)] = True
+    found = measure(lungs(), disease).zone_disease
+    assert found == [1.0 if place == zone else 0.0 for place in range(6)]
+    assert ZONES[zone].startswith("left" if left else "right")
+
+
+def test_no_lung_gives_null_not_zero():
+    found = measure(np.zeros((4, 4), bool), np.ones((4, 4), bool))
+    assert (found.lung_area, found.disease_area) == (0.0, 1.0)
+    assert found.disease_in_lung is None
+    assert found.zone_disease is None
+
+
+def test_absent_heads_give_nulls():
+    assert measure(None, None) == measure(None, None).__class__(None, None, None, None)
+    assert measure(lungs(), None).disease_area is None

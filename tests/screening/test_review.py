@@ -1,0 +1,142 @@
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from comit_ray.config import QueueConfig
+from comit_ray.operating_points import OperatingPoint
+from comit_ray.schema import PREDICTIONS, REVIEW_QUEUE
+from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
+
+POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.6})
+ALL = QueueConfig(random_negatives=0)
+
+
+def image(image_id: str, p_covid: float | None = 0.1, **changes: Any) -> dict[str, Any]:
+    """A scored, unremarkable adult; `changes` are columns of predictions or manifest."""
+    scored = p_covid is not None
+    row = {
+        "image_id": image_id,
+        "status": "ok" if scored else "failed",
+        "p_covid": p_covid,
+        "p_unhealthy": 0.9 if scored else None,
+        "p_other": 0.2 if scored else None,
+        "covid_flag": p_covid >= 0.5 if p_covid is not None else None,
+        "lung_area": 0.3 if scored else None,
+        "disease_area": 0.03 if scored else None,
+        "disease_in_lung": 0.1 if scored else None,
+        "model_id": "m",
+        "run_id": "r",
+        "screened_at": pd.Timestamp("2026-01-01", tz="UTC"),
+        "uri": f"/archive/{image_id}",
+        "age": 50.0,
+    }
+    return row | changes
+
+
+def queue(*images: dict[str, Any], config: QueueConfig = ALL, point: OperatingPoint = POINT) -> Any:
+    """The queue as a DataFrame by image_id."""
+    predictions = pa.Table.from_pylist(list(images), schema=PREDICTIONS)
+    columns = {
+        "image_id": pa.string(), "uri": pa.string(), "member": pa.string(), "study_id": pa.string(),
+        "age": pa.float32(), "sex": pa.string(), "covid": pa.int8(), "unhealthy": pa.int8(),
+    }  # fmt: skip
+    assert list(columns) == MANIFEST_COLUMNS
+    manifest = pa.Table.from_pylist(list(images), schema=pa.schema(list(columns.items())))
+    built = build_queue(predictions, manifest, config, point)
+    assert built.schema.equals(REVIEW_QUEUE, check_metadata=True)
+    return built.to_pandas().set_index("image_id")
+
+
+@pytest.mark.parametrize(
+    ("reason", "row"),
+    [
+        ("above_operating_point", image("x", 0.5)),
+        ("label_disagrees", image("x", 0.1, covid=1)),
+        ("label_disagrees", image("x", 0.9, covid=0)),
+        ("covid_but_healthy", image("x", 0.9, p_unhealthy=0.2)),
+        ("covid_without_disease", image("x", 0.9, disease_area=0.0)),
+        ("disease_outside_lungs", image("x", 0.9, disease_area=0.1, disease_in_lung=0.1)),
+        ("no_lungs_found", image("x", 0.1, lung_area=0.01, disease_in_lung=None)),
+        ("near_threshold", image("x", 0.47)),
+        ("child", image("x", 0.1, age=7)),
+        ("child", image("x", None, age=7, reason="missing", detail="no file")),
+        ("failed", image("x", None, reason="truncated", detail="half a file")),
+    ],
+)
+def test_each_reason(reason, row):
+    found = queue(row, image("plain"))
+    assert list(found.index) == ["x"]
+    assert reason in found.loc["x", "reasons"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        image("x", 0.44),
+        image("x", 0.1, covid=0),
+        image("x", 0.1, age=None),
+        image("x", 0.1, p_unhealthy=0.2, disease_area=0.0),
+        image("x", None, status="excluded", reason="lateral", detail="view LL", age=7),
+        image("x", None, reason="not_an_image", detail="a text file"),
+    ],
+)
+def test_the_unremarkable_is_not_queued(row):
+    assert queue(row).empty
+
+
+def test_labels_agreeing_with_a_positive_give_no_disagreement():
+    assert list(queue(image("x", 0.9, covid=1)).loc["x", "reasons"]) == ["above_operating_point"]
+
+
+def test_most_urgent_first_and_studies_stay_together():
+    found = queue(
+        image("near", 0.48, study_id="s1"),
+        image("high", 0.8, study_id="s2"),
+        image("highest", 0.95, study_id="s1"),
+        image("broken", None, reason="corrupt", detail="x"),
+    )
+    assert list(found.index) == ["highest", "near", "high", "broken"]
+    assert list(found["rank"]) == [1, 2, 3, 4]
+
+
+def test_random_negatives_stand_for_all_of_their_kind():
+    images = [image(f"n{i}") for i in range(200)] + [image("pos", 0.9)]
+    found = queue(*images, config=QueueConfig(random_negatives=0.1))
+    drawn = found[found["reasons"].map(list).map(lambda r: r == ["random_negative"])]
+    assert len(drawn) == 20
+    assert drawn["sampling_weight"].sum() == pytest.approx(200)
+    assert found.loc["pos", "sampling_weight"] == 1
+    again = queue(*reversed(images), config=QueueConfig(random_negatives=0.1))
+    assert set(again.index) == set(found.index)
+    other = queue(*images, config=QueueConfig(random_negatives=0.1, seed=1))
+    assert set(other.index) != set(found.index)
+
+
+def test_capacity_keeps_the_quotas_and_reweights_the_sample():
+    images = [image(f"p{i:02}", 0.6 + i / 100) for i in range(30)]
+    images += [image(f"f{i}", None, reason="truncated", detail="x") for i in range(10)]
+    images += [image(f"n{i}") for i in range(100)]
+    config = QueueConfig(capacity=20, random_negatives=0.5, quotas={"failed": 0.1, "random_negative": 0.2})
+    found = queue(*images, config=config)
+    first = found["reasons"].map(lambda reasons: reasons[0])
+    assert first.value_counts().to_dict() == {"above_operating_point": 14, "random_negative": 4, "failed": 2}
+    assert found.loc[first == "random_negative", "sampling_weight"].tolist() == [25.0] * 4
+    assert found.index[0] == "p29"
+
+
+def test_a_model_without_covid_head_queues_the_unhealthy():
+    row = image("x") | {"p_covid": None, "covid_flag": None, "p_unhealthy": 0.9, "unhealthy_flag": True}
+    found = queue(row, point=OperatingPoint("specificity_0.90", {"unhealthy": 0.6}))
+    assert list(found.loc["x", "reasons"]) == ["above_operating_point"]
+    assert found.loc["x", "score"] == pytest.approx(0.9)
+
+
+def test_an_empty_archive_gives_an_empty_queue():
+    assert queue(image("n")).empty
+
+
+def test_unknown_quota_is_refused():
+    with pytest.raises(ValueError, match=r"unknown reason 'covd'.*above_operating_point"):
+        QueueConfig(quotas={"covd": 0.1})

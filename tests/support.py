@@ -1,0 +1,87 @@
+"""Small tables that several tests need, written as the package writes them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from comit_ray import storage
+from comit_ray.config import TrainConfig
+from comit_ray.models.registry import build_model
+from comit_ray.operating_points import Threshold
+from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.training import checkpoint
+from comit_ray.training.checkpoint import TrainingState
+
+
+def manifest_row(image_id: str, **changes: Any) -> dict[str, Any]:
+    """A frontal radiograph of the test split without labels."""
+    row = {
+        "image_id": image_id,
+        "uri": f"/nowhere/{image_id}",
+        "dataset": image_id.split("/")[0],
+        "patient_id": image_id,
+        "view": "PA",
+        "view_source": "test",
+        "findings": [],
+        "split": "test",
+        "chunk": f"{image_id.split('/')[0]}-00000",
+    }
+    return row | changes
+
+
+def prediction_row(
+    image_id: str, p_covid: float | None = 0.1, threshold: float = 0.5, **changes: Any
+) -> dict[str, Any]:
+    """A scored image; `p_covid=None` one that failed."""
+    common = {"image_id": image_id, "view": "PA", "model_id": "m", "run_id": "r", "screened_at": datetime.now(UTC)}
+    if p_covid is None:
+        return common | {"status": "failed", "reason": "truncated", "detail": "half a file"} | changes
+    scores = {
+        "status": "ok",
+        "p_covid": p_covid,
+        "p_unhealthy": p_covid,
+        "covid_flag": p_covid >= threshold,
+        "unhealthy_flag": p_covid >= threshold,
+        "operating_point": "specificity_0.90",
+        "height": 64,
+        "width": 64,
+    }
+    return common | scores | changes
+
+
+def mask_row(image_id: str, **png: bytes) -> dict[str, Any]:
+    """Masks of a 64 px frame that the original fills one to one."""
+    frame = {"frame_height": 64, "frame_width": 64, "fit": "stretch", "original_top": 0, "original_left": 0}
+    return {"image_id": image_id, "rows_per_pixel": 1, "columns_per_pixel": 1} | frame | png
+
+
+def write_rows(directory: Path, rows: list[dict[str, Any]], schema: pa.Schema, part: str = "part-00000") -> str:
+    """Rows as one part of a table; the table's URI."""
+    storage.write_table(str(directory / f"{part}.parquet"), pa.Table.from_pylist(rows, schema=schema))
+    return str(directory)
+
+
+def write_results(
+    root: Path, manifest: list[dict[str, Any]], predictions: list[dict[str, Any]], masks: list[dict[str, Any]]
+) -> tuple[str, str]:
+    """A screened archive: URIs of its results and of its manifest."""
+    write_rows(root / "results" / "predictions", predictions, PREDICTIONS)
+    write_rows(root / "results" / "masks", masks, MASKS)
+    return str(root / "results"), write_rows(root / "manifest", manifest, MANIFEST)
+
+
+def write_checkpoint(directory: Path, seed: int = 0, threshold: float = 0.5, **model: Any) -> str:
+    """An untrained narrow COMiT-Net at 64 px with thresholds for both scores; its URI."""
+    torch.manual_seed(seed)
+    options = {"width": 0.0625, "weights": "none"} | model
+    config = TrainConfig.parse(
+        {"data": "d", "storage": "s", "name": "n", "frame": {"size": 64}, "model": options}, origin="test"
+    )
+    chosen = {name: Threshold(threshold=threshold) for name in ("covid", "unhealthy")}
+    directory.mkdir(parents=True)
+    state = TrainingState(epochs_done=1, optimiser={}, random=[])
+    checkpoint.save(directory, build_model(config.model), config, {"specificity_0.90": chosen}, {}, state)
+    return str(directory)
