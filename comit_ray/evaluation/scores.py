@@ -1,0 +1,140 @@
+"""Figures of merit of a screened, labelled archive, from its tables: classification and segmentation.
+
+`value` is a fraction, or null where it is undefined; `n` is the number of images it is taken over (positives for a
+sensitivity, negatives for a specificity). `low` and `high` are the 95% Wilson interval of a sensitivity or specificity
+at a frozen threshold, and null elsewhere: images of one patient are counted as if independent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from comit_ray import metrics, storage
+from comit_ray.config import FrameConfig
+from comit_ray.data.masks import IGNORE, from_png, read_mask
+from comit_ray.errors import Status
+
+SPECIFICITIES = (0.9, 0.99)
+PREFIXES = {"covid": "", "unhealthy": "unhealthy_"}
+"""Label -> prefix of its metrics: those of COVID, what the screen is for, have none."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a report, as it stands in `metrics.json`."""
+
+    metric: str
+    value: float | None
+    n: int
+    split: str
+    group: str
+    at: float | str | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, in a fixed order."""
+        return asdict(self)
+
+
+def join_tables(results: str, manifest: str, split: str) -> pd.DataFrame:
+    """Predictions, masks and labels of the images of `split`, one row an image; only those with status ok."""
+    predictions: pd.DataFrame = storage.read_table(storage.join(results, "predictions")).to_pandas()
+    masks: pd.DataFrame = storage.read_table(storage.join(results, "masks")).to_pandas()
+    columns = [
+        "image_id",
+        "uri",
+        "member",
+        "dataset",
+        "unhealthy",
+        "covid",
+        "other",
+        "lung_mask",
+        "disease_mask",
+        "split",
+    ]
+    labels: pd.DataFrame = storage.read_table(manifest, columns).to_pandas()
+    if split != "all":
+        labels = labels[labels["split"] == split]
+    scored = predictions[predictions["status"] == Status.OK]
+    joined = labels.merge(scored, on="image_id", how="inner", validate="one_to_one")
+    return joined.merge(masks, on="image_id", how="left", validate="one_to_one")
+
+
+def figures(images: pd.DataFrame, split: str) -> list[Figure]:
+    """All figures, over every image and over each dataset alone."""
+    groups = [("all", images), *((f"dataset={name}", rows) for name, rows in images.groupby("dataset"))]
+    segmented = segmentation_counts(images)
+    found: list[Figure] = []
+    for group, rows in groups:
+        found += [Figure(**figure, split=split, group=group) for figure in _classification(rows)]
+        mine = segmented[segmented["image_id"].isin(rows["image_id"])]
+        found += [Figure(**figure, split=split, group=group) for figure in _segmentation(mine)]
+    return found
+
+
+def _classification(images: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for label, prefix in PREFIXES.items():
+        rows = images[images[label].notna() & images[f"p_{label}"].notna()]
+        scores, labels = rows[f"p_{label}"].to_numpy(np.float32), rows[label].to_numpy(np.int8)
+        positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+        yield {"metric": f"{prefix}auroc", "value": metrics.auroc(scores, labels), "n": len(rows)}
+        for specificity in SPECIFICITIES:
+            value = metrics.sensitivity_at_specificity(scores, labels, specificity)
+            yield {"metric": f"{prefix}sensitivity_at_specificity", "at": specificity, "value": value, "n": positives}
+        flagged = rows[f"{label}_flag"].astype(bool).to_numpy()
+        names = rows["operating_point"].unique()
+        point = names[0] if len(names) == 1 else None
+        for metric, hits, count in (
+            ("sensitivity_at_operating_point", int((flagged & (labels == 1)).sum()), positives),
+            ("specificity_at_operating_point", int((~flagged & (labels == 0)).sum()), negatives),
+        ):
+            yield {"metric": f"{prefix}{metric}", "at": point, **_proportion(hits, count)}
+
+
+def _proportion(hits: int, count: int) -> dict[str, Any]:
+    """A share with its 95% Wilson interval; nulls where there is nothing to count."""
+    if not count:
+        return {"value": None, "n": 0}
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return {"value": hits / count, "n": count, "low": float(interval.low), "high": float(interval.high)}
+
+
+def segmentation_counts(images: pd.DataFrame) -> pd.DataFrame:
+    """Pixels of each image with a true mask: predicted and true, over the pixels whose truth is known.
+
+    Columns: image_id, task (lung or disease), hits, predicted, true. Truth is brought to the frame of the predictions.
+    """
+    counts = []
+    for row in images.to_dict("records"):
+        for task in ("lung", "disease"):
+            reference, png = row[f"{task}_mask"], row[f"{task}_png"]
+            if isinstance(reference, str) and isinstance(png, bytes):
+                frame = FrameConfig(size=int(row["frame_height"]), fit=row["fit"])
+                truth_HW = read_mask(reference, frame, int(row["height"]), int(row["width"]))
+                known = truth_HW != IGNORE
+                predicted, true = from_png(png) & known, (truth_HW == 1) & known
+                counts.append(
+                    (row["image_id"], task, int((predicted & true).sum()), int(predicted.sum()), int(true.sum()))
+                )
+    return pd.DataFrame(counts, columns=["image_id", "task", "hits", "predicted", "true"])
+
+
+def _segmentation(counts: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Lung IoU as the mean over images; disease figures pooled over pixels, as the paper's TPR is."""
+    lung = counts[counts["task"] == "lung"]
+    union = lung["predicted"] + lung["true"] - lung["hits"]
+    per_image = (lung["hits"] / union)[union > 0]
+    yield {"metric": "lung_iou", "value": float(per_image.mean()) if len(per_image) else None, "n": len(per_image)}
+    disease = counts[counts["task"] == "disease"]
+    hits, predicted, true = (int(disease[name].sum()) for name in ("hits", "predicted", "true"))
+    for metric, part, whole in (
+        ("disease_tpr", hits, true),
+        ("disease_precision", hits, predicted),
+        ("disease_dice", 2 * hits, predicted + true),
+    ):
+        yield {"metric": metric, "value": part / whole if whole else None, "n": len(disease)}

@@ -1,0 +1,60 @@
+"""A sheet of screened radiographs with predicted and true masks drawn on, from the tables."""
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data.fetch import load_frame
+from comit_ray.data.masks import IGNORE, from_png, read_mask
+from comit_ray.evaluation.figures import Tile, overlay_sheet
+
+DISPLAY_PX = 320
+"""Side of the frame in which radiographs are shown: finer than the masks, so that a reader sees the chest."""
+
+
+def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """`count` images of `scores.join_tables`: drawn at random, half of them (if there are so many) labelled COVID.
+
+    The choice looks at labels alone, never at scores: a sheet of good examples would mislead.
+    """
+    order = images["image_id"].map(lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest())
+    shuffled = images.assign(order=order).sort_values("order")
+    covid = shuffled[shuffled["covid"] == 1].head((count + 1) // 2)
+    others = shuffled[shuffled["covid"] != 1].head(count - len(covid))
+    return pd.concat([covid, others])
+
+
+def draw(images: pd.DataFrame, title: str, limits: DecodeLimits) -> bytes:
+    """The sheet as PNG: four radiographs a line."""
+    tiles = [_tile(row, limits) for row in images.to_dict("records")]
+    return overlay_sheet(tiles, columns=4, tile_px=DISPLAY_PX, title=title)
+
+
+def _tile(row: dict[Any, Any], limits: DecodeLimits) -> Tile:
+    """One image of `scores.join_tables` as a tile: radiograph, predicted masks, true masks, scores and label."""
+    frame = FrameConfig(size=DISPLAY_PX, fit=row["fit"])
+    radiograph = load_frame(row["uri"], row["member"] if isinstance(row["member"], str) else None, frame, limits)
+    masks = {}
+    for task in ("lung", "disease"):
+        png, reference = row[f"{task}_png"], row[f"{task}_mask"]
+        masks[f"{task}_HW"] = from_png(png) if isinstance(png, bytes) else None
+        if isinstance(reference, str):
+            truth_HW = read_mask(reference, frame, radiograph.height, radiograph.width)
+            masks[f"true_{task}_HW"] = (truth_HW == 1) & (truth_HW != IGNORE)
+    return Tile(pixels_HW=radiograph.pixels_HW, caption=_caption(row), **masks)
+
+
+def _caption(row: dict[Any, Any]) -> tuple[str, ...]:
+    """Two lines: what the model says, what is known."""
+    said = " ".join(
+        f"{name} {math.floor(row[column] * 100) / 100:.2f}"  # cut: 0.996 is not 1.00
+        for name, column in (("COVID", "p_covid"), ("unhealthy", "p_unhealthy"))
+        if not pd.isna(row[column])
+    )
+    known = {(1, 1): "COVID", (0, 1): "other disease", (0, 0): "healthy"}
+    label = tuple(None if pd.isna(row[name]) else int(np.int8(row[name])) for name in ("covid", "unhealthy"))
+    return said, f"label: {known.get(label, 'incomplete')}"

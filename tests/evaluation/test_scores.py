@@ -1,0 +1,98 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comit_ray.data.masks import boxes_reference, to_png
+from comit_ray.evaluation.scores import Figure, figures, join_tables
+from tests.support import manifest_row, mask_row, prediction_row, write_results
+
+
+def half(side: str) -> np.ndarray:
+    mask = np.zeros((64, 64), bool)
+    mask[:, slice(0, 32) if side == "left" else slice(32, 64)] = True
+    return mask
+
+
+def score(tmp_path, manifest, predictions, masks=(), split="test") -> dict[tuple, Figure]:
+    results, uri = write_results(tmp_path, manifest, predictions, list(masks))
+    found = figures(join_tables(results, uri, split), split)
+    return {(figure.group, figure.metric, figure.at): figure for figure in found}
+
+
+def test_the_papers_arithmetic(tmp_path):
+    """121 of 125 at 90% and 109 of 125 at 99% specificity over 6,174 others (paper, section 4.2)."""
+    scores = np.concatenate([np.full(109, 0.9), np.full(12, 0.5), np.full(4, 0.05)])  # the positives
+    others = np.concatenate([np.full(61, 0.95), np.full(556, 0.6), np.full(5557, 0.1)])
+    manifest = [manifest_row(f"a/{i}", covid=int(i < 125)) for i in range(125 + 6174)]
+    predictions = [prediction_row(f"a/{i}", float(p)) for i, p in enumerate(np.concatenate([scores, others]))]
+    found = score(tmp_path, manifest, predictions)
+    assert found["all", "sensitivity_at_specificity", 0.9].value == pytest.approx(121 / 125)
+    assert found["all", "sensitivity_at_specificity", 0.99].value == pytest.approx(109 / 125)
+    assert found["all", "sensitivity_at_specificity", 0.9].n == 125
+
+
+def test_a_frozen_threshold_has_its_wilson_interval(tmp_path):
+    """121 of 125: Wilson 95% [0.9207, 0.9875] (Newcombe 1998, method 3, computed by hand)."""
+    manifest = [manifest_row(f"a/{i}", covid=1) for i in range(125)]
+    predictions = [prediction_row(f"a/{i}", 0.9 if i < 121 else 0.1) for i in range(125)]
+    found = score(tmp_path, manifest, predictions)["all", "sensitivity_at_operating_point", "specificity_0.90"]
+    z, n, p = 1.959964, 125, 121 / 125
+    centre, spread = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert found.low == pytest.approx((centre - spread) / (1 + z * z / n), abs=1e-6)
+    assert found.high == pytest.approx((centre + spread) / (1 + z * z / n), abs=1e-6)
+    assert found.value == 121 / 125
+
+
+def test_undefined_is_null_never_a_number(tmp_path):
+    found = score(tmp_path, [manifest_row("a/1", covid=1)], [prediction_row("a/1", 0.9)])
+    assert found["all", "auroc", None].value is None
+    assert found["all", "sensitivity_at_specificity", 0.9].value is None
+    specificity = found["all", "specificity_at_operating_point", "specificity_0.90"]
+    assert (specificity.value, specificity.n, specificity.low) == (None, 0, None)
+    assert found["all", "lung_iou", None].value is None
+
+
+def test_unknown_labels_failures_and_other_splits_do_not_count(tmp_path):
+    manifest = [
+        manifest_row("a/1", covid=1),
+        manifest_row("a/2", covid=0),
+        manifest_row("a/3", covid=None),
+        manifest_row("a/4", covid=1),
+        manifest_row("a/5", covid=1, split="train"),
+    ]
+    predictions = [prediction_row(f"a/{i}", p) for i, p in [(1, 0.9), (2, 0.2), (3, 0.9), (4, None), (5, 0.1)]]
+    found = score(tmp_path, manifest, predictions)
+    assert (found["all", "auroc", None].value, found["all", "auroc", None].n) == (1.0, 2)
+
+
+def test_datasets_are_scored_alone_too(tmp_path):
+    """Perfect between the sources, worthless inside each: the figure over all must not hide it."""
+    manifest = [manifest_row(f"{d}/{i}", covid=int((d == "b") != (i < 2))) for d in "ab" for i in range(42)]
+    predictions = [prediction_row(row["image_id"], 0.9 if row["dataset"] == "b" else 0.1) for row in manifest]
+    found = score(tmp_path, manifest, predictions)
+    assert found["all", "auroc", None].value > 0.9
+    assert found["dataset=a", "auroc", None].value == found["dataset=b", "auroc", None].value == 0.5
+
+
+def test_segmentation_counts_known_pixels_only(tmp_path):
+    truth = np.full((64, 64), 127, np.uint8)  # the right half is unknown
+    truth[:, :32] = 0
+    truth[:32, :32] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(truth).save(buffer, "PNG")
+    (tmp_path / "lung.png").write_bytes(buffer.getvalue())
+    manifest = [
+        manifest_row("a/1", lung_mask=str(tmp_path / "lung.png")),
+        manifest_row("a/2", disease_mask=boxes_reference([(0, 0, 512, 512)], 1024, 1024)),
+    ]
+    masks = [
+        mask_row("a/1", lung_png=to_png(np.ones((64, 64), bool)), disease_png=to_png(half("left"))),
+        mask_row("a/2", lung_png=to_png(half("left")), disease_png=to_png(half("left"))),
+    ]
+    found = score(tmp_path, manifest, [prediction_row("a/1"), prediction_row("a/2")], masks)
+    assert (found["all", "lung_iou", None].value, found["all", "lung_iou", None].n) == (0.5, 1)
+    assert (found["all", "disease_tpr", None].value, found["all", "disease_tpr", None].n) == (1.0, 1)
+    assert found["all", "disease_precision", None].value == 0.5
+    assert found["all", "disease_dice", None].value == pytest.approx(2 / 3)
