@@ -1,0 +1,192 @@
+"""An archive of phantoms as a hospital might hand it over: patients, studies, many file formats, some troublemakers.
+
+    images/<patient>/<stem>.dcm|.png|.jpg   the radiographs
+    lung_masks/<stem>.png                   lungs, 8 bit, 0 or 255, the image's size; not of every image
+    disease_masks/<stem>.png                lesions, likewise; only of diseased images, not of every one
+    labels.csv                              `COLUMNS`, a line a file, written last; blank means unknown
+
+Format, size and missing masks are drawn without regard to the class.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from comit_ray import storage
+from comit_ray.data.phantom import Kind, Phantom, draw
+from comit_ray.data.phantom_files import FORMATS, Header, encode, save_image, suffix
+from comit_ray.data.phantom_troublemakers import TROUBLEMAKERS, Troublemaker
+from comit_ray.errors import ConfigError, Reason
+
+COLUMNS = ("file", "patient", "study", "view", "sex", "age", "covid", "unhealthy", "other", "findings")
+SHARES = {Kind.HEALTHY: 0.4, Kind.COVID: 0.3, Kind.OTHER: 0.3}
+LUNG_MASKS, DISEASE_MASKS = 0.8, 0.75  # share of the images that have one
+UNKNOWN_CAUSE = 0.05  # share of the diseased images that are labelled unhealthy, without a diagnosis
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the archive.
+
+    Args:
+        file: path below the archive's root.
+        kind: the class; None for a troublemaker.
+        form: one of `FORMATS`, or the troublemaker's name.
+        seed: of the phantom: `draw(seed, kind, patient=patient_seed)`.
+        patient_seed: of the anatomy.
+        patient: the patient's name.
+        study: the study's name.
+        reason: what decoding must give; None for a sound radiograph.
+    """
+
+    file: str
+    kind: Kind | None
+    form: str
+    seed: int
+    patient_seed: int
+    patient: str
+    study: str
+    reason: Reason | None
+
+    @property
+    def stem(self) -> str:
+        """The file's name without folder and suffix, unique in the archive."""
+        return self.file.rpartition("/")[2].rpartition(".")[0]
+
+
+def plan(count: int, seed: int) -> list[Entry]:
+    """What an archive of `count` files holds, in its order, without drawing anything.
+
+    Raises:
+        ConfigError: if `count` leaves no room for one image of each class beside the troublemakers.
+    """
+    least = len(TROUBLEMAKERS) + len(SHARES)
+    if count < least:
+        raise ConfigError(f"expected count of at least {least}: {len(TROUBLEMAKERS)} troublemakers and some chests")
+    rng = np.random.default_rng([5, seed])
+    patients: list[list[tuple[Kind, int]] | Troublemaker] = [
+        *TROUBLEMAKERS,
+        *_patients(rng, count - len(TROUBLEMAKERS)),
+    ]
+    decks = {kind: _deck(rng) for kind in Kind}
+    entries = []
+    for number, position in enumerate(rng.permutation(len(patients)), start=1):
+        member = patients[position]
+        patient, patient_seed = f"p{number:04d}", int(rng.integers(2**31))
+        if isinstance(member, Troublemaker):
+            file = f"images/{patient}/{patient}_{member.name}{member.suffix}"
+            form, study, reason = member.name, f"{patient}_s1", member.reason
+            entries.append(Entry(file, None, form, int(rng.integers(2**31)), patient_seed, patient, study, reason))
+            continue
+        for shot, (kind, visit) in enumerate(member, start=1):
+            form, study = next(decks[kind]), f"{patient}_s{visit}"
+            file = f"images/{patient}/{study}_{shot}{suffix(form)}"
+            entries.append(Entry(file, kind, form, int(rng.integers(2**31)), patient_seed, patient, study, None))
+    return entries
+
+
+def write(output: str, count: int, seed: int) -> list[Entry]:
+    """Draw and write the archive; equal arguments give equal bytes.
+
+    Args:
+        output: URI of its root; must be empty.
+        count: files listed in `labels.csv`, troublemakers included.
+        seed: of everything.
+
+    Raises:
+        ConfigError: if `count` is too small, or files lie at `output`: masks of another archive would become truth.
+        StorageError: if it cannot be written.
+    """
+    entries = plan(count, seed)
+    output = storage.normalise(output)
+    if storage.exists(output) and next(storage.list_files(output), None):
+        raise ConfigError(
+            f"expected an empty directory for the archive, got files at {output}: delete it, or give another"
+        )
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for entry in entries:
+        writer.writerow(_write_entry(output, entry))
+    storage.write_bytes(storage.join(output, "labels.csv"), table.getvalue().encode())
+    return entries
+
+
+def summary(entries: list[Entry]) -> str:
+    """What was written, in three lines."""
+    kinds = Counter(entry.kind for entry in entries if entry.kind)
+    suffixes = Counter(entry.file.rpartition(".")[2] for entry in entries)
+    troubles = [entry.form for entry in entries if entry.reason]
+    return "\n".join(
+        [
+            f"{len(entries)} files of {len({entry.patient for entry in entries})} patients: "
+            + ", ".join(f"{kinds[kind]} {kind}" for kind in Kind),
+            "formats: " + ", ".join(f"{number} .{name}" for name, number in suffixes.most_common()),
+            f"{len(troubles)} troublemakers: " + ", ".join(troubles),
+        ]
+    )
+
+
+def _patients(rng: np.random.Generator, images: int) -> Iterator[list[tuple[Kind, int]]]:
+    """Patients of one class each: a list of (class, visit) of 1 to 3 visits of 1 or 2 images, `images` in all."""
+    made: Counter[Kind] = Counter()
+    while (left := images - made.total()) > 0:
+        kind = max(Kind, key=lambda kind: SHARES[kind] * images - made[kind])
+        visits = rng.choice(3, p=(0.7, 0.2, 0.1)) + 1
+        shots = [(kind, visit) for visit in range(1, visits + 1) for _ in range(1 + (rng.random() < 0.2))][:left]
+        made[kind] += len(shots)
+        yield shots
+
+
+def _deck(rng: np.random.Generator) -> Iterator[str]:
+    """File formats without end, each as often as `FORMATS` says: every class gets the same mixture."""
+    while True:
+        yield from (str(form) for form in rng.permutation(FORMATS))
+
+
+def _write_entry(output: str, entry: Entry) -> dict[str, str | int]:
+    """Write one file and its masks; its line of `labels.csv`."""
+    rng = np.random.default_rng([6, entry.seed])
+    modality: Literal["CR", "DX"] = "CR" if rng.random() < 0.4 else "DX"
+    body_part = "CHEST" if rng.random() < 0.85 else ""
+    view_known = rng.random() < 0.9
+    date = f"2020{rng.integers(1, 13):02d}{rng.integers(1, 29):02d}"
+    with_lung, with_disease, with_cause = rng.random(3) < (LUNG_MASKS, DISEASE_MASKS, 1 - UNKNOWN_CAUSE)
+    line: dict[str, str | int] = {"file": entry.file, "patient": entry.patient, "study": entry.study}
+    uri = storage.join(output, entry.file)
+    if entry.kind is None:
+        trouble = next(t for t in TROUBLEMAKERS if t.name == entry.form)
+        header = Header(entry.patient, entry.study, entry.stem, "PA", "F", 50, modality, "CHEST", date)
+        if trouble.make:
+            storage.write_bytes(uri, trouble.make(entry.seed, header))
+        return line
+    phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed)
+    view = phantom.view if view_known else ""
+    header = Header(entry.patient, entry.study, entry.stem, view, phantom.sex, phantom.age, modality, body_part, date)
+    storage.write_bytes(uri, encode(phantom.pixels_HW, entry.form, header))
+    if with_lung:
+        _write_mask(storage.join(output, "lung_masks", f"{entry.stem}.png"), phantom.lung_HW)
+    if with_disease and phantom.disease_HW.any():
+        _write_mask(storage.join(output, "disease_masks", f"{entry.stem}.png"), phantom.disease_HW)
+    return line | _labels(phantom, bool(with_cause))
+
+
+def _labels(phantom: Phantom, with_cause: bool) -> dict[str, str | int]:
+    cause: dict[str, str | int] = {"covid": "", "other": "", "findings": ""}
+    if with_cause or phantom.kind is Kind.HEALTHY:
+        cause["covid"] = int(phantom.kind is Kind.COVID)
+        cause["other"] = int(phantom.kind is Kind.OTHER)
+        cause["findings"] = phantom.finding
+    unhealthy = int(phantom.kind is not Kind.HEALTHY)
+    return {"view": phantom.view, "sex": phantom.sex, "age": phantom.age, "unhealthy": unhealthy} | cause
+
+
+def _write_mask(uri: str, mask_HW: npt.NDArray[np.bool_]) -> None:
+    storage.write_bytes(uri, save_image(Image.fromarray(mask_HW.astype(np.uint8) * np.uint8(255)), "PNG"))
