@@ -330,5 +330,5 @@ class DemoConfig(Config):
     """Local directory for everything the demo makes."""
     count: PositiveInt = 300
     """Phantom radiographs in the archive."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the phantoms."""

@@ -4,7 +4,6 @@ import hashlib
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from comit_ray.config import DecodeLimits, FrameConfig
@@ -55,6 +54,7 @@ def _caption(row: dict[Any, Any]) -> tuple[str, ...]:
         for name, column in (("COVID", "p_covid"), ("unhealthy", "p_unhealthy"))
         if not pd.isna(row[column])
     )
-    known = {(1, 1): "COVID", (0, 1): "other disease", (0, 0): "healthy"}
-    label = tuple(None if pd.isna(row[name]) else int(np.int8(row[name])) for name in ("covid", "unhealthy"))
-    return said, f"label: {known.get(label, 'incomplete')}"
+    names = {(1, 1): "COVID", (0, 1): "other disease", (0, 0): "healthy"}
+    known = not pd.isna(row["covid"]) and not pd.isna(row["unhealthy"])
+    label = names.get((int(row["covid"]), int(row["unhealthy"]))) if known else None
+    return said, f"label: {label or 'incomplete'}"

@@ -82,7 +82,9 @@ def screen(config: ScreenConfig, plan: Plan, frame: FrameConfig, operating_point
     # A context of our own: every yielded chunk is its own block and reaches the predictor at once.
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
-    context.enable_progress_bars = False
+    context.enable_progress_bars = True
+    context.enable_rich_progress_bars = True  # bars on a terminal, a line every ten seconds elsewhere
+    context.use_ray_tqdm = False
     with DataContext.current(context):
         parts = ray.data.from_items(
             [
