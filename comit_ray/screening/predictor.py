@@ -135,7 +135,8 @@ class Predictor:
 
     def _prediction(self, result: dict[str, Any]) -> dict[str, Any]:
         """Scores, flags and mask figures of one image."""
-        values: dict[str, Any] = {name: float(result[name]) for name in ("p_unhealthy", "p_covid", "p_other") if name in result}
+        names = [name for name in ("p_unhealthy", "p_covid", "p_other") if name in result]
+        values: dict[str, Any] = {name: float(result[name]) for name in names}
         regions = measure(
             result["lung"] >= FOREGROUND if "lung" in result else None,
             result["disease"] >= FOREGROUND if "disease" in result else None,

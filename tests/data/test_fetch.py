@@ -1,0 +1,49 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data.decode import decode
+from comit_ray.data.fetch import load_frame
+from comit_ray.data.resize import frame_map, to_frame
+from comit_ray.errors import DecodeError, Reason, StorageError
+
+FRAME, LIMITS = FrameConfig(size=96, fit="letterbox"), DecodeLimits()
+
+
+def test_a_real_radiograph_goes_through_decode_and_the_one_resampling_chain(cxr):
+    file = sorted((cxr / "covid_chestxray" / "images").iterdir())[0]
+    loaded = load_frame(str(file), None, FRAME, LIMITS)
+    radiograph = decode(file.read_bytes(), LIMITS)
+    assert np.array_equal(loaded.pixels_HW, to_frame(radiograph.pixels_HW, FRAME))
+    assert (loaded.height, loaded.width) == radiograph.pixels_HW.shape
+    assert loaded.frame_map == frame_map(loaded.height, loaded.width, FRAME)
+
+
+def reason(uri, limits=LIMITS, member=None) -> Reason:
+    with pytest.raises(DecodeError) as caught:
+        load_frame(str(uri), member, FRAME, limits)
+    return caught.value.reason
+
+
+def test_storage_errors_have_reasons(tmp_path, monkeypatch):
+    assert reason(tmp_path / "absent.png") is Reason.MISSING
+
+    def refuse(uri, at_most=None):
+        raise StorageError("denied")
+
+    monkeypatch.setattr("comit_ray.storage.read_bytes", refuse)
+    assert reason(tmp_path / "denied.png") is Reason.UNREADABLE
+
+
+def test_no_more_than_the_bound_is_read(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)).save(buffer, "PNG")
+    (tmp_path / "large.png").write_bytes(buffer.getvalue())
+    assert reason(tmp_path / "large.png", DecodeLimits(max_bytes=1000)) is Reason.TOO_LARGE
+
+
+def test_members_of_archives_say_that_they_are_not_read_yet(tmp_path):
+    assert reason(tmp_path / "a.tar", member="x.png") is Reason.UNREADABLE

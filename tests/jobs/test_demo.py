@@ -1,0 +1,30 @@
+import subprocess
+import sys
+
+import duckdb
+import pytest
+from PIL import Image
+
+from tests.conftest import REPOSITORY
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_everything_that_readme_promises(tmp_path):
+    command = [sys.executable, "jobs/demo.py", "--output", str(tmp_path / "demo"), "--count", "60"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    demo = tmp_path / "demo"
+    assert Image.open(demo / "sheet.png").width > 1000
+    assert (demo / "checkpoint" / "weights.safetensors").is_file()
+    assert (demo / "report" / "metrics.json").is_file()
+
+    readme = (REPOSITORY / "README.md").read_text()
+    queries = [query for query in readme.split("```sql")[1].split("```")[0].split(";") if query.strip()]
+    assert len(queries) == 5
+    for query in queries:
+        located = query.replace("'results/", f"'{demo}/results/").replace("'manifest/", f"'{demo}/manifest/")
+        assert duckdb.sql(located).fetchall(), query
+    counts = duckdb.sql(f"SELECT status, count(*) FROM '{demo}/results/predictions/*.parquet' GROUP BY ALL").fetchall()
+    assert sum(count for _, count in counts) == 60
+    assert {status for status, _ in counts} == {"ok", "failed", "excluded"}
+    assert "images in the review queue (phantoms, not patients)" in done.stdout

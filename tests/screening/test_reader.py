@@ -1,0 +1,48 @@
+import pyarrow as pa
+
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data import manifest_build
+from comit_ray.data.sources import covid_chestxray
+from comit_ray.schema import MANIFEST
+from comit_ray.screening.reader import FETCHED, fetch_chunk
+from tests.support import manifest_row
+
+FRAME = FrameConfig(size=64)
+
+
+def fetch(rows, threads=2, count=None) -> list[dict]:
+    fetched = fetch_chunk(pa.Table.from_pylist(rows, schema=MANIFEST), FRAME, DecodeLimits(), threads, count)
+    assert fetched.schema.equals(FETCHED)
+    return fetched.to_pylist()
+
+
+def test_real_rows_keep_their_order_and_exclusions(cxr):
+    root = str(cxr / "covid_chestxray")
+    table = manifest_build.from_rows(covid_chestxray.rows(root, "covid"), root, "covid")
+    rows = [row | {"chunk": "c", "split": None} for row in table.to_pylist()][:60]
+    statuses: list[str] = []
+    fetched = fetch(rows, threads=4, count=statuses.append)
+    assert [row["image_id"] for row in fetched] == [row["image_id"] for row in rows]
+    assert [row["reason"] for row in fetched] == [row["excluded"] for row in rows]
+    assert {row["status"] for row in fetched} == {"ok", "excluded"}
+    assert statuses == [row["status"] for row in fetched]
+    for row in fetched:
+        assert (row["frame"] is not None) == (row["status"] == "ok")
+        assert row["frame"] is None or len(row["frame"]) == 64 * 64
+
+
+def test_one_bad_file_costs_one_row(cxr, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    good = str(cxr / "dicom" / "RG1_J2KI.dcm")
+    fetched = fetch(
+        [
+            manifest_row("a/bad", uri=str(tmp_path / "bad.png")),
+            manifest_row("a/good", uri=good, view="unknown"),
+            manifest_row("a/absent", uri=str(tmp_path / "absent.png")),
+            manifest_row("a/marked", uri=good, excluded="missing"),
+        ]
+    )
+    assert [row["status"] for row in fetched] == ["failed", "ok", "failed", "failed"]
+    assert [row["reason"] for row in fetched] == ["not_an_image", None, "missing", "missing"]
+    assert fetched[1]["view"] == "PA"  # the header's, where the manifest knows none
+    assert fetched[1]["height"] == 1955

@@ -1,0 +1,50 @@
+import pyarrow.parquet as pq
+
+from comit_ray.config import QueueConfig
+from comit_ray.operating_points import OperatingPoint
+from comit_ray.schema import REVIEW_QUEUE
+from comit_ray.screening.accounts import Accounts
+from comit_ray.screening.results import summary, write_queue
+from tests.support import manifest_row, prediction_row, write_results
+
+POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
+
+
+def test_the_queue_is_built_once_and_again_when_asked_otherwise(tmp_path):
+    manifest = [manifest_row(f"a/{i}") for i in range(9)]
+    predictions = [prediction_row(f"a/{i}", i / 10) for i in range(9)]
+    results, uri = write_results(tmp_path, manifest, predictions, [])
+    config = QueueConfig(random_negatives=0)
+    assert write_queue(results, uri, config, POINT, fresh=False)
+    assert not write_queue(results, uri, config, POINT, fresh=False)
+    assert write_queue(results, uri, config, POINT, fresh=True)
+    file = tmp_path / "results" / "review_queue" / "queue.parquet"
+    queue = pq.read_table(file)
+    assert queue.schema.equals(REVIEW_QUEUE)
+    assert queue["image_id"].to_pylist()[:2] == ["a/8", "a/7"]
+    assert write_queue(results, uri, config.model_copy(update={"capacity": 2}), POINT, fresh=False)
+    assert pq.read_table(file).num_rows == 2
+
+
+ACCOUNTS = Accounts(
+    asked=1205,
+    by_status={"ok": 1170, "excluded": 35},
+    by_reason={("ok", ""): 1170, ("excluded", "lateral"): 12, ("excluded", "wrong_modality"): 23},
+    flagged=150,
+    problems=(),
+)
+
+
+def test_the_summary_counts_every_image_and_says_where_the_tables_are():
+    text = summary(ACCOUNTS, "/out", 1205, 10.0)
+    assert ACCOUNTS.balanced
+    for part in ("1,205 images in the manifest", "1,170 ok", "23 wrong_modality", "120.5 images/s", "/out/predictions"):
+        assert part in text
+    assert "not flagged is not normal" in text
+
+
+def test_an_unbalanced_summary_says_so():
+    broken = Accounts(10, {"ok": 9}, {("ok", ""): 9}, 0, ("chunk file x is absent",))
+    text = summary(broken, "/out", 0, 1.0)
+    assert "PROBLEM: chunk file x is absent" in text
+    assert "do NOT balance" in text
