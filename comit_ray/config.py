@@ -147,6 +147,8 @@ class OptimConfig(Config):
     """Learning rate over the epochs: constant (the paper's), or one linear warm-up epoch and a cosine to zero."""
     augment_covid: bool = True
     """Six fixed copies of a COVID training image: itself, +-10 degrees, shifts of 10 px in X, Y, XY (section 3.1)."""
+    vary: bool = False
+    """Small random turns, shifts, scales and exposures of every training image; not the paper's."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network in training (weights and losses stay float32); bfloat16 is about twice as fast."""
     seed: int = 0

@@ -21,7 +21,14 @@ LAYERS: list[list[str]] = [
 ]
 WIRING = {"comit_ray.training.distributed", "comit_ray.training.sweep", "comit_ray.screening.pipeline"}
 MAY_IMPORT_RAY = WIRING | {"comit_ray.data.prepare"}
-NO_TORCH = ("comit_ray.data.decode", "comit_ray.data.dicom", "comit_ray.data.raster", "comit_ray.data.resize", "comit_ray.data.fetch", "comit_ray.screening.reader")
+NO_TORCH = (
+    "comit_ray.data.decode",
+    "comit_ray.data.dicom",
+    "comit_ray.data.raster",
+    "comit_ray.data.resize",
+    "comit_ray.data.fetch",
+    "comit_ray.screening.reader",
+)
 
 
 def modules() -> dict[str, Path]:

@@ -48,7 +48,8 @@ def load_frame(uri: str, member: str | None, frame: FrameConfig, limits: DecodeL
     except NotFoundError:
         raise DecodeError(Reason.MISSING, "no file where the manifest says") from None
     except StorageError as error:
-        raise DecodeError(Reason.UNREADABLE, f"the storage refused the file: {type(error.__cause__).__name__}") from error
+        cause = type(error.__cause__).__name__
+        raise DecodeError(Reason.UNREADABLE, f"the storage refused the file: {cause}") from error
     radiograph = decode(data, limits)
     return Frame(
         pixels_HW=to_frame(radiograph.pixels_HW, frame),

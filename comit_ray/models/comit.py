@@ -8,7 +8,7 @@ from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.vgg import Decoder, Encoder, scaled
 from comit_ray.schema import ALL_TASKS, Task
 
-BRANCH_WIDTHS = (256, 64)
+BRANCH_WIDTHS = (256, 128)
 """Hidden sizes of the classification branches. The paper gives their depth (three layers) alone: these are ours."""
 
 
@@ -30,8 +30,8 @@ class COMiTNet(nn.Module):
     """One encoder, and a head for each task: two decoders, two branches.
 
     Encoder: 13 convolutions with batch normalisation (14,723,136 parameters at width 1). Each decoder: 13 convolutions,
-    12 of them with batch normalisation (14,721,026). Each branch: three fully connected layers (147,906). With all four
-    tasks at width 1 the network has 44,461,000 parameters.
+    12 of them with batch normalisation (14,721,026). Each branch: three fully connected layers (164,482). With all four
+    tasks at width 1 the network has 44,494,152 parameters.
 
     Args:
         tasks: the heads to build, any subset of the four; the others are None in the output.

@@ -14,5 +14,5 @@ def test_a_model_is_built_by_name_with_its_options() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown model 'comet'; known: .*comit_net"):
+    with pytest.raises(ConfigError, match=r"unknown model 'comet'; known: .*comit_net"):
         build_model(ModelConfig(name="comet"))

@@ -1,0 +1,157 @@
+"""Radiographs for training: decoded once into the model's frame, kept as plain Arrow columns, read in any order."""
+
+import zlib
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data.fetch import load_frame
+from comit_ray.data.masks import read_mask
+from comit_ray.errors import DecodeError, ManifestError, Reason, Status
+from comit_ray.schema import Split, Task, View
+
+FETCH_THREADS = 4  # a reading task waits for storage most of its time
+
+LABELS = ("unhealthy", "covid", "other")
+MASKS = {Task.LUNG: "lung_mask", Task.DISEASE: "disease_mask"}
+NEEDS: dict[Task, tuple[str, ...]] = {
+    Task.LUNG: ("lung_mask",),
+    Task.DISEASE: ("disease_mask",),
+    Task.HEALTH: ("unhealthy",),
+    Task.COVID: ("covid", "other"),
+}
+"""Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
+COLUMNS = ("image_id", "uri", "member", "view", "excluded", "split", *LABELS, *MASKS.values())
+"""What is read of the manifest."""
+
+FRAMES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("split", pa.string()),
+        pa.field("left_out", pa.string(), metadata={"meaning": "why training does not want it; null: it does"}),
+        pa.field("failed", pa.string(), metadata={"meaning": "reason code and sentence; null: read, or left out"}),
+        pa.field("pixels", pa.binary(), metadata={"meaning": "size x size bytes, row by row; null if not read"}),
+        pa.field("lung_mask", pa.binary(), metadata={"meaning": "zlib of size x size bytes: 0, 1, 255 unknown"}),
+        pa.field("disease_mask", pa.binary(), metadata={"meaning": "as lung_mask"}),
+        *(pa.field(label, pa.int8()) for label in LABELS),
+    ]
+)
+"""One row a manifest row, whatever became of it."""
+
+
+def left_out(row: dict[str, Any], tasks: Collection[str]) -> str | None:
+    """Why training does not want a manifest row, or None.
+
+    Args:
+        row: `COLUMNS` of the manifest.
+        tasks: the model's heads.
+    """
+    if row["excluded"] is not None:
+        return f"excluded: {row['excluded']}"
+    if row["split"] not in (Split.TRAIN, Split.VAL):
+        return f"split: {row['split'] or 'none'}"
+    if not any(all(row[column] is not None for column in NEEDS[Task(task)]) for task in tasks):
+        return "no label or mask for the model's tasks"
+    return None
+
+
+def frame_rows(manifest: pa.Table, frame: FrameConfig, limits: DecodeLimits, tasks: Collection[str]) -> pa.Table:
+    """Manifest rows as `FRAMES` rows: wanted ones fetched, decoded and resampled together with their masks.
+
+    A row that fails keeps its place, with the reason; no row is dropped.
+    """
+
+    def frame_row(row: dict[str, Any]) -> dict[str, Any]:
+        kept = {"image_id": row["image_id"], "split": row["split"], **{label: row[label] for label in LABELS}}
+        reason = left_out(row, tasks)
+        if reason is not None:
+            return kept | {"left_out": reason}
+        try:
+            return kept | _load(row, frame, limits, tasks)
+        except DecodeError as error:
+            excluded = error.status is Status.EXCLUDED
+            return kept | ({"left_out": f"excluded: {error.reason}"} if excluded else {"failed": str(error)})
+        except ManifestError as error:
+            return kept | {"failed": f"mask: {error}"}
+
+    with ThreadPoolExecutor(FETCH_THREADS) as threads:
+        return pa.Table.from_pylist(list(threads.map(frame_row, manifest.to_pylist())), schema=FRAMES)
+
+
+def _load(row: dict[str, Any], frame: FrameConfig, limits: DecodeLimits, tasks: Collection[str]) -> dict[str, Any]:
+    image = load_frame(row["uri"], row["member"], frame, limits)
+    if row["view"] == View.UNKNOWN and image.view is View.LATERAL:
+        raise DecodeError(Reason.LATERAL, f"the image's header says lateral ({image.view_source})")
+    columns: dict[str, Any] = {"pixels": image.pixels_HW.tobytes()}
+    for task, column in MASKS.items():
+        if task in tasks and row[column] is not None:
+            mask = read_mask(row[column], frame, image.height, image.width)
+            columns[column] = zlib.compress(mask.tobytes(), level=1)
+    return columns
+
+
+class FrameStore:
+    """The frames of one split, by index; the pixels stay where Arrow has them (Ray's shared memory).
+
+    The order is that of `image_id`, so that an index means the same image on every worker and in every run.
+
+    Args:
+        blocks: tables of `FRAMES`; rows of other splits and without pixels are passed over.
+        split: train or val.
+        size: side of the frame in pixels.
+
+    Attributes:
+        image_ids: of each frame.
+        labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 where unknown.
+    """
+
+    def __init__(self, blocks: Iterable[pa.Table], split: Split, size: int) -> None:
+        self.size = size
+        self._batches = [batch for block in blocks for batch in block.to_batches()]
+        found: list[tuple[str, int, int]] = []
+        for number, batch in enumerate(self._batches):
+            ids, splits, pixels = (batch.column(name) for name in ("image_id", "split", "pixels"))
+            found += [
+                (ids[row].as_py(), number, row)
+                for row in range(batch.num_rows)
+                if splits[row].as_py() == split and pixels[row].is_valid
+            ]
+        found.sort()
+        self.image_ids = [image_id for image_id, _, _ in found]
+        self._places = [(number, row) for _, number, row in found]
+        self.labels = {
+            label: np.array(
+                [-1 if (v := self._value(i, label)) is None else v for i in range(len(self))], dtype=np.int8
+            )
+            for label in LABELS
+        }
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _value(self, index: int, column: str) -> Any:
+        number, row = self._places[index]
+        return self._batches[number].column(column)[row].as_py()
+
+    def pixels_HW(self, index: int) -> npt.NDArray[np.uint8]:
+        """The frame, uint8 (size, size), read-only and not copied."""
+        number, row = self._places[index]
+        column = self._batches[number].column("pixels")
+        _, offsets, data = column.buffers()  # a scalar of the column would be a copy
+        start = int(np.frombuffer(offsets, dtype=np.int32)[column.offset + row])
+        area = self.size * self.size
+        pixels: npt.NDArray[np.uint8] = np.frombuffer(data, dtype=np.uint8, count=area, offset=start)
+        pixels.flags.writeable = False
+        return pixels.reshape(self.size, self.size)
+
+    def mask_HW(self, index: int, task: Task) -> npt.NDArray[np.uint8] | None:
+        """The lung or disease mask, uint8 (size, size), 0, 1, or 255 where unknown; None if there is none."""
+        packed = self._value(index, MASKS[task])
+        if packed is None:
+            return None
+        return np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(self.size, self.size)

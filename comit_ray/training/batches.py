@@ -1,0 +1,118 @@
+"""Batches of tensors from the frame store."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from comit_ray.data.frames import MASKS, FrameStore
+from comit_ray.data.masks import IGNORE
+from comit_ray.data.transforms import augment
+from comit_ray.data.variation import draw, vary
+from comit_ray.schema import Task
+from comit_ray.training.order import Items
+
+MASK_TASKS = tuple(MASKS)
+"""Order of the masks in `Batch.masks_BMHW`: lung, disease."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images and what is known of them.
+
+    Attributes:
+        frames_BHW: uint8.
+        masks_BMHW: uint8 (B, 2, H, W), lung and disease: 0, 1, or 255 where unknown; all 255 if there is no mask.
+        unhealthy_B: int64, 1, 0, or -1 where unknown.
+        covid_B: as `unhealthy_B`.
+        other_B: as `unhealthy_B`.
+        copy_B: int64, index into `comit_ray.data.transforms.COPIES`.
+        index_B: int64, place in the store.
+        variation_BP: of `comit_ray.data.variation.draw`; None: none.
+    """
+
+    frames_BHW: Tensor
+    masks_BMHW: Tensor
+    unhealthy_B: Tensor
+    covid_B: Tensor
+    other_B: Tensor
+    copy_B: Tensor
+    index_B: Tensor
+    variation_BP: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames_BHW)
+
+    def to(self, device: torch.device) -> Self:
+        """The same on `device`."""
+        tensors = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+
+    def augmented(self) -> Self:
+        """Each image moved as its copy says, then varied if it has a variation; its masks with it."""
+        frames, masks = augment(self.frames_BHW, self.masks_BMHW, self.copy_B)
+        if self.variation_BP is not None:
+            frames, masks = vary(frames, masks, self.variation_BP)
+        return replace(self, frames_BHW=frames, masks_BMHW=masks)
+
+    def mask_BHW(self, task: Task) -> Tensor:
+        """The lung or disease masks."""
+        return self.masks_BMHW[:, MASK_TASKS.index(task)]
+
+
+def collate(store: FrameStore, chosen: Items) -> Batch:
+    """The images of `chosen` (B, 2: index, copy); B is at least 1."""
+    indices = chosen[:, 0]
+    frames = np.stack([store.pixels_HW(i) for i in indices])
+    masks = np.full((len(chosen), len(MASK_TASKS), store.size, store.size), IGNORE, dtype=np.uint8)
+    for place, index in enumerate(indices):
+        for channel, task in enumerate(MASK_TASKS):
+            mask = store.mask_HW(index, task)
+            if mask is not None:
+                masks[place, channel] = mask
+    unhealthy, covid, other = (
+        torch.from_numpy(store.labels[name][indices].astype(np.int64)) for name in ("unhealthy", "covid", "other")
+    )
+    return Batch(
+        torch.from_numpy(frames),
+        torch.from_numpy(masks),
+        unhealthy,
+        covid,
+        other,
+        torch.from_numpy(chosen[:, 1].copy()),
+        torch.from_numpy(indices.copy()),
+    )
+
+
+def unlabelled(batch: Batch) -> Batch:
+    """The same images with nothing known of them: they move no weight."""
+    unknown = torch.full_like(batch.unhealthy_B, -1)
+    masks = torch.full_like(batch.masks_BMHW, IGNORE)
+    return replace(batch, masks_BMHW=masks, unhealthy_B=unknown, covid_B=unknown, other_B=unknown)
+
+
+def training_batches(
+    store: FrameStore, steps: list[Items], shares: list[Items], variation: tuple[int, int] | None = None
+) -> Iterator[Batch]:
+    """This worker's batch of each step; with `variation`, a seed and an epoch, every image varied at random.
+
+    A worker without an image in a step takes the step's first without its labels: its gradient is zero, and it stays
+    in step with the others. (Its batch norm statistics are overwritten by rank 0's, which is never empty.)
+    """
+    for step, mine in zip(steps, shares, strict=True):
+        batch = collate(store, mine) if len(mine) else unlabelled(collate(store, step[:1]))
+        if variation is not None:
+            parameters = draw(*variation, mine if len(mine) else step[:1])
+            batch = replace(batch, variation_BP=torch.from_numpy(parameters))
+        yield batch
+
+
+def validation_batches(store: FrameStore, rank: int, world_size: int, batch_size: int) -> Iterator[Batch]:
+    """Every `world_size`-th image from `rank`: all are seen, each by one worker."""
+    mine = np.arange(rank, len(store), world_size)
+    for start in range(0, len(mine), batch_size):
+        indices = mine[start : start + batch_size]
+        yield collate(store, np.stack([indices, np.zeros_like(indices)], axis=1))

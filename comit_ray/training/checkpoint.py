@@ -1,0 +1,206 @@
+"""Checkpoints: plain files that are read without executing code.
+
+weights.safetensors     the network
+config.yaml             the training's resolved configuration
+operating_points.json   thresholds chosen on the validation split (comit_ray.operating_points)
+metrics.json            figures of the epoch
+environment.json        versions, and the hash of the weights the other files belong to
+state.pt                optimiser, epoch and random states, to go on with the training
+"""
+
+import hashlib
+import io
+import json
+import platform
+import shutil
+import uuid
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+import yaml
+from torch import nn
+
+from comit_ray import operating_points, storage
+from comit_ray.config import TrainConfig
+from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
+from comit_ray.models.registry import build_model
+from comit_ray.operating_points import Document, OperatingPoint
+
+WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
+METRICS, ENVIRONMENT, STATE = "metrics.json", "environment.json", "state.pt"
+FILES = (STATE, METRICS, ENVIRONMENT, OPERATING_POINTS, WEIGHTS, CONFIG)
+"""In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and what belongs to it.
+
+    Attributes:
+        model: on the CPU, in evaluation mode.
+        config: its training's.
+        operating_points: by name.
+        model_id: 12 hex digits of the weights file's SHA-256.
+    """
+
+    model: nn.Module
+    config: TrainConfig
+    operating_points: dict[str, OperatingPoint]
+    model_id: str
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What training needs to go on.
+
+    Attributes:
+        epochs_done: whole epochs behind these weights.
+        optimiser: its state dict.
+        random: torch's random state of each worker.
+    """
+
+    epochs_done: int
+    optimiser: dict[str, Any]
+    random: list[torch.Tensor]
+
+
+def load(uri: str) -> Checkpoint:
+    """The checkpoint at `uri`.
+
+    Raises:
+        CheckpointError: if it is absent, incomplete, truncated, or its weights do not fit its configuration.
+    """
+    uri = storage.normalise(uri)
+    config = _read_config(uri)
+    weights = _read(uri, WEIGHTS)
+    model = build_model(config.model)
+    load_weights(model, weights, storage.join(uri, WEIGHTS))
+    model_id = hashlib.sha256(weights).hexdigest()[:12]
+    stated = _read_json(uri, ENVIRONMENT).get("model_id")
+    if stated != model_id:
+        raise CheckpointError(f"{uri}: its weights are {model_id}, its other files belong to {stated}: copy it again")
+    try:
+        points = operating_points.parse(_read(uri, OPERATING_POINTS), origin=storage.join(uri, OPERATING_POINTS))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    return Checkpoint(model.eval(), config, points, model_id)
+
+
+def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
+    """Load a safetensors file's bytes into `model`, every entry of it.
+
+    Raises:
+        CheckpointError: if it is no safetensors file or not this model's.
+    """
+    try:
+        weights = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{origin} is not a whole safetensors file ({len(data)} bytes): {error}") from error
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        problems = " ".join(str(error).split())
+        raise CheckpointError(f"{origin} does not fit its {CONFIG}: {problems[:500]}") from error
+
+
+def load_state(uri: str) -> TrainingState:
+    """Optimiser, epoch and random states of the checkpoint at `uri`.
+
+    Raises:
+        CheckpointError: if they are absent or truncated.
+    """
+    data = _read(uri, STATE)
+    try:
+        return TrainingState(**torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    except Exception as error:  # torch.load raises whatever the broken file makes it stumble on
+        raise CheckpointError(f"{uri}: {STATE} is not a whole training state: {type(error).__name__}") from error
+
+
+def save(
+    directory: Path,
+    model: nn.Module,
+    config: TrainConfig,
+    points: Document,
+    figures: dict[str, Any],
+    state: TrainingState,
+) -> None:
+    """Write a checkpoint's files into the local `directory`."""
+    weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
+    (directory / WEIGHTS).write_bytes(weights)
+    (directory / CONFIG).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    (directory / OPERATING_POINTS).write_bytes(operating_points.to_json(points))
+    (directory / METRICS).write_text(json.dumps(figures, indent=2) + "\n")
+    environment = {
+        "model_id": hashlib.sha256(weights).hexdigest()[:12],
+        "config_digest": config.digest(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "comit_ray": version("comit-ray"),
+        **{name: version(name) for name in ("torch", "torchvision", "ray", "numpy", "pyarrow")},
+    }
+    (directory / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
+    torch.save(vars(state), directory / STATE)
+
+
+def publish(directory: Path, uri: str) -> None:
+    """Copy a checkpoint to `uri` in place of any that lies there, so that no reader finds half of one.
+
+    Local: under a temporary name, then renamed. S3 has no rename: the configuration, without which a checkpoint does
+    not load, is deleted first and written last.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    uri = storage.normalise(uri)
+    if storage.is_s3(uri):
+        storage.delete(storage.join(uri, CONFIG))
+        for name in FILES:
+            storage.write_bytes(storage.join(uri, name), (directory / name).read_bytes())
+        return
+    target = Path(uri)
+    fresh, old = (target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{kind}") for kind in ("tmp", "old"))
+    try:
+        shutil.copytree(directory, fresh)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    except OSError as error:
+        raise StorageError(f"cannot write the checkpoint {uri}: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _read(uri: str, name: str) -> bytes:
+    try:
+        return storage.read_bytes(storage.join(uri, name))
+    except NotFoundError:
+        raise CheckpointError(f"no whole checkpoint at {uri}: {name} is missing; it holds {', '.join(FILES)}") from None
+    except StorageError as error:
+        raise CheckpointError(f"checkpoint {uri}: {error}") from error
+
+
+def _read_config(uri: str) -> TrainConfig:
+    data = _read(uri, CONFIG)
+    origin = storage.join(uri, CONFIG)
+    try:
+        return TrainConfig.parse(yaml.safe_load(data), origin=origin)
+    except yaml.YAMLError as error:
+        raise CheckpointError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _read_json(uri: str, name: str) -> dict[str, Any]:
+    try:
+        values = json.loads(_read(uri, name))
+    except ValueError as error:
+        raise CheckpointError(f"{storage.join(uri, name)} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{storage.join(uri, name)} holds no JSON object")
+    return values

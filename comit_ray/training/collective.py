@@ -1,0 +1,42 @@
+"""What workers say to each other, on torch.distributed; in one process each is the identity."""
+
+from typing import TypeVar
+
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    """Number of workers."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This worker's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def sum_over_workers(values: Tensor) -> Tensor:
+    """The elementwise sum of every worker's `values`; carries no gradient."""
+    total = values.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return total
+
+
+def gather(value: T) -> list[T]:
+    """Every worker's `value`, by rank, on all workers."""
+    if world_size() == 1:
+        return [value]
+    gathered: list[T | None] = [None] * world_size()
+    dist.all_gather_object(gathered, value)
+    return gathered  # type: ignore[return-value]  # all are filled
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every worker rank 0's buffers: batch norm statistics are counted by each worker for itself."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)

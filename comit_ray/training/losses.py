@@ -1,0 +1,101 @@
+"""The four losses and their switched sum: equations 2 to 8 of the paper, from logits.
+
+Per image i and task t, Z is the loss and T the switch, 0 or 1 by what is known of the image:
+
+    Z1, Z2  lung and disease: two-class cross-entropy of every pixel whose mask is known       (eq. 2, 3)
+    Z3      healthy/unhealthy: two-class cross-entropy                                         (eq. 5)
+    Z4      binary cross-entropy of COVID-19 plus that of another disease, one switch for both (eq. 7)
+    L       sum over i of T1 Z1 + T2 Z2 + T3 Z3 + T4 Z4                                        (eq. 8)
+
+`loss.reduction: sum` is that, literally: Z1 and Z2 sum over pixels and are up to 224 x 224 = 50,176 times larger than
+Z3 and Z4. `mean` (the default) makes the four comparable, as in "each loss is weighted equally" (section 3.3): Z1 and
+Z2 are means over the known pixels of an image, and each task is the mean over the images of the **global** batch whose
+switch is on. An image whose switch is off gives zero loss and zero gradient to that head.
+
+Equation 5 as printed has no term for healthy images; two-class cross-entropy on the softmax is what it means.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from comit_ray.config import LossConfig
+from comit_ray.data.masks import IGNORE
+from comit_ray.models.outputs import ModelOutput
+from comit_ray.schema import ALL_TASKS, Task
+from comit_ray.training.batches import Batch
+
+
+def task_losses(output: ModelOutput, batch: Batch, reduction: str = "mean") -> tuple[Tensor, Tensor]:
+    """Z and T of every task and image.
+
+    Args:
+        output: of the batch.
+        batch: labels and masks, on the same device.
+        reduction: mean or sum over the known pixels of an image.
+
+    Returns:
+        (4, B) float losses, zero where the switch is off, and (4, B) bool switches, in the order of `ALL_TASKS`. A
+        task whose head is absent is switched off everywhere.
+    """
+    off = torch.zeros(len(batch), device=batch.unhealthy_B.device)
+    losses, switches = [], []
+    for task in ALL_TASKS:
+        result = _task_loss(task, output, batch, reduction)
+        loss_B, on_B = (off, off.bool()) if result is None else result
+        losses.append(torch.where(on_B, loss_B, 0.0))
+        switches.append(on_B)
+    return torch.stack(losses), torch.stack(switches)
+
+
+def _task_loss(task: Task, output: ModelOutput, batch: Batch, reduction: str) -> tuple[Tensor, Tensor] | None:
+    if task is Task.LUNG:
+        return None if output.lung is None else _pixel_loss(output.lung, batch.mask_BHW(task), reduction)
+    if task is Task.DISEASE:
+        return None if output.disease is None else _pixel_loss(output.disease, batch.mask_BHW(task), reduction)
+    if task is Task.HEALTH:
+        return None if output.health is None else _health_loss(output.health, batch.unhealthy_B)
+    return None if output.covid is None else _covid_loss(output.covid, batch.covid_B, batch.other_B)
+
+
+def _pixel_loss(logits_B2HW: Tensor, mask_BHW: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
+    """Z1 or Z2 (eq. 2, 3) and whether any pixel is known."""
+    loss_BHW = F.cross_entropy(logits_B2HW.float(), mask_BHW.long(), ignore_index=IGNORE, reduction="none")
+    known_B = (mask_BHW != IGNORE).sum(dim=(1, 2))
+    total_B = loss_BHW.sum(dim=(1, 2))
+    return (total_B / known_B.clamp(min=1) if reduction == "mean" else total_B), known_B > 0
+
+
+def _health_loss(logits_B2: Tensor, unhealthy_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Z3 (eq. 5)."""
+    return F.cross_entropy(logits_B2.float(), unhealthy_B, ignore_index=-1, reduction="none"), unhealthy_B >= 0
+
+
+def _covid_loss(logits_B2: Tensor, covid_B: Tensor, other_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Z4 (eq. 7): both labels must be known."""
+    truth_B2 = torch.stack([covid_B, other_B], dim=1).clamp(min=0).float()
+    loss_B2 = F.binary_cross_entropy_with_logits(logits_B2.float(), truth_B2, reduction="none")
+    return loss_B2.sum(dim=1), (covid_B >= 0) & (other_B >= 0)
+
+
+def task_weights(config: LossConfig, device: torch.device) -> Tensor:
+    """(4,) weights of the tasks, in the order of `ALL_TASKS`."""
+    return torch.tensor([getattr(config, task) for task in ALL_TASKS], device=device, dtype=torch.float32)
+
+
+def total_loss(loss_TB: Tensor, active_T: Tensor, config: LossConfig, world_size: int) -> Tensor:
+    """This worker's share of L, scaled so that the mean over workers is the loss of the global batch.
+
+    Args:
+        loss_TB: (4, B) of this worker, from `task_losses`.
+        active_T: (4,) images of the **global** batch whose switch is on.
+        config: weights and reduction.
+        world_size: number of workers whose gradients DistributedDataParallel averages.
+
+    Returns:
+        A scalar. A worker without an active image gets 0 that still depends on its parameters.
+    """
+    weight_T = task_weights(config, loss_TB.device) * world_size
+    if config.reduction == "mean":
+        weight_T = weight_T / active_T.clamp(min=1)
+    return (loss_TB.sum(dim=1) * weight_T).sum()

@@ -1,0 +1,152 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data import frames
+from comit_ray.data.fetch import load_frame
+from comit_ray.data.frames import FrameStore, frame_rows, left_out
+from comit_ray.data.masks import IGNORE, boxes_reference
+from comit_ray.schema import MANIFEST, Split, Task
+
+TASKS = ("lung", "disease", "health", "covid")
+FRAME = FrameConfig(size=64)
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = dict.fromkeys(frames.COLUMNS)
+    return values | {"image_id": "x/a.png", "uri": "/nowhere", "view": "PA", "split": "train", "unhealthy": 1} | changes
+
+
+def manifest(*rows: dict[str, Any]) -> pa.Table:
+    schema = pa.schema([pa.field(name, MANIFEST.field(name).type) for name in frames.COLUMNS])
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+@pytest.fixture
+def radiograph(tmp_path: Path) -> str:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 80), dtype=np.uint8)).save(path)
+    return str(path)
+
+
+def framed(*rows: dict[str, Any], tasks: tuple[str, ...] = TASKS) -> list[dict[str, Any]]:
+    return frame_rows(manifest(*rows), FRAME, DecodeLimits(), tasks).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "tasks", "reason"),
+    [
+        ({}, TASKS, None),
+        ({"excluded": "lateral", "split": None}, TASKS, "excluded: lateral"),
+        ({"split": "test"}, TASKS, "split: test"),
+        ({"split": None}, TASKS, "split: none"),
+        ({}, ("lung", "covid"), "no label or mask for the model's tasks"),
+        ({"covid": 1}, ("covid",), "no label or mask for the model's tasks"),  # one switch for covid and other
+        ({"covid": 1, "other": 0}, ("covid",), None),
+        ({"lung_mask": "m.png"}, ("lung",), None),
+        ({"lung_mask": "m.png", "unhealthy": None}, ("disease",), "no label or mask for the model's tasks"),
+    ],
+)
+def test_what_training_does_not_want(changes, tasks, reason) -> None:
+    assert left_out(row(**changes), tasks) == reason
+
+
+def test_every_row_keeps_its_place_whatever_becomes_of_it(radiograph, tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(Path(radiograph).read_bytes()[:500])
+    broken_mask = {"uri": radiograph, "lung_mask": str(tmp_path / "no_mask.png")}
+    rows = framed(
+        row(uri=radiograph, covid=1),
+        row(image_id="x/cut.png", uri=str(tmp_path / "cut.png")),
+        row(image_id="x/gone.png"),
+        row(image_id="x/test.png", split="test"),
+        row(image_id="x/mask.png", **broken_mask),
+    )
+    assert [r["image_id"] for r in rows] == ["x/a.png", "x/cut.png", "x/gone.png", "x/test.png", "x/mask.png"]
+    assert [r["pixels"] is not None for r in rows] == [True, False, False, False, False]
+    assert [r["left_out"] for r in rows] == [None, None, None, "split: test", None]
+    codes = [r["failed"] and r["failed"].split(":")[0] for r in rows]
+    assert codes == [None, "truncated", "missing", None, "mask"]
+
+
+def test_pixels_are_those_of_screening_and_masks_come_with_them(radiograph) -> None:
+    box = boxes_reference([(0, 0, 40, 100)], 100, 80)
+    table = frame_rows(manifest(row(uri=radiograph, lung_mask=box)), FRAME, DecodeLimits(), TASKS)
+    store = FrameStore([table], Split.TRAIN, FRAME.size)
+    screened = load_frame(radiograph, None, FRAME, DecodeLimits()).pixels_HW
+    assert np.array_equal(store.pixels_HW(0), screened)
+    mask = store.mask_HW(0, Task.LUNG)
+    assert mask is not None
+    assert (mask[:, :32] == 1).all()
+    assert (mask[:, 32:] == 0).all()
+    assert store.mask_HW(0, Task.DISEASE) is None
+
+
+def test_masks_of_absent_heads_are_not_read(radiograph) -> None:
+    [only] = framed(row(uri=radiograph, lung_mask="/no/such/mask.png"), tasks=("health",))
+    assert only["failed"] is None
+    assert only["lung_mask"] is None
+
+
+def test_dicom_that_says_lateral_is_left_out_only_where_the_manifest_does_not_know(cxr) -> None:
+    images = cxr / "dicom"
+    rows = framed(*[row(image_id=f"d/{p.name}", uri=str(p), view="unknown") for p in sorted(images.glob("*.dcm"))])
+    by_name = {r["image_id"].removeprefix("d/"): r for r in rows}
+    assert by_name["RG3_J2KI.dcm"]["left_out"] == "excluded: not_a_chest"
+    assert by_name["RG1_J2KI.dcm"]["pixels"] is not None
+
+
+def blocks() -> list[pa.Table]:
+    """Three blocks in a muddled order, one of them with a left out row and a val row."""
+
+    def made(name: str, value: int, split: str = "train", **more: Any) -> dict[str, Any]:
+        return {"image_id": name, "split": split, "pixels": bytes([value]) * 64 * 64} | more
+
+    first = [made("c", 3, covid=1), made("v", 9, split="val")]
+    second = [made("a", 1, unhealthy=0, other=1), {"image_id": "gone", "split": "train", "failed": "missing: no file"}]
+    return [pa.Table.from_pylist(rows, schema=frames.FRAMES) for rows in (first, second, [made("b", 2)])]
+
+
+def test_the_store_is_ordered_by_image_id_whatever_the_blocks() -> None:
+    for given in (blocks(), blocks()[::-1], [pa.concat_tables(blocks())]):
+        store = FrameStore(given, Split.TRAIN, 64)
+        assert store.image_ids == ["a", "b", "c"]
+        assert [int(store.pixels_HW(i)[0, 0]) for i in range(3)] == [1, 2, 3]
+        assert store.labels["covid"].tolist() == [-1, -1, 1]
+        assert store.labels["unhealthy"].tolist() == [0, -1, -1]
+        assert store.labels["other"].tolist() == [1, -1, -1]
+    assert FrameStore(blocks(), Split.VAL, 64).image_ids == ["v"]
+
+
+def test_the_stores_pixels_are_arrows_own() -> None:
+    table = pa.concat_tables(blocks()).combine_chunks()
+    store = FrameStore([table], Split.TRAIN, 64)
+    pixels = store.pixels_HW(0)
+    data = table["pixels"].chunk(0).buffers()[2]
+    assert data.address <= pixels.__array_interface__["data"][0] < data.address + data.size
+    assert not pixels.flags.writeable
+
+
+def test_a_slice_of_a_table_is_read_from_its_own_start() -> None:
+    store = FrameStore([pa.concat_tables(blocks()).combine_chunks().slice(2)], Split.TRAIN, 64)
+    assert store.image_ids == ["a", "b"]
+    assert [int(store.pixels_HW(i)[0, 0]) for i in range(2)] == [1, 2]
+
+
+def test_an_unknown_mask_value_survives(radiograph, tmp_path: Path) -> None:
+    grey = np.zeros((100, 80), dtype=np.uint8)
+    grey[:50], grey[50:75] = 255, 127
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "PNG")
+    (tmp_path / "mask.png").write_bytes(buffer.getvalue())
+    table = frame_rows(
+        manifest(row(uri=radiograph, disease_mask=str(tmp_path / "mask.png"))), FRAME, DecodeLimits(), TASKS
+    )
+    mask = FrameStore([table], Split.TRAIN, 64).mask_HW(0, Task.DISEASE)
+    assert mask is not None
+    assert set(np.unique(mask)) == {0, 1, IGNORE}

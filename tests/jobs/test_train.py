@@ -1,0 +1,207 @@
+"""Training as its users run it, on real radiographs, through Ray."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from comit_ray import storage
+from comit_ray.config import TrainConfig
+from comit_ray.errors import CheckpointError, ConfigError, ManifestError
+from comit_ray.schema import MANIFEST
+from comit_ray.training import checkpoint
+from comit_ray.training.distributed import train
+from jobs.train import job
+from tests.support import manifest_row, write_rows
+
+TRAIN, VAL = 12, 5
+
+
+@pytest.fixture(autouse=True)
+def _fast_checks(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
+@pytest.fixture(scope="session")
+def manifest(cxr: Path, tmp_path_factory) -> str:
+    """Seventeen real radiographs of two sources, with a test row, an excluded one and one that is missing."""
+    nih = sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))[:11]
+    masks = sorted((cxr / "covid_chestxray" / "annotations" / "lung_masks").glob("*.png"))
+    images = {path.stem: path for path in (cxr / "covid_chestxray" / "images").iterdir()}
+    rows = [manifest_row(f"nih/{p.name}", uri=str(p), unhealthy=i % 2, covid=0, other=i % 2) for i, p in enumerate(nih)]
+    for mask in masks[:6]:
+        image = images[mask.name.removesuffix("_mask.png").removesuffix(".png")]
+        rows.append(
+            manifest_row(
+                f"covid/{image.name}", uri=str(image), unhealthy=1, covid=1, other=0, lung_mask=str(mask), view="AP"
+            )
+        )
+    for i, row in enumerate(rows):
+        row["split"] = "val" if i % 3 == 2 else "train"
+    assert [row["split"] for row in rows].count("train") == TRAIN
+    rows += [
+        manifest_row("nih/test.png"),
+        manifest_row("nih/lateral.png", excluded="lateral", split=None),
+        manifest_row("nih/gone.png", uri="/nowhere/gone.png", unhealthy=0, split="train"),
+    ]
+    rows.sort(key=lambda row: str(row["dataset"]))
+    return write_rows(tmp_path_factory.mktemp("train") / "manifest", rows, MANIFEST)
+
+
+def config(
+    manifest: str, storage_uri: Path, name: str = "run", workers: int = 1, max_failures: int = 1, **train_options: Any
+) -> TrainConfig:
+    values = {
+        "data": manifest,
+        "storage": str(storage_uri),
+        "name": name,
+        "resume": train_options.pop("resume", False),
+        "max_failed_share": train_options.pop("max_failed_share", 0.1),
+        "frame": {"size": 32},
+        "model": {"width": 0.0625, "weights": train_options.pop("weights", "none")},
+        "train": {"epochs": 1, "batch_size": 8, "lr": 1e-3, **train_options},
+        "workers": {"count": workers, "max_failures": max_failures, "threads": 1},
+    }
+    return TrainConfig.parse(values, origin="test")
+
+
+def figures(run: Path, which: str = "last") -> dict[str, Any]:
+    return dict(json.loads((run / which / "metrics.json").read_text()))
+
+
+def test_an_existing_run_is_refused(manifest, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="exists: give another --name, or --resume true"):
+        train(config(manifest, tmp_path))
+    with pytest.raises(ConfigError, match="is no run of this job"):
+        train(config(manifest, tmp_path, resume=True))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden"])
+def test_a_name_that_is_no_directory_is_refused(manifest, tmp_path: Path, name) -> None:
+    with pytest.raises(ConfigError, match="name of a directory"):
+        train(config(manifest, tmp_path, name=name))
+
+
+def test_options_that_cannot_work_are_refused_before_anything_runs(manifest, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be shared by 2 workers"):
+        train(config(manifest, tmp_path, workers=2, batch_size=1))
+    with pytest.raises(ConfigError, match=r"needs the full width 1\.0"):
+        train(config(manifest, tmp_path, weights="imagenet"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_too_many_unreadable_images_stop_the_training(manifest, tmp_path: Path, ray_session) -> None:
+    with pytest.raises(ManifestError, match=r"1 of 18 images cannot be read.*nih/gone\.png: missing"):
+        train(config(manifest, tmp_path, max_failed_share=0.01))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, ray_session) -> None:
+    storage.write_table(str(tmp_path / "other" / "part-00000.parquet"), pa.table({"image_id": ["a"]}))
+    with pytest.raises(ManifestError, match="expected a manifest"):
+        train(config(str(tmp_path / "other"), tmp_path / "runs"))
+
+
+@pytest.mark.slow
+def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path, ray_session, capsys) -> None:
+    assert job(config(manifest, tmp_path, epochs=2)) == 0
+    printed = capsys.readouterr().out.strip().splitlines()
+    best = str(tmp_path / "run" / "best")
+    assert printed[-1] == f"checkpoint: {best}"
+    assert (
+        f"manifest: 20 rows = {TRAIN} to train on (4 with COVID-19) + {VAL} to validate on + 2 left out" in printed[0]
+    )
+    assert "1 split: test" in printed[1]
+    assert "1 excluded: lateral" in printed[1]
+    assert printed[2] == "failed: 1 missing"
+
+    loaded = checkpoint.load(best)
+    assert loaded.config.train.epochs == 2
+    chosen = json.loads((tmp_path / "run" / "best" / "operating_points.json").read_text())
+    for point in ("specificity_0.90", "specificity_0.99"):
+        covid, unhealthy = chosen[point]["covid"], chosen[point]["unhealthy"]
+        assert covid["positives"] + covid["negatives"] == VAL
+        assert unhealthy["positives"] + unhealthy["negatives"] == VAL
+        assert loaded.operating_points[point].threshold("covid") == covid["threshold"]
+    last = figures(tmp_path / "run")
+    assert last["epoch"] == 2
+    assert last["val_loss"] >= figures(tmp_path / "run", "best")["val_loss"]
+    for name in ("train_loss_lung", "val_loss_covid", "val_auroc_covid", "val_auroc_unhealthy", "val_lung_iou"):
+        assert last[name] is not None
+    assert last["val_loss_disease"] is None
+    assert last["images_per_second"] > 0
+    assert checkpoint.load_state(str(tmp_path / "run" / "last")).epochs_done == 2
+
+
+@pytest.mark.slow
+def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_path: Path, ray_session) -> None:
+    """Which also says that one configuration and seed give the same numbers twice."""
+    train(config(manifest, tmp_path, "whole", epochs=3))
+    train(config(manifest, tmp_path, "parts", epochs=1))
+    best = train(config(manifest, tmp_path, "parts", epochs=3, resume=True))
+    whole, parts = figures(tmp_path / "whole"), figures(tmp_path / "parts")
+    speed = {"images_per_second"}
+    assert {k: v for k, v in parts.items() if k not in speed} == {k: v for k, v in whole.items() if k not in speed}
+    assert parts["epoch"] == 3
+
+    again = train(config(manifest, tmp_path, "parts", epochs=2, resume=True))  # nothing is left to do
+    assert again == best
+    assert figures(tmp_path / "parts") == parts
+    with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
+        train(config(manifest, tmp_path, "parts", epochs=3, resume=True, lr=0.5))
+
+
+@pytest.mark.slow
+def test_a_diverging_run_says_what_to_do(manifest, tmp_path: Path, ray_session) -> None:
+    with pytest.raises(ConfigError, match=r"epoch 1: .* not finite: lower train\.lr"):
+        train(config(manifest, tmp_path, lr=1e30, max_failures=0))
+    with pytest.raises(CheckpointError):
+        checkpoint.load(str(tmp_path / "run" / "best"))
+
+
+def trainers() -> list[int]:
+    """Process ids of the training workers that this test session's Ray started."""
+    processes: dict[int, tuple[int, str]] = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (directory / "stat").read_text().rpartition(")")[2].split()[1]
+            processes[int(directory.name)] = int(parent), (directory / "cmdline").read_text()
+        except OSError:
+            continue  # it has ended
+
+    def ours(process: int) -> bool:
+        return process == os.getpid() or (process in processes and ours(processes[process][0]))
+
+    return [process for process, (_, command) in processes.items() if "RayTrainWorker" in command and ours(process)]
+
+
+@pytest.mark.slow
+def test_two_workers_survive_the_death_of_one(manifest, tmp_path: Path, ray_session) -> None:
+    """Killed after the first checkpoint: the group starts again from there, nobody hangs, every row is validated."""
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not killed:
+            time.sleep(0.05)
+            if (tmp_path / "run" / "checkpoint_0001" / checkpoint.CONFIG).exists():
+                killed.extend(trainers()[-1:])
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    best = train(config(manifest, tmp_path, workers=2, epochs=40))
+    killer.join(timeout=5)
+    assert killed
+    covid = json.loads((Path(best) / "operating_points.json").read_text())["specificity_0.90"]["covid"]
+    assert covid["positives"] + covid["negatives"] == VAL
+    assert figures(tmp_path / "run")["epoch"] == 40
+    assert len(checkpoint.load_state(str(tmp_path / "run" / "last")).random) == 2

@@ -1,0 +1,178 @@
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+import torch
+from moto.server import ThreadedMotoServer
+
+from comit_ray import storage
+from comit_ray.config import TrainConfig
+from comit_ray.errors import CheckpointError
+from comit_ray.models.registry import build_model
+from comit_ray.operating_points import choose
+from comit_ray.training import checkpoint
+from comit_ray.training.checkpoint import TrainingState
+
+CONFIG = TrainConfig.parse(
+    {"data": "d", "storage": "s", "name": "n", "model": {"width": 0.0625, "weights": "none"}}, origin="test"
+)
+
+
+def write(directory: Path, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    model = build_model(CONFIG.model).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(model.parameters())
+    model(torch.randn(2, 3, 32, 32)).covid.sum().backward()
+    optimiser.step()
+    directory.mkdir(parents=True)
+    state = TrainingState(3, optimiser.state_dict(), [torch.get_rng_state()])
+    points = choose({"covid": ([0.1, 0.2, 0.9], [0, 0, 1])})
+    checkpoint.save(directory, model, CONFIG, points, {"val_loss": 1.0}, state)
+    return model
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    model = write(tmp_path / "c")
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted(checkpoint.FILES)
+    loaded = checkpoint.load(str(tmp_path / "c"))
+    assert not loaded.model.training
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(x).covid, model.eval()(x).covid)
+    assert loaded.config == CONFIG
+    assert set(loaded.operating_points) == {"specificity_0.90", "specificity_0.99"}
+    environment = json.loads((tmp_path / "c" / "environment.json").read_text())
+    assert environment["model_id"] == loaded.model_id
+    assert len(loaded.model_id) == 12
+    assert {"python", "torch", "ray", "comit_ray", "config_digest"} <= set(environment)
+
+
+def test_the_training_state_goes_on(tmp_path: Path) -> None:
+    model = write(tmp_path / "c")
+    state = checkpoint.load_state(str(tmp_path / "c"))
+    assert state.epochs_done == 3
+    torch.optim.Adam(model.parameters()).load_state_dict(state.optimiser)
+    torch.set_rng_state(state.random[0])
+
+
+def test_weights_name_the_model(tmp_path: Path) -> None:
+    write(tmp_path / "a", seed=0)
+    write(tmp_path / "b", seed=1)
+    assert checkpoint.load(str(tmp_path / "a")).model_id != checkpoint.load(str(tmp_path / "b")).model_id
+
+
+@pytest.mark.parametrize("name", [checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.OPERATING_POINTS])
+def test_an_absent_file_is_named(tmp_path: Path, name) -> None:
+    write(tmp_path / "c")
+    (tmp_path / "c" / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name} is missing"):
+        checkpoint.load(str(tmp_path / "c"))
+
+
+def test_no_checkpoint_at_all(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        checkpoint.load(str(tmp_path / "nothing"))
+    with pytest.raises(CheckpointError, match=r"state\.pt is missing"):
+        checkpoint.load_state(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("kept", [0, 5, 1000, -1])
+def test_truncated_weights_are_refused(tmp_path: Path, kept) -> None:
+    write(tmp_path / "c")
+    path = tmp_path / "c" / checkpoint.WEIGHTS
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        checkpoint.load(str(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (checkpoint.CONFIG, "model: [", "not YAML"),
+        (checkpoint.CONFIG, "lungs: 2", "lungs"),
+        (checkpoint.CONFIG, "", "config.yaml"),
+        (checkpoint.OPERATING_POINTS, "{", "operating_points.json"),
+        (checkpoint.ENVIRONMENT, "{", "not JSON"),
+        (checkpoint.ENVIRONMENT, "[]", "no JSON object"),
+    ],
+)
+def test_broken_files_are_refused_by_name(tmp_path: Path, name, text, message) -> None:
+    write(tmp_path / "c")
+    (tmp_path / "c" / name).write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(str(tmp_path / "c"))
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    path = tmp_path / "c" / checkpoint.CONFIG
+    path.write_text(path.read_text().replace("width: 0.0625", "width: 0.125"))
+    with pytest.raises(CheckpointError, match=r"does not fit its config\.yaml: .*size mismatch"):
+        checkpoint.load(str(tmp_path / "c"))
+
+
+def test_files_of_two_checkpoints_do_not_mix(tmp_path: Path) -> None:
+    write(tmp_path / "a", seed=0)
+    write(tmp_path / "b", seed=1)
+    (tmp_path / "a" / checkpoint.WEIGHTS).replace(tmp_path / "b" / checkpoint.WEIGHTS)
+    with pytest.raises(CheckpointError, match="its other files belong to"):
+        checkpoint.load(str(tmp_path / "b"))
+
+
+class _Foreign:
+    pass
+
+
+def test_a_pickled_state_is_not_executed(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    torch.save({"epochs_done": _Foreign()}, tmp_path / "c" / checkpoint.STATE)
+    with pytest.raises(CheckpointError, match=r"state\.pt is not a whole training state"):
+        checkpoint.load_state(str(tmp_path / "c"))
+
+
+def test_publish_replaces_a_checkpoint_and_leaves_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path / "a", seed=0)
+    write(tmp_path / "b", seed=1)
+    target = tmp_path / "run" / "best"
+    target.parent.mkdir()
+    checkpoint.publish(tmp_path / "a", str(target))
+    first = checkpoint.load(str(target)).model_id
+    checkpoint.publish(tmp_path / "b", str(target))
+    assert checkpoint.load(str(target)).model_id != first
+    assert [path.name for path in target.parent.iterdir()] == ["best"]
+    assert sorted(path.name for path in target.iterdir()) == sorted(checkpoint.FILES)
+
+
+def test_publish_to_s3_replaces_and_never_leaves_half(tmp_path: Path, monkeypatch) -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    storage._s3_client.cache_clear()
+    storage._s3_filesystem.cache_clear()
+    try:
+        boto3.client("s3").create_bucket(Bucket="runs")
+        write(tmp_path / "a", seed=0)
+        write(tmp_path / "b", seed=1)
+        checkpoint.publish(tmp_path / "a", "s3://runs/n/best")
+        assert checkpoint.load("s3://runs/n/best").model_id == checkpoint.load(str(tmp_path / "a")).model_id
+        checkpoint.publish(tmp_path / "b", "s3://runs/n/best")
+        assert checkpoint.load("s3://runs/n/best").model_id == checkpoint.load(str(tmp_path / "b")).model_id
+        assert checkpoint.load_state("s3://runs/n/best").epochs_done == 3
+
+        (tmp_path / "a" / checkpoint.WEIGHTS).unlink()
+        with pytest.raises(FileNotFoundError):
+            checkpoint.publish(tmp_path / "a", "s3://runs/n/best")  # interrupted half way
+        with pytest.raises(CheckpointError, match=r"config\.yaml is missing"):
+            checkpoint.load("s3://runs/n/best")
+    finally:
+        storage._s3_client.cache_clear()
+        storage._s3_filesystem.cache_clear()
+        server.stop()

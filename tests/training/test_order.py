@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from comit_ray.training import order
+
+
+@pytest.fixture
+def everything() -> order.Items:
+    return order.items(np.array([1, 6, 1, 1, 6, 1, 1]))
+
+
+def as_set(items: np.ndarray) -> set[tuple[int, int]]:
+    return {tuple(item) for item in items.tolist()}
+
+
+def test_items_are_every_image_with_each_of_its_copies(everything) -> None:
+    assert len(everything) == 17
+    assert [tuple(item) for item in everything[:7].tolist()] == [(0, 0), *[(1, copy) for copy in range(6)]]
+
+
+def test_an_order_belongs_to_its_seed_and_epoch(everything) -> None:
+    first = order.shuffled(everything, 0, 0)
+    assert np.array_equal(first, order.shuffled(everything, 0, 0))
+    assert not np.array_equal(first, order.shuffled(everything, 0, 1))
+    assert not np.array_equal(first, order.shuffled(everything, 1, 0))
+    assert as_set(first) == as_set(everything)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 16, 17, 40])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_item_is_seen_once_and_the_global_batches_do_not_depend_on_the_workers(
+    everything, batch_size, world_size
+) -> None:
+    steps = order.global_batches(order.shuffled(everything, 0, 0), batch_size)
+    assert len(steps) == -(-17 // batch_size)
+    sizes = [len(step) for step in steps]
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    for step in steps:
+        shares = [order.share(step, rank, world_size) for rank in range(world_size)]
+        assert np.array_equal(np.concatenate(shares), step)
+        assert len(shares[0]) >= 1
+    assert sum(sizes) == len(as_set(np.concatenate(steps))) == 17
+
+
+def test_no_items_no_batches() -> None:
+    assert order.global_batches(np.empty((0, 2), dtype=np.int64), 4) == []

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from comit_ray.config import LossConfig
+from comit_ray.training.scores import LossSums, Validation, merge, progress_line
+
+
+def part(index: list[int], scores: list[float], labels: list[int], loss: float = 0.0) -> Validation:
+    sums = LossSums(np.array([0, 0, 0, loss * len(index)]), np.array([0, 0, 0, len(index)], dtype=float), len(index))
+    return Validation(
+        sums,
+        np.array(index, dtype=np.int64),
+        {"covid": np.array(scores, dtype=np.float32)},
+        {"covid": np.array(labels, dtype=np.int64)},
+        [0.5] * len(index),
+    )
+
+
+def test_figures_come_from_all_rows_not_from_an_average_of_workers() -> None:
+    """Each worker alone has AUROC 1; together it is 0.75: averaging would hide it."""
+    first, second = part([0, 2], [0.9, 0.8], [1, 0], loss=1.0), part([1, 3, 5], [0.3, 0.1, 0.2], [1, 0, 0], loss=2.0)
+    assert first.figures(LossConfig())["val_auroc_covid"] == second.figures(LossConfig())["val_auroc_covid"] == 1
+    whole = merge([first, second])
+    figures = whole.figures(LossConfig())
+    assert figures["val_auroc_covid"] == pytest.approx(5 / 6)
+    assert figures["val_loss_covid"] == pytest.approx(8 / 5)
+    assert whole.index.tolist() == [0, 1, 2, 3, 5]
+    assert whole.scores["covid"].tolist() == pytest.approx([0.9, 0.3, 0.8, 0.1, 0.2])
+    assert whole.losses.images == 5
+
+
+def test_the_number_of_workers_does_not_matter() -> None:
+    whole = part([0, 1, 2, 3], [0.9, 0.3, 0.8, 0.1], [1, 1, 0, 0])
+    parts = [part([0, 2], [0.9, 0.8], [1, 0]), part([1, 3], [0.3, 0.1], [1, 0]), part([], [], [])]
+    assert merge(parts).figures(LossConfig()) == whole.figures(LossConfig())
+    assert merge(parts).operating_points() == whole.operating_points()
+
+
+def test_an_image_validated_twice_is_caught() -> None:
+    with pytest.raises(AssertionError, match="two workers"):
+        merge([part([0], [0.5], [1]), part([0], [0.5], [1])])
+
+
+def test_unknown_labels_are_left_out_and_one_class_is_undefined() -> None:
+    figures = part([0, 1, 2], [0.9, 0.2, 0.4], [1, -1, -1]).figures(LossConfig())
+    assert figures["val_auroc_covid"] is None
+    assert figures["val_sensitivity_at_specificity_0.90_covid"] is None
+
+
+def test_losses_are_weighted_and_summed_as_the_objective() -> None:
+    sums = LossSums(np.array([6.0, 0, 4.0, 0]), np.array([3.0, 0, 2.0, 0]), 3)
+    figures = sums.figures("val", LossConfig(lung=2))
+    assert figures["val_loss"] == 2 * 2 + 2
+    assert figures["val_loss_lung"] == 2
+    assert figures["val_loss_disease"] is None
+    assert sums.figures("val", LossConfig(reduction="sum"))["val_loss"] == 10
+
+
+def test_the_progress_line_reads() -> None:
+    figures = part([0, 1], [0.9, 0.2], [1, 0], loss=0.25).figures(LossConfig())
+    line = progress_line(0, 30, {**figures, "train_loss": 1.5, "images_per_second": 20.0})
+    assert line.startswith("epoch 1/30  loss 1.500  val 0.250  (covid 0.250)  covid AUROC 1.000 sens@90 1.000")
+    assert "lung IoU 0.500" in line
+    assert "lung IoU -" in progress_line(0, 1, {})
