@@ -43,9 +43,22 @@ class Config(BaseModel):
             problems = []
             for item in error.errors():
                 key = ".".join(map(str, item["loc"])) or "these options together"
-                known = f"; valid keys: {', '.join(cls.model_fields)}" if item["type"] == "extra_forbidden" else ""
+                valid = cls._keys_at(item["loc"][:-1]) if item["type"] == "extra_forbidden" else []
+                known = f"; valid keys: {', '.join(valid)}" if valid else ""
                 problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{known}")
             raise ConfigError(f"{origin}: {'; '.join(problems)}") from None
+
+    @classmethod
+    def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
+        """Keys of the model that lies at `location`; empty where no model does."""
+        model: type[BaseModel] = cls
+        for key in location:
+            field = model.model_fields.get(str(key))
+            inner = field.annotation if field else None
+            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+                return []
+            model = inner
+        return list(model.model_fields)
 
 
 class FrameConfig(Config):
@@ -75,7 +88,7 @@ class SplitConfig(Config):
     seed: int = 0
     """Seed of the division; the same seed and rows give the same split."""
     keep_source: bool = False
-    """Keep a source's own split where it has one (NIH's official lists); val is then drawn from its train part."""
+    """Keep the split rows have: a source's own; on a merge the inputs', computed or not. No val: drawn from train."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -258,6 +271,17 @@ class ScreenConfig(Config):
     """Threads that fetch and decode in one reading task."""
     decode: DecodeLimits = DecodeLimits()
     """Bounds on images."""
+    queue: QueueConfig = QueueConfig()
+    """The review queue."""
+
+
+class RequeueConfig(Config):
+    """`jobs/requeue.py`."""
+
+    results: str
+    """URI of a screening run's output."""
+    manifest: str
+    """URI of the manifest that was screened."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 

@@ -43,6 +43,7 @@ class ReviewReason(StrEnum):
     DISEASE_OUTSIDE_LUNGS = "disease_outside_lungs"
     NO_LUNGS_FOUND = "no_lungs_found"
     NEAR_THRESHOLD = "near_threshold"
+    UNHEALTHY_ABOVE_OPERATING_POINT = "unhealthy_above_operating_point"
     CHILD = "child"
     FAILED = "failed"
     RANDOM_NEGATIVE = "random_negative"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from comit_ray import cli, storage
 from comit_ray.config import DemoConfig
-from comit_ray.errors import ComitError
+from comit_ray.errors import ComitError, ConfigError
 
 JOBS = Path(__file__).resolve().parent
 STEPS = ("archive", "manifest", "training", "checkpoint", "results", "report")
@@ -28,6 +28,11 @@ def run(script: str, *options: str) -> None:
 def job(config: DemoConfig) -> int:
     """Everything ends in `config.output`; an earlier demo's folders there are replaced."""
     output = Path(storage.normalise(config.output))
+    marker = output / ".comit-ray-demo"  # only folders of our own are ever replaced
+    if output.exists() and any(output.iterdir()) and not marker.exists():
+        raise ConfigError(f"{output} is not empty and not an earlier demo's: give another --output")
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
     for step in STEPS:
         shutil.rmtree(output / step, ignore_errors=True)
     archive, manifest, training, checkpoint, results, report = (str(output / step) for step in STEPS)

@@ -4,18 +4,13 @@ import json
 
 from comit_ray import cli, storage
 from comit_ray.config import EvaluateConfig
-from comit_ray.errors import ManifestError
+from comit_ray.errors import Status
 from comit_ray.evaluation import report, scores, sheet
 
 
 def job(config: EvaluateConfig) -> int:
     """Read the tables, write the report."""
     images = scores.join_tables(config.results, config.manifest, config.split)
-    if images.empty:
-        raise ManifestError(
-            f"no scored image of split {config.split!r} is in both {config.results} and {config.manifest}: "
-            "were they made from each other?"
-        )
     found = scores.figures(images, config.split)
     output = storage.normalise(config.output)
     metrics = json.dumps([figure.to_json() for figure in found], indent=1)
@@ -23,7 +18,7 @@ def job(config: EvaluateConfig) -> int:
     text = report.markdown(found, images, config)
     storage.write_bytes(storage.join(output, "report.md"), text.encode())
     if config.sheet_images:
-        chosen = sheet.choose(images, config.sheet_images, config.sheet_seed)
+        chosen = sheet.choose(images[images["status"] == Status.OK], config.sheet_images, config.sheet_seed)
         png = sheet.draw(chosen, f"{config.split} split, drawn at random", config.decode)
         storage.write_bytes(storage.join(output, "figures", "sheet.png"), png)
     print(text)

@@ -9,7 +9,8 @@ import ray
 
 from comit_ray import cli, storage
 from comit_ray.config import ScreenConfig
-from comit_ray.screening import accounts, pipeline, question, results, resume
+from comit_ray.screening import accounts, pipeline, plan, question, results
+from comit_ray.screening.chunk import side_tables
 from comit_ray.training import checkpoint
 
 
@@ -18,20 +19,23 @@ def job(config: ScreenConfig) -> int:
     output = storage.normalise(config.output)
     loaded = checkpoint.load(config.checkpoint)
     operating_point = question.choose_operating_point(config, loaded)
-    plan = resume.make_plan(config.manifest, config.split)
-    run_id = question.open_run(output, question.of(config, loaded, plan, operating_point), config.model_dump())
+    whole = plan.make_plan(config.manifest, config.split)
+    run_id = question.open_run(output, question.of(config, loaded, whole, operating_point), config.model_dump())
+    for score, reason in operating_point.missing.items():
+        print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
 
-    remaining = plan.remaining(resume.committed(output))
+    sides = side_tables(config.embeddings)
+    remaining = whole.without(accounts.committed(whole, output, sides))
     started = time.monotonic()
     if remaining.parts:
-        print(f"screening {remaining.rows:,} of {plan.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if not ray.is_initialized():
             ray.init()
-        pipeline.screen(config, remaining, loaded.config.frame, operating_point, run_id)
+        pipeline.screen(config, remaining, loaded.config.frame, loaded.model_id, operating_point, run_id)
     seconds = time.monotonic() - started
 
-    taken = accounts.take(plan, output)
-    if results.write_queue(output, config.manifest, config.queue, operating_point, fresh=bool(remaining.parts)):
+    taken = accounts.take(whole, output, sides)
+    if results.write_queue(output, config.manifest, config.queue, operating_point):
         print("the review queue was built from the tables")
     print(results.summary(taken, output, remaining.rows, seconds))
     return 0 if taken.balanced else 1

@@ -6,11 +6,12 @@ from comit_ray.config import EvaluateConfig
 from comit_ray.evaluation.scores import Figure
 
 CAUTION = """\
-Not for diagnosis. Figures over several datasets flatter: where COVID and other images come from different sources, a
-network can tell the sources apart instead of the disease. Read the figures inside one dataset first, and their n.
-`sensitivity_at_specificity` takes its threshold from these very images, as the paper does; `..._at_operating_point`
-uses the threshold frozen on validation data. The disease figures are pooled over the pixels of images that have a true
-disease mask; painting everything would give a TPR of 1, so read precision and Dice beside it."""
+Not for diagnosis. `share` says how many images were scored at all; the other figures are over those alone. Figures over
+several datasets flatter: where COVID and other images come from different sources, a network can tell the sources apart
+instead of the disease. Read the figures inside one dataset first, and their n. `sensitivity_at_specificity` takes its
+threshold from these very images, as the paper does; `..._at_operating_point` uses the threshold frozen on validation
+data. The disease figures are pooled over the pixels of images that have a true disease mask; painting everything would
+give a TPR of 1, so read precision and Dice beside it."""
 
 
 def markdown(figures: list[Figure], images: pd.DataFrame, config: EvaluateConfig) -> str:
@@ -19,7 +20,7 @@ def markdown(figures: list[Figure], images: pd.DataFrame, config: EvaluateConfig
     rows = list(dict.fromkeys((figure.metric, figure.at) for figure in figures))
     by_place = {(figure.metric, figure.at, figure.group): figure for figure in figures}
     lines = [
-        f"# Evaluation: {config.split} split, {len(images):,} scored images",
+        f"# Evaluation: {config.split} split, {len(images):,} images",
         "",
         CAUTION,
         "",

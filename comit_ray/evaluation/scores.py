@@ -15,8 +15,9 @@ from scipy.stats import binomtest
 
 from comit_ray import metrics, storage
 from comit_ray.config import FrameConfig
+from comit_ray.data import manifest
 from comit_ray.data.masks import IGNORE, from_png, read_mask
-from comit_ray.errors import Status
+from comit_ray.errors import ManifestError, Status
 
 SPECIFICITIES = (0.9, 0.99)
 PREFIXES = {"covid": "", "unhealthy": "unhealthy_"}
@@ -41,8 +42,12 @@ class Figure:
         return asdict(self)
 
 
-def join_tables(results: str, manifest: str, split: str) -> pd.DataFrame:
-    """Predictions, masks and labels of the images of `split`, one row an image; only those with status ok."""
+def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
+    """Labels, predictions and masks of every image of `split`, one row an image, scored or not.
+
+    Raises:
+        ManifestError: the manifest is not whole, has no such image, or some have no prediction.
+    """
     predictions: pd.DataFrame = storage.read_table(storage.join(results, "predictions")).to_pandas()
     masks: pd.DataFrame = storage.read_table(storage.join(results, "masks")).to_pandas()
     columns = [
@@ -57,22 +62,36 @@ def join_tables(results: str, manifest: str, split: str) -> pd.DataFrame:
         "disease_mask",
         "split",
     ]
-    labels: pd.DataFrame = storage.read_table(manifest, columns).to_pandas()
+    labels: pd.DataFrame = manifest.read(manifest_uri).select(columns).to_pandas()
     if split != "all":
         labels = labels[labels["split"] == split]
-    scored = predictions[predictions["status"] == Status.OK]
-    joined = labels.merge(scored, on="image_id", how="inner", validate="one_to_one")
+    joined = labels.merge(predictions, on="image_id", how="left", validate="one_to_one")
+    missing = int(joined["status"].isna().sum())
+    if missing or joined.empty:
+        raise ManifestError(
+            f"{missing} of {len(joined)} images of split {split!r} have no prediction in {results}: run jobs/screen.py "
+            "again until its accounts balance, with this manifest and this split"
+        )
     return joined.merge(masks, on="image_id", how="left", validate="one_to_one")
 
 
 def figures(images: pd.DataFrame, split: str) -> list[Figure]:
     """All figures, over every image and over each dataset alone."""
     groups = [("all", images), *((f"dataset={name}", rows) for name, rows in images.groupby("dataset"))]
-    segmented = segmentation_counts(images)
+    scored = images[images["status"] == Status.OK]
+    segmented = segmentation_counts(scored)
     found: list[Figure] = []
     for group, rows in groups:
+        for status in Status:
+            share = float((rows["status"] == status).mean())
+            found.append(Figure("share", share, len(rows), split, group, at=str(status)))
+        rows = rows[rows["status"] == Status.OK]
         found += [Figure(**figure, split=split, group=group) for figure in _classification(rows)]
         mine = segmented[segmented["image_id"].isin(rows["image_id"])]
+        unreadable = int(mine["problem"].notna().sum())
+        if unreadable:
+            found.append(Figure("unreadable_masks", unreadable / len(mine), len(mine), split, group))
+        mine = mine[mine["problem"].isna()]
         found += [Figure(**figure, split=split, group=group) for figure in _segmentation(mine)]
     return found
 
@@ -81,17 +100,18 @@ def _classification(images: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for label, prefix in PREFIXES.items():
         rows = images[images[label].notna() & images[f"p_{label}"].notna()]
         scores, labels = rows[f"p_{label}"].to_numpy(np.float32), rows[label].to_numpy(np.int8)
-        positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+        positives = int((labels == 1).sum())
         yield {"metric": f"{prefix}auroc", "value": metrics.auroc(scores, labels), "n": len(rows)}
         for specificity in SPECIFICITIES:
             value = metrics.sensitivity_at_specificity(scores, labels, specificity)
             yield {"metric": f"{prefix}sensitivity_at_specificity", "at": specificity, "value": value, "n": positives}
-        flagged = rows[f"{label}_flag"].astype(bool).to_numpy()
+        rows = rows[rows[f"{label}_flag"].notna()]  # null where the operating point has no such threshold
+        flagged, labels = rows[f"{label}_flag"].astype(bool).to_numpy(), rows[label].to_numpy(np.int8)
         names = rows["operating_point"].unique()
         point = names[0] if len(names) == 1 else None
         for metric, hits, count in (
-            ("sensitivity_at_operating_point", int((flagged & (labels == 1)).sum()), positives),
-            ("specificity_at_operating_point", int((~flagged & (labels == 0)).sum()), negatives),
+            ("sensitivity_at_operating_point", int((flagged & (labels == 1)).sum()), int((labels == 1).sum())),
+            ("specificity_at_operating_point", int((~flagged & (labels == 0)).sum()), int((labels == 0).sum())),
         ):
             yield {"metric": f"{prefix}{metric}", "at": point, **_proportion(hits, count)}
 
@@ -107,21 +127,25 @@ def _proportion(hits: int, count: int) -> dict[str, Any]:
 def segmentation_counts(images: pd.DataFrame) -> pd.DataFrame:
     """Pixels of each image with a true mask: predicted and true, over the pixels whose truth is known.
 
-    Columns: image_id, task (lung or disease), hits, predicted, true. Truth is brought to the frame of the predictions.
+    Columns: image_id, task (lung or disease), hits, predicted, true, and problem: why the true mask could not be read,
+    or null. Truth is brought to the frame of the predictions.
     """
-    counts = []
+    counts: list[tuple[Any, ...]] = []
     for row in images.to_dict("records"):
         for task in ("lung", "disease"):
             reference, png = row[f"{task}_mask"], row[f"{task}_png"]
             if isinstance(reference, str) and isinstance(png, bytes):
                 frame = FrameConfig(size=int(row["frame_height"]), fit=row["fit"])
-                truth_HW = read_mask(reference, frame, int(row["height"]), int(row["width"]))
+                try:
+                    truth_HW = read_mask(reference, frame, int(row["height"]), int(row["width"]))
+                except ManifestError as error:
+                    counts.append((row["image_id"], task, 0, 0, 0, str(error)))
+                    continue
                 known = truth_HW != IGNORE
                 predicted, true = from_png(png) & known, (truth_HW == 1) & known
-                counts.append(
-                    (row["image_id"], task, int((predicted & true).sum()), int(predicted.sum()), int(true.sum()))
-                )
-    return pd.DataFrame(counts, columns=["image_id", "task", "hits", "predicted", "true"])
+                hits = int((predicted & true).sum())
+                counts.append((row["image_id"], task, hits, int(predicted.sum()), int(true.sum()), None))
+    return pd.DataFrame(counts, columns=["image_id", "task", "hits", "predicted", "true", "problem"])
 
 
 def _segmentation(counts: pd.DataFrame) -> Iterator[dict[str, Any]]:

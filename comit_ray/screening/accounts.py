@@ -1,14 +1,29 @@
-"""The accounts of a run, read back from its tables: every image of the manifest is exactly one row, with its status."""
+"""The accounts of a run, read back from its tables alone: which chunks are whole, and what became of every image."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
 from comit_ray import storage
-from comit_ray.errors import NotFoundError
+from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.screening.chunk import PREDICTIONS, chunk_file
-from comit_ray.screening.resume import ChunkPlan, Plan
+from comit_ray.screening.plan import ChunkPlan, Plan
+
+THREADS = 8  # reading small files waits for storage most of the time
+COLUMNS = ["image_id", "status", "reason", "covid_flag"]
+
+
+@dataclass(frozen=True)
+class ChunkAccount:
+    """What the files of one chunk hold."""
+
+    problem: str | None
+    """Why the chunk does not count as committed, in one sentence; None: it is whole."""
+    by_reason: Counter[tuple[str, str]]
+    """(status, reason or "") -> images."""
+    flagged: int
 
 
 @dataclass(frozen=True)
@@ -19,7 +34,7 @@ class Accounts:
     """Images of the manifest."""
     by_status: dict[str, int]
     by_reason: dict[tuple[str, str], int]
-    """(status, reason) -> images."""
+    """(status, reason or "") -> images."""
     flagged: int
     problems: tuple[str, ...]
     """One sentence for each chunk that is absent, foreign or not what its name says."""
@@ -30,37 +45,59 @@ class Accounts:
         return not self.problems and self.asked == sum(self.by_status.values())
 
 
-def take(plan: Plan, output: str) -> Accounts:
-    """Read every committed file's ids and reasons, one file at a time, and compare them with the plan."""
-    directory = storage.join(output, PREDICTIONS)
-    wanted = {chunk.file: chunk for chunk in plan.chunks}
-    found = {entry.path for entry in storage.list_files(directory, ".parquet")}
-    problems = [f"chunk file {file} is absent" for file in sorted(wanted.keys() - found)]
-    problems += [f"file {file} belongs to no chunk of the manifest" for file in sorted(found - wanted.keys())]
+def inspect(chunk: ChunkPlan, output: str, side_tables: tuple[str, ...]) -> ChunkAccount:
+    """Read a chunk's ids, statuses and side tables' footers back.
+
+    A chunk is whole if its predictions are those of exactly its images, in order, and each side table has a row for
+    every scored one. What cannot be read is not whole: the chunk is done again, and the same names written over.
+    """
+    try:
+        rows = storage.read_part(storage.join(output, PREDICTIONS, chunk.file), COLUMNS)
+        if chunk_file(chunk.chunk, rows["image_id"].to_pylist()) != chunk.file:
+            return ChunkAccount(f"{chunk.file} does not hold the {chunk.rows} images it stands for", Counter(), 0)
+        scored = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
+        for table in side_tables:
+            found = storage.count_rows(storage.join(output, table, chunk.file))
+            if found != scored:
+                problem = f"{table}/{chunk.file} has {found} rows for {scored} scored images"
+                return ChunkAccount(problem, Counter(), 0)
+    except NotFoundError:
+        return ChunkAccount(f"chunk {chunk.file} is absent, or one of its tables is", Counter(), 0)
+    except StorageError as error:
+        return ChunkAccount(f"chunk {chunk.file} cannot be read: {error}", Counter(), 0)
+    reasons = zip(rows["status"].to_pylist(), rows["reason"].to_pylist(), strict=True)
+    by_reason = Counter((status, reason or "") for status, reason in reasons)
+    return ChunkAccount(None, by_reason, pc.sum(rows["covid_flag"]).as_py() or 0)
+
+
+def committed(plan: Plan, output: str, side_tables: tuple[str, ...]) -> set[str]:
+    """File names of the plan's chunks that are whole."""
+    found = _files(output)
+    candidates = [chunk for chunk in plan.chunks if chunk.file in found]
+    with ThreadPoolExecutor(THREADS) as pool:
+        accounts = pool.map(lambda chunk: inspect(chunk, output, side_tables), candidates)
+        return {chunk.file for chunk, account in zip(candidates, accounts, strict=True) if account.problem is None}
+
+
+def take(plan: Plan, output: str, side_tables: tuple[str, ...]) -> Accounts:
+    """The accounts of the whole run."""
+    foreign = sorted(_files(output) - {chunk.file for chunk in plan.chunks})
+    problems = [f"file {file} belongs to no chunk of the manifest" for file in foreign]
     by_reason: Counter[tuple[str, str]] = Counter()
     flagged = 0
-    for file in sorted(wanted.keys() & found):
-        problem = _check(wanted[file], directory, by_reason)
-        if isinstance(problem, str):
-            problems.append(problem)
-        else:
-            flagged += problem
+    with ThreadPoolExecutor(THREADS) as pool:
+        for account in pool.map(lambda chunk: inspect(chunk, output, side_tables), plan.chunks):
+            by_reason.update(account.by_reason)
+            flagged += account.flagged
+            problems += [account.problem] if account.problem else []
     by_status: Counter[str] = Counter()
     for (status, _), count in by_reason.items():
         by_status[status] += count
     return Accounts(plan.rows, dict(by_status), dict(by_reason), flagged, tuple(problems))
 
 
-def _check(chunk: ChunkPlan, directory: str, by_reason: Counter[tuple[str, str]]) -> str | int:
-    """Add one file's rows to the counts; the number flagged, or what is wrong with the file."""
+def _files(output: str) -> set[str]:
     try:
-        rows = storage.read_part(storage.join(directory, chunk.file), ["image_id", "status", "reason", "covid_flag"])
+        return {entry.path for entry in storage.list_files(storage.join(output, PREDICTIONS), ".parquet")}
     except NotFoundError:
-        return f"chunk file {chunk.file} vanished"
-    if chunk_file(chunk.chunk, rows["image_id"].to_pylist()) != chunk.file:
-        return f"file {chunk.file} does not hold the {chunk.rows} images its name stands for"
-    by_reason.update(
-        (status, reason or "")
-        for status, reason in zip(rows["status"].to_pylist(), rows["reason"].to_pylist(), strict=True)
-    )
-    return pc.sum(rows["covid_flag"]).as_py() or 0
+        return set()

@@ -14,8 +14,12 @@ import pyarrow as pa
 from comit_ray import storage
 
 PREDICTIONS = "predictions"
-SIDE_TABLES = ("masks", "embeddings")
-"""Tables written before the commit."""
+MASKS, EMBEDDINGS = "masks", "embeddings"
+
+
+def side_tables(embeddings: bool) -> tuple[str, ...]:
+    """The tables that are written before the commit; `embeddings` if they are asked for."""
+    return (MASKS, EMBEDDINGS) if embeddings else (MASKS,)
 
 
 def chunk_file(chunk: str, image_ids: Iterable[str]) -> str:
@@ -58,6 +62,6 @@ def unpack(row: pa.Table) -> tuple[str, dict[str, pa.Table]]:
 
 def commit(output: str, file: str, tables: dict[str, pa.Table]) -> None:
     """Write a finished chunk: side tables first, then `predictions/`, whose appearance is the commit."""
-    for name in (*SIDE_TABLES, PREDICTIONS):
+    for name in (MASKS, EMBEDDINGS, PREDICTIONS):
         if name in tables:
             storage.write_table(storage.join(output, name, file), tables[name])

@@ -14,9 +14,9 @@ from comit_ray import storage
 from comit_ray.config import FrameConfig, ScreenConfig
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import chunk
+from comit_ray.screening.plan import Plan, chunks_of, select
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import MANIFEST_COLUMNS, fetch_chunk
-from comit_ray.screening.resume import Plan, chunks_of, select
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (write).
 READ_CPUS, PREDICT_CPUS, WRITE_CPUS = 0.5, 1.0, 0.5
@@ -73,12 +73,15 @@ class _Commit(Datasink[list[str]]):
         """Nothing to do: a chunk was committed when its file appeared."""
 
 
-def screen(config: ScreenConfig, plan: Plan, frame: FrameConfig, operating_point: OperatingPoint, run_id: str) -> None:
+def screen(
+    config: ScreenConfig, plan: Plan, frame: FrameConfig, model_id: str, operating_point: OperatingPoint, run_id: str
+) -> None:
     """Screen the chunks of `plan` on the Ray cluster this process is connected to.
 
     Raises:
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
+    share = _share(config.predictors)
     # A context of our own: every yielded chunk is its own block and reaches the predictor at once.
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
@@ -93,11 +96,14 @@ def screen(config: ScreenConfig, plan: Plan, frame: FrameConfig, operating_point
             ],
             override_num_blocks=len(plan.parts),
         )
-        fetched = parts.map_batches(_Read(config, frame), batch_size=1, batch_format="pyarrow", num_cpus=READ_CPUS)
+        fetched = parts.map_batches(
+            _Read(config, frame), batch_size=1, batch_format="pyarrow", num_cpus=READ_CPUS * share
+        )
         predicted = fetched.map_batches(
             _Predict,
             fn_constructor_kwargs={
                 "checkpoint_uri": storage.normalise(config.checkpoint),
+                "model_id": model_id,
                 "operating_point": operating_point,
                 "run_id": run_id,
                 "batch_size": config.batch_size,
@@ -107,7 +113,20 @@ def screen(config: ScreenConfig, plan: Plan, frame: FrameConfig, operating_point
             batch_size=1,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=config.predictors),
-            num_cpus=PREDICT_CPUS,
+            num_cpus=PREDICT_CPUS * share,
             num_gpus=1 if config.gpu else 0,
         )
-        predicted.write_datasink(_Commit(config.output), ray_remote_args={"num_cpus": WRITE_CPUS})
+        predicted.write_datasink(
+            _Commit(storage.normalise(config.output)), ray_remote_args={"num_cpus": WRITE_CPUS * share}
+        )
+
+
+def _share(predictors: int) -> float:
+    """What every stage's CPUs are multiplied by, so that one machine with few of them does not wait for ever.
+
+    A cluster may still grow, so there it is 1.
+    """
+    cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    wanted = READ_CPUS + predictors * PREDICT_CPUS + WRITE_CPUS
+    alone = len(ray.nodes()) == 1  # type: ignore[no-untyped-call]
+    return cpus / wanted if alone and 0 < cpus < wanted else 1.0

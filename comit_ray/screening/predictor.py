@@ -12,7 +12,7 @@ import torch
 from comit_ray.config import FrameConfig
 from comit_ray.data.masks import to_png
 from comit_ray.data.transforms import normalise
-from comit_ray.errors import STATUS_OF, Reason, Status
+from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS, Task
@@ -43,29 +43,35 @@ class Predictor:
     Args:
         checkpoint_uri: where the checkpoint lies. A URI, not weights: an actor whose arguments sit in the object
             store could not be restarted.
+        model_id: the model the run began with; another one at the same URI is refused.
         operating_point: decides the flags.
         run_id: written into every row.
         batch_size: images a forward pass; a batch never crosses a chunk.
         device: `cpu` or `cuda`.
         embeddings: whether to return the embeddings table too.
-        threads: torch's CPU threads.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be loaded, or is not `model_id`'s.
     """
 
     def __init__(
         self,
         checkpoint_uri: str,
+        model_id: str,
         operating_point: OperatingPoint,
         run_id: str,
         batch_size: int,
         device: str = "cpu",
         embeddings: bool = False,
-        threads: int | None = None,
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         loaded = checkpoint.load(checkpoint_uri)
+        if loaded.model_id != model_id:
+            raise CheckpointError(
+                f"{checkpoint_uri} was replaced while the run went on: it began with model {model_id}, now there is "
+                f"{loaded.model_id}; put the first one back, or begin another --output"
+            )
         self.model = loaded.model.to(device).eval()
-        self.model_id = loaded.model_id
+        self.model_id = model_id
         self.frame: FrameConfig = loaded.config.frame
         self.tasks = loaded.config.model.tasks
         self.operating_point = operating_point

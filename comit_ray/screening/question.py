@@ -9,7 +9,7 @@ from comit_ray.config import ScreenConfig
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import Task
-from comit_ray.screening.resume import Plan
+from comit_ray.screening.plan import Plan
 from comit_ray.training.checkpoint import Checkpoint
 
 FILE = "run.json"
@@ -19,7 +19,8 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
     """The operating point that is asked for, from the site's file or else from the checkpoint.
 
     Raises:
-        ConfigError: there is none of that name (lists those there are), or it has no threshold for a head of the model.
+        ConfigError: there is none of that name (lists those there are), or it has no threshold for COVID-19 (for the
+            unhealthy, if the model has no such head). Another head without threshold has null flags.
     """
     origin = config.operating_points or config.checkpoint
     points = operating_points.read(origin) if config.operating_points else checkpoint.operating_points
@@ -28,10 +29,26 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
         raise ConfigError(
             f"no operating point {config.operating_point!r} in {origin}; known: {', '.join(sorted(points)) or 'none'}"
         )
-    for head, score in ((Task.COVID, "covid"), (Task.HEALTH, "unhealthy")):
-        if head in checkpoint.config.model.tasks:
-            point.threshold(score)  # raises, with the reason, where validation data gave none
+    if Task.COVID in checkpoint.config.model.tasks:
+        point.threshold("covid")  # raises, with the reason, where validation data gave none
+    elif Task.HEALTH in checkpoint.config.model.tasks:
+        point.threshold("unhealthy")
     return point
+
+
+def recorded_operating_point(output: str) -> OperatingPoint:
+    """The operating point that decided the flags of the results in `output`.
+
+    Raises:
+        NotFoundError: there is no `run.json`.
+        StorageError: it is not one of ours.
+    """
+    uri = storage.join(output, FILE)
+    try:
+        point = json.loads(storage.read_bytes(uri))["question"]["operating_point"]
+        return OperatingPoint(str(point["name"]), {str(k): float(v) for k, v in point["thresholds"].items()})
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{uri} is not the {FILE} of a screening run: {error!r}") from error
 
 
 def of(config: ScreenConfig, checkpoint: Checkpoint, plan: Plan, operating_point: OperatingPoint) -> dict[str, Any]:

@@ -40,9 +40,10 @@ def fetch_row(row: dict[str, Any], frame: FrameConfig, limits: DecodeLimits) -> 
     """One manifest row as one `FETCHED` row; never raises for what lies in the file."""
     fetched: dict[str, Any] = dict.fromkeys(FETCHED.names)
     fetched |= {"image_id": row["image_id"], "view": row["view"]}
-    if row["excluded"] is not None:
-        reason = Reason(row["excluded"])
-        return fetched | {"status": STATUS_OF[reason], "reason": reason, "detail": f"set in the manifest: {reason}"}
+    known = row["excluded"] or (Reason.LATERAL if row["view"] == View.LATERAL else None)
+    if known is not None:
+        reason = Reason(known)
+        return fetched | {"status": STATUS_OF[reason], "reason": reason, "detail": f"known from the manifest: {reason}"}
     try:
         loaded = load_frame(row["uri"], row["member"], frame, limits)
     except DecodeError as error:

@@ -4,39 +4,38 @@ import pyarrow as pa
 
 from comit_ray import storage
 from comit_ray.config import QueueConfig
+from comit_ray.errors import StorageError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.accounts import Accounts
 from comit_ray.screening.chunk import PREDICTIONS
 from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
 
 QUEUE_FILE = "review_queue/queue.parquet"
-QUEUE_DIGEST = b"comit_ray.queue"
-"""Schema metadata of the queue's file: what it was built from, so that an unchanged queue is not built again."""
 
 
-def write_queue(
-    output: str, manifest_uri: str, config: QueueConfig, operating_point: OperatingPoint, fresh: bool
-) -> bool:
-    """Build the queue from `output`'s tables and the manifest, unless it is there already.
+def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_point: OperatingPoint) -> bool:
+    """Build the queue from `output`'s tables and the manifest; write it unless it is there already.
 
     Args:
         output: URI of the results.
         manifest_uri: URI of the manifest, for study, age, labels and place of each image.
         config: options of the queue.
         operating_point: the one that decided the flags.
-        fresh: whether predictions were added since the queue was last built.
 
     Returns:
         Whether a queue was written.
     """
     uri = storage.join(output, QUEUE_FILE)
-    digest = config.digest().encode()
-    if not fresh and storage.exists(uri) and (storage.read_part(uri).schema.metadata or {}).get(QUEUE_DIGEST) == digest:
-        return False
     predictions = storage.read_table(storage.join(output, PREDICTIONS))
-    rows = storage.read_table(manifest_uri, MANIFEST_COLUMNS)
-    queue: pa.Table = build_queue(predictions, rows, config, operating_point)
-    storage.write_table(uri, queue.replace_schema_metadata({**queue.schema.metadata, QUEUE_DIGEST: digest}))
+    queue: pa.Table = build_queue(
+        predictions, storage.read_table(manifest_uri, MANIFEST_COLUMNS), config, operating_point
+    )
+    try:
+        if storage.read_part(uri).equals(queue):
+            return False
+    except StorageError:  # none yet, or not whole
+        pass
+    storage.write_table(uri, queue)
     return True
 
 

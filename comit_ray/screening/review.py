@@ -83,6 +83,7 @@ def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: s
                 & (1 - inside / images["disease_area"] > config.max_disease_outside),
                 "no_lungs_found": scored & (images["lung_area"] < config.min_lung_area),
                 "near_threshold": scored & ~flagged & (images["score"] >= threshold - config.near_threshold),
+                "unhealthy_above_operating_point": images["unhealthy_flag"].fillna(False).astype(bool),
                 "child": (images["status"] != Status.EXCLUDED) & (images["age"] < config.child_age),
                 "failed": images["reason"].isin(WORTH_A_LOOK) & (images["status"] == Status.FAILED),
             }

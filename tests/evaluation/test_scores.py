@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.data.masks import boxes_reference, to_png
+from comit_ray.errors import ManifestError
 from comit_ray.evaluation.scores import Figure, figures, join_tables
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
@@ -65,6 +66,7 @@ def test_unknown_labels_failures_and_other_splits_do_not_count(tmp_path):
     predictions = [prediction_row(f"a/{i}", p) for i, p in [(1, 0.9), (2, 0.2), (3, 0.9), (4, None), (5, 0.1)]]
     found = score(tmp_path, manifest, predictions)
     assert (found["all", "auroc", None].value, found["all", "auroc", None].n) == (1.0, 2)
+    assert (found["all", "share", "failed"].value, found["all", "share", "failed"].n) == (0.25, 4)
 
 
 def test_datasets_are_scored_alone_too(tmp_path):
@@ -96,3 +98,28 @@ def test_segmentation_counts_known_pixels_only(tmp_path):
     assert (found["all", "disease_tpr", None].value, found["all", "disease_tpr", None].n) == (1.0, 1)
     assert found["all", "disease_precision", None].value == 0.5
     assert found["all", "disease_dice", None].value == pytest.approx(2 / 3)
+
+
+def test_a_screen_that_is_not_complete_is_refused(tmp_path):
+    with pytest.raises(ManifestError, match="1 of 2 images of split 'test' have no prediction"):
+        score(tmp_path, [manifest_row("a/1"), manifest_row("a/2")], [prediction_row("a/1")])
+
+
+def test_a_mask_that_cannot_be_read_is_counted_not_fatal(tmp_path):
+    manifest = [
+        manifest_row("a/1", lung_mask=boxes_reference([(0, 0, 512, 1024)], 1024, 1024)),
+        manifest_row("a/2", lung_mask=str(tmp_path / "absent.png")),
+    ]
+    masks = [mask_row(f"a/{i}", lung_png=to_png(half("left"))) for i in (1, 2)]
+    found = score(tmp_path, manifest, [prediction_row("a/1"), prediction_row("a/2")], masks)
+    assert (found["all", "lung_iou", None].value, found["all", "lung_iou", None].n) == (1.0, 1)
+    assert (found["all", "unreadable_masks", None].value, found["all", "unreadable_masks", None].n) == (0.5, 2)
+
+
+def test_null_flags_are_not_negatives(tmp_path):
+    manifest = [manifest_row(f"a/{i}", covid=1, unhealthy=1) for i in range(4)]
+    predictions = [prediction_row(f"a/{i}", 0.9, unhealthy_flag=None) for i in range(4)]
+    found = score(tmp_path, manifest, predictions)
+    unhealthy = found["all", "unhealthy_sensitivity_at_operating_point", None]
+    assert (unhealthy.value, unhealthy.n) == (None, 0)
+    assert found["all", "sensitivity_at_operating_point", "specificity_0.90"].value == 1

@@ -5,7 +5,17 @@ import duckdb
 import pytest
 from PIL import Image
 
+from comit_ray.config import DemoConfig
+from comit_ray.errors import ConfigError
+from jobs import demo as demo_job
 from tests.conftest import REPOSITORY
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
+    (tmp_path / "results").mkdir()
+    with pytest.raises(ConfigError, match="not an earlier demo's"):
+        demo_job.job(DemoConfig(output=str(tmp_path)))
+    assert (tmp_path / "results").is_dir()
 
 
 @pytest.mark.slow

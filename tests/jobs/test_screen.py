@@ -15,9 +15,10 @@ import pydicom.data
 import pytest
 
 from comit_ray import cli
-from comit_ray.config import ManifestConfig, ScreenConfig
+from comit_ray.config import ManifestConfig, QueueConfig, RequeueConfig, ScreenConfig
 from comit_ray.errors import ConfigError
 from jobs import manifest as manifest_job
+from jobs import requeue as requeue_job
 from jobs import screen as screen_job
 from tests.conftest import REPOSITORY
 from tests.support import write_checkpoint
@@ -108,8 +109,8 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
     assert "nothing was left to do" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")} == before
 
-    # Another queue needs no pass over the images; another model is another question.
-    assert screen(*options, "--queue.capacity", "10") == 0
+    # Another queue needs neither images nor model; another model is another question.
+    assert requeue_job.job(RequeueConfig(results=str(output), manifest=uri, queue=QueueConfig(capacity=10))) == 0
     assert "the review queue was built from the tables" in capsys.readouterr().out
     assert query("SELECT count(*), max(rank) FROM 'OUTPUT/review_queue/*.parquet'", output) == [(10, 10)]
     other = write_checkpoint(tmp_path / "other", seed=1)

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from comit_ray.data.masks import from_png
+from comit_ray.errors import CheckpointError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS
 from comit_ray.screening import chunk
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED
+from comit_ray.training import checkpoint
 from tests.support import write_checkpoint
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.0})
@@ -47,7 +49,7 @@ def noise(seed: int) -> np.ndarray:
 
 def predictor(tmp_path, batch_size=2, embeddings=True, **model) -> Predictor:
     uri = write_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **model)
-    return Predictor(uri, POINT, "run", batch_size, embeddings=embeddings, threads=1)
+    return Predictor(uri, checkpoint.load(uri).model_id, POINT, "run", batch_size, embeddings=embeddings)
 
 
 def test_one_row_an_image_and_masks_for_the_scored(tmp_path):
@@ -125,3 +127,9 @@ def test_an_empty_or_wholly_failed_chunk_is_fine(tmp_path):
     tables = predictor(tmp_path).predict(fetched(None, None))
     assert tables["predictions"].num_rows == 2
     assert tables["masks"].num_rows == 0
+
+
+def test_a_checkpoint_that_was_replaced_is_refused(tmp_path):
+    uri = write_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match="was replaced while the run went on"):
+        Predictor(uri, "000000000000", POINT, "run", 2)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from comit_ray.config import ScreenConfig
-from comit_ray.errors import ConfigError, StorageError
+from comit_ray.errors import ConfigError, NotFoundError, StorageError
 from comit_ray.screening import question
 from comit_ray.training import checkpoint
 from tests.support import write_checkpoint
@@ -56,14 +56,30 @@ def test_unknown_names_list_the_known(tmp_path):
         choose(tmp_path, name="spec90")
 
 
-def test_a_head_without_threshold_is_refused(tmp_path):
+def test_covid_needs_a_threshold(tmp_path):
     file = tmp_path / "site.json"
     file.write_text('{"mine": {"covid": {"threshold": null, "reason": "no positive image"}}}')
     with pytest.raises(ConfigError, match="no positive image"):
         choose(tmp_path, str(file), "mine")
 
 
-def test_a_model_without_that_head_needs_no_threshold(tmp_path):
+def test_the_other_head_may_lack_one_its_flags_are_null(tmp_path):
     file = tmp_path / "site.json"
     file.write_text('{"mine": {"covid": {"threshold": 0.2}}}')
-    assert choose(tmp_path, str(file), "mine", tasks=["covid", "lung"]).name == "mine"
+    assert choose(tmp_path, str(file), "mine").thresholds == {"covid": 0.2}
+
+
+def test_without_a_covid_head_the_unhealthy_need_one(tmp_path):
+    file = tmp_path / "site.json"
+    file.write_text('{"mine": {"covid": {"threshold": 0.2}}}')
+    with pytest.raises(ConfigError, match="no threshold for unhealthy"):
+        choose(tmp_path, str(file), "mine", tasks=["health"])
+
+
+def test_the_record_holds_the_operating_point(tmp_path):
+    point = {"name": "specificity_0.90", "thresholds": {"covid": 0.25}}
+    question.open_run(str(tmp_path), QUESTION | {"operating_point": point}, {})
+    found = question.recorded_operating_point(str(tmp_path))
+    assert (found.name, found.thresholds) == ("specificity_0.90", {"covid": 0.25})
+    with pytest.raises(NotFoundError):
+        question.recorded_operating_point(str(tmp_path / "elsewhere"))

@@ -40,9 +40,10 @@ def test_one_bad_file_costs_one_row(cxr, tmp_path):
             manifest_row("a/good", uri=good, view="unknown"),
             manifest_row("a/absent", uri=str(tmp_path / "absent.png")),
             manifest_row("a/marked", uri=good, excluded="missing"),
+            manifest_row("a/lateral", uri=good, view="lateral"),
         ]
     )
-    assert [row["status"] for row in fetched] == ["failed", "ok", "failed", "failed"]
-    assert [row["reason"] for row in fetched] == ["not_an_image", None, "missing", "missing"]
+    assert [row["status"] for row in fetched] == ["failed", "ok", "failed", "failed", "excluded"]
+    assert [row["reason"] for row in fetched] == ["not_an_image", None, "missing", "missing", "lateral"]
     assert fetched[1]["view"] == "PA"  # the header's, where the manifest knows none
     assert fetched[1]["height"] == 1955

@@ -10,20 +10,32 @@ from tests.support import manifest_row, prediction_row, write_results
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
 
 
-def test_the_queue_is_built_once_and_again_when_asked_otherwise(tmp_path):
+def test_the_queue_is_written_only_where_it_differs(tmp_path):
     manifest = [manifest_row(f"a/{i}") for i in range(9)]
     predictions = [prediction_row(f"a/{i}", i / 10) for i in range(9)]
     results, uri = write_results(tmp_path, manifest, predictions, [])
     config = QueueConfig(random_negatives=0)
-    assert write_queue(results, uri, config, POINT, fresh=False)
-    assert not write_queue(results, uri, config, POINT, fresh=False)
-    assert write_queue(results, uri, config, POINT, fresh=True)
     file = tmp_path / "results" / "review_queue" / "queue.parquet"
+    assert write_queue(results, uri, config, POINT)
     queue = pq.read_table(file)
     assert queue.schema.equals(REVIEW_QUEUE)
     assert queue["image_id"].to_pylist()[:2] == ["a/8", "a/7"]
-    assert write_queue(results, uri, config.model_copy(update={"capacity": 2}), POINT, fresh=False)
+    assert not write_queue(results, uri, config, POINT)
+    assert write_queue(results, uri, config.model_copy(update={"capacity": 2}), POINT)
     assert pq.read_table(file).num_rows == 2
+    assert not write_queue(results, uri, config.model_copy(update={"capacity": 2}), POINT)
+
+
+def test_a_broken_queue_or_another_label_is_written_again(tmp_path):
+    manifest = [manifest_row("a/0"), manifest_row("a/1")]
+    predictions = [prediction_row("a/0", 0.9), prediction_row("a/1", 0.1)]
+    config = QueueConfig(random_negatives=0)
+    results, uri = write_results(tmp_path, manifest, predictions, [])
+    write_queue(results, uri, config, POINT)
+    (tmp_path / "results" / "review_queue" / "queue.parquet").write_bytes(b"PAR1")
+    assert write_queue(results, uri, config, POINT)
+    write_results(tmp_path, [manifest_row("a/0"), manifest_row("a/1", covid=1)], predictions, [])
+    assert write_queue(results, uri, config, POINT)
 
 
 ACCOUNTS = Accounts(

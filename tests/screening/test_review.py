@@ -60,6 +60,7 @@ def queue(*images: dict[str, Any], config: QueueConfig = ALL, point: OperatingPo
         ("disease_outside_lungs", image("x", 0.9, disease_area=0.1, disease_in_lung=0.1)),
         ("no_lungs_found", image("x", 0.1, lung_area=0.01, disease_in_lung=None)),
         ("near_threshold", image("x", 0.47)),
+        ("unhealthy_above_operating_point", image("x", 0.1, unhealthy_flag=True)),
         ("child", image("x", 0.1, age=7)),
         ("child", image("x", None, age=7, reason="missing", detail="no file")),
         ("failed", image("x", None, reason="truncated", detail="half a file")),
@@ -129,7 +130,7 @@ def test_capacity_keeps_the_quotas_and_reweights_the_sample():
 def test_a_model_without_covid_head_queues_the_unhealthy():
     row = image("x") | {"p_covid": None, "covid_flag": None, "p_unhealthy": 0.9, "unhealthy_flag": True}
     found = queue(row, point=OperatingPoint("specificity_0.90", {"unhealthy": 0.6}))
-    assert list(found.loc["x", "reasons"]) == ["above_operating_point"]
+    assert list(found.loc["x", "reasons"]) == ["above_operating_point", "unhealthy_above_operating_point"]
     assert found.loc["x", "score"] == pytest.approx(0.9)
 
 

@@ -1,8 +1,7 @@
-"""What is asked, what is committed, what remains: by listing alone, the data files being the only truth."""
+"""What is asked: a manifest, cut into chunks with the names of the files they end as."""
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,10 +9,8 @@ import pyarrow.compute as pc
 
 from comit_ray import storage
 from comit_ray.data import manifest
-from comit_ray.errors import ManifestError, NotFoundError, StorageError
-from comit_ray.screening.chunk import PREDICTIONS, chunk_file
-
-LISTING_THREADS = 8
+from comit_ray.errors import ManifestError
+from comit_ray.screening.chunk import chunk_file
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Plan:
         """Images of the manifest that are asked for."""
         return sum(chunk.rows for chunk in self.chunks)
 
-    def remaining(self, done: set[str]) -> "Plan":
+    def without(self, done: set[str]) -> "Plan":
         """The plan without the chunks whose file is in `done`, and without parts that are finished."""
         left = (
             PartPlan(part.uri, tuple(chunk for chunk in part.chunks if chunk.file not in done)) for part in self.parts
@@ -75,53 +72,24 @@ def chunks_of(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def make_plan(manifest_uri: str, split: str) -> Plan:
-    """Read the manifest's ids part by part and cut it into chunks.
+    """Validate the manifest and cut it into chunks.
 
     Raises:
-        ManifestError: if parts of the manifest are missing, two chunks share a name, or nothing is asked for.
+        ManifestError: if it is no whole, valid manifest (every image once, every chunk once), or nothing is asked for.
     """
+    manifest.read(manifest_uri)
     digest = hashlib.sha256(split.encode())
-    seen: set[str] = set()
     parts = []
-    schemas = []
     for uri in manifest.part_uris(manifest_uri):
-        part = storage.read_part(uri, ["image_id", "excluded", "split", "chunk"])
-        schemas.append(part.schema)
-        rows = select(part, split)
+        rows = select(storage.read_part(uri, ["image_id", "excluded", "split", "chunk"]), split)
         chunks = []
         for name, chunk_rows in chunks_of(rows):
-            if name in seen:
-                raise ManifestError(f"chunk {name!r} appears twice in {manifest_uri}: chunk names must be unique")
-            seen.add(name)
             file = chunk_file(name, chunk_rows["image_id"].to_pylist())
             chunks.append(ChunkPlan(name, file, chunk_rows.num_rows))
             digest.update(file.encode())
             digest.update(repr(chunk_rows["excluded"].to_pylist()).encode())
         if chunks:
             parts.append(PartPlan(uri, tuple(chunks)))
-    manifest.check_whole(manifest_uri, schemas)
     if not parts:
         raise ManifestError(f"no image to screen in {manifest_uri} (split {split}): build a manifest with such rows")
     return Plan(tuple(parts), digest.hexdigest()[:16])
-
-
-def committed(output: str) -> set[str]:
-    """File names of the committed chunks.
-
-    A file that cannot be read does not count: its chunk is done again, and the same name written over it.
-    """
-    directory = storage.join(output, PREDICTIONS)
-    try:
-        files = [entry.path for entry in storage.list_files(directory, ".parquet")]
-    except NotFoundError:
-        return set()
-
-    def readable(file: str) -> bool:
-        try:
-            storage.count_rows(storage.join(directory, file))
-        except StorageError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(LISTING_THREADS) as pool:
-        return {file for file, whole in zip(files, pool.map(readable, files), strict=True) if whole}

@@ -2,7 +2,7 @@ import pytest
 
 from comit_ray.errors import ManifestError
 from comit_ray.schema import MANIFEST
-from comit_ray.screening import resume
+from comit_ray.screening import plan as planning
 from tests.support import manifest_row, write_rows
 
 
@@ -18,48 +18,48 @@ def manifest(tmp_path) -> str:
 
 
 def test_the_plan_has_every_row_in_its_chunk(manifest):
-    plan = resume.make_plan(manifest, "all")
+    plan = planning.make_plan(manifest, "all")
     assert [(c.chunk, c.rows) for c in plan.chunks] == [("c0", 3), ("c1", 2), ("c2", 4)]
     assert plan.rows == 9
     assert [len(part.chunks) for part in plan.parts] == [2, 1]
 
 
 def test_a_split_is_planned_alone(manifest):
-    assert resume.make_plan(manifest, "train").rows == 4
-    assert len(resume.make_plan(manifest, "train").parts) == 1
+    assert planning.make_plan(manifest, "train").rows == 4
+    assert len(planning.make_plan(manifest, "train").parts) == 1
     with pytest.raises(ManifestError, match=r"no image to screen .*split val"):
-        resume.make_plan(manifest, "val")
+        planning.make_plan(manifest, "val")
 
 
 def test_the_fingerprint_ignores_the_place_and_nothing_else(manifest, tmp_path):
     def fingerprint(name, **changes):
         other = rows(3, "c0", **changes) + rows(2, "c1")
         write_rows(tmp_path / name, other, MANIFEST, "part-00000")
-        return resume.make_plan(
+        return planning.make_plan(
             write_rows(tmp_path / name, rows(4, "c2", split="train"), MANIFEST, "part-00001"), "all"
         ).fingerprint
 
-    same = resume.make_plan(manifest, "all").fingerprint
+    same = planning.make_plan(manifest, "all").fingerprint
     assert fingerprint("moved", uri="s3://elsewhere/x") == same
     assert fingerprint("excluded", excluded="lateral") != same
-    assert resume.make_plan(manifest, "train").fingerprint != same
+    assert planning.make_plan(manifest, "train").fingerprint != same
 
 
-def test_what_is_committed_does_not_remain(manifest, tmp_path):
-    plan = resume.make_plan(manifest, "all")
-    output = tmp_path / "results"
-    assert resume.committed(str(output)) == set()
-    write_rows(output / "predictions", [], MANIFEST, plan.chunks[0].file.removesuffix(".parquet"))
-    (output / "predictions" / plan.chunks[2].file).write_bytes(b"PAR1 cut off in the middle")
-    done = resume.committed(str(output))
-    assert done == {plan.chunks[0].file}
-    remaining = plan.remaining(done)
-    assert [c.chunk for c in remaining.chunks] == ["c1", "c2"]
-    assert plan.remaining({c.file for c in plan.chunks}).parts == ()
+def test_what_is_done_does_not_remain(manifest):
+    plan = planning.make_plan(manifest, "all")
+    assert [c.chunk for c in plan.without({plan.chunks[0].file}).chunks] == ["c1", "c2"]
+    assert plan.without({c.file for c in plan.chunks}).parts == ()
+
+
+def test_an_image_twice_is_refused(tmp_path):
+    uri = write_rows(tmp_path, rows(2, "c0") + rows(1, "c0"), MANIFEST)
+    with pytest.raises(ManifestError, match="is there twice"):
+        planning.make_plan(uri, "all")
 
 
 def test_a_chunk_name_twice_is_refused(tmp_path):
     write_rows(tmp_path, rows(1, "c0"), MANIFEST, "part-00000")
-    uri = write_rows(tmp_path, rows(1, "c0"), MANIFEST, "part-00001")
-    with pytest.raises(ManifestError, match="chunk 'c0' appears twice"):
-        resume.make_plan(uri, "all")
+    write_rows(tmp_path, rows(1, "c1"), MANIFEST, "part-00001")
+    uri = write_rows(tmp_path, [manifest_row("a/again", chunk="c0")], MANIFEST, "part-00002")
+    with pytest.raises(ManifestError, match="c0"):
+        planning.make_plan(uri, "all")

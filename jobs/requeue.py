@@ -1,0 +1,21 @@
+"""Build the review queue again from the tables of a screen, with other options; no image and no model is read."""
+
+from comit_ray import cli, storage
+from comit_ray.config import RequeueConfig
+from comit_ray.screening import question, results
+
+
+def job(config: RequeueConfig) -> int:
+    """Read the tables, write the queue if it differs."""
+    output = storage.normalise(config.results)
+    operating_point = question.recorded_operating_point(output)
+    written = results.write_queue(output, config.manifest, config.queue, operating_point)
+    print(
+        "the review queue was built from the tables" if written else "the review queue is what it would be: unchanged"
+    )
+    print(f"review_queue: {storage.join(output, results.QUEUE_FILE)}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(job, RequeueConfig, __doc__ or "")
