@@ -30,10 +30,12 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
 
 
 def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
-    """The smallest threshold t whose share of negatives with score >= t is at most 1 - specificity.
+    """A threshold t that flags as much as it may: the share of negatives with score >= t is at most 1 - specificity.
 
-    It lies one float32 step above the highest negative that must not be flagged: ties are never split, and the share
-    is never rounded up (12 negatives at 0.90: one may be flagged). None if there is no negative.
+    It lies midway between the highest negative that must not be flagged and the next higher score of any image, or 1
+    where no score is higher. Every threshold of that gap decides these data alike; the middle of it still does where
+    another batch size or memory layout moves a score by a rounding error. Ties are never split, and the share is never
+    rounded up (12 negatives at 0.90: one may be flagged). None if there is no negative.
 
     Args:
         scores: (N,) finite scores.
@@ -51,7 +53,7 @@ def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, speci
         return None
     # Exact decimal arithmetic: in floating point 1 - 0.9 is a little less than 0.1, and one of ten would be lost.
     allowed = int((1 - Fraction(str(specificity))) * negatives.size)
-    return float(np.nextafter(negatives[allowed], np.float32(np.inf)))
+    return _midway_above(negatives[allowed], values)
 
 
 def specificity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
@@ -89,6 +91,15 @@ def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None)
         prediction, truth = prediction & known, truth & known
     union = int((prediction | truth).sum())
     return int((prediction & truth).sum()) / union if union else None
+
+
+def _midway_above(score: np.float32, values: FloatArray) -> float:
+    """The float32 midway between `score` and the next higher of `values`, else 1; always above `score`."""
+    step_up = np.nextafter(score, np.float32(np.inf))
+    higher = values[values > score]
+    ceiling = higher.min() if higher.size else max(np.float32(1), step_up)
+    middle = np.float32((float(score) + float(ceiling)) / 2)  # of neighbouring float32 it may round down to `score`
+    return float(max(middle, step_up))
 
 
 def _checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:

@@ -36,6 +36,12 @@ def test_unknown_keys_list_the_valid_ones():
         FrameConfig.parse({"siz": 3}, origin="c.yaml")
 
 
+def test_an_unknown_nested_key_lists_the_keys_of_its_own_model():
+    values = {"data": "d", "storage": "s", "name": "n", "workers": {"cuont": 2}}
+    with pytest.raises(ConfigError, match=r"^c\.yaml: workers\.cuont: .*valid keys: count, gpu, cpus, threads, max_"):
+        TrainConfig.parse(values, origin="c.yaml")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

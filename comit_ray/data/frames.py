@@ -12,8 +12,8 @@ import pyarrow as pa
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data.fetch import load_frame
 from comit_ray.data.masks import read_mask
-from comit_ray.errors import DecodeError, ManifestError, Reason, Status
-from comit_ray.schema import Split, Task, View
+from comit_ray.errors import DecodeError, ManifestError, Status
+from comit_ray.schema import Split, Task
 
 FETCH_THREADS = 4  # a reading task waits for storage most of its time
 
@@ -26,7 +26,7 @@ NEEDS: dict[Task, tuple[str, ...]] = {
     Task.COVID: ("covid", "other"),
 }
 """Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
-COLUMNS = ("image_id", "uri", "member", "view", "excluded", "split", *LABELS, *MASKS.values())
+COLUMNS = ("image_id", "uri", "member", "excluded", "split", *LABELS, *MASKS.values())
 """What is read of the manifest."""
 
 FRAMES = pa.schema(
@@ -85,8 +85,6 @@ def frame_rows(manifest: pa.Table, frame: FrameConfig, limits: DecodeLimits, tas
 
 def _load(row: dict[str, Any], frame: FrameConfig, limits: DecodeLimits, tasks: Collection[str]) -> dict[str, Any]:
     image = load_frame(row["uri"], row["member"], frame, limits)
-    if row["view"] == View.UNKNOWN and image.view is View.LATERAL:
-        raise DecodeError(Reason.LATERAL, f"the image's header says lateral ({image.view_source})")
     columns: dict[str, Any] = {"pixels": image.pixels_HW.tobytes()}
     for task, column in MASKS.items():
         if task in tasks and row[column] is not None:

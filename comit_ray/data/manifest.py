@@ -1,12 +1,14 @@
 """The manifest, one row an image: validated, read, and written in parts and chunks. `manifest_build` makes one.
 
 A **chunk** is `chunk_rows` consecutive rows of one dataset, named `dataset-00012`; a **part** is a Parquet file of
-whole chunks of one dataset. Every part bears the fingerprint of the whole manifest and the number of parts, so that
+whole chunks of one dataset. Every part bears the hash of the whole manifest's content and the number of parts, so that
 a reader sees all of one manifest or an error, on storage where a directory cannot be swapped at once.
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Sequence
 from itertools import groupby
 
 import pyarrow as pa
@@ -18,7 +20,7 @@ from comit_ray.schema import MANIFEST, SCHEMA_VERSION, Split, View
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
 _PART_NAME = re.compile(r"part-\d{5,}\.parquet")
-_FINGERPRINT, _PARTS, _CONFIG = b"comit_ray.manifest", b"comit_ray.parts", b"comit_ray.config"
+_CONTENT, _PARTS, _CONFIG = b"comit_ray.manifest", b"comit_ray.parts", b"comit_ray.config"
 _KNOWN: dict[str, list[str]] = {
     "view": [str(view) for view in View],
     "split": [str(split) for split in Split],
@@ -26,6 +28,8 @@ _KNOWN: dict[str, list[str]] = {
     "sex": ["M", "F"],
 }
 _LABELS = ("unhealthy", "covid", "other")
+_MASKS = ("lung_mask", "disease_mask")
+_HASHED_ROWS = 65536  # rows held as Python objects at a time
 
 
 def part_uris(uri: str) -> list[str]:
@@ -55,7 +59,7 @@ def check_whole(uri: str, schemas: list[pa.Schema]) -> None:
     Raises:
         ManifestError: if some are missing, or left over from another one.
     """
-    stamps = {tuple((schema.metadata or {}).get(key) for key in (_FINGERPRINT, _PARTS)) for schema in schemas}
+    stamps = {tuple((schema.metadata or {}).get(key) for key in (_CONTENT, _PARTS)) for schema in schemas}
     counts = {int(count) for _, count in stamps if count is not None}
     if len(stamps) > 1 or (counts and counts != {len(schemas)}):
         raise ManifestError(
@@ -68,7 +72,7 @@ def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
     """Write the manifest as `uri/part-00000.parquet` and so on; a manifest already there is replaced as a whole.
 
     Parts are put one by one, then those left over from a longer manifest are deleted. Until that is done `read`
-    refuses the directory, because its parts bear different fingerprints or numbers of parts.
+    refuses the directory, because its parts bear different hashes or numbers of parts.
 
     Args:
         uri: a directory that is new, empty, or holds a manifest.
@@ -84,7 +88,7 @@ def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
     cuts = _part_cuts(table, part_rows)
     metadata = {
         **MANIFEST.metadata,
-        _FINGERPRINT: fingerprint(table).encode(),
+        _CONTENT: content_hash(table).encode(),
         _PARTS: str(len(cuts)).encode(),
         _CONFIG: config.encode(),
     }
@@ -115,8 +119,9 @@ def validate(table: pa.Table, where: str) -> pa.Table:
             raise ManifestError(f"{where}: expected a value of {field.name} in every row, some have none")
     try:
         table = table.select(MANIFEST.names).cast(MANIFEST).replace_schema_metadata(MANIFEST.metadata)
-    except (pa.ArrowException, ValueError) as error:
-        raise ManifestError(f"{where}: columns of the wrong type: {error}") from error
+    except (pa.ArrowException, ValueError):
+        # Arrow's error would show a cell, which may be of a patient
+        raise ManifestError(f"{where}: columns of the wrong type: {'; '.join(_wrong_types(table))}") from None
     _check_values(table, where)
     check_ids(table)
     _check_chunks(table, where)
@@ -124,12 +129,39 @@ def validate(table: pa.Table, where: str) -> pa.Table:
     return table
 
 
-def fingerprint(table: pa.Table) -> str:
-    """16 hex digits over image ids, exclusions and chunks, in order; where the files are mounted does not matter."""
-    digest = hashlib.sha256()
-    for row in zip(*(table.column(name).to_pylist() for name in ("image_id", "excluded", "chunk")), strict=True):
-        digest.update(repr(row).encode())
+def content_hash(table: pa.Table, columns: Sequence[str] = tuple(MANIFEST.names)) -> str:
+    """16 hex digits over the values of `columns` in order of rows; how Arrow cuts or types the table does not matter.
+
+    112,120 rows of all columns take about a second.
+    """
+    digest = hashlib.sha256(json.dumps(list(columns)).encode())
+    for start in range(0, len(table), _HASHED_ROWS):
+        rows = table.slice(start, _HASHED_ROWS)
+        for name in columns:
+            digest.update(json.dumps(rows.column(name).to_pylist(), default=str).encode())  # str: days
     return digest.hexdigest()[:16]
+
+
+def training_hash(table: pa.Table) -> str:
+    """16 hex digits over what a model learns from and is tested on: every image's split, exclusion, labels and masks.
+
+    The order of the rows, their chunks and where the archive is mounted do not matter: a mask below the root of its
+    image counts with its path relative to that root.
+    """
+    table = table.sort_by("image_id")
+    for name in _MASKS:
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, name, pa.array(_relative(table, name), pa.string()))
+    return content_hash(table, ("image_id", "split", "excluded", *_LABELS, *_MASKS))
+
+
+def _relative(table: pa.Table, mask: str) -> list[str | None]:
+    """References of the column `mask`, those below the root of their image relative to it."""
+    columns = (table.column(name).to_pylist() for name in (mask, "uri", "image_id", "dataset"))
+    return [
+        reference and reference.removeprefix(uri.removesuffix(image_id.removeprefix(f"{dataset}/")))
+        for reference, uri, image_id, dataset in zip(*columns, strict=True)
+    ]
 
 
 def check_ids(table: pa.Table) -> None:
@@ -146,6 +178,18 @@ def check_ids(table: pa.Table) -> None:
         if image_id in seen:
             raise ManifestError(f"expected every image once, {image_id} is there twice")
         seen.add(image_id)
+
+
+def _wrong_types(table: pa.Table) -> list[str]:
+    """The columns whose values are not of the manifest's types: name, type, and the type that was expected."""
+    wrong = []
+    for field in MANIFEST:
+        column = table.column(field.name)
+        try:
+            column.cast(field.type)
+        except (pa.ArrowException, ValueError):
+            wrong.append(f"{field.name} is {column.type}, expected {field.type}")
+    return wrong
 
 
 def _check_values(table: pa.Table, where: str) -> None:
@@ -173,7 +217,8 @@ def _check_patients(table: pa.Table, where: str) -> None:
     sides = known.group_by("patient_id").aggregate([("split", "count_distinct")])
     leaking = sides.filter(pc.greater(sides.column("split_count_distinct"), 1)).column("patient_id")
     if len(leaking):
-        raise ManifestError(f"{where}: {len(leaking)} patients lie in more than one split, such as {leaking[0]}")
+        images = pc.sum(pc.is_in(known.column("patient_id"), leaking.combine_chunks())).as_py()
+        raise ManifestError(f"{where}: {len(leaking)} patients with {images} images lie in more than one split")
 
 
 def _runs(table: pa.Table) -> list[tuple[tuple[str, str], int]]:

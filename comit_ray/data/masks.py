@@ -24,6 +24,7 @@ IGNORE = 255
 ASPECT_TOLERANCE = 0.02  # a mask drawn on a cropped or turned copy differs by more
 # between them: ignore; soft edges of resized masks are ignored, not guessed
 _BACKGROUND_UP_TO, _INSIDE_FROM = 63, 192
+_IGNORE_LEVELS = range(120, 137)  # 127 and 128 with the noise of JPEG
 
 Box = tuple[float, float, float, float]
 Mask = npt.NDArray[np.uint8]
@@ -123,7 +124,12 @@ def _covered(start: float, stop: float, size: int) -> slice:
 
 
 def _read_image(uri: str) -> Mask:
-    """A mask image as 0, 1 and `IGNORE`."""
+    """A mask image as 0, 1 and `IGNORE`.
+
+    Raises:
+        ManifestError: if it cannot be read, or is a label map (1 right lung, 2 left lung): its labels are below every
+            level that means inside, and all of them would be background.
+    """
     try:
         data = storage.read_bytes(uri)
     except StorageError as error:
@@ -133,8 +139,16 @@ def _read_image(uri: str) -> Mask:
             grey_HW = np.asarray(image.convert("L"))
     except DecodeError as error:
         raise ManifestError(f"expected a mask image at {uri}, got {len(data)} bytes: {error.detail}") from error
-    if grey_HW.max(initial=0) == 1:
+    highest = int(grey_HW.max(initial=0))
+    if highest == 1:
         return grey_HW
+    if 1 < highest < _INSIDE_FROM and highest not in _IGNORE_LEVELS:
+        levels = np.unique(grey_HW)
+        came = f"{', '.join(map(str, levels[:8]))}{', ...' if len(levels) > 8 else ''}"
+        raise ManifestError(
+            f"expected 0 and 255, or 0 and 1, and 127 or 128 for ignore in the mask {uri}, got values {came}: write "
+            "one mask with 255 inside from the labels that belong to it"
+        )
     mask = np.full(grey_HW.shape, IGNORE, np.uint8)
     mask[grey_HW <= _BACKGROUND_UP_TO] = 0
     mask[grey_HW >= _INSIDE_FROM] = 1

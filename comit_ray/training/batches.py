@@ -30,7 +30,7 @@ class Batch:
         covid_B: as `unhealthy_B`.
         other_B: as `unhealthy_B`.
         copy_B: int64, index into `comit_ray.data.transforms.COPIES`.
-        index_B: int64, place in the store.
+        index_B: int64, place in the store; -1 for an image that only keeps its worker in step.
         variation_BP: of `comit_ray.data.variation.draw`; None: none.
     """
 
@@ -88,10 +88,12 @@ def collate(store: FrameStore, chosen: Items) -> Batch:
 
 
 def unlabelled(batch: Batch) -> Batch:
-    """The same images with nothing known of them: they move no weight."""
+    """The same images with nothing known of them: they move no weight and are not counted."""
     unknown = torch.full_like(batch.unhealthy_B, -1)
     masks = torch.full_like(batch.masks_BMHW, IGNORE)
-    return replace(batch, masks_BMHW=masks, unhealthy_B=unknown, covid_B=unknown, other_B=unknown)
+    return replace(
+        batch, masks_BMHW=masks, unhealthy_B=unknown, covid_B=unknown, other_B=unknown, index_B=unknown.clone()
+    )
 
 
 def training_batches(

@@ -4,7 +4,7 @@ weights.safetensors     the network
 config.yaml             the training's resolved configuration
 operating_points.json   thresholds chosen on the validation split (comit_ray.operating_points)
 metrics.json            figures of the epoch
-environment.json        versions, and the hash of the weights the other files belong to
+environment.json        versions, and the hashes of the weights the other files belong to and of the manifest
 state.pt                optimiser, epoch and random states, to go on with the training
 """
 
@@ -46,12 +46,14 @@ class Checkpoint:
         config: its training's.
         operating_points: by name.
         model_id: 12 hex digits of the weights file's SHA-256.
+        manifest: `comit_ray.data.manifest.training_hash` of what it was trained on; None where it was not recorded.
     """
 
     model: nn.Module
     config: TrainConfig
     operating_points: dict[str, OperatingPoint]
     model_id: str
+    manifest: str | None
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,15 @@ def load(uri: str) -> Checkpoint:
     model = build_model(config.model)
     load_weights(model, weights, storage.join(uri, WEIGHTS))
     model_id = hashlib.sha256(weights).hexdigest()[:12]
-    stated = _read_json(uri, ENVIRONMENT).get("model_id")
+    environment = _read_json(uri, ENVIRONMENT)
+    stated = environment.get("model_id")
     if stated != model_id:
         raise CheckpointError(f"{uri}: its weights are {model_id}, its other files belong to {stated}: copy it again")
     try:
         points = operating_points.parse(_read(uri, OPERATING_POINTS), origin=storage.join(uri, OPERATING_POINTS))
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    return Checkpoint(model.eval(), config, points, model_id)
+    return Checkpoint(model.eval(), config, points, model_id, environment.get("manifest"))
 
 
 def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
@@ -128,8 +131,9 @@ def save(
     points: Document,
     figures: dict[str, Any],
     state: TrainingState,
+    manifest: str | None = None,
 ) -> None:
-    """Write a checkpoint's files into the local `directory`."""
+    """Write a checkpoint's files into the local `directory`; `manifest` is the hash that `Checkpoint` describes."""
     weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
     (directory / WEIGHTS).write_bytes(weights)
     (directory / CONFIG).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -138,6 +142,7 @@ def save(
     environment = {
         "model_id": hashlib.sha256(weights).hexdigest()[:12],
         "config_digest": config.digest(),
+        "manifest": manifest,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "comit_ray": version("comit-ray"),
@@ -150,8 +155,8 @@ def save(
 def publish(directory: Path, uri: str) -> None:
     """Copy a checkpoint to `uri` in place of any that lies there, so that no reader finds half of one.
 
-    Local: under a temporary name, then renamed. S3 has no rename: the configuration, without which a checkpoint does
-    not load, is deleted first and written last.
+    Local: under a temporary name, then renamed; the old one comes back if that fails. S3 has no rename: the
+    configuration, without which a checkpoint does not load, is deleted first and written last.
 
     Raises:
         StorageError: if it cannot be written.
@@ -168,12 +173,17 @@ def publish(directory: Path, uri: str) -> None:
         shutil.copytree(directory, fresh)
         if target.exists():
             target.rename(old)
-        fresh.rename(target)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"cannot write the checkpoint {uri}: {error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _read(uri: str, name: str) -> bytes:

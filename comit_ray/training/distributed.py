@@ -1,6 +1,7 @@
 """Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the run's directory and its checkpoints.
 
     STORAGE/NAME/config.yaml     the run's configuration
+    STORAGE/NAME/manifest.json   the hash of the splits, labels and masks it trains on
     STORAGE/NAME/checkpoint_*    Ray Train's own: the best and the latest
     STORAGE/NAME/best, last      the same as plain directories, written at the end
 
@@ -9,6 +10,7 @@ global batch, so an epoch is the same for any number of workers. Batch normalisa
 a step; rank 0's are validated and saved.
 """
 
+import json
 import logging
 import sys
 import tempfile
@@ -46,6 +48,7 @@ from comit_ray.training.loop import learning_rate, train_epoch, validate
 from comit_ray.training.scores import Figures, merge, merge_losses, progress_line
 
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
+RECORD = "manifest.json"
 MAY_CHANGE = {"resume", "storage", "workers", "train.epochs", "max_failed_share"}
 """Options that a resumed run may have otherwise than it began."""
 
@@ -54,8 +57,8 @@ def train(config: TrainConfig) -> str:
     """Train as `config` says; the URI of the best checkpoint.
 
     Raises:
-        ConfigError: for a run that exists (without `resume`) or was begun with other options, or for weights that do
-            not fit the model.
+        ConfigError: for a run that exists (without `resume`) or was begun with other options or on another manifest,
+            or for weights that do not fit the model.
         ManifestError: if the manifest is none, or gives nothing to train or validate on, or too many images fail.
         CheckpointError: if the initial weights cannot be had.
     """
@@ -65,12 +68,19 @@ def train(config: TrainConfig) -> str:
     run = storage.join(config.storage, config.name)
     resuming = _check_run(run, config)
     initial = None if resuming else _initial_weights(config)
+    # Read here, not by Ray: its reader would take what is no whole manifest, and its listing of several parts at once
+    # can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
+    rows = manifest.read(config.data)
+    trained_on = manifest.training_hash(rows)
+    if resuming:
+        _check_manifest(run, trained_on)
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
-    frames = load_frames(config)
+    frames = load_frames(config, rows)
     if not resuming:
+        storage.write_bytes(storage.join(run, RECORD), json.dumps({"training_hash": trained_on}).encode())
         storage.write_bytes(storage.join(run, "config.yaml"), yaml.safe_dump(config.model_dump(mode="json")).encode())
-    result = _fit(config, frames, initial)
+    result = _fit(config, frames, initial, trained_on)
     return _publish(result, run)
 
 
@@ -105,6 +115,20 @@ def _check_run(run: str, config: TrainConfig) -> bool:
     return True
 
 
+def _check_manifest(run: str, trained_on: str) -> None:
+    """The manifest is the one the run was begun on: with other splits it would learn from those it is tested on."""
+    recorded = storage.join(run, RECORD)
+    if not storage.exists(recorded):
+        print(f"{recorded} is missing: whether the manifest is the one this run was begun on cannot be checked")
+        return
+    begun = json.loads(storage.read_bytes(recorded))["training_hash"]
+    if begun != trained_on:
+        raise ConfigError(
+            f"the run {run} was begun on another manifest (training hash {begun}, now {trained_on}): its splits, "
+            "exclusions, labels or masks have changed; write the old one again, or give another --name"
+        )
+
+
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -120,18 +144,16 @@ def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
     return model.state_dict()
 
 
-def load_frames(config: TrainConfig) -> "MaterializedDataset[Any]":
-    """The manifest's rows as frames in the object store, each radiograph fetched and decoded once.
+def load_frames(config: TrainConfig, rows: pa.Table) -> "MaterializedDataset[Any]":
+    """The manifest's `rows` as frames in the object store, each radiograph fetched and decoded once.
 
     Raises:
-        ManifestError: as `comit_ray.training.accounts.check`, or if it is no whole manifest.
+        ManifestError: as `comit_ray.training.accounts.check`.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
-    # Read here, not by Ray: its reader would take what is no whole manifest, and its listing of several parts at once
-    # can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
-    rows = manifest.read(config.data).select(list(frame_data.COLUMNS))
+    rows = rows.select(list(frame_data.COLUMNS))
     slices = [rows.slice(start, ROWS_PER_TASK) for start in range(0, rows.num_rows, ROWS_PER_TASK)]
     decode = partial(frame_data.frame_rows, frame=config.frame, limits=config.decode, tasks=config.model.tasks)
     frames = ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow").materialize()
@@ -143,13 +165,20 @@ def load_frames(config: TrainConfig) -> "MaterializedDataset[Any]":
 
 
 def _fit(
-    config: TrainConfig, frames: "MaterializedDataset[Any]", initial: dict[str, torch.Tensor] | None
+    config: TrainConfig,
+    frames: "MaterializedDataset[Any]",
+    initial: dict[str, torch.Tensor] | None,
+    trained_on: str,
 ) -> ray.train.Result:
     filesystem, path = storage.filesystem(config.storage)
     gpu = {"GPU": 1.0} if config.workers.gpu else {}
     trainer = ray.train.torch.TorchTrainer(
         _worker,
-        train_loop_config={"config": config.model_dump(mode="json"), "initial": ray.put(initial)},
+        train_loop_config={
+            "config": config.model_dump(mode="json"),
+            "initial": ray.put(initial),
+            "manifest": trained_on,
+        },
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers.count,
             use_gpu=config.workers.gpu,
@@ -238,7 +267,7 @@ def _worker(options: dict[str, Any]) -> None:
             if rank == 0:
                 state = TrainingState(epoch + 1, optimiser.state_dict(), random)
                 points = validation.operating_points()
-                checkpoint.save(Path(directory), bare, config, points, figures, state)
+                checkpoint.save(Path(directory), bare, config, points, figures, state, options["manifest"])
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{epoch + 1:04d}")
 

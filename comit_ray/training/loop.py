@@ -65,6 +65,7 @@ def train_epoch(
     total_T, switched_T = torch.zeros(4, device=device), torch.zeros(4, device=device)
     images = 0
     for batch, rate in zip(batches, rates, strict=True):
+        images += int((batch.index_B >= 0).sum())  # before it is on the device: counting there would wait for it
         batch = batch.to(device).augmented()
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -76,7 +77,6 @@ def train_epoch(
         optimiser.step()
         total_T += loss_TB.detach().sum(dim=1)
         switched_T += active_T
-        images += len(batch)
     return LossSums(_numpy(total_T).astype(np.float64), _numpy(switched_T).astype(np.float64), images)
 
 

@@ -24,7 +24,7 @@ class LossSums:
     Attributes:
         loss_T: (4,) sum of each task's loss, in the order of `ALL_TASKS`.
         active_T: (4,) images whose switch was on.
-        images: seen, copies counted.
+        images: seen, each copy counted, stand-ins not.
     """
 
     loss_T: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(ALL_TASKS)))
@@ -32,7 +32,7 @@ class LossSums:
     images: int = 0
 
     def figures(self, prefix: str, config: LossConfig) -> Figures:
-        """`<prefix>_loss` as the objective has it (means or sums), and `<prefix>_loss_<task>`, the mean an image."""
+        """`<prefix>_images`, `<prefix>_loss` as the objective has it (means or sums), `_loss_<task>` (means)."""
         mean_T = np.divide(self.loss_T, self.active_T, out=np.zeros_like(self.loss_T), where=self.active_T > 0)
         weight_T = np.array([getattr(config, task) for task in ALL_TASKS])
         total = float(weight_T @ (mean_T if config.reduction == "mean" else self.loss_T))
@@ -40,7 +40,7 @@ class LossSums:
             f"{prefix}_loss_{task}": float(mean) if active else None
             for task, mean, active in zip(ALL_TASKS, mean_T, self.active_T, strict=True)
         }
-        return {f"{prefix}_loss": total, **by_task}
+        return {f"{prefix}_images": self.images, f"{prefix}_loss": total, **by_task}
 
 
 @dataclass

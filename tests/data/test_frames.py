@@ -20,7 +20,7 @@ FRAME = FrameConfig(size=64)
 
 def row(**changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = dict.fromkeys(frames.COLUMNS)
-    return values | {"image_id": "x/a.png", "uri": "/nowhere", "view": "PA", "split": "train", "unhealthy": 1} | changes
+    return values | {"image_id": "x/a.png", "uri": "/nowhere", "split": "train", "unhealthy": 1} | changes
 
 
 def manifest(*rows: dict[str, Any]) -> pa.Table:
@@ -93,9 +93,9 @@ def test_masks_of_absent_heads_are_not_read(radiograph) -> None:
     assert only["lung_mask"] is None
 
 
-def test_dicom_that_says_lateral_is_left_out_only_where_the_manifest_does_not_know(cxr) -> None:
+def test_dicom_whose_header_excludes_it_is_left_out_whatever_the_manifest_says(cxr) -> None:
     images = cxr / "dicom"
-    rows = framed(*[row(image_id=f"d/{p.name}", uri=str(p), view="unknown") for p in sorted(images.glob("*.dcm"))])
+    rows = framed(*[row(image_id=f"d/{p.name}", uri=str(p)) for p in sorted(images.glob("*.dcm"))])
     by_name = {r["image_id"].removeprefix("d/"): r for r in rows}
     assert by_name["RG3_J2KI.dcm"]["left_out"] == "excluded: not_a_chest"
     assert by_name["RG1_J2KI.dcm"]["pixels"] is not None

@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,20 @@ import pytest
 
 from comit_ray import storage
 from comit_ray.config import SplitConfig
-from comit_ray.data.manifest import fingerprint, part_uris, read, validate, write
+from comit_ray.data.manifest import content_hash, part_uris, read, training_hash, validate, write
 from comit_ray.data.manifest_build import finish, from_rows
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.schema import MANIFEST
 
 
-def manifest(count: int, dataset: str = "d", chunk_rows: int = 4, root: str = "/archive") -> pa.Table:
-    rows = (ManifestRow(path=f"{i:03d}.png", patient_id=f"{dataset}/{i}", findings=("a",)) for i in range(count))
-    return finish(from_rows(rows, root, dataset), SplitConfig(), chunk_rows)
+def manifest(
+    count: int, dataset: str = "d", chunk_rows: int = 4, root: str = "/archive", seed: int = 0, **values: Any
+) -> pa.Table:
+    rows = (
+        ManifestRow(path=f"{i:03d}.png", patient_id=f"{dataset}/{i}", findings=("a",), **values) for i in range(count)
+    )
+    return finish(from_rows(rows, root, dataset), SplitConfig(seed=seed), chunk_rows)
 
 
 def replaced(table: pa.Table, name: str, values: list[Any], type_: pa.DataType | None = None) -> pa.Table:
@@ -84,6 +89,18 @@ def test_a_lost_part_is_refused(tmp_path: Path) -> None:
         read(str(tmp_path))
 
 
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"unhealthy": 1}, {"age": 40.0}, {"root": "/elsewhere"}])
+def test_a_part_of_another_manifest_of_the_same_images_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Two splits mixed would train on patients that are tested."""
+    write(str(tmp_path / "a"), manifest(40, chunk_rows=10), 10)
+    write(str(tmp_path / "b"), manifest(40, chunk_rows=10, **changes), 10)
+    for name in ("part-00000.parquet", "part-00002.parquet"):
+        assert not pq.read_table(tmp_path / "a" / name).equals(pq.read_table(tmp_path / "b" / name))
+    (tmp_path / "b" / "part-00002.parquet").replace(tmp_path / "a" / "part-00002.parquet")
+    with pytest.raises(ManifestError, match="4 parts are not those of one whole manifest"):
+        read(str(tmp_path / "a"))
+
+
 @pytest.mark.parametrize("name", ["predictions.parquet", "deeper/part-00000.parquet", "part-00000.parquet"])
 def test_other_tables_are_never_overwritten(tmp_path: Path, name: str) -> None:
     other = tmp_path / name
@@ -128,7 +145,7 @@ def test_a_table_that_is_no_manifest_is_named(tmp_path: Path) -> None:
         ("excluded", [None, "ugly", None], "unknown excluded 'ugly'; known: missing"),
         ("sex", [None, "male", None], "unknown sex 'male'; known: M, F"),
         ("covid", [0, 2, None], "expected 1, 0 or null in covid, got 2"),
-        ("covid", ["yes", "no", None], "columns of the wrong type"),
+        ("covid", ["yes", "no", None], "columns of the wrong type: covid is string, expected int8$"),
         ("chunk", ["x", "y", "x"], "rows of chunk x one after the other"),
         ("dataset", ["d", "e", "d"], "rows of chunk d-00000 one after the other"),
     ],
@@ -143,7 +160,7 @@ def test_a_patient_in_two_splits_is_refused() -> None:
     table = replaced(manifest(3), "patient_id", ["d/p", "d/p", "d/q"])
     validate(replaced(table, "split", ["test", "test", "train"]), "mine")
     validate(replaced(table, "split", ["test", None, "train"]), "mine")
-    with pytest.raises(ManifestError, match="1 patients lie in more than one split, such as d/p"):
+    with pytest.raises(ManifestError, match=r"1 patients with 2 images lie in more than one split$"):
         validate(replaced(table, "split", ["test", "train", "train"]), "mine")
 
 
@@ -152,13 +169,53 @@ def test_another_schema_version_is_refused() -> None:
         validate(manifest(3).replace_schema_metadata({"comit_ray.version": "99"}), "mine")
 
 
-def test_the_fingerprint_knows_images_exclusions_and_chunks_but_not_the_mount() -> None:
-    table = manifest(3)
-    assert fingerprint(table) == fingerprint(manifest(3, root="/mounted/elsewhere"))
-    others = [
-        manifest(4),
-        manifest(3, chunk_rows=2),
-        manifest(3, dataset="e"),
-        replaced(table, "excluded", [None, "lateral", None]),
+def test_the_content_hash_changes_with_any_value_and_not_with_its_layout() -> None:
+    table = manifest(6)
+    values: dict[str, Any] = {"findings": ["b"], "acquired_on": date(2020, 1, 2), "age": 1.5, "illness_day": 3}
+    values |= dict.fromkeys(("unhealthy", "covid", "other"), 1)
+    hashes = {content_hash(table)}
+    for number, field in enumerate(MANIFEST):
+        column = table.column(field.name).to_pylist()
+        column[-1] = values.get(field.name, "x")
+        hashes.add(content_hash(table.set_column(number, field, pa.array(column, field.type))))
+    assert len(hashes) == 1 + len(MANIFEST)
+    cut = pa.concat_tables([table.slice(0, 1), table.slice(1, 3), table.slice(4)])
+    assert cut.column("uri").num_chunks == 3
+    large = table.set_column(0, "image_id", table.column("image_id").cast(pa.large_string()))
+    middle = pa.concat_tables([manifest(3, dataset="e"), table, manifest(3, dataset="f")]).slice(3, 6)
+    for same in (cut, large, middle, table.replace_schema_metadata()):
+        assert content_hash(same) == content_hash(table)
+
+
+def test_the_content_hash_of_more_rows_than_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comit_ray.data.manifest._HASHED_ROWS", 4)
+    table = manifest(10)
+    assert content_hash(table) == content_hash(pa.concat_tables([table.slice(0, 5), table.slice(5)]))
+    assert len({content_hash(table.slice(0, count)) for count in range(11)}) == 11
+
+
+def test_the_training_hash_knows_what_is_learned_and_nothing_else() -> None:
+    def table(root: str = "/archive", **changes: Any) -> pa.Table:
+        values: dict[str, Any] = {"lung_mask": f"{root}/lung_masks/a.png", "unhealthy": 1} | changes
+        return manifest(8, root=root, **values)
+
+    same = [
+        table(root="/mounted/elsewhere"),
+        table(chunk_rows=2),
+        table(age=3.0),
+        replaced(table(), "checksum", ["md5:1"] * 8),
+        table().take(list(range(8))[::-1]),
     ]
-    assert len({fingerprint(other) for other in [table, *others]}) == 5
+    assert {training_hash(other) for other in same} == {training_hash(table())}
+    others = [
+        table(seed=1),
+        table(unhealthy=0),
+        table(other=1),
+        table(dataset="e"),
+        table(lung_mask="/archive/lung_masks/b.png"),
+        table(lung_mask="/annotations/lung_masks/a.png"),
+        table(lung_mask=None),
+        table(disease_mask='{"boxes":[]}'),
+        replaced(table(), "excluded", ["lateral"] + [None] * 7),
+    ]
+    assert len({training_hash(other) for other in [table(), *others]}) == 1 + len(others)

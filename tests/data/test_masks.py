@@ -85,6 +85,35 @@ def test_masks_coded_with_one_are_masks(tmp_path: Path) -> None:
     assert not mask[32:].any()
 
 
+@pytest.mark.parametrize("levels", [(0, 1, 2), (0, 2), (0, 3, 63), (0, 38, 75), (0, 100)])
+def test_a_map_of_several_labels_is_refused(tmp_path: Path, levels: tuple[int, ...]) -> None:
+    """Right lung 1 and left lung 2 would be background: a lung mask that says there is no lung."""
+    pixels = np.resize(np.array(levels, np.uint8), (64, 64))
+    came = ", ".join(map(str, levels))
+    with pytest.raises(ManifestError, match=rf"expected 0 and 255, or 0 and 1, .*mask\.png, got values {came}: write"):
+        read_mask(save(tmp_path / "mask.png", pixels), STRETCH, 64, 64)
+
+
+def test_masks_without_inside_are_masks(tmp_path: Path) -> None:
+    pixels = rectangle(64, 64, 0, 0, 32, 64) // 2
+    mask = read_mask(save(tmp_path / "mask.png", pixels), STRETCH, 64, 64)
+    assert (mask[:32] == IGNORE).all()
+    assert not mask[32:].any()
+    assert not read_mask(save(tmp_path / "empty.png", pixels * 0), STRETCH, 64, 64).any()
+
+
+def test_the_noise_of_jpeg_does_no_harm(tmp_path: Path) -> None:
+    drawn = np.zeros((128, 128), np.uint8)
+    y, x = np.mgrid[:128, :128]
+    drawn[(y - 60) ** 2 + (x - 60) ** 2 < 40**2] = 255
+    reference = save(tmp_path / "mask.jpg", drawn)
+    with Image.open(reference) as image:
+        assert len(set(np.unique(np.asarray(image))) & set(range(1, 20))) > 5, "no noise near 0: nothing is tested"
+    mask = read_mask(reference, STRETCH, 128, 128)
+    assert (mask == 1).sum() == pytest.approx((drawn == 255).sum() / 4, rel=0.05)
+    assert (mask == IGNORE).mean() < 0.01
+
+
 @pytest.mark.parametrize("mode", ["1", "RGB", "RGBA", "LA"])
 def test_masks_in_other_modes(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(rectangle(64, 64, 0, 0, 32, 64)).convert(mode)

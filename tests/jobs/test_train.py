@@ -13,6 +13,7 @@ import pytest
 
 from comit_ray import storage
 from comit_ray.config import TrainConfig
+from comit_ray.data.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
 from comit_ray.schema import MANIFEST
 from comit_ray.training import checkpoint
@@ -20,7 +21,8 @@ from comit_ray.training.distributed import train
 from jobs.train import job
 from tests.support import manifest_row, write_rows
 
-TRAIN, VAL = 12, 5
+TRAIN, VAL, COVID = 12, 5, 4  # COVID: of those to train on
+SEEN = TRAIN + 5 * COVID  # section 3.1: six copies of an image with COVID-19
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +120,8 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
     best = str(tmp_path / "run" / "best")
     assert printed[-1] == f"checkpoint: {best}"
     assert (
-        f"manifest: 20 rows = {TRAIN} to train on (4 with COVID-19) + {VAL} to validate on + 2 left out" in printed[0]
+        f"manifest: 20 rows = {TRAIN} to train on ({COVID} with COVID-19) + {VAL} to validate on + 2 left out"
+        in printed[0]
     )
     assert "1 split: test" in printed[1]
     assert "1 excluded: lateral" in printed[1]
@@ -139,6 +142,8 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
         assert last[name] is not None
     assert last["val_loss_disease"] is None
     assert last["images_per_second"] > 0
+    assert (last["train_images"], last["val_images"]) == (SEEN, VAL)
+    assert loaded.manifest == training_hash(read(manifest))
     assert checkpoint.load_state(str(tmp_path / "run" / "last")).epochs_done == 2
 
 
@@ -158,6 +163,30 @@ def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_pat
     assert figures(tmp_path / "parts") == parts
     with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
         train(config(manifest, tmp_path, "parts", epochs=3, resume=True, lr=0.5))
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_another_split(manifest, tmp_path: Path, ray_session, capsys) -> None:
+    """Written again at the same URI: those who were trained on would be validated on."""
+    table = read(manifest)
+    uri = str(tmp_path / "manifest")
+    write(uri, table, 100)
+    train(config(uri, tmp_path))
+    splits = ["test" if split == "val" else split for split in table.column("split").to_pylist()]
+    splits[splits.index("train")] = "val"
+    index = table.schema.get_field_index("split")
+    write(uri, table.set_column(index, table.schema.field(index), pa.array(splits, pa.string())), 100)
+    with pytest.raises(ConfigError, match=r"was begun on another manifest .*give another --name"):
+        train(config(uri, tmp_path, resume=True))
+    assert figures(tmp_path / "run")["val_images"] == VAL
+
+    write(uri, table, 4)  # other parts of the same rows
+    train(config(uri, tmp_path, resume=True, epochs=2))
+    assert figures(tmp_path / "run")["epoch"] == 2
+    (tmp_path / "run" / "manifest.json").unlink()  # a run from before it was recorded
+    capsys.readouterr()
+    train(config(uri, tmp_path, resume=True, epochs=2))
+    assert "manifest.json is missing: whether the manifest is the one" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -203,5 +232,7 @@ def test_two_workers_survive_the_death_of_one(manifest, tmp_path: Path, ray_sess
     assert killed
     covid = json.loads((Path(best) / "operating_points.json").read_text())["specificity_0.90"]["covid"]
     assert covid["positives"] + covid["negatives"] == VAL
-    assert figures(tmp_path / "run")["epoch"] == 40
+    last = figures(tmp_path / "run")
+    assert last["epoch"] == 40
+    assert (last["train_images"], last["val_images"]) == (SEEN, VAL), "each once an epoch, whoever has it"
     assert len(checkpoint.load_state(str(tmp_path / "run" / "last")).random) == 2

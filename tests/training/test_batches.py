@@ -64,6 +64,7 @@ def test_a_worker_without_images_stays_in_step(store) -> None:
     assert [b.index_B.tolist() for b in by_rank[0]] == [[0], [2], [4]]
     assert by_rank[1][2].unhealthy_B.tolist() == [-1]
     assert by_rank[1][1].unhealthy_B.tolist() == [1]
+    assert by_rank[1][2].index_B.tolist() == [-1], "a stand-in is not counted as seen"
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])

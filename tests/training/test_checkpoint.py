@@ -8,7 +8,7 @@ from moto.server import ThreadedMotoServer
 
 from comit_ray import storage
 from comit_ray.config import TrainConfig
-from comit_ray.errors import CheckpointError
+from comit_ray.errors import CheckpointError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import choose
 from comit_ray.training import checkpoint
@@ -28,7 +28,7 @@ def write(directory: Path, seed: int = 0) -> torch.nn.Module:
     directory.mkdir(parents=True)
     state = TrainingState(3, optimiser.state_dict(), [torch.get_rng_state()])
     points = choose({"covid": ([0.1, 0.2, 0.9], [0, 0, 1])})
-    checkpoint.save(directory, model, CONFIG, points, {"val_loss": 1.0}, state)
+    checkpoint.save(directory, model, CONFIG, points, {"val_loss": 1.0}, state, "0123456789abcdef")
     return model
 
 
@@ -45,7 +45,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     environment = json.loads((tmp_path / "c" / "environment.json").read_text())
     assert environment["model_id"] == loaded.model_id
     assert len(loaded.model_id) == 12
+    assert environment["manifest"] == loaded.manifest == "0123456789abcdef"
     assert {"python", "torch", "ray", "comit_ray", "config_digest"} <= set(environment)
+
+
+def test_a_checkpoint_that_does_not_say_its_manifest_is_loaded(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    path = tmp_path / "c" / checkpoint.ENVIRONMENT
+    environment = json.loads(path.read_text())
+    del environment["manifest"]
+    path.write_text(json.dumps(environment))
+    assert checkpoint.load(str(tmp_path / "c")).manifest is None
 
 
 def test_the_training_state_goes_on(tmp_path: Path) -> None:
@@ -142,6 +152,30 @@ def test_publish_replaces_a_checkpoint_and_leaves_nothing_else(tmp_path: Path) -
     assert checkpoint.load(str(target)).model_id != first
     assert [path.name for path in target.parent.iterdir()] == ["best"]
     assert sorted(path.name for path in target.iterdir()) == sorted(checkpoint.FILES)
+
+
+def test_the_old_checkpoint_comes_back_where_the_new_one_cannot_take_its_place(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path / "a", seed=0)
+    write(tmp_path / "b", seed=1)
+    target = tmp_path / "run" / "best"
+    target.parent.mkdir()
+    checkpoint.publish(tmp_path / "a", str(target))
+    first = checkpoint.load(str(target)).model_id
+    rename = Path.rename
+
+    def failing(self: Path, to: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise OSError("stale file handle")
+        return rename(self, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing)
+        with pytest.raises(StorageError, match=r"cannot write the checkpoint .*stale file handle"):
+            checkpoint.publish(tmp_path / "b", str(target))
+    assert checkpoint.load(str(target)).model_id == first
+    assert [path.name for path in target.parent.iterdir()] == ["best"]
+    checkpoint.publish(tmp_path / "b", str(target))
+    assert checkpoint.load(str(target)).model_id != first
 
 
 def test_publish_to_s3_replaces_and_never_leaves_half(tmp_path: Path, monkeypatch) -> None:

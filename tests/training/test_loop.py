@@ -8,7 +8,7 @@ import torch
 from comit_ray.config import OptimConfig, TrainConfig
 from comit_ray.data.masks import IGNORE
 from comit_ray.models.registry import build_model
-from comit_ray.training.batches import Batch
+from comit_ray.training.batches import Batch, unlabelled
 from comit_ray.training.loop import learning_rate, predict, train_epoch, validate
 from comit_ray.training.scores import merge
 
@@ -121,3 +121,12 @@ def test_constant_and_cosine_rates() -> None:
     assert all(later <= earlier for earlier, later in pairwise(rates[9:]))
     assert 0 < rates[-1] < 0.001
     assert learning_rate(OptimConfig(lr=0.1, schedule="cosine", epochs=1), 0, 10) == 0.1
+
+
+def test_each_image_is_counted_and_a_stand_in_is_not() -> None:
+    options = config()
+    model = build_model(options.model)
+    batches = [images(4), images(3), unlabelled(images(1))]
+    optimiser = torch.optim.Adam(model.parameters())
+    sums = train_epoch(model, optimiser, batches, [1e-3] * 3, options, CPU)
+    assert sums.images == sums.figures("train", options.loss)["train_images"] == 7

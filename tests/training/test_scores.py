@@ -26,7 +26,7 @@ def test_figures_come_from_all_rows_not_from_an_average_of_workers() -> None:
     assert figures["val_loss_covid"] == pytest.approx(8 / 5)
     assert whole.index.tolist() == [0, 1, 2, 3, 5]
     assert whole.scores["covid"].tolist() == pytest.approx([0.9, 0.3, 0.8, 0.1, 0.2])
-    assert whole.losses.images == 5
+    assert figures["val_images"] == 5
 
 
 def test_the_number_of_workers_does_not_matter() -> None:

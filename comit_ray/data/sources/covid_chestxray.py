@@ -36,10 +36,10 @@ def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
     if lacking:
         raise ManifestError(f"expected columns {', '.join(lacking)} in {table}, got: {', '.join(header)}")
     unlisted = set(files.matching(r"images/[^/]+\.(png|jpe?g)"))
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         record = dict(zip(columns, (value.strip() for value in line), strict=False))
         if not record["filename"]:
-            raise ManifestError(f"expected a file name in every row of {table}, got none for: {line[:6]}")
+            raise ManifestError(f"expected a file name in every row of {table}, row {number} below the header has none")
         row = _row(record, files, dataset)
         unlisted.discard(row.path)
         yield row

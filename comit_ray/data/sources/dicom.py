@@ -11,11 +11,14 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 
 from comit_ray import storage
 from comit_ray.config import DecodeLimits
 from comit_ray.data.dicom import DicomHeader, read_header
+from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.mask_files import MaskFiles
 from comit_ray.data.sources.row import MAX_AGE, ManifestRow
 from comit_ray.errors import ConfigError, DecodeError, StorageError
 
@@ -32,20 +35,25 @@ def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
     """Every file below `root` that is or may be DICOM: `.dcm`, `.dicom`, no extension, or `DICM` at byte 128.
 
     A file whose header cannot be read is a row all the same, without a reason: screening finds and records it.
-    `DICOMDIR`, an index, is no image.
+    `DICOMDIR`, an index, is no image. A mask (see `MaskFiles`) belongs to the file whose name without `.dcm` or
+    `.dicom` is its stem; dots of a UID are part of the name.
 
     Raises:
+        ManifestError: if it is not clear which mask belongs to which file.
         ConfigError: if the key is too short to protect anybody.
         NotFoundError: if there is nothing at `root`.
     """
     key = _key()
     limits = DecodeLimits()
-    entries = storage.list_files(root)
+    files = SourceFiles(root)
+    masks = MaskFiles(files)
+    entries = (storage.FileEntry(path, size) for path, size in files.sizes.items() if not masks.holds(path))
     with ThreadPoolExecutor(THREADS) as pool:
         while window := list(islice(entries, WINDOW)):
             for row in pool.map(lambda entry: _row(root, entry, key, limits), window):
                 if row is not None:
-                    yield row
+                    lung, disease = masks.take(row.path, _stem(row.path))
+                    yield replace(row, lung_mask=lung, disease_mask=disease)
 
 
 def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
@@ -54,6 +62,12 @@ def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
     if not identifier:
         return None
     return hmac.new(key, f"{kind}:{identifier}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _stem(path: str) -> str:
+    name = path.rpartition("/")[2]
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
 
 
 def _key() -> bytes | None:

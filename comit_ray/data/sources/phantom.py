@@ -10,21 +10,21 @@ from comit_ray.schema import View
 
 Value = TypeVar("Value")
 
-TABLE = "labels.csv"
+TABLE = "labels.csv[.gz]"
 COLUMNS = ("file", "patient", "study", "view", "sex", "age", "covid", "unhealthy", "other", "findings")
 _LABELS: dict[str, int | None] = {"": None, "0": 0, "1": 1}
 _VIEWS = {"": View.UNKNOWN, "PA": View.PA, "AP": View.AP}
 
 
 def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
-    """Every line of `labels.csv`, broken and absent files too: finding them out is the decoder's work.
+    """Every line of `labels.csv[.gz]`, broken and absent files too: finding them out is the decoder's work.
 
     Raises:
         ManifestError: if the table is absent, lacks a column, or holds a label or view of another kind.
         NotFoundError: if there is nothing at `root`.
     """
     files = SourceFiles(root)
-    table = files.table(r"labels\.csv", TABLE)
+    table = files.table(r"labels\.csv(\.gz)?", TABLE)
     header, lines = read_csv(files, table)
     missing = [column for column in COLUMNS if column not in header]
     if missing:

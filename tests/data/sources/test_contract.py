@@ -9,7 +9,7 @@ import pytest
 from comit_ray import storage
 from comit_ray.config import SplitConfig
 from comit_ray.data import phantom_archive
-from comit_ray.data.manifest import fingerprint
+from comit_ray.data.manifest import training_hash
 from comit_ray.data.manifest_build import finish, from_rows
 from comit_ray.data.sources.registry import SOURCES, adapter
 from comit_ray.data.sources.row import ManifestRow
@@ -98,7 +98,7 @@ def test_rows_make_a_manifest_that_does_not_depend_on_the_mount(source: str, roo
         finish(from_rows(adapter(source)(place, "mine"), place, "mine"), SplitConfig(), 512)
         for place in (root, str(elsewhere))
     )
-    assert fingerprint(here) == fingerprint(there)
+    assert training_hash(here) == training_hash(there)
     assert here.column("split").equals(there.column("split"))
     assert here.column("patient_id").equals(there.column("patient_id"))
     assert there.column("uri")[0].as_py().startswith(f"{elsewhere}/")

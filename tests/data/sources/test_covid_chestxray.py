@@ -79,7 +79,10 @@ def test_an_image_that_the_table_does_not_list_is_a_row_without_labels(tmp_path:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a,b\n", "expected columns filename, finding, view"), ("filename,finding,view\n,x,PA\n", "expected a file name")],
+    [
+        ("a,b\n", "expected columns filename, finding, view"),
+        ("filename,finding,view\na,x,PA\n,x,PA\n", "file name in every row .*, row 2 below the header has none$"),
+    ],
 )
 def test_broken_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
@@ -156,3 +159,11 @@ def test_parse_day(text: str, expected: date | None) -> None:
 )
 def test_site_of(url: str, expected: str | None) -> None:
     assert site_of(url) == expected
+
+
+def test_no_cell_of_a_patient_is_shown(tmp_path: Path) -> None:
+    root = write(tmp_path, "patientid,sex,age,finding,view,filename\nDOE4711,F,83,COVID-19,PA,\n")
+    with pytest.raises(ManifestError) as caught:
+        list(rows(root, "covid"))
+    for secret in ("DOE4711", "83", "COVID-19"):
+        assert secret not in str(caught.value).removeprefix(root)

@@ -9,7 +9,7 @@ from comit_ray.config import DecodeLimits
 from comit_ray.data.sources import dicom
 from comit_ray.data.sources.dicom import pseudonym, rows
 from comit_ray.data.sources.row import ManifestRow
-from comit_ray.errors import ConfigError, Reason
+from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.schema import View
 
 KEY = "sixteen bytes or more"
@@ -91,6 +91,25 @@ def test_which_files_are_taken(cxr: Path, tmp_path: Path) -> None:
     for name in left:
         (tmp_path / name).write_bytes(b"text " * 100)
     assert sorted(by_name(tmp_path)) == sorted(taken)
+
+
+def test_masks_are_attached_by_stem(cxr: Path, tmp_path: Path) -> None:
+    for name in ("a.dcm", "1.2.840.113619"):
+        shutil.copy(cxr / "dicom" / CHEST, tmp_path / name)
+    for mask in ("lung_masks/a.png", "annotations/disease_masks/1.2.840.113619.png", "lung_masks/1.2.840.png"):
+        (tmp_path / mask).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / mask).touch()
+    found = by_name(tmp_path)
+    assert {name: (row.lung_mask, row.disease_mask) for name, row in found.items()} == {
+        "a.dcm": (f"{tmp_path}/lung_masks/a.png", None),
+        "1.2.840.113619": (None, f"{tmp_path}/annotations/disease_masks/1.2.840.113619.png"),
+    }
+    (tmp_path / "b").mkdir()
+    shutil.copy(tmp_path / "a.dcm", tmp_path / "b" / "a.DICOM")
+    with pytest.raises(
+        ManifestError, match=r"one image of the mask lung_masks/a\.png in .*, got a\.dcm and b/a\.DICOM"
+    ):
+        by_name(tmp_path)
 
 
 def test_a_file_that_cannot_be_read_is_a_row_for_screening_to_judge(cxr: Path, tmp_path: Path) -> None:

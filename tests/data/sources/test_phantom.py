@@ -1,5 +1,6 @@
 """The adapter of phantom archives, on an archive as the job writes it, and on tables that break its form."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,20 @@ def test_no_directory_and_no_table_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="nowhere"):
         list(rows(str(tmp_path / "nowhere"), "phantom"))
     with pytest.raises(ManifestError, match=r"expected one labels\.csv"):
+        list(rows(str(tmp_path), "phantom"))
+
+
+def test_the_table_may_be_compressed(archive: tuple[str, list[Entry]], tmp_path: Path) -> None:
+    root, _ = archive
+    data = Path(root, "labels.csv").read_bytes()
+    (tmp_path / "labels.csv.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "images").symlink_to(Path(root, "images"))
+    compressed, plain = list(rows(str(tmp_path), "phantom")), list(rows(root, "phantom"))
+    assert [(row.path, row.covid) for row in compressed] == [(row.path, row.covid) for row in plain]
+    (tmp_path / "labels.csv").write_bytes(data)
+    with pytest.raises(
+        ManifestError, match=r"expected one labels\.csv\[\.gz\] in .*, found labels\.csv, labels\.csv\.gz"
+    ):
         list(rows(str(tmp_path), "phantom"))
 
 

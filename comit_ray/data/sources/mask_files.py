@@ -1,0 +1,48 @@
+"""Masks that lie beside an archive's images, found by stem: `lung_masks/<stem>.png` and `disease_masks/<stem>.png`."""
+
+import re
+
+from comit_ray.data.sources.files import SourceFiles
+from comit_ray.errors import ManifestError
+
+_FOLDERS = ("", "annotations/")
+_IN_A_MASK_FOLDER = re.compile(r"(annotations/)?(lung|disease)_masks/.+\.(png|jpe?g)", re.IGNORECASE)
+
+
+class MaskFiles:
+    """The masks of one archive, at its root or below `annotations/`, and the images that have taken them.
+
+    Args:
+        files: of the archive.
+    """
+
+    def __init__(self, files: SourceFiles) -> None:
+        self._files = files
+        self._taken: dict[str, str] = {}
+
+    def holds(self, path: str) -> bool:
+        """Whether the PNG or JPEG file at the relative `path` lies in a mask folder and so is no radiograph."""
+        return _IN_A_MASK_FOLDER.fullmatch(path) is not None
+
+    def take(self, path: str, stem: str) -> tuple[str | None, str | None]:
+        """URIs of the lung and the disease mask of the image at the relative `path`; None where there is none.
+
+        Raises:
+            ManifestError: if an image before it has taken the same mask, or two masks are of this stem: which belongs
+                to which would be a guess.
+        """
+        return self._one("lung_masks", path, stem), self._one("disease_masks", path, stem)
+
+    def _one(self, kind: str, path: str, stem: str) -> str | None:
+        found = [mask for folder in _FOLDERS if (mask := f"{folder}{kind}/{stem}.png") in self._files.sizes]
+        if not found:
+            return None
+        if len(found) > 1:
+            raise ManifestError(f"expected one mask of {path} in {self._files.root}, got {' and '.join(found)}")
+        other = self._taken.setdefault(found[0], path)
+        if other != path:
+            raise ManifestError(
+                f"expected one image of the mask {found[0]} in {self._files.root}, got {other} and {path}: give each "
+                "image with a mask a name of its own"
+            )
+        return self._files.first_uri(found[0])
