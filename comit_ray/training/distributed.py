@@ -1,16 +1,10 @@
-"""Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the run's directory and its checkpoints.
-
-    STORAGE/NAME/config.yaml     the run's configuration
-    STORAGE/NAME/manifest.json   the hash of the splits, labels and masks it trains on
-    STORAGE/NAME/checkpoint_*    Ray Train's own: the best and the latest
-    STORAGE/NAME/best, last      the same as plain directories, written at the end
+"""Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the best and the last checkpoint.
 
 Every worker reads every frame from the node's shared memory (size x size bytes an image) and takes its part of each
 global batch, so an epoch is the same for any number of workers. Batch normalisation statistics are each worker's own in
 a step; rank 0's are validated and saved.
 """
 
-import json
 import logging
 import sys
 import tempfile
@@ -26,7 +20,6 @@ import ray.data
 import ray.train
 import ray.train.torch
 import torch
-import yaml
 from ray.data.dataset import MaterializedDataset
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -41,16 +34,13 @@ from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_encoder
 from comit_ray.schema import Split
-from comit_ray.training import accounts, checkpoint, collective, order
+from comit_ray.training import accounts, checkpoint, collective, order, run_directory
 from comit_ray.training.batches import training_batches, validation_batches
 from comit_ray.training.checkpoint import TrainingState
 from comit_ray.training.loop import learning_rate, train_epoch, validate
 from comit_ray.training.scores import Figures, merge, merge_losses, progress_line
 
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
-RECORD = "manifest.json"
-MAY_CHANGE = {"resume", "storage", "workers", "train.epochs", "max_failed_share"}
-"""Options that a resumed run may have otherwise than it began."""
 
 
 def train(config: TrainConfig) -> str:
@@ -66,74 +56,21 @@ def train(config: TrainConfig) -> str:
         update={"data": storage.normalise(config.data), "storage": storage.normalise(config.storage)}
     )
     run = storage.join(config.storage, config.name)
-    resuming = _check_run(run, config)
+    resuming = run_directory.goes_on(run, config)
     initial = None if resuming else _initial_weights(config)
     # Read here, not by Ray: its reader would take what is no whole manifest, and its listing of several parts at once
     # can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
     rows = manifest.read(config.data)
     trained_on = manifest.training_hash(rows)
     if resuming:
-        _check_manifest(run, trained_on)
+        run_directory.check_manifest(run, trained_on)
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
     frames = load_frames(config, rows)
     if not resuming:
-        storage.write_bytes(storage.join(run, RECORD), json.dumps({"training_hash": trained_on}).encode())
-        storage.write_bytes(storage.join(run, "config.yaml"), yaml.safe_dump(config.model_dump(mode="json")).encode())
+        run_directory.record(run, config, trained_on)
     result = _fit(config, frames, initial, trained_on)
     return _publish(result, run)
-
-
-def _check_run(run: str, config: TrainConfig) -> bool:
-    """Whether the run goes on; a new one must not exist, an old one must have been begun with the same options."""
-    if not config.name or "/" in config.name or config.name.startswith("."):
-        raise ConfigError(f"name: expected the name of a directory, got {config.name!r}")
-    if config.train.batch_size < config.workers.count:
-        raise ConfigError(
-            f"train.batch_size: {config.train.batch_size} images cannot be shared by {config.workers.count} workers"
-        )
-    if not storage.exists(run):
-        if config.resume:
-            print(f"no run {config.name} at {config.storage} yet: beginning it")
-        return False
-    if not config.resume:
-        raise ConfigError(f"the run {run} exists: give another --name, or --resume true to go on with it")
-    recorded = storage.join(run, "config.yaml")
-    if not storage.exists(recorded):
-        raise ConfigError(f"{run} is no run of this job ({recorded} is missing): give another --name")
-    begun = TrainConfig.parse(yaml.safe_load(storage.read_bytes(recorded)), origin=recorded)
-    old, new = _flat(begun.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
-    changed = [
-        f"{key} was {old.get(key)}, is {new.get(key)}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not MAY_CHANGE & {key, key.partition(".")[0]}
-    ]
-    if changed:
-        raise ConfigError(
-            f"the run {config.name} was begun with other options: {'; '.join(changed)}; use another --name"
-        )
-    return True
-
-
-def _check_manifest(run: str, trained_on: str) -> None:
-    """The manifest is the one the run was begun on: with other splits it would learn from those it is tested on."""
-    recorded = storage.join(run, RECORD)
-    if not storage.exists(recorded):
-        print(f"{recorded} is missing: whether the manifest is the one this run was begun on cannot be checked")
-        return
-    begun = json.loads(storage.read_bytes(recorded))["training_hash"]
-    if begun != trained_on:
-        raise ConfigError(
-            f"the run {run} was begun on another manifest (training hash {begun}, now {trained_on}): its splits, "
-            "exclusions, labels or masks have changed; write the old one again, or give another --name"
-        )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:

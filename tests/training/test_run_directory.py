@@ -1,0 +1,53 @@
+import pytest
+
+from comit_ray.config import TrainConfig
+from comit_ray.errors import ConfigError
+from comit_ray.training import run_directory
+
+
+def config(tmp_path, **changes) -> TrainConfig:
+    values = {"data": "d", "storage": str(tmp_path), "name": "run"} | changes
+    return TrainConfig.parse(values, origin="test")
+
+
+def test_a_new_run_begins_and_an_existing_one_is_refused_unless_asked_for(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert not run_directory.goes_on(run, config(tmp_path))
+    assert not run_directory.goes_on(run, config(tmp_path, resume=True))
+    assert "beginning it" in capsys.readouterr().out
+    run_directory.record(run, config(tmp_path), "abc")
+    with pytest.raises(ConfigError, match="--resume true"):
+        run_directory.goes_on(run, config(tmp_path))
+    assert run_directory.goes_on(run, config(tmp_path, resume=True, train={"epochs": 99}))
+
+
+def test_other_options_are_named(tmp_path):
+    run = str(tmp_path / "run")
+    run_directory.record(run, config(tmp_path), "abc")
+    with pytest.raises(ConfigError, match=r"frame\.size was 224, is 64; train\.lr was 5e-05, is 0\.1"):
+        run_directory.goes_on(run, config(tmp_path, resume=True, frame={"size": 64}, train={"lr": 0.1}))
+
+
+def test_another_manifest_is_refused(tmp_path):
+    run = str(tmp_path / "run")
+    run_directory.record(run, config(tmp_path), "abc")
+    run_directory.check_manifest(run, "abc")
+    with pytest.raises(ConfigError, match="begun on another manifest"):
+        run_directory.check_manifest(run, "def")
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="no run of this job"):
+        run_directory.goes_on(str(tmp_path / "run"), config(tmp_path, resume=True))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden"])
+def test_a_name_is_one_directory(tmp_path, name):
+    with pytest.raises(ConfigError, match="name of a directory"):
+        run_directory.goes_on("x", config(tmp_path, name=name))
+
+
+def test_a_batch_must_reach_every_worker(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be shared by 20 workers"):
+        run_directory.goes_on("x", config(tmp_path, workers={"count": 20}))
