@@ -2,12 +2,9 @@
 
 import os
 import threading
-from collections.abc import Iterator
 
-import boto3
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 
 from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
@@ -15,35 +12,10 @@ from comit_ray.errors import NotFoundError, StorageError
 TABLE = pa.table({"image_id": ["a", "b"], "p": [0.5, None]})
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
 @pytest.fixture(params=["local", "s3"])
-def root(request, tmp_path, monkeypatch) -> Iterator[str]:
-    """A fresh directory, or a fresh prefix of a bucket."""
-    if request.param == "local":
-        yield str(tmp_path / "data")
-        return
-    endpoint = request.getfixturevalue("s3_server")
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    storage._s3_client.cache_clear()
-    storage._s3_filesystem.cache_clear()
-    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="archive")
-    yield f"s3://archive/{tmp_path.name}"
-    storage._s3_client.cache_clear()
-    storage._s3_filesystem.cache_clear()
+def root(request, tmp_path) -> str:
+    """A fresh directory, or a fresh bucket."""
+    return str(tmp_path / "data") if request.param == "local" else request.getfixturevalue("bucket")
 
 
 def test_bytes_come_back(root):

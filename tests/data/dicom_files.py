@@ -1,12 +1,38 @@
-"""DICOM files made for tests: a small chest-like picture in any pixel format, with any header."""
+"""DICOM files made for tests, any pixel format and any header; and what becomes of them."""
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
+import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data.decode import decode
+from comit_ray.errors import DecodeError, Reason
+
+LIMITS = DecodeLimits()
+BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
+"""The files that pydicom's own package brings."""
+
+
+def row(data: bytes) -> NDArray[np.uint8]:
+    """The first row of the decoded pixels: a ramp's values from left to right."""
+    pixels: NDArray[np.uint8] = decode(data, LIMITS).pixels_HW[0]
+    return pixels
+
+
+def reason(data: bytes, limits: DecodeLimits = LIMITS) -> Reason:
+    """Why the file is refused; the patient of `dataset` must not be named in it."""
+    with pytest.raises(DecodeError) as caught:
+        decode(data, limits)
+    assert "Secret" not in caught.value.detail
+    assert "4711" not in caught.value.detail
+    return caught.value.reason
 
 
 def ramp(height: int = 48, width: int = 64, low: int = 0, high: int = 4095) -> NDArray[np.int64]:

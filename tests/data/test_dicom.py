@@ -5,35 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from comit_ray.config import DecodeLimits
 from comit_ray.data.decode import decode
 from comit_ray.data.dicom import read_header
-from comit_ray.errors import DecodeError, Reason
+from comit_ray.errors import Reason
 from comit_ray.schema import View
-from tests.data.dicom_files import dataset, dicom, ramp, saved
-
-LIMITS = DecodeLimits()
-BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
-
-
-def row(data: bytes) -> NDArray[np.uint8]:
-    """The first row of the decoded pixels: a ramp's values from left to right."""
-    pixels: NDArray[np.uint8] = decode(data, LIMITS).pixels_HW[0]
-    return pixels
-
-
-def reason(data: bytes, limits: DecodeLimits = LIMITS) -> Reason:
-    with pytest.raises(DecodeError) as caught:
-        decode(data, limits)
-    assert "Secret" not in caught.value.detail
-    assert "4711" not in caught.value.detail
-    return caught.value.reason
+from tests.data.dicom_files import LIMITS, dataset, dicom, ramp, reason, row, saved
 
 
 def test_header_facts() -> None:

@@ -11,22 +11,9 @@ import pytest
 from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 
-from comit_ray.config import DecodeLimits
 from comit_ray.data.decode import decode
-from comit_ray.errors import DecodeError, Reason
-from tests.data.dicom_files import dataset, dicom, ramp, saved
-
-LIMITS = DecodeLimits()
-BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
-
-
-def reason(data: bytes, limits: DecodeLimits = LIMITS) -> Reason:
-    with pytest.raises(DecodeError) as caught:
-        decode(data, limits)
-    assert "Secret" not in caught.value.detail
-    assert "4711" not in caught.value.detail
-    return caught.value.reason
-
+from comit_ray.errors import Reason
+from tests.data.dicom_files import BUNDLED, LIMITS, dataset, dicom, ramp, reason, saved
 
 COMPRESSED = [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless]
 
