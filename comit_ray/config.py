@@ -215,8 +215,8 @@ class QueueConfig(Config):
 
     capacity: PositiveInt | None = None
     """Images the readers can take; null: all that have a reason."""
-    near_threshold: Fraction = 0.05
-    """Scores this close below the operating point are read too."""
+    near_threshold: Annotated[float, Field(ge=0)] = 0.5
+    """Scores this little below the operating point, in log-odds, are read too; 0.5: at least 0.61 times its odds."""
     covid_but_healthy: Fraction = 0.5
     """p_unhealthy below this on a flagged image is a disagreement."""
     min_disease_area: Fraction = 0.002

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy.special import logit
 
 from comit_ray.config import QueueConfig
 from comit_ray.errors import Reason, Status
@@ -71,6 +72,8 @@ def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: s
     flagged = scored & images[f"{head}_flag"].fillna(False).astype(bool)
     label = images[head]
     inside = images["disease_in_lung"] * images["lung_area"]
+    # In log-odds: thresholds of 0.01 are common, and a fixed distance below one would take in every image.
+    near = _log_odds(images["score"]) >= _log_odds(pd.Series([threshold])).iloc[0] - config.near_threshold
     return (
         pd.DataFrame(
             {
@@ -82,7 +85,7 @@ def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: s
                 & (images["disease_area"] >= config.min_disease_area)
                 & (1 - inside / images["disease_area"] > config.max_disease_outside),
                 "no_lungs_found": scored & (images["lung_area"] < config.min_lung_area),
-                "near_threshold": scored & ~flagged & (images["score"] >= threshold - config.near_threshold),
+                "near_threshold": scored & ~flagged & near,
                 "unhealthy_above_operating_point": images["unhealthy_flag"].fillna(False).astype(bool),
                 "child": (images["status"] != Status.EXCLUDED) & (images["age"] < config.child_age),
                 "failed": images["reason"].isin(WORTH_A_LOOK) & (images["status"] == Status.FAILED),
@@ -91,6 +94,11 @@ def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: s
         .fillna(False)
         .astype(bool)
     )
+
+
+def _log_odds(probability: pd.Series) -> pd.Series:
+    """Natural logarithm of the odds; finite, and null where the probability is."""
+    return pd.Series(logit(probability.astype(float).clip(1e-7, 1 - 1e-7)), index=probability.index)
 
 
 def random_negatives(images: pd.DataFrame, applies: pd.DataFrame, config: QueueConfig) -> tuple[int, pd.Series]:

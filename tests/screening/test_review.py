@@ -59,7 +59,7 @@ def queue(*images: dict[str, Any], config: QueueConfig = ALL, point: OperatingPo
         ("covid_without_disease", image("x", 0.9, disease_area=0.0)),
         ("disease_outside_lungs", image("x", 0.9, disease_area=0.1, disease_in_lung=0.1)),
         ("no_lungs_found", image("x", 0.1, lung_area=0.01, disease_in_lung=None)),
-        ("near_threshold", image("x", 0.47)),
+        ("near_threshold", image("x", 0.39)),
         ("unhealthy_above_operating_point", image("x", 0.1, unhealthy_flag=True)),
         ("child", image("x", 0.1, age=7)),
         ("child", image("x", None, age=7, reason="missing", detail="no file")),
@@ -75,7 +75,7 @@ def test_each_reason(reason, row):
 @pytest.mark.parametrize(
     "row",
     [
-        image("x", 0.44),
+        image("x", 0.37),
         image("x", 0.1, covid=0),
         image("x", 0.1, age=None),
         image("x", 0.1, p_unhealthy=0.2, disease_area=0.0),
@@ -141,3 +141,9 @@ def test_an_empty_archive_gives_an_empty_queue():
 def test_unknown_quota_is_refused():
     with pytest.raises(ValueError, match=r"unknown reason 'covd'.*above_operating_point"):
         QueueConfig(quotas={"covd": 0.1})
+
+
+def test_near_a_low_threshold_is_not_everything():
+    low = OperatingPoint("specificity_0.90", {"covid": 0.01, "unhealthy": 0.6})
+    rows = [image(f"x{p}", p, covid_flag=False) for p in (0.0001, 0.005, 0.0062, 0.009)]
+    assert list(queue(*rows, point=low).index) == ["x0.009", "x0.0062"]
