@@ -265,6 +265,8 @@ class ScreenConfig(Config):
     """Images a forward pass."""
     predictors: PositiveInt = 1
     """Predictor actors."""
+    compact: bool = False
+    """At the end, copy the finished chunks into larger files under OUTPUT/compact (a local OUTPUT only)."""
     gpu: bool = False
     """One GPU a predictor."""
     fetch_threads: PositiveInt = 2

@@ -5,8 +5,10 @@ Credentials, region and endpoint come from the usual AWS environment and configu
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -172,6 +174,35 @@ def write_bytes(uri: str, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot write {uri}: {error}") from error
+
+
+@contextmanager
+def replacing_directory(uri: str) -> Iterator[Path]:
+    """A fresh local directory that takes the place of the one at `uri` when the block ends, as a whole or not at all.
+
+    The old one comes back if the new one cannot take its place. S3 has no rename, so it cannot be had there.
+
+    Raises:
+        StorageError: if a file cannot be written, or the directory not be put in its place.
+    """
+    target = Path(normalise(uri))
+    fresh, old = (target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{kind}") for kind in ("tmp", "old"))
+    try:
+        fresh.mkdir(parents=True)
+        yield fresh
+        if target.exists():
+            target.rename(old)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"cannot write the directory {uri}: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def delete(uri: str) -> None:

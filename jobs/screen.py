@@ -9,14 +9,16 @@ import ray
 
 from comit_ray import cli, storage
 from comit_ray.config import ScreenConfig
-from comit_ray.screening import accounts, pipeline, plan, question, results
-from comit_ray.screening.chunk import side_tables
+from comit_ray.screening import accounts, compact, pipeline, plan, question, results
+from comit_ray.screening.chunk import PREDICTIONS, side_tables
 from comit_ray.training import checkpoint
 
 
 def job(config: ScreenConfig) -> int:
     """The whole screen; exit status 0 only if every image of the manifest has exactly one row."""
     output = storage.normalise(config.output)
+    if config.compact:
+        compact.check(output)
     loaded = checkpoint.load(config.checkpoint)
     operating_point = question.choose_operating_point(config, loaded)
     whole = plan.make_plan(config.manifest, config.split)
@@ -37,6 +39,8 @@ def job(config: ScreenConfig) -> int:
     taken = accounts.take(whole, output, sides)
     if results.write_queue(output, config.manifest, config.queue, operating_point):
         print("the review queue was built from the tables")
+    if config.compact and taken.balanced:
+        print(f"larger files: {compact.write(whole, output, (PREDICTIONS, *sides))}")
     print(results.summary(taken, output, remaining.rows, seconds))
     return 0 if taken.balanced else 1
 

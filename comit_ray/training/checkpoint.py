@@ -13,7 +13,6 @@ import io
 import json
 import platform
 import shutil
-import uuid
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -167,23 +166,8 @@ def publish(directory: Path, uri: str) -> None:
         for name in FILES:
             storage.write_bytes(storage.join(uri, name), (directory / name).read_bytes())
         return
-    target = Path(uri)
-    fresh, old = (target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{kind}") for kind in ("tmp", "old"))
-    try:
-        shutil.copytree(directory, fresh)
-        if target.exists():
-            target.rename(old)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(f"cannot write the checkpoint {uri}: {error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with storage.replacing_directory(uri) as fresh:
+        shutil.copytree(directory, fresh, dirs_exist_ok=True)
 
 
 def _read(uri: str, name: str) -> bytes:

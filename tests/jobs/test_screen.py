@@ -109,6 +109,10 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
     assert "nothing was left to do" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")} == before
 
+    assert screen(*options, "--compact", "true") == 0
+    assert query(counts.format("compact/predictions"), output) == [(1205, 1205)]
+    assert len(list((output / "compact" / "predictions").iterdir())) == 1
+
     # Another queue needs neither images nor model; another model is another question.
     assert requeue_job.job(RequeueConfig(results=str(output), manifest=uri, queue=QueueConfig(capacity=10))) == 0
     assert "the review queue was built from the tables" in capsys.readouterr().out

@@ -167,7 +167,7 @@ def test_the_old_checkpoint_comes_back_where_the_new_one_cannot_take_its_place(t
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", failing)
-        with pytest.raises(StorageError, match=r"cannot write the checkpoint .*stale file handle"):
+        with pytest.raises(StorageError, match=r"cannot write the directory .*stale file handle"):
             checkpoint.publish(tmp_path / "b", str(target))
     assert checkpoint.load(str(target)).model_id == first
     assert [path.name for path in target.parent.iterdir()] == ["best"]
