@@ -142,7 +142,7 @@ def segmentation_counts(images: pd.DataFrame) -> pd.DataFrame:
                     counts.append((row["image_id"], task, 0, 0, 0, str(error)))
                     continue
                 known = truth_HW != IGNORE
-                predicted, true = from_png(png) & known, (truth_HW == 1) & known
+                predicted, true = from_png(png) & known, truth_HW == 1
                 hits = int((predicted & true).sum())
                 counts.append((row["image_id"], task, hits, int(predicted.sum()), int(true.sum()), None))
     return pd.DataFrame(counts, columns=["image_id", "task", "hits", "predicted", "true", "problem"])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data.fetch import load_frame
-from comit_ray.data.masks import IGNORE, from_png, read_mask
+from comit_ray.data.masks import from_png, read_mask
 from comit_ray.evaluation.figures import Tile, overlay_sheet
 
 DISPLAY_PX = 320
@@ -43,7 +43,7 @@ def _tile(row: dict[Any, Any], limits: DecodeLimits) -> Tile:
         masks[f"{task}_HW"] = from_png(png) if isinstance(png, bytes) else None
         if isinstance(reference, str):
             truth_HW = read_mask(reference, frame, radiograph.height, radiograph.width)
-            masks[f"true_{task}_HW"] = (truth_HW == 1) & (truth_HW != IGNORE)
+            masks[f"true_{task}_HW"] = truth_HW == 1
     return Tile(pixels_HW=radiograph.pixels_HW, caption=_caption(row), **masks)
 
 

@@ -41,10 +41,12 @@ def write(plan: Plan, output: str, tables: tuple[str, ...], rows: int = ROWS) ->
 def _groups(chunks: list[ChunkPlan], rows: int) -> Iterator[list[ChunkPlan]]:
     """Consecutive chunks of at least `rows` images together."""
     group: list[ChunkPlan] = []
+    held = 0
     for chunk in chunks:
         group.append(chunk)
-        if sum(member.rows for member in group) >= rows:
+        held += chunk.rows
+        if held >= rows:
             yield group
-            group = []
+            group, held = [], 0
     if group:
         yield group

@@ -138,13 +138,18 @@ def test_a_pickled_state_is_not_executed(tmp_path: Path) -> None:
         checkpoint.load_state(str(tmp_path / "c"))
 
 
-def test_publish_replaces_a_checkpoint_and_leaves_nothing_else(tmp_path: Path) -> None:
+def published(tmp_path: Path) -> tuple[Path, str]:
+    """Where checkpoint `a` was published, and its model's id; `b` lies ready to take its place."""
     write(tmp_path / "a", seed=0)
     write(tmp_path / "b", seed=1)
     target = tmp_path / "run" / "best"
     target.parent.mkdir()
     checkpoint.publish(tmp_path / "a", str(target))
-    first = checkpoint.load(str(target)).model_id
+    return target, checkpoint.load(str(target)).model_id
+
+
+def test_publish_replaces_a_checkpoint_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target, first = published(tmp_path)
     checkpoint.publish(tmp_path / "b", str(target))
     assert checkpoint.load(str(target)).model_id != first
     assert [path.name for path in target.parent.iterdir()] == ["best"]
@@ -152,12 +157,7 @@ def test_publish_replaces_a_checkpoint_and_leaves_nothing_else(tmp_path: Path) -
 
 
 def test_the_old_checkpoint_comes_back_where_the_new_one_cannot_take_its_place(tmp_path: Path, monkeypatch) -> None:
-    write(tmp_path / "a", seed=0)
-    write(tmp_path / "b", seed=1)
-    target = tmp_path / "run" / "best"
-    target.parent.mkdir()
-    checkpoint.publish(tmp_path / "a", str(target))
-    first = checkpoint.load(str(target)).model_id
+    target, first = published(tmp_path)
     rename = Path.rename
 
     def failing(self: Path, to: Path) -> Path:
