@@ -3,62 +3,16 @@
 The text under a field is what `--help` prints. The values are the paper's (section 3.3) where the paper gives one.
 """
 
-import hashlib
-import json
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from comit_ray.errors import ConfigError
+from comit_ray.config_base import Config, Fraction, PositiveFloat, PositiveInt
 from comit_ray.schema import ReviewReason
+from comit_ray.source_options import SourceOptions
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.schema.Task`, as the command line takes them."""
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-class Config(BaseModel):
-    """Base of all options: immutable, and a key it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    def digest(self) -> str:
-        """12 hex digits that change with any value: names the configuration in tables and checkpoints."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    @classmethod
-    def parse(cls, values: Any, *, origin: str) -> Self:
-        """`values` (from a file, say) as this configuration.
-
-        Raises:
-            ConfigError: one line that names `origin`, each wrong key and, for an unknown key, the valid ones.
-        """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            problems = []
-            for item in error.errors():
-                key = ".".join(map(str, item["loc"])) or "these options together"
-                valid = cls._keys_at(item["loc"][:-1]) if item["type"] == "extra_forbidden" else []
-                known = f"; valid keys: {', '.join(valid)}" if valid else ""
-                problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{known}")
-            raise ConfigError(f"{origin}: {'; '.join(problems)}") from None
-
-    @classmethod
-    def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
-        """Keys of the model that lies at `location`; empty where no model does."""
-        model: type[BaseModel] = cls
-        for key in location:
-            field = model.model_fields.get(str(key))
-            inner = field.annotation if field else None
-            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-                return []
-            model = inner
-        return list(model.model_fields)
 
 
 class FrameConfig(Config):
@@ -229,7 +183,7 @@ class QueueConfig(Config):
     """Patients younger than this many years are read: the training data hold adults."""
     random_negatives: Fraction = 0.02
     """Share of the negatives without any other reason that is drawn at random, with its sampling weight."""
-    quotas: dict[str, Fraction] = {"random_negative": 0.1, "failed": 0.1}
+    quotas: dict[str, Fraction] = {"random_negative": 0.1, "failed": 0.1}  # noqa: RUF012 pydantic copies it
     """Share of the capacity kept for a reason, whatever the scores of others."""
     seed: int = 0
     """Seed of the random sample of negatives."""
@@ -288,7 +242,7 @@ class RequeueConfig(Config):
     """The review queue."""
 
 
-class ManifestConfig(Config):
+class ManifestConfig(SourceOptions):
     """`jobs/manifest.py`."""
 
     output: str

@@ -40,12 +40,17 @@ class Reason(StrEnum):
     BAD_GEOMETRY = "bad_geometry"
     NOT_GRAYSCALE = "not_grayscale"
     MODEL_FAILED = "model_failed"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    BAD_SIDECAR = "bad_sidecar"
     # The file is sound, but no frontal chest radiograph: the model has nothing to say about it.
     MULTI_FRAME = "multi_frame"
     LATERAL = "lateral"
     NOT_A_CHEST = "not_a_chest"
     WRONG_MODALITY = "wrong_modality"
     NOT_FRONTAL = "not_frontal"
+    # The image is left out of a study on purpose: another row stands for it, or the protocol does not ask for it.
+    DUPLICATE = "duplicate"
+    NOT_IN_PROTOCOL = "not_in_protocol"
 
 
 STATUS_OF: dict[Reason, Status] = {
@@ -63,11 +68,15 @@ STATUS_OF: dict[Reason, Status] = {
     Reason.BAD_GEOMETRY: Status.FAILED,
     Reason.NOT_GRAYSCALE: Status.FAILED,
     Reason.MODEL_FAILED: Status.FAILED,
+    Reason.CHECKSUM_MISMATCH: Status.FAILED,
+    Reason.BAD_SIDECAR: Status.FAILED,
     Reason.MULTI_FRAME: Status.EXCLUDED,
     Reason.LATERAL: Status.EXCLUDED,
     Reason.NOT_A_CHEST: Status.EXCLUDED,
     Reason.WRONG_MODALITY: Status.EXCLUDED,
     Reason.NOT_FRONTAL: Status.EXCLUDED,
+    Reason.DUPLICATE: Status.EXCLUDED,
+    Reason.NOT_IN_PROTOCOL: Status.EXCLUDED,
 }
 """The one table that says whether a reason excludes an image or marks a failure."""
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 class Task(StrEnum):
@@ -73,6 +73,12 @@ MANIFEST = _table(
         ),
         _field("uri", pa.string(), "where the bytes are: an absolute path or s3:// URI", nullable=False),
         _field("member", pa.string(), "name inside an archive; null for a plain file"),
+        _field("member_offset", pa.int64(), "byte where the member's header begins in an uncompressed tar; else null"),
+        _field(
+            "sidecar",
+            pa.string(),
+            "file reference of the DICOM JSON whose tags turn stored values into display values; null: none",
+        ),
         _field("dataset", pa.string(), "the source it came from", nullable=False),
         _field("site", pa.string(), "hospital or collection inside the source, where known"),
         _field("patient_id", pa.string(), "dataset/patient, or a keyed hash for DICOM; null if unknown"),
@@ -91,11 +97,16 @@ MANIFEST = _table(
         _field(
             "lung_mask",
             pa.string(),
-            "mask reference: URI of a mask image, or JSON boxes with their frame; null if none",
+            "mask reference (comit_ray.data.masks): a mask image, or boxes, polygons or runs; null if none",
         ),
         _field("disease_mask", pa.string(), "mask reference, as `lung_mask`"),
-        _field("checksum", pa.string(), "algorithm:hex digest of the file, where known"),
+        _field(
+            "checksum",
+            pa.string(),
+            "algorithm:hex digest of the file at `uri` (for a member, the archive), if known",
+        ),
         _field("excluded", pa.string(), "a reason code of comit_ray.errors.Reason, or null: to be used"),
+        _field("split_group", pa.string(), "patients with images alike share it, and so one split; null: the patient"),
         _field("split", pa.string(), "train, val or test; null for an excluded image"),
         _field("chunk", pa.string(), "unit of screening work this row belongs to", nullable=False),
     ],

@@ -1,30 +1,29 @@
 """Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
 
-Credentials, region and endpoint come from the usual AWS environment and configuration files (`AWS_PROFILE`,
-`AWS_REGION`, `AWS_ENDPOINT_URL`), never from the command line or a URI.
+Credentials, region and endpoint of S3 come from the places that `comit_ray.s3` names, never from the command line or a
+URI.
 """
 
+import io
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from comit_ray import local_files, s3
 from comit_ray.errors import NotFoundError, StorageError
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-S3_ATTEMPTS = 10  # pyarrow's and boto3's own retries, with backoff; Ray retries only five error patterns
+STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
+SEEK_BUFFER = 2**17
 
 
 @dataclass(frozen=True)
@@ -62,28 +61,10 @@ def is_s3(uri: str) -> bool:
     return uri.startswith("s3://")
 
 
-@lru_cache(maxsize=1)
-def _s3_filesystem() -> pafs.S3FileSystem:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return pafs.S3FileSystem(
-        endpoint_override=endpoint or None,
-        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
-    )
-
-
-@lru_cache(maxsize=1)
-def _s3_client() -> "S3Client":
-    import boto3  # a second's import, needed for S3 alone
-    from botocore.config import Config
-
-    return boto3.client("s3", config=Config(retries={"max_attempts": S3_ATTEMPTS, "mode": "standard"}))
-
-
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of `uri` and the path in it."""
     uri = normalise(uri)
-    return (_s3_filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
+    return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
 
 
 def exists(uri: str) -> bool:
@@ -128,28 +109,108 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
         raise StorageError(f"cannot read {uri}: {error}") from error
 
 
+@contextmanager
+def open_stream(uri: str) -> Iterator[BinaryIO]:
+    """The bytes of the file at `uri`, front to back, a buffer at a time.
+
+    Raises:
+        NotFoundError: if there is no file.
+        StorageError: if it cannot be opened; errors while reading are `OSError`.
+    """
+    fs, path = filesystem(uri)
+    try:
+        stream = fs.open_input_stream(path, compression=None, buffer_size=STREAM_BUFFER)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file at {uri}") from error
+    except OSError as error:
+        raise StorageError(f"cannot read {uri}: {error}") from error
+    with stream:
+        yield cast(BinaryIO, stream)
+
+
+@contextmanager
+def open_file(uri: str) -> Iterator[BinaryIO]:
+    """The file at `uri`, for reading anywhere in it; from object storage `SEEK_BUFFER` bytes a request.
+
+    Raises:
+        NotFoundError: if there is no file.
+        StorageError: if it cannot be opened; errors while reading are `OSError`.
+    """
+    fs, path = filesystem(uri)
+    try:
+        opened = fs.open_input_file(path)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file at {uri}") from error
+    except OSError as error:
+        raise StorageError(f"cannot read {uri}: {error}") from error
+    with opened:
+        yield io.BufferedReader(_Raw(opened), SEEK_BUFFER)
+
+
+class _Raw(io.RawIOBase):
+    """pyarrow's file for Python's buffers, which its own reads go without."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return int(self._file.readinto(buffer))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+
 def list_files(uri: str, suffix: str = "") -> Iterator[FileEntry]:
-    """Every file below `uri`, recursively, sorted by path; hidden names (a leading dot) are left out.
+    """Every file below `uri`, recursively, in the order of the paths' bytes, while it is being listed.
+
+    Hidden names (a leading dot) and S3's folder markers are left out. Memory does not grow with the number of files:
+    a directory, or a page of keys, is held at a time.
 
     Raises:
         NotFoundError: if `uri` is not a directory or prefix.
+        StorageError: if it cannot be listed.
     """
-    fs, root = filesystem(uri)
+    uri = normalise(uri)
+    entries = _list_s3(uri) if is_s3(uri) else _list_local(uri)
+    for entry in entries:
+        if entry.path.endswith(suffix) and not any(part.startswith(".") for part in entry.path.split("/")):
+            yield entry
+
+
+def _list_s3(uri: str) -> Iterator[FileEntry]:
+    bucket, key = s3.split(uri)
+    prefix = f"{key}/" if key else ""
+    empty = True
     try:
-        infos = fs.get_file_info(pafs.FileSelector(root, recursive=True))
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no directory at {uri}") from error
-    except OSError as error:
+        for name, length in s3.list_keys(bucket, prefix):
+            empty = False
+            if not name.endswith("/"):
+                yield FileEntry(name.removeprefix(prefix), length)
+    except Exception as error:  # botocore makes its error classes at run time
+        if "NoSuchBucket" in str(error):
+            raise NotFoundError(f"no bucket at {uri}") from error
         raise StorageError(f"cannot list {uri}: {error}") from error
-    entries = [
-        FileEntry(info.path[len(root) :].lstrip("/"), int(info.size))
-        for info in infos
-        if info.type == pafs.FileType.File and info.path.endswith(suffix)
-    ]
-    yield from sorted(
-        (entry for entry in entries if not any(part.startswith(".") for part in entry.path.split("/"))),
-        key=lambda entry: entry.path,
-    )
+    if empty and prefix:
+        raise NotFoundError(f"no directory at {uri}")
+
+
+def _list_local(root: str) -> Iterator[FileEntry]:
+    if not os.path.isdir(root):
+        raise NotFoundError(f"no directory at {root}")
+    try:
+        for path, length in local_files.walk(root):
+            yield FileEntry(path, length)
+    except OSError as error:
+        raise StorageError(f"cannot list {root}: {error}") from error
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -159,9 +220,9 @@ def write_bytes(uri: str, data: bytes) -> None:
     """
     uri = normalise(uri)
     if is_s3(uri):
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = s3.split(uri)
         try:
-            _s3_client().put_object(Bucket=bucket, Key=key, Body=data)
+            s3.client().put_object(Bucket=bucket, Key=key, Body=data)
         except Exception as error:  # botocore makes its error classes at run time
             raise StorageError(f"cannot write {uri}: {error}") from error
         return

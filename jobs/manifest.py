@@ -4,8 +4,9 @@ from comit_ray import storage
 from comit_ray.cli import run
 from comit_ray.config import ManifestConfig
 from comit_ray.data.manifest import write
-from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge, present_only
+from comit_ray.data.manifest_build import finish, mark_missing, merge, present_only, read_source
 from comit_ray.data.manifest_summary import describe
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ConfigError
 
@@ -13,9 +14,9 @@ from comit_ray.errors import ConfigError
 def job(config: ManifestConfig) -> int:
     """Build or merge, divide, write, and print the counts and the manifest's URI."""
     if config.source and config.root:
-        root = storage.normalise(config.root)
+        files = SourceFiles(config.root)
         dataset = config.name or config.source
-        table = from_rows(adapter(config.source)(root, dataset), root, dataset)
+        table = read_source(adapter(config.source), files, dataset, config).table
     else:
         inputs = [uri.strip() for uri in (config.inputs or "").split(",") if uri.strip()]
         if not inputs:

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from comit_ray import storage
+from comit_ray import s3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -53,10 +53,8 @@ def bucket(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    for cache in (storage._s3_client, storage._s3_filesystem):
-        cache.cache_clear()
+    s3.forget()
     name = f"bucket-{abs(hash(tmp_path)):x}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=name)
     yield f"s3://{name}"
-    for cache in (storage._s3_client, storage._s3_filesystem):
-        cache.cache_clear()
+    s3.forget()

@@ -12,7 +12,16 @@ PACKAGE = REPOSITORY / "comit_ray"
 LAYERS: list[list[str]] = [
     ["comit_ray.errors"],
     ["comit_ray.schema"],
-    ["comit_ray.metrics", "comit_ray.config", "comit_ray.storage", "comit_ray.operating_points"],
+    [
+        "comit_ray.metrics",
+        "comit_ray.config_base",
+        "comit_ray.source_options",
+        "comit_ray.config",
+        "comit_ray.s3",
+        "comit_ray.local_files",
+        "comit_ray.storage",
+        "comit_ray.operating_points",
+    ],
     ["comit_ray.data"],
     ["comit_ray.models"],
     ["comit_ray.training", "comit_ray.screening", "comit_ray.evaluation"],

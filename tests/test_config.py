@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from comit_ray import config
-from comit_ray.config import Config, FrameConfig, ManifestConfig, ModelConfig, SplitConfig, TrainConfig
+from comit_ray.config import FrameConfig, ManifestConfig, ModelConfig, SplitConfig, TrainConfig
+from comit_ray.config_base import Config
 from comit_ray.errors import ConfigError
 from comit_ray.schema import ALL_TASKS
 

@@ -1,29 +1,58 @@
 """Building a manifest: a source's rows or other manifests in, one table with its splits and chunks out."""
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray import storage
 from comit_ray.config import SplitConfig
 from comit_ray.data.manifest import DATASET_NAME, check_ids, read, validate
-from comit_ray.data.sources.row import ManifestRow
+from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.row import Adapter, ManifestRow
 from comit_ray.data.split import assign
 from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.schema import MANIFEST
+from comit_ray.source_options import SourceOptions
 
 _BATCH = 8192  # rows held as Python objects at a time
 
 
-def from_rows(rows: Iterable[ManifestRow], root: str, dataset: str) -> pa.Table:
+@dataclass(frozen=True)
+class SourceTable:
+    """The rows of one source as a manifest without chunks, and whether a table of the source names each."""
+
+    table: pa.Table
+    listed: pa.Array
+
+
+def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: SourceOptions) -> SourceTable:
+    """Every image of one source; an archive that could not be listed to its end is a failed row of its own.
+
+    Raises:
+        ConfigError: if `dataset` cannot be part of a file name.
+        ManifestError: if a table does not have its form, there is no row, or two have one id.
+    """
+    rows = chain(adapter(files, dataset, options), _broken(files))
+    return from_rows(rows, files.root, dataset, files.checksums)
+
+
+def from_rows(
+    rows: Iterable[ManifestRow], root: str, dataset: str, checksums: Mapping[str, str] | None = None
+) -> SourceTable:
     """The rows of one source as a manifest without chunks, its `split` being the source's own.
+
+    Loose files come first, in the adapter's order; then the members of one archive after another, in its order, as one
+    pass needs them.
 
     Args:
         rows: what the source's adapter gives.
         root: URI of the source's directory.
         dataset: name of the source, the first part of every `image_id`.
+        checksums: file, relative to the root -> `algorithm:hex digest`, where known.
 
     Raises:
         ConfigError: if `dataset` cannot be part of a file name.
@@ -31,17 +60,39 @@ def from_rows(rows: Iterable[ManifestRow], root: str, dataset: str) -> pa.Table:
     """
     if not DATASET_NAME.fullmatch(dataset):
         raise ConfigError(f"the dataset's name must be letters, digits, dots, dashes or underscores, got {dataset!r}")
-    root = storage.normalise(root)
-    stream = iter(rows)
+    root, stream = storage.normalise(root), iter(rows)
     batches = []
+    listed: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
+    places: list[np.ndarray[tuple[int, int], np.dtype[np.int64]]] = []
+    archives: dict[str, int] = {}
     while batch := list(islice(stream, _BATCH)):
-        records = [_record(row, root, dataset) for row in batch]
-        batches.append(pa.RecordBatch.from_pylist(records, schema=MANIFEST))
+        batches.append(
+            pa.RecordBatch.from_pylist([_record(row, root, dataset, checksums or {}) for row in batch], schema=MANIFEST)
+        )
+        listed.append(np.array([row.listed for row in batch]))
+        places.append(np.array([_place(row, archives) for row in batch], np.int64))
     if not batches:
         raise ManifestError(f"no image of dataset {dataset!r} below {root}")
-    table = pa.Table.from_batches(batches)
+    table, is_listed = pa.Table.from_batches(batches), np.concatenate(listed)
+    if archives:
+        archive, position = np.concatenate(places).T
+        order = np.lexsort((position, archive))  # stable: loose files, all of archive and position 0, stay in order
+        table, is_listed = table.take(pa.array(order)), is_listed[order]
     check_ids(table)
-    return table
+    return SourceTable(table, pa.array(is_listed))
+
+
+def _place(row: ManifestRow, archives: dict[str, int]) -> tuple[int, int]:
+    """Number of the row's archive, from 1 in order of appearance, and place in it; 0, 0 for a loose file."""
+    if row.member is None:
+        return (0, 0)
+    return archives.setdefault(row.path, len(archives) + 1), row.position
+
+
+def _broken(files: SourceFiles) -> Iterator[ManifestRow]:
+    """A failed row for every archive that could not be listed to its end: images of it may be missing."""
+    for archive in files.broken:
+        yield ManifestRow(path=archive.path, excluded=archive.reason, listed=False)
 
 
 def merge(inputs: Sequence[str]) -> pa.Table:
@@ -95,11 +146,14 @@ def present_only(table: pa.Table) -> pa.Table:
     return kept
 
 
-def _record(row: ManifestRow, root: str, dataset: str) -> dict[str, object]:
+def _record(row: ManifestRow, root: str, dataset: str, checksums: Mapping[str, str]) -> dict[str, object]:
     """A row's columns; `split` holds the source's own for now, `chunk` nothing."""
     return {
-        "image_id": f"{dataset}/{row.path}",
+        "image_id": f"{dataset}/{row.path}" if row.member is None else f"{dataset}/{row.path}!{row.member}",
         "uri": storage.join(root, row.path),
+        "member": row.member,
+        "member_offset": row.member_offset,
+        "sidecar": row.sidecar,
         "dataset": dataset,
         "site": row.site,
         "patient_id": row.patient_id,
@@ -117,7 +171,7 @@ def _record(row: ManifestRow, root: str, dataset: str) -> dict[str, object]:
         "other": row.other,
         "lung_mask": row.lung_mask,
         "disease_mask": row.disease_mask,
-        "checksum": row.checksum,
+        "checksum": row.checksum or checksums.get(row.path),
         "excluded": None if row.excluded is None else str(row.excluded),
         "split": None if row.source_split is None else str(row.source_split),
     }

@@ -15,7 +15,7 @@ SPLIT = SplitConfig()
 
 
 def save(directory: Path, rows: list[ManifestRow], dataset: str, root: str = "/archive") -> str:
-    write(str(directory), finish(from_rows(rows, root, dataset), SPLIT, 512), 2048)
+    write(str(directory), finish(from_rows(rows, root, dataset).table, SPLIT, 512), 2048)
     return str(directory)
 
 
@@ -24,14 +24,14 @@ def patients(count: int, dataset: str, start: int = 0) -> list[ManifestRow]:
 
 
 def test_ids_and_uris_of_a_row() -> None:
-    table = finish(from_rows([ManifestRow(path="a/b.png")], "s3://bucket/archive/", "mine"), SPLIT, 512)
+    table = finish(from_rows([ManifestRow(path="a/b.png")], "s3://bucket/archive/", "mine").table, SPLIT, 512)
     row = table.to_pylist()[0]
     assert (row["image_id"], row["uri"]) == ("mine/a/b.png", "s3://bucket/archive/a/b.png")
     assert (row["split"], row["chunk"], row["member"], row["findings"]) == ("train", "mine-00000", None, [])
 
 
 def test_chunks_are_full_and_named_in_order() -> None:
-    table = finish(from_rows(patients(10, "d"), "/r", "d"), SPLIT, 4)
+    table = finish(from_rows(patients(10, "d"), "/r", "d").table, SPLIT, 4)
     assert table.column("chunk").to_pylist() == ["d-00000"] * 4 + ["d-00001"] * 4 + ["d-00002"] * 2
 
 
@@ -88,7 +88,7 @@ def test_merging_the_same_images_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_merge_computes_the_split_again_or_keeps_it(tmp_path: Path) -> None:
     rows = [ManifestRow(path=f"{i}.png", source_split=Split.TEST) for i in range(5)]
-    external = finish(from_rows(rows, "/r", "external"), SplitConfig(keep_source=True), 512)
+    external = finish(from_rows(rows, "/r", "external").table, SplitConfig(keep_source=True), 512)
     assert external.column("split").to_pylist() == ["test"] * 5
     write(str(tmp_path / "external"), external, 2048)
     own = save(tmp_path / "own", patients(50, "own"), "own")
@@ -116,7 +116,7 @@ ROWS = [
 
 
 def test_absent_files_are_marked_and_other_reasons_kept(archive: str) -> None:
-    marked = finish(mark_missing(from_rows(ROWS, archive, "d")), SPLIT, 512)
+    marked = finish(mark_missing(from_rows(ROWS, archive, "d").table), SPLIT, 512)
     assert marked.column("excluded").to_pylist() == [None, "missing", "lateral", "lateral"]
     assert [split is None for split in marked.column("split").to_pylist()] == [False, True, True, True]
     (Path(archive) / "here" / "gone.png").touch()
@@ -132,17 +132,17 @@ def test_storage_is_listed_once_not_asked_row_by_row(archive: str, monkeypatch: 
         return real(uri, suffix)
 
     monkeypatch.setattr(storage, "list_files", counted)
-    mark_missing(from_rows(ROWS, archive, "d"))
+    mark_missing(from_rows(ROWS, archive, "d").table)
     assert listed == [archive]
 
 
 def test_present_only_leaves_absent_files_out(archive: str) -> None:
-    kept = present_only(from_rows(ROWS, archive, "d"))
+    kept = present_only(from_rows(ROWS, archive, "d").table)
     assert kept.column("image_id").to_pylist() == ["d/here/a.png", "d/here/b.png"]
     with pytest.raises(ManifestError, match=r"none of the 1 files is present, the first being .*/here/gone\.png"):
-        present_only(from_rows(ROWS[1:2], archive, "d"))
+        present_only(from_rows(ROWS[1:2], archive, "d").table)
 
 
 def test_a_mount_that_is_gone_is_an_error_not_a_thousand_missing_files() -> None:
     with pytest.raises(NotFoundError, match="/not/mounted"):
-        mark_missing(from_rows(ROWS, "/not/mounted", "d"))
+        mark_missing(from_rows(ROWS, "/not/mounted", "d").table)

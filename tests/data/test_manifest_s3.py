@@ -7,10 +7,12 @@ import pytest
 from comit_ray import storage
 from comit_ray.config import FrameConfig, SplitConfig
 from comit_ray.data.manifest import part_uris, read, write
-from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge
+from comit_ray.data.manifest_build import finish, mark_missing, merge, read_source
 from comit_ray.data.masks import read_mask, to_png
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.nih import rows
 from comit_ray.errors import NotFoundError
+from comit_ray.source_options import SourceOptions
 
 TABLE = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n" + "".join(
     f"0000000{number}_000.png,Mass,0,{number},58,M,PA\n" for number in range(1, 6)
@@ -18,7 +20,9 @@ TABLE = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient G
 
 
 def nih(root: str, chunk_rows: int) -> pa.Table:
-    return finish(mark_missing(from_rows(rows(root, "nih"), root, "nih")), SplitConfig(), chunk_rows)
+    return finish(
+        mark_missing(read_source(rows, SourceFiles(root), "nih", SourceOptions()).table), SplitConfig(), chunk_rows
+    )
 
 
 def test_an_archive_in_a_bucket(bucket: str) -> None:

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comit_ray.config import SplitConfig
-from comit_ray.data.manifest_build import from_rows
+from comit_ray.data.manifest_build import read_source
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.nih import rows as nih_rows
 from comit_ray.data.split import assign
 from comit_ray.schema import MANIFEST
+from comit_ray.source_options import SourceOptions
 
 CONFIG = SplitConfig()
 
@@ -151,7 +153,7 @@ def test_rows_without_a_patient_enter_test_only_with_their_whole_source() -> Non
 
 def test_on_the_whole_of_nih(cxr: Path) -> None:
     root = str(cxr / "nih_chestxray14")
-    manifest = from_rows(nih_rows(root, "nih"), root, "nih")
+    manifest = read_source(nih_rows, SourceFiles(root), "nih", SourceOptions()).table
     result = assign(manifest, CONFIG)
     patients: dict[str, str] = {}
     for patient, split in zip(manifest.column("patient_id").to_pylist(), result.to_pylist(), strict=True):

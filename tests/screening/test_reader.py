@@ -3,8 +3,10 @@ import pyarrow as pa
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data import manifest_build
 from comit_ray.data.sources import covid_chestxray
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.schema import MANIFEST
 from comit_ray.screening.reader import FETCHED, fetch_chunk
+from comit_ray.source_options import SourceOptions
 from tests.support import manifest_row
 
 FRAME = FrameConfig(size=64)
@@ -18,7 +20,7 @@ def fetch(rows, threads=2, count=None) -> list[dict]:
 
 def test_real_rows_keep_their_order_and_exclusions(cxr):
     root = str(cxr / "covid_chestxray")
-    table = manifest_build.from_rows(covid_chestxray.rows(root, "covid"), root, "covid")
+    table = manifest_build.read_source(covid_chestxray.rows, SourceFiles(root), "covid", SourceOptions()).table
     rows = [row | {"chunk": "c", "split": None} for row in table.to_pylist()][:60]
     statuses: list[str] = []
     fetched = fetch(rows, threads=4, count=statuses.append)

@@ -9,9 +9,10 @@ from datetime import date, datetime
 from urllib.parse import urlsplit
 
 from comit_ray.data.sources.files import SourceFiles, read_csv
-from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, scoped
+from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.schema import View
+from comit_ray.source_options import SourceOptions
 
 _REQUIRED = ("filename", "finding", "view")
 _UNDECIDED = {"todo", "unknown"}
@@ -21,30 +22,26 @@ _CT_VIEWS = {"AXIAL", "CORONAL", "SAGITTAL", "CT"}
 _DAY_FORMATS = ("%B %d, %Y", "%b %d, %Y", "%Y-%m-%d", "%d %B %Y", "%d %b %Y")
 
 
-def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
 
     Raises:
         ManifestError: if `metadata.csv` is absent or lacks a column.
-        NotFoundError: if there is nothing at `root`.
     """
-    files = SourceFiles(root)
     table = files.table(r"metadata\.csv(\.gz)?", "metadata.csv[.gz]")
     header, lines = read_csv(files, table)
     columns = [re.sub(r"\s+", "_", name.lower()) for name in header]
     lacking = [name for name in _REQUIRED if name not in columns]
     if lacking:
-        raise ManifestError(f"expected columns {', '.join(lacking)} in {table}, got: {', '.join(header)}")
-    unlisted = set(files.matching(r"images/[^/]+\.(png|jpe?g)"))
+        raise ManifestError(f"expected columns {', '.join(lacking)} in {table.name}, got: {', '.join(header)}")
     for number, line in enumerate(lines, start=1):
         record = dict(zip(columns, (value.strip() for value in line), strict=False))
         if not record["filename"]:
-            raise ManifestError(f"expected a file name in every row of {table}, row {number} below the header has none")
-        row = _row(record, files, dataset)
-        unlisted.discard(row.path)
-        yield row
-    for path in sorted(unlisted):
-        yield ManifestRow(path=path)
+            raise ManifestError(
+                f"expected a file name in every row of {table.name}, row {number} below the header has none"
+            )
+        yield _row(record, files, dataset)
+    yield from unlisted(files, r"images/[^/]+\.(png|jpe?g)")
 
 
 def _row(record: dict[str, str], files: SourceFiles, dataset: str) -> ManifestRow:
@@ -54,7 +51,7 @@ def _row(record: dict[str, str], files: SourceFiles, dataset: str) -> ManifestRo
     unhealthy, covid, other = labels(findings)
     view, excluded = view_of(record["view"], record.get("modality", ""))
     return ManifestRow(
-        path=f"{record.get('folder') or 'images'}/{name}",
+        **located(files, f"{record.get('folder') or 'images'}/{name}"),
         site=site_of(record.get("url", "")),
         patient_id=scoped(dataset, record.get("patientid", "")),
         view=view,

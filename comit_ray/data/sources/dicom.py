@@ -14,13 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
-from comit_ray import storage
 from comit_ray.config import DecodeLimits
+from comit_ray.data.archive import archive_kind
 from comit_ray.data.dicom import DicomHeader, read_header
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.mask_files import MaskFiles
-from comit_ray.data.sources.row import MAX_AGE, ManifestRow
-from comit_ray.errors import ConfigError, DecodeError, StorageError
+from comit_ray.data.sources.row import MAX_AGE, ManifestRow, place
+from comit_ray.errors import ConfigError, DecodeError
+from comit_ray.source_options import SourceOptions
 
 KEY_VARIABLE = "COMIT_ID_KEY"
 MIN_KEY_BYTES = 16
@@ -31,8 +34,8 @@ THREADS = 8
 WINDOW = 64  # files in flight: bounds memory while reading ahead hides the storage's latency
 
 
-def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
-    """Every file below `root` that is or may be DICOM: `.dcm`, `.dicom`, no extension, or `DICM` at byte 128.
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
+    """Every file that is or may be DICOM: `.dcm`, `.dicom`, no extension, or `DICM` at byte 128.
 
     A file whose header cannot be read is a row all the same, without a reason: screening finds and records it.
     `DICOMDIR`, an index, is no image. A mask (see `MaskFiles`) belongs to the file whose name without `.dcm` or
@@ -41,18 +44,20 @@ def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
     Raises:
         ManifestError: if it is not clear which mask belongs to which file.
         ConfigError: if the key is too short to protect anybody.
-        NotFoundError: if there is nothing at `root`.
     """
     key = _key()
     limits = DecodeLimits()
-    files = SourceFiles(root)
     masks = MaskFiles(files)
-    entries = (storage.FileEntry(path, size) for path, size in files.sizes.items() if not masks.holds(path))
-    with ThreadPoolExecutor(THREADS) as pool:
-        while window := list(islice(entries, WINDOW)):
-            for row in pool.map(lambda entry: _row(root, entry, key, limits), window):
+    candidates = (
+        f for f in files if not masks.holds(f.name) and (f.member is not None or archive_kind(f.path) is None)
+    )
+    wanted = (files.reference(file) for file in files if file.member is not None and not masks.holds(file.name))
+    with FileReader(limits.max_bytes, wanted) as reader, ThreadPoolExecutor(THREADS) as pool:
+        while window := list(islice(candidates, WINDOW)):
+            for row in pool.map(lambda file: _row(files, file, reader, key, limits), window):
                 if row is not None:
-                    lung, disease = masks.take(row.path, _stem(row.path))
+                    name = (row.member or row.path).rpartition("/")[2]
+                    lung, disease = masks.take(row.member or row.path, _stem(name))
                     yield replace(row, lung_mask=lung, disease_mask=disease)
 
 
@@ -64,8 +69,11 @@ def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
     return hmac.new(key, f"{kind}:{identifier}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def _stem(path: str) -> str:
-    name = path.rpartition("/")[2]
+def _is_archive(file: SourceFile) -> bool:
+    return file.member is None and archive_kind(file.path) is not None
+
+
+def _stem(name: str) -> str:
     suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
 
@@ -84,34 +92,41 @@ def _key() -> bytes | None:
     return key
 
 
-def _read_header(uri: str, size: int, limits: DecodeLimits) -> DicomHeader:
-    """Header facts from the first bytes; from the whole file where they do not reach to the pixels or are deflated."""
-    try:
-        return read_header(storage.read_bytes(uri, at_most=HEAD_BYTES), limits)
-    except DecodeError:
-        if size <= HEAD_BYTES:
-            raise
-    return read_header(storage.read_bytes(uri), limits)
+def _read_header(reader: FileReader, ref: FileRef, size: int, limits: DecodeLimits) -> DicomHeader:
+    """Header facts from the first bytes; from the whole file where they do not reach to the pixels or are deflated.
+
+    A member of an archive is read whole at once: a tar.gz gives it only once.
+    """
+    if ref.member is None:
+        try:
+            return read_header(reader.read(ref, HEAD_BYTES), limits)
+        except DecodeError:
+            if size <= HEAD_BYTES:
+                raise
+    return read_header(reader.read(ref), limits)
 
 
-def _row(root: str, entry: storage.FileEntry, key: bytes | None, limits: DecodeLimits) -> ManifestRow | None:
+def _row(
+    files: SourceFiles, file: SourceFile, reader: FileReader, key: bytes | None, limits: DecodeLimits
+) -> ManifestRow | None:
     """The row of one file, or None if it is no DICOM file."""
-    name = entry.path.rpartition("/")[2]
+    name = file.name.rpartition("/")[2]
     if name.upper() == "DICOMDIR":
         return None
-    uri = storage.join(root, entry.path)
+    ref = files.reference(file)
+    named = name.lower().endswith(SUFFIXES) or "." not in name
     try:
-        if not name.lower().endswith(SUFFIXES) and "." in name:
-            head = storage.read_bytes(uri, at_most=MAGIC_OFFSET + len(MAGIC))
+        if not named and file.member is None:
+            head = reader.read(ref, MAGIC_OFFSET + len(MAGIC))
             if head[MAGIC_OFFSET:] != MAGIC:
                 return None
-        if entry.size > limits.max_bytes:
-            return ManifestRow(path=entry.path)
-        header = _read_header(uri, entry.size, limits)
-    except (StorageError, DecodeError):
-        return ManifestRow(path=entry.path)
+        if file.size > limits.max_bytes:
+            return ManifestRow(**place(file)) if named else None
+        header = _read_header(reader, ref, file.size, limits)
+    except DecodeError:
+        return ManifestRow(**place(file)) if named or file.member is None else None
     return ManifestRow(
-        path=entry.path,
+        **place(file),
         patient_id=pseudonym(header.patient_id or "", key, "patient") if key else None,
         study_id=pseudonym(header.study_uid or "", key, "study") if key else None,
         view=header.view,

@@ -1,77 +1,293 @@
-"""A source's files, listed once, and its tables: `.csv` or `.csv.gz`, whichever copy somebody has."""
+"""A source's files, loose and inside archives, listed once; and its text tables, plain or gzip, read line by line.
 
+The files of an archive count as if it were unpacked where it lies: its member `images/a.png` in `part1/b.tar.gz` has
+the name `part1/images/a.png`. If a loose file has that name already, the archive was unpacked, and counts once.
+"""
+
+import codecs
 import csv
 import gzip
 import io
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
 
 from comit_ray import storage
-from comit_ray.errors import ManifestError
+from comit_ray.data.archive import ArchiveKind, Member, archive_kind, list_members
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
+from comit_ray.errors import DecodeError, ManifestError, Reason, StorageError
+
+IMAGES = r".+\.(png|jpe?g|dcm|dicom)"
+"""Names that are taken for images where no table says so."""
+
+_BATCH = 65_536
+_LISTING = pa.schema(
+    [
+        ("path", pa.string()),
+        ("member", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("name", pa.string()),  # null: the same as `path`
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a source.
+
+    Attributes:
+        name: relative to the root, as if archives were unpacked where they lie; what adapters look at.
+        path: of the file itself, or of the archive that holds it, relative to the root.
+        size: bytes.
+        member: name inside the archive; None for a loose file.
+        offset: see `comit_ray.data.file_ref.FileRef`.
+        position: place in the listing: files of one archive in the archive's order.
+    """
+
+    name: str
+    path: str
+    size: int
+    member: str | None = None
+    offset: int | None = None
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenArchive:
+    """An archive that cannot be listed to its end; the members before the damage are among the files."""
+
+    path: str
+    reason: Reason
 
 
 class SourceFiles:
     """The files below a source's root: one listing, so that looking for masks never asks the storage again.
 
+    Some 100 bytes a file are held. Looking a name up costs about 3 microseconds.
+
     Args:
         root: URI of the source's directory.
+
+    Attributes:
+        broken: archives that could not be listed to their end.
+        checksums: file, relative to the root -> `sha1:hex digest`, where a `sha1sum.txt` states it.
 
     Raises:
         NotFoundError: if there is no directory at `root`.
     """
 
     def __init__(self, root: str) -> None:
-        self.root = root
-        self.sizes: dict[str, int] = {entry.path: entry.size for entry in storage.list_files(root)}
+        self.root = storage.normalise(root)
+        self.broken: list[BrokenArchive] = []
+        self._table = _to_table(_loose(self.root))
+        self._index()
+        archives = [file for file in self if archive_kind(file.path)]
+        listings = find_listings(self.root, (file.path for file in self))
+        found = {file.path: file.size for file in archives} | dict.fromkeys(listings, 0)
+        if found:
+            members = [_to_table(self._members(path, listings.get(path))) for path in sorted(found)]
+            self._table = pa.concat_tables([self._table, *members]).combine_chunks()
+            self._index()
+        sums = (file.path for file in self if file.path.rpartition("/")[2] == CHECKSUMS)
+        self.checksums = {name: digest for path in list(sums) for name, digest in checksums(self.root, path).items()}
+        self._taken = np.zeros(len(self), np.bool_)
 
-    def matching(self, pattern: str) -> list[str]:
-        """Relative paths, sorted, that the regular expression matches whole, in any case."""
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __iter__(self) -> Iterator[SourceFile]:
+        """Loose files by path, then the members of one archive after another, in its order."""
+        at = 0
+        for batch in self._table.to_batches(max_chunksize=_BATCH):
+            columns = (batch.column(name).to_pylist() for name in _LISTING.names)
+            for path, member, offset, size, name in zip(*columns, strict=True):
+                yield SourceFile(name or path, path, size, member, offset, at)
+                at += 1
+
+    def matching(self, pattern: str) -> Iterator[SourceFile]:
+        """Files whose name the regular expression matches whole, in any case, in the order of iteration."""
         compiled = re.compile(pattern, re.IGNORECASE)
-        return [path for path in self.sizes if compiled.fullmatch(path)]
+        return (file for file in self if compiled.fullmatch(file.name))
 
-    def first_uri(self, *paths: str) -> str | None:
-        """URI of the first of the relative `paths` that exists, or None."""
-        return next((storage.join(self.root, path) for path in paths if path in self.sizes), None)
+    def find(self, name: str) -> SourceFile | None:
+        """The file of this name, or None; of several, in different archives, the first."""
+        key = hash(name)
+        at = int(np.searchsorted(self._hashes, key))
+        while at < len(self._hashes) and self._hashes[at] == key:
+            file = self._at(int(self._order[at]))
+            if file.name == name:
+                return file
+            at += 1
+        return None
 
-    def table(self, pattern: str, expected: str) -> str:
-        """The one relative path that `pattern` matches.
+    def first(self, *names: str) -> SourceFile | None:
+        """The first of `names` that exists, or None."""
+        return next((file for name in names if (file := self.find(name)) is not None), None)
+
+    def reference(self, file: SourceFile) -> FileRef:
+        """Where the file's bytes are."""
+        return FileRef(storage.join(self.root, file.path), file.member, file.offset)
+
+    def first_uri(self, *names: str) -> str | None:
+        """The reference, as text, of the first of `names` that exists, or None: what a mask column holds."""
+        file = self.first(*names)
+        return None if file is None else self.reference(file).to_text()
+
+    def table(self, pattern: str, expected: str) -> SourceFile:
+        """The one file that `pattern` matches.
 
         Raises:
             ManifestError: if there is none, or more than one; it names what was `expected`.
         """
-        found = self.matching(pattern)
+        found = list(self.matching(pattern))
         if len(found) != 1:
-            came = f"found {', '.join(found)}" if found else "found none"
+            came = f"found {', '.join(file.name for file in found)}" if found else "found none"
             raise ManifestError(f"expected one {expected} in {self.root}, {came}")
         return found[0]
 
+    def read(self, file: SourceFile, at_most: int = 2**30) -> bytes:
+        """The file's bytes, at most `at_most`.
 
-def read_lines(files: SourceFiles, path: str) -> Iterator[str]:
-    """The lines of a text file, gzip or not, with their ends; a byte-order mark is dropped.
+        Raises:
+            ManifestError: if it cannot be read.
+        """
+        try:
+            with FileReader(at_most) as reader:
+                return reader.read(self.reference(file))
+        except (StorageError, DecodeError) as error:
+            raise ManifestError(f"cannot read {self.reference(file)}: {error}") from error
+
+    def take(self, file: SourceFile) -> SourceFile:
+        """The same file, noted as named by a table, so that `untaken` leaves it out."""
+        self._taken[file.position] = True
+        return file
+
+    def untaken(self, pattern: str) -> Iterator[SourceFile]:
+        """Files that match `pattern` and that nothing has taken."""
+        return (file for file in self.matching(pattern) if not self._taken[file.position])
+
+    def _at(self, row: int) -> SourceFile:
+        path, member, offset, size, name = (self._table.column(i)[row].as_py() for i in range(len(_LISTING)))
+        return SourceFile(name or path, path, size, member, offset, row)
+
+    def _index(self) -> None:
+        """Hashes of all names, sorted, and the rows they belong to: 16 bytes a file."""
+        hashes = np.fromiter((hash(file.name) for file in self), np.int64, len(self))
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._order]
+
+    def _members(self, path: str, listing: str | None) -> Iterator[tuple[str, str | None, int | None, int, str]]:
+        folder = path.rpartition("/")[0]
+        uri = storage.join(self.root, path)
+        try:
+            for member in read_listing(storage.join(self.root, listing)) if listing else _list(uri):
+                name = "/".join(part for part in (folder, re.sub(r"^(\./|/)+", "", member.name)) if part)
+                if self.find(name) is None:  # else it lies unpacked beside its archive
+                    yield path, member.name, member.offset, member.size, name
+        except StorageError as error:
+            early = isinstance(error.__cause__, EOFError) or "unexpected end" in str(error)
+            self.broken.append(BrokenArchive(path, Reason.TRUNCATED if early else Reason.CORRUPT))
+            print(f"{error}; the members before the damage are taken", file=sys.stderr)
+
+
+def _list(uri: str) -> Iterator[Member]:
+    if archive_kind(uri) is ArchiveKind.TAR_GZ:
+        print(f"listing {uri}: decompressed from beginning to end, once", file=sys.stderr, flush=True)
+    return list_members(uri)
+
+
+def _loose(root: str) -> Iterator[tuple[str, str | None, int | None, int, str | None]]:
+    return ((entry.path, None, None, entry.size, None) for entry in storage.list_files(root))
+
+
+def _to_table(rows: Iterator[tuple[str, str | None, int | None, int, str | None]]) -> pa.Table:
+    """Rows as an Arrow table, `_BATCH` of them as Python objects at a time."""
+    batches = []
+    held: list[tuple[str, str | None, int | None, int, str | None]] = []
+
+    def keep() -> None:
+        try:
+            columns = [
+                pa.array(values, field.type) for values, field in zip(zip(*held, strict=True), _LISTING, strict=True)
+            ]
+        except UnicodeEncodeError as error:
+            wrong = next(row for row in held if not _is_text(f"{row[0]}{row[1]}"))
+            raise ManifestError(
+                f"expected file names in UTF-8, got {wrong[1] or wrong[0]!r}: rename the file"
+            ) from error
+        batches.append(pa.record_batch(columns, schema=_LISTING))
+        held.clear()
+
+    for row in rows:
+        held.append(row)
+        if len(held) == _BATCH:
+            keep()
+    if held:
+        keep()
+    return pa.Table.from_batches(batches, schema=_LISTING).combine_chunks()
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def read_lines(files: SourceFiles, file: SourceFile, encoding: str = "utf-8-sig") -> Iterator[str]:
+    """The lines of a text file, gzip or not, with their ends, as they are read; a byte-order mark is dropped.
 
     Raises:
-        ManifestError: if it is no UTF-8 text or a broken gzip file.
+        ManifestError: if it is no text of this encoding, or a broken gzip file.
     """
-    raw = storage.read_bytes(storage.join(files.root, path))
-    stream = gzip.GzipFile(fileobj=io.BytesIO(raw)) if path.lower().endswith(".gz") else io.BytesIO(raw)
+    where = files.reference(file)
     try:
-        # newline="": the csv module wants the line ends inside quotes as they are
-        yield from io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise ManifestError(f"expected UTF-8 text in {files.root}/{path}, got: {error}") from error
+        codecs.lookup(encoding)
+        if file.member is not None:
+            yield from _decoded(io.BytesIO(files.read(file)), file.name, encoding)
+        else:
+            with storage.open_stream(where.uri) as stream:
+                yield from _decoded(stream, file.name, encoding)
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, OSError, LookupError) as error:
+        raise ManifestError(f"expected {encoding} text in {where}, got: {error}") from error
 
 
-def read_csv(files: SourceFiles, path: str) -> tuple[list[str], Iterator[list[str]]]:
+def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
+    plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if name.lower().endswith(".gz") else stream
+    # newline="": the csv module wants the line ends inside quotes as they are
+    yield from io.TextIOWrapper(plain, encoding=encoding, newline="")
+
+
+def read_csv(
+    files: SourceFiles, file: SourceFile, delimiter: str = ",", encoding: str = "utf-8-sig"
+) -> tuple[list[str], Iterator[list[str]]]:
     """The header of a CSV table and its rows, one by one; blank lines are left out.
 
     Rows shorter than the header are filled with empty strings (spreadsheets drop trailing commas).
 
     Raises:
-        ManifestError: if there is no header.
+        ManifestError: if there is no header, or (while reading) a row the csv module refuses.
     """
-    reader = csv.reader(read_lines(files, path))
+    reader = csv.reader(read_lines(files, file, encoding), delimiter=delimiter)
     header = [name.strip() for name in next(reader, [])]
     if not any(header):
-        raise ManifestError(f"expected a header line in {files.root}/{path}, got an empty file")
-    width = len(header)
-    return header, (row + [""] * (width - len(row)) for row in reader if any(row))
+        raise ManifestError(f"expected a header line in {files.reference(file)}, got an empty file")
+    return header, _filled(reader, len(header), files, file)
+
+
+def _filled(reader: Iterator[list[str]], width: int, files: SourceFiles, file: SourceFile) -> Iterator[list[str]]:
+    try:
+        for row in reader:
+            if any(row):
+                yield row + [""] * (width - len(row))
+    except csv.Error as error:
+        raise ManifestError(f"expected a CSV table in {files.reference(file)}, got: {error}") from error

@@ -34,7 +34,7 @@ class MaskFiles:
         return self._one("lung_masks", path, stem), self._one("disease_masks", path, stem)
 
     def _one(self, kind: str, path: str, stem: str) -> str | None:
-        found = [mask for folder in _FOLDERS if (mask := f"{folder}{kind}/{stem}.png") in self._files.sizes]
+        found = [mask for folder in _FOLDERS if self._files.find(mask := f"{folder}{kind}/{stem}.png")]
         if not found:
             return None
         if len(found) > 1:

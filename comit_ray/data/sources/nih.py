@@ -4,30 +4,32 @@ Wang et al., "ChestX-ray8", CVPR 2017; the tables and lists are those of the NIH
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from comit_ray.data.masks import Box, boxes_reference
-from comit_ray.data.sources.files import SourceFiles, read_csv, read_lines
-from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, scoped
+from comit_ray.data.sources.files import SourceFile, SourceFiles, read_csv, read_lines
+from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
 from comit_ray.errors import ManifestError
 from comit_ray.schema import Split, View
+from comit_ray.source_options import SourceOptions
 
 BOX_FRAME = 1024  # pixels: boxes are in this square whatever the size of the file at hand
+IMAGE = r"(images_\d+/)?images/[^/]+\.png"
 NO_FINDING = "No Finding"
 _VIEWS = {"PA": View.PA, "AP": View.AP}
 _SPLITS = {"train_val_list": Split.TRAIN, "test_list": Split.TEST}
 
 
-def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Every row of the label table, then the images that it does not list (without labels).
 
     An image that is not at hand bears the path it has in a flat `images/`.
 
     Raises:
         ManifestError: if the label table is absent or lacks a column, or two folders hold an image of the same name.
-        NotFoundError: if there is nothing at `root`.
     """
-    files = SourceFiles(root)
-    paths = _image_paths(files)
+    found = _images(files)
     boxes = _boxes(files)
     source_splits = _source_splits(files)
     table = files.table(r"Data_Entry_2017[^/]*\.csv(\.gz)?", "Data_Entry_2017*.csv[.gz]")
@@ -45,7 +47,7 @@ def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
         view = _VIEWS.get(line[view_at].strip().upper(), View.UNKNOWN)
         healthy = findings == (NO_FINDING,)
         yield ManifestRow(
-            path=paths.pop(name, f"images/{name}"),
+            **_where(files, found, name),
             patient_id=scoped(dataset, line[patient_at].strip().zfill(8)) if line[patient_at].strip() else None,
             study_id=scoped(dataset, stem),  # the stem is patient_follow-up: one image a visit
             view=view,
@@ -60,32 +62,36 @@ def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
             disease_mask=_mask(files, "disease_masks", stem) or boxes.get(name),
             source_split=source_splits.get(name),
         )
-    for name, path in paths.items():
-        yield ManifestRow(path=path, source_split=source_splits.get(name))
+    for row in unlisted(files, IMAGE):
+        yield replace(row, source_split=source_splits.get((row.member or row.path).rpartition("/")[2]))
 
 
-def _column(header: list[str], name: str, table: str, alternative: str | None = None) -> int:
+def _column(header: list[str], name: str, table: SourceFile, alternative: str | None = None) -> int:
     """Index of the first column that begins with `name` (or `alternative`): later names differ between copies."""
     for index, column in enumerate(header):
         if column.lower().startswith((name.lower(), (alternative or name).lower())):
             return index
-    raise ManifestError(f"expected a column {name!r} in {table}, got: {', '.join(header)}")
+    raise ManifestError(f"expected a column {name!r} in {table.name}, got: {', '.join(header)}")
 
 
-def _image_paths(files: SourceFiles) -> dict[str, str]:
-    """File name -> relative path of every image at hand."""
-    found: dict[str, str] = {}
-    for path in files.matching(r"(images_\d+/)?images/[^/]+\.png"):
-        name = path.rpartition("/")[2]
+def _images(files: SourceFiles) -> dict[str, SourceFile]:
+    """File name -> the image of that name, of all at hand."""
+    found: dict[str, SourceFile] = {}
+    for file in files.matching(IMAGE):
+        name = file.name.rpartition("/")[2]
         if name in found:
-            raise ManifestError(f"expected each image once in {files.root}, got {found[name]} and {path}")
-        found[name] = path
+            raise ManifestError(f"expected each image once in {files.root}, got {found[name].name} and {file.name}")
+        found[name] = file
     return found
+
+
+def _where(files: SourceFiles, found: dict[str, SourceFile], name: str) -> dict[str, Any]:
+    return place(files.take(found[name])) if name in found else {"path": f"images/{name}"}
 
 
 def _boxes(files: SourceFiles) -> dict[str, str]:
     """File name -> mask reference of the union of its boxes; empty without a box table."""
-    if not files.matching(r"BBox_List_2017\.csv(\.gz)?"):
+    if next(files.matching(r"BBox_List_2017\.csv(\.gz)?"), None) is None:
         return {}
     table = files.table(r"BBox_List_2017\.csv(\.gz)?", "BBox_List_2017.csv[.gz]")
     header, lines = read_csv(files, table)
@@ -97,7 +103,9 @@ def _boxes(files: SourceFiles) -> dict[str, str]:
         try:
             x, y, width, height = map(float, numbers)
         except ValueError:
-            raise ManifestError(f"expected x, y, width, height for {line[name_at]} in {table}, got {numbers}") from None
+            raise ManifestError(
+                f"expected x, y, width, height for {line[name_at]} in {table.name}, got {numbers}"
+            ) from None
         boxes.setdefault(line[name_at].strip(), []).append((x, y, width, height))
     return {name: boxes_reference(union, BOX_FRAME, BOX_FRAME) for name, union in boxes.items()}
 
@@ -106,8 +114,8 @@ def _source_splits(files: SourceFiles) -> dict[str, Split]:
     """File name -> its part in the official lists; empty without them."""
     splits: dict[str, Split] = {}
     for stem, split in _SPLITS.items():
-        for path in files.matching(rf"{stem}[^/]*\.txt"):
-            splits |= {line.strip(): split for line in read_lines(files, path) if line.strip()}
+        for file in files.matching(rf"{stem}[^/]*\.txt"):
+            splits |= {line.strip(): split for line in read_lines(files, file) if line.strip()}
     return splits
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from comit_ray.data.sources.files import SourceFiles, read_csv
-from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, scoped
+from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
 from comit_ray.errors import ManifestError
 from comit_ray.schema import View
+from comit_ray.source_options import SourceOptions
 
 Value = TypeVar("Value")
 
@@ -16,26 +17,24 @@ _LABELS: dict[str, int | None] = {"": None, "0": 0, "1": 1}
 _VIEWS = {"": View.UNKNOWN, "PA": View.PA, "AP": View.AP}
 
 
-def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Every line of `labels.csv[.gz]`, broken and absent files too: finding them out is the decoder's work.
 
     Raises:
         ManifestError: if the table is absent, lacks a column, or holds a label or view of another kind.
-        NotFoundError: if there is nothing at `root`.
     """
-    files = SourceFiles(root)
     table = files.table(r"labels\.csv(\.gz)?", TABLE)
     header, lines = read_csv(files, table)
     missing = [column for column in COLUMNS if column not in header]
     if missing:
-        raise ManifestError(f"expected columns {', '.join(COLUMNS)} in {table}, missing: {', '.join(missing)}")
+        raise ManifestError(f"expected columns {', '.join(COLUMNS)} in {table.name}, missing: {', '.join(missing)}")
     for line in lines:
         cells = {name: cell.strip() for name, cell in zip(header, line, strict=False)}
         file = cells["file"]
         stem = file.rpartition("/")[2].rpartition(".")[0]
         view = _one_of(cells, "view", _VIEWS)
         yield ManifestRow(
-            path=file,
+            **located(files, file),
             patient_id=scoped(dataset, cells["patient"]),
             study_id=scoped(dataset, cells["study"]),
             view=view,
@@ -49,6 +48,7 @@ def rows(root: str, dataset: str) -> Iterator[ManifestRow]:
             lung_mask=files.first_uri(f"lung_masks/{stem}.png"),
             disease_mask=files.first_uri(f"disease_masks/{stem}.png"),
         )
+    yield from unlisted(files, r"images/.+")
 
 
 def _one_of(cells: dict[str, str], column: str, known: dict[str, Value]) -> Value:

@@ -2,22 +2,25 @@
 
 An adapter is a module of this package with one function,
 
-    def rows(root: str, dataset: str) -> Iterator[ManifestRow]
+    def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]
 
-where `root` is the URI of the dataset's directory (normalised: no trailing slash) and `dataset` the name its rows bear.
-It reads and lists through `comit_ray.storage`, yields rows one by one in the order of the archive, never opens
-pixels, and raises `ManifestError` where a table does not have its form. It gives every image of the source,
-unusable ones with their reason in `excluded`. Registering it in `registry.py` makes it known to the command line;
-`tests/data/sources/test_contract.py` holds every adapter to this text.
+where `files` are the files below the dataset's root, those inside archives among them, `dataset` is the name its rows
+bear and `options` are the sources' own options. It looks at names and tables through `files` alone, yields rows one by
+one, never opens pixels, and raises `ManifestError` where a table does not have its form. It gives every image of the
+source, unusable ones with their reason in `excluded`, and ends with `unlisted(...)`: the images no table names.
+Registering it in `registry.py` makes it known to the command line; `tests/data/sources/test_contract.py` holds every
+adapter to this text.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
+from comit_ray.data.sources.files import IMAGES, SourceFile, SourceFiles
 from comit_ray.errors import Reason
 from comit_ray.schema import Split, View
+from comit_ray.source_options import SourceOptions
 
 MAX_AGE = 120  # years; older ages are typing errors in every source that has them
 _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # the units of DICOM's age string
@@ -28,7 +31,11 @@ class ManifestRow:
     """One image as its source knows it; the meanings are those of the columns of `comit_ray.schema.MANIFEST`.
 
     Args:
-        path: of the file, `/`-separated, relative to the root. `image_id` becomes `dataset/path`, `uri` `root/path`.
+        path: of the file, or of the archive that holds it, `/`-separated, relative to the root. `image_id` becomes
+            `dataset/path[!member]`, `uri` `root/path`.
+        member: name inside the archive; so are `member_offset` and `position` those of `SourceFile`.
+        sidecar: `FileRef` text of the DICOM JSON whose tags turn stored values into display values.
+        listed: whether a table of the source names the image.
         patient_id: `scoped(dataset, the source's id)`, so that merged sources never collide; a keyed hash for DICOM.
         study_id: as `patient_id`.
         view_source: the evidence for `view`: a column or DICOM tag, or `none`.
@@ -41,6 +48,11 @@ class ManifestRow:
     """
 
     path: str
+    member: str | None = None
+    member_offset: int | None = None
+    position: int = field(default=0, compare=False)
+    sidecar: str | None = None
+    listed: bool = True
     site: str | None = None
     patient_id: str | None = None
     study_id: str | None = None
@@ -65,9 +77,33 @@ class ManifestRow:
 class Adapter(Protocol):
     """The one function of a source's module."""
 
-    def __call__(self, root: str, dataset: str) -> Iterator[ManifestRow]:
-        """Every image below `root`, in the order of the archive."""
+    def __call__(self, files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
+        """Every image among `files`."""
         ...
+
+
+def located(files: SourceFiles, name: str) -> dict[str, Any]:
+    """Where the image of this name is, as fields of a `ManifestRow`; the file counts as named by a table.
+
+    A name that no file has stays as it is: whether it is missing is found out when it is asked for.
+    """
+    file = files.find(name)
+    return {"path": name} if file is None else place(files.take(file))
+
+
+def place(file: SourceFile) -> dict[str, Any]:
+    """Where the file is, as fields of a `ManifestRow`."""
+    return {
+        "path": file.path,
+        "member": file.member,
+        "member_offset": file.offset,
+        "position": file.position,
+    }
+
+
+def unlisted(files: SourceFiles, pattern: str = IMAGES) -> Iterator[ManifestRow]:
+    """A row without labels for every image that no table names."""
+    return (ManifestRow(**place(file), listed=False) for file in files.untaken(pattern))
 
 
 def scoped(dataset: str, identifier: str) -> str | None:

@@ -10,11 +10,13 @@ from comit_ray import storage
 from comit_ray.config import SplitConfig
 from comit_ray.data import phantom_archive
 from comit_ray.data.manifest import training_hash
-from comit_ray.data.manifest_build import finish, from_rows
+from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import SOURCES, adapter
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import NotFoundError, Reason
 from comit_ray.schema import Split, View
+from comit_ray.source_options import SourceOptions
 
 KEY = "a key for tests alone"
 REAL = {
@@ -44,7 +46,7 @@ def root(source: str, cxr: Path, phantoms: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_rows_are_streamed_and_well_formed(source: str, root: str) -> None:
-    stream = adapter(source)(root, "mine")
+    stream = adapter(source)(SourceFiles(root), "mine", SourceOptions())
     assert isinstance(stream, Iterator)
     rows = list(stream)
     assert rows
@@ -65,7 +67,7 @@ def test_rows_are_streamed_and_well_formed(source: str, root: str) -> None:
 
 
 def test_labels_agree_with_each_other(source: str, root: str) -> None:
-    for row in adapter(source)(root, "mine"):
+    for row in adapter(source)(SourceFiles(root), "mine", SourceOptions()):
         if row.covid == 1 or row.other == 1:
             assert row.unhealthy == 1, row
         if row.unhealthy == 0:
@@ -75,7 +77,7 @@ def test_labels_agree_with_each_other(source: str, root: str) -> None:
 
 
 def test_every_image_at_hand_is_a_row(source: str, root: str) -> None:
-    rows = {row.path for row in adapter(source)(root, "mine")}
+    rows = {row.path for row in adapter(source)(SourceFiles(root), "mine", SourceOptions())}
     images = {
         entry.path
         for entry in storage.list_files(root)
@@ -86,7 +88,7 @@ def test_every_image_at_hand_is_a_row(source: str, root: str) -> None:
 
 
 def test_mask_references_can_be_found(source: str, root: str) -> None:
-    for row in adapter(source)(root, "mine"):
+    for row in adapter(source)(SourceFiles(root), "mine", SourceOptions()):
         for reference in (row.lung_mask, row.disease_mask):
             assert reference is None or reference.startswith('{"boxes"') or storage.exists(reference), row
 
@@ -95,8 +97,8 @@ def test_rows_make_a_manifest_that_does_not_depend_on_the_mount(source: str, roo
     elsewhere = tmp_path / "mounted elsewhere"
     elsewhere.symlink_to(root)
     here, there = (
-        finish(from_rows(adapter(source)(place, "mine"), place, "mine"), SplitConfig(), 512)
-        for place in (root, str(elsewhere))
+        finish(read_source(adapter(source), files, "mine", SourceOptions()).table, SplitConfig(), 512)
+        for files in (SourceFiles(root), SourceFiles(str(elsewhere)))
     )
     assert training_hash(here) == training_hash(there)
     assert here.column("split").equals(there.column("split"))
@@ -106,4 +108,4 @@ def test_rows_make_a_manifest_that_does_not_depend_on_the_mount(source: str, roo
 
 def test_a_root_that_is_not_there_is_named(source: str, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="nowhere"):
-        list(adapter(source)(str(tmp_path / "nowhere"), "mine"))
+        list(adapter(source)(SourceFiles(str(tmp_path / "nowhere")), "mine", SourceOptions()))

@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 
 from comit_ray.data.sources.covid_chestxray import labels, parse_day, rows, site_of, view_of
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.schema import View
+from comit_ray.source_options import SourceOptions
+
+OPTIONS = SourceOptions()
 
 
 @pytest.fixture(scope="module")
 def real(cxr: Path) -> list[ManifestRow]:
-    return list(rows(str(cxr / "covid_chestxray"), "covid"))
+    return list(rows(SourceFiles(str(cxr / "covid_chestxray")), "covid", OPTIONS))
 
 
 def test_counts_of_the_real_images(real: list[ManifestRow]) -> None:
@@ -57,7 +61,7 @@ def test_old_headers_and_new_findings(tmp_path: Path) -> None:
     masks = tmp_path / "annotations" / "lungVAE-masks"
     masks.mkdir(parents=True)
     (masks / "a.b_mask.png").touch()
-    first, second, third = rows(root, "covid")
+    first, second, third = rows(SourceFiles(root), "covid", OPTIONS)
     assert (first.path, first.patient_id, first.site, first.illness_day) == ("images/a.b.jpg", "covid/7", "eurorad", 5)
     assert (first.view, first.covid, first.age, first.acquired_on) == (View.AP, 1, None, None)
     assert first.lung_mask == f"{root}/annotations/lungVAE-masks/a.b_mask.png"
@@ -72,9 +76,9 @@ def test_an_image_that_the_table_does_not_list_is_a_row_without_labels(tmp_path:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.jpg").touch()
     (tmp_path / "images" / "b.jpg").touch()
-    listed, unlisted = rows(root, "covid")
+    listed, unlisted = rows(SourceFiles(root), "covid", OPTIONS)
     assert listed.covid == 1
-    assert unlisted == ManifestRow(path="images/b.jpg")
+    assert unlisted == ManifestRow(path="images/b.jpg", listed=False)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_an_image_that_the_table_does_not_list_is_a_row_without_labels(tmp_path:
 )
 def test_broken_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
-        list(rows(write(tmp_path, text), "covid"))
+        list(rows(SourceFiles(write(tmp_path, text)), "covid", OPTIONS))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +168,6 @@ def test_site_of(url: str, expected: str | None) -> None:
 def test_no_cell_of_a_patient_is_shown(tmp_path: Path) -> None:
     root = write(tmp_path, "patientid,sex,age,finding,view,filename\nDOE4711,F,83,COVID-19,PA,\n")
     with pytest.raises(ManifestError) as caught:
-        list(rows(root, "covid"))
+        list(rows(SourceFiles(root), "covid", OPTIONS))
     for secret in ("DOE4711", "83", "COVID-19"):
         assert secret not in str(caught.value).removeprefix(root)

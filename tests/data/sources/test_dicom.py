@@ -8,9 +8,13 @@ from pydicom import Dataset, dcmread
 from comit_ray.config import DecodeLimits
 from comit_ray.data.sources import dicom
 from comit_ray.data.sources.dicom import pseudonym, rows
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.schema import View
+from comit_ray.source_options import SourceOptions
+
+OPTIONS = SourceOptions()
 
 KEY = "sixteen bytes or more"
 CHEST = "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm"
@@ -22,7 +26,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_name(root: Path) -> dict[str, ManifestRow]:
-    return {row.path: row for row in rows(str(root), "d")}
+    return {row.path: row for row in rows(SourceFiles(str(root)), "d", OPTIONS)}
 
 
 def changed(source: Path, target: Path, **values: str) -> Dataset:
@@ -150,4 +154,6 @@ def test_order_is_that_of_the_archive_however_many_threads(cxr: Path, tmp_path: 
     buffer = io.BytesIO((cxr / "dicom" / CHEST).read_bytes())
     for number in range(70):
         (tmp_path / f"{number:03d}.dcm").write_bytes(buffer.getvalue()[:2000])
-    assert [row.path for row in rows(str(tmp_path), "d")] == [f"{number:03d}.dcm" for number in range(70)]
+    assert [row.path for row in rows(SourceFiles(str(tmp_path)), "d", OPTIONS)] == [
+        f"{number:03d}.dcm" for number in range(70)
+    ]

@@ -2,16 +2,22 @@ from pathlib import Path
 
 import pytest
 
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.images import rows
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
+from comit_ray.source_options import SourceOptions
+
+OPTIONS = SourceOptions()
 
 
 def test_images_of_any_case_sorted_and_nothing_else(tmp_path: Path) -> None:
     for path in ("b/x.PNG", "b/y.jpeg", "a.JPG", "notes.txt", "b/.hidden.png", "c.dcm"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
-    assert list(rows(str(tmp_path), "mine")) == [ManifestRow(path=path) for path in ("a.JPG", "b/x.PNG", "b/y.jpeg")]
+    assert list(rows(SourceFiles(str(tmp_path)), "mine", OPTIONS)) == [
+        ManifestRow(path=path) for path in ("a.JPG", "b/x.PNG", "b/y.jpeg")
+    ]
 
 
 def touch(root: Path, *paths: str) -> None:
@@ -25,7 +31,7 @@ def test_masks_are_those_of_their_images_and_no_radiographs(tmp_path: Path) -> N
     touch(tmp_path, "a/x.png", "b/y.v2.jpeg", "b/z.png", "deep/lung_masks/w.png")
     touch(tmp_path, "lung_masks/x.png", "disease_masks/y.v2.png", "annotations/lung_masks/y.v2.png")
     touch(tmp_path, "lung_masks/nobody.png", "annotations/disease_masks/preview.jpg")
-    assert list(rows(root, "mine")) == [
+    assert list(rows(SourceFiles(root), "mine", OPTIONS)) == [
         ManifestRow(path="a/x.png", lung_mask=f"{root}/lung_masks/x.png"),
         ManifestRow(
             path="b/y.v2.jpeg",
@@ -39,12 +45,12 @@ def test_masks_are_those_of_their_images_and_no_radiographs(tmp_path: Path) -> N
 
 def test_a_mask_that_may_be_of_two_images_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a/x.png", "b/x.jpg")
-    assert len(list(rows(str(tmp_path), "mine"))) == 2
+    assert len(list(rows(SourceFiles(str(tmp_path)), "mine", OPTIONS))) == 2
     touch(tmp_path, "disease_masks/x.png")
     with pytest.raises(
         ManifestError, match=r"one image of the mask disease_masks/x\.png in .*, got a/x\.png and b/x\.jpg"
     ):
-        list(rows(str(tmp_path), "mine"))
+        list(rows(SourceFiles(str(tmp_path)), "mine", OPTIONS))
 
 
 def test_two_masks_of_an_image_are_refused(tmp_path: Path) -> None:
@@ -52,4 +58,4 @@ def test_two_masks_of_an_image_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ManifestError, match=r"one mask of a/x\.png in .*, got lung_masks/x\.png and annotations/lung_m"
     ):
-        list(rows(str(tmp_path), "mine"))
+        list(rows(SourceFiles(str(tmp_path)), "mine", OPTIONS))

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.nih import rows
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
 from comit_ray.schema import Split, View
+from comit_ray.source_options import SourceOptions
+
+OPTIONS = SourceOptions()
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
 BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
@@ -15,7 +19,7 @@ BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
 
 @pytest.fixture(scope="module")
 def real(cxr: Path) -> list[ManifestRow]:
-    return list(rows(str(cxr / "nih_chestxray14"), "nih"))
+    return list(rows(SourceFiles(str(cxr / "nih_chestxray14")), "nih", OPTIONS))
 
 
 def write(root: Path, table: str, name: str = "Data_Entry_2017.csv") -> str:
@@ -56,7 +60,7 @@ def test_images_in_twelve_folders_are_found_and_the_others_have_a_flat_path(tmp_
     folder.mkdir(parents=True)
     (folder / "00000001_000.png").touch()
     (folder / "99999999_000.png").touch()
-    found = list(rows(root, "nih"))
+    found = list(rows(SourceFiles(root), "nih", OPTIONS))
     assert [row.path for row in found] == [
         "images_007/images/00000001_000.png",
         "images/00000002_000.png",
@@ -72,7 +76,7 @@ def test_one_image_in_two_folders_is_refused(tmp_path: Path) -> None:
         (tmp_path / name / "images").mkdir(parents=True)
         (tmp_path / name / "images" / "00000001_000.png").touch()
     with pytest.raises(ManifestError, match=r"images_001/images/00000001_000\.png and images_002"):
-        list(rows(root, "nih"))
+        list(rows(SourceFiles(root), "nih", OPTIONS))
 
 
 def test_header_variant_with_sex_and_a_trailing_comma(tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ def test_header_variant_with_sex_and_a_trailing_comma(tmp_path: Path) -> None:
     text = header + "00000005_003.png,Mass|Nodule,3,5,058Y,F,AP,2000,\n00000006_000.png,No Finding,0,6,414,M,XX,1\n"
     write(tmp_path, "", "unused.txt")
     (tmp_path / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
-    first, second = rows(str(tmp_path), "mine")
+    first, second = rows(SourceFiles(str(tmp_path)), "mine", OPTIONS)
     assert (first.patient_id, first.study_id) == ("mine/00000005", "mine/00000005_003")
     assert (first.sex, first.age, first.view, first.view_source) == ("F", 58.0, View.AP, "View Position")
     assert first.findings == ("Mass", "Nodule")
@@ -93,7 +97,11 @@ def test_official_lists_are_the_source_split(tmp_path: Path) -> None:
     root = write(tmp_path, HEADER + "".join(f"0000000{i}_000.png,Mass,0,{i},58,M,PA\n" for i in (1, 2, 3)))
     write(tmp_path, "00000001_000.png\r\n", "train_val_list.txt")
     write(tmp_path, "00000002_000.png\n\n", "test_list.txt")
-    assert [row.source_split for row in rows(root, "nih")] == [Split.TRAIN, Split.TEST, None]
+    assert [row.source_split for row in rows(SourceFiles(root), "nih", OPTIONS)] == [
+        Split.TRAIN,
+        Split.TEST,
+        None,
+    ]
 
 
 def test_mask_files_are_found_and_come_before_boxes(tmp_path: Path) -> None:
@@ -102,7 +110,7 @@ def test_mask_files_are_found_and_come_before_boxes(tmp_path: Path) -> None:
     for path in ("lung_masks/00000001_000.png", "annotations/disease_masks/00000002_000.png"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).touch()
-    first, second = rows(root, "nih")
+    first, second = rows(SourceFiles(root), "nih", OPTIONS)
     assert first.lung_mask == f"{root}/lung_masks/00000001_000.png"
     assert (first.disease_mask or "").startswith('{"boxes":[[1.0,2.0,3.0,4.0]]')
     assert (second.lung_mask, second.disease_mask) == (None, f"{root}/annotations/disease_masks/00000002_000.png")
@@ -122,10 +130,10 @@ def test_broken_tables_are_named(tmp_path: Path, tables: dict[str, str], message
     for name, text in tables.items():
         write(tmp_path, text, name)
     with pytest.raises(ManifestError, match=message):
-        list(rows(str(tmp_path), "nih"))
+        list(rows(SourceFiles(str(tmp_path)), "nih", OPTIONS))
 
 
 def test_a_broken_gzip_is_named(tmp_path: Path) -> None:
     (tmp_path / "Data_Entry_2017.csv.gz").write_bytes(gzip.compress(HEADER.encode() * 50)[:40])
     with pytest.raises(ManifestError, match=r"Data_Entry_2017\.csv\.gz"):
-        list(rows(str(tmp_path), "nih"))
+        list(rows(SourceFiles(str(tmp_path)), "nih", OPTIONS))

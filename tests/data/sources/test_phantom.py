@@ -7,9 +7,13 @@ import pytest
 
 from comit_ray.data.phantom import Kind
 from comit_ray.data.phantom_archive import Entry, write
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.phantom import COLUMNS, rows
 from comit_ray.errors import ManifestError, NotFoundError
 from comit_ray.schema import View
+from comit_ray.source_options import SourceOptions
+
+OPTIONS = SourceOptions()
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,7 @@ def with_table(root: Path, text: str) -> str:
 
 def test_every_file_is_a_row_with_its_labels(archive: tuple[str, list[Entry]]) -> None:
     root, entries = archive
-    found = list(rows(root, "phantom"))
+    found = list(rows(SourceFiles(root), "phantom", OPTIONS))
     assert [row.path for row in found] == [entry.file for entry in entries]
     for row, entry in zip(found, entries, strict=True):
         assert (row.patient_id, row.study_id) == (f"phantom/{entry.patient}", f"phantom/{entry.study}")
@@ -45,7 +49,7 @@ def test_every_file_is_a_row_with_its_labels(archive: tuple[str, list[Entry]]) -
 
 def test_masks_are_found(archive: tuple[str, list[Entry]]) -> None:
     root, entries = archive
-    found = list(rows(root, "phantom"))
+    found = list(rows(SourceFiles(root), "phantom", OPTIONS))
     stems = {row.path: entry.stem for row, entry in zip(found, entries, strict=True)}
     lungs = [row for row in found if row.lung_mask]
     lesions = [row for row in found if row.disease_mask]
@@ -57,9 +61,9 @@ def test_masks_are_found(archive: tuple[str, list[Entry]]) -> None:
 
 def test_no_directory_and_no_table_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="nowhere"):
-        list(rows(str(tmp_path / "nowhere"), "phantom"))
+        list(rows(SourceFiles(str(tmp_path / "nowhere")), "phantom", OPTIONS))
     with pytest.raises(ManifestError, match=r"expected one labels\.csv"):
-        list(rows(str(tmp_path), "phantom"))
+        list(rows(SourceFiles(str(tmp_path)), "phantom", OPTIONS))
 
 
 def test_the_table_may_be_compressed(archive: tuple[str, list[Entry]], tmp_path: Path) -> None:
@@ -67,19 +71,22 @@ def test_the_table_may_be_compressed(archive: tuple[str, list[Entry]], tmp_path:
     data = Path(root, "labels.csv").read_bytes()
     (tmp_path / "labels.csv.gz").write_bytes(gzip.compress(data))
     (tmp_path / "images").symlink_to(Path(root, "images"))
-    compressed, plain = list(rows(str(tmp_path), "phantom")), list(rows(root, "phantom"))
+    compressed, plain = (
+        list(rows(SourceFiles(str(tmp_path)), "phantom", OPTIONS)),
+        list(rows(SourceFiles(root), "phantom", OPTIONS)),
+    )
     assert [(row.path, row.covid) for row in compressed] == [(row.path, row.covid) for row in plain]
     (tmp_path / "labels.csv").write_bytes(data)
     with pytest.raises(
         ManifestError, match=r"expected one labels\.csv\[\.gz\] in .*, found labels\.csv, labels\.csv\.gz"
     ):
-        list(rows(str(tmp_path), "phantom"))
+        list(rows(SourceFiles(str(tmp_path)), "phantom", OPTIONS))
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     root = with_table(tmp_path, "file,patient,study,view,sex,age,covid,unhealthy,findings\n")
     with pytest.raises(ManifestError, match="missing: other"):
-        list(rows(root, "phantom"))
+        list(rows(SourceFiles(root), "phantom", OPTIONS))
 
 
 @pytest.mark.parametrize(("column", "value"), [("covid", "yes"), ("unhealthy", "2"), ("view", "LL")])
@@ -87,4 +94,4 @@ def test_a_value_of_another_kind_is_refused(tmp_path: Path, column: str, value: 
     cells = {"file": "images/p/p.png", column: value}
     root = with_table(tmp_path, ",".join(COLUMNS) + "\n" + ",".join(cells.get(name, "") for name in COLUMNS) + "\n")
     with pytest.raises(ManifestError, match=f"expected {column} of images/p/p.png"):
-        list(rows(root, "phantom"))
+        list(rows(SourceFiles(root), "phantom", OPTIONS))

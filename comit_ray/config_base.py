@@ -1,0 +1,54 @@
+"""What all options share: frozen pydantic models that refuse unknown keys, and the common ranges."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from comit_ray.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Config(BaseModel):
+    """Base of all options: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def digest(self) -> str:
+        """12 hex digits that change with any value: names the configuration in tables and checkpoints."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @classmethod
+    def parse(cls, values: Any, *, origin: str) -> Self:
+        """`values` (from a file, say) as this configuration.
+
+        Raises:
+            ConfigError: one line that names `origin`, each wrong key and, for an unknown key, the valid ones.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = []
+            for item in error.errors():
+                key = ".".join(map(str, item["loc"])) or "these options together"
+                valid = cls._keys_at(item["loc"][:-1]) if item["type"] == "extra_forbidden" else []
+                known = f"; valid keys: {', '.join(valid)}" if valid else ""
+                problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{known}")
+            raise ConfigError(f"{origin}: {'; '.join(problems)}") from None
+
+    @classmethod
+    def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
+        """Keys of the model that lies at `location`; empty where no model does."""
+        model: type[BaseModel] = cls
+        for key in location:
+            field = model.model_fields.get(str(key))
+            inner = field.annotation if field else None
+            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+                return []
+            model = inner
+        return list(model.model_fields)

@@ -1,0 +1,200 @@
+"""Members of tar, tar.gz and zip archives, listed and read where the archive lies, without unpacking it to disk.
+
+A zip has a directory at its end and an uncompressed tar its members at known offsets: both are read at random. A tar.gz
+can only be read from its beginning; `comit_ray.data.tar_stream` passes over it once.
+"""
+
+import gzip
+import io
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO, Self, cast
+
+from comit_ray import storage
+from comit_ray.errors import DecodeError, Reason, StorageError
+
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
+"""What the libraries raise on a damaged archive; `OSError` is the storage's too."""
+
+
+class ArchiveKind(StrEnum):
+    """How the members of an archive can be reached."""
+
+    TAR = "tar"
+    TAR_GZ = "tar.gz"
+    ZIP = "zip"
+
+
+_SUFFIXES = {
+    ".tar.gz": ArchiveKind.TAR_GZ,
+    ".tgz": ArchiveKind.TAR_GZ,
+    ".tar": ArchiveKind.TAR,
+    ".zip": ArchiveKind.ZIP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One regular file inside an archive.
+
+    Attributes:
+        name: as the archive has it.
+        size: bytes, uncompressed.
+        offset: of its first header in an uncompressed tar; else None.
+    """
+
+    name: str
+    size: int
+    offset: int | None = None
+
+
+def archive_kind(path: str) -> ArchiveKind | None:
+    """The kind that a file's name shows; None if it is no archive."""
+    lower = path.lower()
+    return next((kind for suffix, kind in _SUFFIXES.items() if lower.endswith(suffix)), None)
+
+
+def list_members(uri: str) -> Iterator[Member]:
+    """The regular files of an archive, in its order; a tar.gz is decompressed from its beginning to its end for it.
+
+    Raises:
+        NotFoundError: if there is no archive.
+        StorageError: if it is none, is broken or ends early; the members before the damage have been given by then.
+    """
+    kind = archive_kind(uri)
+    assert kind is not None, uri
+    try:
+        if kind is ArchiveKind.ZIP:
+            with open_zip(uri) as archive:
+                yield from (Member(e.filename, e.file_size) for e in archive.infolist() if not e.is_dir())
+        elif kind is ArchiveKind.TAR:
+            with storage.open_file(uri) as stream:
+                for info, _ in walk(stream, "r:"):
+                    yield Member(info.name, info.size, info.offset)
+        else:
+            with storage.open_stream(uri) as raw, gzip.GzipFile(fileobj=raw) as stream:
+                for info, _ in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
+                    yield Member(info.name, info.size)
+                while stream.read(storage.STREAM_BUFFER):  # to the end, where gzip's checksum is
+                    pass
+    except StorageError:
+        raise
+    except BROKEN as error:
+        raise StorageError(f"cannot read the archive {uri} to its end: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def open_zip(uri: str) -> Iterator[zipfile.ZipFile]:
+    """A zip archive, for reading by several threads."""
+    with storage.open_file(uri) as stream, zipfile.ZipFile(stream) as archive:
+        yield archive
+
+
+def read_zip_member(archive: zipfile.ZipFile, name: str, at_most: int) -> bytes:
+    """The first `at_most` bytes of a zip's member.
+
+    Raises:
+        DecodeError: MISSING, TRUNCATED, CORRUPT (its CRC does not fit) or UNREADABLE (encrypted, unknown compression).
+    """
+    try:
+        with archive.open(name) as member:
+            return member.read(at_most)
+    except KeyError:
+        raise absent() from None
+    except EOFError:
+        raise DecodeError(Reason.TRUNCATED, "the zip archive ends inside the member") from None
+    except (zipfile.BadZipFile, zlib.error):
+        raise DecodeError(Reason.CORRUPT, "the member's bytes do not fit the zip's checksum or directory") from None
+    except (RuntimeError, NotImplementedError):
+        raise DecodeError(Reason.UNREADABLE, "the member is encrypted or compressed in an unknown way") from None
+
+
+def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
+    """The first `at_most` bytes of the member whose header begins at `offset` of an uncompressed tar.
+
+    Raises:
+        DecodeError: MISSING if another member, or none, begins there: the archive has changed; TRUNCATED.
+        StorageError: if the archive cannot be opened or read.
+    """
+    with storage.open_file(uri) as stream:
+        try:
+            stream.seek(offset)
+            with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as tar:
+                info = tar.next()
+                body = tar.extractfile(info) if info is not None and info.name == name else None
+                if info is None or body is None:
+                    raise tarfile.ReadError("another member")
+                wanted = min(info.size, at_most)
+                data = body.read(wanted)
+        except EOFError:
+            data, wanted = b"", 1
+        except tarfile.TarError as error:
+            if "unexpected end" in str(error):
+                raise DecodeError(Reason.TRUNCATED, "the tar ends inside the member") from None
+            raise DecodeError(
+                Reason.MISSING, "the tar has no member of this name where the manifest says: write the manifest again"
+            ) from None
+        except OSError as error:
+            raise StorageError(f"cannot read {uri}: {error}") from error
+    if len(data) < wanted:
+        raise DecodeError(Reason.TRUNCATED, "the tar ends inside the member")
+    return data
+
+
+def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """The headers of the regular files of a tar that begins where `stream` stands, and the tar to read them from.
+
+    Args:
+        stream: uncompressed.
+        mode: `r:` if it can seek, `r|` if it can only be read.
+
+    Raises:
+        EOFError: if it ends inside a member or its header, or (`r:`) without the mark of its end.
+        tarfile.TarError: if something else than a header stands where one should.
+    """
+    with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header, bufsize=storage.STREAM_BUFFER) as tar:  # type: ignore[call-overload]  # mode is a plain str
+        while (info := tar.next()) is not None:
+            tar.members = []  # it would keep every header
+            if info.isreg():
+                yield info, tar
+        if mode == "r:" and not getattr(tar, "comit_end_mark", False):
+            raise EOFError("no mark of its end")
+
+
+class _Header(tarfile.TarInfo):
+    """A header that does not pass for the archive's end when it is damaged, as `tarfile` lets it."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:  # the name in the base class shadows the module
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # not in the stubs
+            tarfile_.comit_end_mark = True  # type: ignore[attr-defined]
+            raise
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]  # where gzip's own end is well, so is the tar's
+            raise
+        except tarfile.TruncatedHeaderError as error:  # type: ignore[attr-defined]
+            raise EOFError(str(error)) from None
+        except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"damaged header: {error}") from None
+
+
+class AtOnce(io.RawIOBase):
+    """A gzip stream that gives what it has before it says that the rest is damaged."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; fewer where the next ones are not at hand."""
+        return self._stream.read1(size)
+
+
+def absent() -> DecodeError:
+    """The error for a member that is not there."""
+    return DecodeError(Reason.MISSING, "the archive has no member of this name")

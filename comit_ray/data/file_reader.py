@@ -1,0 +1,98 @@
+"""Bytes of files wherever they lie: loose, or members of archives that stay open while one task reads."""
+
+import threading
+import zipfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Self
+
+from comit_ray import storage
+from comit_ray.data.archive import ArchiveKind, absent, archive_kind, open_zip, read_tar_member, read_zip_member
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.tar_stream import TarStream
+from comit_ray.errors import DecodeError, NotFoundError, Reason, StorageError
+
+
+class FileReader:
+    """Reads files for the threads of one task; an archive is opened at its first member and closed at the end.
+
+    Args:
+        max_bytes: of one file; of a larger one this and one byte more are read, so that the caller sees that it is.
+        wanted: files that will be read, in about this order. A tar.gz is passed over once for all that are wanted of
+            it; what is not announced costs a pass of its own.
+    """
+
+    def __init__(self, max_bytes: int, wanted: Iterable[FileRef] = ()) -> None:
+        self._max_bytes = max_bytes
+        self._wanted: dict[str, list[str]] = {}
+        for ref in wanted:
+            if ref.member is not None and archive_kind(ref.uri) is ArchiveKind.TAR_GZ:
+                self._wanted.setdefault(ref.uri, []).append(ref.member)
+        self._zips: dict[str, zipfile.ZipFile] = {}
+        self._tars: dict[str, TarStream] = {}
+        self._lock = threading.Lock()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def read(self, ref: FileRef, at_most: int | None = None) -> bytes:
+        """The file's bytes, at most `at_most`, or `max_bytes` + 1.
+
+        Raises:
+            DecodeError: `missing` and `unreadable` for the storage's errors; for a member also `truncated` and
+                `corrupt`.
+        """
+        try:
+            data = self._read(ref, self._max_bytes + 1 if at_most is None else at_most)
+            return data if at_most is None else data[:at_most]
+        except NotFoundError:
+            what = "file" if ref.member is None else "archive"
+            raise DecodeError(Reason.MISSING, f"no {what} where the manifest says") from None
+        except (StorageError, OSError, zipfile.BadZipFile) as error:
+            cause = type(error.__cause__ or error).__name__
+            raise DecodeError(Reason.UNREADABLE, f"the storage refused the file: {cause}") from error
+
+    def verify_archive(self, uri: str, checksum: str | None) -> DecodeError | None:
+        """Why the tar.gz at `uri`, which was read from, is not what it should be; see `TarStream.verify`."""
+        stream = self._tars.get(uri)
+        try:
+            return stream.verify(checksum) if stream is not None else None
+        except (StorageError, OSError) as error:
+            return DecodeError(Reason.UNREADABLE, f"the archive could not be read to its end: {type(error).__name__}")
+
+    def close_archive(self, uri: str) -> None:
+        """Let go of a tar.gz that no more is wanted of."""
+        with self._lock:
+            stream = self._tars.pop(uri, None)
+        if stream is not None:
+            stream.close()
+
+    def _read(self, ref: FileRef, limit: int) -> bytes:
+        if ref.member is None:
+            return storage.read_bytes(ref.uri, at_most=limit)
+        kind = archive_kind(ref.uri)
+        if kind is ArchiveKind.ZIP:
+            return read_zip_member(self._zip(ref.uri), ref.member, limit)
+        if kind is ArchiveKind.TAR and ref.offset is not None:
+            return read_tar_member(ref.uri, ref.member, ref.offset, limit)
+        if kind is ArchiveKind.TAR_GZ:
+            return self._tar(ref.uri).read(ref.member)
+        raise absent()
+
+    def _zip(self, uri: str) -> zipfile.ZipFile:
+        with self._lock:
+            if uri not in self._zips:
+                self._zips[uri] = self._open.enter_context(open_zip(uri))
+            return self._zips[uri]
+
+    def _tar(self, uri: str) -> TarStream:
+        with self._lock:
+            if uri not in self._tars:
+                stream = TarStream(uri, self._wanted.get(uri, ()), self._max_bytes)
+                self._open.callback(stream.close)
+                self._tars[uri] = stream
+            return self._tars[uri]

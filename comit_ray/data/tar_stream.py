@@ -1,0 +1,162 @@
+"""One pass over a tar.gz, which can only be read from its beginning."""
+
+import gzip
+import hashlib
+import io
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from typing import BinaryIO, Self, cast
+
+from comit_ray import storage
+from comit_ray.data.archive import BROKEN, AtOnce, absent, walk
+from comit_ray.errors import DecodeError, Reason
+
+
+class TarStream:
+    """A tar.gz for several threads that ask for members in about the archive's order.
+
+    A wanted member that passes by before it is asked for is held until then. One that is asked for after it has passed
+    without being held costs another pass.
+
+    Args:
+        uri: of the archive.
+        wanted: names that will be asked for, each once.
+        max_member: bytes; of a larger member one byte more than this is read, so that a caller sees that it is.
+
+    Attributes:
+        passes: how often the archive was begun.
+    """
+
+    def __init__(self, uri: str, wanted: Collection[str], max_member: int) -> None:
+        self.uri = uri
+        self.passes = 0
+        self._max_member = max_member
+        self._to_come = set(wanted)
+        self._held: dict[str, bytes] = {}
+        self._seen: set[str] = set()
+        self._damage: DecodeError | None = None  # once it is known, nothing behind it is looked for again
+        self._crc_failed = False
+        self._complete = False  # a pass has reached the end, or the damage
+        self._lock = threading.Lock()
+        self._open = ExitStack()
+        self._members: Iterator[tuple[str, bytes | None]] = iter(())
+        self._hashing: _Hashing | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the archive and of what is held of it."""
+        self._open.close()
+        self._held.clear()
+
+    def read(self, name: str) -> bytes:
+        """The member's bytes, at most `max_member` + 1.
+
+        Raises:
+            DecodeError: MISSING if there is no such member, TRUNCATED or CORRUPT if the archive is damaged before it.
+            StorageError: if the archive cannot be opened.
+        """
+        with self._lock:
+            data = self._held.pop(name, None)
+            if data is None and self.passes and name not in self._seen:
+                data = self._advance_to(name)
+            if data is None and (name in self._seen or not self._complete):
+                self._to_come.add(name)
+                self._rewind("sha1")
+                data = self._advance_to(name)
+            if data is None:
+                raise self._damage or absent()
+            return data
+
+    def verify(self, checksum: str | None) -> DecodeError | None:
+        """Pass over what is left; why the archive as a whole is not what it should be, or None.
+
+        An archive that ends early without a checksum to compare is no reason: the members behind the cut are.
+
+        Args:
+            checksum: `algorithm:hex` digest of the archive; None: gzip's own checksum alone.
+
+        Raises:
+            StorageError: if the archive cannot be read.
+        """
+        algorithm, _, expected = (checksum or "sha1:").partition(":")
+        with self._lock:
+            if self._hashing is None or self._hashing.algorithm != algorithm:
+                self._rewind(algorithm)
+            assert self._hashing is not None
+            for name, _ in self._members:
+                self._seen.add(name)
+            self._hashing.drain()
+            if expected and self._hashing.hexdigest() != expected.lower():
+                return DecodeError(
+                    Reason.CHECKSUM_MISMATCH, f"the archive's {algorithm} is not the one that its dataset states"
+                )
+            if self._crc_failed:
+                return DecodeError(Reason.CHECKSUM_MISMATCH, "the archive's bytes do not fit gzip's own checksum")
+            return None
+
+    def _rewind(self, algorithm: str) -> None:
+        self._open.close()
+        self.passes += 1
+        raw = self._open.enter_context(storage.open_stream(self.uri))
+        self._hashing = _Hashing(raw, algorithm)
+        self._members = self._pass(self._hashing)
+
+    def _advance_to(self, name: str) -> bytes | None:
+        for found, data in self._members:
+            self._seen.add(found)
+            if data is None:
+                continue
+            self._to_come.discard(found)
+            if found == name:
+                return data
+            self._held[found] = data
+        return None
+
+    def _pass(self, raw: "_Hashing") -> Iterator[tuple[str, bytes | None]]:
+        """Name of every member, and its bytes if it is still to come."""
+        try:
+            with gzip.GzipFile(fileobj=cast(BinaryIO, raw)) as stream:
+                for info, tar in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
+                    data = None
+                    if info.name in self._to_come:
+                        body = tar.extractfile(info)
+                        assert body is not None, info.name
+                        data = body.read(min(info.size, self._max_member + 1))
+                    yield info.name, data
+                while stream.read(storage.STREAM_BUFFER):  # to the end, where gzip's checksum is
+                    pass
+        except gzip.BadGzipFile:
+            self._crc_failed = True
+            self._damage = DecodeError(Reason.CORRUPT, "the archive is no gzip file, or damaged")
+        except BROKEN as error:
+            truncated = isinstance(error, EOFError) or "unexpected end" in str(error)
+            reason = Reason.TRUNCATED if truncated else Reason.CORRUPT
+            self._damage = DecodeError(reason, "the archive is damaged before this member's end")
+        self._complete = True
+
+
+class _Hashing(io.RawIOBase):
+    """A stream that hashes what is read from it."""
+
+    def __init__(self, stream: BinaryIO, algorithm: str) -> None:
+        self.algorithm = algorithm
+        self._stream = stream
+        self._digest = hashlib.new(algorithm, usedforsecurity=False)
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self._digest.update(data)
+        return data
+
+    def drain(self) -> None:
+        while self.read(storage.STREAM_BUFFER):
+            pass
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()

@@ -1,0 +1,87 @@
+"""The clients for S3 and compatible stores (MinIO, Ceph), and a listing of keys in constant memory.
+
+Where and as whom comes from the usual AWS places alone, never from a command line or URI: environment
+(`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`), configuration files, roles of containers and
+instances.
+`COMIT_S3_ANONYMOUS=1` signs nothing, for public buckets.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pyarrow.fs as pafs
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ATTEMPTS = 10  # pyarrow's and boto3's own retries, with backoff; Ray retries only five error patterns
+ANONYMOUS_VARIABLE = "COMIT_S3_ANONYMOUS"
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI; the key is empty for a whole bucket."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def anonymous() -> bool:
+    """Whether requests go unsigned."""
+    return os.environ.get(ANONYMOUS_VARIABLE, "").lower() in ("1", "true", "yes")
+
+
+@lru_cache(maxsize=1)
+def client() -> "S3Client":
+    """boto3's client of this process."""
+    import boto3  # a second's import, needed for S3 alone
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    options: dict[str, Any] = {"retries": {"max_attempts": ATTEMPTS, "mode": "standard"}}
+    if anonymous():
+        options["signature_version"] = UNSIGNED
+    found = boto3.client("s3", config=Config(**options))
+    if not _own_endpoint(found):
+        return found
+    # Other stores seldom resolve bucket.host, and older ones refuse the checksums that botocore adds since 1.36.
+    options["s3"] = {"addressing_style": "path"}
+    options["request_checksum_calculation"] = options["response_checksum_validation"] = "when_required"
+    return boto3.client("s3", config=Config(**options))
+
+
+@lru_cache(maxsize=1)
+def filesystem() -> pafs.S3FileSystem:
+    """The filesystem of pyarrow of this process, with the endpoint and region that boto3 finds."""
+    found = client()
+    return pafs.S3FileSystem(
+        endpoint_override=found.meta.endpoint_url if _own_endpoint(found) else None,
+        region=found.meta.region_name,
+        anonymous=anonymous(),
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+    )
+
+
+def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
+    """Key and size in bytes of every object whose key begins with `prefix`, in the order of the keys' bytes.
+
+    One page of 1,000 keys is held at a time.
+
+    Raises:
+        botocore.exceptions.ClientError: as the store refuses; the caller translates it.
+    """
+    for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", ()):
+            yield entry["Key"], entry["Size"]
+
+
+def forget() -> None:
+    """Drop the clients, so that the next call looks at the environment again."""
+    client.cache_clear()
+    filesystem.cache_clear()
+
+
+def _own_endpoint(found: "S3Client") -> bool:
+    return not (urlsplit(found.meta.endpoint_url).hostname or "").endswith(_AMAZON)
