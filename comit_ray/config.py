@@ -137,11 +137,18 @@ class WorkersConfig(Config):
     """Restarts after a worker's death before the job fails; -1: without end."""
 
 
+class MasksConfig(Config):
+    """What is taken of the annotated masks."""
+
+    lungs: Literal["pixels", "boxes"] = "pixels"
+    """Lung masks as drawn, or as the paper's: two solid rectangles, one around each lung."""
+
+
 class TrainConfig(Config):
     """`jobs/train.py`."""
 
     data: str
-    """URI of a manifest (a directory of Parquet parts)."""
+    """URI of what jobs/prepare.py wrote, or of a manifest, whose images are then fetched and decoded first."""
     storage: str
     """URI of the directory for runs; several nodes need a shared one."""
     name: str
@@ -152,6 +159,8 @@ class TrainConfig(Config):
     """The model's frame."""
     model: ModelConfig = ModelConfig()
     """The network."""
+    masks: MasksConfig = MasksConfig()
+    """The masks."""
     loss: LossConfig = LossConfig()
     """The loss."""
     train: OptimConfig = OptimConfig()
@@ -248,7 +257,8 @@ class ManifestConfig(SourceOptions):
     output: str
     """URI of the manifest to write."""
     source: str | None = None
-    """Name of the dataset's format: covid-chestxray, dicom, images, nih or phantom."""
+    """Name of the dataset's format: nih, chexpert, bimcv, covid-chestxray, radiography, hannover, figure1, actualmed,
+    covid-cxnet, table, dicom, images or phantom."""
     root: str | None = None
     """URI of the dataset's directory."""
     name: str | None = None
@@ -256,15 +266,24 @@ class ManifestConfig(SourceOptions):
     inputs: str | None = None
     """URIs of manifests to merge, separated by commas, instead of a source; the split is computed again."""
     check_files: bool = False
-    """Mark rows whose file is absent (`missing`)."""
+    """Mark rows whose file is absent (`missing`); list in OUTPUT/check.csv what only a table, or only storage, has."""
     present_only: bool = False
     """Leave out rows whose file is absent."""
+    duplicates: Literal["ignore", "report", "exclude"] = "ignore"
+    """Images that look alike, found by decoding all: report lists them in OUTPUT/duplicates.csv and keeps them in one
+    split; exclude also keeps, of the same picture in several datasets, the one with more annotations."""
+    protocol: Literal["all", "paper"] = "all"
+    """Images to use: all, or a selection by the paper's rules (section 3.1); the others are excluded."""
+    protocol_seed: int = 0
+    """Seed of the selection."""
     chunk_rows: PositiveInt = 512
     """Rows of one chunk: the unit of screening work, of commit and of resume."""
     part_rows: PositiveInt = 2048
     """Rows of one Parquet part: the unit of sequential reading."""
     split: SplitConfig = SplitConfig()
     """The split."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images, where `duplicates` has them decoded."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -273,6 +292,21 @@ class ManifestConfig(SourceOptions):
         if self.source and not self.root:
             raise ValueError(f"--source {self.source} needs --root, the dataset's directory")
         return self
+
+
+class PrepareConfig(Config):
+    """`jobs/prepare.py`."""
+
+    manifest: str
+    """URI of the manifest."""
+    output: str
+    """URI of the training table: images/ and run.json."""
+    format: Literal["png", "webp"] = "png"
+    """Lossless coding of the pixels: png, or webp (smaller, slower to write)."""
+    threads: PositiveInt = 2
+    """Threads that fetch and decode in one reading task."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
 
 
 class PhantomConfig(Config):
@@ -301,6 +335,8 @@ class EvaluateConfig(Config):
     """Radiographs on the sheet of overlays."""
     sheet_seed: int = 0
     """Seed of their choice."""
+    masks: MasksConfig = MasksConfig()
+    """The true masks that predicted ones are compared with: as the model was trained."""
     decode: DecodeLimits = DecodeLimits()
     """Bounds on images."""
 

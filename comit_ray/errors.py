@@ -42,6 +42,7 @@ class Reason(StrEnum):
     MODEL_FAILED = "model_failed"
     CHECKSUM_MISMATCH = "checksum_mismatch"
     BAD_SIDECAR = "bad_sidecar"
+    BAD_MASK = "bad_mask"
     # The file is sound, but no frontal chest radiograph: the model has nothing to say about it.
     MULTI_FRAME = "multi_frame"
     LATERAL = "lateral"
@@ -70,6 +71,7 @@ STATUS_OF: dict[Reason, Status] = {
     Reason.MODEL_FAILED: Status.FAILED,
     Reason.CHECKSUM_MISMATCH: Status.FAILED,
     Reason.BAD_SIDECAR: Status.FAILED,
+    Reason.BAD_MASK: Status.FAILED,
     Reason.MULTI_FRAME: Status.EXCLUDED,
     Reason.LATERAL: Status.EXCLUDED,
     Reason.NOT_A_CHEST: Status.EXCLUDED,

@@ -43,13 +43,14 @@ def client() -> "S3Client":
     options: dict[str, Any] = {"retries": {"max_attempts": ATTEMPTS, "mode": "standard"}}
     if anonymous():
         options["signature_version"] = UNSIGNED
-    found = boto3.client("s3", config=Config(**options))
+    region = os.environ.get("AWS_REGION")  # which boto3, unlike other tools of AWS, does not look at
+    found = boto3.client("s3", region_name=region, config=Config(**options))
     if not _own_endpoint(found):
         return found
     # Other stores seldom resolve bucket.host, and older ones refuse the checksums that botocore adds since 1.36.
     options["s3"] = {"addressing_style": "path"}
     options["request_checksum_calculation"] = options["response_checksum_validation"] = "when_required"
-    return boto3.client("s3", config=Config(**options))
+    return boto3.client("s3", region_name=region, config=Config(**options))
 
 
 @lru_cache(maxsize=1)

@@ -112,6 +112,31 @@ MANIFEST = _table(
     ],
 )
 
+PREPARED = _table(
+    "images",
+    [
+        *(
+            MANIFEST.field(name)
+            for name in ("image_id", "dataset", "site", "patient_id", "split_group", "split", "view", "sex", "age")
+        ),
+        *(MANIFEST.field(name) for name in ("findings", "unhealthy", "covid", "other")),
+        _field("status", pa.string(), "ok, excluded or failed", nullable=False),
+        _field("reason", pa.string(), "reason code; null if ok"),
+        _field("detail", pa.string(), "one sentence for a person; null if ok"),
+        _field("height", pa.int32(), "pixels, of the original; null unless ok"),
+        _field("width", pa.int32(), "pixels, of the original; null unless ok"),
+        _field(
+            "pixels",
+            pa.binary(),
+            "8-bit grey PNG or lossless WebP in the display sense, longest side at most 512 px; null unless ok",
+        ),
+        _field("lung_mask", pa.string(), "mask reference that needs no file (boxes); null if none"),
+        _field("lung_png", pa.binary(), "PNG of any other lung mask, as large as it was drawn: 0, 1, 255 ignore"),
+        _field("disease_mask", pa.string(), "as `lung_mask`"),
+        _field("disease_png", pa.binary(), "as `lung_png`"),
+    ],
+)
+
 _FRACTION = pa.float32()
 
 PREDICTIONS = _table(
@@ -207,6 +232,7 @@ EMBEDDINGS = _table(
 
 TABLES: dict[str, pa.Schema] = {
     "manifest": MANIFEST,
+    "images": PREPARED,
     "predictions": PREDICTIONS,
     "masks": MASKS,
     "review_queue": REVIEW_QUEUE,

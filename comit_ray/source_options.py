@@ -9,7 +9,8 @@ class ChexpertOptions(Config):
     """CheXpert."""
 
     uncertain: Literal["ignore", "positive", "negative"] = "ignore"
-    """What an uncertain label (-1.0) counts as; ignore: as if it were not mentioned, so that 1.0 alone is a finding."""
+    """What an uncertain label (-1.0) counts as. ignore: as if it were not mentioned: 1.0 alone is a finding (the
+    paper's); positive: a finding; negative: the same rows as ignore, since No Finding is never inferred."""
 
 
 class BimcvOptions(Config):

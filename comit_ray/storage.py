@@ -163,7 +163,10 @@ class _Raw(io.RawIOBase):
         return int(self._file.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return int(self._file.seek(offset, whence))
+        try:
+            return int(self._file.seek(offset, whence))
+        except pa.ArrowInvalid as error:  # before the beginning: Python's files raise OSError
+            raise OSError(str(error)) from None
 
     def tell(self) -> int:
         return int(self._file.tell())
@@ -277,10 +280,10 @@ def delete(uri: str) -> None:
         raise StorageError(f"cannot delete {uri}: {error}") from error
 
 
-def write_table(uri: str, table: pa.Table) -> None:
-    """Write one Parquet file at `uri` (zstd), whole or not at all."""
+def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
+    """Write one Parquet file at `uri` (zstd), whole or not at all; row groups of the given number of rows."""
     buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, row_group_size=row_group_rows, compression="zstd")
     write_bytes(uri, buffer.getvalue().to_pybytes())
 
 

@@ -1,8 +1,11 @@
 """Write the manifest of an image archive: one row an image, where it is, whose it is, what is known of it."""
 
+import pyarrow as pa
+
 from comit_ray import storage
 from comit_ray.cli import run
 from comit_ray.config import ManifestConfig
+from comit_ray.data import manifest_check
 from comit_ray.data.manifest import write
 from comit_ray.data.manifest_build import finish, mark_missing, merge, present_only, read_source
 from comit_ray.data.manifest_summary import describe
@@ -12,26 +15,39 @@ from comit_ray.errors import ConfigError
 
 
 def job(config: ManifestConfig) -> int:
-    """Build or merge, divide, write, and print the counts and the manifest's URI."""
-    if config.source and config.root:
-        files = SourceFiles(config.root)
-        dataset = config.name or config.source
-        table = read_source(adapter(config.source), files, dataset, config).table
-    else:
-        inputs = [uri.strip() for uri in (config.inputs or "").split(",") if uri.strip()]
-        if not inputs:
-            raise ConfigError(f"expected URIs of manifests in --inputs, got {config.inputs!r}")
-        table = merge(inputs)
-    if config.present_only:
-        table = present_only(table)
-    elif config.check_files:
-        table = mark_missing(table)
+    """Build or merge, select, divide, write, and print the counts and the manifest's URI."""
     output = storage.normalise(config.output)
+    table = _from_source(config, output) if config.source else _from_manifests(config)
     table = finish(table, config.split, config.chunk_rows)
     write(output, table, config.part_rows, config.model_dump_json())
     print(describe(table))
     print(f"manifest: {output}")
     return 0
+
+
+def _from_source(config: ManifestConfig, output: str) -> pa.Table:
+    assert config.source is not None, "ManifestConfig: a source, or inputs"
+    rows_of = adapter(config.source)
+    files = SourceFiles(config.root or "")
+    source = read_source(rows_of, files, config.name or config.source, config)
+    if config.present_only:
+        return present_only(source.table, files)
+    if not config.check_files:
+        return source.table
+    table = mark_missing(source.table, files)
+    found = manifest_check.differences(table, source.listed)
+    print(f"{manifest_check.describe(found)}\ncheck: {manifest_check.write(output, found)}")
+    return table
+
+
+def _from_manifests(config: ManifestConfig) -> pa.Table:
+    inputs = [uri.strip() for uri in (config.inputs or "").split(",") if uri.strip()]
+    if not inputs:
+        raise ConfigError(f"expected URIs of manifests in --inputs, got {config.inputs!r}")
+    table = merge(inputs)
+    if config.present_only:
+        return present_only(table)
+    return mark_missing(table) if config.check_files else table
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import ray
 
 from comit_ray import cli, storage
 from comit_ray.config import ScreenConfig
-from comit_ray.screening import accounts, compact, pipeline, plan, question, results
-from comit_ray.screening.chunk import PREDICTIONS, side_tables
+from comit_ray.screening import compact, pipeline, question, results
+from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.training import checkpoint
+from comit_ray.work import accounts, plan, run_record
+from comit_ray.work.distrust import settle
 
 
 def job(config: ScreenConfig) -> int:
@@ -22,12 +24,13 @@ def job(config: ScreenConfig) -> int:
     loaded = checkpoint.load(config.checkpoint)
     operating_point = question.choose_operating_point(config, loaded)
     whole = plan.make_plan(config.manifest, config.split)
-    run_id = question.open_run(output, question.of(config, loaded, whole, operating_point), config.model_dump())
+    asked = question.of(config, loaded, whole, operating_point)
+    run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
 
-    sides = side_tables(config.embeddings)
-    remaining = whole.without(accounts.committed(whole, output, sides))
+    tables = layout(config.embeddings)
+    remaining = whole.without(accounts.committed(whole, output, tables))
     started = time.monotonic()
     if remaining.parts:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
@@ -36,11 +39,11 @@ def job(config: ScreenConfig) -> int:
         pipeline.screen(config, remaining, loaded.config.frame, loaded.model_id, operating_point, run_id)
     seconds = time.monotonic() - started
 
-    taken = accounts.take(whole, output, sides)
+    taken = settle(whole, output, tables)
     if results.write_queue(output, config.manifest, config.queue, operating_point):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
-        print(f"larger files: {compact.write(whole, output, (PREDICTIONS, *sides))}")
+        print(f"larger files: {compact.write(whole, output, (tables.main, *tables.sides))}")
     print(results.summary(taken, output, remaining.rows, seconds))
     return 0 if taken.balanced else 1
 

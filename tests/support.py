@@ -18,9 +18,11 @@ from comit_ray.training.checkpoint import TrainingState
 
 def manifest_row(image_id: str, **changes: Any) -> dict[str, Any]:
     """A frontal radiograph of the test split without labels."""
-    row = {
+    row: dict[str, Any] = {
         "image_id": image_id,
         "uri": f"/nowhere/{image_id}",
+        "member": None,
+        "excluded": None,
         "dataset": image_id.split("/")[0],
         "patient_id": image_id,
         "view": "PA",

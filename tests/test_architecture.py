@@ -23,13 +23,21 @@ LAYERS: list[list[str]] = [
         "comit_ray.operating_points",
     ],
     ["comit_ray.data"],
+    ["comit_ray.work"],
     ["comit_ray.models"],
-    ["comit_ray.training", "comit_ray.screening", "comit_ray.evaluation"],
+    ["comit_ray.training", "comit_ray.screening", "comit_ray.preparing", "comit_ray.evaluation"],
     ["comit_ray.cli"],
     ["jobs"],
 ]
-WIRING = {"comit_ray.training.distributed", "comit_ray.training.sweep", "comit_ray.screening.pipeline"}
-MAY_IMPORT_RAY = WIRING | {"comit_ray.data.prepare"}
+WIRING = {
+    "comit_ray.work.graph",
+    "comit_ray.training.distributed",
+    "comit_ray.training.sweep",
+    "comit_ray.screening.pipeline",
+    "comit_ray.preparing.pipeline",
+    "comit_ray.preparing.fingerprints",
+}
+MAY_IMPORT_RAY = WIRING
 NO_TORCH = (
     "comit_ray.data.decode",
     "comit_ray.data.dicom",
@@ -37,6 +45,8 @@ NO_TORCH = (
     "comit_ray.data.resize",
     "comit_ray.data.fetch",
     "comit_ray.screening.reader",
+    "comit_ray.work.reading",
+    "comit_ray.preparing.rows",
 )
 
 

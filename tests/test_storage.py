@@ -91,3 +91,40 @@ def test_other_schemes_are_refused(uri):
 def test_relative_paths_become_absolute():
     assert storage.normalise("x/../y/") == os.path.join(os.getcwd(), "y")
     assert storage.normalise("s3://bucket/key/") == "s3://bucket/key"
+
+
+def test_files_are_read_from_anywhere_and_front_to_back(root):
+    uri = storage.join(root, "f")
+    storage.write_bytes(uri, bytes(range(256)) * 2000)
+    with storage.open_file(uri) as file:
+        assert file.seek(-2, os.SEEK_END) == 511_998
+        assert file.read() == b"\xfe\xff"
+        file.seek(300)
+        assert file.read(3) == b"\x2c\x2d\x2e"
+    with storage.open_stream(uri) as stream:
+        read = b"".join(iter(lambda: stream.read(100_000), b""))
+    assert read == storage.read_bytes(uri)
+    for opener in (storage.open_file, storage.open_stream):
+        with pytest.raises(NotFoundError, match="nothing"), opener(storage.join(root, "nothing")):
+            pass
+
+
+def test_a_link_to_a_directory_above_it_has_an_end(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x.png").write_bytes(b"1")
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "beside").symlink_to(tmp_path / "a" / "b")
+    found = [entry.path for entry in storage.list_files(str(tmp_path))]
+    assert "a/b/x.png" in found
+    assert "beside/x.png" in found
+    assert len(found) < 10
+
+
+def test_local_and_s3_list_in_the_same_order(tmp_path, bucket):
+    names = ["a.csv", "a/b.png", "a-b/c.png", "ab", "B", "é.png", "a/b/c.png"]
+    for name in names:
+        storage.write_bytes(str(tmp_path / name) if name != "a/b/c.png" else str(tmp_path / "a" / "b2" / "c.png"), b"")
+        storage.write_bytes(f"{bucket}/{name}" if name != "a/b/c.png" else f"{bucket}/a/b2/c.png", b"")
+    local = [entry.path for entry in storage.list_files(str(tmp_path))]
+    assert local == [entry.path for entry in storage.list_files(bucket)]
+    assert local == sorted(local, key=str.encode)

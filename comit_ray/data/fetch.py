@@ -1,16 +1,55 @@
-"""One radiograph from where it lies to the model's frame: fetch, decode, resample. Training and screening share it."""
+"""One radiograph from where it lies to the model's frame: fetch, check, decode, resample. Every job shares it."""
 
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray import storage
 from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data.archive import ArchiveKind, archive_kind
 from comit_ray.data.decode import decode
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.radiograph import Radiograph
 from comit_ray.data.resize import FrameMap, frame_map, to_frame
-from comit_ray.errors import DecodeError, NotFoundError, Reason, StorageError
+from comit_ray.errors import DecodeError, Reason
 from comit_ray.schema import View
+
+PLACE_COLUMNS = ("uri", "member", "member_offset", "sidecar", "checksum")
+"""Columns of the manifest that say where a radiograph is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a radiograph's bytes are, and what belongs to them.
+
+    Attributes:
+        file: the image.
+        sidecar: the DICOM JSON with its tags, or None.
+        checksum: `algorithm:hex` digest of the file at `file.uri`, or None.
+    """
+
+    file: FileRef
+    sidecar: FileRef | None = None
+    checksum: str | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The place that a row of the manifest (`PLACE_COLUMNS`) names."""
+        sidecar = row.get("sidecar")
+        return cls(
+            FileRef(row["uri"], row["member"], row.get("member_offset")),
+            None if sidecar is None else FileRef.from_text(sidecar),
+            row.get("checksum"),
+        )
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is a member of an archive that can only be read from its beginning."""
+        return self.file.member is not None and archive_kind(self.file.uri) is ArchiveKind.TAR_GZ
 
 
 @dataclass(frozen=True)
@@ -34,23 +73,31 @@ class Frame:
     frame_map: FrameMap
 
 
-def load_frame(uri: str, member: str | None, frame: FrameConfig, limits: DecodeLimits) -> Frame:
-    """The radiograph at `uri`, resampled to `frame`.
+def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
+    """Every file that reading `places` asks for, for `FileReader`."""
+    for place in places:
+        yield place.file
+        if place.sidecar is not None:
+            yield place.sidecar
+
+
+def load_radiograph(place: Place, reader: FileReader, limits: DecodeLimits) -> Radiograph:
+    """The radiograph at `place`, in the display sense.
 
     Raises:
-        DecodeError: with the reason it cannot, or must not, be scored: `missing` and `unreadable` for the storage's
-            errors, the decoder's reasons otherwise.
+        DecodeError: with the reason it cannot, or must not, be scored: the reader's and the decoder's reasons, or
+            `checksum_mismatch`.
     """
-    if member is not None:
-        raise DecodeError(Reason.UNREADABLE, f"members of archives are not read yet, got member {member!r}")
-    try:
-        data = storage.read_bytes(uri, at_most=limits.max_bytes + 1)
-    except NotFoundError:
-        raise DecodeError(Reason.MISSING, "no file where the manifest says") from None
-    except StorageError as error:
-        cause = type(error.__cause__).__name__
-        raise DecodeError(Reason.UNREADABLE, f"the storage refused the file: {cause}") from error
-    radiograph = decode(data, limits)
+    data = reader.read(place.file)
+    if place.checksum is not None and place.file.member is None:
+        check(data, place.checksum)
+    sidecar = None if place.sidecar is None else reader.read(place.sidecar)
+    return decode(data, limits, sidecar)
+
+
+def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> Frame:
+    """The radiograph at `place`, resampled to `frame`; raises as `load_radiograph`."""
+    radiograph = load_radiograph(place, reader, limits)
     return Frame(
         pixels_HW=to_frame(radiograph.pixels_HW, frame),
         height=radiograph.height,
@@ -59,3 +106,24 @@ def load_frame(uri: str, member: str | None, frame: FrameConfig, limits: DecodeL
         view_source=radiograph.view_source,
         frame_map=frame_map(radiograph.height, radiograph.width, frame),
     )
+
+
+def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
+    """Why the manifest itself says that a row (`excluded`, `view`) is not to be read, or None."""
+    known = row["excluded"] or (Reason.LATERAL if row["view"] == View.LATERAL else None)
+    return None if known is None else DecodeError(Reason(known), f"known from the manifest: {known}")
+
+
+def check(data: bytes, checksum: str) -> None:
+    """Compare a whole file with its `algorithm:hex` digest.
+
+    Raises:
+        DecodeError: `checksum_mismatch`, also for an algorithm that is not known.
+    """
+    algorithm, _, expected = checksum.partition(":")
+    try:
+        found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+    except ValueError:
+        raise DecodeError(Reason.CHECKSUM_MISMATCH, f"the checksum is of an unknown kind, {algorithm[:20]}") from None
+    if found != expected.lower():
+        raise DecodeError(Reason.CHECKSUM_MISMATCH, f"the file's {algorithm} is not the one that its dataset states")

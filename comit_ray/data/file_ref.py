@@ -41,9 +41,11 @@ class FileRef:
             return cls(text)
         try:
             fields = json.loads(text)
-            offset = fields.get("offset")
-            return cls(str(fields["uri"]), str(fields["member"]), None if offset is None else int(offset))
-        except (ValueError, KeyError, TypeError) as error:
+            uri, member, offset = fields["uri"], fields["member"], fields.get("offset")
+            if not isinstance(uri, str) or not isinstance(member, str):
+                raise TypeError("uri and member must be text")
+            return cls(uri, member, None if offset is None else int(offset))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ManifestError(f"expected a URI or {{'uri': ..., 'member': ...}}, got {text[:200]}") from error
 
     def __str__(self) -> str:

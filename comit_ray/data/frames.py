@@ -1,21 +1,27 @@
 """Radiographs for training: decoded once into the model's frame, kept as plain Arrow columns, read in any order."""
 
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import islice, pairwise
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import load_frame
-from comit_ray.data.masks import read_mask
+from comit_ray.data.ahead import map_ahead
+from comit_ray.data.archive import ArchiveKind, archive_kind
+from comit_ray.data.fetch import PLACE_COLUMNS, Place, load_frame, wanted
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.masks import lung_rectangles, read_mask, referenced_files
 from comit_ray.errors import DecodeError, ManifestError, Status
 from comit_ray.schema import Split, Task
 
 FETCH_THREADS = 4  # a reading task waits for storage most of its time
+ROWS_HELD = 64  # frames in one table: some megabytes
 
 LABELS = ("unhealthy", "covid", "other")
 MASKS = {Task.LUNG: "lung_mask", Task.DISEASE: "disease_mask"}
@@ -26,7 +32,7 @@ NEEDS: dict[Task, tuple[str, ...]] = {
     Task.COVID: ("covid", "other"),
 }
 """Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
-COLUMNS = ("image_id", "uri", "member", "excluded", "split", *LABELS, *MASKS.values())
+COLUMNS = ("image_id", *PLACE_COLUMNS, "excluded", "split", *LABELS, *MASKS.values())
 """What is read of the manifest."""
 
 FRAMES = pa.schema(
@@ -60,35 +66,90 @@ def left_out(row: dict[str, Any], tasks: Collection[str]) -> str | None:
     return None
 
 
-def frame_rows(manifest: pa.Table, frame: FrameConfig, limits: DecodeLimits, tasks: Collection[str]) -> pa.Table:
+def slices(rows: pa.Table, size: int) -> list[pa.Table]:
+    """Manifest rows cut into tables of about `size` rows; those of one tar.gz, which is read in one pass, together."""
+    uris = rows.column("uri").to_pylist()
+    streamed = [
+        member is not None and archive_kind(uri) is ArchiveKind.TAR_GZ
+        for uri, member in zip(uris, rows.column("member").to_pylist(), strict=True)
+    ]
+    cuts = [0]
+    for at in range(1, len(uris)):
+        together = streamed[at] and uris[at] == uris[at - 1]
+        if at - cuts[-1] >= size and not together:
+            cuts.append(at)
+    return [rows.slice(start, stop - start) for start, stop in pairwise([*cuts, len(uris)])]
+
+
+def frame_tables(
+    manifest: pa.Table,
+    frame: FrameConfig,
+    limits: DecodeLimits,
+    tasks: Collection[str],
+    lungs: Literal["pixels", "boxes"] = "pixels",
+) -> Iterator[pa.Table]:
     """Manifest rows as `FRAMES` rows: wanted ones fetched, decoded and resampled together with their masks.
 
     A row that fails keeps its place, with the reason; no row is dropped.
+
+    Args:
+        manifest: rows with `COLUMNS`.
+        frame: the model's frame.
+        limits: bounds on images.
+        tasks: the model's heads.
+        lungs: lung masks as drawn, or as two rectangles.
+
+    Raises:
+        ManifestError: if an archive's bytes are not what its checksum says: its images must not be learned from.
     """
+    rows = manifest.to_pylist()
+    reasons = {row["image_id"]: left_out(row, tasks) for row in rows}
+    read = [row for row in rows if reasons[row["image_id"]] is None]
+    files = [ref for row in read for ref in (*wanted([Place.of(row)]), *_mask_files(row, tasks))]
 
     def frame_row(row: dict[str, Any]) -> dict[str, Any]:
         kept = {"image_id": row["image_id"], "split": row["split"], **{label: row[label] for label in LABELS}}
-        reason = left_out(row, tasks)
+        reason = reasons[row["image_id"]]
         if reason is not None:
             return kept | {"left_out": reason}
         try:
-            return kept | _load(row, frame, limits, tasks)
+            return kept | _load(row, reader, frame, limits, tasks, lungs)
         except DecodeError as error:
             excluded = error.status is Status.EXCLUDED
             return kept | ({"left_out": f"excluded: {error.reason}"} if excluded else {"failed": str(error)})
         except ManifestError as error:
             return kept | {"failed": f"mask: {error}"}
 
-    with ThreadPoolExecutor(FETCH_THREADS) as threads:
-        return pa.Table.from_pylist(list(threads.map(frame_row, manifest.to_pylist())), schema=FRAMES)
+    with FileReader(limits.max_bytes, files) as reader, ThreadPoolExecutor(FETCH_THREADS) as threads:
+        framed = map_ahead(threads, frame_row, rows, 2 * FETCH_THREADS)
+        while held := list(islice(framed, ROWS_HELD)):
+            yield pa.Table.from_pylist(held, schema=FRAMES)
+        for uri, checksum in {row["uri"]: row["checksum"] for row in read if Place.of(row).streamed}.items():
+            problem = reader.verify_archive(uri, checksum)
+            if problem is not None:
+                raise ManifestError(f"{uri}: {problem.detail}; fetch it again, or write the manifest again")
 
 
-def _load(row: dict[str, Any], frame: FrameConfig, limits: DecodeLimits, tasks: Collection[str]) -> dict[str, Any]:
-    image = load_frame(row["uri"], row["member"], frame, limits)
+def _mask_files(row: dict[str, Any], tasks: Collection[str]) -> Iterator[FileRef]:
+    for task, column in MASKS.items():
+        if task in tasks and row[column] is not None:
+            yield from referenced_files(row[column])
+
+
+def _load(
+    row: dict[str, Any],
+    reader: FileReader,
+    frame: FrameConfig,
+    limits: DecodeLimits,
+    tasks: Collection[str],
+    lungs: Literal["pixels", "boxes"],
+) -> dict[str, Any]:
+    image = load_frame(Place.of(row), reader, frame, limits)
     columns: dict[str, Any] = {"pixels": image.pixels_HW.tobytes()}
     for task, column in MASKS.items():
         if task in tasks and row[column] is not None:
-            mask = read_mask(row[column], frame, image.height, image.width)
+            mask = read_mask(row[column], frame, image.height, image.width, reader=reader)
+            mask = lung_rectangles(mask) if task is Task.LUNG and lungs == "boxes" else mask
             columns[column] = zlib.compress(mask.tobytes(), level=1)
     return columns
 

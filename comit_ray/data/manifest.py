@@ -9,12 +9,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray import storage
+from comit_ray.data.manifest_cut import part_cuts, run_starts
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.schema import MANIFEST, SCHEMA_VERSION, Split, View
 
@@ -85,7 +85,7 @@ def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
         StorageError: if it cannot be written.
     """
     old = _replaceable_parts(uri)
-    cuts = _part_cuts(table, part_rows)
+    cuts = part_cuts(table, part_rows)
     metadata = {
         **MANIFEST.metadata,
         _CONTENT: content_hash(table).encode(),
@@ -157,11 +157,17 @@ def training_hash(table: pa.Table) -> str:
 
 def _relative(table: pa.Table, mask: str) -> list[str | None]:
     """References of the column `mask`, those below the root of their image relative to it."""
-    columns = (table.column(name).to_pylist() for name in (mask, "uri", "image_id", "dataset"))
-    return [
-        reference and reference.removeprefix(uri.removesuffix(image_id.removeprefix(f"{dataset}/")))
-        for reference, uri, image_id, dataset in zip(*columns, strict=True)
-    ]
+    relative: list[str | None] = []
+    for batch in table.select([mask, "uri", "image_id", "dataset", "member"]).to_batches(max_chunksize=_HASHED_ROWS):
+        columns = (column.to_pylist() for column in batch.columns)
+        for reference, uri, image_id, dataset, member in zip(*columns, strict=True):
+            path = image_id.removeprefix(f"{dataset}/")
+            root = uri.removesuffix(path if member is None else path.removesuffix(f"!{member}"))
+            if reference is not None and reference.startswith("{"):
+                relative.append(reference.replace(f'"{root}', '"'))
+            else:
+                relative.append(reference and reference.removeprefix(root))
+    return relative
 
 
 def check_ids(table: pa.Table) -> None:
@@ -205,41 +211,24 @@ def _check_values(table: pa.Table, where: str) -> None:
 
 def _check_chunks(table: pa.Table, where: str) -> None:
     """Rows of a chunk follow each other and are of one dataset: a chunk is read, predicted and committed as one."""
-    chunks = [chunk for (_, chunk), _ in _runs(table)]
-    if len(set(chunks)) < len(chunks):
-        twice = next(chunk for chunk in chunks if chunks.count(chunk) > 1)
-        raise ManifestError(f"{where}: expected the rows of chunk {twice} one after the other, in one dataset")
+    starts = run_starts(table["dataset"], table["chunk"])[:-1]
+    chunks = table["chunk"].take(pa.array(starts))
+    counts = pc.value_counts(chunks.combine_chunks())
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        name = twice.field("values")[0].as_py()
+        raise ManifestError(f"{where}: expected the rows of chunk {name} one after the other, in one dataset")
 
 
 def _check_patients(table: pa.Table, where: str) -> None:
-    """A patient who trains and is tested makes every figure too good."""
-    known = table.select(["patient_id", "split"]).filter(pc.is_valid(table.column("patient_id")))
-    sides = known.group_by("patient_id").aggregate([("split", "count_distinct")])
-    leaking = sides.filter(pc.greater(sides.column("split_count_distinct"), 1)).column("patient_id")
-    if len(leaking):
-        images = pc.sum(pc.is_in(known.column("patient_id"), leaking.combine_chunks())).as_py()
-        raise ManifestError(f"{where}: {len(leaking)} patients with {images} images lie in more than one split")
-
-
-def _runs(table: pa.Table) -> list[tuple[tuple[str, str], int]]:
-    """Consecutive rows of equal dataset and chunk: those two, and how many rows."""
-    keys = zip(table.column("dataset").to_pylist(), table.column("chunk").to_pylist(), strict=True)
-    return [(key, sum(1 for _ in run)) for key, run in groupby(keys)]
-
-
-def _part_cuts(table: pa.Table, part_rows: int) -> list[tuple[int, int]]:
-    """First and last-plus-one row of every part: whole chunks of one dataset, as many as fit."""
-    cuts: list[tuple[int, int]] = []
-    dataset_so_far = None
-    row = 0
-    for (dataset, _), count in _runs(table):
-        if dataset == dataset_so_far and row + count - cuts[-1][0] <= part_rows:
-            cuts[-1] = (cuts[-1][0], row + count)
-        else:
-            cuts.append((row, row + count))
-        dataset_so_far = dataset
-        row += count
-    return cuts
+    """A patient, or a picture, that trains and is tested makes every figure too good."""
+    for column, what in (("patient_id", "patients"), ("split_group", "groups of look-alikes")):
+        known = table.select([column, "split"]).filter(pc.is_valid(table.column(column)))
+        sides = known.group_by(column).aggregate([("split", "count_distinct")])
+        leaking = sides.filter(pc.greater(sides.column("split_count_distinct"), 1)).column(column)
+        if len(leaking):
+            images = pc.sum(pc.is_in(known.column(column), leaking.combine_chunks())).as_py()
+            raise ManifestError(f"{where}: {len(leaking)} {what} with {images} images lie in more than one split")
 
 
 def _replaceable_parts(uri: str) -> set[str]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from comit_ray import storage
 from comit_ray.config import SplitConfig
 from comit_ray.data.manifest import DATASET_NAME, check_ids, read, validate
+from comit_ray.data.manifest_cut import chunk_names
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import Adapter, ManifestRow
 from comit_ray.data.split import assign
@@ -111,36 +112,35 @@ def merge(inputs: Sequence[str]) -> pa.Table:
 def finish(table: pa.Table, split: SplitConfig, chunk_rows: int) -> pa.Table:
     """The manifest with its splits decided and its chunks cut; the `split` column so far counts as the source's own."""
     splits = assign(table, split, source_split=table.column("split").combine_chunks())
-    chunks: list[str] = []
-    rows_so_far: dict[str, int] = {}
-    for dataset in table.column("dataset").to_pylist():
-        row = rows_so_far.get(dataset, 0)
-        chunks.append(f"{dataset}-{row // chunk_rows:05d}")
-        rows_so_far[dataset] = row + 1
-    columns = {"split": splits, "chunk": pa.array(chunks, pa.string())}
+    columns = {"split": splits, "chunk": chunk_names(table, chunk_rows)}
     for name, values in columns.items():
         index = MANIFEST.get_field_index(name)
         table = table.set_column(index, MANIFEST.field(index), values)
     return validate(table, "the new manifest")
 
 
-def mark_missing(table: pa.Table) -> pa.Table:
-    """Marks rows whose file is absent: `excluded` = `missing` where nothing else excludes it; old marks go."""
+def mark_missing(table: pa.Table, files: SourceFiles | None = None) -> pa.Table:
+    """Marks rows whose file is absent: `excluded` = `missing` where nothing else excludes it; old marks go.
+
+    Args:
+        table: a manifest.
+        files: of its one root, if they are listed already.
+    """
     missing = pa.scalar(str(Reason.MISSING))
     index = MANIFEST.get_field_index("excluded")
     reasons = table.column("excluded")
     reasons = pc.if_else(pc.fill_null(pc.equal(reasons, missing), False), pa.scalar(None, pa.string()), reasons)
-    reasons = pc.if_else(pc.and_(pc.invert(_present(table)), pc.is_null(reasons)), missing, reasons)
+    reasons = pc.if_else(pc.and_(pc.invert(_present(table, files)), pc.is_null(reasons)), missing, reasons)
     return table.set_column(index, MANIFEST.field(index), reasons)
 
 
-def present_only(table: pa.Table) -> pa.Table:
+def present_only(table: pa.Table, files: SourceFiles | None = None) -> pa.Table:
     """The rows whose file lies where the manifest says.
 
     Raises:
         ManifestError: if there is none.
     """
-    kept = table.filter(_present(table))
+    kept = table.filter(_present(table, files))
     if not len(kept):
         raise ManifestError(f"none of the {len(table)} files is present, the first being {table['uri'][0].as_py()}")
     return kept
@@ -177,18 +177,19 @@ def _record(row: ManifestRow, root: str, dataset: str, checksums: Mapping[str, s
     }
 
 
-def _present(table: pa.Table) -> pa.Array:
+def _present(table: pa.Table, files: SourceFiles | None) -> pa.Array:
     """Whether each row's file exists, from one listing of every root rather than a look at every file."""
-    roots: dict[str, set[str]] = {}
+    roots: dict[str, SourceFiles] = {} if files is None else {files.root: files}
     found = []
-    columns = (table.column(name).to_pylist() for name in ("image_id", "dataset", "uri", "member"))
-    for image_id, dataset, uri, member in zip(*columns, strict=True):
-        path = image_id.removeprefix(f"{dataset}/")
-        path = path.removesuffix(f"!{member}") if member is not None else path
-        if not uri.endswith(f"/{path}"):
-            raise ManifestError(f"expected the URI of {image_id} to end in its path below the root, got {uri}")
-        root = uri.removesuffix(f"/{path}")
-        if root not in roots:
-            roots[root] = {entry.path for entry in storage.list_files(root)}
-        found.append(path in roots[root])
+    for batch in table.select(["image_id", "dataset", "uri", "member"]).to_batches(max_chunksize=_BATCH):
+        for image_id, dataset, uri, member in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            path = image_id.removeprefix(f"{dataset}/")
+            path = path.removesuffix(f"!{member}") if member is not None else path
+            if not uri.endswith(f"/{path}"):
+                raise ManifestError(f"expected the URI of {image_id} to end in its path below the root, got {uri}")
+            root = uri.removesuffix(f"/{path}")
+            if root not in roots:
+                roots[root] = SourceFiles(root, inside_archives=False)
+            file = roots[root].find(path)
+            found.append(file is not None and file.member is None)
     return pa.array(found, pa.bool_())

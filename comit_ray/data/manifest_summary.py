@@ -2,25 +2,30 @@
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _GROUPS = ["dataset", "view", "label", "masks", "excluded", "split"]
+_LABELS = ["unknown", "not covid", "healthy", "unhealthy", "other disease", "covid"]
 
 
 def counts(table: pa.Table) -> pd.DataFrame:
     """Images and patients by dataset, view, label, masks, exclusion and split, one row a group that is not empty."""
-    frame = pd.DataFrame(
-        {name: table.column(name).to_pylist() for name in ("dataset", "view", "excluded", "split", "patient_id")}
+    code = pa.array(_LABELS, pa.string())
+    rows = pa.table(
+        {
+            "dataset": table["dataset"],
+            "view": table["view"],
+            "label": code.take(_label(table)),
+            "masks": pa.array(["-", "lung", "disease", "lung+disease"]).take(_masks(table)),
+            "excluded": pc.fill_null(table["excluded"], "-"),
+            "split": pc.fill_null(table["split"], "-"),
+            "patient_id": table["patient_id"],
+        }
     )
-    labels = zip(*(table.column(name).to_pylist() for name in ("unhealthy", "covid", "other")), strict=True)
-    frame["label"] = [_label(*values) for values in labels]
-    masks = zip(table.column("lung_mask").to_pylist(), table.column("disease_mask").to_pylist(), strict=True)
-    frame["masks"] = [
-        "+".join(name for name, mask in (("lung", lung), ("disease", disease)) if mask is not None) or "-"
-        for lung, disease in masks
-    ]
-    frame[["excluded", "split"]] = frame[["excluded", "split"]].astype(object).fillna("-")
-    grouped = frame.groupby(_GROUPS, sort=True)
-    return grouped.agg(images=("dataset", "size"), patients=("patient_id", "nunique")).reset_index()
+    grouped = rows.group_by(_GROUPS).aggregate([("dataset", "count"), ("patient_id", "count_distinct")])
+    frame: pd.DataFrame = grouped.to_pandas()
+    frame = frame.rename(columns={"dataset_count": "images", "patient_id_count_distinct": "patients"})
+    return frame[[*_GROUPS, "images", "patients"]].sort_values(_GROUPS).reset_index(drop=True)
 
 
 def describe(table: pa.Table) -> str:
@@ -28,7 +33,7 @@ def describe(table: pa.Table) -> str:
     excluded = len(table) - table.column("excluded").null_count
     patients = table.column("patient_id")
     known = len(patients.unique().drop_null())
-    by_split = pd.Series(table.column("split").to_pylist(), dtype=object).value_counts()
+    by_split = {item["values"]: item["counts"] for item in pc.value_counts(table.column("split")).to_pylist()}
     splits = ", ".join(f"{by_split.get(name, 0):,} {name}" for name in ("train", "val", "test"))
     return (
         f"{counts(table).to_string(index=False)}\n\n"
@@ -37,12 +42,16 @@ def describe(table: pa.Table) -> str:
     )
 
 
-def _label(unhealthy: int | None, covid: int | None, other: int | None) -> str:
-    """The one word for three labels."""
-    if covid == 1:
-        return "covid"
-    if other == 1:
-        return "other disease"
-    if unhealthy is None:
-        return "unknown" if covid is None else "not covid"
-    return "unhealthy" if unhealthy else "healthy"
+def _label(table: pa.Table) -> pa.ChunkedArray:
+    """Index into `_LABELS` of each row: the one word for three labels."""
+    unhealthy, covid, other = (table[name] for name in ("unhealthy", "covid", "other"))
+    code = pc.if_else(pc.is_null(covid), 0, 1)
+    code = pc.if_else(pc.fill_null(pc.equal(unhealthy, 0), False), 2, code)
+    code = pc.if_else(pc.fill_null(pc.equal(unhealthy, 1), False), 3, code)
+    code = pc.if_else(pc.fill_null(pc.equal(other, 1), False), 4, code)
+    return pc.if_else(pc.fill_null(pc.equal(covid, 1), False), 5, code)
+
+
+def _masks(table: pa.Table) -> pa.ChunkedArray:
+    lung, disease = (pc.cast(pc.is_valid(table[name]), pa.int8()) for name in ("lung_mask", "disease_mask"))
+    return pc.add(lung, pc.multiply(disease, pa.scalar(2, pa.int8())))

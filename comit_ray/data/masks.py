@@ -1,67 +1,107 @@
 """Masks: from a reference in the manifest to the model's frame, into 1-bit PNG, and back to the original's pixels.
 
-A reference is the URI of a mask image (0 background, 255 inside, 127 or 128 ignore; a 0/1 image is taken too) or JSON
-boxes with the frame they were drawn in: `{"boxes": [[x, y, width, height], ...], "frame": [height, width]}`, pixels
-from the top left corner.
+This is the door to masks. `comit_ray.data.mask_references` has the forms that a reference may take, `mask_shapes` draws
+them, `mask_image` reads mask images, `lung_rectangles` turns drawn lungs into the paper's two boxes.
 """
 
 import io
-import json
+from contextlib import nullcontext
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy import ndimage
 
-from comit_ray import storage
-from comit_ray.config import FrameConfig
-from comit_ray.data.edge import library_edge
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.lung_rectangles import lung_rectangles
+from comit_ray.data.mask_image import IGNORE, Mask, read_mask_image
+from comit_ray.data.mask_references import (
+    Box,
+    BoxesForm,
+    boxes_reference,
+    parse_reference,
+    pasted_reference,
+    polygons_reference,
+    referenced_files,
+    rle_reference,
+    siim_reference,
+)
+from comit_ray.data.mask_shapes import check_aspect, check_inside, draw, resize_nearest
 from comit_ray.data.resize import FrameMap, frame_map, mask_to_frame
-from comit_ray.errors import DecodeError, ManifestError, StorageError
+from comit_ray.errors import ManifestError
 
-IGNORE = 255
-"""Value of a pixel that no loss and no metric counts."""
+__all__ = [
+    "IGNORE",
+    "Binary",
+    "Box",
+    "Mask",
+    "boxes_reference",
+    "draw_mask",
+    "fit_mask",
+    "from_png",
+    "lung_rectangles",
+    "needs_no_file",
+    "pasted_reference",
+    "polygons_reference",
+    "read_mask",
+    "referenced_files",
+    "rle_reference",
+    "siim_reference",
+    "to_original",
+    "to_png",
+]
 
-ASPECT_TOLERANCE = 0.02  # a mask drawn on a cropped or turned copy differs by more
-# between them: ignore; soft edges of resized masks are ignored, not guessed
-_BACKGROUND_UP_TO, _INSIDE_FROM = 63, 192
-_IGNORE_LEVELS = range(120, 137)  # 127 and 128 with the noise of JPEG
-
-Box = tuple[float, float, float, float]
-Mask = npt.NDArray[np.uint8]
 Binary = npt.NDArray[np.bool_]
 
 
-def boxes_reference(boxes: list[Box], frame_height: int, frame_width: int) -> str:
-    """Mask reference of the filled union of `boxes` (x, y, width, height in pixels of the stated frame)."""
-    rounded = [[round(number, 2) for number in box] for box in boxes]
-    return json.dumps({"boxes": rounded, "frame": [frame_height, frame_width]}, separators=(",", ":"))
-
-
-def is_boxes(reference: str) -> bool:
-    """Whether a mask reference holds boxes rather than the URI of a mask image."""
-    return reference.startswith("{")
-
-
-def read_mask(reference: str, frame: FrameConfig, height: int, width: int) -> Mask:
+def read_mask(reference: str, frame: FrameConfig, height: int, width: int, *, reader: FileReader | None = None) -> Mask:
     """The mask as uint8 (size, size) in the model's frame: 0 outside, 1 inside, `IGNORE`.
 
+    Every connected part of the mask keeps at least one pixel, so that a small lesion does not vanish.
+
     Args:
-        reference: a `lung_mask` or `disease_mask` of the manifest.
+        reference: a `lung_mask` or `disease_mask` of the manifest (see `comit_ray.data.mask_references`).
         frame: the model's frame.
         height: rows of the original radiograph.
         width: columns of the original radiograph.
+        reader: of mask images; None: one of its own, which passes over a tar.gz anew for every mask.
 
     Raises:
-        ManifestError: if the mask cannot be read, or its aspect ratio is not the radiograph's.
+        ManifestError: if the reference has no known form, the mask cannot be read or drawn, or its aspect ratio is
+            not the radiograph's.
     """
-    if is_boxes(reference):
-        return _fill_boxes(reference, frame, height, width)
-    mask = _read_image(reference)
-    _check_aspect(reference, mask.shape, height, width)
-    if mask.shape != (height, width):
-        # nearest, so that a label stays a label; within the tolerance this stretches by less than the drawing errs
-        mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    return mask_to_frame(mask, frame)
+    form = parse_reference(reference)
+    if isinstance(form, BoxesForm):
+        return _fill_boxes(form, frame, height, width)
+    return fit_mask(draw_mask(reference, height, width, reader=reader), frame, height, width)
+
+
+def needs_no_file(reference: str) -> bool:
+    """Whether a mask reference says all by itself and exactly, in any frame: boxes do.
+
+    Raises:
+        ManifestError: if the reference has no known form.
+    """
+    return isinstance(parse_reference(reference), BoxesForm)
+
+
+def draw_mask(reference: str, height: int, width: int, *, reader: FileReader | None = None) -> Mask:
+    """A mask that is not made of boxes, as large as it was drawn: uint8, 0 outside, 1 inside, `IGNORE`.
+
+    Args and errors are those of `read_mask`.
+    """
+    form = parse_reference(reference)
+    assert not isinstance(form, BoxesForm), "boxes are filled in the frame they are wanted in"
+    with FileReader(DecodeLimits().max_bytes) if reader is None else nullcontext(reader) as files:
+        if isinstance(form, FileRef):
+            what, mask = str(form), read_mask_image(form, files)
+        else:
+            what = next(iter(type(form).model_fields))
+            mask = draw(form, height, width, lambda file: read_mask_image(file, files))
+    check_aspect(what, mask.shape, height, width)
+    return mask
 
 
 def to_png(mask_HW: Binary) -> bytes:
@@ -92,25 +132,37 @@ def _under_centres(count: int, start: float, scale: float, size: int) -> npt.NDA
     return under.clip(0, size - 1)
 
 
-def _fill_boxes(reference: str, frame: FrameConfig, height: int, width: int) -> Mask:
-    try:
-        parsed = json.loads(reference)
-        box_height, box_width = (int(side) for side in parsed["frame"])
-        boxes = [tuple(float(number) for number in box) for box in parsed["boxes"]]
-        corners = [(x, y, x + w, y + h) for x, y, w, h in boxes if w > 0 and h > 0]
-        if len(corners) < len(boxes):
-            raise ValueError("a box without area")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ManifestError(
-            f'expected boxes in pixels as {{"boxes": [[x, y, width, height]], "frame": [height, width]}}, '
-            f"got {reference[:200]}"
-        ) from error
-    _check_aspect("boxes", (box_height, box_width), height, width)
+def fit_mask(mask: Mask, frame: FrameConfig, height: int, width: int) -> Mask:
+    """A mask from `draw_mask` in the model's frame of a radiograph of this height and width."""
+    # nearest, so that a label stays a label; within the tolerance this stretches by less than the drawing errs
+    resized = mask if mask.shape == (height, width) else resize_nearest(mask, height, width)
+    framed = mask_to_frame(resized, frame)
     placed = frame_map(height, width, frame)
-    rows_per_pixel = placed.rows_per_pixel * height / box_height
-    columns_per_pixel = placed.columns_per_pixel * width / box_width
+    rows = _under_centres(mask.shape[0], placed.top, placed.rows_per_pixel * height / mask.shape[0], frame.size)
+    columns = _under_centres(mask.shape[1], placed.left, placed.columns_per_pixel * width / mask.shape[1], frame.size)
+    labels, _ = ndimage.label(mask == 1, structure=np.ones((3, 3)))
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        part = labels[box] == label
+        below, beside = rows[box[0]], columns[box[1]]
+        if not (part & (framed[np.ix_(below, beside)] == 1)).any():  # between the centres of the frame's pixels
+            row, column = np.argwhere(part)[np.count_nonzero(part) // 2]
+            framed[below[row], beside[column]] = 1
+    return framed
+
+
+def _fill_boxes(form: BoxesForm, frame: FrameConfig, height: int, width: int) -> Mask:
+    box_frame = form.frame or (height, width)
+    if any(w <= 0 or h <= 0 for _, _, w, h in form.boxes):
+        raise ManifestError(f"expected boxes of positive width and height, got {list(form.boxes)[:8]}")
+    check_aspect("boxes", box_frame, height, width)
+    placed = frame_map(height, width, frame)
+    rows_per_pixel = placed.rows_per_pixel * height / box_frame[0]
+    columns_per_pixel = placed.columns_per_pixel * width / box_frame[1]
     mask = np.zeros((frame.size, frame.size), np.uint8)
-    for left, top, right, bottom in corners:
+    for left, top, box_width, box_height in form.boxes:
+        right, bottom = left + box_width, top + box_height
+        check_inside("a box", (left, top, right, bottom), box_frame)
+        left, top, right, bottom = max(left, 0), max(top, 0), min(right, box_frame[1]), min(bottom, box_frame[0])
         rows = _covered(placed.top + top * rows_per_pixel, placed.top + bottom * rows_per_pixel, frame.size)
         columns = _covered(placed.left + left * columns_per_pixel, placed.left + right * columns_per_pixel, frame.size)
         mask[rows, columns] = 1
@@ -118,50 +170,9 @@ def _fill_boxes(reference: str, frame: FrameConfig, height: int, width: int) -> 
 
 
 def _covered(start: float, stop: float, size: int) -> slice:
-    """Pixels whose centres lie in [start, stop); at least one, so that a small lesion does not vanish."""
-    first = min(max(0, int(np.floor(start + 0.5))), size - 1)
-    return slice(first, max(first + 1, int(np.floor(stop + 0.5))))
-
-
-def _read_image(uri: str) -> Mask:
-    """A mask image as 0, 1 and `IGNORE`.
-
-    Raises:
-        ManifestError: if it cannot be read, or is a label map (1 right lung, 2 left lung): its labels are below every
-            level that means inside, and all of them would be background.
-    """
-    try:
-        data = storage.read_bytes(uri)
-    except StorageError as error:
-        raise ManifestError(f"cannot read the mask {uri}: {error}") from error
-    try:
-        with library_edge(), Image.open(io.BytesIO(data)) as image:
-            grey_HW = np.asarray(image.convert("L"))
-    except DecodeError as error:
-        raise ManifestError(f"expected a mask image at {uri}, got {len(data)} bytes: {error.detail}") from error
-    highest = int(grey_HW.max(initial=0))
-    if highest == 1:
-        return grey_HW
-    if 1 < highest < _INSIDE_FROM and highest not in _IGNORE_LEVELS:
-        levels = np.unique(grey_HW)
-        came = f"{', '.join(map(str, levels[:8]))}{', ...' if len(levels) > 8 else ''}"
-        raise ManifestError(
-            f"expected 0 and 255, or 0 and 1, and 127 or 128 for ignore in the mask {uri}, got values {came}: write "
-            "one mask with 255 inside from the labels that belong to it"
-        )
-    mask = np.full(grey_HW.shape, IGNORE, np.uint8)
-    mask[grey_HW <= _BACKGROUND_UP_TO] = 0
-    mask[grey_HW >= _INSIDE_FROM] = 1
-    return mask
-
-
-def _check_aspect(what: str, shape: tuple[int, ...], height: int, width: int) -> None:
-    mask_height, mask_width = shape
-    if mask_height < 1 or mask_width < 1:
-        raise ManifestError(f"expected a mask frame of positive sides for {what}, got {mask_height} x {mask_width}")
-    ratio = (mask_width / mask_height) / (width / height)
-    if abs(ratio - 1) > ASPECT_TOLERANCE:
-        raise ManifestError(
-            f"the mask {what} is {mask_height} x {mask_width}, the radiograph {height} x {width}: expected aspect "
-            f"ratios within {ASPECT_TOLERANCE:.0%}. Was the mask drawn on a cropped or turned copy?"
-        )
+    """Pixels whose centres lie in [start, stop), or the one under its middle: a small lesion does not vanish."""
+    first, end = int(np.floor(start + 0.5)), int(np.floor(stop + 0.5))
+    if first < end:
+        return slice(first, end)
+    middle = min(int((start + stop) / 2), size - 1)
+    return slice(middle, middle + 1)

@@ -1,8 +1,12 @@
 """PNG and JPEG bytes -> display pixels.
 
 8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
-window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window; a source
-that keeps window and photometric interpretation beside the PNG must apply them itself.
+window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window.
+
+Where the elements of the DICOM file that a PNG was made of lie beside it (`comit_ray.data.sidecar`), a grey PNG of 8 or
+16 bits is that file's stored values, and goes through the same pipeline. Colour, transparency and JPEG are display
+values already, as RGB is in a DICOM file; but not where the elements say MONOCHROME1: some converters invert it and
+some do not, and nothing in the picture tells.
 Transparency lies on black. An EXIF orientation is honoured: viewers and annotators saw the picture turned.
 """
 
@@ -13,13 +17,16 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from pydicom.dataset import Dataset
 
 from comit_ray.config import DecodeLimits
 from comit_ray.data import grayscale
 from comit_ray.data.codestream import inspect
 from comit_ray.data.colour import to_grey
+from comit_ray.data.dicom_display import display
 from comit_ray.data.limits import check_size
 from comit_ray.data.radiograph import Radiograph
+from comit_ray.data.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.schema import View
 
@@ -32,11 +39,16 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
 
 
-def decode_png(data: bytes, limits: DecodeLimits) -> Radiograph:
+def decode_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
     """A PNG of any bit depth and colour type; 16 bits only in grey.
 
+    Args:
+        data: the file.
+        limits: bounds.
+        elements: of its sidecar, if it has one.
+
     Raises:
-        DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, MULTI_FRAME, NOT_GRAYSCALE, BAD_GEOMETRY.
+        DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, MULTI_FRAME, NOT_GRAYSCALE, BAD_GEOMETRY, BAD_SIDECAR.
     """
     chunks = _png_chunks(data)
     width, height, depth, colour = struct.unpack_from(">IIBB", chunks[0][1])
@@ -47,14 +59,23 @@ def decode_png(data: bytes, limits: DecodeLimits) -> Radiograph:
         raise DecodeError(Reason.MULTI_FRAME, "expected one picture, got an animated PNG")
     if depth == 16 and colour != _GREY:
         raise DecodeError(Reason.NOT_GRAYSCALE, "expected a 16-bit PNG to be plain grey, got colour or transparency")
-    return _decode(_essential(chunks), "PNG", sixteen_bits=depth == 16)
+    image, applied = _open(_essential(chunks), "PNG")
+    if elements is not None and colour == _GREY and depth >= 8:
+        return _stored(image, depth, applied, elements)
+    check_shown(elements)
+    return _radiograph(_spread(image, applied) if depth == 16 else _grey(image, applied), applied)
 
 
-def decode_jpeg(data: bytes, limits: DecodeLimits) -> Radiograph:
+def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
     """An 8-bit JPEG, grey or colour that is really grey; CMYK is refused: it is ink, not light.
 
+    Args:
+        data: the file.
+        limits: bounds.
+        elements: of its sidecar, if it has one.
+
     Raises:
-        DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, NOT_GRAYSCALE, UNSUPPORTED_TRANSFER_SYNTAX.
+        DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, NOT_GRAYSCALE, UNSUPPORTED_TRANSFER_SYNTAX, BAD_SIDECAR.
     """
     stream = inspect(data)
     check_size(stream.height, stream.width, stream.components, limits)
@@ -64,10 +85,13 @@ def decode_jpeg(data: bytes, limits: DecodeLimits) -> Radiograph:
         )
     if stream.components not in (1, 3):
         raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey JPEG, got {stream.components} components")
-    return _decode(data, "JPEG")
+    check_shown(elements)
+    image, applied = _open(data, "JPEG")
+    return _radiograph(_grey(image, applied), applied)
 
 
-def _decode(data: bytes, file_format: str, *, sixteen_bits: bool = False) -> Radiograph:
+def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
+    """The picture, upright, and whether it had to be turned."""
     applied: list[str] = []
     try:
         with Image.open(BytesIO(data), formats=[file_format]) as image:
@@ -81,9 +105,30 @@ def _decode(data: bytes, file_format: str, *, sixteen_bits: bool = False) -> Rad
     except OSError as error:
         reason = Reason.TRUNCATED if "truncated" in str(error) else Reason.CORRUPT
         raise DecodeError(reason, f"the {file_format} cannot be decoded whole") from None
-    pixels_HW = _spread(upright, applied) if sixteen_bits else _grey(upright, applied)
+    return upright, applied
+
+
+def _radiograph(pixels_HW: NDArray[np.uint8], applied: list[str]) -> Radiograph:
     height, width = pixels_HW.shape
     return Radiograph(pixels_HW, height, width, View.UNKNOWN, "none", tuple(applied))
+
+
+def _stored(image: Image.Image, depth: int, applied: list[str], elements: Dataset) -> Radiograph:
+    """A grey PNG of stored values through the DICOM pipeline."""
+    photometric = photometric_of(elements)
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise DecodeError(
+            Reason.BAD_SIDECAR, "expected a sidecar of a grey image, as the PNG is, got one of a colour one"
+        )
+    png_HW = np.asarray(image)
+    unsigned_HW = png_HW.astype(np.uint8) if depth == 8 else png_HW.astype(np.uint16)
+    stored_HW = as_stored(unsigned_HW, elements)
+    try:
+        pixels_HW, steps = display(stored_HW, elements, photometric)
+    except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+        detail = f"expected windows and tables that the standard allows in the sidecar, got {type(error).__name__}"
+        raise DecodeError(Reason.BAD_SIDECAR, detail) from None
+    return _radiograph(pixels_HW, [*applied, *steps])
 
 
 def _spread(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:

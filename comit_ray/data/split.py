@@ -8,33 +8,30 @@ merging a dataset with others moves none of its patients, so that a model never 
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from comit_ray.config import SplitConfig
 from comit_ray.schema import Split
 
-_COLUMNS = ("dataset", "patient_id", "view", "unhealthy", "covid", "lung_mask", "disease_mask", "excluded")
+_BATCH = 65_536  # patients held twice, as Arrow has them and as Python objects
 
 
-@dataclass
+_LABELS = ("covid", "unhealthy", "healthy", "unknown")
+"""The rarest first: a patient of several labels counts as the first of them."""
+_SIDES: list[Split | None] = [None, *Split]
+
+
+@dataclass(frozen=True, slots=True)
 class _Patient:
-    """What the strata need to know of a patient: the union over all images that are used."""
+    """What the strata need to know of a patient, or of a group of them: the union over all images that are used."""
 
-    datasets: set[str] = field(default_factory=set)
-    views: set[str] = field(default_factory=set)
-    labels: set[str] = field(default_factory=set)
-    lung_mask: bool = False
-    disease_mask: bool = False
-    source_splits: set[Split | None] = field(default_factory=set)
-
-    def stratum(self) -> tuple[str, ...]:
-        """Dataset first, then label, views and masks; a patient of several labels counts as the rarest."""
-        label = next(label for label in ("covid", "unhealthy", "healthy", "unknown") if label in self.labels)
-        masks = f"{self.lung_mask:d}{self.disease_mask:d}"
-        return ("+".join(sorted(self.datasets)), label, "+".join(sorted(self.views)), masks)
+    datasets: tuple[str, ...]
+    stratum: tuple[str, ...]
+    sides: frozenset[Split | None]
 
 
 def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None = None) -> pa.Array:
@@ -42,6 +39,7 @@ def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None =
 
     A row without a patient trains: nobody can tell whether its patient has other images. It follows its source into
     val or test only if the whole source lies there: by the source's own lists (`keep_source`), or as one share is 1.
+    Patients of one `split_group` go one way, and with them its rows without a patient: such a group trains.
 
     With `keep_source`, rows of a dataset that has its own split keep it, except that a patient whose images lie on
     several sides trains; if the source knows no val, val is drawn from the patients of its train part, with
@@ -52,60 +50,101 @@ def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None =
         config: shares, seed and whether to keep a source's split.
         source_split: the source's own split of each row, null where it has none.
     """
-    columns = {name: table.column(name).to_pylist() for name in _COLUMNS}
-    own: list[Split | None] = [None] * len(table)
-    if config.keep_source and source_split is not None:
-        own = [None if value is None else Split(value) for value in source_split.to_pylist()]
-    used = [index for index, reason in enumerate(columns["excluded"]) if reason is None]
-    patients = _patients(columns, own, used)
-    decided = _decide(patients, config)
-    everywhere = _whole_datasets(columns["dataset"], own, used, config)
-    result: list[str | None] = [None] * len(table)
-    for index in used:
-        patient = columns["patient_id"][index]
-        if patient is None:
-            result[index] = everywhere.get(columns["dataset"][index], Split.TRAIN).value
-        else:
-            result[index] = decided[patient].value
-    return pa.array(result, pa.string())
+    kept = source_split if config.keep_source and source_split is not None else pa.nulls(len(table), pa.string())
+    rows = pa.table(
+        {
+            "key": _keys(table),
+            "without_patient": pc.is_null(table["patient_id"]),
+            "dataset": table["dataset"],
+            "view": table["view"],
+            "label": _labels(table),
+            "lung": pc.is_valid(table["lung_mask"]),
+            "disease": pc.is_valid(table["disease_mask"]),
+            "side": pc.fill_null(pc.index_in(kept, pa.array([str(side) for side in Split])), -1),
+        }
+    )
+    used = pc.is_null(table["excluded"])
+    counted = rows.filter(used)
+    decided = _decide(_patients(counted), config)
+    for name in counted.filter(pc.and_(counted["without_patient"], pc.is_valid(counted["key"])))["key"].unique():
+        decided[name.as_py()] = Split.TRAIN
+    # Two small look-ups for all rows: the split of each key, and of each dataset for the rows without one.
+    by_key = _look_up(rows["key"], {name: str(split) for name, split in decided.items()})
+    everywhere = {name: str(split) for name, split in _whole_datasets(counted, config).items()}
+    alone = pc.fill_null(_look_up(rows["dataset"], everywhere), str(Split.TRAIN))
+    split = pc.if_else(pc.is_null(rows["key"]), alone, by_key)
+    result = pc.if_else(used, split, pa.scalar(None, pa.string()))
+    return result.combine_chunks() if isinstance(result, pa.ChunkedArray) else result
 
 
-def _patients(columns: dict[str, list[object]], own: list[Split | None], used: list[int]) -> dict[str, _Patient]:
+def _keys(table: pa.Table) -> pa.ChunkedArray:
+    """Whom each row belongs to: its group, else its patient's group, else its patient; null if all are unknown."""
+    patients, groups = table["patient_id"], table["split_group"]
+    if groups.null_count == len(groups):
+        return patients
+    both = table.select(["patient_id", "split_group"]).filter(pc.is_valid(groups))
+    pairs = both.group_by(["patient_id", "split_group"], use_threads=False).aggregate([])
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    for patient, group in zip(pairs["patient_id"].to_pylist(), pairs["split_group"].to_pylist(), strict=True):
+        known = [find(f"group {group}")] + ([find(f"patient {patient}")] if patient is not None else [])
+        for name in known:
+            leader[name] = min(known)
+    of_group = _look_up(groups, {n[6:]: find(n) for n in list(leader) if n.startswith("group ")})
+    of_patient = _look_up(patients, {n[8:]: find(n) for n in list(leader) if n.startswith("patient ")})
+    return pc.coalesce(of_group, of_patient, patients)
+
+
+def _labels(table: pa.Table) -> pa.ChunkedArray:
+    """Index into `_LABELS` of each row."""
+    healthy = pc.fill_null(pc.subtract(pa.scalar(2, pa.int8()), table["unhealthy"]), 3)
+    return pc.if_else(pc.fill_null(pc.equal(table["covid"], 1), False), pa.scalar(0, pa.int8()), healthy)
+
+
+def _look_up(keys: pa.ChunkedArray, values: dict[str, str]) -> pa.ChunkedArray:
+    """`values` at every key; null where there is none."""
+    index = pc.index_in(keys, pa.array(list(values), pa.string()), skip_nulls=True)
+    return pc.take(pa.array(list(values.values()), pa.string()), index)
+
+
+def _patients(counted: pa.Table) -> dict[str, _Patient]:
+    known = counted.filter(pc.is_valid(counted["key"]))
+    columns = [("dataset", "distinct"), ("view", "distinct"), ("label", "min"), ("lung", "any"), ("disease", "any")]
+    found = known.group_by("key", use_threads=False).aggregate([*columns, ("side", "distinct")])
     patients: dict[str, _Patient] = {}
-    for index in used:
-        name = columns["patient_id"][index]
-        if name is None:
-            continue
-        patient = patients.setdefault(str(name), _Patient())
-        patient.datasets.add(str(columns["dataset"][index]))
-        patient.views.add(str(columns["view"][index]))
-        patient.labels.add(_label(columns["unhealthy"][index], columns["covid"][index]))
-        patient.lung_mask |= columns["lung_mask"][index] is not None
-        patient.disease_mask |= columns["disease_mask"][index] is not None
-        patient.source_splits.add(own[index])
+    for batch in found.to_batches(max_chunksize=_BATCH):
+        for row in batch.to_pylist():
+            datasets = tuple(sorted(row["dataset_distinct"]))
+            patients[row["key"]] = _Patient(
+                datasets,
+                (
+                    "+".join(datasets),
+                    _LABELS[row["label_min"]],
+                    "+".join(sorted(row["view_distinct"])),
+                    f"{row['lung_any']:d}{row['disease_any']:d}",
+                ),
+                frozenset(_SIDES[side + 1] for side in row["side_distinct"]),
+            )
     return patients
 
 
-def _label(unhealthy: object, covid: object) -> str:
-    if covid == 1:
-        return "covid"
-    return {1: "unhealthy", 0: "healthy"}.get(unhealthy, "unknown") if isinstance(unhealthy, int) else "unknown"
-
-
 def _decide(patients: dict[str, _Patient], config: SplitConfig) -> dict[str, Split]:
-    with_val = {
-        dataset for patient in patients.values() if Split.VAL in patient.source_splits for dataset in patient.datasets
-    }
+    with_val = {dataset for patient in patients.values() if Split.VAL in patient.sides for dataset in patient.datasets}
     decided: dict[str, Split] = {}
     free: list[str] = []
     train_part: list[str] = []
     for name, patient in patients.items():
-        sides = patient.source_splits
+        sides = patient.sides
         if sides == {None}:
             free.append(name)
         elif sides in ({Split.TEST}, {Split.VAL}):
             decided[name] = next(side for side in sides if side is not None)
-        elif sides == {Split.TRAIN} and not patient.datasets & with_val:
+        elif sides == {Split.TRAIN} and not with_val & set(patient.datasets):
             train_part.append(name)
         else:
             decided[name] = Split.TRAIN
@@ -122,9 +161,9 @@ def _by_dataset(names: Iterable[str], patients: dict[str, _Patient], seed: int) 
     """Names of one dataset after another: stratum by stratum, inside one in the order of a hash of seed and name."""
 
     def key(name: str) -> tuple[tuple[str, ...], bytes]:
-        return patients[name].stratum(), hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
+        return patients[name].stratum, hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
 
-    for _, group in groupby(sorted(names, key=key), lambda name: patients[name].stratum()[0]):
+    for _, group in groupby(sorted(names, key=key), lambda name: patients[name].stratum[0]):
         yield list(group)
 
 
@@ -141,18 +180,14 @@ def _deal(names: list[str], shares: list[float]) -> dict[str, Split]:
     return result
 
 
-def _whole_datasets(
-    datasets: list[object], own: list[Split | None], used: list[int], config: SplitConfig
-) -> dict[object, Split]:
+def _whole_datasets(counted: pa.Table, config: SplitConfig) -> dict[str, Split]:
     """Datasets that lie in one split as a whole, and which."""
-    sides: dict[object, set[Split | None]] = {}
-    for index in used:
-        sides.setdefault(datasets[index], set()).add(own[index])
     shares = {Split.TRAIN: config.train, Split.VAL: config.val, Split.TEST: config.test}
     only = next((split for split, share in shares.items() if share == 1), None)
-    result: dict[object, Split] = {}
-    for dataset, found in sides.items():
-        split = found.pop() or only
-        if not found and split:  # one side alone, by the source's lists or by the shares
-            result[dataset] = split
+    result: dict[str, Split] = {}
+    for row in counted.group_by("dataset").aggregate([("side", "distinct")]).to_pylist():
+        sides = [_SIDES[side + 1] for side in row["side_distinct"]]
+        split = sides[0] or only
+        if len(sides) == 1 and split:  # one side alone, by the source's lists or by the shares
+            result[row["dataset"]] = split
     return result

@@ -4,7 +4,8 @@ import gzip
 import hashlib
 import io
 import threading
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import BinaryIO, Self, cast
 
@@ -16,23 +17,23 @@ from comit_ray.errors import DecodeError, Reason
 class TarStream:
     """A tar.gz for several threads that ask for members in about the archive's order.
 
-    A wanted member that passes by before it is asked for is held until then. One that is asked for after it has passed
-    without being held costs another pass.
+    A wanted member that passes by before it is asked for is held until then; one that several images share, until the
+    last of them. One that is asked for after it has passed without being held costs another pass.
 
     Args:
         uri: of the archive.
-        wanted: names that will be asked for, each once.
+        wanted: names that will be asked for, as often as they are there.
         max_member: bytes; of a larger member one byte more than this is read, so that a caller sees that it is.
 
     Attributes:
         passes: how often the archive was begun.
     """
 
-    def __init__(self, uri: str, wanted: Collection[str], max_member: int) -> None:
+    def __init__(self, uri: str, wanted: Iterable[str], max_member: int) -> None:
         self.uri = uri
         self.passes = 0
         self._max_member = max_member
-        self._to_come = set(wanted)
+        self._to_come = Counter(list(wanted))  # how often each will still be asked for
         self._held: dict[str, bytes] = {}
         self._seen: set[str] = set()
         self._damage: DecodeError | None = None  # once it is known, nothing behind it is looked for again
@@ -62,15 +63,20 @@ class TarStream:
             StorageError: if the archive cannot be opened.
         """
         with self._lock:
-            data = self._held.pop(name, None)
+            data = self._held.get(name)
             if data is None and self.passes and name not in self._seen:
                 data = self._advance_to(name)
             if data is None and (name in self._seen or not self._complete):
-                self._to_come.add(name)
+                self._to_come[name] = max(self._to_come[name], 1)
                 self._rewind("sha1")
                 data = self._advance_to(name)
             if data is None:
                 raise self._damage or absent()
+            self._to_come[name] -= 1
+            if self._to_come[name] > 0:
+                self._held[name] = data
+            else:
+                self._held.pop(name, None)
             return data
 
     def verify(self, checksum: str | None) -> DecodeError | None:
@@ -110,12 +116,10 @@ class TarStream:
     def _advance_to(self, name: str) -> bytes | None:
         for found, data in self._members:
             self._seen.add(found)
-            if data is None:
-                continue
-            self._to_come.discard(found)
-            if found == name:
+            if data is not None and found == name:
                 return data
-            self._held[found] = data
+            if data is not None:
+                self._held[found] = data
         return None
 
     def _pass(self, raw: "_Hashing") -> Iterator[tuple[str, bytes | None]]:
@@ -124,7 +128,7 @@ class TarStream:
             with gzip.GzipFile(fileobj=cast(BinaryIO, raw)) as stream:
                 for info, tar in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
                     data = None
-                    if info.name in self._to_come:
+                    if self._to_come[info.name] > 0 and info.name not in self._held:
                         body = tar.extractfile(info)
                         assert body is not None, info.name
                         data = body.read(min(info.size, self._max_member + 1))

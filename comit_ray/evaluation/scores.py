@@ -7,7 +7,7 @@ at a frozen threshold, and null elsewhere: images of one patient are counted as 
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from scipy.stats import binomtest
 from comit_ray import metrics, storage
 from comit_ray.config import FrameConfig
 from comit_ray.data import manifest
-from comit_ray.data.masks import IGNORE, from_png, read_mask
+from comit_ray.data.fetch import PLACE_COLUMNS
+from comit_ray.data.masks import IGNORE, from_png, lung_rectangles, read_mask
 from comit_ray.errors import ManifestError, Status
 
 SPECIFICITIES = (0.9, 0.99)
@@ -52,8 +53,7 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
     masks: pd.DataFrame = storage.read_table(storage.join(results, "masks")).to_pandas()
     columns = [
         "image_id",
-        "uri",
-        "member",
+        *PLACE_COLUMNS,
         "dataset",
         "unhealthy",
         "covid",
@@ -75,11 +75,11 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
     return joined.merge(masks, on="image_id", how="left", validate="one_to_one")
 
 
-def figures(images: pd.DataFrame, split: str) -> list[Figure]:
+def figures(images: pd.DataFrame, split: str, lungs: Literal["pixels", "boxes"] = "pixels") -> list[Figure]:
     """All figures, over every image and over each dataset alone."""
     groups = [("all", images), *((f"dataset={name}", rows) for name, rows in images.groupby("dataset"))]
     scored = images[images["status"] == Status.OK]
-    segmented = segmentation_counts(scored)
+    segmented = segmentation_counts(scored, lungs)
     found: list[Figure] = []
     for group, rows in groups:
         for status in Status:
@@ -124,11 +124,11 @@ def _proportion(hits: int, count: int) -> dict[str, Any]:
     return {"value": hits / count, "n": count, "low": float(interval.low), "high": float(interval.high)}
 
 
-def segmentation_counts(images: pd.DataFrame) -> pd.DataFrame:
+def segmentation_counts(images: pd.DataFrame, lungs: Literal["pixels", "boxes"] = "pixels") -> pd.DataFrame:
     """Pixels of each image with a true mask: predicted and true, over the pixels whose truth is known.
 
     Columns: image_id, task (lung or disease), hits, predicted, true, and problem: why the true mask could not be read,
-    or null. Truth is brought to the frame of the predictions.
+    or null. Truth is brought to the frame of the predictions; `lungs` as `comit_ray.config.MasksConfig` has it.
     """
     counts: list[tuple[Any, ...]] = []
     for row in images.to_dict("records"):
@@ -138,6 +138,7 @@ def segmentation_counts(images: pd.DataFrame) -> pd.DataFrame:
                 frame = FrameConfig(size=int(row["frame_height"]), fit=row["fit"])
                 try:
                     truth_HW = read_mask(reference, frame, int(row["height"]), int(row["width"]))
+                    truth_HW = lung_rectangles(truth_HW) if task == "lung" and lungs == "boxes" else truth_HW
                 except ManifestError as error:
                     counts.append((row["image_id"], task, 0, 0, 0, str(error)))
                     continue

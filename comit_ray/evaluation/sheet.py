@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from comit_ray.config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import load_frame
-from comit_ray.data.masks import from_png, read_mask
+from comit_ray.data.fetch import PLACE_COLUMNS, Frame, Place, load_frame, wanted
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.masks import from_png, lung_rectangles, read_mask
 from comit_ray.evaluation.figures import Tile, overlay_sheet
 
 DISPLAY_PX = 320
@@ -27,24 +28,33 @@ def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     return pd.concat([covid, others])
 
 
-def draw(images: pd.DataFrame, title: str, limits: DecodeLimits) -> bytes:
+def draw(images: pd.DataFrame, title: str, limits: DecodeLimits, lungs: Literal["pixels", "boxes"] = "pixels") -> bytes:
     """The sheet as PNG: four radiographs a line."""
-    tiles = [_tile(row, limits) for row in images.to_dict("records")]
+    tiles = [_tile(row, limits, lungs) for row in images.to_dict("records")]
     return overlay_sheet(tiles, columns=4, tile_px=DISPLAY_PX, title=title)
 
 
-def _tile(row: dict[Any, Any], limits: DecodeLimits) -> Tile:
+def _tile(row: dict[Any, Any], limits: DecodeLimits, lungs: Literal["pixels", "boxes"]) -> Tile:
     """One image of `scores.join_tables` as a tile: radiograph, predicted masks, true masks, scores and label."""
     frame = FrameConfig(size=DISPLAY_PX, fit=row["fit"])
-    radiograph = load_frame(row["uri"], row["member"] if isinstance(row["member"], str) else None, frame, limits)
+    radiograph = _radiograph(row, frame, limits)
     masks = {}
     for task in ("lung", "disease"):
         png, reference = row[f"{task}_png"], row[f"{task}_mask"]
         masks[f"{task}_HW"] = from_png(png) if isinstance(png, bytes) else None
         if isinstance(reference, str):
             truth_HW = read_mask(reference, frame, radiograph.height, radiograph.width)
+            truth_HW = lung_rectangles(truth_HW) if task == "lung" and lungs == "boxes" else truth_HW
             masks[f"true_{task}_HW"] = truth_HW == 1
     return Tile(pixels_HW=radiograph.pixels_HW, caption=_caption(row), **masks)
+
+
+def _radiograph(row: dict[Any, Any], frame: FrameConfig, limits: DecodeLimits) -> Frame:
+    known = {name: None if pd.isna(row[name]) else row[name] for name in PLACE_COLUMNS}
+    offset = known["member_offset"]
+    place = Place.of(known | {"member_offset": None if offset is None else int(offset)})
+    with FileReader(limits.max_bytes, wanted([place])) as reader:
+        return load_frame(place, reader, frame, limits)
 
 
 def _caption(row: dict[Any, Any]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from comit_ray import storage
 from comit_ray.errors import ConfigError
-from comit_ray.screening.plan import ChunkPlan, Plan
+from comit_ray.work.plan import ChunkPlan, Plan
 
 DIRECTORY = "compact"
 ROWS = 65_536

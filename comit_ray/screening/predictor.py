@@ -16,9 +16,9 @@ from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS, Task
-from comit_ray.screening import chunk
 from comit_ray.screening.regions import measure
 from comit_ray.training import checkpoint
+from comit_ray.work import chunk
 
 FOREGROUND = 0.5
 """A pixel is lung, or disease, from this probability on (paper, section 4.1)."""

@@ -1,20 +1,19 @@
-"""Manifest rows -> frames: fetch, decode, exclude and quarantine row by row, in threads.
+"""A manifest row -> a frame: fetch, decode, exclude and quarantine, row by row.
 
 One bad file costs one row: it becomes `excluded` or `failed` with its reason, and the rest of its chunk goes on.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 
 from comit_ray.config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import load_frame
-from comit_ray.errors import STATUS_OF, DecodeError, Reason, Status
+from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_frame
+from comit_ray.data.file_reader import FileReader
+from comit_ray.errors import DecodeError, Status
 from comit_ray.schema import View
 
-MANIFEST_COLUMNS = ["image_id", "uri", "member", "view", "excluded", "split", "chunk"]
+MANIFEST_COLUMNS = ["image_id", *PLACE_COLUMNS, "view", "excluded", "split", "chunk"]
 """What reading a chunk needs of the manifest."""
 
 FETCHED = pa.schema(
@@ -36,20 +35,18 @@ FETCHED = pa.schema(
 """A chunk between fetch and prediction: internal, never stored."""
 
 
-def fetch_row(row: dict[str, Any], frame: FrameConfig, limits: DecodeLimits) -> dict[str, Any]:
+def fetch_row(row: dict[str, Any], reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> dict[str, Any]:
     """One manifest row as one `FETCHED` row; never raises for what lies in the file."""
-    fetched: dict[str, Any] = dict.fromkeys(FETCHED.names)
-    fetched |= {"image_id": row["image_id"], "view": row["view"]}
-    known = row["excluded"] or (Reason.LATERAL if row["view"] == View.LATERAL else None)
+    known = known_exclusion(row)
     if known is not None:
-        reason = Reason(known)
-        return fetched | {"status": STATUS_OF[reason], "reason": reason, "detail": f"known from the manifest: {reason}"}
+        return fail_row(row, known)
     try:
-        loaded = load_frame(row["uri"], row["member"], frame, limits)
+        loaded = load_frame(Place.of(row), reader, frame, limits)
     except DecodeError as error:
-        return fetched | {"status": error.status, "reason": error.reason, "detail": error.detail}
-    return fetched | {
-        "status": Status.OK,
+        return fail_row(row, error)
+    return {
+        "image_id": row["image_id"],
+        "status": str(Status.OK),
         "view": row["view"] if row["view"] != View.UNKNOWN else loaded.view,
         "height": loaded.height,
         "width": loaded.width,
@@ -61,13 +58,12 @@ def fetch_row(row: dict[str, Any], frame: FrameConfig, limits: DecodeLimits) -> 
     }
 
 
-def fetch_chunk(
-    rows: pa.Table, frame: FrameConfig, limits: DecodeLimits, threads: int, count: Callable[[str], None] | None = None
-) -> pa.Table:
-    """All rows of one chunk, in order, as a `FETCHED` table; `count` is told each row's status."""
-    with ThreadPoolExecutor(threads) as pool:
-        fetched = list(pool.map(lambda row: fetch_row(row, frame, limits), rows.to_pylist()))
-    if count is not None:
-        for row in fetched:
-            count(row["status"])
-    return pa.Table.from_pylist(fetched, schema=FETCHED)
+def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
+    """A manifest row that cannot, or must not, be scored as a `FETCHED` row."""
+    return {
+        "image_id": row["image_id"],
+        "status": str(error.status),
+        "reason": str(error.reason),
+        "detail": error.detail,
+        "view": row["view"],
+    }

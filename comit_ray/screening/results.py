@@ -6,9 +6,9 @@ from comit_ray import storage
 from comit_ray.config import QueueConfig
 from comit_ray.errors import StorageError
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.screening.accounts import Accounts
-from comit_ray.screening.chunk import PREDICTIONS
+from comit_ray.screening.layout import PREDICTIONS
 from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
+from comit_ray.work.accounts import Accounts
 
 QUEUE_FILE = "review_queue/queue.parquet"
 

@@ -9,6 +9,7 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -20,15 +21,16 @@ import ray.data
 import ray.train
 import ray.train.torch
 import torch
-from ray.data.dataset import MaterializedDataset
+from ray.data.dataset import Dataset, MaterializedDataset
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from comit_ray import storage
 from comit_ray.config import TrainConfig
 from comit_ray.data import frames as frame_data
-from comit_ray.data import manifest
+from comit_ray.data import manifest, prepared
 from comit_ray.data.frames import FrameStore
+from comit_ray.data.prepared import PreparedTable
 from comit_ray.data.transforms import COPIES
 from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model
@@ -60,13 +62,14 @@ def train(config: TrainConfig) -> str:
     initial = None if resuming else _initial_weights(config)
     # Read here, not by Ray: its reader would take what is no whole manifest, and its listing of several parts at once
     # can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
-    rows = manifest.read(config.data)
-    trained_on = manifest.training_hash(rows)
+    table = prepared.open_prepared(config.data)
+    rows = None if table else manifest.read(config.data)
+    trained_on = manifest.training_hash(rows) if table is None else table.training_hash
     if resuming:
         run_directory.check_manifest(run, trained_on)
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
-    frames = load_frames(config, rows)
+    frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
     if not resuming:
         run_directory.record(run, config, trained_on)
     result = _fit(config, frames, initial, trained_on)
@@ -81,8 +84,33 @@ def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
     return model.state_dict()
 
 
-def load_frames(config: TrainConfig, rows: pa.Table) -> "MaterializedDataset[Any]":
-    """The manifest's `rows` as frames in the object store, each radiograph fetched and decoded once.
+def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
+    """Frames of the manifest's rows, each radiograph fetched and decoded once."""
+    slices = frame_data.slices(rows.select(list(frame_data.COLUMNS)), ROWS_PER_TASK)
+    decode = partial(
+        frame_data.frame_tables,
+        frame=config.frame,
+        limits=config.decode,
+        tasks=config.model.tasks,
+        lungs=config.masks.lungs,
+    )
+    return ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow")
+
+
+def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
+    """Frames of a training table: a task a file, a block a row group."""
+    parts = ray.data.from_items([{"part": part} for part in table.parts], override_num_blocks=len(table.parts))
+    read = partial(_read_prepared, frame=config.frame, tasks=tuple(config.model.tasks), lungs=config.masks.lungs)
+    return parts.map_batches(read, batch_size=1, batch_format="pyarrow")
+
+
+def _read_prepared(batch: pa.Table, **options: Any) -> Iterator[pa.Table]:
+    for part in batch["part"].to_pylist():
+        yield from prepared.frame_tables(part, **options)
+
+
+def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]":
+    """Frames in the object store, with their accounts printed.
 
     Raises:
         ManifestError: as `comit_ray.training.accounts.check`.
@@ -90,10 +118,7 @@ def load_frames(config: TrainConfig, rows: pa.Table) -> "MaterializedDataset[Any
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
-    rows = rows.select(list(frame_data.COLUMNS))
-    slices = [rows.slice(start, ROWS_PER_TASK) for start in range(0, rows.num_rows, ROWS_PER_TASK)]
-    decode = partial(frame_data.frame_rows, frame=config.frame, limits=config.decode, tasks=config.model.tasks)
-    frames = ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow").materialize()
+    frames = lazy.materialize()
     small = ray.get(frames.select_columns(accounts.COLUMNS).to_arrow_refs())
     account = accounts.account(pa.concat_tables(small))
     print("\n".join(account.lines), flush=True)

@@ -1,3 +1,4 @@
+import hashlib
 import io
 
 import numpy as np
@@ -6,7 +7,9 @@ from PIL import Image
 
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data.decode import decode
-from comit_ray.data.fetch import load_frame
+from comit_ray.data.fetch import Place, load_frame
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
 from comit_ray.data.resize import frame_map, to_frame
 from comit_ray.errors import DecodeError, Reason, StorageError
 
@@ -15,16 +18,17 @@ FRAME, LIMITS = FrameConfig(size=96, fit="letterbox"), DecodeLimits()
 
 def test_a_real_radiograph_goes_through_decode_and_the_one_resampling_chain(cxr):
     file = sorted((cxr / "covid_chestxray" / "images").iterdir())[0]
-    loaded = load_frame(str(file), None, FRAME, LIMITS)
+    with FileReader(LIMITS.max_bytes) as reader:
+        loaded = load_frame(Place(FileRef(str(file))), reader, FRAME, LIMITS)
     radiograph = decode(file.read_bytes(), LIMITS)
     assert np.array_equal(loaded.pixels_HW, to_frame(radiograph.pixels_HW, FRAME))
     assert (loaded.height, loaded.width) == radiograph.pixels_HW.shape
     assert loaded.frame_map == frame_map(loaded.height, loaded.width, FRAME)
 
 
-def reason(uri, limits=LIMITS, member=None) -> Reason:
-    with pytest.raises(DecodeError) as caught:
-        load_frame(str(uri), member, FRAME, limits)
+def reason(uri, limits=LIMITS, checksum=None) -> Reason:
+    with FileReader(limits.max_bytes) as reader, pytest.raises(DecodeError) as caught:
+        load_frame(Place(FileRef(str(uri)), checksum=checksum), reader, FRAME, limits)
     return caught.value.reason
 
 
@@ -45,5 +49,10 @@ def test_no_more_than_the_bound_is_read(tmp_path):
     assert reason(tmp_path / "large.png", DecodeLimits(max_bytes=1000)) is Reason.TOO_LARGE
 
 
-def test_members_of_archives_say_that_they_are_not_read_yet(tmp_path):
-    assert reason(tmp_path / "a.tar", member="x.png") is Reason.UNREADABLE
+def test_a_file_that_is_not_the_one_its_checksum_says_is_not_scored(cxr):
+    file = sorted((cxr / "covid_chestxray" / "images").iterdir())[0]
+    digest = hashlib.sha1(file.read_bytes()).hexdigest()
+    with FileReader(LIMITS.max_bytes) as reader:
+        load_frame(Place(FileRef(str(file)), checksum=f"sha1:{digest.upper()}"), reader, FRAME, LIMITS)
+    assert reason(file, checksum=f"sha1:{'0' * 40}") is Reason.CHECKSUM_MISMATCH
+    assert reason(file, checksum=f"crc7:{digest}") is Reason.CHECKSUM_MISMATCH

@@ -9,10 +9,15 @@ from PIL import Image
 
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data import frames
-from comit_ray.data.fetch import load_frame
-from comit_ray.data.frames import FrameStore, frame_rows, left_out
-from comit_ray.data.masks import IGNORE, boxes_reference
+from comit_ray.data.fetch import Place, load_frame
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.frames import FrameStore, frame_tables, left_out, slices
+from comit_ray.data.masks import IGNORE, boxes_reference, lung_rectangles
+from comit_ray.data.tar_stream import TarStream
+from comit_ray.errors import ManifestError
 from comit_ray.schema import MANIFEST, Split, Task
+from tests.data import archives
 
 TASKS = ("lung", "disease", "health", "covid")
 FRAME = FrameConfig(size=64)
@@ -35,8 +40,12 @@ def radiograph(tmp_path: Path) -> str:
     return str(path)
 
 
+def frame_rows(table: pa.Table, tasks: tuple[str, ...] = TASKS, **options: Any) -> pa.Table:
+    return pa.concat_tables(frame_tables(table, FRAME, DecodeLimits(), tasks, **options))
+
+
 def framed(*rows: dict[str, Any], tasks: tuple[str, ...] = TASKS) -> list[dict[str, Any]]:
-    return frame_rows(manifest(*rows), FRAME, DecodeLimits(), tasks).to_pylist()
+    return list(frame_rows(manifest(*rows), tasks).to_pylist())
 
 
 @pytest.mark.parametrize(
@@ -76,9 +85,10 @@ def test_every_row_keeps_its_place_whatever_becomes_of_it(radiograph, tmp_path: 
 
 def test_pixels_are_those_of_screening_and_masks_come_with_them(radiograph) -> None:
     box = boxes_reference([(0, 0, 40, 100)], 100, 80)
-    table = frame_rows(manifest(row(uri=radiograph, lung_mask=box)), FRAME, DecodeLimits(), TASKS)
+    table = frame_rows(manifest(row(uri=radiograph, lung_mask=box)))
     store = FrameStore([table], Split.TRAIN, FRAME.size)
-    screened = load_frame(radiograph, None, FRAME, DecodeLimits()).pixels_HW
+    with FileReader(10**9) as reader:
+        screened = load_frame(Place(FileRef(radiograph)), reader, FRAME, DecodeLimits()).pixels_HW
     assert np.array_equal(store.pixels_HW(0), screened)
     mask = store.mask_HW(0, Task.LUNG)
     assert mask is not None
@@ -144,9 +154,67 @@ def test_an_unknown_mask_value_survives(radiograph, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "PNG")
     (tmp_path / "mask.png").write_bytes(buffer.getvalue())
-    table = frame_rows(
-        manifest(row(uri=radiograph, disease_mask=str(tmp_path / "mask.png"))), FRAME, DecodeLimits(), TASKS
-    )
+    table = frame_rows(manifest(row(uri=radiograph, disease_mask=str(tmp_path / "mask.png"))))
     mask = FrameStore([table], Split.TRAIN, 64).mask_HW(0, Task.DISEASE)
     assert mask is not None
     assert set(np.unique(mask)) == {0, 1, IGNORE}
+
+
+def test_lungs_are_drawn_or_the_papers_two_rectangles(cxr) -> None:
+    masks = sorted((cxr / "covid_chestxray" / "annotations" / "lung_masks").glob("*.png"))
+    images = {path.stem: path for path in (cxr / "covid_chestxray" / "images").iterdir()}
+    real = next(mask for mask in masks if np.asarray(Image.open(mask)).any())
+    rows = manifest(row(uri=str(images[real.stem]), lung_mask=str(real)))
+    drawn, boxes = (
+        FrameStore([frame_rows(rows, lungs=lungs)], Split.TRAIN, 64).mask_HW(0, Task.LUNG)
+        for lungs in ("pixels", "boxes")
+    )
+    assert drawn is not None
+    assert boxes is not None
+    assert np.array_equal(boxes, lung_rectangles(drawn))
+    assert not np.array_equal(boxes, drawn)
+
+
+def test_members_of_an_archive_and_their_masks_are_read_in_one_pass(radiograph, tmp_path: Path, monkeypatch) -> None:
+    pixels = Path(radiograph).read_bytes()
+    mask = io.BytesIO()
+    Image.fromarray(np.full((100, 80), 255, np.uint8)).save(mask, "PNG")
+    files = {f"masks/{i}.png": mask.getvalue() for i in range(70)} | {f"images/{i}.png": pixels for i in range(70)}
+    uri = archives.write(tmp_path / "a.tgz", files)
+    rows = manifest(
+        *(
+            row(
+                image_id=f"x/{i:02d}",
+                uri=uri,
+                member=f"images/{i}.png",
+                lung_mask=FileRef(uri, f"masks/{i}.png").to_text(),
+            )
+            for i in range(70)
+        )
+    )
+    passes: list[str] = []
+    real = TarStream._rewind
+
+    def counted(self: TarStream, algorithm: str) -> None:
+        passes.append(self.uri)
+        real(self, algorithm)
+
+    monkeypatch.setattr(TarStream, "_rewind", counted)
+    [cut] = slices(rows, 16)
+    table = frame_rows(cut)
+    assert table["failed"].null_count == 70
+    assert table["lung_mask"].null_count == 0
+    assert passes == [uri]
+
+
+def test_an_archive_that_is_not_what_it_should_be_is_not_learned_from(radiograph, tmp_path: Path) -> None:
+    uri = archives.write(tmp_path / "a.tgz", {"a.png": Path(radiograph).read_bytes()})
+    with pytest.raises(ManifestError, match=r"a\.tgz: the archive's sha1 is not the one"):
+        frame_rows(manifest(row(uri=uri, member="a.png", checksum="sha1:" + "0" * 40)))
+
+
+def test_loose_rows_are_sliced_anywhere_and_an_archive_nowhere() -> None:
+    loose = [row(image_id=f"x/{i}", uri=f"/{i}.png") for i in range(5)]
+    packed = [row(image_id=f"x/t{i}", uri="/a.tgz", member=str(i)) for i in range(5)]
+    zipped = [row(image_id=f"x/z{i}", uri="/a.zip", member=str(i)) for i in range(3)]
+    assert [len(cut) for cut in slices(manifest(*loose, *packed, *zipped), 2)] == [2, 2, 6, 2, 1]

@@ -22,7 +22,7 @@ def manifest(
     rows = (
         ManifestRow(path=f"{i:03d}.png", patient_id=f"{dataset}/{i}", findings=("a",), **values) for i in range(count)
     )
-    return finish(from_rows(rows, root, dataset), SplitConfig(seed=seed), chunk_rows)
+    return finish(from_rows(rows, root, dataset).table, SplitConfig(seed=seed), chunk_rows)
 
 
 def replaced(table: pa.Table, name: str, values: list[Any], type_: pa.DataType | None = None) -> pa.Table:
@@ -165,13 +165,19 @@ def test_a_patient_in_two_splits_is_refused() -> None:
 
 
 def test_another_schema_version_is_refused() -> None:
-    with pytest.raises(ManifestError, match="mine: expected schema version 1, got 99"):
+    with pytest.raises(ManifestError, match="mine: expected schema version 2, got 99"):
         validate(manifest(3).replace_schema_metadata({"comit_ray.version": "99"}), "mine")
 
 
 def test_the_content_hash_changes_with_any_value_and_not_with_its_layout() -> None:
     table = manifest(6)
-    values: dict[str, Any] = {"findings": ["b"], "acquired_on": date(2020, 1, 2), "age": 1.5, "illness_day": 3}
+    values: dict[str, Any] = {
+        "findings": ["b"],
+        "acquired_on": date(2020, 1, 2),
+        "age": 1.5,
+        "illness_day": 3,
+        "member_offset": 512,
+    }
     values |= dict.fromkeys(("unhealthy", "covid", "other"), 1)
     hashes = {content_hash(table)}
     for number, field in enumerate(MANIFEST):

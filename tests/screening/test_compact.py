@@ -4,8 +4,10 @@ import pytest
 
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
-from comit_ray.screening import chunk, compact
-from comit_ray.screening import plan as planning
+from comit_ray.screening import compact
+from comit_ray.screening.layout import layout
+from comit_ray.work import chunk
+from comit_ray.work import plan as planning
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 TABLES = ("predictions", "masks")
@@ -22,7 +24,7 @@ def plan(tmp_path) -> planning.Plan:
             "predictions": pa.Table.from_pylist([prediction_row(i) for i in pair], schema=PREDICTIONS),
             "masks": pa.Table.from_pylist([mask_row(i) for i in pair], schema=MASKS),
         }
-        chunk.commit(str(tmp_path), made.file, tables)
+        chunk.commit(str(tmp_path), made.file, tables, layout(embeddings=False))
     return plan
 
 

@@ -9,10 +9,10 @@ from comit_ray.data.masks import from_png
 from comit_ray.errors import CheckpointError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS
-from comit_ray.screening import chunk
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED
 from comit_ray.training import checkpoint
+from comit_ray.work import chunk
 from tests.support import write_checkpoint
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.0})

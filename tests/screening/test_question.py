@@ -1,38 +1,13 @@
-import json
-
 import pytest
 
 from comit_ray.config import ScreenConfig
-from comit_ray.errors import ConfigError, NotFoundError, StorageError
+from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.screening import question
 from comit_ray.training import checkpoint
+from comit_ray.work import run_record
 from tests.support import write_checkpoint
 
 QUESTION = {"model_id": "m1", "manifest": "f1"}
-
-
-def test_the_same_question_goes_on_with_the_same_run(tmp_path):
-    first = question.open_run(str(tmp_path), QUESTION, {"batch_size": 4})
-    assert question.open_run(str(tmp_path), QUESTION, {"batch_size": 8}) == first
-    assert json.loads((tmp_path / "run.json").read_text())["settings"] == {"batch_size": 4}
-
-
-def test_another_question_is_refused_and_named(tmp_path):
-    question.open_run(str(tmp_path), QUESTION, {})
-    with pytest.raises(ConfigError, match=r"model_id was 'm1', now 'm2'.*another --output"):
-        question.open_run(str(tmp_path), QUESTION | {"model_id": "m2"}, {})
-
-
-def test_results_without_a_record_are_refused(tmp_path):
-    (tmp_path / "predictions").mkdir()
-    with pytest.raises(ConfigError, match=r"predictions but no run\.json"):
-        question.open_run(str(tmp_path), QUESTION, {})
-
-
-def test_a_broken_record_says_so(tmp_path):
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(StorageError, match=r"run\.json is not the"):
-        question.open_run(str(tmp_path), QUESTION, {})
 
 
 def choose(tmp_path, points=None, name="specificity_0.90", **model):
@@ -78,7 +53,7 @@ def test_without_a_covid_head_the_unhealthy_need_one(tmp_path):
 
 def test_the_record_holds_the_operating_point(tmp_path):
     point = {"name": "specificity_0.90", "thresholds": {"covid": 0.25}}
-    question.open_run(str(tmp_path), QUESTION | {"operating_point": point}, {})
+    run_record.open_run(str(tmp_path), QUESTION | {"operating_point": point}, {}, "predictions")
     found = question.recorded_operating_point(str(tmp_path))
     assert (found.name, found.thresholds) == ("specificity_0.90", {"covid": 0.25})
     with pytest.raises(NotFoundError):

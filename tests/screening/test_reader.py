@@ -2,32 +2,30 @@ import pyarrow as pa
 
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data import manifest_build
+from comit_ray.data.file_reader import FileReader
 from comit_ray.data.sources import covid_chestxray
 from comit_ray.data.sources.files import SourceFiles
-from comit_ray.schema import MANIFEST
-from comit_ray.screening.reader import FETCHED, fetch_chunk
+from comit_ray.screening.reader import FETCHED, fetch_row
 from comit_ray.source_options import SourceOptions
 from tests.support import manifest_row
 
 FRAME = FrameConfig(size=64)
 
 
-def fetch(rows, threads=2, count=None) -> list[dict]:
-    fetched = fetch_chunk(pa.Table.from_pylist(rows, schema=MANIFEST), FRAME, DecodeLimits(), threads, count)
-    assert fetched.schema.equals(FETCHED)
-    return fetched.to_pylist()
+def fetch(rows) -> list[dict]:
+    with FileReader(DecodeLimits().max_bytes) as reader:
+        results = [fetch_row(row, reader, FRAME, DecodeLimits()) for row in rows]
+    return pa.Table.from_pylist(results, schema=FETCHED).to_pylist()
 
 
 def test_real_rows_keep_their_order_and_exclusions(cxr):
     root = str(cxr / "covid_chestxray")
     table = manifest_build.read_source(covid_chestxray.rows, SourceFiles(root), "covid", SourceOptions()).table
     rows = [row | {"chunk": "c", "split": None} for row in table.to_pylist()][:60]
-    statuses: list[str] = []
-    fetched = fetch(rows, threads=4, count=statuses.append)
+    fetched = fetch(rows)
     assert [row["image_id"] for row in fetched] == [row["image_id"] for row in rows]
     assert [row["reason"] for row in fetched] == [row["excluded"] for row in rows]
     assert {row["status"] for row in fetched} == {"ok", "excluded"}
-    assert statuses == [row["status"] for row in fetched]
     for row in fetched:
         assert (row["frame"] is not None) == (row["status"] == "ok")
         assert row["frame"] is None or len(row["frame"]) == 64 * 64

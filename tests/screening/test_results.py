@@ -3,8 +3,8 @@ import pyarrow.parquet as pq
 from comit_ray.config import QueueConfig
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import REVIEW_QUEUE
-from comit_ray.screening.accounts import Accounts
 from comit_ray.screening.results import summary, write_queue
+from comit_ray.work.accounts import Accounts
 from tests.support import manifest_row, prediction_row, write_results
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})

@@ -1,57 +1,61 @@
 """ieee8023/covid-chestxray-dataset: `metadata.csv`, whose columns drifted, with images from papers and teaching sites.
 
-Cohen et al., "COVID-19 Image Data Collection: Prospective Predictions Are the Future", 2020.
+Cohen et al., "COVID-19 Image Data Collection: Prospective Predictions Are the Future", 2020. Masks of its images were
+made by others too; see `comit_ray.data.sources.covid_masks`.
 """
 
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
-from urllib.parse import urlsplit
 
-from comit_ray.data.sources.files import SourceFiles, read_csv
-from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
-from comit_ray.errors import ManifestError, Reason
+from comit_ray.data.sources.covid_masks import DrawnMasks, drawn_masks, lung_boxes
+from comit_ray.data.sources.covid_table import beside, labels, read_records, tokens, view_of, whole
+from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, place, scoped
+from comit_ray.data.sources.web_site import site_of
+from comit_ray.errors import Reason
 from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
 
-_REQUIRED = ("filename", "finding", "view")
-_UNDECIDED = {"todo", "unknown"}
-_SITES = ("sirm", "radiopaedia", "eurorad", "bsti", "rsna", "figure1")  # known by a label of the host name
-_UNCLEAR_VIEWS = {"", "?", "X-RAY"}
-_CT_VIEWS = {"AXIAL", "CORONAL", "SAGITTAL", "CT"}
 _DAY_FORMATS = ("%B %d, %Y", "%b %d, %Y", "%Y-%m-%d", "%d %B %Y", "%d %b %Y")
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
 
+    An image that lies beside `structure.csv` a second time is excluded as a duplicate.
+
     Raises:
-        ManifestError: if `metadata.csv` is absent or lacks a column.
+        ManifestError: if `metadata.csv` is absent or lacks a column, or an annotation file has another form.
     """
-    table = files.table(r"metadata\.csv(\.gz)?", "metadata.csv[.gz]")
-    header, lines = read_csv(files, table)
-    columns = [re.sub(r"\s+", "_", name.lower()) for name in header]
-    lacking = [name for name in _REQUIRED if name not in columns]
-    if lacking:
-        raise ManifestError(f"expected columns {', '.join(lacking)} in {table.name}, got: {', '.join(header)}")
-    for number, line in enumerate(lines, start=1):
-        record = dict(zip(columns, (value.strip() for value in line), strict=False))
-        if not record["filename"]:
-            raise ManifestError(
-                f"expected a file name in every row of {table.name}, row {number} below the header has none"
-            )
-        yield _row(record, files, dataset)
-    yield from unlisted(files, r"images/[^/]+\.(png|jpe?g)")
+    table = files.table(r"(?:.*/)?metadata\.csv(\.gz)?", "metadata.csv[.gz]")
+    drawn, boxes = drawn_masks(files), lung_boxes(files)
+    copies = set()
+    for record in read_records(files, table, ("filename", "finding", "view")):
+        if drawn.folder is not None:
+            copies.add(f"{drawn.folder}images/{record['filename']}")
+        yield _row(record, files, table, dataset, drawn, boxes)
+    for file in files.untaken(r"(?:.*/)?images/[^/]+\.(png|jpe?g)"):
+        excluded = Reason.DUPLICATE if file.name in copies else None
+        yield ManifestRow(**place(file), listed=False, excluded=excluded)
 
 
-def _row(record: dict[str, str], files: SourceFiles, dataset: str) -> ManifestRow:
+def _row(
+    record: dict[str, str],
+    files: SourceFiles,
+    table: SourceFile,
+    dataset: str,
+    drawn: DrawnMasks,
+    boxes: dict[str, str],
+) -> ManifestRow:
     name = record["filename"]
     stem = name.rpartition(".")[0] or name
-    findings = tuple(token.strip() for token in re.split(r"[/,]", record["finding"]) if token.strip())
+    annotations = beside(table, "annotations")
+    findings = tokens(record["finding"])
     unhealthy, covid, other = labels(findings)
     view, excluded = view_of(record["view"], record.get("modality", ""))
     return ManifestRow(
-        **located(files, f"{record.get('folder') or 'images'}/{name}"),
+        **located(files, beside(table, f"{record.get('folder') or 'images'}/{name}")),
         site=site_of(record.get("url", "")),
         patient_id=scoped(dataset, record.get("patientid", "")),
         view=view,
@@ -59,53 +63,19 @@ def _row(record: dict[str, str], files: SourceFiles, dataset: str) -> ManifestRo
         sex=parse_sex(record.get("sex", "")),
         age=parse_age(record.get("age", "")),
         acquired_on=parse_day(record.get("date", "")),
-        illness_day=_whole(record.get("offset", "")),
+        illness_day=whole(record.get("offset", "")),
         findings=findings,
         unhealthy=unhealthy,
         covid=covid,
         other=other,
-        lung_mask=files.first_uri(f"annotations/lung_masks/{stem}.png", f"annotations/lungVAE-masks/{stem}_mask.png"),
-        disease_mask=files.first_uri(f"annotations/disease_masks/{stem}.png"),
+        # drawn by hand before drawn by a network, pixels before boxes
+        lung_mask=files.first_uri(f"{annotations}/lung_masks/{stem}.png")
+        or drawn.lung.get(name)
+        or files.first_uri(f"{annotations}/lungVAE-masks/{stem}_mask.png")
+        or boxes.get(name),
+        disease_mask=files.first_uri(f"{annotations}/disease_masks/{stem}.png") or drawn.disease.get(name),
         excluded=excluded,
     )
-
-
-def labels(findings: tuple[str, ...]) -> tuple[int | None, int | None, int | None]:
-    """Unhealthy, COVID and other disease from the tokens of `finding`, old form or new.
-
-    `COVID-19, ARDS` and `Pneumonia/Viral/COVID-19` are COVID-19: its complications are no other disease.
-    """
-    known = {token.lower() for token in findings} - _UNDECIDED
-    if not known:
-        return None, None, None
-    if "covid-19" in known:
-        return 1, 1, 0
-    if known == {"no finding"}:
-        return 0, 0, 0
-    return 1, 0, 1
-
-
-def view_of(view: str, modality: str) -> tuple[View, Reason | None]:
-    """The view and, where the row is no frontal radiograph, why it is excluded.
-
-    The earliest copies have no `modality` and say `CT` under `view`. A blank view or `?` is unknown, not excluded.
-    """
-    view, modality = view.strip().upper(), modality.strip().upper()
-    if modality not in ("", "X-RAY") or view in _CT_VIEWS:
-        return View.UNKNOWN, Reason.WRONG_MODALITY
-    if view.startswith("PA"):
-        return View.PA, None
-    if view.startswith("AP"):
-        return View.AP, None
-    if view == "L" or view.startswith("LAT"):
-        return View.LATERAL, Reason.LATERAL
-    return View.UNKNOWN, None if view in _UNCLEAR_VIEWS else Reason.NOT_FRONTAL
-
-
-def site_of(url: str) -> str | None:
-    """`sirm`, `radiopaedia`, `eurorad` ... from the URL's host; an unknown host stands for itself."""
-    host = (urlsplit(url if "://" in url else f"//{url}").hostname or "").removeprefix("www.")
-    return next((site for site in _SITES if site in host.split(".")), host or None)
 
 
 def parse_day(text: str) -> date | None:
@@ -129,12 +99,3 @@ def parse_day(text: str) -> date | None:
         return date(year + 2000 if year < 100 else year, month, day)
     except ValueError:
         return None
-
-
-def _whole(text: str) -> int | None:
-    """A whole number of days from `3` or `3.0`; else None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() else None

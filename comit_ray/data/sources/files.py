@@ -75,6 +75,7 @@ class SourceFiles:
 
     Args:
         root: URI of the source's directory.
+        inside_archives: whether to list the members of archives too.
 
     Attributes:
         broken: archives that could not be listed to their end.
@@ -84,19 +85,19 @@ class SourceFiles:
         NotFoundError: if there is no directory at `root`.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, inside_archives: bool = True) -> None:
         self.root = storage.normalise(root)
         self.broken: list[BrokenArchive] = []
         self._table = _to_table(_loose(self.root))
         self._index()
-        archives = [file for file in self if archive_kind(file.path)]
-        listings = find_listings(self.root, (file.path for file in self))
-        found = {file.path: file.size for file in archives} | dict.fromkeys(listings, 0)
-        if found:
-            members = [_to_table(self._members(path, listings.get(path))) for path in sorted(found)]
+        archives = {file.path for file in self if archive_kind(file.path)} if inside_archives else set()
+        listings = find_listings(self.root, (file.path for file in self)) if inside_archives else {}
+        if archives or listings:
+            found = sorted(archives | listings.keys())
+            members = [_to_table(self._members(path, listings.get(path))) for path in found]
             self._table = pa.concat_tables([self._table, *members]).combine_chunks()
             self._index()
-        sums = (file.path for file in self if file.path.rpartition("/")[2] == CHECKSUMS)
+        sums = (file.path for file in self if CHECKSUMS.fullmatch(file.path.rpartition("/")[2]))
         self.checksums = {name: digest for path in list(sums) for name, digest in checksums(self.root, path).items()}
         self._taken = np.zeros(len(self), np.bool_)
 

@@ -6,10 +6,18 @@ from comit_ray.data.sources.row import Adapter
 from comit_ray.errors import ConfigError
 
 SOURCES: dict[str, str] = {
+    "nih": "comit_ray.data.sources.nih",
+    "chexpert": "comit_ray.data.sources.chexpert",
+    "bimcv": "comit_ray.data.sources.bimcv",
     "covid-chestxray": "comit_ray.data.sources.covid_chestxray",
+    "radiography": "comit_ray.data.sources.radiography",
+    "hannover": "comit_ray.data.sources.hannover",
+    "figure1": "comit_ray.data.sources.figure1",
+    "actualmed": "comit_ray.data.sources.actualmed",
+    "covid-cxnet": "comit_ray.data.sources.covid_cxnet",
+    "table": "comit_ray.data.sources.table",
     "dicom": "comit_ray.data.sources.dicom",
     "images": "comit_ray.data.sources.images",
-    "nih": "comit_ray.data.sources.nih",
     "phantom": "comit_ray.data.sources.phantom",
 }
 """Name -> module with the function `rows` (see `comit_ray.data.sources.row`)."""

@@ -12,7 +12,8 @@ from comit_ray.data.archive import ArchiveKind, Member, archive_kind
 from comit_ray.errors import ManifestError
 
 SUFFIX = ".tar-tvf.txt"
-CHECKSUMS = "sha1sum.txt"
+CHECKSUMS = re.compile(r"sha1sums?(-\w+)?\.txt")
+"""What datasets call the file with the SHA-1 of each of their files."""
 _GZ_ENDINGS = (".tgz", ".tar.gz")
 # mode, owner/group, bytes, day, time, name; GNU tar's, also with seconds or numeric owners
 _LINE = re.compile(r"(?P<kind>[-bcdhlps])\S{9,10}\s+\S+\s+(?P<size>\d+)\s+[\d-]+\s+[\d:.]+\s(?P<name>.+)")
@@ -31,7 +32,7 @@ def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         if path.endswith(SUFFIX):
             listings.append(path)
-        elif path.rpartition("/")[2] == CHECKSUMS:
+        elif CHECKSUMS.fullmatch(path.rpartition("/")[2]):
             sums.append(path)
         elif archive_kind(path) is ArchiveKind.TAR_GZ:
             known[_stem(path)] = path
@@ -45,7 +46,7 @@ def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
         if stem not in known:
             raise ManifestError(
                 f"{root}/{listing} lists the archive {stem}, of which neither a file ({' or '.join(_GZ_ENDINGS)}) nor "
-                f"a line in {CHECKSUMS} is there: put one of them beside the listing, so that its file name is known"
+                f"a line in sha1sum.txt is there: put one of them beside the listing, so that its file name is known"
             )
         found[known[stem]] = listing
     return found

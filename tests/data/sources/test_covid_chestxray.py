@@ -1,10 +1,11 @@
+import json
 from collections import Counter
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from comit_ray.data.sources.covid_chestxray import labels, parse_day, rows, site_of, view_of
+from comit_ray.data.sources.covid_chestxray import parse_day, rows
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError, Reason
@@ -71,6 +72,89 @@ def test_old_headers_and_new_findings(tmp_path: Path) -> None:
     assert third.findings == ("todo",)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Patientid,offset,sex,age,finding,survival,view,date,location,filename,doi, url, license,clinical notes",
+        "patientid,offset,sex,age,finding,survival,view,date,location,filename,doi,url,license,clinical notes",
+        "patientid,offset,sex,age,finding,RT_PCR_positive,view,date,location,filename,doi,url,license,clinical_notes",
+    ],
+)
+def test_headers_of_all_versions_give_the_same_row(tmp_path: Path, header: str) -> None:
+    line = '2,3,M,65,"COVID-19, ARDS",Y,PA,"January 22, 2020",Vietnam,a.jpeg,10.1,https://www.nejm.org/x,,notes'
+    (row,) = rows(SourceFiles(write(tmp_path, f"{header}\n{line}\n")), "covid", OPTIONS)
+    assert row == ManifestRow(
+        path="images/a.jpeg",
+        site="nejm.org",
+        patient_id="covid/2",
+        view=View.PA,
+        view_source="view",
+        sex="M",
+        age=65.0,
+        acquired_on=date(2020, 1, 22),
+        illness_day=3,
+        findings=("COVID-19", "ARDS"),
+        unhealthy=1,
+        covid=1,
+        other=0,
+    )
+
+
+def test_a_wrapped_copy_with_its_masks(tmp_path: Path) -> None:
+    folder = tmp_path / "covid-chestxray-dataset-master"
+    for path in ("images/a.jpg", "images/b.jpg", "annotations/lungVAE-masks/a_mask.png"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    write(folder, "patientid,finding,view,filename\n1,COVID-19,PA,a.jpg\n")
+    listed, unlisted = rows(SourceFiles(str(tmp_path)), "covid", OPTIONS)
+    assert (listed.path, listed.listed) == (f"{folder.name}/images/a.jpg", True)
+    assert listed.lung_mask == f"{folder}/annotations/lungVAE-masks/a_mask.png"
+    assert unlisted == ManifestRow(path=f"{folder.name}/images/b.jpg", listed=False)
+
+
+def test_boxes_stand_in_where_no_pixels_are_drawn(tmp_path: Path) -> None:
+    root = write(tmp_path, "patientid,finding,view,filename\n1,COVID-19,PA,a.jpg\n2,COVID-19,PA,b.jpg\n")
+    masks = tmp_path / "annotations" / "lungVAE-masks"
+    masks.mkdir(parents=True)
+    (masks / "a_mask.png").touch()
+    document = {
+        "categories": [{"id": 1, "name": "Right Lung"}, {"id": 2, "name": "Left Lung"}],
+        "images": [{"id": n, "file_name": name, "height": 90, "width": 80} for n, name in ((1, "a.jpg"), (2, "b.jpg"))],
+        "annotations": [
+            {"image_id": image, "category_id": lung, "bbox": [40 * (lung - 1), 5, 30, 70]}
+            for image in (1, 2)
+            for lung in (1, 2)
+        ],
+    }
+    (tmp_path / "annotations" / "imageannotation_ai_lung_bounding_boxes.json").write_text(json.dumps(document))
+    first, second = rows(SourceFiles(root), "covid", OPTIONS)
+    assert first.lung_mask == f"{root}/annotations/lungVAE-masks/a_mask.png"
+    assert second.lung_mask == '{"boxes":[[0.0,5.0,30.0,70.0],[40.0,5.0,30.0,70.0]],"frame":[90,80]}'
+
+
+def test_drawn_masks_and_the_second_copies_of_their_images(tmp_path: Path) -> None:
+    root = write(tmp_path, "patientid,finding,view,filename\n1,COVID-19,PA,a.jpg\n2,COVID-19,PA,b.jpg\n")
+    other = tmp_path / "segmentations"
+    for path in ("images/a.jpg", "images/c.jpg", "masks/1.png"):
+        (other / path).parent.mkdir(parents=True, exist_ok=True)
+        (other / path).touch()
+    (tmp_path / "annotations" / "lungVAE-masks").mkdir(parents=True)
+    (tmp_path / "annotations" / "lungVAE-masks" / "a_mask.png").touch()
+    (other / "structure.csv").write_text(
+        "Class,Filename,Mask,Resolution,Top,Left,Width,Height\n"
+        + "".join(
+            f"COVID-19 {kind},a.jpg,masks/1.png,80x90,1,2,3,4\n" for kind in ("Left Lung", "Right Lung", "Pneumothorax")
+        )
+    )
+    drawn, plain, copy, new = rows(SourceFiles(root), "covid", OPTIONS)
+    part = {"uri": f"{other}/masks/1.png", "member": None, "top": 1, "left": 2, "height": 4, "width": 3}
+    assert json.loads(drawn.lung_mask or "") == {"pasted": [part, part], "frame": [90, 80]}
+    assert json.loads(drawn.disease_mask or "") == {"pasted": [part], "frame": [90, 80]}
+    assert (plain.lung_mask, plain.disease_mask) == (None, None)
+    assert copy == ManifestRow(path="segmentations/images/a.jpg", listed=False, excluded=Reason.DUPLICATE)
+    assert new == ManifestRow(path="segmentations/images/c.jpg", listed=False)
+
+
 def test_an_image_that_the_table_does_not_list_is_a_row_without_labels(tmp_path: Path) -> None:
     root = write(tmp_path, "patientid,finding,view,filename\n1,COVID-19,PA,a.jpg\n")
     (tmp_path / "images").mkdir()
@@ -85,49 +169,12 @@ def test_an_image_that_the_table_does_not_list_is_a_row_without_labels(tmp_path:
     ("text", "message"),
     [
         ("a,b\n", "expected columns filename, finding, view"),
-        ("filename,finding,view\na,x,PA\n,x,PA\n", "file name in every row .*, row 2 below the header has none$"),
+        ("filename,finding,view\na,x,PA\n,x,PA\n", "filename in every row of metadata.csv, row 2 below .* none$"),
     ],
 )
 def test_broken_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         list(rows(SourceFiles(write(tmp_path, text)), "covid", OPTIONS))
-
-
-@pytest.mark.parametrize(
-    ("findings", "expected"),
-    [
-        (("COVID-19",), (1, 1, 0)),
-        (("Pneumonia", "Viral", "COVID-19"), (1, 1, 0)),
-        (("SARS",), (1, 0, 1)),
-        (("Pneumonia", "Bacterial", "Klebsiella"), (1, 0, 1)),
-        (("No Finding",), (0, 0, 0)),
-        (("todo",), (None, None, None)),
-        (("Unknown",), (None, None, None)),
-        ((), (None, None, None)),
-    ],
-)
-def test_labels(findings: tuple[str, ...], expected: tuple[int | None, ...]) -> None:
-    assert labels(findings) == expected
-
-
-@pytest.mark.parametrize(
-    ("view", "modality", "expected"),
-    [
-        ("PA", "X-ray", (View.PA, None)),
-        ("AP Supine", "X-ray", (View.AP, None)),
-        ("AP Erect", "", (View.AP, None)),
-        ("L", "X-ray", (View.LATERAL, Reason.LATERAL)),
-        ("Axial", "CT", (View.UNKNOWN, Reason.WRONG_MODALITY)),
-        ("Coronal", "", (View.UNKNOWN, Reason.WRONG_MODALITY)),
-        ("CT", "", (View.UNKNOWN, Reason.WRONG_MODALITY)),
-        ("PA", "CT", (View.UNKNOWN, Reason.WRONG_MODALITY)),
-        ("", "X-ray", (View.UNKNOWN, None)),
-        ("?", "", (View.UNKNOWN, None)),
-        ("Oblique", "X-ray", (View.UNKNOWN, Reason.NOT_FRONTAL)),
-    ],
-)
-def test_view_of(view: str, modality: str, expected: tuple[View, Reason | None]) -> None:
-    assert view_of(view, modality) == expected
 
 
 @pytest.mark.parametrize(
@@ -149,20 +196,6 @@ def test_view_of(view: str, modality: str, expected: tuple[View, Reason | None])
 )
 def test_parse_day(text: str, expected: date | None) -> None:
     assert parse_day(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://www.sirm.org/category/x", "sirm"),
-        ("https://radiopaedia.org/cases/1", "radiopaedia"),
-        ("www.eurorad.org/case/1", "eurorad"),
-        ("https://www.thelancet.com/a", "thelancet.com"),
-        ("", None),
-    ],
-)
-def test_site_of(url: str, expected: str | None) -> None:
-    assert site_of(url) == expected
 
 
 def test_no_cell_of_a_patient_is_shown(tmp_path: Path) -> None:

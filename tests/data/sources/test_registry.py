@@ -5,5 +5,5 @@ from comit_ray.errors import ConfigError
 
 
 def test_an_unknown_source_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'nihh'; known: covid-chestxray, dicom, images, nih, phantom"):
+    with pytest.raises(ConfigError, match="'nihh'; known: nih, chexpert, bimcv, covid-chestxray, radiography"):
         adapter("nihh")

@@ -2,7 +2,7 @@ import pytest
 
 from comit_ray.errors import ManifestError
 from comit_ray.schema import MANIFEST
-from comit_ray.screening import plan as planning
+from comit_ray.work import plan as planning
 from tests.support import manifest_row, write_rows
 
 
@@ -27,7 +27,7 @@ def test_the_plan_has_every_row_in_its_chunk(manifest):
 def test_a_split_is_planned_alone(manifest):
     assert planning.make_plan(manifest, "train").rows == 4
     assert len(planning.make_plan(manifest, "train").parts) == 1
-    with pytest.raises(ManifestError, match=r"no image to screen .*split val"):
+    with pytest.raises(ManifestError, match=r"no image to read .*split val"):
         planning.make_plan(manifest, "val")
 
 

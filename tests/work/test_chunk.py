@@ -4,7 +4,8 @@ import pytest
 
 from comit_ray import storage
 from comit_ray.errors import StorageError
-from comit_ray.screening import chunk
+from comit_ray.work import chunk
+from comit_ray.work.chunk import Layout
 
 
 def test_the_name_changes_with_ids_and_their_order():
@@ -33,7 +34,7 @@ def test_predictions_are_written_last(tmp_path, monkeypatch):
     """A kill between the files must leave the chunk uncommitted, never a commit without its masks."""
     written = []
 
-    def fail_on_second(uri, table):
+    def fail_on_second(uri, table, rows):
         written.append(uri.split("/")[-2])
         if len(written) == 2:
             raise StorageError("killed")
@@ -41,13 +42,20 @@ def test_predictions_are_written_last(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "write_table", fail_on_second)
     table = pa.table({"image_id": ["a"]})
     with pytest.raises(StorageError):
-        chunk.commit(str(tmp_path), "f.parquet", {"predictions": table, "embeddings": table, "masks": table})
+        chunk.commit(
+            str(tmp_path),
+            "f.parquet",
+            {"predictions": table, "embeddings": table, "masks": table},
+            Layout("predictions", ("masks", "embeddings")),
+        )
     assert written == ["masks", "embeddings"]
 
 
 def test_committing_twice_leaves_one_file(tmp_path):
     table = pa.table({"image_id": ["a"]})
     for _ in range(2):
-        chunk.commit(str(tmp_path), "f.parquet", {"predictions": table, "masks": table})
+        chunk.commit(
+            str(tmp_path), "f.parquet", {"predictions": table, "masks": table}, Layout("predictions", ("masks",))
+        )
     assert [p.name for p in (tmp_path / "predictions").iterdir()] == ["f.parquet"]
     assert pq.read_table(tmp_path / "predictions").num_rows == 1

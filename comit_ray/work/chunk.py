@@ -1,25 +1,37 @@
 """A chunk, the unit of work and of commit: its name, its packing into one row, and what a finished one writes.
 
 A chunk travels the Ray Data graph as one row whose payload is an Arrow IPC stream, so that no re-blocking can split
-or merge it. A finished chunk is one file a table, all of the same name; `predictions/` is written last and is the
+or merge it. A finished chunk is one file a table, all of the same name; the main table's is written last and is the
 commit. Whoever writes a chunk twice (a retried task, a leftover of a killed driver) writes the same name again.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from comit_ray import storage
 
-PREDICTIONS = "predictions"
-MASKS, EMBEDDINGS = "masks", "embeddings"
 
+@dataclass(frozen=True)
+class Layout:
+    """The tables of an output.
 
-def side_tables(embeddings: bool) -> tuple[str, ...]:
-    """The tables that are written before the commit; `embeddings` if they are asked for."""
-    return (MASKS, EMBEDDINGS) if embeddings else (MASKS,)
+    Attributes:
+        main: a row for every image, with its `status` and `reason`; its file is the chunk's commit.
+        sides: a row for every image whose status is ok.
+        facts: columns of `main` that an image keeps when it fails after all; others become null.
+        flag: Boolean column of `main` that is counted for the summary; None: none.
+        row_group_rows: rows of a Parquet row group; None: as many as the file has.
+    """
+
+    main: str
+    sides: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ("image_id",)
+    flag: str | None = None
+    row_group_rows: int | None = None
 
 
 def chunk_file(chunk: str, image_ids: Iterable[str]) -> str:
@@ -60,8 +72,7 @@ def unpack(row: pa.Table) -> tuple[str, dict[str, pa.Table]]:
     return row["file"][0].as_py(), tables
 
 
-def commit(output: str, file: str, tables: dict[str, pa.Table]) -> None:
-    """Write a finished chunk: side tables first, then `predictions/`, whose appearance is the commit."""
-    for name in (MASKS, EMBEDDINGS, PREDICTIONS):
-        if name in tables:
-            storage.write_table(storage.join(output, name, file), tables[name])
+def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout) -> None:
+    """Write a finished chunk: side tables first, then the main one, whose appearance is the commit."""
+    for name in (*layout.sides, layout.main):
+        storage.write_table(storage.join(output, name, file), tables[name], layout.row_group_rows)

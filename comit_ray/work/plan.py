@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from comit_ray import storage
 from comit_ray.data import manifest
 from comit_ray.errors import ManifestError
-from comit_ray.screening.chunk import chunk_file
+from comit_ray.work.chunk import chunk_file
 
 
 @dataclass(frozen=True)
@@ -91,5 +91,5 @@ def make_plan(manifest_uri: str, split: str) -> Plan:
         if chunks:
             parts.append(PartPlan(uri, tuple(chunks)))
     if not parts:
-        raise ManifestError(f"no image to screen in {manifest_uri} (split {split}): build a manifest with such rows")
+        raise ManifestError(f"no image to read in {manifest_uri} (split {split}): build a manifest with such rows")
     return Plan(tuple(parts), digest.hexdigest()[:16])

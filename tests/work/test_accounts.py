@@ -4,11 +4,12 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
-from comit_ray.screening import accounts, chunk
-from comit_ray.screening import plan as planning
+from comit_ray.work import accounts, chunk
+from comit_ray.work import plan as planning
+from comit_ray.work.chunk import Layout
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
-SIDES = ("masks",)
+LAYOUT = Layout("predictions", ("masks",), flag="covid_flag")
 IDS = {"c0": ["a/1", "a/2", "a/3"], "c1": ["a/4"]}
 
 
@@ -24,7 +25,7 @@ def commit(output, name, rows):
         "predictions": pa.Table.from_pylist(rows, schema=PREDICTIONS),
         "masks": pa.Table.from_pylist(masks, schema=MASKS),
     }
-    chunk.commit(output, chunk.chunk_file(name, IDS[name]), tables)
+    chunk.commit(output, chunk.chunk_file(name, IDS[name]), tables, LAYOUT)
 
 
 def complete(output):
@@ -37,7 +38,7 @@ def complete(output):
 
 def test_a_whole_run_balances(plan, tmp_path):
     complete(str(tmp_path))
-    taken = accounts.take(plan, str(tmp_path), SIDES)
+    taken = accounts.take(plan, str(tmp_path), LAYOUT)
     assert taken.balanced
     assert taken.by_status == {"ok": 2, "failed": 1, "excluded": 1}
     assert taken.by_reason["failed", "truncated"] == 1
@@ -46,7 +47,7 @@ def test_a_whole_run_balances(plan, tmp_path):
 
 def test_a_missing_chunk_is_a_problem(plan, tmp_path):
     commit(str(tmp_path), "c1", [prediction_row("a/4")])
-    taken = accounts.take(plan, str(tmp_path), SIDES)
+    taken = accounts.take(plan, str(tmp_path), LAYOUT)
     assert not taken.balanced
     assert "c0-" in taken.problems[0]
     assert "absent" in taken.problems[0]
@@ -55,7 +56,7 @@ def test_a_missing_chunk_is_a_problem(plan, tmp_path):
 def test_rows_that_are_not_the_chunks_are_a_problem(plan, tmp_path):
     complete(str(tmp_path))
     commit(str(tmp_path), "c0", [prediction_row("a/1"), prediction_row("a/2"), prediction_row("a/2")])
-    taken = accounts.take(plan, str(tmp_path), SIDES)
+    taken = accounts.take(plan, str(tmp_path), LAYOUT)
     assert not taken.balanced
     assert "does not hold the 3 images" in taken.problems[0]
 
@@ -63,7 +64,7 @@ def test_rows_that_are_not_the_chunks_are_a_problem(plan, tmp_path):
 def test_a_foreign_file_is_a_problem(plan, tmp_path):
     complete(str(tmp_path))
     write_rows(tmp_path / "predictions", [prediction_row("b/1")], PREDICTIONS, "copied")
-    taken = accounts.take(plan, str(tmp_path), SIDES)
+    taken = accounts.take(plan, str(tmp_path), LAYOUT)
     assert not taken.balanced
     assert "copied.parquet belongs to no chunk" in taken.problems[0]
 
@@ -71,19 +72,19 @@ def test_a_foreign_file_is_a_problem(plan, tmp_path):
 def test_only_whole_chunks_are_committed(plan, tmp_path):
     output = str(tmp_path)
     files = {c.chunk: c.file for c in plan.chunks}
-    assert accounts.committed(plan, output, SIDES) == set()
+    assert accounts.committed(plan, output, LAYOUT) == set()
     complete(output)
-    assert accounts.committed(plan, output, SIDES) == set(files.values())
-    assert accounts.committed(plan, output, ("masks", "embeddings")) == set()
+    assert accounts.committed(plan, output, LAYOUT) == set(files.values())
+    assert accounts.committed(plan, output, Layout("predictions", ("masks", "embeddings"))) == set()
     # A truncated file, masks that lack a row, rows of other images: each is done again.
     file = tmp_path / "predictions" / files["c1"]
     whole = file.read_bytes()
     file.write_bytes(whole[:50])
-    assert accounts.committed(plan, output, SIDES) == {files["c0"]}
+    assert accounts.committed(plan, output, LAYOUT) == {files["c0"]}
     file.write_bytes(whole)
     write_rows(tmp_path / "masks", [], MASKS, files["c0"].removesuffix(".parquet"))
-    assert accounts.committed(plan, output, SIDES) == {files["c1"]}
-    assert "masks/" in accounts.take(plan, output, SIDES).problems[0]
+    assert accounts.committed(plan, output, LAYOUT) == {files["c1"]}
+    assert "masks/" in accounts.take(plan, output, LAYOUT).problems[0]
     complete(output)
     (tmp_path / "predictions" / files["c0"]).write_bytes(whole)
-    assert accounts.committed(plan, output, SIDES) == {files["c1"]}
+    assert accounts.committed(plan, output, LAYOUT) == {files["c1"]}

@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 
 from comit_ray import storage
 from comit_ray.errors import NotFoundError, Status, StorageError
-from comit_ray.screening.chunk import PREDICTIONS, chunk_file
-from comit_ray.screening.plan import ChunkPlan, Plan
+from comit_ray.work.chunk import Layout, chunk_file
+from comit_ray.work.plan import ChunkPlan, Plan
 
 THREADS = 8  # reading small files waits for storage most of the time
-COLUMNS = ["image_id", "status", "reason", "covid_flag"]
+COLUMNS = ["image_id", "status", "reason"]
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,22 @@ class Accounts:
         return not self.problems and self.asked == sum(self.by_status.values())
 
 
-def inspect(chunk: ChunkPlan, output: str, side_tables: tuple[str, ...]) -> ChunkAccount:
+def inspect(chunk: ChunkPlan, output: str, layout: Layout) -> ChunkAccount:
     """Read a chunk's ids, statuses and side tables' footers back.
 
-    A chunk is whole if its predictions are those of exactly its images, in order, and each side table has a row for
-    every scored one. What cannot be read is not whole: the chunk is done again, and the same names written over.
+    A chunk is whole if its main table is that of exactly its images, in order, and each side table has a row for
+    every one that is ok. What cannot be read is not whole: the chunk is done again, and the same names written over.
     """
     try:
-        rows = storage.read_part(storage.join(output, PREDICTIONS, chunk.file), COLUMNS)
+        columns = [*COLUMNS, layout.flag] if layout.flag else COLUMNS
+        rows = storage.read_part(storage.join(output, layout.main, chunk.file), columns)
         if chunk_file(chunk.chunk, rows["image_id"].to_pylist()) != chunk.file:
             return ChunkAccount(f"{chunk.file} does not hold the {chunk.rows} images it stands for", Counter(), 0)
-        scored = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
-        for table in side_tables:
+        done = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
+        for table in layout.sides:
             found = storage.count_rows(storage.join(output, table, chunk.file))
-            if found != scored:
-                problem = f"{table}/{chunk.file} has {found} rows for {scored} scored images"
+            if found != done:
+                problem = f"{table}/{chunk.file} has {found} rows for {done} images that are ok"
                 return ChunkAccount(problem, Counter(), 0)
     except NotFoundError:
         return ChunkAccount(f"chunk {chunk.file} is absent, or one of its tables is", Counter(), 0)
@@ -67,26 +68,27 @@ def inspect(chunk: ChunkPlan, output: str, side_tables: tuple[str, ...]) -> Chun
         return ChunkAccount(f"chunk {chunk.file} cannot be read: {error}", Counter(), 0)
     reasons = zip(rows["status"].to_pylist(), rows["reason"].to_pylist(), strict=True)
     by_reason = Counter((status, reason or "") for status, reason in reasons)
-    return ChunkAccount(None, by_reason, pc.sum(rows["covid_flag"]).as_py() or 0)
+    flagged = int(pc.sum(rows[layout.flag]).as_py() or 0) if layout.flag else 0
+    return ChunkAccount(None, by_reason, flagged)
 
 
-def committed(plan: Plan, output: str, side_tables: tuple[str, ...]) -> set[str]:
+def committed(plan: Plan, output: str, layout: Layout) -> set[str]:
     """File names of the plan's chunks that are whole."""
-    found = _files(output)
+    found = _files(output, layout)
     candidates = [chunk for chunk in plan.chunks if chunk.file in found]
     with ThreadPoolExecutor(THREADS) as pool:
-        accounts = pool.map(lambda chunk: inspect(chunk, output, side_tables), candidates)
+        accounts = pool.map(lambda chunk: inspect(chunk, output, layout), candidates)
         return {chunk.file for chunk, account in zip(candidates, accounts, strict=True) if account.problem is None}
 
 
-def take(plan: Plan, output: str, side_tables: tuple[str, ...]) -> Accounts:
+def take(plan: Plan, output: str, layout: Layout) -> Accounts:
     """The accounts of the whole run."""
-    foreign = sorted(_files(output) - {chunk.file for chunk in plan.chunks})
+    foreign = sorted(_files(output, layout) - {chunk.file for chunk in plan.chunks})
     problems = [f"file {file} belongs to no chunk of the manifest" for file in foreign]
     by_reason: Counter[tuple[str, str]] = Counter()
     flagged = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for account in pool.map(lambda chunk: inspect(chunk, output, side_tables), plan.chunks):
+        for account in pool.map(lambda chunk: inspect(chunk, output, layout), plan.chunks):
             by_reason.update(account.by_reason)
             flagged += account.flagged
             problems += [account.problem] if account.problem else []
@@ -96,8 +98,8 @@ def take(plan: Plan, output: str, side_tables: tuple[str, ...]) -> Accounts:
     return Accounts(plan.rows, dict(by_status), dict(by_reason), flagged, tuple(problems))
 
 
-def _files(output: str) -> set[str]:
+def _files(output: str, layout: Layout) -> set[str]:
     try:
-        return {entry.path for entry in storage.list_files(storage.join(output, PREDICTIONS), ".parquet")}
+        return {entry.path for entry in storage.list_files(storage.join(output, layout.main), ".parquet")}
     except NotFoundError:
         return set()

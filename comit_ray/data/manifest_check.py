@@ -1,0 +1,47 @@
+"""What a dataset's tables name and storage lacks, and what storage has and no table names: a CSV for a person."""
+
+import io
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from comit_ray import storage
+from comit_ray.errors import Reason
+
+FILE = "check.csv"
+EXAMPLES = 3
+
+
+def differences(table: pa.Table, listed: pa.Array) -> pa.Table:
+    """One row a difference: `image_id`, `problem` (missing or unlisted), `uri`.
+
+    Args:
+        table: rows of one source, absent files marked `missing`.
+        listed: whether a table of the source names each.
+    """
+    missing = pc.fill_null(pc.equal(table["excluded"], str(Reason.MISSING)), False)
+    parts = []
+    for problem, rows in (("missing", table.filter(missing)), ("unlisted", table.filter(pc.invert(listed)))):
+        named = pa.array([problem] * len(rows), pa.string())
+        parts.append(pa.table({"image_id": rows["image_id"], "problem": named, "uri": rows["uri"]}))
+    return pa.concat_tables(parts)
+
+
+def write(output: str, found: pa.Table) -> str:
+    """Write the differences beside a manifest; their URI."""
+    buffer = io.BytesIO()
+    csv.write_csv(found, buffer)
+    uri = storage.join(output, FILE)
+    storage.write_bytes(uri, buffer.getvalue())
+    return uri
+
+
+def describe(found: pa.Table) -> str:
+    """How many of each, with the first few."""
+    lines = []
+    for problem, meaning in (("missing", "in a table, not in storage"), ("unlisted", "in storage, in no table")):
+        ids = found.filter(pc.equal(found["problem"], problem))["image_id"]
+        examples = ", ".join(ids[:EXAMPLES].to_pylist())
+        lines.append(f"{len(ids):,} {problem} ({meaning}){': ' + examples if examples else ''}")
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""Where a manifest is cut: rows into chunks, the units of work, and chunks into parts, the units of reading.
+
+The members of one tar.gz can only be read in one pass, so they lie in one part, whatever its size; other rows are cut
+where the numbers say. Small archives share a chunk; a chunk ends where the next archive would not fit whole.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray.data.archive import ArchiveKind, archive_kind
+
+Starts = npt.NDArray[np.int64]
+
+
+def run_starts(*columns: pa.ChunkedArray) -> Starts:
+    """First row of every run of rows that are equal in all columns, and the number of rows at the end."""
+    rows = len(columns[0])
+    differs = np.zeros(rows, np.bool_)
+    differs[:1] = True
+    for column in columns:
+        codes = column.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+        differs[1:] |= codes[1:] != codes[:-1]
+    return np.append(np.flatnonzero(differs), rows)
+
+
+def streamed(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """Whether each row is a member of a tar.gz."""
+    if table["member"].null_count == len(table):
+        return np.zeros(len(table), np.bool_)
+    archives = [uri for uri in table["uri"].unique().to_pylist() if archive_kind(uri) is ArchiveKind.TAR_GZ]
+    inside = pc.and_(pc.is_valid(table["member"]), pc.is_in(table["uri"], pa.array(archives, pa.string())))
+    return np.asarray(inside.combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
+
+
+def chunk_names(table: pa.Table, chunk_rows: int) -> pa.Array:
+    """The chunk of every row: `dataset-00012`, counted in each dataset, of at most `chunk_rows` rows."""
+    archived = streamed(table)
+    lengths: list[int] = []
+    names: list[str] = []
+    counts: dict[str, int] = {}
+    for start, stop in pairwise(run_starts(table["dataset"])):
+        dataset = table["dataset"][start].as_py()
+        for length in _chunk_lengths(table["uri"][start:stop], archived[start:stop], chunk_rows):
+            number = counts.get(dataset, 0)
+            counts[dataset] = number + 1
+            names.append(f"{dataset}-{number:05d}")
+            lengths.append(length)
+    return pa.array(names, pa.string()).take(pa.array(np.repeat(np.arange(len(names)), lengths)))
+
+
+def part_cuts(table: pa.Table, part_rows: int) -> list[tuple[int, int]]:
+    """First and last-plus-one row of every part: whole chunks of one dataset, an archive in one part."""
+    archived = streamed(table)
+    starts = run_starts(table["dataset"], table["chunk"])
+    cuts: list[tuple[int, int]] = []
+    for start, stop in pairwise(starts.tolist()):
+        first = cuts[-1][0] if cuts else 0
+        same_dataset = start > 0 and table["dataset"][start] == table["dataset"][start - 1]
+        glued = start > 0 and archived[start] and table["uri"][start] == table["uri"][start - 1]
+        if cuts and (glued or (same_dataset and stop - first <= part_rows)):
+            cuts[-1] = (first, stop)
+        else:
+            cuts.append((start, stop))
+    return cuts
+
+
+def _chunk_lengths(uris: pa.ChunkedArray, archived: npt.NDArray[np.bool_], chunk_rows: int) -> list[int]:
+    """Rows of each chunk of one dataset."""
+    lengths: list[int] = []
+    open_rows = 0
+    changes = run_starts(uris) if archived.any() else np.array([0, len(uris)])
+    blocks = [(stop - start, bool(archived[start])) for start, stop in pairwise(changes.tolist())]
+    for rows, archive in blocks:
+        if archive and open_rows and open_rows + rows > chunk_rows:
+            lengths.append(open_rows)
+            open_rows = 0
+        whole, open_rows = divmod(open_rows + rows, chunk_rows)
+        lengths += [chunk_rows] * whole
+    return [*lengths, open_rows] if open_rows else lengths

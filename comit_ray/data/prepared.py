@@ -1,0 +1,168 @@
+"""The training table that `jobs/prepare.py` writes: radiographs decoded once, with their masks; and frames made of it.
+
+`OUTPUT/images/*.parquet` has one row for every row of the manifest (`comit_ray.schema.PREPARED`), `OUTPUT/run.json`
+says of which manifest. Pixels are those of `comit_ray.data.resize.shrink`, so a frame made of them is, bit for bit, the
+one that screening makes of the original.
+"""
+
+import io
+import json
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from comit_ray import storage
+from comit_ray.config import FrameConfig
+from comit_ray.data.frames import FRAMES, LABELS, MASKS, left_out
+from comit_ray.data.masks import Mask, fit_mask, lung_rectangles, read_mask
+from comit_ray.data.resize import to_frame
+from comit_ray.errors import ManifestError, NotFoundError, Status
+from comit_ray.schema import PREPARED, Split, Task
+
+TABLE = "images"
+KIND = "prepare"
+ROW_GROUP_ROWS = 64
+"""Rows that are read together: some megabytes."""
+_COLUMNS = ["image_id", "split", "status", "reason", "detail", "height", "width", "pixels", *LABELS]
+_MASK_COLUMNS = {Task.LUNG: ("lung_mask", "lung_png"), Task.DISEASE: ("disease_mask", "disease_png")}
+
+
+@dataclass(frozen=True)
+class PreparedTable:
+    """A whole training table.
+
+    Attributes:
+        parts: URIs of its files.
+        rows: images, ok or not.
+        training_hash: `comit_ray.data.manifest.training_hash` of the manifest it was made of.
+    """
+
+    parts: tuple[str, ...]
+    rows: int
+    training_hash: str
+
+
+def open_prepared(uri: str) -> PreparedTable | None:
+    """The training table at `uri`; None if there is something else, such as a manifest.
+
+    Raises:
+        ManifestError: if it is not whole.
+        StorageError: if it cannot be read.
+    """
+    try:
+        question = json.loads(storage.read_bytes(storage.join(uri, "run.json")))["question"]
+    except (NotFoundError, ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(question, dict) or question.get("kind") != KIND:
+        return None
+    try:
+        parts = storage.parts(storage.join(uri, TABLE))
+    except NotFoundError:
+        parts = []
+    rows = sum(storage.count_rows(part) for part in parts)
+    if rows != question["rows"]:
+        raise ManifestError(
+            f"{uri} holds {rows:,} of {question['rows']:,} images: run jobs/prepare.py again to do what is missing"
+        )
+    return PreparedTable(tuple(parts), rows, str(question["training_hash"]))
+
+
+def encode(pixels_HW: npt.NDArray[np.uint8], coding: Literal["png", "webp"]) -> bytes:
+    """Grey pixels as a lossless image."""
+    buffer = io.BytesIO()
+    if coding == "png":
+        Image.fromarray(pixels_HW).save(buffer, "PNG")
+    else:
+        Image.fromarray(pixels_HW).convert("RGB").save(buffer, "WEBP", lossless=True, exact=True)
+    return buffer.getvalue()
+
+
+def decode_stored(data: bytes) -> npt.NDArray[np.uint8]:
+    """The inverse of `encode`, for PNG and WebP."""
+    with Image.open(io.BytesIO(data), formats=["PNG", "WEBP"]) as image:
+        return np.array(image.convert("L"))
+
+
+def frame_tables(
+    part: str, frame: FrameConfig, tasks: Collection[str], lungs: Literal["pixels", "boxes"]
+) -> Iterator[pa.Table]:
+    """One file of the training table as `FRAMES` rows, a row group at a time.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    columns = _COLUMNS + [column for task, pair in _MASK_COLUMNS.items() if task in tasks for column in pair]
+    with storage.open_file(part) as stream:
+        file = pq.ParquetFile(stream)
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=columns).to_pylist()
+            yield pa.Table.from_pylist([_frame_row(row, frame, tasks, lungs) for row in rows], schema=FRAMES)
+
+
+def _frame_row(
+    row: dict[str, Any], frame: FrameConfig, tasks: Collection[str], lungs: Literal["pixels", "boxes"]
+) -> dict[str, Any]:
+    kept = {"image_id": row["image_id"], "split": row["split"], **{label: row[label] for label in LABELS}}
+    if row["status"] == Status.FAILED and row["split"] in (Split.TRAIN, Split.VAL):
+        return kept | {"failed": f"{row['reason']}: {row['detail']}"}
+    excluded = row["reason"] if row["status"] == Status.EXCLUDED or row["split"] is None else None
+    known = {column: row.get(column) or row.get(png) for column, png in _MASK_COLUMNS.values()}
+    reason = left_out(row | known | {"excluded": excluded}, tasks)
+    if reason is not None:
+        return kept | {"left_out": reason}
+    columns: dict[str, Any] = {"pixels": to_frame(decode_stored(row["pixels"]), frame).tobytes()}
+    for task, column in MASKS.items():
+        if task in tasks and known[column] is not None:
+            mask = _mask(row, task, frame)
+            mask = lung_rectangles(mask) if task is Task.LUNG and lungs == "boxes" else mask
+            columns[column] = zlib.compress(mask.tobytes(), level=1)
+    return kept | columns
+
+
+def _mask(row: dict[str, Any], task: Task, frame: FrameConfig) -> Mask:
+    column, png = _MASK_COLUMNS[task]
+    if row[column] is not None:
+        return read_mask(row[column], frame, row["height"], row["width"])
+    return fit_mask(decode_stored(row[png]), frame, row["height"], row["width"])
+
+
+def describe(uri: str) -> str:
+    """Images by dataset, status and reason, with their masks and megabytes, as a table for a person."""
+    columns = ["dataset", "status", "reason", "pixels", "lung_mask", "lung_png", "disease_mask", "disease_png"]
+    counted = []
+    for part in storage.parts(storage.join(uri, TABLE)):
+        rows = storage.read_part(part, columns)
+        counted.append(
+            pa.table(
+                {
+                    "dataset": rows["dataset"],
+                    "status": rows["status"],
+                    "reason": pc.fill_null(rows["reason"], "-"),
+                    "images": pa.array(np.ones(rows.num_rows, np.int64)),
+                    "lungs": _known(rows, "lung_mask", "lung_png"),
+                    "disease": _known(rows, "disease_mask", "disease_png"),
+                    "MB": pc.divide(pc.cast(pc.fill_null(pc.binary_length(rows["pixels"]), 0), pa.float64()), 1e6),
+                }
+            )
+        )
+    sums = [(name, "sum") for name in ("images", "lungs", "disease", "MB")]
+    frame = pa.concat_tables(counted).group_by(["dataset", "status", "reason"]).aggregate(sums).to_pandas()
+    frame.columns = [str(name).removesuffix("_sum") for name in frame.columns]
+    frame = frame[["dataset", "status", "reason", "images", "lungs", "disease", "MB"]]
+    return str(frame.sort_values(["dataset", "status", "reason"]).round({"MB": 1}).to_string(index=False))
+
+
+def _known(rows: pa.Table, *columns: str) -> pa.Array:
+    either = pc.or_(*(pc.is_valid(rows[column]) for column in columns))
+    return pc.cast(either, pa.int64())
+
+
+assert set(_COLUMNS) <= set(PREPARED.names)

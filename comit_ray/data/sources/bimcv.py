@@ -1,0 +1,200 @@
+"""BIMCV-COVID19: PNGs of stored values with DICOM JSON beside them, in a tree of subjects and sessions.
+
+    covid19_posi/participants.tsv, sub-S03427/sub-S03427_sessions.tsv
+    covid19_posi/sub-S03427/ses-E06828/mod-rx/sub-S03427_ses-E06828_acq-1_run-1_bp-chest_vp-pa_dx.png and .json
+    covid19_posi/derivatives/EHR/sil_reg_covid_posi.tsv, .../labels/labels_covid_posi.tsv
+
+Vaya et al., "BIMCV COVID-19+: a large annotated dataset of RX and CT images from COVID-19 patients", 2020. Any of its
+iterations, of the positive and the negative collection (`covid19_neg`): the name of a collection is no label, only a
+patient's tests are. The rules are in modules of their own: `bimcv_labels`, `bimcv_reports` and `bimcv_views`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from comit_ray import storage
+from comit_ray.data import views
+from comit_ray.data.sources import bimcv_tables
+from comit_ray.data.sources.bimcv_labels import CovidTest, covid_label
+from comit_ray.data.sources.bimcv_reports import Report, parse_labels, targets
+from comit_ray.data.sources.bimcv_sheet import SheetRow, sheet_rows
+from comit_ray.data.sources.bimcv_sidecars import Sidecars
+from comit_ray.data.sources.bimcv_small_files import Described, SmallFiles, read_small_files
+from comit_ray.data.sources.bimcv_tables import Participant, parse_study_day
+from comit_ray.data.sources.bimcv_views import READ_BY_HAND, read_by_hand, view_of
+from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
+from comit_ray.errors import ManifestError, Reason
+from comit_ray.schema import View
+from comit_ray.source_options import SourceOptions
+
+RADIOGRAPH = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.png"
+VOLUME = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.nii(?:\.gz)?"
+
+_NAME = re.compile(r"(?P<subject>sub-[^_]+)_(?P<session>ses-[^_]+)_(?:.*_)?(?P<kind>[^_.]+)\..+")
+_TREE = re.compile(r"((?:.*/)?)sub-[^/]+/ses-[^/]+/mod-[^/]+/[^/]+")
+_BODY_PART = re.compile(r"_bp-([^_]+)_")
+_COLLECTION = re.compile(r"covid19_(posi|neg)", re.IGNORECASE)
+_RADIOGRAPHS = {"cr", "dx", "dr", "rx"}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All that the tables and small files say."""
+
+    dataset: str
+    act: bool
+    participants: dict[str, Participant]
+    tests: dict[str, list[CovidTest]]
+    reports: dict[tuple[str, str], Report]
+    sheet: dict[str, SheetRow]
+    small: SmallFiles
+
+
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
+    """Every image of the tree, then the files of the quality sheet that are not at hand, then PNGs of other names.
+
+    CT volumes are excluded, and laterals. An image that the quality sheet excludes (burned-in text; black and white
+    swapped against what its tags say) is excluded as not in the protocol. One without any JSON in its folder fails: 23%
+    are MONOCHROME1, and nothing tells which. Of an image that lies twice, in two archives, the second is a duplicate.
+
+    Raises:
+        ManifestError: if there is neither an image nor a quality sheet, a table lacks a column, or the sheet
+            contradicts itself.
+    """
+    known = _Known(
+        dataset=dataset,
+        act=options.bimcv.act,
+        participants=bimcv_tables.participants(files),
+        tests=bimcv_tables.covid_tests(files),
+        reports=bimcv_tables.report_labels(files),
+        sheet=sheet_rows(files),
+        small=read_small_files(files, sidecars=options.bimcv.sidecars == "read"),
+    )
+    sidecars = Sidecars(files, RADIOGRAPH)
+    top = None
+    seen: set[str] = set()
+    for image in files.matching(rf"{RADIOGRAPH}|{VOLUME}"):
+        tree = _TREE.fullmatch(image.name)
+        top = tree[1] if top is None and tree else top
+        row = _at_hand(known, files, sidecars, image)
+        name = image.name.rpartition("/")[2]
+        again = name in seen and row.excluded in (None, Reason.BAD_SIDECAR)
+        yield replace(row, excluded=Reason.DUPLICATE) if again else row
+        seen.add(name)
+    if not seen and not known.sheet:
+        raise ManifestError(
+            f"expected images named sub-*_ses-*_*.png below {files.root}, archives of them, their listings "
+            "*.tar-tvf.txt, or the quality sheet image_metadata_v1.tsv[.gz]; got none of them"
+        )
+    for name in known.sheet:
+        if name not in seen:
+            yield _elsewhere(known, files, name, "covid19_posi/" if top is None else top)
+    for row in unlisted(files):
+        yield replace(row, excluded=Reason.BAD_SIDECAR)
+
+
+def _at_hand(known: _Known, files: SourceFiles, sidecars: Sidecars, image: SourceFile) -> ManifestRow:
+    """An image of the tree; in an archive its place is behind its sidecar's, so that one pass over it finds both."""
+    where = place(files.take(image))
+    name = image.name.rpartition("/")[2]
+    if not name.lower().endswith(".png"):
+        return _row(known, name, where, None, None)
+    own = sidecars.own(image)
+    sidecar = own or sidecars.borrowed(image)
+    described = None if sidecar is None else known.small.described.get(sidecar.name)
+    if sidecar is None:
+        where["excluded"] = Reason.BAD_SIDECAR
+    else:
+        where["sidecar"] = files.reference(sidecar).to_text()
+        if sidecar.path == image.path:
+            where["position"] = max(image.position, sidecar.position)
+    return _row(known, name, where, None if own is None else described, described)
+
+
+def _elsewhere(known: _Known, files: SourceFiles, name: str, top: str) -> ManifestRow:
+    """A file that only the quality sheet names, where it and its sidecar lie in the unpacked dataset."""
+    parsed = _NAME.fullmatch(name)
+    path = f"{top}{parsed['subject']}/{parsed['session']}/mod-rx/{name}" if parsed else f"{top}{name}"
+    where: dict[str, Any] = {"path": path}
+    if name.lower().endswith(".png"):
+        where["sidecar"] = storage.join(files.root, f"{path.removesuffix('.png')}.json")
+    return _row(known, name, where, None, None)
+
+
+def _row(
+    known: _Known, name: str, where: dict[str, Any], own: Described | None, described: Described | None
+) -> ManifestRow:
+    """One file's row.
+
+    Args:
+        known: the tables.
+        name: of the file, without folders.
+        where: its fields of a `ManifestRow` so far; `excluded` counts where nothing else excludes the file.
+        own: what its own sidecar says.
+        described: what its own sidecar, or another one of its session, says.
+    """
+    parsed = _NAME.fullmatch(name)
+    subject, session = (parsed["subject"], parsed["session"]) if parsed else ("", "")
+    person = known.participants.get(subject, Participant(None, None))
+    noted = known.sheet.get(name)
+    view, view_source, excluded = _view(name, own, noted)
+    taken_on = (
+        known.small.sessions.get((subject, session))
+        or (described.study_day if described else None)
+        or (parse_study_day(noted.study_day) if noted else None)
+    )
+    report = known.reports.get((subject, session)) or parse_labels(noted.labels if noted else "")
+    unhealthy, covid, other = targets(covid_label(taken_on, known.tests.get(subject, ()), act=known.act), report)
+    collection = _COLLECTION.search(f"{where['path']}!{where.get('member')}")
+    return ManifestRow(
+        **where | {"excluded": excluded or where.get("excluded")},
+        site=collection[0].lower() if collection else None,
+        patient_id=scoped(known.dataset, subject),
+        study_id=scoped(known.dataset, session),
+        view=view,
+        view_source=view_source,
+        sex=person.sex or _first(parse_sex, described, noted, "sex"),
+        age=_first(parse_age, described, noted, "age") if person.age is None else person.age,
+        device=(own.device if own else "") or (noted.device if noted else "") or None,
+        acquired_on=taken_on,
+        findings=report.labels,
+        unhealthy=unhealthy,
+        covid=covid,
+        other=other,
+    )
+
+
+def _view(name: str, own: Described | None, noted: SheetRow | None) -> tuple[View, str, Reason | None]:
+    """View, its evidence, and why this is no frontal chest radiograph of the study, if it is none."""
+    parsed = _NAME.fullmatch(name)
+    if parsed and parsed["kind"].lower() not in _RADIOGRAPHS:
+        return View.UNKNOWN, "none", Reason.WRONG_MODALITY
+    series = (own.series if own else "") or (noted.series if noted else "")
+    orientation = (own.orientation if own else "") or (noted.orientation if noted else "")
+    view, source = view_of(name, series, orientation)
+    by_hand = read_by_hand(noted.position, series) if noted else None
+    if by_hand is not None:
+        view, source = by_hand, READ_BY_HAND
+    if view is View.LATERAL:
+        return view, source, Reason.LATERAL
+    body_part = _BODY_PART.search(name)
+    for exclusion in (
+        views.wrong_modality(own.modality if own else "", "chest", []),
+        views.not_a_chest(body_part[1], [series], "") if body_part else None,
+    ):
+        if exclusion is not None:
+            return view, source, exclusion.reason
+    return view, source, Reason.NOT_IN_PROTOCOL if noted and noted.excluded else None
+
+
+def _first(
+    parse: Callable[[str], _T | None], described: Described | None, noted: SheetRow | None, name: str
+) -> _T | None:
+    """The first of sidecar and quality sheet that states it."""
+    stated = (parse(getattr(one, name)) for one in (described, noted) if one is not None)
+    return next((value for value in stated if value is not None), None)

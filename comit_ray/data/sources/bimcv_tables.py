@@ -1,0 +1,165 @@
+"""BIMCV-COVID19: the tables beside the images: participants, tests, and the labels of the reports.
+
+Iterations of the dataset differ in the tables' names and in the language of their headers. Several tables of one kind
+(positive and negative collection, two iterations) are read as one.
+"""
+
+import csv
+import io
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import NamedTuple
+
+from comit_ray.data.sources import bimcv_labels
+from comit_ray.data.sources.bimcv_labels import CovidTest
+from comit_ray.data.sources.bimcv_reports import Report, join, parse_labels
+from comit_ray.data.sources.files import SourceFile, SourceFiles, read_csv
+from comit_ray.data.sources.row import parse_age, parse_sex
+from comit_ray.errors import ManifestError
+
+PARTICIPANTS = r"(?:.*/)?participants\.tsv(\.gz)?"
+TESTS = r"(?:.*/)?sil_reg_covid[^/]*\.(tsv|txt)(\.gz)?"
+REPORTS = r"(?:.*/)?labels_(covid|sars)[^/]*\.tsv(\.gz)?"
+
+_SPANISH = {"fecha": "date", "prueba": "test", "resultado": "result"}
+_KINDS = bimcv_labels.COUNTED | {bimcv_labels.ANTIGEN}
+_RESULTS = {bimcv_labels.POSITIVE, bimcv_labels.NEGATIVE, bimcv_labels.INDETERMINATE}
+
+
+class Participant(NamedTuple):
+    """A patient: M, F or None, and the age in years where the table gives one alone."""
+
+    sex: str | None
+    age: float | None
+
+
+def participants(files: SourceFiles) -> dict[str, Participant]:
+    """Subject (`sub-S03044`) -> sex and age. The row `derivatives`, a folder, is left out.
+
+    An age cell lists the ages at all of the patient's sessions: several are None here, for which is the session's?
+
+    Raises:
+        ManifestError: if a table lacks a column.
+    """
+    found: dict[str, Participant] = {}
+    for table in _tables(files, PARTICIPANTS):
+        for subject, sex, ages in records(files, table, "participant", "gender", "age"):
+            if subject.startswith("sub-"):
+                stated = {parse_age(age) for age in re.findall(r"[\d.]+[A-Za-z]?", ages)}
+                found[subject] = Participant(parse_sex(sex), stated.pop() if len(stated) == 1 else None)
+    return found
+
+
+def covid_tests(files: SourceFiles) -> dict[str, list[CovidTest]]:
+    """Subject -> the patient's tests, all of them; those that no label can be made of are counted on standard error.
+
+    Raises:
+        ManifestError: if a table lacks a column.
+    """
+    found: dict[str, list[CovidTest]] = {}
+    for table in _tables(files, TESTS):
+        unusable: Counter[str] = Counter()
+        for subject, day, kind, result in records(files, table, "participant", "date", "test", "result"):
+            test = CovidTest(parse_test_day(day), kind, result)
+            found.setdefault(subject, []).append(test)
+            if test.taken_on is None:
+                unusable["without a day dd.mm.YYYY"] += 1
+            elif bimcv_labels.normalise(kind) not in _KINDS:
+                unusable[f"of other kinds than {', '.join(sorted(_KINDS))}"] += 1
+            elif bimcv_labels.normalise(result) not in _RESULTS:
+                unusable[f"with other results than {', '.join(sorted(_RESULTS))}"] += 1
+        if unusable:
+            what = ", ".join(f"{number} {why}" for why, number in unusable.items())
+            print(f"{table.name}: tests left out: {what}", file=sys.stderr)
+    return found
+
+
+def report_labels(files: SourceFiles) -> dict[tuple[str, str], Report]:
+    """Subject and session (`ses-E06828`) -> the labels of all its reports.
+
+    Raises:
+        ManifestError: if a table lacks a column.
+    """
+    found: dict[tuple[str, str], list[Report]] = {}
+    for table in _tables(files, REPORTS):
+        for subject, session, labels in records(files, table, "PatientID", "ReportID", "Labels"):
+            found.setdefault((subject, session), []).append(parse_labels(labels))
+    return {key: join(held) for key, held in found.items()}
+
+
+def parse_sessions(data: bytes, table: SourceFile) -> Iterator[tuple[str, date]]:
+    """Session and day of the study from the bytes of a `sub-*_sessions.tsv`; sessions without a day are left out.
+
+    Its third column, the report in Spanish, is not looked at.
+
+    Raises:
+        ManifestError: if a column is absent, or the csv module refuses a row.
+    """
+    # Bytes that are no UTF-8 are in the reports alone.
+    lines = csv.reader(io.StringIO(data.decode("utf-8-sig", errors="replace"), newline=""), delimiter="\t")
+    places = columns_of(next(lines, []), ("session_id", "study_date"), table)
+    try:
+        for line in lines:
+            if len(line) > max(places):
+                session, day = (line[place].strip() for place in places)
+                taken_on = parse_study_day(day)
+                if taken_on is not None:
+                    yield session, taken_on
+    except csv.Error as error:
+        raise ManifestError(f"expected a table in {table.name}, got: {error}") from error
+
+
+def parse_test_day(text: str) -> date | None:
+    """The day from `20.03.2020`; None for any other form."""
+    if not re.fullmatch(r"\d{1,2}\.\d{1,2}\.\d{4}", text.strip()):
+        return None
+    try:
+        return datetime.strptime(text.strip(), "%d.%m.%Y").date()
+    except ValueError:
+        return None
+
+
+def parse_study_day(text: str) -> date | None:
+    """The day from `20200320`, a float of it or its string in quotes; None for `nan`, a blank or any other form."""
+    digits = re.fullmatch(r"(\d{8})(\.0*)?", text.strip(" '\""))
+    try:
+        return datetime.strptime(digits[1], "%Y%m%d").date() if digits else None
+    except ValueError:
+        return None
+
+
+def records(files: SourceFiles, table: SourceFile, *names: str) -> Iterator[list[str]]:
+    """The cells of the named columns, row by row; headers may be Spanish and of any case.
+
+    Raises:
+        ManifestError: if a column is absent.
+    """
+    header, rows = read_csv(files, table, "\t")
+    places = columns_of(header, names, table)
+    return ([row[place].strip() for place in places] for row in rows)
+
+
+def columns_of(header: list[str], names: tuple[str, ...], table: SourceFile) -> list[int]:
+    """Where the named columns are.
+
+    Raises:
+        ManifestError: if one is absent.
+    """
+    plain = [column.strip().lower() for column in header]
+    english = [_SPANISH.get(column, column) for column in plain]
+    lacking = [name for name in names if name.lower() not in english]
+    if lacking:
+        raise ManifestError(f"expected columns {', '.join(lacking)} in {table.name}, got: {', '.join(header)}")
+    return [english.index(name.lower()) for name in names]
+
+
+def _tables(files: SourceFiles, pattern: str) -> Iterator[SourceFile]:
+    """The tables at hand; one that lies in an archive which is only listed is named on standard error."""
+    for table in files.matching(pattern):
+        if table.member is not None and files.find(table.path) is None:
+            print(f"{table.name} is in {table.path}, which is not there: read without it", file=sys.stderr)
+        else:
+            yield table

@@ -1,0 +1,104 @@
+"""Tables in the manner of covid-chestxray's `metadata.csv`, which other collections of COVID-19 images took over.
+
+Their headers drifted (`Patientid` or `patientid`, ` url`, `clinical notes` or `clinical_notes`); their findings and
+views are the same words everywhere.
+"""
+
+import re
+from collections.abc import Iterator
+
+from comit_ray.data.sources.files import SourceFile, SourceFiles, read_csv
+from comit_ray.errors import ManifestError, Reason
+from comit_ray.schema import View
+
+Labels = tuple[int | None, int | None, int | None]
+"""Unhealthy, COVID-19, other disease: 1, 0 or None for unknown."""
+
+UNKNOWN: Labels = (None, None, None)
+HEALTHY: Labels = (0, 0, 0)
+COVID: Labels = (1, 1, 0)
+OTHER: Labels = (1, 0, 1)
+
+_UNDECIDED = {"todo", "unknown"}
+_UNCLEAR_VIEWS = {"", "?", "X-RAY"}
+_CT_VIEWS = {"AXIAL", "CORONAL", "SAGITTAL", "CT"}
+
+
+def read_records(
+    files: SourceFiles, table: SourceFile, columns: tuple[str, ...], encoding: str = "utf-8-sig"
+) -> Iterator[dict[str, str]]:
+    """The rows of a table, one by one, as normalised column name -> cell; both stripped.
+
+    Column names are in lower case with `_` for spaces.
+
+    Args:
+        files: of the source.
+        table: the CSV file.
+        columns: those that must be there; the first names the image, and no row may leave it blank.
+        encoding: of the table.
+
+    Raises:
+        ManifestError: (while reading) if a column is absent, a row names no image, or the file is no such table.
+    """
+    header, lines = read_csv(files, table, encoding=encoding)
+    names = [re.sub(r"\s+", "_", name.lower()) for name in header]
+    lacking = [name for name in columns if name not in names]
+    if lacking:
+        raise ManifestError(f"expected columns {', '.join(columns)} in {table.name}, got: {', '.join(header)}")
+    for number, line in enumerate(lines, start=1):
+        record = dict(zip(names, (cell.strip() for cell in line), strict=False))
+        if not record[columns[0]]:
+            raise ManifestError(
+                f"expected {columns[0]} in every row of {table.name}, row {number} below the header has none"
+            )
+        yield record
+
+
+def beside(table: SourceFile, name: str) -> str:
+    """The name of a file given relative to the folder of `table`."""
+    folder = table.name.rpartition("/")[0]
+    return f"{folder}/{name}" if folder else name
+
+
+def tokens(finding: str) -> tuple[str, ...]:
+    """The parts of a finding, old form (`COVID-19, ARDS`) or new (`Pneumonia/Viral/COVID-19`)."""
+    return tuple(token.strip() for token in re.split(r"[/,]", finding) if token.strip())
+
+
+def labels(findings: tuple[str, ...]) -> Labels:
+    """Unhealthy, COVID-19 and other disease from the `tokens` of a finding.
+
+    `COVID-19, ARDS` and `Pneumonia/Viral/COVID-19` are COVID-19: its complications are no other disease.
+    """
+    known = {token.lower() for token in findings} - _UNDECIDED
+    if not known:
+        return UNKNOWN
+    if "covid-19" in known:
+        return COVID
+    return HEALTHY if known == {"no finding"} else OTHER
+
+
+def view_of(view: str, modality: str) -> tuple[View, Reason | None]:
+    """The view and, where the row is no frontal radiograph, why it is excluded.
+
+    The earliest copies have no `modality` and say `CT` under `view`. A blank view or `?` is unknown, not excluded.
+    """
+    view, modality = view.strip().upper(), modality.strip().upper()
+    if modality not in ("", "X-RAY") or view in _CT_VIEWS:
+        return View.UNKNOWN, Reason.WRONG_MODALITY
+    if view.startswith("PA"):
+        return View.PA, None
+    if view.startswith("AP"):
+        return View.AP, None
+    if view == "L" or view.startswith("LAT"):
+        return View.LATERAL, Reason.LATERAL
+    return View.UNKNOWN, None if view in _UNCLEAR_VIEWS else Reason.NOT_FRONTAL
+
+
+def whole(text: str) -> int | None:
+    """A whole number of days from `3` or `3.0`; else None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None

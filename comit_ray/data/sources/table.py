@@ -1,0 +1,161 @@
+"""Any table beside images: a YAML says which column means what (see `table_mapping`); some come with the package.
+
+`--table.mapping covidx` (and `rsna-boxes`, `siim-rle`, `vindr-boxes`) is shipped; `--table.mapping my.yaml` one's own.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from comit_ray.data.sources.files import IMAGES, SourceFile, SourceFiles, read_csv, read_lines
+from comit_ray.data.sources.row import ManifestRow, place, unlisted
+from comit_ray.data.sources.table_cells import Record
+from comit_ray.data.sources.table_images import ImageFinder
+from comit_ray.data.sources.table_mapping import COVIDX_COLUMNS, Mapping, Table, load
+from comit_ray.data.sources.table_parts import Mask
+from comit_ray.data.sources.table_rows import Description, describe, join, to_row
+from comit_ray.errors import ManifestError
+from comit_ray.source_options import SourceOptions
+
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a table.
+
+    Attributes:
+        at: its table and number, for errors.
+        name: of its image, relative to the root.
+        image: its file, if it is at hand.
+    """
+
+    at: str
+    name: str
+    image: SourceFile | None
+    description: Description
+
+
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
+    """Every image that the mapping's tables name, then the images that none does (without labels).
+
+    Raises:
+        ConfigError: if there is no mapping of the name in `options.table.mapping`, or it is not well-formed.
+        ManifestError: if a table is absent, lacks a column or has a cell that the mapping does not know, or rows of
+            one image disagree; it names table and row.
+    """
+    mapping = load(options.table.mapping)
+    read = _read(files, mapping, dataset)
+    yield from _singly(files, mapping, read) if mapping.rows_per_image == "one" else _joined(files, mapping, read)
+    yield from unlisted(files, mapping.images)
+
+
+def _singly(files: SourceFiles, mapping: Mapping, read: Iterator[_Row]) -> Iterator[ManifestRow]:
+    """Row by row; of images that are not at hand, the manifest's own check finds the repeated ones."""
+    seen = bytearray(len(files))
+    for row in read:
+        if row.image is not None:
+            if seen[row.image.position]:
+                raise ManifestError(
+                    f"{row.at}: expected each image once, got {row.name} again; `rows_per_image: many` joins rows"
+                )
+            seen[row.image.position] = 1
+        yield _finish(row, row.description, mapping, files)
+
+
+def _joined(files: SourceFiles, mapping: Mapping, read: Iterator[_Row]) -> Iterator[ManifestRow]:
+    """All rows first; then the images, in the order in which they first appeared."""
+    images: dict[str, tuple[_Row, Description]] = {}
+    for row in read:
+        first, so_far = images.get(row.name, (row, None))
+        try:
+            images[row.name] = first, row.description if so_far is None else join(so_far, row.description, mapping)
+        except ManifestError as error:
+            raise ManifestError(f"{row.at}, and {first.at}: {error}") from error
+    for first, description in images.values():
+        yield _finish(first, description, mapping, files)
+
+
+def _finish(row: _Row, description: Description, mapping: Mapping, files: SourceFiles) -> ManifestRow:
+    where: dict[str, Any] = {"path": row.name} if row.image is None else place(files.take(row.image))
+    try:
+        return to_row(description, where, mapping)
+    except ManifestError as error:
+        raise ManifestError(f"{row.at}: {error}") from error
+
+
+def _read(files: SourceFiles, mapping: Mapping, dataset: str) -> Iterator[_Row]:
+    """Every row of every table."""
+    finder = ImageFinder(files, mapping)
+    for table, file in _tables(files, mapping):
+        folder = file.name.rpartition("/")[0]
+        for number, record in _records(files, file, mapping):
+            at = f"{file.name}, row {number}"
+
+            def mask_file(mask: Mask, record: Record = record, folder: str = folder) -> str | None:
+                found = files.first(*finder.names(mask.files, record, folder))
+                return None if found is None else files.reference(files.take(found)).to_text()
+
+            try:
+                name, image = finder.find(record, table, folder)
+                description = describe(record, mapping, table, dataset, mask_file)
+            except ManifestError as error:
+                raise ManifestError(f"{at}: {error}") from error
+            yield _Row(at, name, image, description)
+
+
+def _tables(files: SourceFiles, mapping: Mapping) -> list[tuple[Table, SourceFile]]:
+    found = []
+    for table in mapping.tables:
+        pattern = rf"(?:.*/)?(?:{table.name})(?:\.gz)?"
+        if not (table.optional and next(files.matching(pattern), None) is None):
+            found.append((table, files.table(pattern, table.name)))
+    if not found:
+        expected = " or ".join(table.name for table in mapping.tables)
+        raise ManifestError(f"expected a table {expected} in {files.root}, found none")
+    return found
+
+
+def _records(files: SourceFiles, file: SourceFile, mapping: Mapping) -> Iterator[tuple[int, Record]]:
+    """Number of each row (from 1, below the header, blank lines not counted) and its cells."""
+    if mapping.format == "covidx":
+        yield from _covidx(files, file, mapping.encoding)
+        return
+    header, lines = read_csv(files, file, _DELIMITERS[mapping.format], mapping.encoding)
+    places = _places(header, file, mapping)
+    absent = {column: "" for column in mapping.columns() if column not in places}
+    width = len(header)
+    for number, line in enumerate(lines, start=1):
+        if len(line) > width and any(cell.strip() for cell in line[width:]):
+            raise ManifestError(f"{file.name}, row {number}: expected {width} cells as in the header, got {len(line)}")
+        yield number, absent | {column: line[at].strip() for column, at in places.items()}
+
+
+def _places(header: list[str], file: SourceFile, mapping: Mapping) -> dict[str, int]:
+    """Column, as the mapping writes it -> its index."""
+    names = [name.casefold() for name in header]
+    optional = {name.casefold() for name in mapping.optional_columns}
+    lacking = [name for name in mapping.columns() if name.casefold() not in names and name.casefold() not in optional]
+    if lacking:
+        raise ManifestError(f"expected columns {', '.join(lacking)} in {file.name}, got: {', '.join(header)}")
+    twice = [name for name in mapping.columns() if names.count(name.casefold()) > 1]
+    if twice:
+        raise ManifestError(f"expected one column {twice[0]} in {file.name}, got: {', '.join(header)}")
+    return {name: names.index(name.casefold()) for name in mapping.columns() if name.casefold() in names}
+
+
+def _covidx(files: SourceFiles, file: SourceFile, encoding: str) -> Iterator[tuple[int, Record]]:
+    """`patientid filename label [source]`, from the right: the patient may hold blanks, the other three do not."""
+    for number, line in enumerate(filter(str.strip, read_lines(files, file, encoding)), start=1):
+        tokens = line.split()
+        at = next(
+            (at for at in (-3, -2) if len(tokens) > -at and re.fullmatch(IMAGES, tokens[at], re.IGNORECASE)), None
+        )
+        if at is None:
+            raise ManifestError(
+                f"{file.name}, row {number}: expected `patientid filename label [source]`, got {len(tokens)} words, "
+                "none of them an image's name where it should be"
+            )
+        cells = [" ".join(tokens[:at]), *tokens[at:], ""]
+        yield number, dict(zip(COVIDX_COLUMNS, cells, strict=False))

@@ -1,0 +1,272 @@
+"""The parts of a mapping that read a row: values, labels, days, findings and masks."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from comit_ray.config_base import Config, PositiveInt
+from comit_ray.data.sources.row import parse_sex
+from comit_ray.data.sources.table_cells import (
+    TO_CELL_MAP,
+    Cells,
+    Column,
+    LabelValue,
+    Record,
+    Template,
+    template_columns,
+)
+from comit_ray.errors import ManifestError
+
+T = TypeVar("T")
+
+
+class Valued(Config, Generic[T]):
+    """A value that is the same for every row (YAML: the value itself), or is what a column's cell means."""
+
+    constant: T | None = None
+    column: Column | None = None
+    values: Annotated[dict[str, T], TO_CELL_MAP] = Field(default={})
+    """Cell -> value."""
+    otherwise: T | Literal["refuse"] = "refuse"
+    """What other cells mean, blank ones not among them; refuse: they are an error."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | Valued) else {"constant": value}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = self._ways()
+        if sum(ways.values()) != 1:
+            raise ValueError(f"expected one of: a plain value; {'; '.join(list(ways)[1:])}")
+        return self
+
+    def _ways(self) -> dict[str, bool]:
+        """Each way to give the value, and whether it is taken."""
+        by_column = self.column is not None or "values" in self.model_fields_set
+        if by_column and (self.column is None or not self.values):
+            raise ValueError("expected `column` and `values` together")
+        return {"constant": "constant" in self.model_fields_set, "column and values": by_column}
+
+    def columns(self) -> Iterator[str]:
+        """The columns it is read from."""
+        if self.column is not None:
+            yield self.column
+
+    def of(self, record: Record) -> T | None:
+        """The row's value.
+
+        Raises:
+            ManifestError: if the cell is not in the map.
+        """
+        if self.column is None:
+            return self.constant
+        cell = record[self.column]
+        value = self.values.get(cell.casefold(), self.otherwise if cell else "refuse")
+        if value == "refuse":
+            raise _unknown(self.column, self.values, cell)
+        return value
+
+
+class AnyOf(Config):
+    """Whether any of some columns has one of some cells."""
+
+    any_of: Annotated[tuple[Column, ...], Field(min_length=1)]
+    equals: Cells
+
+    def holds(self, record: Record) -> bool:
+        """Whether it does in this row."""
+        return any(record[column].casefold() in self.equals for column in self.any_of)
+
+
+class Label(Valued[LabelValue]):
+    """A label: a constant, what a column's cell means, or conditions on several columns; unknown where none holds."""
+
+    one_if: AnyOf | None = None
+    zero_if: AnyOf | None = None
+
+    def _ways(self) -> dict[str, bool]:
+        return super()._ways() | {"one_if and zero_if": bool(self.one_if or self.zero_if)}
+
+    def columns(self) -> Iterator[str]:
+        """The columns it is read from."""
+        yield from super().columns()
+        for condition in (self.one_if, self.zero_if):
+            yield from condition.any_of if condition else ()
+
+    def of(self, record: Record) -> LabelValue:
+        """1, 0 or None (unknown).
+
+        Raises:
+            ManifestError: if the cell is not in the map, or the conditions for 1 and for 0 both hold.
+        """
+        if not (self.one_if or self.zero_if):
+            return super().of(record)
+        one = self.one_if is not None and self.one_if.holds(record)
+        zero = self.zero_if is not None and self.zero_if.holds(record)
+        if one and zero:
+            raise ManifestError("the conditions one_if and zero_if both hold")
+        return 1 if one else 0 if zero else None
+
+
+class Sex(Config):
+    """M or F: by the usual spellings, or by a map of cells."""
+
+    column: Column
+    values: Annotated[dict[str, Literal["M", "F"] | None], TO_CELL_MAP] = Field(default={})
+    """Cell -> M, F or null; without it M, F, male and female in any case, and null for anything else."""
+
+    def of(self, record: Record) -> str | None:
+        """The row's.
+
+        Raises:
+            ManifestError: if there is a map, without this cell.
+        """
+        cell = record[self.column]
+        if not self.values:
+            return parse_sex(cell)
+        if cell.casefold() not in self.values:
+            raise _unknown(self.column, self.values, cell)
+        return self.values[cell.casefold()]
+
+
+def _unknown(column: str, values: dict[str, Any], cell: str) -> ManifestError:
+    came = repr(cell[:40]) if cell else "a blank cell, which needs an entry '' of its own"
+    return ManifestError(f"column {column!r}: expected one of {', '.join(map(repr, values))}, got {came}")
+
+
+class Number(Config):
+    """A column of numbers."""
+
+    column: Column
+
+
+class Day(Config):
+    """A column of days."""
+
+    column: Column
+    format: str
+    """As of `strptime`: `%Y-%m-%d`."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        first = datetime(2001, 2, 3)
+        try:
+            same = datetime.strptime(first.strftime(self.format), self.format) == first
+        except ValueError:
+            same = False
+        if not same:
+            raise ValueError(f"expected a format of year, month and day such as '%Y-%m-%d', got {self.format!r}")
+        return self
+
+    def of(self, record: Record) -> date | None:
+        """The row's; None for a blank cell.
+
+        Raises:
+            ManifestError: if the cell has another format; it is not shown.
+        """
+        cell = record[self.column]
+        try:
+            return datetime.strptime(cell, self.format).date() if cell else None
+        except ValueError:
+            raise ManifestError(f"column {self.column!r}: expected a day as {self.format!r}") from None
+
+
+class Findings(Config):
+    """The source's own labels: a column's text, or the names of the columns with some cell."""
+
+    column: Column | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """Between several findings in one cell."""
+    columns: tuple[Column, ...] = ()
+    equals: Cells = ()
+    """The cells with which a column's name is a finding."""
+    none: str | None = None
+    """The finding that says that there is none: dropped where an image has another."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.column is None) == (not self.columns) or bool(self.columns) != bool(self.equals):
+            raise ValueError("expected `column` (and `separator`), or `columns` and `equals`")
+        return self
+
+    def of(self, record: Record) -> tuple[str, ...]:
+        """The row's findings, in the table's order."""
+        if self.column is None:
+            return tuple(column for column in self.columns if record[column].casefold() in self.equals)
+        cell = record[self.column]
+        parts = cell.split(self.separator) if self.separator else [cell]
+        return tuple(part.strip() for part in parts if part.strip())
+
+
+class FrameColumns(Config):
+    """The columns with the pixels of the frame that shapes were drawn in."""
+
+    height: Column
+    width: Column
+
+
+Frame = Literal["image"] | FrameColumns | tuple[PositiveInt, PositiveInt]
+"""[height, width]; or the columns that have them; or `image`: the pixels of the radiograph itself."""
+
+
+class Boxes(Config):
+    """Columns with a box, all blank where there is none: left, top, and either width, height or right, bottom."""
+
+    left: Column
+    top: Column
+    width: Column | None = None
+    height: Column | None = None
+    right: Column | None = None
+    bottom: Column | None = None
+    frame: Frame
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = [name for name in ("width", "height", "right", "bottom") if getattr(self, name) is not None]
+        if given not in (["width", "height"], ["right", "bottom"]):
+            raise ValueError(f"expected width and height, or right and bottom, got {' and '.join(given) or 'neither'}")
+        return self
+
+    def columns(self) -> tuple[str, str, str, str]:
+        """Left, top, and width, height or right, bottom."""
+        return self.left, self.top, self.width or self.right or "", self.height or self.bottom or ""
+
+
+class SiimRuns(Config):
+    """A column with relative run lengths in SIIM-ACR's form; `-1` where there is no mask."""
+
+    column: Column
+    frame: Frame
+
+    def columns(self) -> tuple[str]:
+        """The one column."""
+        return (self.column,)
+
+
+class Mask(Config):
+    """Where a mask comes from: image files, boxes or run lengths."""
+
+    files: tuple[Template, ...] = ()
+    """Names of mask images relative to the table's folder; the first that exists counts."""
+    boxes: Boxes | None = None
+    siim: SiimRuns | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(map(bool, (self.files, self.boxes, self.siim))) != 1:
+            raise ValueError("expected one of `files`, `boxes` and `siim`")
+        return self
+
+    def columns(self) -> Iterator[str]:
+        """The columns it is read from."""
+        for template in self.files:
+            yield from template_columns(template)
+        shapes = self.boxes or self.siim
+        if shapes:
+            yield from shapes.columns()
+            if isinstance(shapes.frame, FrameColumns):
+                yield from (shapes.frame.height, shapes.frame.width)

@@ -1,0 +1,37 @@
+"""The Ray Data graph of preparing: manifest parts -> fetched, decoded and shrunken chunks -> committed files."""
+
+from functools import partial
+
+from comit_ray import storage
+from comit_ray.config import PrepareConfig
+from comit_ray.preparing.rows import LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
+from comit_ray.schema import PREPARED
+from comit_ray.work.graph import WRITE_CPUS, Commit, ReadParts, chunk_context, cpu_share, parts_of
+from comit_ray.work.plan import Plan
+
+DECODE_CPUS = 1.0  # decoding is the work here; nothing follows that could wait for a CPU
+
+
+def prepare(config: PrepareConfig, plan: Plan) -> None:
+    """Prepare the chunks of `plan` on the Ray cluster this process is connected to.
+
+    Raises:
+        ray.exceptions.RayError: if a task failed more often than Ray retries it.
+    """
+    share = cpu_share(DECODE_CPUS + WRITE_CPUS)
+    read = ReadParts(
+        MANIFEST_COLUMNS,
+        "all",
+        PREPARED,
+        partial(prepare_row, limits=config.decode, coding=config.format),
+        fail_row,
+        config.threads,
+        config.decode.max_bytes,
+        name=LAYOUT.main,
+        also_wanted=wanted_masks,
+    )
+    with chunk_context():
+        prepared = parts_of(plan).map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=DECODE_CPUS * share)
+        prepared.write_datasink(
+            Commit(storage.normalise(config.output), LAYOUT), ray_remote_args={"num_cpus": WRITE_CPUS * share}
+        )

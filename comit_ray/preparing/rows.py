@@ -1,0 +1,77 @@
+"""A manifest row -> a row of the training table: fetch, decode, shrink, and its masks with it."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_radiograph
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
+from comit_ray.data.masks import draw_mask, needs_no_file, referenced_files
+from comit_ray.data.prepared import ROW_GROUP_ROWS, TABLE, encode
+from comit_ray.data.resize import shrink
+from comit_ray.errors import DecodeError, ManifestError, Reason, Status
+from comit_ray.schema import MANIFEST, PREPARED, View
+from comit_ray.work.chunk import Layout
+
+FACTS = tuple(name for name in PREPARED.names if name in MANIFEST.names and not name.endswith("_mask"))
+"""Columns that are the manifest's own."""
+MANIFEST_COLUMNS = [*FACTS, *PLACE_COLUMNS, "excluded", "lung_mask", "disease_mask", "chunk"]
+"""What is read of the manifest."""
+LAYOUT = Layout(main=TABLE, facts=FACTS, row_group_rows=ROW_GROUP_ROWS)
+
+
+def prepare_row(
+    row: dict[str, Any], reader: FileReader, limits: DecodeLimits, coding: Literal["png", "webp"]
+) -> dict[str, Any]:
+    """One manifest row as one `PREPARED` row; never raises for what lies in its files."""
+    known = known_exclusion(row)
+    if known is not None:
+        return fail_row(row, known)
+    try:
+        radiograph = load_radiograph(Place.of(row), reader, limits)
+        masks = _masks(row, reader, radiograph.height, radiograph.width)
+    except DecodeError as error:
+        return fail_row(row, error)
+    except ManifestError as error:
+        return fail_row(row, DecodeError(Reason.BAD_MASK, str(error)))
+    facts = {name: row[name] for name in FACTS}
+    view = row["view"] if row["view"] != View.UNKNOWN else str(radiograph.view)
+    return (
+        facts
+        | masks
+        | {
+            "view": view,
+            "status": str(Status.OK),
+            "height": radiograph.height,
+            "width": radiograph.width,
+            "pixels": encode(shrink(radiograph.pixels_HW), coding),
+        }
+    )
+
+
+def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
+    """A manifest row that cannot, or must not, be trained on as a `PREPARED` row."""
+    facts = {name: row[name] for name in FACTS}
+    return facts | {"status": str(error.status), "reason": str(error.reason), "detail": error.detail}
+
+
+def wanted_masks(row: dict[str, Any]) -> Iterator[FileRef]:
+    """The files that a row's masks need of the reader."""
+    for column in ("lung_mask", "disease_mask"):
+        if row[column] is not None and row["excluded"] is None:
+            yield from referenced_files(row[column])
+
+
+def _masks(row: dict[str, Any], reader: FileReader, height: int, width: int) -> dict[str, Any]:
+    """Boxes stay what they are, exact in any frame; all else becomes a PNG as large as it was drawn."""
+    columns: dict[str, Any] = {}
+    for task in ("lung", "disease"):
+        reference = row[f"{task}_mask"]
+        if reference is None:
+            continue
+        if needs_no_file(reference):
+            columns[f"{task}_mask"] = reference
+        else:
+            columns[f"{task}_png"] = encode(draw_mask(reference, height, width, reader=reader), "png")
+    return columns

@@ -1,0 +1,125 @@
+"""What every chunked job has of its Ray Data graph: parts at its beginning, committed files at its end."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray.data import DataContext, Dataset, Datasink
+from ray.data.block import Block
+from ray.data.datasource import WriteResult
+from ray.util.metrics import Counter as MetricsCounter
+
+from comit_ray import storage
+from comit_ray.data.file_reader import FileReader
+from comit_ray.errors import DecodeError
+from comit_ray.work import chunk
+from comit_ray.work.chunk import Layout
+from comit_ray.work.plan import Plan, select
+from comit_ray.work.reading import Row, read_part
+
+READ_CPUS, WRITE_CPUS = 0.5, 0.5
+
+
+class ReadParts:
+    """Stage 1. INPUT: one row, a manifest part and its remaining chunks. OUTPUT: one row a chunk, fetched and decoded.
+
+    FAN-OUT: 1 part -> its chunks, each yielded as soon as it is full, so that what follows starts before the part is
+    read.
+
+    Args:
+        columns: of the manifest that reading needs.
+        split: of the manifest; all: every row.
+        schema: of the rows that `read` gives.
+        read: see `comit_ray.work.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
+        name: of the packed table.
+    """
+
+    def __init__(
+        self,
+        columns: list[str],
+        split: str,
+        schema: pa.Schema,
+        read: Callable[[Row, FileReader], Row],
+        fail: Callable[[Row, DecodeError], Row],
+        threads: int,
+        max_bytes: int,
+        name: str,
+        also_wanted: Callable[[Row], Iterable[Any]] = lambda row: (),
+    ) -> None:
+        self.columns, self.split, self.schema, self.name = columns, split, schema, name
+        self.read, self.fail, self.also_wanted = read, fail, also_wanted
+        self.threads, self.max_bytes = threads, max_bytes
+
+    def __call__(self, part: pa.Table) -> Iterator[pa.Table]:
+        """The chunks of one part."""
+        images = MetricsCounter("comit_images", "Images fetched, by status", tag_keys=("status",))
+        files: dict[str, str] = dict(zip(part["chunks"][0].as_py(), part["files"][0].as_py(), strict=True))
+        rows = select(storage.read_part(part["uri"][0].as_py(), self.columns), self.split)
+        for name, results in read_part(
+            rows, files, self.read, self.fail, self.threads, self.max_bytes, self.also_wanted
+        ):
+            table = pa.Table.from_pylist(results, schema=self.schema)
+            for count in pc.value_counts(table["status"]).to_pylist():
+                images.inc(count["counts"], tags={"status": count["values"]})
+            yield chunk.pack(files[name], {self.name: table})
+
+
+class Commit(Datasink[list[str]]):
+    """Last stage. INPUT: rows of finished chunks. OUTPUT: their files, the main table's last. FAN-OUT: 1 -> a table."""
+
+    def __init__(self, output: str, layout: Layout) -> None:
+        self.output = output
+        self.layout = layout
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
+        """Commit every chunk of the task's blocks; a retry writes the same names again."""
+        files = []
+        for block in blocks:
+            assert isinstance(block, pa.Table), f"blocks come from a pyarrow stage, got {type(block)}"
+            for index in range(block.num_rows):
+                file, tables = chunk.unpack(block.slice(index, 1))
+                chunk.commit(self.output, file, tables, self.layout)
+                files.append(file)
+        return files
+
+    def on_write_complete(self, write_result: WriteResult[list[str]]) -> None:
+        """Nothing to do: a chunk was committed when its file appeared."""
+
+
+@contextmanager
+def chunk_context() -> Iterator[None]:
+    """A Ray Data context in which every yielded chunk is a block of its own and goes on at once."""
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = 1
+    context.enable_progress_bars = True
+    context.enable_rich_progress_bars = True  # bars on a terminal, a line every ten seconds elsewhere
+    context.use_ray_tqdm = False
+    with DataContext.current(context):
+        yield
+
+
+def parts_of(plan: Plan) -> Dataset:
+    """One row, in a block of its own, for every part of the plan: its URI, its chunks and their files."""
+    return ray.data.from_items(
+        [
+            {"uri": part.uri, "chunks": [c.chunk for c in part.chunks], "files": [c.file for c in part.chunks]}
+            for part in plan.parts
+        ],
+        override_num_blocks=len(plan.parts),
+    )
+
+
+def cpu_share(wanted: float) -> float:
+    """What every stage's CPUs are multiplied by, so that one machine with few of them does not wait for ever.
+
+    A cluster may still grow, so there it is 1.
+
+    Args:
+        wanted: CPUs that all stages want together.
+    """
+    cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    alone = len(ray.nodes()) == 1  # type: ignore[no-untyped-call]
+    return cpus / wanted if alone and 0 < cpus < wanted else 1.0

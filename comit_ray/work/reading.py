@@ -1,0 +1,65 @@
+"""The rows of one manifest part, read front to back in threads: chunk after chunk, one bad file costing one row.
+
+A part that holds members of a tar.gz holds all of them, in the archive's order, so one pass serves it. When the last of
+them has been read the archive as a whole is compared with its checksum. By then its first rows may be committed: those
+of the chunk at hand fail with `checksum_mismatch`, and `comit_ray.work.distrust` fails the others.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from comit_ray.data.ahead import map_ahead
+from comit_ray.data.fetch import Place, wanted
+from comit_ray.data.file_reader import FileReader
+from comit_ray.errors import DecodeError
+from comit_ray.work.plan import chunks_of
+
+Row = dict[str, Any]
+
+AHEAD = 2  # rows in flight for each thread: hides the storage's latency and bounds what an archive's pass must hold
+
+
+def read_part(
+    rows: pa.Table,
+    chunks: Collection[str],
+    read: Callable[[Row, FileReader], Row],
+    fail: Callable[[Row, DecodeError], Row],
+    threads: int,
+    max_bytes: int,
+    also_wanted: Callable[[Row], Iterable[Any]] = lambda row: (),
+) -> Iterator[tuple[str, list[Row]]]:
+    """The name and the rows of each chunk that is asked for, as soon as it is read.
+
+    Args:
+        rows: of the manifest part, with `comit_ray.data.fetch.PLACE_COLUMNS` and `chunk`.
+        chunks: names of the chunks to read; the others are passed over.
+        read: a manifest row to a result; it raises nothing for what lies in the file.
+        fail: a manifest row to the result it has if its archive turns out not to be what it should be.
+        threads: that fetch and decode.
+        max_bytes: of one file.
+        also_wanted: further files that `read` will ask the reader for, such as masks.
+    """
+    todo = [(name, table.to_pylist()) for name, table in chunks_of(rows) if name in chunks]
+    last = {place.file.uri: name for name, chunk in todo for row in chunk if (place := Place.of(row)).streamed}
+    everything = (row for _, chunk in todo for row in chunk)
+    files = (ref for row in everything for ref in (*wanted([Place.of(row)]), *also_wanted(row)))
+    with FileReader(max_bytes, files) as reader, ThreadPoolExecutor(threads) as pool:
+        for name, chunk in todo:
+            results = list(map_ahead(pool, lambda row: read(row, reader), chunk, AHEAD * threads))
+            ended = {uri: _checksum(chunk, uri) for uri, where in last.items() if where == name}
+            for uri, checksum in ended.items():
+                problem = reader.verify_archive(uri, checksum)
+                reader.close_archive(uri)
+                if problem is not None:
+                    results = [
+                        fail(row, problem) if row["uri"] == uri else result
+                        for row, result in zip(chunk, results, strict=True)
+                    ]
+            yield name, results
+
+
+def _checksum(chunk: list[Row], uri: str) -> str | None:
+    return next((row["checksum"] for row in chunk if row["uri"] == uri), None)

@@ -1,0 +1,59 @@
+"""Decode the radiographs of a manifest once into a training table: 8 bits, at most 512 px, masks beside them.
+
+Run the same command again after any interruption: only what is missing is done.
+"""
+
+import time
+
+import ray
+
+from comit_ray import cli, storage
+from comit_ray.config import PrepareConfig
+from comit_ray.data import manifest, prepared
+from comit_ray.preparing import pipeline
+from comit_ray.preparing.rows import LAYOUT
+from comit_ray.work import accounts, plan, run_record
+from comit_ray.work.distrust import settle
+
+
+def job(config: PrepareConfig) -> int:
+    """The whole table; exit status 0 only if every image of the manifest has exactly one row."""
+    output = storage.normalise(config.output)
+    whole = plan.make_plan(config.manifest, "all")
+    question = {
+        "kind": prepared.KIND,
+        "manifest": whole.fingerprint,
+        "training_hash": manifest.training_hash(manifest.read(config.manifest)),
+        "rows": whole.rows,
+        "format": config.format,
+        "decode": config.decode.model_dump(),
+    }
+    run_record.open_run(output, question, config.model_dump(), LAYOUT.main)
+    remaining = whole.without(accounts.committed(whole, output, LAYOUT))
+    started = time.monotonic()
+    if remaining.parts:
+        print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        if not ray.is_initialized():
+            ray.init()
+        pipeline.prepare(config, remaining)
+    seconds = time.monotonic() - started
+
+    taken = settle(whole, output, LAYOUT)
+    print(prepared.describe(output))
+    if remaining.rows:
+        print(
+            f"{remaining.rows:,} images in {seconds:.1f} s, {remaining.rows / seconds:.1f} a second, start-up included"
+        )
+    else:
+        print("nothing was left to do: every chunk of the manifest is committed")
+    for problem in taken.problems:
+        print(f"PROBLEM: {problem}")
+    if not taken.balanced:
+        print("the accounts do NOT balance: run the same command again to do what is missing")
+        return 1
+    print(f"data: {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(job, PrepareConfig, __doc__ or "")

@@ -1,0 +1,21 @@
+"""Seconds and memory of one block of work, in a process of its own."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def measured(what: str) -> Iterator[None]:
+    """Print how long the block took and how far the process's peak resident memory grew."""
+    before, started = peak_mb(), time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started
+    print(f"{what}: {seconds:.1f} s, peak {peak_mb():.0f} MB ({before:.0f} MB before)", flush=True)
+
+
+def peak_mb() -> float:
+    """The most resident memory this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1000 if sys.platform == "linux" else 1e6)

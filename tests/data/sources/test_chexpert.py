@@ -1,0 +1,274 @@
+import gzip
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from comit_ray.data.sources.chexpert import NO_FINDING, PATHOLOGIES, SUPPORT_DEVICES, labels, rows
+from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.row import ManifestRow
+from comit_ray.errors import ManifestError, Reason
+from comit_ray.schema import Split, View
+from comit_ray.source_options import ChexpertOptions, SourceOptions
+
+OPTIONS = SourceOptions()
+LABELS = (NO_FINDING, *PATHOLOGIES, SUPPORT_DEVICES)
+HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)) + "\n"
+TEST_HEADER = ",".join(("Path", *LABELS)) + "\n"
+FRONTAL = "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg"
+
+
+def line(path: str = FRONTAL, described: str | None = "Female,68,Frontal,AP", **values: str) -> str:
+    """A row of a table; labels by their names with `_` for spaces."""
+    cells = [values.get(name.replace(" ", "_"), "") for name in LABELS]
+    return ",".join([path, *([] if described is None else [described]), *cells]) + "\n"
+
+
+def write(root: Path, *lines: str, name: str = "train.csv", header: str = HEADER) -> str:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(header + "".join(lines))
+    return str(root)
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def read(root: Path | str, uncertain: Literal["ignore", "positive", "negative"] = "ignore") -> list[ManifestRow]:
+    return list(rows(SourceFiles(str(root)), "chexpert", SourceOptions(chexpert=ChexpertOptions(uncertain=uncertain))))
+
+
+@pytest.fixture(scope="module")
+def real(cxr: Path) -> list[ManifestRow]:
+    return read(cxr / "chexpert")
+
+
+def by_view(some: Iterable[ManifestRow]) -> dict[View, int]:
+    """How many images of each frontal projection."""
+    return {view: count for view, count in Counter(row.view for row in some).items() if view in (View.AP, View.PA)}
+
+
+def test_totals_are_those_of_the_dataset(real: list[ManifestRow]) -> None:
+    """Irvin et al. 2019; the numbers of frontals are in the paper's table 1."""
+    assert len(real) == 223_414
+    assert len({row.path for row in real}) == 223_414
+    assert len({row.patient_id for row in real}) == 64_540
+    assert Counter((row.view, row.view_source, row.excluded) for row in real) == {
+        (View.AP, "AP/PA", None): 161_590,
+        (View.PA, "AP/PA", None): 29_420,
+        (View.LATERAL, "Frontal/Lateral", Reason.LATERAL): 32_387,
+        (View.UNKNOWN, "none", Reason.NOT_FRONTAL): 17,
+    }
+    assert {row.source_split for row in real} == {Split.TRAIN}
+
+
+def test_labels_of_the_real_images(real: list[ManifestRow]) -> None:
+    kinds = {(row.unhealthy, row.covid, row.other) for row in real}
+    assert kinds == {(0, 0, 0), (1, 0, 1), (None, None, None)}
+    assert by_view(row for row in real if row.unhealthy == 0) == {View.AP: 11_471, View.PA: 5_499}
+    assert by_view(row for row in real if row.unhealthy == 1) == {View.AP: 141_168, View.PA: 19_830}
+    assert by_view(row for row in real if row.unhealthy is None) == {View.AP: 8_951, View.PA: 4_091}
+    assert by_view(row for row in real if "Pneumonia" in row.findings) == {View.AP: 3_476, View.PA: 1_198}
+    assert all(NO_FINDING in row.findings for row in real if row.unhealthy == 0)
+    assert sum(SUPPORT_DEVICES in row.findings for row in real) == 116_001
+
+
+def test_no_real_image_is_healthy_and_ill(real: list[ManifestRow]) -> None:
+    assert not [row for row in real if NO_FINDING in row.findings and not set(PATHOLOGIES).isdisjoint(row.findings)]
+
+
+def test_facts_of_one_real_row(real: list[ManifestRow]) -> None:
+    row = real[0]
+    assert row.path == "train/patient00001/study1/view1_frontal.jpg"
+    assert (row.patient_id, row.study_id) == ("chexpert/patient00001", "chexpert/patient00001/study1")
+    assert (row.sex, row.age, row.findings, row.unhealthy) == ("F", 68.0, (NO_FINDING, SUPPORT_DEVICES), 0)
+    assert (row.covid, row.other, row.illness_day, row.lung_mask, row.disease_mask) == (0, 0, None, None, None)
+
+
+def test_ages_of_the_real_patients(real: list[ManifestRow]) -> None:
+    ages = [row.age for row in real if row.age is not None]
+    assert (min(ages), max(ages)) == (18.0, 90.0)
+    assert len(real) - len(ages) == 3  # 0 in the table
+
+
+def test_uncertain_findings_of_the_real_table_as_positive(cxr: Path) -> None:
+    """6,539 AP and 2,319 PA images have nothing stated and something uncertain."""
+    files = SourceFiles(str(cxr / "chexpert"))
+    options = SourceOptions(chexpert=ChexpertOptions(uncertain="positive"))
+    counts = Counter((row.view, row.unhealthy) for row in rows(files, "chexpert", options))
+    assert {key: counts[key] for key in counts if key[0] in (View.AP, View.PA)} == {
+        (View.AP, 0): 11_471,
+        (View.AP, 1): 141_168 + 6_539,
+        (View.AP, None): 8_951 - 6_539,
+        (View.PA, 0): 5_499,
+        (View.PA, 1): 19_830 + 2_319,
+        (View.PA, None): 4_091 - 2_319,
+    }
+
+
+@pytest.mark.parametrize(
+    ("uncertain", "findings", "unhealthy"),
+    [
+        ("ignore", ("Edema",), 1),
+        ("negative", ("Edema",), 1),
+        ("positive", ("Edema", "Pneumonia", SUPPORT_DEVICES), 1),
+    ],
+)
+def test_the_policy_says_which_columns_are_findings(
+    tmp_path: Path,
+    uncertain: Literal["ignore", "positive", "negative"],
+    findings: tuple[str, ...],
+    unhealthy: int,
+) -> None:
+    root = write(tmp_path, line(Pneumonia="-1.0", Edema="1.0", Fracture="0.0", Support_Devices="-1.0"))
+    (row,) = read(root, uncertain)
+    assert (row.findings, row.unhealthy) == (findings, unhealthy)
+
+
+@pytest.mark.parametrize("uncertain", ["ignore", "negative"])
+def test_what_is_denied_or_uncertain_does_not_make_a_healthy_chest(
+    tmp_path: Path, uncertain: Literal["ignore", "negative"]
+) -> None:
+    (row,) = read(write(tmp_path, line(Pneumonia="-1.0", Edema="0.0")), uncertain)
+    assert (row.findings, row.unhealthy, row.covid, row.other) == ((), None, None, None)
+
+
+def test_an_uncertain_no_finding_is_never_healthy(tmp_path: Path) -> None:
+    (row,) = read(write(tmp_path, line(No_Finding="-1.0")), "positive")
+    assert (row.findings, row.unhealthy) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ((NO_FINDING,), (0, 0, 0)),
+        ((NO_FINDING, SUPPORT_DEVICES), (0, 0, 0)),
+        (("Fracture", SUPPORT_DEVICES), (1, 0, 1)),
+        ((SUPPORT_DEVICES,), (None, None, None)),
+        ((), (None, None, None)),
+        ((NO_FINDING, "Edema"), (None, None, None)),
+    ],
+)
+def test_labels(findings: tuple[str, ...], expected: tuple[int | None, ...]) -> None:
+    assert labels(findings) == expected
+
+
+def test_tables_of_all_splits_are_read(tmp_path: Path) -> None:
+    write(tmp_path, line())
+    valid = line("CheXpert-v1.0/valid/patient64541/study1/view2_lateral.jpg", "Male,73,Lateral,")
+    (tmp_path / "valid.csv.gz").write_bytes(gzip.compress((HEADER + valid).encode()))
+    test = line("test/patient64741/study1/view1_frontal.jpg", None, Edema="1.0")
+    write(tmp_path, test, name="test.csv", header=TEST_HEADER)
+    train, val, tested = read(tmp_path)
+    assert [row.source_split for row in (train, val, tested)] == [Split.TRAIN, Split.VAL, Split.TEST]
+    assert (val.path, val.excluded) == ("valid/patient64541/study1/view2_lateral.jpg", Reason.LATERAL)
+    assert (tested.path, tested.patient_id) == ("test/patient64741/study1/view1_frontal.jpg", "chexpert/patient64741")
+    assert (tested.view, tested.view_source, tested.unhealthy) == (View.FRONTAL, "file name", 1)
+
+
+@pytest.mark.parametrize(
+    "folder", ["train/", "CheXpert-v1.0-small/train/", "a/b/train/", "CheXpert-v1.0 batch 2 (train 1)/"]
+)
+def test_images_are_found_in_any_folder(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, f"{folder}patient00001/study1/view1_frontal.jpg")
+    (row,) = read(write(tmp_path, line()))
+    assert row.path == f"{folder}patient00001/study1/view1_frontal.jpg"
+    assert row.listed
+
+
+def test_an_image_at_hand_twice_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{copy}/train/patient00001/study1/view1_frontal.jpg" for copy in ("large", "small")))
+    with pytest.raises(ManifestError, match=r"once in .*, got large/train/.* and small/train/"):
+        read(write(tmp_path, line()))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_copy_inside_an_archive(tmp_path: Path, kind: str) -> None:
+    unpacked = tmp_path / "unpacked"
+    image = "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg"
+    write(unpacked, line(), line(FRONTAL.replace("00001", "00002")), name="CheXpert-v1.0-small/train.csv")
+    touch(unpacked, image)
+    root = tmp_path / "root"
+    root.mkdir()
+    members = ["CheXpert-v1.0-small/train.csv", image]
+    if kind == "zip":
+        with zipfile.ZipFile(root / "archive.zip", "w") as archive:
+            for member in members:
+                archive.write(unpacked / member, member)
+    else:
+        with tarfile.open(root / "archive.tar.gz", "w:gz") as packed:
+            for member in members:
+                packed.add(unpacked / member, member)
+    here, missing = read(root)
+    assert (here.path, here.member) == (f"archive.{kind}", image)
+    assert (missing.path, missing.member) == ("train/patient00002/study1/view1_frontal.jpg", None)
+
+
+def test_images_that_no_table_lists_keep_patient_view_and_split(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "test/patient64741/study1/view1_frontal.jpg",
+        "test/patient64741/study1/view2_lateral.jpg",
+        "odd/patient64742/study1/view1.jpg",
+    )
+    odd, frontal, lateral = read(write(tmp_path))
+    assert frontal == ManifestRow(
+        path="test/patient64741/study1/view1_frontal.jpg",
+        listed=False,
+        patient_id="chexpert/patient64741",
+        study_id="chexpert/patient64741/study1",
+        view=View.FRONTAL,
+        view_source="file name",
+        source_split=Split.TEST,
+    )
+    assert (lateral.view, lateral.excluded) == (View.LATERAL, Reason.LATERAL)
+    assert (odd.view, odd.view_source, odd.excluded, odd.source_split) == (View.UNKNOWN, "none", None, None)
+
+
+@pytest.mark.parametrize(
+    ("described", "view", "source", "excluded"),
+    [
+        ("Unknown,0,Frontal,PA", View.PA, "AP/PA", None),
+        ("Female,20,Frontal,", View.FRONTAL, "Frontal/Lateral", None),
+        ("Female,20,Frontal,RL", View.UNKNOWN, "none", Reason.NOT_FRONTAL),
+        ("Female,20,Lateral,LL", View.LATERAL, "Frontal/Lateral", Reason.LATERAL),
+    ],
+)
+def test_views(tmp_path: Path, described: str, view: View, source: str, excluded: Reason | None) -> None:
+    (row,) = read(write(tmp_path, line(described=described)))
+    assert (row.view, row.view_source, row.excluded) == (view, source, excluded)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n", r"expected columns Path, Sex, .*, Support Devices in train\.csv, got: a, b"),
+        (TEST_HEADER, r"expected columns Path, Sex, Age, Frontal/Lateral, AP/PA, .* in train\.csv"),
+        (HEADER + line(Edema="2.0"), r"1\.0, 0\.0, -1\.0 or blank for Edema of CheXpert-.*frontal\.jpg.*got '2\.0'"),
+        (
+            HEADER + line("patient1.jpg"),
+            r"expected paths .*train/patientN/studyN/NAME in train\.csv, got 'patient1\.jpg'",
+        ),
+        (HEADER + line(described="Male,20,Frontal,XX"), r"got 'Frontal' and 'XX'"),
+        (HEADER + line(described="Male,20,Oblique,AP"), r"got 'Oblique' and 'AP'"),
+    ],
+)
+def test_broken_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        read(tmp_path)
+
+
+def test_no_table_and_two_tables_of_one_split_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"expected train\.csv, valid\.csv or test\.csv .* found none"):
+        read(tmp_path)
+    write(tmp_path, line())
+    write(tmp_path, line(), name="CheXpert-v1.0-small/train.csv")
+    with pytest.raises(ManifestError, match=r"found CheXpert-v1\.0-small/train\.csv, train\.csv"):
+        read(tmp_path)

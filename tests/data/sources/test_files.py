@@ -1,0 +1,132 @@
+import gzip
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from comit_ray import storage
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.sources.files import BrokenArchive, SourceFiles, read_csv, read_lines
+from comit_ray.errors import ManifestError, NotFoundError, Reason
+from tests.data import archives
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request, tmp_path) -> str:
+    """A loose image, and the same tree in three archives in a folder of their own."""
+    base = str(tmp_path / "data") if request.param == "local" else request.getfixturevalue("bucket")
+    storage.write_bytes(f"{base}/images/1.png", b"loose")
+    for number, ending in ((2, "tar"), (3, "tgz"), (4, "zip")):
+        local = tmp_path / f"p.{ending}"
+        archives.write(local, {f"./images/{number}.png": bytes([number]) * number, "read.me": b""})
+        storage.write_bytes(f"{base}/packed/{ending}/p.{ending}", local.read_bytes())
+        local.unlink()
+    return base
+
+
+def test_members_are_named_as_if_unpacked_where_they_lie(root):
+    files = SourceFiles(root)
+    names = [file.name for file in files.matching(r"(.*/)?images/\d\.png")]
+    assert names == ["images/1.png", "packed/tar/images/2.png", "packed/tgz/images/3.png", "packed/zip/images/4.png"]
+    file = files.find("packed/tgz/images/3.png")
+    assert file is not None
+    assert (file.path, file.member, file.size) == ("packed/tgz/p.tgz", "./images/3.png", 3)
+    assert files.find("images/3.png") is None
+    with FileReader(100) as reader:
+        assert [reader.read(files.reference(file)) for file in files.matching(r".*\d\.png")] == [
+            b"loose",
+            b"\x02" * 2,
+            b"\x03" * 3,
+            b"\x04" * 4,
+        ]
+    assert [file.position for file in files] == list(range(len(files)))
+
+
+def test_archives_need_not_be_opened(root):
+    assert [file.name for file in SourceFiles(root, inside_archives=False)] == [
+        "images/1.png",
+        "packed/tar/p.tar",
+        "packed/tgz/p.tgz",
+        "packed/zip/p.zip",
+    ]
+
+
+def test_an_archive_that_lies_unpacked_beside_itself_counts_once(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(b"x")
+    archives.write(tmp_path / "all.zip", {"images/1.png": b"x", "images/2.png": b"y"})
+    found = {file.name: file.member for file in SourceFiles(str(tmp_path)).matching(r"images/.*")}
+    assert found == {"images/1.png": None, "images/2.png": "images/2.png"}
+
+
+def test_a_broken_archive_is_told_and_its_beginning_kept(tmp_path, capsys):
+    files = archives.members(20)
+    path = Path(archives.write(tmp_path / "a.tgz", files))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (tmp_path / "b.zip").write_bytes(b"no zip")
+    source = SourceFiles(str(tmp_path))
+    assert source.broken == [BrokenArchive("a.tgz", Reason.TRUNCATED), BrokenArchive("b.zip", Reason.CORRUPT)]
+    assert 0 < sum(file.path == "a.tgz" and file.member is not None for file in source) < 20
+    assert "cannot read the archive" in capsys.readouterr().err
+
+
+def test_listings_stand_for_archives_that_are_not_there(tmp_path):
+    (tmp_path / "a.tar-tvf.txt").write_text("-rw-r--r-- u/g 12 2020-05-30 10:11 d/x.png\n")
+    (tmp_path / "sha1sum.txt").write_text(f"{'b' * 40}  a.tar.gz\n")
+    source = SourceFiles(str(tmp_path))
+    file = source.find("d/x.png")
+    assert file is not None
+    assert (file.path, file.member, file.size) == ("a.tar.gz", "d/x.png", 12)
+    assert source.checksums == {"a.tar.gz": f"sha1:{'b' * 40}"}
+
+
+def test_what_a_table_has_named_is_taken(root):
+    files = SourceFiles(root)
+    first = files.first("images/absent.png", "images/1.png")
+    assert first is not None
+    files.take(first)
+    assert [file.name for file in files.untaken(r".*\d\.png")] == [
+        "packed/tar/images/2.png",
+        "packed/tgz/images/3.png",
+        "packed/zip/images/4.png",
+    ]
+
+
+def test_tables_inside_archives_and_other_encodings(tmp_path):
+    text = "name,age\nMüller,50\n"
+    archives.write(tmp_path / "head.tgz", {"t/participants.csv": text.encode("latin-1")})
+    (tmp_path / "plain.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + b"a\tb\n1\n\n"))
+    files = SourceFiles(str(tmp_path))
+    header, rows = read_csv(files, files.table(r"t/participants\.csv", "t"), encoding="latin-1")
+    assert (header, list(rows)) == (["name", "age"], [["Müller", "50"]])
+    header, rows = read_csv(files, files.table(r"plain\.csv\.gz", "t"), delimiter="\t")
+    assert (header, list(rows)) == (["a", "b"], [["1", ""]])
+    with pytest.raises(ManifestError, match=r"expected utf-8-sig text in .*head\.tgz!t/participants\.csv"):
+        list(read_lines(files, files.table(r"t/participants\.csv", "t")))
+
+
+def test_a_table_is_read_line_by_line(tmp_path):
+    """Some megabytes of table pass through without being held."""
+    (tmp_path / "t.csv").write_text("a,b\n" + "x" * 50 + ",1\n" * 2 + ("y" * 50 + ",1\n") * 200_000)
+    files = SourceFiles(str(tmp_path))
+    file = files.table(r"t\.csv", "t")
+    tracemalloc.start()
+    _, rows = read_csv(files, file)
+    assert sum(1 for _ in rows) == 200_002
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 2**20 < file.size
+
+
+def test_what_is_not_there(tmp_path):
+    with pytest.raises(NotFoundError, match="nowhere"):
+        SourceFiles(str(tmp_path / "nowhere"))
+    with pytest.raises(ManifestError, match=r"expected one labels\.csv .*found none"):
+        SourceFiles(str(tmp_path)).table(r"labels\.csv", "labels.csv")
+
+
+def test_a_name_that_is_no_text_is_named(tmp_path):
+    with open(bytes(tmp_path) + b"/x\xff.png", "wb"):
+        pass
+    with pytest.raises(ManifestError, match="file names in UTF-8, got"):
+        SourceFiles(str(tmp_path))

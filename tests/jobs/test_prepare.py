@@ -1,0 +1,108 @@
+"""The training table as its users make it: the job's own process on real radiographs, killed and gone on with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from comit_ray import cli, storage
+from comit_ray.config import ManifestConfig, PrepareConfig, TrainConfig
+from comit_ray.errors import ConfigError
+from comit_ray.training import checkpoint
+from comit_ray.training.distributed import train
+from jobs import manifest as manifest_job
+from jobs import prepare as prepare_job
+from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+
+def prepare(*options: str) -> int:
+    """The job in this process, on the session's Ray."""
+    return prepare_job.job(cli.parse(PrepareConfig, "", options))
+
+
+@pytest.fixture(scope="module")
+def manifest(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """covid_chestxray and the present part of NIH, in chunks of 16."""
+    root = tmp_path_factory.mktemp("manifests")
+    for name, folder in (("covid-chestxray", "covid_chestxray"), ("nih", "nih_chestxray14")):
+        config = ManifestConfig(source=name, root=str(cxr / folder), output=str(root / name), present_only=True)
+        assert manifest_job.job(config) == 0
+    merged = ManifestConfig(inputs=f"{root}/covid-chestxray,{root}/nih", output=str(root / "all"), chunk_rows=16)
+    assert manifest_job.job(merged) == 0
+    return str(root / "all")
+
+
+def test_a_killed_driver_loses_nothing_and_training_reads_the_table(manifest, tmp_path, ray_session, capsys):
+    output = tmp_path / "prepared"
+    options = ["--manifest", manifest, "--output", str(output), "--threads", "1"]
+    command = [sys.executable, str(REPOSITORY / "jobs" / "prepare.py"), *options]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not ((output / "images").is_dir() and len(list((output / "images").glob("*.parquet"))) >= 3):
+        assert driver.poll() is None, "the job ended before it could be killed"
+        time.sleep(0.01)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    committed = len(list((output / "images").glob("*.parquet")))
+    assert 0 < committed < 76
+    victim = sorted((output / "images").glob("*.parquet"))[0]
+    victim.write_bytes(victim.read_bytes()[:100])
+
+    assert prepare(*options) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == f"data: {output}"
+    images = f"'{output}/images/*.parquet'"
+    counts = duckdb.sql(f"SELECT count(*), count(DISTINCT image_id) FROM {images}").fetchall()
+    assert counts == [(1205, 1205)]
+    reasons = duckdb.sql(f"SELECT reason, count(*) FROM {images} GROUP BY ALL ORDER BY 2 DESC").fetchall()
+    assert reasons == [(None, 1170), ("wrong_modality", 23), ("lateral", 12)]
+    masks = f"SELECT count(lung_png), count(disease_png), count(disease_mask) FROM {images}"
+    assert duckdb.sql(masks).fetchall() == [(163, 95, 44)]
+    groups = f"SELECT max(row_group_num_rows) FROM parquet_metadata({images})"
+    assert duckdb.sql(groups).fetchall()[0][0] <= 64
+
+    assert prepare(*options) == 0
+    assert "nothing was left to do" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="format was 'png', now 'webp'"):
+        prepare(*options, "--format", "webp")
+
+    # A training on the table has the numbers of one on the manifest.
+    for name, data in (("table", str(output)), ("manifest", manifest)):
+        config = {
+            "data": data,
+            "storage": str(tmp_path / "runs"),
+            "name": name,
+            "frame": {"size": 32},
+            "model": {"width": 0.0625, "weights": "none"},
+            "train": {"epochs": 1, "lr": 1e-3, "augment_covid": False},
+            "workers": {"threads": 2},
+        }
+        train(TrainConfig.parse(config, origin="test"))
+    runs = tmp_path / "runs"
+    weights = [(runs / name / "best" / checkpoint.WEIGHTS).read_bytes() for name in ("table", "manifest")]
+    assert weights[0] == weights[1]
+    first, second = capsys.readouterr().out.split("manifest: ")[1:3]
+    assert first.splitlines()[0] == second.splitlines()[0]
+
+
+def test_an_unfinished_table_is_not_trained_on(manifest, tmp_path):
+    storage.write_bytes(
+        f"{tmp_path}/prepared/run.json",
+        b'{"run_id": "r", "question": {"kind": "prepare", "rows": 5, "training_hash": ""}}',
+    )
+    command = [sys.executable, str(REPOSITORY / "jobs" / "train.py"), "--data", f"{tmp_path}/prepared"]
+    done = subprocess.run(
+        [*command, "--storage", str(tmp_path), "--name", "x", "--model.weights", "none"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "holds 0 of 5 images: run jobs/prepare.py again" in done.stderr
+    assert done.stderr.count("\n") == 1

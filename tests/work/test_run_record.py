@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from comit_ray.errors import ConfigError, StorageError
+from comit_ray.work.run_record import open_run
+
+QUESTION = {"model_id": "m1", "manifest": "f1"}
+
+
+def test_the_same_question_goes_on_with_the_same_run(tmp_path):
+    first = open_run(str(tmp_path), QUESTION, {"batch_size": 4}, "predictions")
+    assert open_run(str(tmp_path), QUESTION, {"batch_size": 8}, "predictions") == first
+    assert json.loads((tmp_path / "run.json").read_text())["settings"] == {"batch_size": 4}
+
+
+def test_another_question_is_refused_and_named(tmp_path):
+    open_run(str(tmp_path), QUESTION, {}, "predictions")
+    with pytest.raises(ConfigError, match=r"model_id was 'm1', now 'm2'.*another --output"):
+        open_run(str(tmp_path), QUESTION | {"model_id": "m2"}, {}, "predictions")
+
+
+def test_results_without_a_record_are_refused(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    with pytest.raises(ConfigError, match=r"predictions but no run\.json"):
+        open_run(str(tmp_path), QUESTION, {}, "predictions")
+
+
+def test_a_broken_record_says_so(tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(StorageError, match=r"run\.json is not the"):
+        open_run(str(tmp_path), QUESTION, {}, "predictions")
