@@ -5,22 +5,29 @@ import pyarrow as pa
 from comit_ray import storage
 from comit_ray.cli import run
 from comit_ray.config import ManifestConfig
-from comit_ray.data import manifest_check
+from comit_ray.data import duplicates, manifest_check, paper_tables, protocol
 from comit_ray.data.manifest import write
-from comit_ray.data.manifest_build import finish, mark_missing, merge, present_only, read_source
+from comit_ray.data.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
 from comit_ray.data.manifest_summary import describe
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ConfigError
+from comit_ray.preparing.fingerprints import fingerprints
 
 
 def job(config: ManifestConfig) -> int:
     """Build or merge, select, divide, write, and print the counts and the manifest's URI."""
     output = storage.normalise(config.output)
     table = _from_source(config, output) if config.source else _from_manifests(config)
+    if config.duplicates != "ignore":
+        table = _look_alikes(table, config, output)
+    if config.protocol == "paper":
+        table = protocol.select_paper(table, config.protocol_seed)
     table = finish(table, config.split, config.chunk_rows)
     write(output, table, config.part_rows, config.model_dump_json())
     print(describe(table))
+    if config.protocol == "paper":
+        print(paper_tables.compare(table))
     print(f"manifest: {output}")
     return 0
 
@@ -28,8 +35,10 @@ def job(config: ManifestConfig) -> int:
 def _from_source(config: ManifestConfig, output: str) -> pa.Table:
     assert config.source is not None, "ManifestConfig: a source, or inputs"
     rows_of = adapter(config.source)
-    files = SourceFiles(config.root or "")
-    source = read_source(rows_of, files, config.name or config.source, config)
+    dataset = config.name or config.source
+    check_name(dataset)
+    files = SourceFiles(config.root or "")  # a listing may take long: what can be wrong before it has been looked at
+    source = read_source(rows_of, files, dataset, config)
     if config.present_only:
         return present_only(source.table, files)
     if not config.check_files:
@@ -48,6 +57,14 @@ def _from_manifests(config: ManifestConfig) -> pa.Table:
     if config.present_only:
         return present_only(table)
     return mark_missing(table) if config.check_files else table
+
+
+def _look_alikes(table: pa.Table, config: ManifestConfig, output: str) -> pa.Table:
+    """Groups images that look alike; of one picture in several datasets keeps one, where that is asked for."""
+    found = duplicates.resolve(table, fingerprints(table, config.decode), exclude=config.duplicates == "exclude")
+    uri = duplicates.write(output, found.pairs)
+    print(f"{duplicates.describe(found)}\nduplicates: {uri}")
+    return found.table
 
 
 if __name__ == "__main__":

@@ -35,8 +35,12 @@ class Thresholds:
 
     same_bits: int = 32
     same_correlation: float = 0.93
-    near_bits: int = 50
+    near_bits: int = 54
     near_correlation: float = 0.90
+
+
+CHOSEN = Thresholds()
+"""Chosen on public radiographs; `tests/data/test_look_alikes.py` holds them to it."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,12 @@ def _compare(
     pictures: Pictures,
     one: NDArray[np.int64],
     other: NDArray[np.int64],
-    correlate: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]],
+    correlate: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.floating]],
 ) -> NDArray[np.float32]:
     """Correlation of each pair of records; which of the two is moved depends on their hashes, not on their order."""
     keys = pictures.hashes.view(f"S{pictures.hashes.itemsize * pictures.hashes.shape[1]}")[:, 0]
 
-    def batch(start: int) -> NDArray[np.float32]:
+    def batch(start: int) -> NDArray[np.floating]:
         part = slice(start, start + _BATCH)
         swapped = keys[other[part]] < keys[one[part]]
         moved = np.where(swapped, other[part], one[part])

@@ -59,8 +59,7 @@ def from_rows(
         ConfigError: if `dataset` cannot be part of a file name.
         ManifestError: if there is no row, or two have one id.
     """
-    if not DATASET_NAME.fullmatch(dataset):
-        raise ConfigError(f"the dataset's name must be letters, digits, dots, dashes or underscores, got {dataset!r}")
+    check_name(dataset)
     root, stream = storage.normalise(root), iter(rows)
     batches = []
     listed: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
@@ -81,6 +80,12 @@ def from_rows(
         table, is_listed = table.take(pa.array(order)), is_listed[order]
     check_ids(table)
     return SourceTable(table, pa.array(is_listed))
+
+
+def check_name(dataset: str) -> None:
+    """Raises ConfigError if `dataset` cannot be part of a file name."""
+    if not DATASET_NAME.fullmatch(dataset):
+        raise ConfigError(f"the dataset's name must be letters, digits, dots, dashes or underscores, got {dataset!r}")
 
 
 def _place(row: ManifestRow, archives: dict[str, int]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from PIL import Image
 
 from comit_ray.data.manifest import read
 from tests.conftest import REPOSITORY
@@ -102,7 +103,7 @@ def test_the_same_command_writes_the_same_rows(covid: str, cxr: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        (["--source", "nihh", "--root", "/r"], 2, "unknown source 'nihh'; known: covid-chestxray, dicom"),
+        (["--source", "nihh", "--root", "/r"], 2, "unknown source 'nihh'; known: nih, chexpert, bimcv"),
         (["--source", "nih"], 2, "--source nih needs --root"),
         ([], 2, "give either --source with --root, or --inputs"),
         (["--source", "images", "--root", "/r", "--name", "a/b"], 2, "dataset's name must be letters"),
@@ -117,3 +118,70 @@ def test_mistakes_are_one_line(tmp_path: Path, options: list[str], status: int, 
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.slow
+def test_a_picture_of_two_datasets_is_kept_once_and_shares_a_split(
+    cxr: Path, covid: str, nih: str, tmp_path: Path
+) -> None:
+    """Copies of real images, one recompressed, one cropped, as a dataset of its own without labels."""
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    images = {row["image_id"]: row for row in read(covid).to_pylist() if row["excluded"] is None}
+    chosen = list(images.values())[:2]
+    for number, row in enumerate(chosen):
+        with Image.open(row["uri"]) as picture:
+            grey = picture.convert("L")
+        width, height = grey.size
+        if number:
+            grey = grey.crop((width // 50, height // 50, width - width // 50, height - height // 50))
+        grey.save(copies / f"{number}.jpg", quality=60)
+    other = made(tmp_path / "other", "--source", "images", "--root", str(copies), "--name", "copies")
+    options = ["--inputs", f"{covid},{nih},{other}", "--duplicates", "exclude"]
+    done = job("--output", str(tmp_path / "all"), *options)
+    assert done.returncode == 0, done.stderr
+    rows = {row["image_id"]: row for row in read(str(tmp_path / "all")).to_pylist()}
+    assert len(rows) == 1207
+    for number, original in enumerate(chosen):
+        copy, kept = rows[f"copies/{number}.jpg"], rows[original["image_id"]]
+        assert kept["excluded"] is None
+        assert copy["split_group"] == kept["split_group"] is not None
+        assert copy["excluded"] == "duplicate" or copy["split"] == kept["split"]
+    assert rows["copies/0.jpg"]["excluded"] == "duplicate"
+    pairs = query(f"SELECT * FROM '{tmp_path}/all/duplicates.csv'")
+    assert any("copies/0.jpg" in pair for pair in pairs)
+    by_group = query(
+        f"SELECT split_group FROM '{tmp_path}/all/*.parquet' WHERE split IS NOT NULL AND split_group IS NOT NULL "
+        "GROUP BY 1 HAVING count(DISTINCT split) > 1"
+    )
+    assert by_group == []
+
+
+def test_the_papers_protocol_keeps_every_row_and_shows_its_tables(nih: str, tmp_path: Path) -> None:
+    done = job("--output", str(tmp_path / "p"), "--inputs", nih, "--protocol", "paper")
+    assert done.returncode == 0, done.stderr
+    table = read(str(tmp_path / "p"))
+    assert len(table) == 1000
+    chosen = [row for row in table.to_pylist() if row["excluded"] is None]
+    assert all("Pneumonia" in row["findings"] for row in chosen if row["unhealthy"] == 1)
+    assert sum("Pneumonia" in row["findings"] for row in chosen) == 500
+    assert {row["excluded"] for row in table.to_pylist()} <= {None, "not_in_protocol"}
+    for title in ("Table 1", "Table 2", "Table 3"):
+        assert title in done.stdout
+
+
+def test_what_tables_and_storage_lack_is_listed(cxr: Path, tmp_path: Path) -> None:
+    root = tmp_path / "nih"
+    (root / "images").mkdir(parents=True)
+    for name in ("00000001_000.png", "99999999_000.png"):
+        (root / "images" / name).touch()
+    table = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+    rows = "".join(f"0000000{number}_000.png,Mass,0,{number},58,M,PA\n" for number in (1, 2))
+    (root / "Data_Entry_2017.csv").write_text(table + rows)
+    done = job("--output", str(tmp_path / "m"), "--source", "nih", "--root", str(root), "--check_files", "true")
+    assert done.returncode == 0, done.stderr
+    assert "1 missing (in a table, not in storage): nih/images/00000002_000.png" in done.stdout
+    assert "1 unlisted (in storage, in no table): nih/images/99999999_000.png" in done.stdout
+    listed = query(f"SELECT problem, image_id FROM '{tmp_path}/m/check.csv' ORDER BY ALL")
+    assert listed == [("missing", "nih/images/00000002_000.png"), ("unlisted", "nih/images/99999999_000.png")]
+    assert len(read(str(tmp_path / "m"))) == 3

@@ -1,0 +1,229 @@
+"""What a manifest does about images that look alike: one row a picture, and one split a patient known by two names.
+
+The same picture in **different datasets** is kept once, so that a patient is not counted twice. The row with most
+annotations stays; nothing of the other row is carried over. Where two such rows contradict each other in a label both
+stay, since nobody can tell here which is right: the table of pairs says so. The same picture twice **inside one
+dataset** stays too: what its rows mean is the source's business.
+
+Whoever shares a picture, the same or nearly, shares a `split_group`, inside a dataset as well, so that no model is
+tested on a picture it was trained on.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyarrow import csv
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from comit_ray import storage
+from comit_ray.data.look_alikes import CHOSEN, LookAlikes, Thresholds, find
+from comit_ray.errors import ManifestError, Reason
+from comit_ray.schema import MANIFEST, View
+
+FILE = "duplicates.csv"
+PAIRS = pa.schema(
+    [
+        pa.field("image_id_a", pa.string(), nullable=False),
+        pa.field("image_id_b", pa.string(), nullable=False),
+        pa.field("dataset_a", pa.string(), nullable=False),
+        pa.field("dataset_b", pa.string(), nullable=False),
+        pa.field("distance", pa.uint16(), nullable=False),
+        pa.field("correlation", pa.float32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("kept", pa.string()),
+        pa.field("removed", pa.string()),
+        pa.field("labels_agree", pa.bool_(), nullable=False),
+    ]
+)
+"""One row a pair, the same picture first: bits of 256 in which the hashes differ, correlation of the thumbnails, `same`
+or `near`, the image that is kept and the one that is excluded because of it (null: both stay, or another is kept for
+it), and whether no label contradicts (unknown contradicts nothing)."""
+
+_LABELS = ("unhealthy", "covid", "other")
+_KNOWN = ("lung_mask", "disease_mask", "patient_id")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A manifest and the images in it that look alike.
+
+    Args:
+        table: the manifest with `excluded` and `split_group` brought up to date, its rows in their order.
+        pairs: of the schema `PAIRS`.
+        compared: images that had a picture to compare.
+    """
+
+    table: pa.Table
+    pairs: pa.Table
+    compared: int
+
+
+def resolve(
+    table: pa.Table, fingerprints: pa.Table, thresholds: Thresholds = CHOSEN, exclude: bool = True
+) -> Resolution:
+    """Find images that look alike, keep one row of a picture that several datasets have, and group patients.
+
+    A row is excluded (`duplicate`) only because of a row of another dataset that shows the same picture itself, is
+    used and stays. It is the one with fewer known labels; then with fewer masks, patient and view known; then that of
+    the dataset that comes later in the table. Rows that are excluded already stay as they are and replace none.
+
+    `split_group` is the smallest patient of the group, or the smallest image if it has no patient; all rows of the
+    group's patients bear it. Groups the table has already stay together.
+
+    Args:
+        table: a manifest.
+        fingerprints: `image_id` and `fingerprint` of the same rows in the same order, null where there is no picture.
+        thresholds: when two pictures count as alike.
+        exclude: whether to exclude anything; groups are made all the same.
+
+    Raises:
+        ManifestError: if the fingerprints are not those of the table's rows, or too many images look alike.
+    """
+    if not fingerprints["image_id"].equals(table["image_id"]):
+        raise ManifestError(
+            f"expected one fingerprint for each of the manifest's {len(table):,} images, in their order, got "
+            f"{len(fingerprints):,} that are not theirs"
+        )
+    found = find(fingerprints["fingerprint"], thresholds)
+    agree = _labels_agree(table, found)
+    kept_for = _kept_for(table, found, agree) if exclude else np.full(len(table), -1)
+    reasons = pc.if_else(pa.array(kept_for >= 0), str(Reason.DUPLICATE), table["excluded"])
+    resolved = _replaced(_replaced(table, "split_group", _split_groups(table, found)), "excluded", reasons)
+    compared = len(table) - fingerprints["fingerprint"].null_count
+    return Resolution(resolved, _pairs(table, found, agree, kept_for), compared)
+
+
+def write(output: str, pairs: pa.Table) -> str:
+    """Write the pairs beside a manifest, as CSV; their URI."""
+    buffer = io.BytesIO()
+    csv.write_csv(pairs, buffer)
+    uri = storage.join(output, FILE)
+    storage.write_bytes(uri, buffer.getvalue())
+    return uri
+
+
+def describe(found: Resolution) -> str:
+    """What was found and done, in a few lines."""
+    pairs, table = found.pairs, found.table
+    apart = pc.not_equal(pairs["dataset_a"], pairs["dataset_b"])
+    contradicting = pairs.filter(pc.invert(pairs["labels_agree"]))
+    groups = table["split_group"].drop_null()
+    lines = [
+        f"{found.compared:,} of {len(table):,} images compared: {len(pairs):,} pairs look alike",
+        f"  {len(pairs['removed'].drop_null().unique()):,} images excluded as duplicates",
+        f"  {len(groups):,} images in {len(groups.unique()):,} split groups",
+    ]
+    for kind, meaning in (("same", "the same picture"), ("near", "nearly the same picture")):
+        of_kind = pc.equal(pairs["kind"], kind)
+        across = pc.sum(pc.and_(of_kind, apart), min_count=0).as_py()
+        lines.append(f"  {pc.sum(of_kind, min_count=0).as_py():,} {kind} ({meaning}), {across:,} across datasets")
+    if len(contradicting):
+        first = contradicting.slice(0, 1).to_pylist()[0]
+        lines.append(
+            f"  {len(contradicting):,} contradict each other in a label, both images stay: "
+            f"{first['image_id_a']} and {first['image_id_b']}" + (" ..." if len(contradicting) > 1 else "")
+        )
+    return "\n".join(lines)
+
+
+def _labels_agree(table: pa.Table, found: LookAlikes) -> NDArray[np.bool_]:
+    """Whether no label is 1 in one row of a pair and 0 in the other."""
+    agree = np.ones(len(found.first), np.bool_)
+    for name in _LABELS:
+        values = pc.fill_null(table[name], -1).to_numpy()
+        one, other = values[found.first], values[found.second]
+        agree &= (one == other) | (one < 0) | (other < 0)
+    return agree
+
+
+def _kept_for(table: pa.Table, found: LookAlikes, agree: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For each row the row that is kept instead of it, or -1.
+
+    Best rows first, each that is still there removes those it makes superfluous. So a removed row always shows the same
+    picture as the row kept for it, not only as one that shows the same picture as that one.
+    """
+    dataset, used = _codes(table["dataset"]), pc.is_null(table["excluded"]).to_numpy()
+    counts = found.same & agree & used[found.first] & used[found.second]
+    counts &= dataset[found.first] != dataset[found.second]
+    rank = _rank(table, dataset)
+    others: dict[int, list[int]] = {}
+    for one, other in zip(found.first[counts].tolist(), found.second[counts].tolist(), strict=True):
+        others.setdefault(one, []).append(other)
+        others.setdefault(other, []).append(one)
+    kept_for = np.full(len(table), -1)
+    for row in sorted(others, key=rank.__getitem__):
+        if kept_for[row] < 0:
+            for other in others[row]:
+                if kept_for[other] < 0:
+                    kept_for[other] = row
+    return kept_for
+
+
+def _rank(table: pa.Table, dataset: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place of each row, 0 the best: by known labels, by what else is known, by dataset, by order."""
+    labels = sum(pc.is_valid(table[name]).to_numpy().astype(np.int64) for name in _LABELS)
+    known = sum(pc.is_valid(table[name]).to_numpy().astype(np.int64) for name in _KNOWN)
+    known += pc.not_equal(table["view"], str(View.UNKNOWN)).to_numpy()
+    rank = np.empty(len(table), np.int64)
+    rank[np.lexsort((dataset, -known, -labels))] = np.arange(len(table))
+    return rank
+
+
+def _pairs(table: pa.Table, found: LookAlikes, agree: NDArray[np.bool_], kept_for: NDArray[np.int64]) -> pa.Table:
+    order = np.lexsort((found.second, found.first, ~found.same))
+    first, second = found.first[order], found.second[order]
+    removed = np.where(kept_for[second] == first, second, np.where(kept_for[first] == second, first, -1))
+    kept = np.where(removed == second, first, second)
+    names, datasets = table["image_id"], table["dataset"]
+    columns = {
+        "image_id_a": names.take(pa.array(first)),
+        "image_id_b": names.take(pa.array(second)),
+        "dataset_a": datasets.take(pa.array(first)),
+        "dataset_b": datasets.take(pa.array(second)),
+        "distance": found.distance[order],
+        "correlation": found.correlation[order],
+        "kind": np.where(found.same[order], "same", "near"),
+        "kept": names.take(pa.array(kept, mask=removed < 0)),
+        "removed": names.take(pa.array(removed, mask=removed < 0)),
+        "labels_agree": agree[order],
+    }
+    return pa.table(columns).cast(PAIRS)
+
+
+def _split_groups(table: pa.Table, found: LookAlikes) -> pa.Array:
+    """The group of every row; null where a patient shares no picture with another."""
+    patient, group = _codes(table["patient_id"]), _codes(table["split_group"])
+    count = len(table)
+    # Nodes: the patients, the rows (for those without a patient), the groups there were.
+    node = np.where(patient >= 0, patient, patient.max(initial=-1) + 1 + np.arange(count))
+    grouped = np.flatnonzero(group >= 0)
+    group_node = patient.max(initial=-1) + 1 + count + group[grouped]
+    ends = np.concatenate([node[found.first], node[grouped]]), np.concatenate([node[found.second], group_node])
+    nodes = int(max(node.max(initial=-1), group_node.max(initial=-1))) + 1
+    _, component = connected_components(
+        coo_array((np.ones(len(ends[0]), np.int8), ends), (nodes, nodes)), directed=False
+    )
+    members = np.bincount(component[np.unique(np.concatenate([node, group_node]))], minlength=nodes)
+    together = pa.array(members[component[node]] > 1)
+    rows = pa.table({"component": component[node], "patient": table["patient_id"], "image": table["image_id"]})
+    smallest = rows.filter(together).group_by("component").aggregate([("patient", "min"), ("image", "min")])
+    names = pc.coalesce(smallest["patient_min"], smallest["image_min"]).combine_chunks()
+    index = pc.index_in(rows["component"], smallest["component"].combine_chunks())
+    return names.take(index.combine_chunks())
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number for every value, in order of appearance; -1 for null."""
+    codes = pc.index_in(column, column.unique().drop_null(), skip_nulls=True)
+    numbers: NDArray[np.int64] = pc.fill_null(codes, -1).to_numpy().astype(np.int64)
+    return numbers
+
+
+def _replaced(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    index = MANIFEST.get_field_index(name)
+    return table.set_column(index, MANIFEST.field(index), values.cast(pa.string()))

@@ -1,0 +1,40 @@
+"""Perceptual hashes of a manifest's images, on Ray: every image that is not excluded is fetched, decoded, hashed."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+import pyarrow as pa
+import ray.data
+
+from comit_ray.config import DecodeLimits
+from comit_ray.data.fetch import PLACE_COLUMNS
+from comit_ray.data.frames import slices
+from comit_ray.preparing.fingerprint_rows import fingerprint_tables
+
+ROWS_PER_TASK = 256
+COLUMNS = ["image_id", *PLACE_COLUMNS, "excluded", "view"]
+
+
+def fingerprints(rows: pa.Table, limits: DecodeLimits) -> pa.Table:
+    """`image_id` and `fingerprint` (binary, null where there is no picture) of every row, in the rows' order.
+
+    Raises:
+        ray.exceptions.RayError: if a task failed more often than Ray retries it.
+    """
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    if not ray.is_initialized():
+        ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = sys.stderr.isatty()
+    context.execution_options.preserve_order = True
+    cut = slices(rows.select(COLUMNS), ROWS_PER_TASK)
+    hashed = ray.data.from_arrow(cut).map_batches(
+        partial(_hash, limits=limits), batch_size=None, batch_format="pyarrow", num_cpus=1
+    )
+    return pa.concat_tables(ray.get(hashed.to_arrow_refs()))
+
+
+def _hash(rows: pa.Table, limits: DecodeLimits) -> Iterator[pa.Table]:
+    yield from fingerprint_tables(rows, limits)
