@@ -251,6 +251,15 @@ class RequeueConfig(Config):
     """The review queue."""
 
 
+class ListingConfig(Config):
+    """`jobs/listing.py`."""
+
+    root: str
+    """URI of the directory or bucket prefix to list."""
+    output: str
+    """URI of the listing to write; must be empty."""
+
+
 class ManifestConfig(SourceOptions):
     """`jobs/manifest.py`."""
 
@@ -261,6 +270,8 @@ class ManifestConfig(SourceOptions):
     covid-cxnet, table, dicom, images or phantom."""
     root: str | None = None
     """URI of the dataset's directory."""
+    listing: str | None = None
+    """URI of a listing of the root (jobs/listing.py); null: list it now."""
     name: str | None = None
     """`dataset` of the rows; null: the source's name. Give each of several `images` or `dicom` trees its own."""
     inputs: str | None = None

@@ -7,12 +7,14 @@ in the tests, sorts all its keys for every page: at 100,000 keys that is 0.6 s a
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from urllib.parse import parse_qs, urlsplit
 
 from comit_ray import storage
+from comit_ray.data import listing
 from comit_ray.data.sources.files import SourceFiles
 from tests.benchmarks.measure import measured
 
@@ -75,6 +77,8 @@ def main(keys: int) -> None:
     next(storage.list_files("s3://archive/images"))  # the clients are made once
     with measured(f"{keys:,} keys listed, none kept"):
         assert sum(1 for _ in storage.list_files("s3://archive/images")) == keys
+    with tempfile.TemporaryDirectory() as folder, measured(f"{keys:,} keys listed to Parquet"):
+        assert listing.write("s3://archive/images", folder, part_rows=25_000) == keys
     with measured(f"{keys:,} keys listed and indexed"):
         assert len(SourceFiles("s3://archive/images")) == keys
     here.send("done")

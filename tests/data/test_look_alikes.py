@@ -45,10 +45,10 @@ def test_cropped_radiographs_are_near_at_least(originals: list[Picture], name: s
 
 @pytest.mark.slow
 def test_the_duplicates_of_the_real_collections(cxr: Path) -> None:
-    """Each pair was looked at: the first five are one picture each, the last two films of one patient in one position.
+    """Each pair was looked at: five are one picture twice, the last is two films of one patient in one position.
 
-    Those of patient 51 have several days between them in the source's table, but are one film. An exhaustive search by
-    alignment of all 793,170 pairs of thumbnails found no further pair.
+    Those of covid-chestxray lie days apart in its table, but are one film. An exhaustive search by alignment of all
+    793,170 pairs of thumbnails found no further picture twice.
     """
     paths = [
         path
@@ -95,10 +95,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     def described(found: LookAlikes, row: Callable[[int], int]) -> set[tuple[int, int, int, float, bool]]:
         columns = (found.distance.tolist(), found.correlation.tolist(), found.same.tolist())
         ends = zip(found.first.tolist(), found.second.tolist(), strict=True)
-        return {
-            (*sorted((row(one), row(other))), *rest)  # type: ignore[misc]
-            for (one, other), *rest in zip(ends, *columns, strict=True)
-        }
+        return {(*sorted((row(one), row(other))), *rest) for (one, other), *rest in zip(ends, *columns, strict=True)}
 
     assert len(forth.first) >= 7
     assert described(forth, lambda row: row) == described(back, lambda row: last - row)

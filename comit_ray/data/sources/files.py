@@ -21,6 +21,7 @@ from comit_ray import storage
 from comit_ray.data.archive import ArchiveKind, Member, archive_kind, list_members
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
+from comit_ray.data.listing import read as read_listing_of
 from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
 from comit_ray.errors import DecodeError, ManifestError, Reason, StorageError
 
@@ -76,6 +77,7 @@ class SourceFiles:
     Args:
         root: URI of the source's directory.
         inside_archives: whether to list the members of archives too.
+        listing: URI of what `comit_ray.data.listing` wrote of the root; None: list it now.
 
     Attributes:
         broken: archives that could not be listed to their end.
@@ -85,10 +87,11 @@ class SourceFiles:
         NotFoundError: if there is no directory at `root`.
     """
 
-    def __init__(self, root: str, *, inside_archives: bool = True) -> None:
+    def __init__(self, root: str, *, inside_archives: bool = True, listing: str | None = None) -> None:
         self.root = storage.normalise(root)
         self.broken: list[BrokenArchive] = []
-        self._table = _to_table(_loose(self.root))
+        loose = storage.list_files(self.root) if listing is None else read_listing_of(listing, self.root)
+        self._table = _to_table((entry.path, None, None, entry.size, None) for entry in loose)
         self._index()
         archives = {file.path for file in self if archive_kind(file.path)} if inside_archives else set()
         listings = find_listings(self.root, (file.path for file in self)) if inside_archives else {}
@@ -203,10 +206,6 @@ def _list(uri: str) -> Iterator[Member]:
     if archive_kind(uri) is ArchiveKind.TAR_GZ:
         print(f"listing {uri}: decompressed from beginning to end, once", file=sys.stderr, flush=True)
     return list_members(uri)
-
-
-def _loose(root: str) -> Iterator[tuple[str, str | None, int | None, int, str | None]]:
-    return ((entry.path, None, None, entry.size, None) for entry in storage.list_files(root))
 
 
 def _to_table(rows: Iterator[tuple[str, str | None, int | None, int, str | None]]) -> pa.Table:

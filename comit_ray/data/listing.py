@@ -1,0 +1,81 @@
+"""A root's files written to Parquet as they are listed, so that a bucket of millions of objects is listed once.
+
+`OUTPUT/part-00000.parquet` ... hold path and size in the order of the paths' bytes; `OUTPUT/listing.json`, written last,
+says of which root and how many files. Memory holds one part, whatever the number of files.
+"""
+
+import json
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from comit_ray import storage
+from comit_ray.errors import ConfigError, ManifestError, NotFoundError
+from comit_ray.storage import FileEntry
+
+RECORD = "listing.json"
+PART_ROWS = 250_000
+SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False, metadata={"meaning": "relative to the root"}),
+        pa.field("size", pa.int64(), nullable=False, metadata={"meaning": "bytes"}),
+    ],
+    metadata={"comit_ray.table": "listing"},
+)
+
+
+def write(root: str, output: str, part_rows: int = PART_ROWS) -> int:
+    """List every file below `root` into `output`; the number of files.
+
+    Raises:
+        ConfigError: if there is something at `output` already.
+        NotFoundError: if there is nothing at `root`.
+        StorageError: if it cannot be listed, or the parts not be written.
+    """
+    root, output = storage.normalise(root), storage.normalise(output)
+    if storage.exists(output) and next(storage.list_files(output), None) is not None:
+        raise ConfigError(f"expected a new or empty directory for the listing, {output} holds files")
+    files = parts = 0
+    paths: list[str] = []
+    sizes: list[int] = []
+
+    def put() -> None:
+        nonlocal parts, files
+        table = pa.table([pa.array(paths, pa.string()), pa.array(sizes, pa.int64())], schema=SCHEMA)
+        storage.write_table(storage.join(output, f"part-{parts:05d}.parquet"), table)
+        parts, files = parts + 1, files + len(paths)
+        paths.clear()
+        sizes.clear()
+
+    for entry in storage.list_files(root):
+        paths.append(entry.path)
+        sizes.append(entry.size)
+        if len(paths) == part_rows:
+            put()
+    if paths:
+        put()
+    record = json.dumps({"root": root, "files": files, "parts": parts})
+    storage.write_bytes(storage.join(output, RECORD), record.encode())
+    return files
+
+
+def read(uri: str, root: str) -> Iterator[FileEntry]:
+    """The files of a listing of `root`, a part at a time.
+
+    Raises:
+        ManifestError: if the listing is of another root, or not whole.
+        StorageError: if it cannot be read.
+    """
+    try:
+        record = json.loads(storage.read_bytes(storage.join(uri, RECORD)))
+        listed, parts = record["root"], int(record["parts"])
+    except NotFoundError:
+        raise ManifestError(f"{uri} is no whole listing ({RECORD} is missing): run jobs/listing.py again") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"{uri}/{RECORD} is not that of a listing: {error!r}") from error
+    if listed != storage.normalise(root):
+        raise ManifestError(f"{uri} lists {listed}, expected a listing of {storage.normalise(root)}")
+    for number in range(parts):
+        part = storage.read_part(storage.join(uri, f"part-{number:05d}.parquet"))
+        for batch in part.to_batches(max_chunksize=65_536):
+            yield from map(FileEntry, batch.column("path").to_pylist(), batch.column("size").to_pylist())

@@ -1,0 +1,17 @@
+"""List a bucket or directory once, into Parquet; `jobs/manifest.py --listing` then need not list it again."""
+
+from comit_ray import cli, storage
+from comit_ray.config import ListingConfig
+from comit_ray.data import listing
+
+
+def job(config: ListingConfig) -> int:
+    """List, write, and say how much."""
+    output = storage.normalise(config.output)
+    print(f"{listing.write(config.root, output):,} files")
+    print(f"listing: {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(job, ListingConfig, __doc__ or "")
