@@ -37,9 +37,8 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
     rows_of = adapter(config.source)
     dataset = config.name or config.source
     check_name(dataset)
-    files = SourceFiles(
-        config.root or "", listing=config.listing
-    )  # a listing may take long: what can be wrong before it has been looked at
+    # Only now, as listing may take long: all that can be wrong before it has been looked at.
+    files = SourceFiles(config.root or "", listing=config.listing)
     source = read_source(rows_of, files, dataset, config)
     if config.present_only:
         return present_only(source.table, files)

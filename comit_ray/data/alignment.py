@@ -1,9 +1,9 @@
 """Whether two thumbnails show one radiograph: correlation of their local contrast, in place or after alignment.
 
-Local contrast (the deviation from the surroundings, in units of the surroundings' spread) leaves ribs, vessels and
-devices, and takes away what brightness, gamma and the common shape of all chests have in common. On 1,260 public
-radiographs, 48 px thumbnails of different patients whose hashes are alike correlate by 0.84 at most after alignment,
-those of cropped, resized or recompressed copies by 0.95 at least.
+Local contrast (the deviation from the surroundings, in units of the surroundings' spread) keeps ribs, vessels and
+devices, and takes away brightness, gamma and the shape that all chests have. Of 309 pairs of different patients in
+public collections whose hashes are alike (66 bits of 256 or fewer) none correlates by more than 0.84 after alignment,
+or 0.80 in place; copies recompressed at JPEG quality 20 or cropped by 5% on every side do by 0.93 at least, aligned.
 """
 
 from functools import cache

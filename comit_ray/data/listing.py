@@ -1,7 +1,7 @@
 """A root's files written to Parquet as they are listed, so that a bucket of millions of objects is listed once.
 
-`OUTPUT/part-00000.parquet` ... hold path and size in the order of the paths' bytes; `OUTPUT/listing.json`, written last,
-says of which root and how many files. Memory holds one part, whatever the number of files.
+`OUTPUT/part-00000.parquet` ... hold path and size, in the order of the paths' bytes; `OUTPUT/listing.json`, written
+last, says of which root and how many files. Memory holds one part, whatever the number of files.
 """
 
 import json

@@ -20,6 +20,7 @@ from comit_ray.schema import MANIFEST
 from comit_ray.source_options import SourceOptions
 
 _BATCH = 8192  # rows held as Python objects at a time
+_TOGETHER = 32  # batches that are put into one
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,24 @@ def from_rows(
     root, stream = storage.normalise(root), iter(rows)
     batches = []
     listed: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
-    places: list[np.ndarray[tuple[int, int], np.dtype[np.int64]]] = []
+    places: list[np.ndarray[tuple[int, int], np.dtype[np.int64]] | None] = []
     archives: dict[str, int] = {}
     while batch := list(islice(stream, _BATCH)):
         batches.append(
             pa.RecordBatch.from_pylist([_record(row, root, dataset, checksums or {}) for row in batch], schema=MANIFEST)
         )
+        if len(batches) >= _TOGETHER and batches[-_TOGETHER].num_rows == _BATCH:
+            # many small buffers waste as much memory as they use
+            batches[-_TOGETHER:] = pa.Table.from_batches(batches[-_TOGETHER:]).combine_chunks().to_batches()
         listed.append(np.array([row.listed for row in batch]))
-        places.append(np.array([_place(row, archives) for row in batch], np.int64))
+        places.append(_places(batch, archives))
     if not batches:
         raise ManifestError(f"no image of dataset {dataset!r} below {root}")
     table, is_listed = pa.Table.from_batches(batches), np.concatenate(listed)
     if archives:
-        archive, position = np.concatenate(places).T
+        lengths = [len(batch) for batch in listed]
+        filled = [np.zeros((n, 2), np.int64) if p is None else p for p, n in zip(places, lengths, strict=True)]
+        archive, position = np.concatenate(filled).T
         order = np.lexsort((position, archive))  # stable: loose files, all of archive and position 0, stay in order
         table, is_listed = table.take(pa.array(order)), is_listed[order]
     check_ids(table)
@@ -88,11 +94,20 @@ def check_name(dataset: str) -> None:
         raise ConfigError(f"the dataset's name must be letters, digits, dots, dashes or underscores, got {dataset!r}")
 
 
-def _place(row: ManifestRow, archives: dict[str, int]) -> tuple[int, int]:
-    """Number of the row's archive, from 1 in order of appearance, and place in it; 0, 0 for a loose file."""
-    if row.member is None:
-        return (0, 0)
-    return archives.setdefault(row.path, len(archives) + 1), row.position
+def _places(
+    rows: Sequence[ManifestRow], archives: dict[str, int]
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]] | None:
+    """Of each row the number of its archive, from 1 in order of appearance, and its place in it; 0, 0 for a loose file.
+
+    None where all are loose.
+    """
+    if all(row.member is None for row in rows):
+        return None
+    places = np.zeros((len(rows), 2), np.int64)
+    for number, row in enumerate(rows):
+        if row.member is not None:
+            places[number] = archives.setdefault(row.path, len(archives) + 1), row.position
+    return places
 
 
 def _broken(files: SourceFiles) -> Iterator[ManifestRow]:

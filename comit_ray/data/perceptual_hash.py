@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import imagehash
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -69,21 +70,24 @@ def unpack(fingerprints: pa.ChunkedArray) -> Pictures:
     Raises:
         ManifestError: if a value is no fingerprint.
     """
-    row, records = [np.empty(0, np.int64)], [np.empty((0, RECORD_BYTES), np.uint8)]
+    total = (pc.sum(pc.binary_length(fingerprints)).as_py() or 0) // RECORD_BYTES
+    rows = np.empty(total, np.int64)
+    records = np.empty((total, RECORD_BYTES), np.uint8)
+    filled = 0
     for start in range(0, len(fingerprints), _BATCH):
         values = [value or b"" for value in fingerprints.slice(start, _BATCH).to_pylist()]
         lengths = np.array([len(value) for value in values])
         if (lengths % RECORD_BYTES).any():
             raise ManifestError(
-                f"expected fingerprints of {RECORD_BYTES} bytes a record, got one of {lengths[lengths > 0].min()}; "
-                "they are of another version"
+                f"expected fingerprints of {RECORD_BYTES} bytes a record, got one of "
+                f"{lengths[lengths % RECORD_BYTES > 0][0]}; it is of another version"
             )
-        row.append(np.repeat(np.arange(start, start + len(values)), lengths // RECORD_BYTES))
-        records.append(np.frombuffer(b"".join(values), np.uint8).reshape(-1, RECORD_BYTES))
-    joined = np.concatenate(records)
-    hashes = np.ascontiguousarray(joined[:, :HASH_BYTES]).view(np.uint64)
-    thumbnails = joined[:, HASH_BYTES:].reshape(-1, THUMBNAIL, THUMBNAIL)
-    return Pictures(np.concatenate(row), hashes, thumbnails)
+        batch = np.frombuffer(b"".join(values), np.uint8).reshape(-1, RECORD_BYTES)
+        rows[filled : filled + len(batch)] = np.repeat(np.arange(start, start + len(values)), lengths // RECORD_BYTES)
+        records[filled : filled + len(batch)] = batch
+        filled += len(batch)
+    hashes = np.ascontiguousarray(records[:, :HASH_BYTES]).view(np.uint64)
+    return Pictures(rows, hashes, records[:, HASH_BYTES:].reshape(-1, THUMBNAIL, THUMBNAIL))
 
 
 def _hash(pixels_HW: NDArray[np.uint8]) -> bytes:

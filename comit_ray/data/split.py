@@ -7,7 +7,7 @@ merging a dataset with others moves none of its patients, so that a model never 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -64,17 +64,21 @@ def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None =
         }
     )
     used = pc.is_null(table["excluded"])
-    counted = rows.filter(used)
+    counted = _kept(rows, used)
     decided = _decide(_patients(counted), config)
     for name in counted.filter(pc.and_(counted["without_patient"], pc.is_valid(counted["key"])))["key"].unique():
         decided[name.as_py()] = Split.TRAIN
-    # Two small look-ups for all rows: the split of each key, and of each dataset for the rows without one.
-    by_key = _look_up(rows["key"], {name: str(split) for name, split in decided.items()})
-    everywhere = {name: str(split) for name, split in _whole_datasets(counted, config).items()}
-    alone = pc.fill_null(_look_up(rows["dataset"], everywhere), str(Split.TRAIN))
+    # Two look-ups for all rows: the split of each key, and of each dataset for the rows without one.
+    by_key = _look_up(rows["key"], decided)
+    alone = pc.fill_null(_look_up(rows["dataset"], _whole_datasets(counted, config)), str(Split.TRAIN))
     split = pc.if_else(pc.is_null(rows["key"]), alone, by_key)
     result = pc.if_else(used, split, pa.scalar(None, pa.string()))
     return result.combine_chunks() if isinstance(result, pa.ChunkedArray) else result
+
+
+def _kept(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """The rows of `mask`, without a copy where it keeps all."""
+    return rows if pc.all(mask).as_py() else rows.filter(mask)
 
 
 def _keys(table: pa.Table) -> pa.ChunkedArray:
@@ -106,21 +110,22 @@ def _labels(table: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(pc.fill_null(pc.equal(table["covid"], 1), False), pa.scalar(0, pa.int8()), healthy)
 
 
-def _look_up(keys: pa.ChunkedArray, values: dict[str, str]) -> pa.ChunkedArray:
+def _look_up(keys: pa.ChunkedArray, values: Mapping[str, str]) -> pa.ChunkedArray:
     """`values` at every key; null where there is none."""
     index = pc.index_in(keys, pa.array(list(values), pa.string()), skip_nulls=True)
     return pc.take(pa.array(list(values.values()), pa.string()), index)
 
 
 def _patients(counted: pa.Table) -> dict[str, _Patient]:
-    known = counted.filter(pc.is_valid(counted["key"]))
+    known = _kept(counted, pc.is_valid(counted["key"]))
     columns = [("dataset", "distinct"), ("view", "distinct"), ("label", "min"), ("lung", "any"), ("disease", "any")]
     found = known.group_by("key", use_threads=False).aggregate([*columns, ("side", "distinct")])
     patients: dict[str, _Patient] = {}
+    alike: dict[_Patient, _Patient] = {}  # one object for all patients that do not differ
     for batch in found.to_batches(max_chunksize=_BATCH):
         for row in batch.to_pylist():
             datasets = tuple(sorted(row["dataset_distinct"]))
-            patients[row["key"]] = _Patient(
+            patient = _Patient(
                 datasets,
                 (
                     "+".join(datasets),
@@ -130,6 +135,7 @@ def _patients(counted: pa.Table) -> dict[str, _Patient]:
                 ),
                 frozenset(_SIDES[side + 1] for side in row["side_distinct"]),
             )
+            patients[row["key"]] = alike.setdefault(patient, patient)
     return patients
 
 

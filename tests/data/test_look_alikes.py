@@ -13,8 +13,11 @@ from tests.data.pictures import NEAR, SAME, Picture, cropped, jpeg, letterboxed,
 
 
 def column(pictures: list[Picture | None]) -> pa.ChunkedArray:
-    values = [None if picture is None else fingerprint(picture) for picture in pictures]
-    return pa.chunked_array([pa.array(values, pa.binary())])
+    return column_of([None if picture is None else fingerprint(picture) for picture in pictures])
+
+
+def column_of(fingerprints: list[bytes | None]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(fingerprints, pa.binary())])
 
 
 def pairs(found: LookAlikes) -> dict[tuple[int, int], bool]:
@@ -84,6 +87,11 @@ def test_distance_and_correlation_are_those_of_the_best_records() -> None:
     plain = random_picture(1)
     found = find(column([plain, np.pad(plain, ((30, 30), (0, 0)))]), CHOSEN)
     assert (found.distance.tolist(), found.correlation.tolist()) == ([0], [pytest.approx(1, abs=1e-5)])
+    # Two records of one picture, the first with a coarser thumbnail.
+    exact, coarse = fingerprint(plain), fingerprint(plain)[:32] + fingerprint(jpeg(plain, 20))[32:]
+    one = column_of([exact, coarse + exact])
+    assert find(one, CHOSEN).correlation.tolist() == [pytest.approx(1, abs=1e-5)]
+    assert find(column_of([exact, coarse]), CHOSEN).correlation[0] < 0.9999
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:
@@ -136,13 +144,13 @@ def test_a_hash_alone_is_not_enough() -> None:
     """Two hashes alike by chance are told apart by their thumbnails."""
     one, other = fingerprint(random_picture(0)), fingerprint(random_picture(1))
     forged = one[:32] + other[32:]
-    found = find(pa.chunked_array([pa.array([one, forged], pa.binary())]), CHOSEN)
+    found = find(column_of([one, forged]), CHOSEN)
     assert pairs(found) == {}
 
 
 def test_what_is_no_fingerprint_is_refused() -> None:
     with pytest.raises(ManifestError, match="of another version"):
-        find(pa.chunked_array([pa.array([b"abc"], pa.binary())]), CHOSEN)
+        find(column_of([b"abc"]), CHOSEN)
 
 
 def test_size_does_not_matter() -> None:
