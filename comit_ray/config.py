@@ -41,8 +41,9 @@ class SplitConfig(Config):
     """Share of patients for testing."""
     seed: int = 0
     """Seed of the division; the same seed and rows give the same split."""
-    keep_source: bool = False
-    """Keep the split rows have: a source's own; on a merge the inputs', computed or not. No val: drawn from train."""
+    keep_source: bool | None = None
+    """Keep the split rows have: a source's own lists, or the inputs' on a merge; no val: drawn from train. null: yes on
+    a merge, so that no patient moves from one split to another, no for a source."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:

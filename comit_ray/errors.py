@@ -3,7 +3,8 @@
     ComitError                  anything below; its message says what was expected, what came, what to do
     ├── ConfigError             a wrong option, key or value                      (exit status 2)
     ├── StorageError            a URI that cannot be listed, read or written
-    │   └── NotFoundError       nothing lies at the URI
+    │   ├── NotFoundError       nothing lies at the URI
+    │   └── BrokenArchiveError  an archive that was read, and is damaged
     ├── ManifestError           a source, table or manifest that breaks its format
     ├── CheckpointError         weights or a checkpoint that are absent, truncated or foreign
     └── DecodeError             one image that cannot or must not be scored; carries a `Reason`
@@ -97,6 +98,10 @@ class StorageError(ComitError):
 
 class NotFoundError(StorageError):
     """Nothing lies at the URI; distinct from a URI that exists and cannot be read."""
+
+
+class BrokenArchiveError(StorageError):
+    """An archive whose bytes came as they are, and are damaged; distinct from a storage that does not answer."""
 
 
 class ManifestError(ComitError):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -105,7 +105,7 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
             return bytes(stream.read(at_most))
     except FileNotFoundError as error:
         raise NotFoundError(f"no file at {uri}") from error
-    except OSError as error:
+    except (OSError, pa.ArrowInvalid) as error:  # pyarrow cannot address a key with an empty part: a//b
         raise StorageError(f"cannot read {uri}: {error}") from error
 
 
@@ -115,7 +115,7 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
 
     Raises:
         NotFoundError: if there is no file.
-        StorageError: if it cannot be opened; errors while reading are `OSError`.
+        StorageError: if it cannot be opened or read.
     """
     fs, path = filesystem(uri)
     try:
@@ -125,7 +125,7 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise StorageError(f"cannot read {uri}: {error}") from error
     with stream:
-        yield cast(BinaryIO, stream)
+        yield io.BufferedReader(_Raw(stream, uri), STREAM_BUFFER)
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def open_file(uri: str) -> Iterator[BinaryIO]:
 
     Raises:
         NotFoundError: if there is no file.
-        StorageError: if it cannot be opened; errors while reading are `OSError`.
+        StorageError: if it cannot be opened or read.
     """
     fs, path = filesystem(uri)
     try:
@@ -144,23 +144,27 @@ def open_file(uri: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise StorageError(f"cannot read {uri}: {error}") from error
     with opened:
-        yield io.BufferedReader(_Raw(opened), SEEK_BUFFER)
+        yield io.BufferedReader(_Raw(opened, uri), SEEK_BUFFER)
 
 
 class _Raw(io.RawIOBase):
     """pyarrow's file for Python's buffers, which its own reads go without."""
 
-    def __init__(self, file: pa.NativeFile) -> None:
+    def __init__(self, file: pa.NativeFile, uri: str) -> None:
         self._file = file
+        self._uri = uri
 
     def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:
-        return True
+        return bool(self._file.seekable())
 
     def readinto(self, buffer: Any, /) -> int:
-        return int(self._file.readinto(buffer))
+        try:
+            return int(self._file.readinto(buffer))
+        except OSError as error:  # not to be taken for damage of what is read
+            raise StorageError(f"cannot read {self._uri}: {error}") from error
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         try:

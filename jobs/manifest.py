@@ -1,5 +1,7 @@
 """Write the manifest of an image archive: one row an image, where it is, whose it is, what is known of it."""
 
+import sys
+
 import pyarrow as pa
 
 from comit_ray import storage
@@ -23,7 +25,8 @@ def job(config: ManifestConfig) -> int:
         table = _look_alikes(table, config, output)
     if config.protocol == "paper":
         table = protocol.select_paper(table, config.protocol_seed)
-    table = finish(table, config.split, config.chunk_rows)
+    keep = config.split.keep_source if config.split.keep_source is not None else bool(config.inputs)
+    table = finish(table, config.split.model_copy(update={"keep_source": keep}), config.chunk_rows)
     write(output, table, config.part_rows, config.model_dump_json())
     print(describe(table))
     if config.protocol == "paper":
@@ -38,7 +41,7 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
     dataset = config.name or config.source
     check_name(dataset)
     # Only now, as listing may take long: all that can be wrong before it has been looked at.
-    files = SourceFiles(config.root or "", listing=config.listing)
+    files = SourceFiles(config.root or "", listing=config.listing, trust_listings=not config.check_files)
     source = read_source(rows_of, files, dataset, config)
     if config.present_only:
         return present_only(source.table, files)
@@ -55,6 +58,13 @@ def _from_manifests(config: ManifestConfig) -> pa.Table:
     if not inputs:
         raise ConfigError(f"expected URIs of manifests in --inputs, got {config.inputs!r}")
     table = merge(inputs)
+    datasets = len(table["dataset"].unique())
+    if datasets > 1 and config.duplicates == "ignore":
+        print(
+            f"look-alikes in these {datasets} datasets were not looked for: one picture may be in several of them, and "
+            "in several splits; --duplicates exclude decodes all images and finds them",
+            file=sys.stderr,
+        )
     if config.present_only:
         return present_only(table)
     return mark_missing(table) if config.check_files else table

@@ -10,6 +10,7 @@ import ray
 from comit_ray import cli, storage
 from comit_ray.config import PrepareConfig
 from comit_ray.data import manifest, prepared
+from comit_ray.errors import Reason, Status
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
 from comit_ray.work import accounts, plan, run_record
@@ -46,6 +47,9 @@ def job(config: PrepareConfig) -> int:
         )
     else:
         print("nothing was left to do: every chunk of the manifest is committed")
+    refused = taken.by_reason.get((Status.FAILED, Reason.UNREADABLE))
+    if refused:
+        print(f"the storage refused {refused:,} images: run the same command again to try them once more")
     for problem in taken.problems:
         print(f"PROBLEM: {problem}")
     if not taken.balanced:

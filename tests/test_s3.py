@@ -9,7 +9,11 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 from comit_ray import s3, storage
+from comit_ray.data.manifest_build import read_source
+from comit_ray.data.sources import images
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.source_options import SourceOptions
 
 
 def addressing() -> str | None:
@@ -50,6 +54,19 @@ def test_a_folder_marker_is_no_file_and_an_empty_bucket_no_error(bucket):
         list(storage.list_files(f"{bucket}/fold"))
     with pytest.raises(NotFoundError, match="no bucket at"):
         list(storage.list_files("s3://no-such-bucket-anywhere"))
+
+
+def test_a_key_with_an_empty_part_is_listed_and_cannot_be_read(bucket):
+    """pyarrow does not address it; it must neither end a run nor be taken for another object."""
+    client, name = s3.client(), s3.split(bucket)[0]
+    for key in ("a//b.png", "a/b.png"):
+        client.put_object(Bucket=name, Key=key, Body=key.encode())
+    assert [entry.path for entry in storage.list_files(f"{bucket}/a")] == ["/b.png", "b.png"]
+    with pytest.raises(StorageError, match="cannot read"):
+        storage.read_bytes(f"{bucket}/a//b.png")
+    files = SourceFiles(f"{bucket}/a")
+    rows = read_source(images.rows, files, "d", SourceOptions()).table.to_pylist()
+    assert [row["uri"] for row in rows] == [f"{bucket}/a//b.png", f"{bucket}/a/b.png"]
 
 
 def test_the_endpoint_of_the_environment_serves_both_clients(bucket, s3_endpoint):

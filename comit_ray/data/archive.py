@@ -6,6 +6,8 @@ can only be read from its beginning; `comit_ray.data.tar_stream` passes over it 
 
 import gzip
 import io
+import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -16,10 +18,16 @@ from enum import StrEnum
 from typing import BinaryIO, Self, cast
 
 from comit_ray import storage
-from comit_ray.errors import DecodeError, Reason, StorageError
+from comit_ray.errors import BrokenArchiveError, DecodeError, Reason
 
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
-"""What the libraries raise on a damaged archive; `OSError` is the storage's too."""
+BROKEN = (tarfile.TarError, zlib.error, EOFError, OSError)
+"""What the libraries raise on a damaged tar or tar.gz; the storage's own errors are `StorageError`."""
+
+_BROKEN_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(UnicodeDecodeError, NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+"""What `zipfile` raises on damaged or unusual bytes; found by mutating archives."""
 
 
 class ArchiveKind(StrEnum):
@@ -46,11 +54,13 @@ class Member:
         name: as the archive has it.
         size: bytes, uncompressed.
         offset: of its first header in an uncompressed tar; else None.
+        link: whether it is a link to another member, which is not followed.
     """
 
     name: str
     size: int
     offset: int | None = None
+    link: bool = False
 
 
 def archive_kind(path: str) -> ArchiveKind | None:
@@ -60,11 +70,12 @@ def archive_kind(path: str) -> ArchiveKind | None:
 
 
 def list_members(uri: str) -> Iterator[Member]:
-    """The regular files of an archive, in its order; a tar.gz is decompressed from its beginning to its end for it.
+    """The files and links of an archive, in its order; a tar.gz is decompressed from its beginning to its end for it.
 
     Raises:
         NotFoundError: if there is no archive.
-        StorageError: if it is none, is broken or ends early; the members before the damage have been given by then.
+        BrokenArchiveError: if it is none, is damaged or ends early; the members before the damage have been given.
+        StorageError: if the storage does not answer.
     """
     kind = archive_kind(uri)
     assert kind is not None, uri
@@ -75,24 +86,33 @@ def list_members(uri: str) -> Iterator[Member]:
         elif kind is ArchiveKind.TAR:
             with storage.open_file(uri) as stream:
                 for info, _ in walk(stream, "r:"):
-                    yield Member(info.name, info.size, info.offset)
+                    yield Member(info.name, info.size, info.offset, not info.isreg())
         else:
             with storage.open_stream(uri) as raw, gzip.GzipFile(fileobj=raw) as stream:
                 for info, _ in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
-                    yield Member(info.name, info.size)
-                while stream.read(storage.STREAM_BUFFER):  # to the end, where gzip's checksum is
-                    pass
-    except StorageError:
-        raise
+                    yield Member(info.name, info.size, link=not info.isreg())
+                to_the_end(stream)
     except BROKEN as error:
-        raise StorageError(f"cannot read the archive {uri} to its end: {type(error).__name__}: {error}") from error
+        text = f"cannot read the archive {uri} to its end: {type(error).__name__}: {error}"
+        raise BrokenArchiveError(text) from error
 
 
 @contextmanager
 def open_zip(uri: str) -> Iterator[zipfile.ZipFile]:
-    """A zip archive, for reading by several threads."""
-    with storage.open_file(uri) as stream, zipfile.ZipFile(stream) as archive:
-        yield archive
+    """A zip archive, for reading by several threads.
+
+    Raises:
+        NotFoundError: if there is no archive.
+        BrokenArchiveError: if it is none, or its directory is damaged.
+    """
+    with storage.open_file(uri) as stream:
+        try:
+            archive = zipfile.ZipFile(stream)
+        except _BROKEN_ZIP as error:
+            text = f"cannot read the archive {uri} to its end: {type(error).__name__}: {error}"
+            raise BrokenArchiveError(text) from error
+        with archive:
+            yield archive
 
 
 def read_zip_member(archive: zipfile.ZipFile, name: str, at_most: int) -> bytes:
@@ -108,10 +128,10 @@ def read_zip_member(archive: zipfile.ZipFile, name: str, at_most: int) -> bytes:
         raise absent() from None
     except EOFError:
         raise DecodeError(Reason.TRUNCATED, "the zip archive ends inside the member") from None
-    except (zipfile.BadZipFile, zlib.error):
-        raise DecodeError(Reason.CORRUPT, "the member's bytes do not fit the zip's checksum or directory") from None
     except (RuntimeError, NotImplementedError):
         raise DecodeError(Reason.UNREADABLE, "the member is encrypted or compressed in an unknown way") from None
+    except _BROKEN_ZIP:
+        raise DecodeError(Reason.CORRUPT, "the member's bytes do not fit the zip's checksum or directory") from None
 
 
 def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
@@ -139,15 +159,13 @@ def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
             raise DecodeError(
                 Reason.MISSING, "the tar has no member of this name where the manifest says: write the manifest again"
             ) from None
-        except OSError as error:
-            raise StorageError(f"cannot read {uri}: {error}") from error
     if len(data) < wanted:
         raise DecodeError(Reason.TRUNCATED, "the tar ends inside the member")
     return data
 
 
 def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    """The headers of the regular files of a tar that begins where `stream` stands, and the tar to read them from.
+    """The headers of the files and links of a tar that begins where `stream` stands, and the tar to read them from.
 
     Args:
         stream: uncompressed.
@@ -160,7 +178,7 @@ def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile
     with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header, bufsize=storage.STREAM_BUFFER) as tar:  # type: ignore[call-overload]  # mode is a plain str
         while (info := tar.next()) is not None:
             tar.members = []  # it would keep every header
-            if info.isreg():
+            if info.isreg() or info.islnk() or info.issym():
                 yield info, tar
         if mode == "r:" and not getattr(tar, "comit_end_mark", False):
             raise EOFError("no mark of its end")
@@ -182,6 +200,16 @@ class _Header(tarfile.TarInfo):
             raise EOFError(str(error)) from None
         except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]
             raise tarfile.ReadError(f"damaged header: {error}") from None
+
+
+def to_the_end(stream: gzip.GzipFile) -> None:
+    """Read on to where gzip's checksum is; what follows the last gzip member, as padding, is no damage."""
+    try:
+        while stream.read(storage.STREAM_BUFFER):
+            pass
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith("Not a gzipped file"):
+            raise
 
 
 class AtOnce(io.RawIOBase):

@@ -10,7 +10,7 @@ from comit_ray import storage
 from comit_ray.data.archive import ArchiveKind, absent, archive_kind, open_zip, read_tar_member, read_zip_member
 from comit_ray.data.file_ref import FileRef
 from comit_ray.data.tar_stream import TarStream
-from comit_ray.errors import DecodeError, NotFoundError, Reason, StorageError
+from comit_ray.errors import BrokenArchiveError, DecodeError, NotFoundError, Reason, StorageError
 
 
 class FileReader:
@@ -52,7 +52,9 @@ class FileReader:
         except NotFoundError:
             what = "file" if ref.member is None else "archive"
             raise DecodeError(Reason.MISSING, f"no {what} where the manifest says") from None
-        except (StorageError, OSError, zipfile.BadZipFile) as error:
+        except BrokenArchiveError:
+            raise DecodeError(Reason.CORRUPT, "the archive is damaged, or none") from None
+        except StorageError as error:
             cause = type(error.__cause__ or error).__name__
             raise DecodeError(Reason.UNREADABLE, f"the storage refused the file: {cause}") from error
 
@@ -61,7 +63,7 @@ class FileReader:
         stream = self._tars.get(uri)
         try:
             return stream.verify(checksum) if stream is not None else None
-        except (StorageError, OSError) as error:
+        except StorageError as error:
             return DecodeError(Reason.UNREADABLE, f"the archive could not be read to its end: {type(error).__name__}")
 
     def close_archive(self, uri: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data.ahead import map_ahead
 from comit_ray.data.archive import ArchiveKind, archive_kind
-from comit_ray.data.fetch import PLACE_COLUMNS, Place, load_frame, wanted
+from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_frame, wanted
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
 from comit_ray.data.masks import lung_rectangles, read_mask, referenced_files
@@ -32,7 +32,7 @@ NEEDS: dict[Task, tuple[str, ...]] = {
     Task.COVID: ("covid", "other"),
 }
 """Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
-COLUMNS = ("image_id", *PLACE_COLUMNS, "excluded", "split", *LABELS, *MASKS.values())
+COLUMNS = ("image_id", *PLACE_COLUMNS, "view", "excluded", "split", *LABELS, *MASKS.values())
 """What is read of the manifest."""
 
 FRAMES = pa.schema(
@@ -54,11 +54,12 @@ def left_out(row: dict[str, Any], tasks: Collection[str]) -> str | None:
     """Why training does not want a manifest row, or None.
 
     Args:
-        row: `COLUMNS` of the manifest.
+        row: `COLUMNS` of the manifest; without `view` only `excluded` tells a lateral.
         tasks: the model's heads.
     """
-    if row["excluded"] is not None:
-        return f"excluded: {row['excluded']}"
+    known = known_exclusion({"view": None} | row)
+    if known is not None:
+        return f"excluded: {known.reason}"
     if row["split"] not in (Split.TRAIN, Split.VAL):
         return f"split: {row['split'] or 'none'}"
     if not any(all(row[column] is not None for column in NEEDS[Task(task)]) for task in tasks):
@@ -133,7 +134,10 @@ def frame_tables(
 def _mask_files(row: dict[str, Any], tasks: Collection[str]) -> Iterator[FileRef]:
     for task, column in MASKS.items():
         if task in tasks and row[column] is not None:
-            yield from referenced_files(row[column])
+            try:
+                yield from referenced_files(row[column])
+            except ManifestError:
+                continue  # reading the mask says so in the row
 
 
 def _load(

@@ -1,7 +1,7 @@
 """Building a manifest: a source's rows or other manifests in, one table with its splits and chunks out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
@@ -38,7 +38,7 @@ def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: Sou
         ConfigError: if `dataset` cannot be part of a file name.
         ManifestError: if a table does not have its form, there is no row, or two have one id.
     """
-    rows = chain(adapter(files, dataset, options), _broken(files))
+    rows = chain(_marked(adapter(files, dataset, options), files), _broken(files))
     return from_rows(rows, files.root, dataset, files.checksums)
 
 
@@ -110,6 +110,13 @@ def _places(
     return places
 
 
+def _marked(rows: Iterable[ManifestRow], files: SourceFiles) -> Iterator[ManifestRow]:
+    """The rows, with the reason of those at whose place nothing can be read."""
+    for row in rows:
+        reason = files.unusable.get((row.path, row.member)) if files.unusable else None
+        yield row if reason is None else replace(row, excluded=reason)
+
+
 def _broken(files: SourceFiles) -> Iterator[ManifestRow]:
     """A failed row for every archive that could not be listed to its end: images of it may be missing."""
     for archive in files.broken:
@@ -120,13 +127,33 @@ def merge(inputs: Sequence[str]) -> pa.Table:
     """The rows of several manifests as one, dataset after dataset; `split` is that of the inputs.
 
     Raises:
-        ManifestError: if an input is no manifest, or an image is in two of them.
+        ManifestError: if an input is no manifest, an image is in two of them, or one name stands for two datasets,
+            whose patients would be taken for each other's.
         StorageError: if an input cannot be read.
     """
-    table = pa.concat_tables([read(uri) for uri in inputs])
+    tables = [read(uri) for uri in inputs]
+    roots: dict[str, str] = {}
+    for uri, table in zip(inputs, tables, strict=True):
+        for dataset, root in _roots(table):
+            if roots.setdefault(dataset, root) != root:
+                raise ManifestError(
+                    f"dataset {dataset!r} of {uri} lies at {root}, that of another input at {roots[dataset]}: "
+                    "give each its own --name when its manifest is made, or their patients are taken for each other's"
+                )
+    table = pa.concat_tables(tables)
     check_ids(table)
     datasets = table.column("dataset")
     return pa.concat_tables([table.filter(pc.equal(datasets, name)) for name in pc.unique(datasets)])
+
+
+def _roots(table: pa.Table) -> Iterator[tuple[str, str]]:
+    """Each dataset of a manifest and the root its first image lies below."""
+    for dataset in table.column("dataset").unique().to_pylist():
+        first = table.filter(pc.equal(table["dataset"], dataset)).slice(0, 1)
+        row = first.select(["image_id", "uri", "member"]).to_pylist()[0]
+        path = row["image_id"].removeprefix(f"{dataset}/")
+        path = path if row["member"] is None else path.removesuffix(f"!{row['member']}")
+        yield dataset, row["uri"].removesuffix(f"/{path}")
 
 
 def finish(table: pa.Table, split: SplitConfig, chunk_rows: int) -> pa.Table:
@@ -170,7 +197,7 @@ def _record(row: ManifestRow, root: str, dataset: str, checksums: Mapping[str, s
     """A row's columns; `split` holds the source's own for now, `chunk` nothing."""
     return {
         "image_id": f"{dataset}/{row.path}" if row.member is None else f"{dataset}/{row.path}!{row.member}",
-        "uri": storage.join(root, row.path),
+        "uri": f"{root}/{row.path}",
         "member": row.member,
         "member_offset": row.member_offset,
         "sidecar": row.sidecar,
@@ -211,5 +238,6 @@ def _present(table: pa.Table, files: SourceFiles | None) -> pa.Array:
             if root not in roots:
                 roots[root] = SourceFiles(root, inside_archives=False)
             file = roots[root].find(path)
-            found.append(file is not None and file.member is None)
+            lacking = roots[root].unusable.get((path, member)) is Reason.MISSING
+            found.append(file is not None and file.member is None and not lacking)
     return pa.array(found, pa.bool_())

@@ -24,7 +24,7 @@ from comit_ray.config import FrameConfig
 from comit_ray.data.frames import FRAMES, LABELS, MASKS, left_out
 from comit_ray.data.masks import Mask, fit_mask, lung_rectangles, read_mask
 from comit_ray.data.resize import to_frame
-from comit_ray.errors import ManifestError, NotFoundError, Status
+from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
 from comit_ray.schema import PREPARED, Split, Task
 
 TABLE = "images"
@@ -54,7 +54,7 @@ def open_prepared(uri: str) -> PreparedTable | None:
     """The training table at `uri`; None if there is something else, such as a manifest.
 
     Raises:
-        ManifestError: if it is not whole.
+        ManifestError: if it is not whole, or holds images of an archive that is not what it should be.
         StorageError: if it cannot be read.
     """
     try:
@@ -72,7 +72,28 @@ def open_prepared(uri: str) -> PreparedTable | None:
         raise ManifestError(
             f"{uri} holds {rows:,} of {question['rows']:,} images: run jobs/prepare.py again to do what is missing"
         )
+    _check_archives(uri, parts)
     return PreparedTable(tuple(parts), rows, str(question["training_hash"]))
+
+
+def _check_archives(uri: str, parts: list[str]) -> None:
+    """An archive whose checksum was wrong, and of which some images are ok all the same: the run did not end."""
+    wrong: set[str] = set()
+    taken: set[str] = set()
+    for part in parts:
+        rows = storage.read_part(part, ["image_id", "status", "reason"])
+        members = rows.filter(pc.match_substring(rows["image_id"], "!"))
+        for row in members.to_pylist():
+            archive = row["image_id"].partition("!")[0]
+            if row["reason"] == Reason.CHECKSUM_MISMATCH:
+                wrong.add(archive)
+            elif row["status"] == Status.OK:
+                taken.add(archive)
+    if wrong & taken:
+        raise ManifestError(
+            f"{uri} holds images of {min(wrong & taken)}, whose bytes are not those its dataset states: run "
+            "jobs/prepare.py again, which fails them"
+        )
 
 
 def encode(pixels_HW: npt.NDArray[np.uint8], coding: Literal["png", "webp"]) -> bytes:

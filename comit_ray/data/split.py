@@ -2,8 +2,9 @@
 
 All images of a patient go one way. The patients of a dataset are grouped into strata (label, views, masks), put in the
 order of a hash of seed and name, which does not depend on the order of the rows, and dealt out stratum after stratum so
-that each share holds within about one patient in every stratum and over the dataset. Datasets are dealt one by one:
-merging a dataset with others moves none of its patients, so that a model never meets its training patients in a test.
+that each share holds within about one patient in every stratum and over the dataset. Datasets are dealt one by one. A
+patient more or less in a dataset, or one that is excluded, moves others: so a merge keeps the split of its inputs
+(`keep_source`), and a model never meets its training patients in a test.
 """
 
 import hashlib
@@ -41,9 +42,10 @@ def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None =
     val or test only if the whole source lies there: by the source's own lists (`keep_source`), or as one share is 1.
     Patients of one `split_group` go one way, and with them its rows without a patient: such a group trains.
 
-    With `keep_source`, rows of a dataset that has its own split keep it, except that a patient whose images lie on
-    several sides trains; if the source knows no val, val is drawn from the patients of its train part, with
-    the share `val / (train + val)`. Datasets without a split of their own are divided as usual.
+    With `keep_source`, rows of a dataset that has its own split keep it, and what is new of a patient or a group
+    follows, except that those whose images lie on several sides train. If the source knows no val, val is drawn from
+    the patients of its train part, with the share `val / (train + val)`. Datasets without a split of their own are
+    divided as usual.
 
     Args:
         table: a manifest; its own `split` column is not looked at.
@@ -145,7 +147,7 @@ def _decide(patients: dict[str, _Patient], config: SplitConfig) -> dict[str, Spl
     free: list[str] = []
     train_part: list[str] = []
     for name, patient in patients.items():
-        sides = patient.sides
+        sides = patient.sides - {None} or patient.sides  # an image that had no split follows the patient's others
         if sides == {None}:
             free.append(name)
         elif sides in ({Split.TEST}, {Split.VAL}):

@@ -3,15 +3,19 @@
 import gzip
 import hashlib
 import io
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import BinaryIO, Self, cast
+from typing import IO, BinaryIO, Self, cast
 
 from comit_ray import storage
-from comit_ray.data.archive import BROKEN, AtOnce, absent, walk
-from comit_ray.errors import DecodeError, Reason
+from comit_ray.data.archive import BROKEN, AtOnce, absent, to_the_end, walk
+from comit_ray.errors import DecodeError, Reason, StorageError
+
+IN_MEMORY = 256 * 2**20
+"""Bytes of one archive's members that are held in memory before they are asked for."""
 
 
 class TarStream:
@@ -34,7 +38,7 @@ class TarStream:
         self.passes = 0
         self._max_member = max_member
         self._to_come = Counter(list(wanted))  # how often each will still be asked for
-        self._held: dict[str, bytes] = {}
+        self._held = _Held()
         self._seen: set[str] = set()
         self._damage: DecodeError | None = None  # once it is known, nothing behind it is looked for again
         self._crc_failed = False
@@ -65,7 +69,12 @@ class TarStream:
         with self._lock:
             data = self._held.get(name)
             if data is None and self.passes and name not in self._seen:
-                data = self._advance_to(name)
+                try:
+                    data = self._advance_to(name)
+                except StorageError:  # once more from the beginning; a second time it is told
+                    self._to_come[name] = max(self._to_come[name], 1)
+                    self._rewind("sha1")
+                    data = self._advance_to(name)
             if data is None and (name in self._seen or not self._complete):
                 self._to_come[name] = max(self._to_come[name], 1)
                 self._rewind("sha1")
@@ -74,9 +83,9 @@ class TarStream:
                 raise self._damage or absent()
             self._to_come[name] -= 1
             if self._to_come[name] > 0:
-                self._held[name] = data
+                self._held.put(name, data)
             else:
-                self._held.pop(name, None)
+                self._held.drop(name)
             return data
 
     def verify(self, checksum: str | None) -> DecodeError | None:
@@ -91,6 +100,8 @@ class TarStream:
             StorageError: if the archive cannot be read.
         """
         algorithm, _, expected = (checksum or "sha1:").partition(":")
+        if algorithm not in hashlib.algorithms_available:
+            return DecodeError(Reason.CHECKSUM_MISMATCH, f"the checksum is of an unknown kind, {algorithm[:20]}")
         with self._lock:
             if self._hashing is None or self._hashing.algorithm != algorithm:
                 self._rewind(algorithm)
@@ -119,7 +130,7 @@ class TarStream:
             if data is not None and found == name:
                 return data
             if data is not None:
-                self._held[found] = data
+                self._held.put(found, data)
         return None
 
     def _pass(self, raw: "_Hashing") -> Iterator[tuple[str, bytes | None]]:
@@ -128,13 +139,12 @@ class TarStream:
             with gzip.GzipFile(fileobj=cast(BinaryIO, raw)) as stream:
                 for info, tar in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
                     data = None
-                    if self._to_come[info.name] > 0 and info.name not in self._held:
+                    if info.isreg() and self._to_come[info.name] > 0 and info.name not in self._held:
                         body = tar.extractfile(info)
                         assert body is not None, info.name
                         data = body.read(min(info.size, self._max_member + 1))
                     yield info.name, data
-                while stream.read(storage.STREAM_BUFFER):  # to the end, where gzip's checksum is
-                    pass
+                to_the_end(stream)
         except gzip.BadGzipFile:
             self._crc_failed = True
             self._damage = DecodeError(Reason.CORRUPT, "the archive is no gzip file, or damaged")
@@ -143,6 +153,60 @@ class TarStream:
             reason = Reason.TRUNCATED if truncated else Reason.CORRUPT
             self._damage = DecodeError(reason, "the archive is damaged before this member's end")
         self._complete = True
+
+
+class _Held:
+    """Members that passed by and are still to be asked for: in memory, and beyond `IN_MEMORY` in a temporary file.
+
+    In an archive where images and what belongs to them lie near each other little is held; where all masks lie behind
+    all images, most is.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[str, bytes] = {}
+        self._bytes = 0
+        self._places: dict[str, tuple[int, int]] = {}
+        self._file: IO[bytes] | None = None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._memory or name in self._places
+
+    def __len__(self) -> int:
+        return len(self._memory) + len(self._places)
+
+    def get(self, name: str) -> bytes | None:
+        if name in self._places:
+            assert self._file is not None, name
+            start, length = self._places[name]
+            self._file.seek(start)
+            return self._file.read(length)
+        return self._memory.get(name)
+
+    def put(self, name: str, data: bytes) -> None:
+        if name in self:
+            return
+        if self._bytes + len(data) <= IN_MEMORY:
+            self._memory[name] = data
+            self._bytes += len(data)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 closed by `clear`
+        self._places[name] = self._file.seek(0, io.SEEK_END), len(data)
+        self._file.write(data)
+
+    def drop(self, name: str) -> None:
+        self._bytes -= len(self._memory.pop(name, b""))
+        if self._places.pop(name, None) and not self._places and self._file is not None:
+            self._file.seek(0)
+            self._file.truncate()
+
+    def clear(self) -> None:
+        self._memory.clear()
+        self._places.clear()
+        self._bytes = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 class _Hashing(io.RawIOBase):

@@ -57,10 +57,15 @@ def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
 
 
 def wanted_masks(row: dict[str, Any]) -> Iterator[FileRef]:
-    """The files that a row's masks need of the reader."""
+    """The files that a row's masks need of the reader; none of a row that is not read, or of a malformed reference."""
+    if known_exclusion(row) is not None:
+        return
     for column in ("lung_mask", "disease_mask"):
-        if row[column] is not None and row["excluded"] is None:
-            yield from referenced_files(row[column])
+        if row[column] is not None:
+            try:
+                yield from referenced_files(row[column])
+            except ManifestError:
+                continue  # `prepare_row` says so in the row
 
 
 def _masks(row: dict[str, Any], reader: FileReader, height: int, width: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from comit_ray import storage
-from comit_ray.errors import NotFoundError, Status, StorageError
+from comit_ray.errors import NotFoundError, Reason, Status, StorageError
 from comit_ray.work.chunk import Layout, chunk_file
 from comit_ray.work.plan import ChunkPlan, Plan
 
@@ -73,12 +73,20 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout) -> ChunkAccount:
 
 
 def committed(plan: Plan, output: str, layout: Layout) -> set[str]:
-    """File names of the plan's chunks that are whole."""
+    """File names of the plan's chunks that need not be done again: they are whole, and the storage gave all of them.
+
+    An image that the storage refused (`unreadable`) may be had the next time.
+    """
     found = _files(output, layout)
     candidates = [chunk for chunk in plan.chunks if chunk.file in found]
     with ThreadPoolExecutor(THREADS) as pool:
         accounts = pool.map(lambda chunk: inspect(chunk, output, layout), candidates)
-        return {chunk.file for chunk, account in zip(candidates, accounts, strict=True) if account.problem is None}
+        refused = (Status.FAILED, Reason.UNREADABLE)
+        return {
+            chunk.file
+            for chunk, account in zip(candidates, accounts, strict=True)
+            if account.problem is None and not account.by_reason[refused]
+        }
 
 
 def take(plan: Plan, output: str, layout: Layout) -> Accounts:

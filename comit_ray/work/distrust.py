@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray import storage
-from comit_ray.errors import Reason, Status
+from comit_ray.errors import Reason, Status, StorageError
 from comit_ray.work import accounts
 from comit_ray.work.accounts import Accounts
 from comit_ray.work.chunk import Layout, commit
 from comit_ray.work.plan import ChunkPlan, PartPlan, Plan
+
+_COLUMNS = ["image_id", "status", "reason", "detail"]
 
 
 def settle(plan: Plan, output: str, layout: Layout) -> Accounts:
@@ -26,7 +28,7 @@ def settle(plan: Plan, output: str, layout: Layout) -> Accounts:
         StorageError: if a chunk that has to be changed cannot be read or written.
     """
     taken = accounts.take(plan, output, layout)
-    if taken.problems or not taken.by_reason.get((Status.FAILED, Reason.CHECKSUM_MISMATCH)):
+    if not taken.by_reason.get((Status.FAILED, Reason.CHECKSUM_MISMATCH)):
         return taken
     changed = sum(_in_part(part, output, layout) for part in plan.parts)
     if not changed:
@@ -36,7 +38,12 @@ def settle(plan: Plan, output: str, layout: Layout) -> Accounts:
 
 
 def _in_part(part: PartPlan, output: str, layout: Layout) -> int:
-    main = {chunk: storage.read_part(storage.join(output, layout.main, chunk.file)) for chunk in part.chunks}
+    main: dict[ChunkPlan, pa.Table] = {}
+    for chunk in part.chunks:
+        try:
+            main[chunk] = storage.read_part(storage.join(output, layout.main, chunk.file), _COLUMNS)
+        except StorageError:  # it is among the problems of the accounts, and will be read again
+            continue
     reason = str(Reason.CHECKSUM_MISMATCH)
     if not any(pc.any(pc.equal(table["reason"], reason)).as_py() for table in main.values()):
         return 0
@@ -44,7 +51,7 @@ def _in_part(part: PartPlan, output: str, layout: Layout) -> int:
     archive_of = dict(zip(rows["image_id"].to_pylist(), rows["uri"].to_pylist(), strict=True))
     details: dict[str, str] = {}
     for table in main.values():
-        for row in table.select(["image_id", "reason", "detail"]).to_pylist():
+        for row in table.to_pylist():
             if row["reason"] == reason and row["image_id"] in archive_of:
                 details[archive_of[row["image_id"]]] = row["detail"]
     return sum(_fail(chunk, table, archive_of, details, output, layout) for chunk, table in main.items())
@@ -58,12 +65,15 @@ def _fail(
     output: str,
     layout: Layout,
 ) -> int:
-    rows: list[dict[str, Any]] = table.to_pylist()
     wrong = {
-        row["image_id"] for row in rows if row["status"] == Status.OK and archive_of.get(row["image_id"]) in details
+        row["image_id"]
+        for row in table.to_pylist()
+        if row["status"] == Status.OK and archive_of.get(row["image_id"]) in details
     }
     if not wrong:
         return 0
+    whole = storage.read_part(storage.join(output, layout.main, chunk.file))
+    rows: list[dict[str, Any]] = whole.to_pylist()
     failed = [
         {name: row[name] for name in layout.facts}
         | {
@@ -75,7 +85,7 @@ def _fail(
         else row
         for row in rows
     ]
-    tables = {layout.main: pa.Table.from_pylist(failed, schema=table.schema)}
+    tables = {layout.main: pa.Table.from_pylist(failed, schema=whole.schema)}
     for side in layout.sides:
         old = storage.read_part(storage.join(output, side, chunk.file))
         tables[side] = old.filter(pc.invert(pc.is_in(old["image_id"], pa.array(list(wrong)))))

@@ -9,8 +9,12 @@ import pyarrow.compute as pc
 
 from comit_ray import storage
 from comit_ray.data import manifest
+from comit_ray.data.file_ref import FileRef
 from comit_ray.errors import ManifestError
 from comit_ray.work.chunk import chunk_file
+
+_DECIDING = ("excluded", "view", "sidecar", "checksum")
+"""Columns of the manifest that decide what becomes of an image."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Plan:
 
     parts: tuple[PartPlan, ...]
     fingerprint: str
-    """Changes with any image, its order, its exclusion or its chunk; not with the place where the archive lies."""
+    """Changes with any image, its order, exclusion, view, sidecar, checksum or chunk; not with where it all lies."""
 
     @property
     def chunks(self) -> list[ChunkPlan]:
@@ -71,6 +75,14 @@ def chunks_of(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
             start = end
 
 
+def _name(sidecar: str | None) -> str | None:
+    """A sidecar's name without the place where it lies."""
+    if sidecar is None:
+        return None
+    ref = FileRef.from_text(sidecar)
+    return ref.member or ref.uri.rpartition("/")[2]
+
+
 def make_plan(manifest_uri: str, split: str) -> Plan:
     """Validate the manifest and cut it into chunks.
 
@@ -81,13 +93,15 @@ def make_plan(manifest_uri: str, split: str) -> Plan:
     digest = hashlib.sha256(split.encode())
     parts = []
     for uri in manifest.part_uris(manifest_uri):
-        rows = select(storage.read_part(uri, ["image_id", "excluded", "split", "chunk"]), split)
+        rows = select(storage.read_part(uri, ["image_id", "split", "chunk", *_DECIDING]), split)
         chunks = []
         for name, chunk_rows in chunks_of(rows):
             file = chunk_file(name, chunk_rows["image_id"].to_pylist())
             chunks.append(ChunkPlan(name, file, chunk_rows.num_rows))
             digest.update(file.encode())
-            digest.update(repr(chunk_rows["excluded"].to_pylist()).encode())
+            digest.update(repr([_name(text) for text in chunk_rows["sidecar"].to_pylist()]).encode())
+            for column in ("excluded", "view", "checksum"):
+                digest.update(repr(chunk_rows[column].to_pylist()).encode())
         if chunks:
             parts.append(PartPlan(uri, tuple(chunks)))
     if not parts:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from comit_ray.data.ahead import map_ahead
-from comit_ray.data.fetch import Place, wanted
+from comit_ray.data.fetch import Place, known_exclusion, wanted
 from comit_ray.data.file_reader import FileReader
 from comit_ray.errors import DecodeError
 from comit_ray.work.plan import chunks_of
@@ -34,18 +34,19 @@ def read_part(
     """The name and the rows of each chunk that is asked for, as soon as it is read.
 
     Args:
-        rows: of the manifest part, with `comit_ray.data.fetch.PLACE_COLUMNS` and `chunk`.
+        rows: of the manifest part, with `comit_ray.data.fetch.PLACE_COLUMNS`, `excluded`, `view` and `chunk`.
         chunks: names of the chunks to read; the others are passed over.
-        read: a manifest row to a result; it raises nothing for what lies in the file.
+        read: a manifest row to a result; it raises nothing for what lies in the file, and asks the reader for nothing
+            where the manifest itself excludes the row.
         fail: a manifest row to the result it has if its archive turns out not to be what it should be.
         threads: that fetch and decode.
         max_bytes: of one file.
         also_wanted: further files that `read` will ask the reader for, such as masks.
     """
     todo = [(name, table.to_pylist()) for name, table in chunks_of(rows) if name in chunks]
-    last = {place.file.uri: name for name, chunk in todo for row in chunk if (place := Place.of(row)).streamed}
-    everything = (row for _, chunk in todo for row in chunk)
-    files = (ref for row in everything for ref in (*wanted([Place.of(row)]), *also_wanted(row)))
+    reading = [(name, row) for name, chunk in todo for row in chunk if known_exclusion(row) is None]
+    last = {place.file.uri: name for name, row in reading if (place := Place.of(row)).streamed}
+    files = (ref for _, row in reading for ref in (*wanted([Place.of(row)]), *also_wanted(row)))
     with FileReader(max_bytes, files) as reader, ThreadPoolExecutor(threads) as pool:
         for name, chunk in todo:
             results = list(map_ahead(pool, lambda row: read(row, reader), chunk, AHEAD * threads))
@@ -55,7 +56,7 @@ def read_part(
                 reader.close_archive(uri)
                 if problem is not None:
                     results = [
-                        fail(row, problem) if row["uri"] == uri else result
+                        fail(row, problem) if row["uri"] == uri and known_exclusion(row) is None else result
                         for row, result in zip(chunk, results, strict=True)
                     ]
             yield name, results

@@ -49,10 +49,10 @@ def test_what_is_absent_is_missing(packed, tmp_path):
             assert reason_of(reader, ref) is Reason.MISSING
 
 
-def test_a_broken_zip_is_unreadable(tmp_path):
+def test_a_broken_zip_is_corrupt(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK no zip")
     with FileReader(100) as reader:
-        assert reason_of(reader, FileRef(str(tmp_path / "a.zip"), "x")) is Reason.UNREADABLE
+        assert reason_of(reader, FileRef(str(tmp_path / "a.zip"), "x")) is Reason.CORRUPT
 
 
 def test_an_encrypted_member_says_so(tmp_path):

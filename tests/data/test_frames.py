@@ -53,6 +53,9 @@ def framed(*rows: dict[str, Any], tasks: tuple[str, ...] = TASKS) -> list[dict[s
     [
         ({}, TASKS, None),
         ({"excluded": "lateral", "split": None}, TASKS, "excluded: lateral"),
+        ({"excluded": "duplicate", "view": "lateral"}, TASKS, "excluded: duplicate"),
+        ({"view": "lateral"}, TASKS, "excluded: lateral"),
+        ({"view": "frontal"}, TASKS, None),
         ({"split": "test"}, TASKS, "split: test"),
         ({"split": None}, TASKS, "split: none"),
         ({}, ("lung", "covid"), "no label or mask for the model's tasks"),
@@ -81,6 +84,38 @@ def test_every_row_keeps_its_place_whatever_becomes_of_it(radiograph, tmp_path: 
     assert [r["left_out"] for r in rows] == [None, None, None, "split: test", None]
     codes = [r["failed"] and r["failed"].split(":")[0] for r in rows]
     assert codes == [None, "truncated", "missing", None, "mask"]
+
+
+def test_a_malformed_mask_reference_costs_its_row_and_no_other(radiograph) -> None:
+    bad = '{"polygon": []}'
+    broken, whole, unasked = framed(
+        row(uri=radiograph, disease_mask=bad),
+        row(image_id="x/b.png", uri=radiograph),
+        row(image_id="x/test.png", uri=radiograph, split="test", disease_mask=bad),
+    )
+    assert broken["failed"].startswith("mask: expected a mask reference")
+    assert whole["pixels"] is not None
+    assert (unasked["failed"], unasked["left_out"]) == (None, "split: test")
+
+
+def test_only_files_of_rows_that_are_read_are_announced(radiograph, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced: list[str] = []
+
+    class Noting(FileReader):
+        def __init__(self, max_bytes: int, wanted: Any = ()) -> None:
+            refs = list(wanted)
+            announced.extend(map(str, refs))
+            super().__init__(max_bytes, refs)
+
+    monkeypatch.setattr(frames, "FileReader", Noting)
+    unread = {"uri": "/a.tgz", "member": "a.png", "lung_mask": '{"uri": "/a.tgz", "member": "m.png"}'}
+    framed(
+        row(uri=radiograph),
+        row(image_id="x/lateral", view="lateral", **unread),
+        row(image_id="x/excluded", excluded="duplicate", **unread),
+        row(image_id="x/test", split="test", **unread),
+    )
+    assert announced == [radiograph]
 
 
 def test_pixels_are_those_of_screening_and_masks_come_with_them(radiograph) -> None:

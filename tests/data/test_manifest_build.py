@@ -6,10 +6,14 @@ import pytest
 from comit_ray import storage
 from comit_ray.config import SplitConfig
 from comit_ray.data.manifest import read, write
-from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge, present_only
+from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge, present_only, read_source
+from comit_ray.data.sources import images
+from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.schema import Split
+from comit_ray.source_options import SourceOptions
+from tests.data import archives
 
 SPLIT = SplitConfig()
 
@@ -97,6 +101,23 @@ def test_a_merge_computes_the_split_again_or_keeps_it(tmp_path: Path) -> None:
     assert kept.column("split").to_pylist() == ["test"] * 5 + read(own).column("split").to_pylist()
     again = finish(merge(inputs), SplitConfig(), 512)
     assert again.column("split").to_pylist()[:5] == ["train"] * 5
+
+
+def test_two_datasets_of_one_name_are_refused(tmp_path: Path) -> None:
+    first = save(tmp_path / "1", patients(2, "a"), "a", root="/hospital_a")
+    second = save(tmp_path / "2", patients(2, "a", start=2), "a", root="/hospital_b")
+    with pytest.raises(ManifestError, match=r"dataset 'a' .* lies at /hospital_b, .* at /hospital_a: give each"):
+        merge([first, second])
+
+
+def test_what_cannot_be_read_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"x")
+    archives.write(tmp_path / "a.tgz", {"2.png": b"y"})
+    (tmp_path / "a.tar-tvf.txt").write_text("-rw-r--r-- u/g 1 2020-05-30 10:11 gone.png\n")
+    files = SourceFiles(str(tmp_path), trust_listings=False)
+    source = read_source(images.rows, files, "d", SourceOptions())
+    rows = {row["image_id"]: row["excluded"] for row in mark_missing(source.table, files).to_pylist()}
+    assert rows == {"d/1.png": None, "d/a.tgz!2.png": None, "d/a.tgz!gone.png": "missing"}
 
 
 @pytest.fixture

@@ -43,6 +43,17 @@ def test_an_unfinished_table_is_refused(tmp_path, rows):
         open_prepared(write(tmp_path, rows))
 
 
+def test_images_of_an_archive_that_is_another_are_refused(tmp_path):
+    uri = write(tmp_path)
+    [part] = storage.parts(f"{uri}/images")
+    rows = storage.read_part(part).to_pylist()
+    for row, reason in zip(rows, ("checksum_mismatch", None), strict=True):
+        row |= {"image_id": f"d/a.tgz!{row['image_id']}", "reason": reason}
+    storage.write_table(part, pa.Table.from_pylist(rows, schema=PREPARED))
+    with pytest.raises(ManifestError, match=r"images of d/a\.tgz, whose bytes are not those"):
+        open_prepared(uri)
+
+
 def test_other_things_are_no_training_table(tmp_path):
     assert open_prepared(str(tmp_path)) is None
     assert open_prepared(write(tmp_path, kind="screen")) is None

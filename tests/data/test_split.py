@@ -162,3 +162,34 @@ def test_on_the_whole_of_nih(cxr: Path) -> None:
     assert len(patients) == 30_805
     for name, share in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
         assert counted[name] / 30_805 == pytest.approx(share, abs=0.001)
+
+
+def test_a_merge_moves_no_patient_even_where_rows_of_it_are_now_excluded() -> None:
+    """Dealing again would: a patient fewer in a stratum shifts those behind it."""
+    rows: list[dict[str, Any]] = [{"patient_id": f"p{number}"} for number in range(300)]
+    first = splits(rows)
+    later = [row | {"excluded": None if number % 7 else "duplicate"} for number, row in enumerate(rows)]
+    kept = splits(later, SplitConfig(keep_source=True), first)
+    assert [new for new in kept if new is not None] == [old for new, old in zip(kept, first, strict=True) if new]
+    assert kept.count(None) == 43
+    assert splits(later) != kept
+
+
+def test_look_alikes_of_several_splits_train_and_new_images_follow_their_patient() -> None:
+    rows = [
+        {"patient_id": "p0", "split_group": "a"},
+        {"patient_id": "p1", "split_group": "a"},
+        {"patient_id": "p2"},
+        {"patient_id": "p2"},
+    ]
+    found = splits(rows, SplitConfig(keep_source=True), ["test", "train", "test", None])
+    assert found == ["train", "train", "test", "test"]
+
+
+def test_a_group_that_holds_an_image_without_a_patient_trains() -> None:
+    rows = [{"patient_id": f"p{number}", "split_group": "g"} for number in range(3)]
+    for seed in range(5):
+        assert len(set(splits(rows, SplitConfig(seed=seed)))) == 1
+        assert set(splits([*rows, {"split_group": "g"}], SplitConfig(seed=seed))) == {"train"}
+        linked = [*rows, {"patient_id": "p0"}, {"patient_id": "p3"}]  # a patient's other images belong to the group
+        assert len(set(splits(linked, SplitConfig(seed=seed))[:4])) == 1

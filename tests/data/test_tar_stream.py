@@ -1,12 +1,13 @@
 import hashlib
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from comit_ray import storage
+from comit_ray.data import tar_stream
 from comit_ray.data.tar_stream import TarStream
-from comit_ray.errors import DecodeError, Reason
+from comit_ray.errors import DecodeError, Reason, StorageError
 from tests.data import archives
 
 FILES = archives.members()
@@ -124,8 +125,57 @@ def test_what_is_held_does_not_grow_with_the_archive(tmp_path):
     files = archives.members(300)
     names = list(files)
     with TarStream(archives.write(tmp_path / "b.tgz", files), names[:5] + names[-5:], 10**6) as stream:
-        done = threading.Event()
         for name in names[:5] + names[-5:]:
             stream.read(name)
-        done.set()
         assert not stream._held
+
+
+def test_what_is_held_beyond_memory_lies_in_a_file(packed, monkeypatch):
+    monkeypatch.setattr(tar_stream, "IN_MEMORY", 12_000)
+    with TarStream(packed, FILES, 10**6) as stream:
+        for name in reversed(FILES):
+            assert stream.read(name) == FILES[name]
+            assert sum(map(len, stream._held._memory.values())) <= 12_000
+        assert stream.passes == 1
+        assert not stream._held
+
+
+def test_a_storage_that_fails_once_costs_a_pass_not_the_archive(packed, monkeypatch):
+    real, reads = storage._Raw.readinto, 0
+
+    def fail(self, buffer):
+        nonlocal reads
+        reads += 1
+        if reads == 4:
+            raise StorageError("503 slow down")
+        return real(self, memoryview(buffer)[:4096])
+
+    monkeypatch.setattr(storage._Raw, "readinto", fail)
+    with TarStream(packed, FILES, 10**6) as stream:
+        assert [stream.read(name) for name in FILES] == list(FILES.values())
+        assert stream.passes == 2
+        assert stream.verify(None) is None
+
+
+def test_a_storage_that_does_not_answer_is_told_as_such(packed, monkeypatch):
+    def fail(self, buffer):
+        raise StorageError("503 slow down")
+
+    monkeypatch.setattr(storage._Raw, "readinto", fail)
+    with TarStream(packed, FILES, 10**6) as stream, pytest.raises(StorageError, match="503"):
+        stream.read(next(iter(FILES)))
+
+
+def test_padding_behind_the_archive_is_no_damage(packed):
+    path = Path(packed)
+    path.write_bytes(path.read_bytes() + b"\0" * 700 + b"padding of a tape")
+    with TarStream(packed, FILES, 10**6) as stream:
+        assert [stream.read(name) for name in FILES] == list(FILES.values())
+        assert stream.verify(None) is None
+
+
+def test_an_unknown_kind_of_checksum_is_a_mismatch(packed):
+    with TarStream(packed, FILES, 10**6) as stream:
+        problem = stream.verify("crc7:00")
+    assert problem is not None
+    assert problem.reason is Reason.CHECKSUM_MISMATCH

@@ -134,6 +134,14 @@ def test_the_facts_outlive_a_failure(real):
 
 
 def test_masks_inside_archives_are_announced(real):
-    row = real[0] | {"disease_mask": '{"uri": "/a.tgz", "member": "m.png"}', "lung_mask": None}
+    row = real[0] | {"disease_mask": '{"uri": "/a.tgz", "member": "m.png"}', "lung_mask": None, "excluded": None}
     assert [str(ref) for ref in wanted_masks(row)] == ["/a.tgz!m.png"]
-    assert list(wanted_masks(row | {"excluded": "lateral"})) == []
+    assert list(wanted_masks(row | {"excluded": "duplicate"})) == []
+    assert list(wanted_masks(row | {"view": "lateral"})) == []
+
+
+@pytest.mark.parametrize("malformed", ['{"polygon": []}', '{"boxes": [[1, 2, 3]], "frame": null}', '{"uri": '])
+def test_a_malformed_mask_reference_costs_its_row_and_no_other(real, malformed):
+    row = real[0] | {"disease_mask": '{"uri": "/a.tgz", "member": "m.png"}', "lung_mask": malformed, "excluded": None}
+    assert [str(ref) for ref in wanted_masks(row)] == ["/a.tgz!m.png"]
+    assert [found["reason"] for found in prepared([row, real[0]])] == ["bad_mask", None]

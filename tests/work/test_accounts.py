@@ -69,6 +69,14 @@ def test_a_foreign_file_is_a_problem(plan, tmp_path):
     assert "copied.parquet belongs to no chunk" in taken.problems[0]
 
 
+def test_what_the_storage_refused_is_tried_again(plan, tmp_path):
+    complete(str(tmp_path))
+    refused: dict[str, Any] = {"reason": "unreadable", "detail": "the storage refused the file"}
+    commit(str(tmp_path), "c1", [prediction_row("a/4", None, **refused)])
+    assert accounts.committed(plan, str(tmp_path), LAYOUT) == {plan.chunks[0].file}
+    assert accounts.take(plan, str(tmp_path), LAYOUT).balanced
+
+
 def test_only_whole_chunks_are_committed(plan, tmp_path):
     output = str(tmp_path)
     files = {c.chunk: c.file for c in plan.chunks}

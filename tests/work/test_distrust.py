@@ -53,6 +53,14 @@ def test_no_score_of_such_an_archive_stays(output, capsys):
     assert set(storage.read_table(storage.join(output, "masks"))["image_id"].to_pylist()) == {"d/3", "d/4"}
 
 
+def test_a_file_that_is_not_of_the_run_does_not_keep_them(output, tmp_path):
+    write_rows(tmp_path / "predictions", [prediction_row("x/1")], PREDICTIONS, "copied")
+    plan = planning.make_plan(storage.join(output, "manifest"), "all")
+    taken = settle(plan, output, LAYOUT)
+    assert not taken.balanced
+    assert taken.by_reason["failed", "checksum_mismatch"] == 3
+
+
 def test_a_second_time_changes_nothing(output, capsys):
     plan = planning.make_plan(storage.join(output, "manifest"), "all")
     settle(plan, output, LAYOUT)

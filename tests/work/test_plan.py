@@ -43,6 +43,9 @@ def test_the_fingerprint_ignores_the_place_and_nothing_else(manifest, tmp_path):
     assert fingerprint("moved", uri="s3://elsewhere/x") == same
     assert fingerprint("excluded", excluded="lateral") != same
     assert planning.make_plan(manifest, "train").fingerprint != same
+    for column, value in (("view", "lateral"), ("sidecar", "/a/x.json"), ("checksum", "sha1:00")):
+        assert fingerprint(column, **{column: value}) != same
+    assert fingerprint("here", sidecar="/a/x.json") == fingerprint("there", sidecar="s3://b/x.json")
 
 
 def test_what_is_done_does_not_remain(manifest):

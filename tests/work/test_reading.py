@@ -111,6 +111,29 @@ def test_the_chunk_at_whose_end_an_archive_is_found_wrong_fails_whole(packed, wa
     assert all("data" in row for rows in before for row in rows)  # work.distrust fails these
 
 
+def test_what_the_manifest_excludes_is_neither_read_nor_held_nor_failed(packed, monkeypatch):
+    """Volumes of CT lie in the same archives as radiographs, and are large."""
+    names = list(FILES)
+    kept = table(packed, names[::2], 99, checksum="sha1:" + "0" * 40)
+    left_out = table(packed, names[1::2], 99, excluded="wrong_modality")
+    asked: list[str] = []
+    held: list[int] = []
+
+    def note(row, reader):
+        if row["excluded"] is not None:
+            return {"image_id": row["image_id"], "reason": row["excluded"]}
+        asked.append(row["member"])
+        result = read(row, reader)
+        held.append(len(reader._tars[packed]._held))
+        return result
+
+    rows = pa.concat_tables([kept, left_out])
+    [(_, found)] = read_part(rows, ["d-00000"], note, fail, 1, 10**6)
+    assert asked == names[::2]
+    assert max(held) <= 1
+    assert [row["reason"] for row in found] == ["checksum_mismatch"] * 15 + ["wrong_modality"] * 15
+
+
 def test_a_truncated_archive_fails_what_lies_behind_the_cut(packed):
     path = Path(packed)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

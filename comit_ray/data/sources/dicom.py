@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
+from comit_ray import storage
 from comit_ray.config import DecodeLimits
 from comit_ray.data.archive import archive_kind
 from comit_ray.data.dicom import DicomHeader, read_header
@@ -22,7 +23,7 @@ from comit_ray.data.file_ref import FileRef
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.mask_files import MaskFiles
 from comit_ray.data.sources.row import MAX_AGE, ManifestRow, place
-from comit_ray.errors import ConfigError, DecodeError
+from comit_ray.errors import ConfigError, DecodeError, StorageError
 from comit_ray.source_options import SourceOptions
 
 KEY_VARIABLE = "COMIT_ID_KEY"
@@ -37,21 +38,27 @@ WINDOW = 64  # files in flight: bounds memory while reading ahead hides the stor
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Every file that is or may be DICOM: `.dcm`, `.dicom`, no extension, or `DICM` at byte 128.
 
-    A file whose header cannot be read is a row all the same, without a reason: screening finds and records it.
+    A file whose header is broken is a row all the same, without a reason: screening finds and records it. One that the
+    storage refuses is not: without its patient it could be trained on while the patient's other images are tested.
     `DICOMDIR`, an index, is no image. A mask (see `MaskFiles`) belongs to the file whose name without `.dcm` or
     `.dicom` is its stem; dots of a UID are part of the name.
 
     Raises:
         ManifestError: if it is not clear which mask belongs to which file.
         ConfigError: if the key is too short to protect anybody.
+        StorageError: if the storage refuses a file.
     """
     key = _key()
     limits = DecodeLimits()
     masks = MaskFiles(files)
-    candidates = (
-        f for f in files if not masks.holds(f.name) and (f.member is not None or archive_kind(f.path) is None)
-    )
-    wanted = (files.reference(file) for file in files if file.member is not None and not masks.holds(file.name))
+
+    def is_candidate(file: SourceFile) -> bool:
+        archive = file.member is None and archive_kind(file.path) is not None
+        return not (archive or _base(file).upper() == "DICOMDIR" or masks.holds(file.name))
+
+    candidates = filter(is_candidate, files)
+    wanted = (files.reference(file) for file in files if file.size <= limits.max_bytes and is_candidate(file))
+    last = ""
     with FileReader(limits.max_bytes, wanted) as reader, ThreadPoolExecutor(THREADS) as pool:
         while window := list(islice(candidates, WINDOW)):
             for row in pool.map(lambda file: _row(files, file, reader, key, limits), window):
@@ -59,6 +66,9 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
                     name = (row.member or row.path).rpartition("/")[2]
                     lung, disease = masks.take(row.member or row.path, _stem(name))
                     yield replace(row, lung_mask=lung, disease_mask=disease)
+            for passed in {last, *(file.path for file in window)} - {window[-1].path}:
+                reader.close_archive(storage.join(files.root, passed))
+            last = window[-1].path
 
 
 def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
@@ -69,8 +79,8 @@ def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
     return hmac.new(key, f"{kind}:{identifier}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def _is_archive(file: SourceFile) -> bool:
-    return file.member is None and archive_kind(file.path) is not None
+def _base(file: SourceFile) -> str:
+    return file.name.rpartition("/")[2]
 
 
 def _stem(name: str) -> str:
@@ -110,9 +120,7 @@ def _row(
     files: SourceFiles, file: SourceFile, reader: FileReader, key: bytes | None, limits: DecodeLimits
 ) -> ManifestRow | None:
     """The row of one file, or None if it is no DICOM file."""
-    name = file.name.rpartition("/")[2]
-    if name.upper() == "DICOMDIR":
-        return None
+    name = _base(file)
     ref = files.reference(file)
     named = name.lower().endswith(SUFFIXES) or "." not in name
     try:
@@ -123,7 +131,9 @@ def _row(
         if file.size > limits.max_bytes:
             return ManifestRow(**place(file)) if named else None
         header = _read_header(reader, ref, file.size, limits)
-    except DecodeError:
+    except DecodeError as error:
+        if isinstance(error.__cause__, StorageError):  # an encrypted member of a zip is unreadable too, and stays a row
+            raise StorageError(f"cannot read {ref}: {error.detail}; run again when the storage answers") from error
         return ManifestRow(**place(file)) if named or file.member is None else None
     return ManifestRow(
         **place(file),

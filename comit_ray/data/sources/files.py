@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -23,12 +24,14 @@ from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
 from comit_ray.data.listing import read as read_listing_of
 from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
-from comit_ray.errors import DecodeError, ManifestError, Reason, StorageError
+from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, Reason, StorageError
 
 IMAGES = r".+\.(png|jpe?g|dcm|dicom)"
 """Names that are taken for images where no table says so."""
 
 _BATCH = 65_536
+_Listed = tuple[str, str | None, int | None, int, str | None]
+"""Path, member, offset, size, and name where it differs from the path."""
 _LISTING = pa.schema(
     [
         ("path", pa.string()),
@@ -78,20 +81,27 @@ class SourceFiles:
         root: URI of the source's directory.
         inside_archives: whether to list the members of archives too.
         listing: URI of what `comit_ray.data.listing` wrote of the root; None: list it now.
+        trust_listings: whether a `tar-tvf.txt` stands for its archive where that is at hand too.
 
     Attributes:
         broken: archives that could not be listed to their end.
+        unusable: path and member -> why nothing can be read there: links, names that are no text or stand twice in an
+            archive, members that a listing names and its archive lacks.
         checksums: file, relative to the root -> `sha1:hex digest`, where a `sha1sum.txt` states it.
 
     Raises:
         NotFoundError: if there is no directory at `root`.
     """
 
-    def __init__(self, root: str, *, inside_archives: bool = True, listing: str | None = None) -> None:
+    def __init__(
+        self, root: str, *, inside_archives: bool = True, listing: str | None = None, trust_listings: bool = True
+    ) -> None:
         self.root = storage.normalise(root)
         self.broken: list[BrokenArchive] = []
+        self.unusable: dict[tuple[str, str | None], Reason] = {}
+        self._trust_listings = trust_listings
         loose = storage.list_files(self.root) if listing is None else read_listing_of(listing, self.root)
-        self._table = _to_table((entry.path, None, None, entry.size, None) for entry in loose)
+        self._table = _to_table(self._loose(loose))
         self._index()
         archives = {file.path for file in self if archive_kind(file.path)} if inside_archives else set()
         listings = find_listings(self.root, (file.path for file in self)) if inside_archives else {}
@@ -138,7 +148,7 @@ class SourceFiles:
 
     def reference(self, file: SourceFile) -> FileRef:
         """Where the file's bytes are."""
-        return FileRef(storage.join(self.root, file.path), file.member, file.offset)
+        return FileRef(f"{self.root}/{file.path}", file.member, file.offset)
 
     def first_uri(self, *names: str) -> str | None:
         """The reference, as text, of the first of `names` that exists, or None: what a mask column holds."""
@@ -188,15 +198,55 @@ class SourceFiles:
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
-    def _members(self, path: str, listing: str | None) -> Iterator[tuple[str, str | None, int | None, int, str]]:
+    def _loose(self, entries: Iterator[storage.FileEntry]) -> Iterator[_Listed]:
+        for entry in entries:
+            path = _text(entry.path)
+            if path != entry.path:
+                self.unusable[path, None] = Reason.UNREADABLE
+            yield path, None, None, entry.size, None
+
+    def _members(self, path: str, listing: str | None) -> Iterator[_Listed]:
+        """The members of one archive that do not lie unpacked beside it; hidden ones left out, as loose ones are."""
         folder = path.rpartition("/")[0]
+        seen: set[str] = set()
+        unpacked = 0
+        for member in self._listed_members(path, listing):
+            text = _text(member.name)
+            inside = re.sub(r"^(\./|/)+", "", member.name.replace("\\", "/"))  # zips made on Windows have backslashes
+            name = _text("/".join(part for part in (folder, inside) if part))
+            if text in seen:
+                self.unusable[path, text] = Reason.CORRUPT
+                continue
+            seen.add(text)
+            if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
+                continue
+            loose = self.find(name)
+            if loose is not None and loose.size == member.size:
+                unpacked += 1
+                continue
+            if member.link or text != member.name:
+                self.unusable.setdefault((path, text), Reason.UNREADABLE)
+            yield path, text, member.offset, member.size, name
+        if unpacked:
+            print(f"{path}: {unpacked:,} members lie unpacked beside it and count once", file=sys.stderr)
+
+    def _listed_members(self, path: str, listing: str | None) -> Iterator[Member]:
         uri = storage.join(self.root, path)
         try:
-            for member in read_listing(storage.join(self.root, listing)) if listing else _list(uri):
-                name = "/".join(part for part in (folder, re.sub(r"^(\./|/)+", "", member.name)) if part)
-                if self.find(name) is None:  # else it lies unpacked beside its archive
-                    yield path, member.name, member.offset, member.size, name
-        except StorageError as error:
+            if listing is None:
+                yield from _list(uri)
+                return
+            listed = read_listing(storage.join(self.root, listing))
+            if self._trust_listings or self.find(path) is None:
+                yield from listed
+                return
+            inside = {member.name: member for member in _list(uri)}
+            yield from inside.values()
+            for member in listed:
+                if member.name not in inside:
+                    self.unusable[path, _text(member.name)] = Reason.MISSING
+                    yield member
+        except BrokenArchiveError as error:
             early = isinstance(error.__cause__, EOFError) or "unexpected end" in str(error)
             self.broken.append(BrokenArchive(path, Reason.TRUNCATED if early else Reason.CORRUPT))
             print(f"{error}; the members before the damage are taken", file=sys.stderr)
@@ -208,39 +258,20 @@ def _list(uri: str) -> Iterator[Member]:
     return list_members(uri)
 
 
-def _to_table(rows: Iterator[tuple[str, str | None, int | None, int, str | None]]) -> pa.Table:
+def _to_table(rows: Iterator[_Listed]) -> pa.Table:
     """Rows as an Arrow table, `_BATCH` of them as Python objects at a time."""
     batches = []
-    held: list[tuple[str, str | None, int | None, int, str | None]] = []
-
-    def keep() -> None:
-        try:
-            columns = [
-                pa.array(values, field.type) for values, field in zip(zip(*held, strict=True), _LISTING, strict=True)
-            ]
-        except UnicodeEncodeError as error:
-            wrong = next(row for row in held if not _is_text(f"{row[0]}{row[1]}"))
-            raise ManifestError(
-                f"expected file names in UTF-8, got {wrong[1] or wrong[0]!r}: rename the file"
-            ) from error
+    while held := list(islice(rows, _BATCH)):
+        columns = [
+            pa.array(values, field.type) for values, field in zip(zip(*held, strict=True), _LISTING, strict=True)
+        ]
         batches.append(pa.record_batch(columns, schema=_LISTING))
-        held.clear()
-
-    for row in rows:
-        held.append(row)
-        if len(held) == _BATCH:
-            keep()
-    if held:
-        keep()
     return pa.Table.from_batches(batches, schema=_LISTING).combine_chunks()
 
 
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _text(name: str) -> str:
+    r"""The name, with what is no UTF-8 in it written as `\udcff`, so that it can stand in a table."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def read_lines(files: SourceFiles, file: SourceFile, encoding: str = "utf-8-sig") -> Iterator[str]:

@@ -1,5 +1,8 @@
 """NIH ChestX-ray14: label and box tables, the official lists, and images in one folder or twelve.
 
+All of them may lie in folders: copies are `images/x.png`, `images_001/images/x.png`, and the distribution's own
+`images/images_01.tar.gz` with `images/x.png` inside, which here is `images/images/x.png`.
+
 Wang et al., "ChestX-ray8", CVPR 2017; the tables and lists are those of the NIH Clinical Center's distribution.
 """
 
@@ -15,7 +18,8 @@ from comit_ray.schema import Split, View
 from comit_ray.source_options import SourceOptions
 
 BOX_FRAME = 1024  # pixels: boxes are in this square whatever the size of the file at hand
-IMAGE = r"(images_\d+/)?images/[^/]+\.png"
+IMAGE = r"(?:.*/)?images/(?!\._)[^/]+\.png"
+"""`._x.png` is what macOS writes beside `x.png` in archives."""
 NO_FINDING = "No Finding"
 _VIEWS = {"PA": View.PA, "AP": View.AP}
 _SPLITS = {"train_val_list": Split.TRAIN, "test_list": Split.TEST}
@@ -24,7 +28,8 @@ _SPLITS = {"train_val_list": Split.TRAIN, "test_list": Split.TEST}
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Every row of the label table, then the images that it does not list (without labels).
 
-    An image that is not at hand bears the path it has in a flat `images/`.
+    An image that is not at hand bears the path it has in a flat `images/` beside the label table. Masks are looked for
+    in `lung_masks/`, `disease_masks/` and `annotations/` beside the label table, then at the root.
 
     Raises:
         ManifestError: if the label table is absent or lacks a column, or two folders hold an image of the same name.
@@ -32,7 +37,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
     found = _images(files)
     boxes = _boxes(files)
     source_splits = _source_splits(files)
-    table = files.table(r"Data_Entry_2017[^/]*\.csv(\.gz)?", "Data_Entry_2017*.csv[.gz]")
+    table = files.table(r"(?:.*/)?Data_Entry_2017[^/]*\.csv(\.gz)?", "Data_Entry_2017*.csv[.gz]")
     header, lines = read_csv(files, table)
     name_at = _column(header, "Image Index", table)
     findings_at = _column(header, "Finding Labels", table)
@@ -40,6 +45,8 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
     age_at = _column(header, "Patient Age", table)
     sex_at = _column(header, "Patient Gender", table, "Patient Sex")
     view_at = _column(header, "View Position", table)
+    folder, slash, _ = table.name.rpartition("/")
+    top = folder + slash
     for line in lines:
         name = line[name_at].strip()
         stem = name.rpartition(".")[0]
@@ -47,7 +54,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
         view = _VIEWS.get(line[view_at].strip().upper(), View.UNKNOWN)
         healthy = findings == (NO_FINDING,)
         yield ManifestRow(
-            **_where(files, found, name),
+            **_where(files, found, name, top),
             patient_id=scoped(dataset, line[patient_at].strip().zfill(8)) if line[patient_at].strip() else None,
             study_id=scoped(dataset, stem),  # the stem is patient_follow-up: one image a visit
             view=view,
@@ -58,8 +65,8 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
             unhealthy=(0 if healthy else 1) if findings else None,
             covid=0 if findings else None,  # taken in 1992 to 2015
             other=(0 if healthy else 1) if findings else None,
-            lung_mask=_mask(files, "lung_masks", stem),
-            disease_mask=_mask(files, "disease_masks", stem) or boxes.get(name),
+            lung_mask=_mask(files, top, "lung_masks", stem),
+            disease_mask=_mask(files, top, "disease_masks", stem) or boxes.get(name),
             source_split=source_splits.get(name),
         )
     for row in unlisted(files, IMAGE):
@@ -80,20 +87,22 @@ def _images(files: SourceFiles) -> dict[str, SourceFile]:
     for file in files.matching(IMAGE):
         name = file.name.rpartition("/")[2]
         if name in found:
-            raise ManifestError(f"expected each image once in {files.root}, got {found[name].name} and {file.name}")
+            one, other = files.reference(found[name]), files.reference(file)
+            raise ManifestError(f"expected each image once in {files.root}, got {one} and {other}: keep one of them")
         found[name] = file
     return found
 
 
-def _where(files: SourceFiles, found: dict[str, SourceFile], name: str) -> dict[str, Any]:
-    return place(files.take(found[name])) if name in found else {"path": f"images/{name}"}
+def _where(files: SourceFiles, found: dict[str, SourceFile], name: str, top: str) -> dict[str, Any]:
+    return place(files.take(found[name])) if name in found else {"path": f"{top}images/{name}"}
 
 
 def _boxes(files: SourceFiles) -> dict[str, str]:
     """File name -> mask reference of the union of its boxes; empty without a box table."""
-    if next(files.matching(r"BBox_List_2017\.csv(\.gz)?"), None) is None:
+    pattern = r"(?:.*/)?BBox_List_2017\.csv(\.gz)?"
+    if next(files.matching(pattern), None) is None:
         return {}
-    table = files.table(r"BBox_List_2017\.csv(\.gz)?", "BBox_List_2017.csv[.gz]")
+    table = files.table(pattern, "BBox_List_2017.csv[.gz]")
     header, lines = read_csv(files, table)
     name_at = _column(header, "Image Index", table)
     left_at = _column(header, "Bbox", table)  # `Bbox [x,y,w,h]` is four columns: its commas divide the header
@@ -114,10 +123,11 @@ def _source_splits(files: SourceFiles) -> dict[str, Split]:
     """File name -> its part in the official lists; empty without them."""
     splits: dict[str, Split] = {}
     for stem, split in _SPLITS.items():
-        for file in files.matching(rf"{stem}[^/]*\.txt"):
+        for file in files.matching(rf"(?:.*/)?{stem}[^/]*\.txt"):
             splits |= {line.strip(): split for line in read_lines(files, file) if line.strip()}
     return splits
 
 
-def _mask(files: SourceFiles, folder: str, stem: str) -> str | None:
-    return files.first_uri(f"{folder}/{stem}.png", f"annotations/{folder}/{stem}.png")
+def _mask(files: SourceFiles, top: str, folder: str, stem: str) -> str | None:
+    names = (f"{folder}/{stem}.png", f"annotations/{folder}/{stem}.png")
+    return files.first_uri(*(f"{top}{name}" for name in names), *(names if top else ()))

@@ -15,8 +15,9 @@ SUFFIX = ".tar-tvf.txt"
 CHECKSUMS = re.compile(r"sha1sums?(-\w+)?\.txt")
 """What datasets call the file with the SHA-1 of each of their files."""
 _GZ_ENDINGS = (".tgz", ".tar.gz")
-# mode, owner/group, bytes, day, time, name; GNU tar's, also with seconds or numeric owners
-_LINE = re.compile(r"(?P<kind>[-bcdhlps])\S{9,10}\s+\S+\s+(?P<size>\d+)\s+[\d-]+\s+[\d:.]+\s(?P<name>.+)")
+# mode, owner/group (which may hold blanks), bytes, day, time, name; GNU tar's, also with seconds or numeric owners
+_LINE = re.compile(r"(?P<kind>[-bcdhlps])\S{9,10}\s+\S.*?\s+(?P<size>\d+)\s+\d{4}-\d\d-\d\d\s+[\d:.]+\s(?P<name>.+)")
+_LINKS = {"h": " link to ", "l": " -> "}
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _ESCAPED = {b"n": b"\n", b"t": b"\t", b"\\": b"\\", b'"': b'"'}
 
@@ -28,7 +29,7 @@ def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
         ManifestError: if there is a listing of an archive whose file name nothing states.
     """
     known: dict[str, str] = {}
-    listings, sums = [], []
+    listings, sums, plain = [], [], set[str]()
     for path in paths:
         if path.endswith(SUFFIX):
             listings.append(path)
@@ -36,6 +37,8 @@ def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
             sums.append(path)
         elif archive_kind(path) is ArchiveKind.TAR_GZ:
             known[_stem(path)] = path
+        elif archive_kind(path) is ArchiveKind.TAR:
+            plain.add(path.removesuffix(".tar"))
     for path in sums:
         for name in checksums(root, path):
             if archive_kind(name) is ArchiveKind.TAR_GZ:
@@ -43,6 +46,8 @@ def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for listing in listings:
         stem = _stem(listing.removesuffix(SUFFIX))
+        if stem in plain:
+            continue  # a tar's own headers are read quickly, and say where each member lies
         if stem not in known:
             raise ManifestError(
                 f"{root}/{listing} lists the archive {stem}, of which neither a file ({' or '.join(_GZ_ENDINGS)}) nor "
@@ -71,7 +76,7 @@ def checksums(root: str, path: str) -> dict[str, str]:
 
 
 def read_listing(uri: str) -> Iterator[Member]:
-    """The regular files of a `tar -tvf` listing, in the archive's order.
+    """The files and links of a `tar -tvf` listing, in the archive's order.
 
     Raises:
         ManifestError: if a line is of another form.
@@ -83,8 +88,11 @@ def read_listing(uri: str) -> Iterator[Member]:
         parsed = _LINE.fullmatch(line)
         if not parsed:
             raise ManifestError(f"expected lines as `tar -tvf` prints them in {uri}, got {line[:100]!r}")
-        if parsed["kind"] == "-":
-            yield Member(_unescaped(parsed["name"]), int(parsed["size"]))
+        kind, name = parsed["kind"], parsed["name"]
+        if kind in _LINKS:
+            yield Member(_unescaped(name.partition(_LINKS[kind])[0]), 0, link=True)
+        elif kind == "-":
+            yield Member(_unescaped(name), int(parsed["size"]))
 
 
 def _unescaped(name: str) -> str:

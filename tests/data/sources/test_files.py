@@ -1,4 +1,5 @@
 import gzip
+import tarfile
 import tracemalloc
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from comit_ray import storage
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.sources.files import BrokenArchive, SourceFiles, read_csv, read_lines
-from comit_ray.errors import ManifestError, NotFoundError, Reason
+from comit_ray.errors import ManifestError, NotFoundError, Reason, StorageError
 from tests.data import archives
 
 
@@ -125,8 +126,65 @@ def test_what_is_not_there(tmp_path):
         SourceFiles(str(tmp_path)).table(r"labels\.csv", "labels.csv")
 
 
-def test_a_name_that_is_no_text_is_named(tmp_path):
+def test_what_cannot_be_read_stays_and_says_why(tmp_path):
+    """Names that are no text, links, a name twice; hidden members are left out, as hidden files are."""
     with open(bytes(tmp_path) + b"/x\xff.png", "wb"):
         pass
-    with pytest.raises(ManifestError, match="file names in UTF-8, got"):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, link in (("1.png", ""), ("2.png", "1.png"), ("1.png", ""), ("._1.png", ""), ("3.png", "")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = (tarfile.LNKTYPE, link) if link else (tarfile.REGTYPE, "")
+            tar.addfile(info)
+    with tarfile.open(tmp_path / "b.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("t\xf3rax.png"))
+    files = SourceFiles(str(tmp_path))
+    assert [file.name for file in files.matching(r".*\.png")] == [
+        "x\\udcff.png",
+        "1.png",
+        "2.png",
+        "3.png",
+        "t\\udcf3rax.png",
+    ]
+    assert files.unusable == {
+        ("x\\udcff.png", None): Reason.UNREADABLE,
+        ("a.tar", "2.png"): Reason.UNREADABLE,
+        ("a.tar", "1.png"): Reason.CORRUPT,
+        ("b.tar", "t\\udcf3rax.png"): Reason.UNREADABLE,
+    }
+
+
+def test_another_file_of_the_same_name_does_not_hide_a_member(tmp_path, capsys):
+    (tmp_path / "1.png").write_bytes(b"another picture")
+    (tmp_path / "2.png").write_bytes(b"y")
+    archives.write(tmp_path / "all.zip", {"1.png": b"x", "2.png": b"y"})
+    found = [(file.name, file.member) for file in SourceFiles(str(tmp_path)).matching(r".*\.png")]
+    assert found == [("1.png", None), ("2.png", None), ("1.png", "1.png")]
+    assert "1 members lie unpacked beside it" in capsys.readouterr().err
+
+
+def test_a_storage_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
+    archives.write(tmp_path / "a.tgz", archives.members(20))
+    real, reads = storage._Raw.readinto, 0
+
+    def fail(self, buffer):
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            raise StorageError("503 slow down")
+        return real(self, memoryview(buffer)[:4096])
+
+    monkeypatch.setattr(storage._Raw, "readinto", fail)
+    with pytest.raises(StorageError, match="503"):
         SourceFiles(str(tmp_path))
+
+
+def test_an_archive_at_hand_is_compared_with_its_listing_where_that_is_asked_for(tmp_path):
+    archives.write(tmp_path / "a.tgz", {"1.png": b"x", "2.png": b"y"})
+    (tmp_path / "a.tar-tvf.txt").write_text(
+        "-rw-r--r-- u/g 1 2020-05-30 10:11 1.png\n-rw-r--r-- u/g 1 2020-05-30 10:11 gone.png\n"
+    )
+    trusted = SourceFiles(str(tmp_path))
+    assert [file.name for file in trusted.matching(r".*\.png")] == ["1.png", "gone.png"]
+    compared = SourceFiles(str(tmp_path), trust_listings=False)
+    assert [file.name for file in compared.matching(r".*\.png")] == ["1.png", "2.png", "gone.png"]
+    assert compared.unusable == {("a.tgz", "gone.png"): Reason.MISSING}

@@ -10,6 +10,7 @@ from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
 from comit_ray.schema import Split, View
 from comit_ray.source_options import SourceOptions
+from tests.data import archives
 
 OPTIONS = SourceOptions()
 
@@ -77,6 +78,42 @@ def test_one_image_in_two_folders_is_refused(tmp_path: Path) -> None:
         (tmp_path / name / "images" / "00000001_000.png").touch()
     with pytest.raises(ManifestError, match=r"images_001/images/00000001_000\.png and images_002"):
         list(rows(SourceFiles(root), "nih", OPTIONS))
+
+
+def test_one_image_in_two_archives_is_refused(tmp_path: Path) -> None:
+    root = write(tmp_path, HEADER)
+    for name in ("images_01.tar.gz", "images_02.tar.gz"):
+        archives.write(tmp_path / name, {"images/00000001_000.png": b""})
+    with pytest.raises(ManifestError, match=r"_01\.tar\.gz!images/0.*_02\.tar\.gz!images/0.*: keep one of them"):
+        list(rows(SourceFiles(root), "nih", OPTIONS))
+
+
+@pytest.mark.parametrize("top", ["", "NIH/", "a/b/"])
+def test_the_distribution_itself_below_any_folder(tmp_path: Path, top: str) -> None:
+    """`images/images_01.tar.gz` holds `images/...png`; the tables lie beside `images/`, the lists in folders."""
+    folder = tmp_path / top
+    (folder / "images").mkdir(parents=True)
+    write(folder, HEADER + "".join(f"0000000{i}_000.png,Mass,0,{i},58,M,PA\n" for i in (1, 2, 3)))
+    write(folder, BOXES + "00000001_000.png,Mass,1,2,3,4\n", "BBox_List_2017.csv")
+    write(folder / "lists", "00000001_000.png\n", "train_val_list.txt")
+    write(folder / "lists", "00000002_000.png\n", "test_list.txt")
+    for part in (1, 2):
+        files = {f"images/0000000{part}_000.png": b"", "__MACOSX/images/._00000001_000.png": b""}
+        archives.write(folder / "images" / f"images_0{part}.tar.gz", files)
+    (folder / "lung_masks").mkdir()
+    (folder / "lung_masks" / "00000001_000.png").touch()
+    (tmp_path / "annotations" / "lung_masks").mkdir(parents=True)
+    (tmp_path / "annotations" / "lung_masks" / "00000002_000.png").touch()
+    one, two, absent = rows(SourceFiles(str(tmp_path)), "nih", OPTIONS)
+    assert [(row.path, row.member) for row in (one, two, absent)] == [
+        (f"{top}images/images_01.tar.gz", "images/00000001_000.png"),
+        (f"{top}images/images_02.tar.gz", "images/00000002_000.png"),
+        (f"{top}images/00000003_000.png", None),
+    ]
+    assert [row.source_split for row in (one, two, absent)] == [Split.TRAIN, Split.TEST, None]
+    assert (one.disease_mask or "").startswith('{"boxes":[[1.0,2.0,3.0,4.0]]')
+    assert one.lung_mask == f"{tmp_path}/{top}lung_masks/00000001_000.png"
+    assert two.lung_mask == f"{tmp_path}/annotations/lung_masks/00000002_000.png"
 
 
 def test_header_variant_with_sex_and_a_trailing_comma(tmp_path: Path) -> None:

@@ -23,11 +23,14 @@ def test_what_tar_itself_prints_is_what_the_archive_holds(tmp_path):
 def test_folders_and_links_are_no_files(tmp_path):
     (tmp_path / "x.tar-tvf.txt").write_text(
         "drwxr-xr-x 1000/1000         0 2020-05-30 10:11 covid19_posi/\n"
-        "-rw-r--r-- bimcv/users  8110432 2020-05-30 10:11:12 covid19_posi/sub-S03427/a_dx.png\n"
+        "-rw-r--r-- bimcv/domain users  8110432 2020-05-30 10:11:12 covid19_posi/sub-S03427/a_dx.png\n"
         "lrwxrwxrwx bimcv/users        0 2020-05-30 10:11 covid19_posi/link -> a_dx.png\n\n"
     )
     found = list(read_listing(str(tmp_path / "x.tar-tvf.txt")))
-    assert found == [Member("covid19_posi/sub-S03427/a_dx.png", 8110432)]
+    assert found == [
+        Member("covid19_posi/sub-S03427/a_dx.png", 8110432),
+        Member("covid19_posi/link", 0, link=True),
+    ]
 
 
 def test_a_line_of_another_form_is_named(tmp_path):
@@ -48,6 +51,10 @@ def test_the_archives_name_is_that_of_the_file_or_of_the_checksum(tmp_path, besi
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "sha1sum.txt").write_text(f"{SHA}  a.tgz\n{SHA} *b.tar.gz\n")
     assert find_listings(str(tmp_path), ["p/a.tar-tvf.txt", *beside]) == found
+
+
+def test_a_listing_of_a_plain_tar_is_not_needed(tmp_path):
+    assert find_listings(str(tmp_path), ["a.tar", "a.tar-tvf.txt"]) == {}
 
 
 def test_a_name_that_nothing_states_is_not_guessed(tmp_path):
