@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from comit_ray import local_files, s3
 from comit_ray.errors import NotFoundError, StorageError
@@ -282,61 +281,3 @@ def delete(uri: str) -> None:
         return
     except OSError as error:
         raise StorageError(f"cannot delete {uri}: {error}") from error
-
-
-def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
-    """Write one Parquet file at `uri` (zstd), whole or not at all; row groups of the given number of rows."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, row_group_size=row_group_rows, compression="zstd")
-    write_bytes(uri, buffer.getvalue().to_pybytes())
-
-
-def parts(uri: str) -> list[str]:
-    """URIs of the Parquet files of a table: a directory of parts, sorted by name, or one `.parquet` file.
-
-    Raises:
-        NotFoundError: if there is nothing at `uri`, or no Parquet file in it.
-    """
-    uri = normalise(uri)
-    if uri.endswith(".parquet"):
-        size(uri)  # raises if absent
-        return [uri]
-    found = [join(uri, entry.path) for entry in list_files(uri, ".parquet")]
-    if not found:
-        raise NotFoundError(f"no .parquet file below {uri}: expected a table, a directory of Parquet parts")
-    return found
-
-
-def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """One Parquet file as an Arrow table; `columns` keeps only those.
-
-    Raises:
-        StorageError: if it cannot be read as Parquet.
-    """
-    fs, path = filesystem(uri)
-    try:
-        with fs.open_input_file(path) as stream:
-            return pq.read_table(stream, columns=columns)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no file at {uri}") from error
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
-
-
-def count_rows(uri: str) -> int:
-    """Rows of one Parquet file, from its footer.
-
-    Raises:
-        StorageError: if it cannot be read as Parquet.
-    """
-    fs, path = filesystem(uri)
-    try:
-        with fs.open_input_file(path) as stream:
-            return int(pq.ParquetFile(stream).metadata.num_rows)
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
-
-
-def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """A whole table: the parts of a directory, or one file, one after the other."""
-    return pa.concat_tables([read_part(part, columns) for part in parts(uri)])

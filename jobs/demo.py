@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from comit_ray import cli, storage
+from comit_ray import cli, parquet, storage
 from comit_ray.config import DemoConfig
 from comit_ray.errors import ComitError, ConfigError
 
@@ -47,7 +47,7 @@ def job(config: DemoConfig) -> int:
     run("evaluate.py", "--results", results, "--manifest", manifest, "--output", report)
     shutil.copy(Path(report) / "figures" / "sheet.png", output / "sheet.png")
 
-    queue = storage.read_table(f"{results}/review_queue", QUEUE_COLUMNS).to_pandas()
+    queue = parquet.read_table(f"{results}/review_queue", QUEUE_COLUMNS).to_pandas()
     print(f"\nThe first 10 of {len(queue)} images in the review queue (phantoms, not patients):")
     print(queue.head(10).to_string(index=False, float_format="%.2f", na_rep="-"))
     print(f"\nEverything is in {output}: manifest/ checkpoint/ results/ report/ sheet.png")

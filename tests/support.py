@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from comit_ray import storage
+from comit_ray import parquet
 from comit_ray.config import TrainConfig
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Threshold
@@ -62,7 +62,7 @@ def mask_row(image_id: str, **png: bytes) -> dict[str, Any]:
 
 def write_rows(directory: Path, rows: list[dict[str, Any]], schema: pa.Schema, part: str = "part-00000") -> str:
     """Rows as one part of a table; the table's URI."""
-    storage.write_table(str(directory / f"{part}.parquet"), pa.Table.from_pylist(rows, schema=schema))
+    parquet.write_table(str(directory / f"{part}.parquet"), pa.Table.from_pylist(rows, schema=schema))
     return str(directory)
 
 

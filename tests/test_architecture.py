@@ -20,6 +20,7 @@ LAYERS: list[list[str]] = [
         "comit_ray.s3",
         "comit_ray.local_files",
         "comit_ray.storage",
+        "comit_ray.parquet",
         "comit_ray.operating_points",
     ],
     ["comit_ray.data"],

@@ -3,13 +3,10 @@
 import os
 import threading
 
-import pyarrow as pa
 import pytest
 
 from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
-
-TABLE = pa.table({"image_id": ["a", "b"], "p": [0.5, None]})
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -40,25 +37,10 @@ def test_listing_is_recursive_sorted_and_relative(root):
     assert [e.path for e in storage.list_files(root, ".png")] == ["b/1.png", "b/2.png"]
 
 
-def test_tables_come_back(root):
-    storage.write_table(storage.join(root, "t", "part-1.parquet"), TABLE)
-    storage.write_table(storage.join(root, "t", "part-0.parquet"), TABLE.slice(0, 1))
-    assert storage.read_table(storage.join(root, "t"))["image_id"].to_pylist() == ["a", "a", "b"]
-    assert storage.read_table(storage.join(root, "t", "part-1.parquet"), ["p"]).column_names == ["p"]
-    assert storage.count_rows(storage.join(root, "t", "part-1.parquet")) == 2
-
-
 def test_what_is_absent_is_not_found(root):
-    for call in (storage.read_bytes, storage.size, storage.read_part, storage.parts):
+    for call in (storage.read_bytes, storage.size):
         with pytest.raises(NotFoundError, match="nothing"):
             call(storage.join(root, "nothing"))
-
-
-def test_what_is_no_parquet_says_so(root):
-    storage.write_bytes(storage.join(root, "t.parquet"), b"PAR1 is how it begins")
-    for call in (storage.read_part, storage.count_rows):
-        with pytest.raises(StorageError, match=r"t\.parquet as Parquet"):
-            call(storage.join(root, "t.parquet"))
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.storage import FileEntry
 
@@ -42,7 +42,7 @@ def write(root: str, output: str, part_rows: int = PART_ROWS) -> int:
     def put() -> None:
         nonlocal parts, files
         table = pa.table([pa.array(paths, pa.string()), pa.array(sizes, pa.int64())], schema=SCHEMA)
-        storage.write_table(storage.join(output, f"part-{parts:05d}.parquet"), table)
+        parquet.write_table(storage.join(output, f"part-{parts:05d}.parquet"), table)
         parts, files = parts + 1, files + len(paths)
         paths.clear()
         sizes.clear()
@@ -76,6 +76,6 @@ def read(uri: str, root: str) -> Iterator[FileEntry]:
     if listed != storage.normalise(root):
         raise ManifestError(f"{uri} lists {listed}, expected a listing of {storage.normalise(root)}")
     for number in range(parts):
-        part = storage.read_part(storage.join(uri, f"part-{number:05d}.parquet"))
+        part = parquet.read_part(storage.join(uri, f"part-{number:05d}.parquet"))
         for batch in part.to_batches(max_chunksize=65_536):
             yield from map(FileEntry, batch.column("path").to_pylist(), batch.column("size").to_pylist())

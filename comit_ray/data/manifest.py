@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.data.manifest_cut import part_cuts, run_starts
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.schema import MANIFEST, SCHEMA_VERSION, Split, View
@@ -39,7 +39,7 @@ def part_uris(uri: str) -> list[str]:
     Raises:
         NotFoundError: if there is none.
     """
-    return storage.parts(uri)
+    return parquet.parts(uri)
 
 
 def read(uri: str) -> pa.Table:
@@ -49,7 +49,7 @@ def read(uri: str) -> pa.Table:
         ManifestError: if it is no manifest, or parts are missing or left over from another one.
         StorageError: if it cannot be read.
     """
-    parts = [storage.read_part(part) for part in part_uris(uri)]
+    parts = [parquet.read_part(part) for part in part_uris(uri)]
     check_whole(uri, [part.schema for part in parts])
     return validate(pa.concat_tables([part.replace_schema_metadata() for part in parts]), uri)
 
@@ -96,7 +96,7 @@ def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
     table = table.replace_schema_metadata(metadata)
     for number, (start, stop) in enumerate(cuts):
         name = f"part-{number:05d}.parquet"
-        storage.write_table(storage.join(uri, name), table.slice(start, stop - start))
+        parquet.write_table(storage.join(uri, name), table.slice(start, stop - start))
         old.discard(name)
     for name in sorted(old):
         storage.delete(storage.join(uri, name))
@@ -251,7 +251,7 @@ def _replaceable_parts(uri: str) -> set[str]:
         return set()
     foreign = {name for name in found if not _PART_NAME.fullmatch(name)}
     if not foreign and found:
-        schema = storage.read_part(storage.join(uri, min(found))).schema
+        schema = parquet.read_part(storage.join(uri, min(found))).schema
         foreign = found if not set(MANIFEST.names) <= set(schema.names) else set()
     if foreign:
         raise ConfigError(

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.config import FrameConfig
 from comit_ray.data.frames import FRAMES, LABELS, MASKS, left_out
 from comit_ray.data.masks import Mask, fit_mask, lung_rectangles, read_mask
@@ -64,10 +64,10 @@ def open_prepared(uri: str) -> PreparedTable | None:
     if not isinstance(question, dict) or question.get("kind") != KIND:
         return None
     try:
-        parts = storage.parts(storage.join(uri, TABLE))
+        parts = parquet.parts(storage.join(uri, TABLE))
     except NotFoundError:
         parts = []
-    rows = sum(storage.count_rows(part) for part in parts)
+    rows = sum(parquet.count_rows(part) for part in parts)
     if rows != question["rows"]:
         raise ManifestError(
             f"{uri} holds {rows:,} of {question['rows']:,} images: run jobs/prepare.py again to do what is missing"
@@ -81,7 +81,7 @@ def _check_archives(uri: str, parts: list[str]) -> None:
     wrong: set[str] = set()
     taken: set[str] = set()
     for part in parts:
-        rows = storage.read_part(part, ["image_id", "status", "reason"])
+        rows = parquet.read_part(part, ["image_id", "status", "reason"])
         members = rows.filter(pc.match_substring(rows["image_id"], "!"))
         for row in members.to_pylist():
             archive = row["image_id"].partition("!")[0]
@@ -159,8 +159,8 @@ def describe(uri: str) -> str:
     """Images by dataset, status and reason, with their masks and megabytes, as a table for a person."""
     columns = ["dataset", "status", "reason", "pixels", "lung_mask", "lung_png", "disease_mask", "disease_png"]
     counted = []
-    for part in storage.parts(storage.join(uri, TABLE)):
-        rows = storage.read_part(part, columns)
+    for part in parquet.parts(storage.join(uri, TABLE)):
+        rows = parquet.read_part(part, columns)
         counted.append(
             pa.table(
                 {

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from comit_ray import metrics, storage
+from comit_ray import metrics, parquet, storage
 from comit_ray.config import FrameConfig
 from comit_ray.data import manifest
 from comit_ray.data.fetch import PLACE_COLUMNS
@@ -49,8 +49,8 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
     Raises:
         ManifestError: the manifest is not whole, has no such image, or some have no prediction.
     """
-    predictions: pd.DataFrame = storage.read_table(storage.join(results, "predictions")).to_pandas()
-    masks: pd.DataFrame = storage.read_table(storage.join(results, "masks")).to_pandas()
+    predictions: pd.DataFrame = parquet.read_table(storage.join(results, "predictions")).to_pandas()
+    masks: pd.DataFrame = parquet.read_table(storage.join(results, "masks")).to_pandas()
     columns = [
         "image_id",
         *PLACE_COLUMNS,

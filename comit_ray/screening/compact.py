@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.errors import ConfigError
 from comit_ray.work.plan import ChunkPlan, Plan
 
@@ -33,8 +33,8 @@ def write(plan: Plan, output: str, tables: tuple[str, ...], rows: int = ROWS) ->
     with storage.replacing_directory(target) as fresh:
         for table in tables:
             for number, group in enumerate(_groups(plan.chunks, rows)):
-                merged = pa.concat_tables([storage.read_part(storage.join(output, table, c.file)) for c in group])
-                storage.write_table(str(fresh / table / f"part-{number:05d}.parquet"), merged)
+                merged = pa.concat_tables([parquet.read_part(storage.join(output, table, c.file)) for c in group])
+                parquet.write_table(str(fresh / table / f"part-{number:05d}.parquet"), merged)
     return target
 
 

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.config import QueueConfig
 from comit_ray.errors import Reason, Status, StorageError
 from comit_ray.operating_points import OperatingPoint
@@ -26,16 +26,16 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
         Whether a queue was written.
     """
     uri = storage.join(output, QUEUE_FILE)
-    predictions = storage.read_table(storage.join(output, PREDICTIONS))
+    predictions = parquet.read_table(storage.join(output, PREDICTIONS))
     queue: pa.Table = build_queue(
-        predictions, storage.read_table(manifest_uri, MANIFEST_COLUMNS), config, operating_point
+        predictions, parquet.read_table(manifest_uri, MANIFEST_COLUMNS), config, operating_point
     )
     try:
-        if storage.read_part(uri).equals(queue):
+        if parquet.read_part(uri).equals(queue):
             return False
     except StorageError:  # none yet, or not whole
         pass
-    storage.write_table(uri, queue)
+    parquet.write_table(uri, queue)
     return True
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.errors import NotFoundError, Reason, Status, StorageError
 from comit_ray.work.chunk import Layout, chunk_file
 from comit_ray.work.plan import ChunkPlan, Plan
@@ -53,12 +53,12 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout) -> ChunkAccount:
     """
     try:
         columns = [*COLUMNS, layout.flag] if layout.flag else COLUMNS
-        rows = storage.read_part(storage.join(output, layout.main, chunk.file), columns)
+        rows = parquet.read_part(storage.join(output, layout.main, chunk.file), columns)
         if chunk_file(chunk.chunk, rows["image_id"].to_pylist()) != chunk.file:
             return ChunkAccount(f"{chunk.file} does not hold the {chunk.rows} images it stands for", Counter(), 0)
         done = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
         for table in layout.sides:
-            found = storage.count_rows(storage.join(output, table, chunk.file))
+            found = parquet.count_rows(storage.join(output, table, chunk.file))
             if found != done:
                 problem = f"{table}/{chunk.file} has {found} rows for {done} images that are ok"
                 return ChunkAccount(problem, Counter(), 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ def unpack(row: pa.Table) -> tuple[str, dict[str, pa.Table]]:
 def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout) -> None:
     """Write a finished chunk: side tables first, then the main one, whose appearance is the commit."""
     for name in (*layout.sides, layout.main):
-        storage.write_table(storage.join(output, name, file), tables[name], layout.row_group_rows)
+        parquet.write_table(storage.join(output, name, file), tables[name], layout.row_group_rows)

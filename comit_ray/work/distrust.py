@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.errors import Reason, Status, StorageError
 from comit_ray.work import accounts
 from comit_ray.work.accounts import Accounts
@@ -41,13 +41,13 @@ def _in_part(part: PartPlan, output: str, layout: Layout) -> int:
     main: dict[ChunkPlan, pa.Table] = {}
     for chunk in part.chunks:
         try:
-            main[chunk] = storage.read_part(storage.join(output, layout.main, chunk.file), _COLUMNS)
+            main[chunk] = parquet.read_part(storage.join(output, layout.main, chunk.file), _COLUMNS)
         except StorageError:  # it is among the problems of the accounts, and will be read again
             continue
     reason = str(Reason.CHECKSUM_MISMATCH)
     if not any(pc.any(pc.equal(table["reason"], reason)).as_py() for table in main.values()):
         return 0
-    rows = storage.read_part(part.uri, ["image_id", "uri", "member"]).filter(pc.is_valid(pc.field("member")))
+    rows = parquet.read_part(part.uri, ["image_id", "uri", "member"]).filter(pc.is_valid(pc.field("member")))
     archive_of = dict(zip(rows["image_id"].to_pylist(), rows["uri"].to_pylist(), strict=True))
     details: dict[str, str] = {}
     for table in main.values():
@@ -72,7 +72,7 @@ def _fail(
     }
     if not wrong:
         return 0
-    whole = storage.read_part(storage.join(output, layout.main, chunk.file))
+    whole = parquet.read_part(storage.join(output, layout.main, chunk.file))
     rows: list[dict[str, Any]] = whole.to_pylist()
     failed = [
         {name: row[name] for name in layout.facts}
@@ -87,7 +87,7 @@ def _fail(
     ]
     tables = {layout.main: pa.Table.from_pylist(failed, schema=whole.schema)}
     for side in layout.sides:
-        old = storage.read_part(storage.join(output, side, chunk.file))
+        old = parquet.read_part(storage.join(output, side, chunk.file))
         tables[side] = old.filter(pc.invert(pc.is_in(old["image_id"], pa.array(list(wrong)))))
     commit(output, chunk.file, tables, layout)
     return len(wrong)

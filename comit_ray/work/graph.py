@@ -12,7 +12,7 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 from ray.util.metrics import Counter as MetricsCounter
 
-from comit_ray import storage
+from comit_ray import parquet
 from comit_ray.data.file_reader import FileReader
 from comit_ray.errors import DecodeError
 from comit_ray.work import chunk
@@ -57,7 +57,7 @@ class ReadParts:
         """The chunks of one part."""
         images = MetricsCounter("comit_images", "Images fetched, by status", tag_keys=("status",))
         files: dict[str, str] = dict(zip(part["chunks"][0].as_py(), part["files"][0].as_py(), strict=True))
-        rows = select(storage.read_part(part["uri"][0].as_py(), self.columns), self.split)
+        rows = select(parquet.read_part(part["uri"][0].as_py(), self.columns), self.split)
         for name, results in read_part(
             rows, files, self.read, self.fail, self.threads, self.max_bytes, self.also_wanted
         ):

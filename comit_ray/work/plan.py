@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
+from comit_ray import parquet
 from comit_ray.data import manifest
 from comit_ray.data.file_ref import FileRef
 from comit_ray.errors import ManifestError
@@ -93,7 +93,7 @@ def make_plan(manifest_uri: str, split: str) -> Plan:
     digest = hashlib.sha256(split.encode())
     parts = []
     for uri in manifest.part_uris(manifest_uri):
-        rows = select(storage.read_part(uri, ["image_id", "split", "chunk", *_DECIDING]), split)
+        rows = select(parquet.read_part(uri, ["image_id", "split", "chunk", *_DECIDING]), split)
         chunks = []
         for name, chunk_rows in chunks_of(rows):
             file = chunk_file(name, chunk_rows["image_id"].to_pylist())

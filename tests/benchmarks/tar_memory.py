@@ -41,6 +41,8 @@ def read_through(path: Path, names: list[str], checksum: str) -> None:
             "member": names,
             "checksum": [checksum] * len(names),
             "chunk": [f"d-{number // CHUNK:05d}" for number in range(len(names))],
+            "excluded": pa.nulls(len(names), pa.string()),
+            "view": ["PA"] * len(names),
         }
     )
 

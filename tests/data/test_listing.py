@@ -5,7 +5,7 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from comit_ray import s3, storage
+from comit_ray import parquet, s3, storage
 from comit_ray.config import ListingConfig, ManifestConfig
 from comit_ray.data import listing
 from comit_ray.data.manifest import read as read_manifest
@@ -26,7 +26,7 @@ def root(tmp_path) -> str:
 
 def test_a_listing_comes_back_part_by_part(root, tmp_path):
     assert listing.write(root, str(tmp_path / "out"), part_rows=3) == 4
-    assert len(storage.parts(str(tmp_path / "out"))) == 2
+    assert len(parquet.parts(str(tmp_path / "out"))) == 2
     assert list(listing.read(str(tmp_path / "out"), root)) == list(storage.list_files(root))
 
 
@@ -77,7 +77,7 @@ def test_ten_thousand_keys_go_to_parquet_in_the_memory_of_a_part(bucket, monkeyp
     assert listing.write(f"{bucket}/images", f"{bucket}/out", part_rows=3000) == 10_000
     found = list(listing.read(f"{bucket}/out", f"{bucket}/images"))
     assert found == [FileEntry(key.removeprefix("images/"), 0) for key, _ in sorted(keys)]
-    assert len(storage.parts(f"{bucket}/out")) == 4
+    assert len(parquet.parts(f"{bucket}/out")) == 4
 
 
 def test_memory_does_not_grow_with_the_listing(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from comit_ray import storage
+from comit_ray import parquet
 from comit_ray.config import SplitConfig
 from comit_ray.data.manifest import content_hash, part_uris, read, training_hash, validate, write
 from comit_ray.data.manifest_build import finish, from_rows
@@ -44,7 +44,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 )
 def test_parts_hold_whole_chunks(tmp_path: Path, part_rows: int, expected: list[int]) -> None:
     write(str(tmp_path), manifest(30), part_rows)
-    parts = [storage.read_part(uri) for uri in part_uris(str(tmp_path))]
+    parts = [parquet.read_part(uri) for uri in part_uris(str(tmp_path))]
     assert [len(part) for part in parts] == expected
     chunks = [set(part.column("chunk").to_pylist()) for part in parts]
     assert sum(map(len, chunks)) == len(set.union(*chunks)) == 8
@@ -73,7 +73,7 @@ def test_an_interrupted_replacement_is_refused(
         pq.write_table(table, part)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_table", killed)
+        patch.setattr(parquet, "write_table", killed)
         with pytest.raises(KeyboardInterrupt):
             write(uri, manifest(12, dataset="other"), 4)
     with pytest.raises(ManifestError, match="3 parts are not those of one whole manifest"):

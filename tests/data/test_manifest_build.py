@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.config import SplitConfig
 from comit_ray.data.manifest import read, write
 from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge, present_only, read_source
@@ -80,7 +80,7 @@ def test_merging_keeps_every_row_and_cuts_new_chunks(tmp_path: Path) -> None:
     assert table.column("image_id").to_pylist()[:9] == [f"a/{i}.png" for i in range(9)]
     assert table.column("chunk").to_pylist() == ["a-00000"] * 4 + ["a-00001"] * 4 + ["a-00002"] + ["b-00000"] * 3
     write(str(tmp_path / "all"), table, 8)
-    assert [len(storage.read_part(part)) for part in storage.parts(str(tmp_path / "all"))] == [8, 1, 3]
+    assert [len(parquet.read_part(part)) for part in parquet.parts(str(tmp_path / "all"))] == [8, 1, 3]
     assert read(str(tmp_path / "all")).equals(table)
 
 

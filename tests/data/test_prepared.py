@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.data.prepared import describe, open_prepared
 from comit_ray.errors import ManifestError
 from comit_ray.schema import PREPARED
@@ -26,7 +26,7 @@ def write(root, rows=2, **question) -> str:
         for number in range(rows)
     ]
     if rows:
-        storage.write_table(f"{root}/images/d-0.parquet", pa.Table.from_pylist(records, schema=PREPARED))
+        parquet.write_table(f"{root}/images/d-0.parquet", pa.Table.from_pylist(records, schema=PREPARED))
     return str(root)
 
 
@@ -45,11 +45,11 @@ def test_an_unfinished_table_is_refused(tmp_path, rows):
 
 def test_images_of_an_archive_that_is_another_are_refused(tmp_path):
     uri = write(tmp_path)
-    [part] = storage.parts(f"{uri}/images")
-    rows = storage.read_part(part).to_pylist()
+    [part] = parquet.parts(f"{uri}/images")
+    rows = parquet.read_part(part).to_pylist()
     for row, reason in zip(rows, ("checksum_mismatch", None), strict=True):
         row |= {"image_id": f"d/a.tgz!{row['image_id']}", "reason": reason}
-    storage.write_table(part, pa.Table.from_pylist(rows, schema=PREPARED))
+    parquet.write_table(part, pa.Table.from_pylist(rows, schema=PREPARED))
     with pytest.raises(ManifestError, match=r"images of d/a\.tgz, whose bytes are not those"):
         open_prepared(uri)
 

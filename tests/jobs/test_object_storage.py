@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from tests.conftest import REPOSITORY
 from tests.support import write_checkpoint
 
@@ -73,7 +73,7 @@ def whole_way(root: str, output: str, checkpoint: str) -> dict[str, pa.Table]:
         "masks": "results/masks",
         "review_queue": "results/review_queue",
     }
-    return {name: storage.read_table(f"{output}/{path}") for name, path in names.items()}
+    return {name: parquet.read_table(f"{output}/{path}") for name, path in names.items()}
 
 
 def rows(table: pa.Table, root: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray import cli, storage
+from comit_ray import cli, parquet
 from comit_ray.config import ManifestConfig, ScreenConfig
 from comit_ray.data.tar_stream import TarStream
 from jobs import manifest as manifest_job
@@ -34,7 +34,7 @@ def screened(root: Path, output: Path, checkpoint: str) -> tuple[pa.Table, int]:
     assert manifest_job.job(config) == 0
     options = ["--manifest", f"{output}/manifest", "--checkpoint", checkpoint, "--output", f"{output}/results"]
     status = screen_job.job(cli.parse(ScreenConfig, "", options))
-    return storage.read_table(f"{output}/results/predictions"), status
+    return parquet.read_table(f"{output}/results/predictions"), status
 
 
 def by_name(table: pa.Table) -> dict[str, dict[str, Any]]:
@@ -81,7 +81,7 @@ def test_an_archive_that_is_another_than_its_checksum_says_gives_no_score(
     assert {row["reason"] for row in first if row["status"] == "failed"} >= {"checksum_mismatch"}
     assert all(row["p_covid"] is None and row["covid_flag"] is None for row in first)
     assert "ok" in {row["status"] for row in second}
-    masks = storage.read_table(f"{tmp_path}/out/results/masks")["image_id"].to_pylist()
+    masks = parquet.read_table(f"{tmp_path}/out/results/masks")["image_id"].to_pylist()
     assert set(masks) == {row["image_id"] for row in rows if row["status"] == "ok"}
 
 
@@ -107,8 +107,8 @@ def test_an_archive_is_read_in_one_pass(tree, tmp_path, monkeypatch) -> None:
         sizes = [len(reader.read(ref)) for ref in (place.file, place.sidecar) if ref is not None]
         return {"image_id": row["image_id"], "sizes": sizes}
 
-    [part] = storage.parts(f"{tmp_path}/manifest")
-    table = storage.read_part(part)
+    [part] = parquet.parts(f"{tmp_path}/manifest")
+    table = parquet.read_part(part)
     names = table["chunk"].unique().to_pylist()
     found = [row for _, rows in read_part(table, names, read, lambda row, error: row, 2, 2**28) for row in rows]
     assert len(found) == len(table)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
+from comit_ray import parquet
 from comit_ray.config import TrainConfig
 from comit_ray.data.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
@@ -108,7 +108,7 @@ def test_too_many_unreadable_images_stop_the_training(manifest, tmp_path: Path, 
 
 @pytest.mark.slow
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, ray_session) -> None:
-    storage.write_table(str(tmp_path / "other" / "part-00000.parquet"), pa.table({"image_id": ["a"]}))
+    parquet.write_table(str(tmp_path / "other" / "part-00000.parquet"), pa.table({"image_id": ["a"]}))
     with pytest.raises(ManifestError, match="expected a manifest"):
         train(config(str(tmp_path / "other"), tmp_path / "runs"))
 

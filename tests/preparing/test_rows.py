@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from comit_ray import storage
+from comit_ray import parquet
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.frames import COLUMNS, frame_tables
@@ -65,7 +65,7 @@ def test_frames_are_those_of_the_originals(real, tmp_path, coding, fit, lungs):
     frame = FrameConfig(size=96, fit=fit)
     uri = str(tmp_path / "part.parquet")
     table = pa.Table.from_pylist(prepared(real, coding), schema=PREPARED)
-    storage.write_table(uri, table, row_group_rows=3)
+    parquet.write_table(uri, table, row_group_rows=3)
     stored = list(prepared_tables(uri, frame, TASKS, lungs))
     assert len(stored) > 1
     manifest = pa.Table.from_pylist(real, schema=MANIFEST).select(list(COLUMNS))
@@ -119,7 +119,7 @@ def test_failed_rows_of_train_and_val_are_told_others_left_out(real, tmp_path):
         ]
     )
     uri = str(tmp_path / "part.parquet")
-    storage.write_table(uri, pa.Table.from_pylist(rows, schema=PREPARED))
+    parquet.write_table(uri, pa.Table.from_pylist(rows, schema=PREPARED))
     [table] = prepared_tables(uri, FrameConfig(size=32), TASKS, "pixels")
     assert [row["failed"] and row["failed"].split(":")[0] for row in table.to_pylist()] == ["missing", None, None]
     assert [row["left_out"] for row in table.to_pylist()] == [None, "split: test", "excluded: lateral"]
@@ -144,4 +144,4 @@ def test_masks_inside_archives_are_announced(real):
 def test_a_malformed_mask_reference_costs_its_row_and_no_other(real, malformed):
     row = real[0] | {"disease_mask": '{"uri": "/a.tgz", "member": "m.png"}', "lung_mask": malformed, "excluded": None}
     assert [str(ref) for ref in wanted_masks(row)] == ["/a.tgz!m.png"]
-    assert [found["reason"] for found in prepared([row, real[0]])] == ["bad_mask", None]
+    assert [found.get("reason") for found in prepared([row, real[0]])] == ["bad_mask", None]

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comit_ray import storage
+from comit_ray import parquet
 from comit_ray.errors import StorageError
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
@@ -39,7 +39,7 @@ def test_predictions_are_written_last(tmp_path, monkeypatch):
         if len(written) == 2:
             raise StorageError("killed")
 
-    monkeypatch.setattr(storage, "write_table", fail_on_second)
+    monkeypatch.setattr(parquet, "write_table", fail_on_second)
     table = pa.table({"image_id": ["a"]})
     with pytest.raises(StorageError):
         chunk.commit(

@@ -3,7 +3,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
 from comit_ray.screening.layout import layout
 from comit_ray.work import plan as planning
@@ -45,12 +45,12 @@ def test_no_score_of_such_an_archive_stays(output, capsys):
     assert taken.balanced
     assert taken.by_reason == {("failed", "checksum_mismatch"): 3, ("failed", "truncated"): 1, ("ok", ""): 2}
     assert "2 images failed after all" in capsys.readouterr().out
-    rows = {row["image_id"]: row for row in storage.read_table(storage.join(output, "predictions")).to_pylist()}
+    rows = {row["image_id"]: row for row in parquet.read_table(storage.join(output, "predictions")).to_pylist()}
     wrong = rows["d/2"]
     assert (wrong["status"], wrong["detail"], wrong["p_covid"]) == ("failed", MISMATCH["detail"], None)
     assert (wrong["covid_flag"], wrong["height"], wrong["view"], wrong["model_id"]) == (None, None, "PA", "m")
     assert {i for i, row in rows.items() if row["status"] == "ok"} == {"d/3", "d/4"}
-    assert set(storage.read_table(storage.join(output, "masks"))["image_id"].to_pylist()) == {"d/3", "d/4"}
+    assert set(parquet.read_table(storage.join(output, "masks"))["image_id"].to_pylist()) == {"d/3", "d/4"}
 
 
 def test_a_file_that_is_not_of_the_run_does_not_keep_them(output, tmp_path):
@@ -64,8 +64,8 @@ def test_a_file_that_is_not_of_the_run_does_not_keep_them(output, tmp_path):
 def test_a_second_time_changes_nothing(output, capsys):
     plan = planning.make_plan(storage.join(output, "manifest"), "all")
     settle(plan, output, LAYOUT)
-    before = storage.read_table(storage.join(output, "predictions"))
+    before = parquet.read_table(storage.join(output, "predictions"))
     capsys.readouterr()
     settle(plan, output, LAYOUT)
-    assert storage.read_table(storage.join(output, "predictions")).equals(before)
+    assert parquet.read_table(storage.join(output, "predictions")).equals(before)
     assert capsys.readouterr().out == ""

@@ -1,0 +1,36 @@
+"""Tables on disk, and the same calls against a real S3 server on this machine."""
+
+import pyarrow as pa
+import pytest
+
+from comit_ray import parquet, storage
+from comit_ray.errors import NotFoundError, StorageError
+
+TABLE = pa.table({"image_id": ["a", "b"], "p": [0.5, None]})
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request, tmp_path) -> str:
+    """A fresh directory, or a fresh bucket."""
+    return str(tmp_path / "data") if request.param == "local" else request.getfixturevalue("bucket")
+
+
+def test_tables_come_back(root):
+    parquet.write_table(storage.join(root, "t", "part-1.parquet"), TABLE)
+    parquet.write_table(storage.join(root, "t", "part-0.parquet"), TABLE.slice(0, 1))
+    assert parquet.read_table(storage.join(root, "t"))["image_id"].to_pylist() == ["a", "a", "b"]
+    assert parquet.read_table(storage.join(root, "t", "part-1.parquet"), ["p"]).column_names == ["p"]
+    assert parquet.count_rows(storage.join(root, "t", "part-1.parquet")) == 2
+
+
+def test_what_is_no_parquet_says_so(root):
+    storage.write_bytes(storage.join(root, "t.parquet"), b"PAR1 is how it begins")
+    for call in (parquet.read_part, parquet.count_rows):
+        with pytest.raises(StorageError, match=r"t\.parquet as Parquet"):
+            call(storage.join(root, "t.parquet"))
+
+
+def test_what_is_absent_is_not_found(root):
+    for call in (parquet.read_part, parquet.parts):
+        with pytest.raises(NotFoundError, match="nothing"):
+            call(storage.join(root, "nothing"))
