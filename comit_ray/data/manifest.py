@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray import parquet, storage
+from comit_ray.data.file_ref import FileRef
 from comit_ray.data.manifest_cut import part_cuts, run_starts
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.schema import MANIFEST, SCHEMA_VERSION, Split, View
@@ -213,6 +214,8 @@ def _check_values(table: pa.Table, where: str) -> None:
         for value in pc.unique(table.column(name)).to_pylist():
             if value is not None and value not in known:
                 raise ManifestError(f"{where}: unknown {name} {value!r}; known: {', '.join(known)}")
+    for sidecar in pc.unique(table.column("sidecar")).drop_null().to_pylist():
+        FileRef.from_text(sidecar)  # raises where it has no known form
     for name in _LABELS:
         for value in pc.unique(table.column(name)).to_pylist():
             if value not in (None, 0, 1):

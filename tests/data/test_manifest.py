@@ -146,6 +146,7 @@ def test_a_table_that_is_no_manifest_is_named(tmp_path: Path) -> None:
         ("sex", [None, "male", None], "unknown sex 'male'; known: M, F"),
         ("covid", [0, 2, None], "expected 1, 0 or null in covid, got 2"),
         ("covid", ["yes", "no", None], "columns of the wrong type: covid is string, expected int8$"),
+        ("sidecar", ["/a.json", '{"uri": "/a.tgz"}', None], "expected a URI or"),
         ("chunk", ["x", "y", "x"], "rows of chunk x one after the other"),
         ("dataset", ["d", "e", "d"], "rows of chunk d-00000 one after the other"),
     ],

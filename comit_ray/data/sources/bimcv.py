@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from comit_ray import storage
 from comit_ray.data import views
 from comit_ray.data.sources import bimcv_tables
+from comit_ray.data.sources.bimcv_copies import Copies
 from comit_ray.data.sources.bimcv_labels import CovidTest, covid_label
 from comit_ray.data.sources.bimcv_reports import Report, parse_labels, targets
 from comit_ray.data.sources.bimcv_sheet import SheetRow, sheet_rows
@@ -32,6 +33,7 @@ from comit_ray.source_options import SourceOptions
 
 RADIOGRAPH = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.png"
 VOLUME = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.nii(?:\.gz)?"
+IMAGE = rf"{RADIOGRAPH}|{VOLUME}"
 
 _NAME = re.compile(r"(?P<subject>sub-[^_]+)_(?P<session>ses-[^_]+)_(?:.*_)?(?P<kind>[^_.]+)\..+")
 _TREE = re.compile(r"((?:.*/)?)sub-[^/]+/ses-[^/]+/mod-[^/]+/[^/]+")
@@ -60,7 +62,9 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
     CT volumes are excluded, and laterals. An image that the quality sheet excludes (burned-in text; black and white
     swapped against what its tags say) is excluded as not in the protocol. One without any JSON in its folder fails: 23%
-    are MONOCHROME1, and nothing tells which. Of an image that lies twice, in two archives, the second is a duplicate.
+    are MONOCHROME1, and nothing tells which. Of an image that lies twice, in two archives, the copy that can be used
+    stands for it (see `bimcv_copies`) and the other one is a duplicate; one without any JSON fails all the same where
+    that copy is not at hand.
 
     Raises:
         ManifestError: if there is neither an image nor a quality sheet, a table lacks a column, or the sheet
@@ -76,23 +80,22 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
         small=read_small_files(files, sidecars=options.bimcv.sidecars == "read"),
     )
     sidecars = Sidecars(files, RADIOGRAPH)
+    copies = Copies(files, sidecars, IMAGE)
     top = None
-    seen: set[str] = set()
-    for image in files.matching(rf"{RADIOGRAPH}|{VOLUME}"):
+    for image in files.matching(IMAGE):
         tree = _TREE.fullmatch(image.name)
         top = tree[1] if top is None and tree else top
         row = _at_hand(known, files, sidecars, image)
-        name = image.name.rpartition("/")[2]
-        again = name in seen and row.excluded in (None, Reason.BAD_SIDECAR)
+        stood_for = row.excluded is None or (row.excluded is Reason.BAD_SIDECAR and copies.is_at_hand(image))
+        again = stood_for and not copies.is_best(image)
         yield replace(row, excluded=Reason.DUPLICATE) if again else row
-        seen.add(name)
-    if not seen and not known.sheet:
+    if not copies and not known.sheet:
         raise ManifestError(
             f"expected images named sub-*_ses-*_*.png below {files.root}, archives of them, their listings "
             "*.tar-tvf.txt, or the quality sheet image_metadata_v1.tsv[.gz]; got none of them"
         )
     for name in known.sheet:
-        if name not in seen:
+        if name not in copies:
             yield _elsewhere(known, files, name, "covid19_posi/" if top is None else top)
     for row in unlisted(files):
         yield replace(row, excluded=Reason.BAD_SIDECAR)

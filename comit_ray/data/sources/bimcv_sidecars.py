@@ -7,14 +7,14 @@ window). It is another image all the same: for the manifest only what belongs to
 
 import re
 
-from comit_ray.data.sources.bimcv_small_files import SIDECAR
+from comit_ray.data.sources.bimcv_small_files import SIDECAR, at_hand
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 
 _NUMBERS = re.compile(r"_(acq|run)-\d+")
 
 
 class Sidecars:
-    """The sidecars among a source's files; only those that images without their own may borrow are held.
+    """The sidecars among a source's files; only those that lie twice or that images without one may borrow are held.
 
     Args:
         files: of the source.
@@ -23,22 +23,32 @@ class Sidecars:
 
     def __init__(self, files: SourceFiles, images: str) -> None:
         self._files = files
+        self._copies: dict[str, list[SourceFile]] = {}
         self._others: dict[str, list[str]] = {
             _session(image.name): [] for image in files.matching(images) if self.own(image) is None
         }
-        if self._others:
-            for file in files.matching(SIDECAR):
-                if _session(file.name) in self._others:
-                    self._others[_session(file.name)].append(file.name)
+        for file in files.matching(SIDECAR):
+            first = files.find(file.name)
+            if first is not None and first.position != file.position:
+                self._copies.setdefault(file.name, [first]).append(file)
+            elif _session(file.name) in self._others:
+                self._others[_session(file.name)].append(file.name)
 
     def own(self, image: SourceFile) -> SourceFile | None:
         """The JSON of the image's own name."""
-        return self._files.find(f"{image.name.rpartition('.')[0]}.json")
+        return self._for(image, f"{image.name.rpartition('.')[0]}.json")
 
     def borrowed(self, image: SourceFile) -> SourceFile | None:
         """The JSON of the most similar name in the same folder and session."""
         name = min(self._others.get(_session(image.name), []), key=lambda other: unlike(image.name, other), default="")
-        return self._files.find(name)
+        return self._for(image, name)
+
+    def _for(self, image: SourceFile, name: str) -> SourceFile | None:
+        """The file of this name; of several the one in the image's archive, else one that is in the storage."""
+        copies = self._copies.get(name)
+        if copies is None:
+            return self._files.find(name)
+        return min(copies, key=lambda copy: (copy.path != image.path, not at_hand(self._files, copy), copy.position))
 
 
 def unlike(name: str, other: str) -> tuple[bool, bool, str]:

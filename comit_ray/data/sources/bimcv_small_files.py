@@ -12,7 +12,6 @@ from datetime import date
 from itertools import islice
 
 from comit_ray import storage
-from comit_ray.data.archive import archive_kind
 from comit_ray.data.dicom_elements import text
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.sidecar import MAX_BYTES, read_sidecar
@@ -84,6 +83,14 @@ def read_small_files(files: SourceFiles, *, sidecars: bool) -> SmallFiles:
     return found
 
 
+def at_hand(files: SourceFiles, file: SourceFile) -> bool:
+    """Whether the storage has the file: an archive of which only a listing is there is no file itself."""
+    if (file.path, file.member) in files.unusable:
+        return False
+    archive = file if file.member is None else files.find(file.path)
+    return archive is not None and archive.member is None
+
+
 def _described(data: bytes) -> Described:
     elements = read_sidecar(data)
     oriented = elements.get("PatientOrientation") or ""
@@ -101,10 +108,9 @@ def _described(data: bytes) -> Described:
 
 def _read(files: SourceFiles, pattern: str) -> Iterator[tuple[SourceFile, bytes | None]]:
     """Every file that `pattern` matches, in the archives' order, and its bytes, or None; see `read_small_files`."""
-    archives = {file.path for file in files if file.member is None and archive_kind(file.path)}
 
-    def is_there(file: SourceFile) -> bool:  # an archive of which only a listing is there is no file itself
-        return (file.member is None or file.path in archives) and file.size <= MAX_BYTES
+    def is_there(file: SourceFile) -> bool:
+        return at_hand(files, file) and file.size <= MAX_BYTES
 
     def read(file: SourceFile) -> bytes | None:
         try:

@@ -56,8 +56,11 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
         archive = file.member is None and archive_kind(file.path) is not None
         return not (archive or _base(file).upper() == "DICOMDIR" or masks.holds(file.name))
 
+    def is_readable(file: SourceFile) -> bool:
+        return file.size <= limits.max_bytes and (file.path, file.member) not in files.unusable
+
     candidates = filter(is_candidate, files)
-    wanted = (files.reference(file) for file in files if file.size <= limits.max_bytes and is_candidate(file))
+    wanted = (files.reference(f) for f in files if f.member and is_candidate(f) and is_readable(f))
     last = ""
     with FileReader(limits.max_bytes, wanted) as reader, ThreadPoolExecutor(THREADS) as pool:
         while window := list(islice(candidates, WINDOW)):
@@ -123,6 +126,9 @@ def _row(
     name = _base(file)
     ref = files.reference(file)
     named = name.lower().endswith(SUFFIXES) or "." not in name
+    maybe = ManifestRow(**place(file)) if named or file.member is None else None
+    if (file.path, file.member) in files.unusable:
+        return maybe
     try:
         if not named and file.member is None:
             head = reader.read(ref, MAGIC_OFFSET + len(MAGIC))
@@ -134,7 +140,7 @@ def _row(
     except DecodeError as error:
         if isinstance(error.__cause__, StorageError):  # an encrypted member of a zip is unreadable too, and stays a row
             raise StorageError(f"cannot read {ref}: {error.detail}; run again when the storage answers") from error
-        return ManifestRow(**place(file)) if named or file.member is None else None
+        return maybe
     return ManifestRow(
         **place(file),
         patient_id=pseudonym(header.patient_id or "", key, "patient") if key else None,

@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from comit_ray.data.masks import Box, boxes_reference
-from comit_ray.data.sources.files import SourceFile, SourceFiles, read_csv, read_lines
+from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
+from comit_ray.data.sources.text_tables import read_csv, read_lines
 from comit_ray.errors import ManifestError
 from comit_ray.schema import Split, View
 from comit_ray.source_options import SourceOptions
 
 BOX_FRAME = 1024  # pixels: boxes are in this square whatever the size of the file at hand
-IMAGE = r"(?:.*/)?images/(?!\._)[^/]+\.png"
-"""`._x.png` is what macOS writes beside `x.png` in archives."""
+IMAGE = r"(?:.*/)?images/[^/]+\.png"
 NO_FINDING = "No Finding"
 _VIEWS = {"PA": View.PA, "AP": View.AP}
 _SPLITS = {"train_val_list": Split.TRAIN, "test_list": Split.TEST}

@@ -23,7 +23,7 @@ from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.schema import View
 from comit_ray.source_options import BimcvOptions, SourceOptions
-from tests.data import bimcv_tree
+from tests.data import archives, bimcv_tree
 from tests.data.bimcv_tree import SECRET, Made, Tree
 
 OPTIONS = SourceOptions()
@@ -405,6 +405,72 @@ def test_an_image_in_two_places_counts_once(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert [found[f"{copy}/{IMAGE}"].excluded for copy in ("iteration1", "iteration12")] == [None, Reason.DUPLICATE]
     assert {found[f"{copy}/{lateral}"].excluded for copy in ("iteration1", "iteration12")} == {Reason.LATERAL}
+
+
+JSON = IMAGE.replace(".png", ".json")
+LENDER = JSON.replace("run-1", "run-2")
+OTHER_FOLDER = {name: name.replace("covid19_posi", "covid19_posi_1") for name in (IMAGE, JSON, LENDER)}
+
+
+def copies(root: Path, *parts: tuple[str, dict[str, bytes]]) -> dict[str, ManifestRow]:
+    """Archive -> the row of the image in it; `listed` archives are there as a listing alone."""
+    sums = ""
+    for name, files in parts:
+        archives.write(root / name, files)
+        if name.startswith("listed"):
+            lines = (f"-rw-r--r-- u/g {len(data)} 2020-01-01 10:00 {member}\n" for member, data in files.items())
+            (root / name.replace(".tgz", ".tar-tvf.txt")).write_text("".join(lines))
+            (root / name).unlink()
+            sums += f"{'0' * 40}  {name}\n"
+    (root / "sha1sum.txt").write_text(sums)
+    return {row.path: row for row in rows(SourceFiles(str(root)), "bimcv", OPTIONS)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "best", "other_is"),
+    [
+        (("listed_1.tgz", [IMAGE, JSON]), ("part_2.tgz", [IMAGE, JSON]), "part_2.tgz", Reason.DUPLICATE),
+        (("listed_1.tgz", [IMAGE, JSON]), ("part_2.tgz", [IMAGE, LENDER]), "part_2.tgz", Reason.DUPLICATE),
+        (("part_1.tgz", [OTHER_FOLDER[IMAGE]]), ("part_2.tgz", [IMAGE, JSON]), "part_2.tgz", Reason.DUPLICATE),
+        (("part_1.tgz", [OTHER_FOLDER[IMAGE]]), ("listed_2.tgz", [IMAGE, JSON]), "listed_2.tgz", Reason.BAD_SIDECAR),
+        (
+            ("part_1.tgz", [OTHER_FOLDER[IMAGE], OTHER_FOLDER[LENDER]]),
+            ("part_2.tgz", [IMAGE, JSON]),
+            "part_2.tgz",
+            Reason.DUPLICATE,
+        ),
+        (("part_1.tgz", [IMAGE, JSON]), ("part_2.tgz", [IMAGE, JSON]), "part_1.tgz", Reason.DUPLICATE),
+    ],
+    ids=["at hand", "at hand, borrows", "has a sidecar", "has a sidecar, listed", "has its own", "the first"],
+)
+def test_the_copy_that_can_be_used_stands_for_the_image(
+    tmp_path: Path, one: tuple[str, list[str]], other: tuple[str, list[str]], best: str, other_is: Reason
+) -> None:
+    found = copies(tmp_path, *((path, dict.fromkeys(names, b"{}")) for path, names in (one, other)))
+    assert found.pop(best).excluded is None
+    assert [row.excluded for row in found.values()] == [other_is]
+
+
+def test_each_copy_has_the_sidecar_of_its_own_archive(tmp_path: Path) -> None:
+    """Else the copy at hand would ask for a sidecar in an archive that is not there."""
+    both = {IMAGE: b"", JSON: b"{}"}
+    found = copies(tmp_path, ("listed_1.tgz", both), ("part_2.tgz", both), ("part_3.tgz", both))
+    assert {path: sidecar_of(row) for path, row in found.items()} == {
+        path: FileRef(f"{tmp_path}/{path}", JSON) for path in ("listed_1.tgz", "part_2.tgz", "part_3.tgz")
+    }
+    assert found["part_2.tgz"].excluded is None
+
+
+def test_a_copy_of_which_nothing_can_be_read_stands_for_none(tmp_path: Path) -> None:
+    both = {IMAGE: b"", JSON: b"{}"}
+    for name in ("part_1.tgz", "part_2.tgz"):
+        archives.write(tmp_path / name, both)
+    files = SourceFiles(str(tmp_path))
+    files.unusable["part_1.tgz", IMAGE] = Reason.UNREADABLE
+    assert {row.path: row.excluded for row in rows(files, "bimcv", OPTIONS)} == {
+        "part_1.tgz": Reason.DUPLICATE,
+        "part_2.tgz": None,
+    }
 
 
 def test_a_flat_folder_of_images_keeps_patients_apart(tmp_path: Path) -> None:

@@ -1,18 +1,24 @@
 import io
 import shutil
+import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
 
+from comit_ray import storage
 from comit_ray.config import DecodeLimits
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.file_ref import FileRef
 from comit_ray.data.sources import dicom
 from comit_ray.data.sources.dicom import pseudonym, rows
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
-from comit_ray.errors import ConfigError, ManifestError, Reason
+from comit_ray.errors import ConfigError, ManifestError, Reason, StorageError
 from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from tests.data import archives
 
 OPTIONS = SourceOptions()
 
@@ -121,6 +127,90 @@ def test_a_file_that_cannot_be_read_is_a_row_for_screening_to_judge(cxr: Path, t
     for name, data in (("cut.dcm", whole[:400]), ("empty.dcm", b""), ("text", b"no DICOM at all" * 50)):
         (tmp_path / name).write_bytes(data)
     assert by_name(tmp_path) == {name: ManifestRow(path=name) for name in ("cut.dcm", "empty.dcm", "text")}
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "IM000001", "notes.txt"])
+def test_a_file_that_the_storage_refuses_is_no_row(
+    cxr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Without its patient it could be trained on while the patient's other images are tested."""
+    for one in (name, "b.dcm"):
+        shutil.copy(cxr / "dicom" / CHEST, tmp_path / one)
+    real = storage.read_bytes
+
+    def refuse(uri: str, at_most: int | None = None) -> bytes:
+        if uri.endswith(f"/{name}"):
+            raise StorageError("503 Slow Down")
+        return real(uri, at_most)
+
+    monkeypatch.setattr(storage, "read_bytes", refuse)
+    with pytest.raises(StorageError, match=rf"cannot read {tmp_path}/{name}: .*; run again when the storage answers"):
+        by_name(tmp_path)
+
+
+def test_a_file_of_which_the_listing_knows_that_nothing_can_be_read_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(uri: str, at_most: int | None = None) -> bytes:
+        raise StorageError(f"cannot address {uri}")
+
+    (tmp_path / "a.dcm").touch()
+    files = SourceFiles(str(tmp_path))
+    files.unusable["a.dcm", None] = Reason.UNREADABLE
+    monkeypatch.setattr(storage, "read_bytes", refuse)
+    assert list(rows(files, "d", OPTIONS)) == [ManifestRow(path="a.dcm")]
+
+
+def test_an_encrypted_member_is_no_fault_of_the_storage(cxr: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    archives.write(path, {"a.dcm": (cxr / "dicom" / CHEST).read_bytes()})
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.rindex(signature) + flags] |= 1
+    path.write_bytes(data)
+    row = by_name(tmp_path)["a.zip"]
+    assert (row.member, row.patient_id, row.view) == ("a.dcm", None, View.UNKNOWN)
+
+
+def test_members_that_are_read_are_announced_and_no_others_and_let_go_at_the_end(
+    cxr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (cxr / "dicom" / CHEST).read_bytes()
+    files = {
+        "DICOMDIR": whole,
+        "a.dcm": whole,
+        "IM1": whole[:3000],
+        "huge.dcm": whole + bytes(10),
+        "lung_masks/a.png": b"",
+        "x.bin": b"x",
+    }
+    archives.write(tmp_path / "a.tgz", files)
+    with tarfile.open(tmp_path / "b.tgz", "w:gz") as tar:
+        tar.add(cxr / "dicom" / CHEST, "c.dcm")
+        link = tarfile.TarInfo("d.dcm")
+        link.type, link.linkname = tarfile.SYMTYPE, "c.dcm"
+        tar.addfile(link)
+    announced: list[str] = []
+    closed: list[str] = []
+
+    class Noting(FileReader):
+        def __init__(self, max_bytes: int, wanted: Iterable[FileRef]) -> None:
+            refs = list(wanted)
+            announced.extend(str(ref).removeprefix(f"{tmp_path}/") for ref in refs)
+            super().__init__(max_bytes, refs)
+
+        def close_archive(self, uri: str) -> None:
+            closed.append(uri)
+            super().close_archive(uri)
+
+    monkeypatch.setattr(dicom, "FileReader", Noting)
+    monkeypatch.setattr(dicom, "DecodeLimits", lambda: DecodeLimits(max_bytes=len(whole)))
+    monkeypatch.setattr(dicom, "WINDOW", 2)  # the last of the first archive ends a window
+    found = {row.member: row for row in rows(SourceFiles(str(tmp_path)), "d", OPTIONS)}
+    assert announced == ["a.tgz!a.dcm", "a.tgz!IM1", "a.tgz!x.bin", "b.tgz!c.dcm"]
+    assert set(found) == {"a.dcm", "IM1", "huge.dcm", "c.dcm", "d.dcm"}
+    assert found["a.dcm"].lung_mask is not None
+    assert f"{tmp_path}/a.tgz" in closed
 
 
 def test_a_file_beyond_the_limit_is_a_row_and_never_read(

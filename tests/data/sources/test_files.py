@@ -1,13 +1,11 @@
-import gzip
 import tarfile
-import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from comit_ray import storage
 from comit_ray.data.file_reader import FileReader
-from comit_ray.data.sources.files import BrokenArchive, SourceFiles, read_csv, read_lines
+from comit_ray.data.sources.files import BrokenArchive, SourceFiles
 from comit_ray.errors import ManifestError, NotFoundError, Reason, StorageError
 from tests.data import archives
 
@@ -91,32 +89,6 @@ def test_what_a_table_has_named_is_taken(root):
         "packed/tgz/images/3.png",
         "packed/zip/images/4.png",
     ]
-
-
-def test_tables_inside_archives_and_other_encodings(tmp_path):
-    text = "name,age\nMüller,50\n"
-    archives.write(tmp_path / "head.tgz", {"t/participants.csv": text.encode("latin-1")})
-    (tmp_path / "plain.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + b"a\tb\n1\n\n"))
-    files = SourceFiles(str(tmp_path))
-    header, rows = read_csv(files, files.table(r"t/participants\.csv", "t"), encoding="latin-1")
-    assert (header, list(rows)) == (["name", "age"], [["Müller", "50"]])
-    header, rows = read_csv(files, files.table(r"plain\.csv\.gz", "t"), delimiter="\t")
-    assert (header, list(rows)) == (["a", "b"], [["1", ""]])
-    with pytest.raises(ManifestError, match=r"expected utf-8-sig text in .*head\.tgz!t/participants\.csv"):
-        list(read_lines(files, files.table(r"t/participants\.csv", "t")))
-
-
-def test_a_table_is_read_line_by_line(tmp_path):
-    """Some megabytes of table pass through without being held."""
-    (tmp_path / "t.csv").write_text("a,b\n" + "x" * 50 + ",1\n" * 2 + ("y" * 50 + ",1\n") * 200_000)
-    files = SourceFiles(str(tmp_path))
-    file = files.table(r"t\.csv", "t")
-    tracemalloc.start()
-    _, rows = read_csv(files, file)
-    assert sum(1 for _ in rows) == 200_002
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 4 * 2**20 < file.size
 
 
 def test_what_is_not_there(tmp_path):
