@@ -281,9 +281,10 @@ class ManifestConfig(SourceOptions):
     """Mark rows whose file is absent (`missing`); list in OUTPUT/check.csv what only a table, or only storage, has."""
     present_only: bool = False
     """Leave out rows whose file is absent."""
-    duplicates: Literal["ignore", "report", "exclude"] = "ignore"
+    duplicates: Literal["ignore", "report", "exclude"] | None = None
     """Images that look alike, found by decoding all: report lists them in OUTPUT/duplicates.csv and keeps them in one
-    split; exclude also keeps, of the same picture in several datasets, the one with more annotations."""
+    split; exclude also keeps, of the same picture in several datasets, the one with more annotations. null: exclude
+    where several datasets are merged, else ignore."""
     protocol: Literal["all", "paper"] = "all"
     """Images to use: all, or a selection by the paper's rules (section 3.1); the others are excluded."""
     protocol_seed: int = 0

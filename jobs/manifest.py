@@ -21,8 +21,15 @@ def job(config: ManifestConfig) -> int:
     """Build or merge, select, divide, write, and print the counts and the manifest's URI."""
     output = storage.normalise(config.output)
     table = _from_source(config, output) if config.source else _from_manifests(config)
-    if config.duplicates != "ignore":
-        table = _look_alikes(table, config, output)
+    several = len(table["dataset"].unique()) > 1
+    alike = config.duplicates or ("exclude" if several else "ignore")
+    if alike != "ignore":
+        table = _look_alikes(table, config, output, exclude=alike == "exclude")
+    elif several:
+        print(
+            "look-alikes were not looked for: one picture may be in several datasets, and in several splits",
+            file=sys.stderr,
+        )
     if config.protocol == "paper":
         table = protocol.select_paper(table, config.protocol_seed)
     keep = config.split.keep_source if config.split.keep_source is not None else bool(config.inputs)
@@ -58,21 +65,14 @@ def _from_manifests(config: ManifestConfig) -> pa.Table:
     if not inputs:
         raise ConfigError(f"expected URIs of manifests in --inputs, got {config.inputs!r}")
     table = merge(inputs)
-    datasets = len(table["dataset"].unique())
-    if datasets > 1 and config.duplicates == "ignore":
-        print(
-            f"look-alikes in these {datasets} datasets were not looked for: one picture may be in several of them, and "
-            "in several splits; --duplicates exclude decodes all images and finds them",
-            file=sys.stderr,
-        )
     if config.present_only:
         return present_only(table)
     return mark_missing(table) if config.check_files else table
 
 
-def _look_alikes(table: pa.Table, config: ManifestConfig, output: str) -> pa.Table:
+def _look_alikes(table: pa.Table, config: ManifestConfig, output: str, *, exclude: bool) -> pa.Table:
     """Groups images that look alike; of one picture in several datasets keeps one, where that is asked for."""
-    found = duplicates.resolve(table, fingerprints(table, config.decode), exclude=config.duplicates == "exclude")
+    found = duplicates.resolve(table, fingerprints(table, config.decode), exclude=exclude)
     uri = duplicates.write(output, found.pairs)
     print(f"{duplicates.describe(found)}\nduplicates: {uri}")
     return found.table

@@ -64,7 +64,7 @@ def test_the_whole_of_nih_with_its_absent_files_marked(cxr: Path, tmp_path: Path
 
 
 def test_merged_manifest_is_patient_disjoint_and_read_by_duckdb(nih: str, covid: str, tmp_path: Path) -> None:
-    uri = made(tmp_path / "all", "--inputs", f"{nih}, {covid}")
+    uri = made(tmp_path / "all", "--inputs", f"{nih}, {covid}", "--duplicates", "ignore")
     found = query(f"SELECT dataset, split, excluded, count(*) FROM '{uri}/*.parquet' GROUP BY ALL")
     by_dataset = Counter[str]()
     for dataset, split, excluded, count in found:
@@ -137,7 +137,7 @@ def test_a_picture_of_two_datasets_is_kept_once_and_shares_a_split(
             grey = grey.crop((width // 50, height // 50, width - width // 50, height - height // 50))
         grey.save(copies / f"{number}.jpg", quality=60)
     other = made(tmp_path / "other", "--source", "images", "--root", str(copies), "--name", "copies")
-    options = ["--inputs", f"{covid},{nih},{other}", "--duplicates", "exclude"]
+    options = ["--inputs", f"{covid},{nih},{other}"]  # to look for them is what a merge does by itself
     done = job("--output", str(tmp_path / "all"), *options)
     assert done.returncode == 0, done.stderr
     rows = {row["image_id"]: row for row in read(str(tmp_path / "all")).to_pylist()}

@@ -34,7 +34,8 @@ def manifest(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     for name, folder in (("covid-chestxray", "covid_chestxray"), ("nih", "nih_chestxray14")):
         config = ManifestConfig(source=name, root=str(cxr / folder), output=str(root / name), present_only=True)
         assert manifest_job.job(config) == 0
-    merged = ManifestConfig(inputs=f"{root}/covid-chestxray,{root}/nih", output=str(root / "all"), chunk_rows=16)
+    inputs = f"{root}/covid-chestxray,{root}/nih"
+    merged = ManifestConfig(inputs=inputs, output=str(root / "all"), chunk_rows=16, duplicates="ignore")
     assert manifest_job.job(merged) == 0
     return str(root / "all")
 

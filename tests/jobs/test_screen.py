@@ -72,7 +72,7 @@ def test_every_dicom_file_ends_as_one_row_with_pixels_or_a_reason(cxr, checkpoin
 def covid_and_nih(cxr: Path, root: Path) -> str:
     covid = manifest(root / "covid", source="covid-chestxray", root=str(cxr / "covid_chestxray"))
     nih = manifest(root / "nih", source="nih", root=str(cxr / "nih_chestxray14"), present_only=True)
-    return manifest(root / "all", inputs=f"{covid},{nih}", chunk_rows=16)
+    return manifest(root / "all", inputs=f"{covid},{nih}", chunk_rows=16, duplicates="ignore")
 
 
 def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_path, ray_session, capsys):
