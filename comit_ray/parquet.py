@@ -1,7 +1,8 @@
-"""Tables by URI: Parquet files, one or a directory of parts, written whole or not at all."""
+"""Tables by URI: Parquet files, one or a directory of parts, and CSV for a person; written whole or not at all."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
@@ -11,6 +12,13 @@ def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) ->
     """Write one Parquet file at `uri` (zstd), whole or not at all; row groups of the given number of rows."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, row_group_size=row_group_rows, compression="zstd")
+    storage.write_bytes(uri, buffer.getvalue().to_pybytes())
+
+
+def write_csv(uri: str, table: pa.Table) -> None:
+    """Write one CSV file at `uri`, whole or not at all."""
+    buffer = pa.BufferOutputStream()
+    csv.write_csv(table, buffer)
     storage.write_bytes(uri, buffer.getvalue().to_pybytes())
 
 

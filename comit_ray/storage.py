@@ -99,9 +99,15 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
         StorageError: if it cannot be read.
     """
     fs, path = filesystem(uri)
+    with _reading(uri), fs.open_input_file(path) as stream:
+        return bytes(stream.read(at_most))
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    """Pyarrow's errors on the way to a file's bytes as ours."""
     try:
-        with fs.open_input_file(path) as stream:
-            return bytes(stream.read(at_most))
+        yield
     except FileNotFoundError as error:
         raise NotFoundError(f"no file at {uri}") from error
     except (OSError, pa.ArrowInvalid) as error:  # pyarrow cannot address a key with an empty part: a//b
@@ -117,12 +123,8 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
         StorageError: if it cannot be opened or read.
     """
     fs, path = filesystem(uri)
-    try:
+    with _reading(uri):
         stream = fs.open_input_stream(path, compression=None, buffer_size=STREAM_BUFFER)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no file at {uri}") from error
-    except OSError as error:
-        raise StorageError(f"cannot read {uri}: {error}") from error
     with stream:
         yield io.BufferedReader(_Raw(stream, uri), STREAM_BUFFER)
 
@@ -136,12 +138,8 @@ def open_file(uri: str) -> Iterator[BinaryIO]:
         StorageError: if it cannot be opened or read.
     """
     fs, path = filesystem(uri)
-    try:
+    with _reading(uri):
         opened = fs.open_input_file(path)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no file at {uri}") from error
-    except OSError as error:
-        raise StorageError(f"cannot read {uri}: {error}") from error
     with opened:
         yield io.BufferedReader(_Raw(opened, uri), SEEK_BUFFER)
 

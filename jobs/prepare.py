@@ -10,7 +10,6 @@ import ray
 from comit_ray import cli, storage
 from comit_ray.config import PrepareConfig
 from comit_ray.data import manifest, prepared
-from comit_ray.errors import Reason, Status
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
 from comit_ray.work import accounts, plan, run_record
@@ -47,11 +46,8 @@ def job(config: PrepareConfig) -> int:
         )
     else:
         print("nothing was left to do: every chunk of the manifest is committed")
-    refused = taken.by_reason.get((Status.FAILED, Reason.UNREADABLE))
-    if refused:
-        print(f"the storage refused {refused:,} images: run the same command again to try them once more")
-    for problem in taken.problems:
-        print(f"PROBLEM: {problem}")
+    for line in [*taken.refused, *(f"PROBLEM: {problem}" for problem in taken.problems)]:
+        print(line)
     if not taken.balanced:
         print("the accounts do NOT balance: run the same command again to do what is missing")
         return 1

@@ -9,18 +9,16 @@ Whoever shares a picture, the same or nearly, shares a `split_group`, inside a d
 tested on a picture it was trained on.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyarrow import csv
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.data.look_alikes import CHOSEN, LookAlikes, Thresholds, find
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.schema import MANIFEST, View
@@ -100,10 +98,8 @@ def resolve(
 
 def write(output: str, pairs: pa.Table) -> str:
     """Write the pairs beside a manifest, as CSV; their URI."""
-    buffer = io.BytesIO()
-    csv.write_csv(pairs, buffer)
     uri = storage.join(output, FILE)
-    storage.write_bytes(uri, buffer.getvalue())
+    parquet.write_csv(uri, pairs)
     return uri
 
 

@@ -1,12 +1,9 @@
 """What a dataset's tables name and storage lacks, and what storage has and no table names: a CSV for a person."""
 
-import io
-
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
-from comit_ray import storage
+from comit_ray import parquet, storage
 from comit_ray.errors import Reason
 
 FILE = "check.csv"
@@ -30,10 +27,8 @@ def differences(table: pa.Table, listed: pa.Array) -> pa.Table:
 
 def write(output: str, found: pa.Table) -> str:
     """Write the differences beside a manifest; their URI."""
-    buffer = io.BytesIO()
-    csv.write_csv(found, buffer)
     uri = storage.join(output, FILE)
-    storage.write_bytes(uri, buffer.getvalue())
+    parquet.write_csv(uri, found)
     return uri
 
 

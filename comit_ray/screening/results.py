@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from comit_ray import parquet, storage
 from comit_ray.config import QueueConfig
-from comit_ray.errors import Reason, Status, StorageError
+from comit_ray.errors import StorageError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.layout import PREDICTIONS
 from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
@@ -54,9 +54,7 @@ def summary(accounts: Accounts, output: str, done_now: int, seconds: float) -> s
         )
     else:
         lines.append("nothing was left to do: every chunk of the manifest is committed")
-    refused = accounts.by_reason.get((Status.FAILED, Reason.UNREADABLE))
-    if refused:
-        lines.append(f"the storage refused {refused:,} images: run the same command again to try them once more")
+    lines += accounts.refused
     lines += [f"PROBLEM: {problem}" for problem in accounts.problems]
     if not accounts.balanced:
         lines.append("the accounts do NOT balance: run the same command again to do what is missing")

@@ -40,6 +40,14 @@ class Accounts:
     """One sentence for each chunk that is absent, foreign or not what its name says."""
 
     @property
+    def refused(self) -> list[str]:
+        """The line that says how many images the storage refused; no line if it gave all."""
+        count = self.by_reason.get((Status.FAILED, Reason.UNREADABLE))
+        return (
+            [f"the storage refused {count:,} images: run the same command again to try them once more"] if count else []
+        )
+
+    @property
     def balanced(self) -> bool:
         """Whether manifest = ok + excluded + failed, and every file is what its name says."""
         return not self.problems and self.asked == sum(self.by_status.values())
