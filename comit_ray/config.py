@@ -1,18 +1,15 @@
-"""Every option of every job, with its default, unit and range: frozen pydantic models that refuse unknown keys.
+"""Every option of every job but training (train_config.py): default, unit and range; unknown keys are refused.
 
-The text under a field is what `--help` prints. The values are the paper's (section 3.3) where the paper gives one.
+The text under a field is what `--help` prints.
 """
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config_base import Config, Fraction, PositiveFloat, PositiveInt
+from comit_ray.config_base import Config, Fraction, PositiveInt
 from comit_ray.schema import ReviewReason
 from comit_ray.source_options import SourceOptions
-
-TaskName = Literal["lung", "disease", "health", "covid"]
-"""The values of `comit_ray.schema.Task`, as the command line takes them."""
 
 
 class FrameConfig(Config):
@@ -66,112 +63,11 @@ class DecodeLimits(Config):
     """Shortest side in pixels that can still be a radiograph."""
 
 
-class ModelConfig(Config):
-    """The network."""
-
-    name: str = "comit_net"
-    """Name in the model registry."""
-    tasks: tuple[TaskName, ...] = ("lung", "disease", "health", "covid")
-    """Heads the model has, any subset of the four: '[lung,covid]'."""
-    width: PositiveFloat = 1.0
-    """Channel multiplier of encoder and decoders; 1.0 is the paper's VGG16, less is for CPUs and tests."""
-    weights: str = "imagenet"
-    """Start of the encoder: imagenet (torchvision's vgg16_bn), none, or the URI of a vgg16_bn state dict."""
-
-    @model_validator(mode="after")
-    def _tasks(self) -> Self:
-        if not self.tasks:
-            raise ValueError(f"tasks must name at least one of {', '.join(get_args(TaskName))}")
-        if len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"tasks must not repeat, got {', '.join(self.tasks)}")
-        return self
-
-
-class LossConfig(Config):
-    """Equations 2 to 8."""
-
-    reduction: Literal["mean", "sum"] = "mean"
-    """mean: per valid pixel, then per active sample of the global batch; sum: the literal equations."""
-    lung: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z1 (the paper weighs all equally)."""
-    disease: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z2."""
-    health: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z3."""
-    covid: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z4."""
-
-
-class OptimConfig(Config):
-    """Epochs, batches and the optimiser."""
-
-    epochs: PositiveInt = 30
-    """Passes over the training split."""
-    batch_size: PositiveInt = 16
-    """Images a step over all workers together."""
-    lr: PositiveFloat = 5e-5
-    """Learning rate of Adam; a narrow network from scratch needs its own (see comit_net_cpu.yaml)."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate over the epochs: constant (the paper's), or one linear warm-up epoch and a cosine to zero."""
-    augment_covid: bool = True
-    """Six fixed copies of a COVID training image: itself, +-10 degrees, shifts of 10 px in X, Y, XY (section 3.1)."""
-    vary: bool = False
-    """Small random turns, shifts, scales and exposures of every training image; not the paper's."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the network in training (weights and losses stay float32); bfloat16 is about twice as fast."""
-    seed: int = 0
-    """Seed of the initial weights and of every epoch's order."""
-
-
-class WorkersConfig(Config):
-    """Who does the work."""
-
-    count: PositiveInt = 1
-    """Data-parallel workers."""
-    gpu: bool = False
-    """One GPU a worker (nccl); otherwise CPUs (gloo)."""
-    cpus: PositiveFloat = 1
-    """CPUs reserved for a worker."""
-    threads: PositiveInt | None = None
-    """Torch threads of a worker; null: as many as its whole CPUs."""
-    max_failures: Annotated[int, Field(ge=-1)] = 2
-    """Restarts after a worker's death before the job fails; -1: without end."""
-
-
 class MasksConfig(Config):
     """What is taken of the annotated masks."""
 
     lungs: Literal["pixels", "boxes"] = "pixels"
     """Lung masks as drawn, or as the paper's: two solid rectangles, one around each lung."""
-
-
-class TrainConfig(Config):
-    """`jobs/train.py`."""
-
-    data: str
-    """URI of what jobs/prepare.py wrote, or of a manifest, whose images are then fetched and decoded first."""
-    storage: str
-    """URI of the directory for runs; several nodes need a shared one."""
-    name: str
-    """Name of the run: its directory below `storage`."""
-    resume: bool = False
-    """Go on with the run of this name; without it an existing run is an error."""
-    frame: FrameConfig = FrameConfig()
-    """The model's frame."""
-    model: ModelConfig = ModelConfig()
-    """The network."""
-    masks: MasksConfig = MasksConfig()
-    """The masks."""
-    loss: LossConfig = LossConfig()
-    """The loss."""
-    train: OptimConfig = OptimConfig()
-    """Epochs and optimiser."""
-    decode: DecodeLimits = DecodeLimits()
-    """Bounds on images."""
-    max_failed_share: Fraction = 0.05
-    """Training stops if more than this share of the images it should use cannot be read."""
-    workers: WorkersConfig = WorkersConfig()
-    """Parallelism."""
 
 
 class QueueConfig(Config):

@@ -8,10 +8,10 @@ import pyarrow as pa
 import torch
 
 from comit_ray import parquet
-from comit_ray.config import TrainConfig
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Threshold
 from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint
 from comit_ray.training.checkpoint import TrainingState
 

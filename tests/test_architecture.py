@@ -17,6 +17,7 @@ LAYERS: list[list[str]] = [
         "comit_ray.config_base",
         "comit_ray.source_options",
         "comit_ray.config",
+        "comit_ray.train_config",
         "comit_ray.s3",
         "comit_ray.local_files",
         "comit_ray.storage",

@@ -3,8 +3,9 @@ import re
 import pytest
 
 from comit_ray import cli
-from comit_ray.config import ManifestConfig, ScreenConfig, TrainConfig
+from comit_ray.config import ManifestConfig, ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
+from comit_ray.train_config import TrainConfig
 
 TRAIN = ["--data", "d", "--storage", "s", "--name", "n"]
 

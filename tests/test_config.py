@@ -3,17 +3,23 @@ import inspect
 import pytest
 from pydantic import ValidationError
 
-from comit_ray import config
-from comit_ray.config import FrameConfig, ManifestConfig, ModelConfig, SplitConfig, TrainConfig
+from comit_ray import config, train_config
+from comit_ray.config import FrameConfig, ManifestConfig, SplitConfig
 from comit_ray.config_base import Config
 from comit_ray.errors import ConfigError
 from comit_ray.schema import ALL_TASKS
+from comit_ray.train_config import ModelConfig, TrainConfig
 
-CONFIGS = [c for _, c in inspect.getmembers(config, inspect.isclass) if issubclass(c, Config) and c is not Config]
+CONFIGS = {
+    found
+    for module in (config, train_config)
+    for _, found in inspect.getmembers(module, inspect.isclass)
+    if issubclass(found, Config) and found is not Config
+}
 
 
-@pytest.mark.parametrize("cls", CONFIGS)
-def test_every_option_is_explained_and_frozen(cls):
+@pytest.mark.parametrize("cls", sorted(CONFIGS, key=str))
+def test_every_option_is_explained_and_frozen(cls) -> None:
     assert cls.model_config["frozen"]
     assert cls.model_config["extra"] == "forbid"
     for name, field in cls.model_fields.items():

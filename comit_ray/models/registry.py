@@ -5,16 +5,16 @@ from typing import Any
 
 from torch import nn
 
-from comit_ray.config import ModelConfig
 from comit_ray.errors import ConfigError
 from comit_ray.models.comit import COMiTNet
+from comit_ray.train_config import ModelConfig
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"comit_net": COMiTNet}
 """Each takes `tasks` and `width` and returns a `ModelOutput` from a normalised (B, 3, H, W) batch."""
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """The network of `config` with random weights; `comit_ray.models.weights.load_encoder` gives it others.
+    """The network of `config` with random weights; `comit_ray.models.weights.load_pretrained` gives it others.
 
     Raises:
         ConfigError: if no model has that name.

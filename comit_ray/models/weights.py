@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from comit_ray import storage
-from comit_ray.config import ModelConfig
 from comit_ray.errors import CheckpointError, ConfigError, StorageError
 from comit_ray.models.comit import COMiTNet
+from comit_ray.train_config import ModelConfig
 
 IMAGENET_FILE = "vgg16_bn-6c64b313.pth"
 """torchvision's `VGG16_BN_Weights.IMAGENET1K_V1`; the part after the dash begins the file's SHA-256."""
@@ -21,7 +21,7 @@ IMAGENET_URL = f"https://download.pytorch.org/models/{IMAGENET_FILE}"
 OPTIONAL = "num_batches_tracked"  # a counter that files older than torch 0.4.1 lack; nothing here reads it
 
 
-def load_encoder(model: torch.nn.Module, config: ModelConfig) -> None:
+def load_pretrained(model: torch.nn.Module, config: ModelConfig) -> None:
     """Give the model's encoder the weights that `config.weights` names: imagenet, none, or a state dict's URI.
 
     Raises:

@@ -25,10 +25,10 @@ import yaml
 from torch import nn
 
 from comit_ray import operating_points, storage
-from comit_ray.config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Document, OperatingPoint
+from comit_ray.train_config import TrainConfig
 
 WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
 METRICS, ENVIRONMENT, STATE = "metrics.json", "environment.json", "state.pt"

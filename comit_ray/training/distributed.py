@@ -26,7 +26,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from comit_ray import storage
-from comit_ray.config import TrainConfig
 from comit_ray.data import frames as frame_data
 from comit_ray.data import manifest, prepared
 from comit_ray.data.frames import FrameStore
@@ -34,8 +33,9 @@ from comit_ray.data.prepared import PreparedTable
 from comit_ray.data.transforms import COPIES
 from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model
-from comit_ray.models.weights import load_encoder
+from comit_ray.models.weights import load_pretrained
 from comit_ray.schema import Split
+from comit_ray.train_config import TrainConfig
 from comit_ray.training import accounts, checkpoint, collective, order, run_directory
 from comit_ray.training.batches import training_batches, validation_batches
 from comit_ray.training.checkpoint import TrainingState
@@ -80,7 +80,7 @@ def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
     """The weights every worker starts from: made once, so that no worker needs the network or a cache."""
     torch.manual_seed(config.train.seed)
     model = build_model(config.model)
-    load_encoder(model, config.model)
+    load_pretrained(model, config.model)
     return model.state_dict()
 
 
@@ -142,7 +142,7 @@ def _fit(
             "manifest": trained_on,
         },
         scaling_config=ray.train.ScalingConfig(
-            num_workers=config.workers.count,
+            num_workers=config.workers.count,  # type: ignore[arg-type]  # mypy sees v1's, without ranges
             use_gpu=config.workers.gpu,
             resources_per_worker={"CPU": config.workers.cpus, **gpu},
         ),

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from comit_ray import metrics
-from comit_ray.config import OptimConfig, TrainConfig
 from comit_ray.data.masks import IGNORE
 from comit_ray.data.transforms import normalise
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.schema import Task
+from comit_ray.train_config import OptimConfig, TrainConfig
 from comit_ray.training import collective
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import task_losses, total_loss

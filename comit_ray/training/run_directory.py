@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from comit_ray import storage
-from comit_ray.config import TrainConfig
 from comit_ray.errors import ConfigError
+from comit_ray.train_config import TrainConfig
 
 CONFIG, MANIFEST = "config.yaml", "manifest.json"
 MAY_CHANGE = {"resume", "storage", "workers", "train.epochs", "max_failed_share"}
@@ -34,9 +34,9 @@ def goes_on(run: str, config: TrainConfig) -> bool:
     """
     if not config.name or "/" in config.name or config.name.startswith("."):
         raise ConfigError(f"name: expected the name of a directory, got {config.name!r}")
-    if config.train.batch_size < config.workers.count:
+    if config.train.batch_size < config.workers.most:
         raise ConfigError(
-            f"train.batch_size: {config.train.batch_size} images cannot be shared by {config.workers.count} workers"
+            f"train.batch_size: {config.train.batch_size} images cannot be shared by {config.workers.most} workers"
         )
     if not storage.exists(run):
         if config.resume:

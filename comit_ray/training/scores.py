@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray import metrics
-from comit_ray.config import LossConfig
 from comit_ray.operating_points import Document, choose
 from comit_ray.schema import ALL_TASKS
+from comit_ray.train_config import LossConfig
 
 Figures = dict[str, float | None]
 """Name -> value; None where it is undefined (no positive, no mask, ...)."""

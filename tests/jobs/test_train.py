@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from comit_ray import parquet
-from comit_ray.config import TrainConfig
 from comit_ray.data.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
 from comit_ray.schema import MANIFEST
+from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint
 from comit_ray.training.distributed import train
 from jobs.train import job

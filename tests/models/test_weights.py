@@ -5,11 +5,11 @@ import safetensors.torch
 import torch
 import torchvision
 
-from comit_ray.config import ModelConfig
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models import weights
 from comit_ray.models.comit import COMiTNet
-from comit_ray.models.weights import IMAGENET_FILE, load_encoder
+from comit_ray.models.weights import IMAGENET_FILE, load_pretrained
+from comit_ray.train_config import ModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_all_of_features_is_loaded(vgg, tmp_path: Path, suffix) -> None:
         safetensors.torch.save_file(features_only(vgg), path)
     model = COMiTNet(["covid"])
     assert not same_as(vgg, model)
-    load_encoder(model, ModelConfig(weights=str(path)))
+    load_pretrained(model, ModelConfig(weights=str(path)))
     assert same_as(vgg, model)
 
 
@@ -55,7 +55,7 @@ def test_imagenet_is_taken_from_torchs_directory(vgg, tmp_path: Path, monkeypatc
     old = {key: value for key, value in features_only(vgg).items() if not key.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "checkpoints" / IMAGENET_FILE)
     model = COMiTNet(["covid"])
-    load_encoder(model, ModelConfig(weights="imagenet"))
+    load_pretrained(model, ModelConfig(weights="imagenet"))
     assert same_as(vgg, model)
 
 
@@ -67,7 +67,7 @@ def test_without_network_the_error_names_the_file_and_its_place(tmp_path: Path, 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     with pytest.raises(CheckpointError) as caught:
-        load_encoder(COMiTNet(["covid"]), ModelConfig(weights="imagenet"))
+        load_pretrained(COMiTNet(["covid"]), ModelConfig(weights="imagenet"))
     for part in ("vgg16_bn-6c64b313.pth", str(tmp_path / "checkpoints"), "model.weights", str(error)):
         assert part in str(caught.value)
 
@@ -75,13 +75,13 @@ def test_without_network_the_error_names_the_file_and_its_place(tmp_path: Path, 
 def test_none_leaves_the_random_weights() -> None:
     model = COMiTNet(["covid"], 0.0625)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    load_encoder(model, ModelConfig(weights="none", width=0.0625))
+    load_pretrained(model, ModelConfig(weights="none", width=0.0625))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_a_narrow_network_takes_no_weights() -> None:
     with pytest.raises(ConfigError, match=r"needs the full width 1\.0, got model\.width 0\.5"):
-        load_encoder(COMiTNet(["covid"], 0.5), ModelConfig(weights="imagenet", width=0.5))
+        load_pretrained(COMiTNet(["covid"], 0.5), ModelConfig(weights="imagenet", width=0.5))
 
 
 @pytest.mark.parametrize(

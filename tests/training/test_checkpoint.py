@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from comit_ray.config import TrainConfig
 from comit_ray.errors import CheckpointError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import choose
+from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint
 from comit_ray.training.checkpoint import TrainingState
 

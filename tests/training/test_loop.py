@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from comit_ray.config import OptimConfig, TrainConfig
 from comit_ray.data.masks import IGNORE
 from comit_ray.models.registry import build_model
+from comit_ray.train_config import OptimConfig, TrainConfig
 from comit_ray.training.batches import Batch, unlabelled
 from comit_ray.training.loop import learning_rate, predict, train_epoch, validate
 from comit_ray.training.scores import merge

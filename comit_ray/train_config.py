@@ -1,0 +1,184 @@
+"""Every option of training, with its default, unit and range: frozen pydantic models that refuse unknown keys.
+
+The text under a field is what `--help` prints. The values are the paper's (section 3.3) where the paper gives one.
+"""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from comit_ray.config import DecodeLimits, FrameConfig, MasksConfig
+from comit_ray.config_base import Config, Fraction, PositiveFloat, PositiveInt
+
+TaskName = Literal["lung", "disease", "health", "covid"]
+"""The values of `comit_ray.schema.Task`, as the command line takes them."""
+Specificity = Annotated[float, Field(gt=0, le=1)]
+
+
+class ModelConfig(Config):
+    """The network."""
+
+    name: str = "comit_net"
+    """comit_net; densenet121, mobilenet_v2, resnet18, vgg19 (heads health, covid); unet, segnet, mask_rcnn (heads
+    lung, disease)."""
+    tasks: tuple[TaskName, ...] = ("lung", "disease", "health", "covid")
+    """Heads the model has, any subset of those it can have: '[lung,covid]'."""
+    width: PositiveFloat = 1.0
+    """Channel multiplier of networks that have one; 1.0 is the published network, less is for CPUs and tests."""
+    weights: str = "imagenet"
+    """Start of the encoder: imagenet (torchvision's file for it), none, or the URI of such a state dict."""
+
+    @model_validator(mode="after")
+    def _tasks(self) -> Self:
+        if not self.tasks:
+            raise ValueError(f"tasks must name at least one of {', '.join(get_args(TaskName))}")
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks must not repeat, got {', '.join(self.tasks)}")
+        return self
+
+
+class LossConfig(Config):
+    """Equations 2 to 8."""
+
+    reduction: Literal["mean", "sum"] = "mean"
+    """mean: per valid pixel, then per active sample of the global batch; sum: the literal equations."""
+    lung: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z1 (the paper weighs all equally)."""
+    disease: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z2."""
+    health: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z3."""
+    covid: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of Z4."""
+
+
+class OptimConfig(Config):
+    """Epochs, batches and the optimiser."""
+
+    epochs: PositiveInt = 30
+    """Passes over the training split."""
+    patience: PositiveInt | None = None
+    """Stop after this many epochs without a lower validation loss; null: all epochs."""
+    batch_size: PositiveInt = 16
+    """Images a step over all workers together."""
+    accumulate: PositiveInt = 1
+    """Parts in which a worker computes its share of a step, to save memory; the loss is that of the whole batch."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """Adam, or stochastic gradient descent with momentum."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of sgd."""
+    lr: PositiveFloat = 5e-5
+    """Learning rate; a narrow network from scratch needs its own (see comit_net_cpu.yaml)."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate over the epochs: constant (the paper's), or one linear warm-up epoch and a cosine to zero."""
+    augment_covid: bool = True
+    """Six fixed copies of a COVID training image: itself, +-10 degrees, shifts of 10 px in X, Y, XY (section 3.1)."""
+    vary: bool = False
+    """Small random turns, shifts, scales and exposures of every training image; not the paper's."""
+    balance: Literal["none", "class", "source", "class_and_source"] = "none"
+    """none: every image (and copy) once an epoch, the paper's. Otherwise as many, drawn with replacement so that every
+    class (healthy, other disease, COVID-19, ...), every source, or every class of every source comes equally often."""
+    batch_norm: Literal["per_worker", "synchronised", "frozen"] = "per_worker"
+    """Statistics of batch normalisation: of a worker's part of the batch, of the whole batch (GPUs only), or left as
+    they are in the initial weights."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network in training (weights and losses stay float32)."""
+    specificities: tuple[Specificity, ...] = (0.90, 0.99)
+    """Specificities at which operating points are chosen on the validation split; the paper's two."""
+    seed: int = 0
+    """Seed of the initial weights and of every epoch's order."""
+
+    @model_validator(mode="after")
+    def _specificities(self) -> Self:
+        if not self.specificities or len(set(self.specificities)) != len(self.specificities):
+            raise ValueError(f"specificities must be at least one, none twice, got {list(self.specificities)}")
+        return self
+
+
+class SpeedConfig(Config):
+    """What changes the speed, not the method; numbers differ by rounding alone."""
+
+    channels_last: bool = True
+    """Memory layout of the activations."""
+    fused: bool = True
+    """One kernel for a whole step of the optimiser."""
+    compile: bool = False
+    """torch.compile: the first epoch pays for it; needs a C++ compiler."""
+    prefetch: Annotated[int, Field(ge=0)] = 2
+    """Batches made ahead by a thread of their own; 0: made when they are needed."""
+
+
+class WorkersConfig(Config):
+    """Who does the work."""
+
+    count: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
+    """Data-parallel workers; '[2,8]': as many as the cluster has room for, from 2 to 8, changing when nodes come or
+    go."""
+    gpu: bool = False
+    """One GPU a worker (nccl); otherwise CPUs (gloo)."""
+    cpus: PositiveFloat = 1
+    """CPUs reserved for a worker."""
+    threads: PositiveInt | None = None
+    """Torch threads of a worker; null: as many as its whole CPUs."""
+    max_failures: Annotated[int, Field(ge=-1)] = 2
+    """Restarts after a worker's death before the job fails; -1: without end."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"count must be [least, most], got [{self.least}, {self.most}]")
+        return self
+
+    @property
+    def least(self) -> int:
+        """Fewest workers."""
+        return self.count if isinstance(self.count, int) else self.count[0]
+
+    @property
+    def most(self) -> int:
+        """Most workers."""
+        return self.count if isinstance(self.count, int) else self.count[1]
+
+
+class TrackConfig(Config):
+    """Who is told of every epoch, beside the line on the terminal."""
+
+    tensorboard: bool = True
+    """Event files in STORAGE/NAME/tensorboard."""
+    mlflow: str | None = None
+    """MLflow tracking URI (needs the extra `mlflow`); null: none."""
+    experiment: str = "comit-ray"
+    """MLflow experiment."""
+
+
+class TrainConfig(Config):
+    """`jobs/train.py`."""
+
+    data: str
+    """URI of what jobs/prepare.py wrote, or of a manifest, whose images are then fetched and decoded first."""
+    storage: str
+    """URI of the directory for runs; several nodes need a shared one."""
+    name: str
+    """Name of the run: its directory below `storage`."""
+    resume: bool = False
+    """Go on with the run of this name; without it an existing run is an error."""
+    frame: FrameConfig = FrameConfig()
+    """The model's frame."""
+    model: ModelConfig = ModelConfig()
+    """The network."""
+    masks: MasksConfig = MasksConfig()
+    """The masks."""
+    loss: LossConfig = LossConfig()
+    """The loss."""
+    train: OptimConfig = OptimConfig()
+    """Epochs and optimiser."""
+    speed: SpeedConfig = SpeedConfig()
+    """Speed."""
+    track: TrackConfig = TrackConfig()
+    """Tracking."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
+    max_failed_share: Fraction = 0.05
+    """Training stops if more than this share of the images it should use cannot be read."""
+    workers: WorkersConfig = WorkersConfig()
+    """Parallelism."""
