@@ -116,7 +116,13 @@ class ScreenConfig(Config):
     operating_point: str = "specificity_0.90"
     """Name of the operating point, as stored in the checkpoint, that decides the flags."""
     operating_points: str | None = None
-    """URI of a site's own operating points (JSON); null: those of the checkpoint."""
+    """URI of a site's own operating points (JSON), meant for the scores as they are written; null: those of the
+    checkpoint."""
+    temperature: Literal["off", "on"] = "off"
+    """on: log-odds of every score are divided by the checkpoint's temperature for it, so that scores are nearer to
+    probabilities in data like its validation split; off: scores as the model gives them. The checkpoint's thresholds
+    are brought to the same scale, so flags stay; --queue.* options and a site's own operating points are taken as meant
+    for the scores as written (a temperature above 1 brings more images near the threshold). In YAML: 'on', quoted."""
     split: Literal["all", "train", "val", "test"] = "all"
     """Screen only this split of the manifest; all: every row."""
     embeddings: bool = False
@@ -240,6 +246,8 @@ class EvaluateConfig(Config):
     """URI of the report to write: metrics.json, report.md, figures/."""
     split: Literal["all", "train", "val", "test"] = "test"
     """Split that is scored."""
+    specificities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.99)
+    """Specificities at which sensitivity is given with a threshold from the scored images; the paper's two."""
     sheet_images: Annotated[int, Field(ge=0)] = 12
     """Radiographs on the sheet of overlays."""
     sheet_seed: int = 0

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -23,10 +23,34 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
     Raises:
         ValueError: for other labels, scores that are not finite, or unequal lengths.
     """
-    values, positive = _checked(scores, labels)
+    values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
     return float(roc_auc_score(positive, values))
+
+
+def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
+    """Equal error rate: where the false positive rate equals the false negative rate; None if a class is absent.
+
+    A finite sample seldom has a threshold where both are equal: the rate is interpolated linearly along the ROC curve,
+    between the two of its points where (false positive rate - false negative rate) changes sign.
+
+    Args:
+        scores: (N,) finite scores, higher meaning more positive.
+        labels: (N,) 0 or 1.
+
+    Raises:
+        ValueError: as `auroc`.
+    """
+    values, positive = checked(scores, labels)
+    if positive.all() or not positive.any():
+        return None
+    false_positive, true_positive, _ = roc_curve(positive, values, drop_intermediate=False)
+    excess = false_positive + true_positive - 1  # over the false negative rate: from -1 to 1, never falling
+    after = int(np.argmax(excess >= 0))
+    before = after - 1
+    share = -excess[before] / (excess[after] - excess[before])
+    return float(false_positive[before] + share * (false_positive[after] - false_positive[before]))
 
 
 def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
@@ -45,7 +69,7 @@ def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, speci
     Raises:
         ValueError: as `auroc`, or for a specificity outside its range.
     """
-    values, positive = _checked(scores, labels)
+    values, positive = checked(scores, labels)
     if not 0 < specificity <= 1:
         raise ValueError(f"specificity must be above 0 and at most 1, got {specificity}")
     negatives = np.sort(values[~positive])[::-1]
@@ -58,13 +82,13 @@ def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, speci
 
 def specificity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
     """Share of the negatives with score < threshold; None if there is none."""
-    values, positive = _checked(scores, labels)
+    values, positive = checked(scores, labels)
     return float(np.mean(values[~positive] < np.float32(threshold))) if not positive.all() else None
 
 
 def sensitivity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
     """Share of the positives with score >= threshold; None if there is none."""
-    values, positive = _checked(scores, labels)
+    values, positive = checked(scores, labels)
     return float(np.mean(values[positive] >= np.float32(threshold))) if positive.any() else None
 
 
@@ -93,16 +117,12 @@ def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None)
     return int((prediction & truth).sum()) / union if union else None
 
 
-def _midway_above(score: np.float32, values: FloatArray) -> float:
-    """The float32 midway between `score` and the next higher of `values`, else 1; always above `score`."""
-    step_up = np.nextafter(score, np.float32(np.inf))
-    higher = values[values > score]
-    ceiling = higher.min() if higher.size else max(np.float32(1), step_up)
-    middle = np.float32((float(score) + float(ceiling)) / 2)  # of neighbouring float32 it may round down to `score`
-    return float(max(middle, step_up))
+def checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
+    """(N,) scores as float32 and (N,) labels as Booleans.
 
-
-def _checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
+    Raises:
+        ValueError: for labels other than 0 and 1, scores that are not finite, or unequal lengths.
+    """
     values, truth = np.asarray(scores, dtype=np.float32), np.asarray(labels)
     if values.ndim != 1 or values.shape != truth.shape:
         raise ValueError(f"one score and one label an image are needed, got {values.shape} and {truth.shape}")
@@ -113,3 +133,12 @@ def _checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, 
     if not np.isin(truth, (0, 1)).all():
         raise ValueError(f"labels must be 0 or 1, got {sorted(set(truth.tolist()) - {0, 1})[:5]}")
     return values, truth.astype(bool)
+
+
+def _midway_above(score: np.float32, values: FloatArray) -> float:
+    """The float32 midway between `score` and the next higher of `values`, else 1; always above `score`."""
+    step_up = np.nextafter(score, np.float32(np.inf))
+    higher = values[values > score]
+    ceiling = higher.min() if higher.size else max(np.float32(1), step_up)
+    middle = np.float32((float(score) + float(ceiling)) / 2)  # of neighbouring float32 it may round down to `score`
+    return float(max(middle, step_up))

@@ -11,6 +11,7 @@ A site may write its own with `threshold` alone. A threshold that cannot be chos
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Annotated
 
 import numpy.typing as npt
@@ -81,13 +82,20 @@ def choose(
     Args:
         scores: `covid`, `unhealthy` -> scores and labels (0 or 1) of the validation images whose label is known.
         specificities: each above 0 and at most 1.
+
+    Raises:
+        ValueError: for a specificity outside its range, or scores or labels that `comit_ray.metrics` refuses.
     """
     return {
-        f"specificity_{specificity:.2f}": {
-            name: _choose(values, labels, specificity) for name, (values, labels) in scores.items()
-        }
+        name(specificity): {score: _choose(values, labels, specificity) for score, (values, labels) in scores.items()}
         for specificity in specificities
     }
+
+
+def name(specificity: float) -> str:
+    """The operating point's name: `specificity_0.90`, `specificity_0.995`; two decimals or more, never rounded."""
+    whole, _, decimals = f"{Decimal(str(specificity)):f}".partition(".")
+    return f"specificity_{whole}.{decimals.ljust(2, '0')}"
 
 
 def _choose(values: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> Threshold:
@@ -130,12 +138,12 @@ def parse(data: bytes | str, *, origin: str) -> dict[str, OperatingPoint]:
             f'{origin}: expected JSON such as {{"mine": {{"covid": {{"threshold": 0.4}}}}}}; {problems}'
         ) from None
     return {
-        name: OperatingPoint(
-            name,
+        point: OperatingPoint(
+            point,
             {score: value.threshold for score, value in scores.items() if value.threshold is not None},
             {score: value.reason or "null" for score, value in scores.items() if value.threshold is None},
         )
-        for name, scores in document.items()
+        for point, scores in document.items()
     }
 
 

@@ -151,7 +151,17 @@ PREDICTIONS = _table(
         _field("p_other", _FRACTION, "score 0..1 of other disease; null unless ok and the model has it"),
         _field("covid_flag", pa.bool_(), "p_covid >= its threshold at the operating point. Not flagged is not normal"),
         _field("unhealthy_flag", pa.bool_(), "p_unhealthy >= its threshold at the operating point"),
-        _field("operating_point", pa.string(), "name of the operating point that decided the flags; null unless ok"),
+        _field(
+            "operating_point",
+            pa.string(),
+            "name of the operating point that decided the flags; null unless ok and the model has a score",
+        ),
+        _field(
+            "calibration",
+            pa.string(),
+            "none: scores as the model gives them; temperature: log-odds divided by the temperatures in run.json; null "
+            "where there is no score, and in tables older than this column (their scores are as the model gave them)",
+        ),
         _field("lung_area", _FRACTION, "predicted lung, fraction of the frame"),
         _field("disease_area", _FRACTION, "predicted disease, fraction of the frame"),
         _field(
@@ -168,7 +178,12 @@ PREDICTIONS = _table(
         _field("height", pa.int32(), "pixels, of the original"),
         _field("width", pa.int32(), "pixels, of the original"),
         _field("view", pa.string(), "view used: the manifest's, or the DICOM header's where the manifest has none"),
-        _field("model_id", pa.string(), "hash of the checkpoint's weights", nullable=False),
+        _field(
+            "model_id",
+            pa.string(),
+            "hash of the checkpoint's weights; of an embedding classifier, of all it was fitted from",
+            nullable=False,
+        ),
         _field("run_id", pa.string(), "the run that wrote the row (run.json)", nullable=False),
         _field("screened_at", pa.timestamp("ms", tz="UTC"), "when the chunk was predicted", nullable=False),
     ],
@@ -215,6 +230,7 @@ REVIEW_QUEUE = _table(
         _field("p_unhealthy", _FRACTION, "as in predictions"),
         _field("p_covid", _FRACTION, "as in predictions"),
         _field("p_other", _FRACTION, "as in predictions"),
+        _field("calibration", pa.string(), "as in predictions"),
         _field("covid_flag", pa.bool_(), "as in predictions"),
         _field("disease_in_lung", _FRACTION, "as in predictions"),
         _field("operating_point", pa.string(), "as in predictions"),

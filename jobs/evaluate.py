@@ -11,7 +11,7 @@ from comit_ray.evaluation import report, scores, sheet
 def job(config: EvaluateConfig) -> int:
     """Read the tables, write the report."""
     images = scores.join_tables(config.results, config.manifest, config.split)
-    found = scores.figures(images, config.split, config.masks.lungs)
+    found = scores.figures(images, config.split, config.masks.lungs, config.specificities)
     output = storage.normalise(config.output)
     metrics = json.dumps([figure.to_json() for figure in found], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())

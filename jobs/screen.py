@@ -22,12 +22,15 @@ def job(config: ScreenConfig) -> int:
     if config.compact:
         compact.check(output)
     loaded = checkpoint.load(config.checkpoint)
+    temperatures = question.choose_temperatures(config, loaded)
     operating_point = question.choose_operating_point(config, loaded)
+    written_point = question.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
-    asked = question.of(config, loaded, whole, operating_point)
+    asked = question.of(config, loaded, whole, written_point, temperatures)
     run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
+    print(results.scores_line(question.score_names(loaded), temperatures))
 
     tables = layout(config.embeddings)
     remaining = whole.without(accounts.committed(whole, output, tables))
@@ -36,11 +39,12 @@ def job(config: ScreenConfig) -> int:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if not ray.is_initialized():
             ray.init()
-        pipeline.screen(config, remaining, loaded.config.frame, loaded.model_id, operating_point, run_id)
+        frame, model_id = loaded.config.frame, loaded.model_id
+        pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id)
     seconds = time.monotonic() - started
 
     taken = settle(whole, output, tables)
-    if results.write_queue(output, config.manifest, config.queue, operating_point):
+    if results.write_queue(output, config.manifest, config.queue, written_point):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
         print(f"larger files: {compact.write(whole, output, (tables.main, *tables.sides))}")

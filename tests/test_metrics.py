@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from sklearn.metrics import roc_curve
 
 from comit_ray import metrics
 
@@ -16,6 +18,41 @@ def test_one_class_has_no_auroc(labels) -> None:
 
 
 @pytest.mark.parametrize(
+    ("scores", "labels", "expected"),
+    [
+        ([0.9, 0.8, 0.2, 0.1], [1, 1, 0, 0], 0.0),  # parted
+        ([0.9, 0.8, 0.2, 0.1], [0, 0, 1, 1], 1.0),  # the wrong way round
+        ([0.5, 0.5, 0.5, 0.5], [1, 1, 0, 0], 0.5),  # one threshold: the diagonal
+        (
+            [0.9, 0.4, 0.6, 0.1],
+            [1, 1, 0, 0],
+            0.5,
+        ),  # at 0.6 one of two negatives is flagged, one of two positives missed
+        # From 1/3 missed and none flagged, up to none missed and 2/4 flagged by one tie: on that line both are 0.2.
+        ([0.9, 0.8, 0.5, 0.5, 0.5, 0.1, 0.1], [1, 1, 1, 0, 0, 0, 0], 0.2),
+    ],
+)
+def test_equal_error_rate_by_hand(scores, labels, expected) -> None:
+    assert metrics.eer(scores, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_error_rate_against_a_root_of_the_roc_curve(seed) -> None:
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.arange(60) < generator.integers(1, 60)).astype(int)
+    scores = np.round(generator.normal(labels, 1), 1)  # with ties
+    false_positive, true_positive, _ = roc_curve(labels, scores.astype(np.float32))
+    root = brentq(lambda x: 1 - x - np.interp(x, false_positive, true_positive), 0, 1, xtol=1e-12)
+    assert metrics.eer(scores, labels) == pytest.approx(root, abs=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [0, 0]])
+def test_one_class_has_no_equal_error_rate(labels) -> None:
+    assert metrics.eer([0.1, 0.2], labels) is None
+    assert metrics.eer([], []) is None
+
+
+@pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
         ([0.1, float("nan")], [0, 1], "1 of 2 scores are not finite"),
@@ -28,6 +65,7 @@ def test_one_class_has_no_auroc(labels) -> None:
 def test_wrong_input_is_an_error_not_a_number(scores, labels, message) -> None:
     for figure in (
         metrics.auroc,
+        metrics.eer,
         lambda s, y: metrics.sensitivity_at_specificity(s, y, 0.9),
         lambda s, y: metrics.threshold_at_specificity(s, y, 0.9),
     ):

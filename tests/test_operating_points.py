@@ -22,6 +22,39 @@ def test_thresholds_are_chosen_by_specificity() -> None:
     assert document["specificity_0.99"]["covid"].sensitivity == pytest.approx(1 / 3)
 
 
+def test_any_list_of_specificities_has_names_of_its_own() -> None:
+    specificities = (0.8, 0.95, 0.99, 0.995, 1.0)
+    document = operating_points.choose(scores(), specificities)
+    assert list(document) == [
+        "specificity_0.80", "specificity_0.95", "specificity_0.99", "specificity_0.995", "specificity_1.00"
+    ]  # fmt: skip
+    found = [document[operating_points.name(s)]["covid"] for s in specificities]
+    assert [point.specificity for point in found] == [0.8, 0.95, 0.99, 1.0, 1.0]
+    thresholds = [point.threshold for point in found if point.threshold is not None]
+    assert len(thresholds) == len(specificities)
+    assert thresholds == sorted(thresholds)
+
+
+@pytest.mark.parametrize(
+    ("specificity", "expected"),
+    [(0.9, "0.90"), (1, "1.00"), (1.0, "1.00"), (0.9999, "0.9999"), (1e-05, "0.00001"), (np.float64(0.999), "0.999")],
+)
+def test_names_are_never_rounded(specificity, expected) -> None:
+    assert operating_points.name(specificity) == f"specificity_{expected}"
+
+
+@pytest.mark.parametrize("specificity", [0.0, 1.5])
+def test_a_specificity_out_of_range_is_refused(specificity) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        operating_points.choose(scores(), (0.9, specificity))
+
+
+def test_a_model_without_scores_has_points_without_thresholds() -> None:
+    document = operating_points.choose({})
+    points = operating_points.parse(operating_points.to_json(document), origin="x")
+    assert points["specificity_0.90"].thresholds == {}
+
+
 def test_a_file_reads_back_exactly(tmp_path: Path) -> None:
     document = operating_points.choose(scores())
     path = tmp_path / "points.json"

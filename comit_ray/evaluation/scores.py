@@ -5,7 +5,7 @@ sensitivity, negatives for a specificity). `low` and `high` are the 95% Wilson i
 at a frozen threshold, and null elsewhere: images of one patient are counted as if independent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -18,9 +18,11 @@ from comit_ray.config import FrameConfig
 from comit_ray.data import manifest
 from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.data.masks import IGNORE, from_png, lung_rectangles, read_mask
-from comit_ray.errors import ManifestError, Status
+from comit_ray.errors import ManifestError, NotFoundError, Status
+from comit_ray.operating_points import SPECIFICITIES
+from comit_ray.schema import MASKS
+from comit_ray.screening.layout import read_predictions
 
-SPECIFICITIES = (0.9, 0.99)
 PREFIXES = {"covid": "", "unhealthy": "unhealthy_"}
 """Label -> prefix of its metrics: those of COVID, what the screen is for, have none."""
 
@@ -48,9 +50,10 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
 
     Raises:
         ManifestError: the manifest is not whole, has no such image, or some have no prediction.
+        NotFoundError: there are no predictions, or no masks though the predictions measure them.
     """
-    predictions: pd.DataFrame = parquet.read_table(storage.join(results, "predictions")).to_pandas()
-    masks: pd.DataFrame = parquet.read_table(storage.join(results, "masks")).to_pandas()
+    predictions: pd.DataFrame = read_predictions(results).to_pandas()
+    masks = _read_masks(results, predictions)
     columns = [
         "image_id",
         *PLACE_COLUMNS,
@@ -75,8 +78,45 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
     return joined.merge(masks, on="image_id", how="left", validate="one_to_one")
 
 
-def figures(images: pd.DataFrame, split: str, lungs: Literal["pixels", "boxes"] = "pixels") -> list[Figure]:
-    """All figures, over every image and over each dataset alone."""
+def _read_masks(results: str, predictions: pd.DataFrame) -> pd.DataFrame:
+    """The `masks` table; an empty one where there is none and the predictions know of none (scores alone)."""
+    try:
+        table = parquet.read_table(storage.join(results, "masks"))
+    except NotFoundError:
+        if predictions[["lung_area", "disease_area"]].notna().any(axis=None):
+            raise
+        table = MASKS.empty_table()
+    masks: pd.DataFrame = table.to_pandas()
+    return masks
+
+
+def absent_heads(images: pd.DataFrame) -> list[str]:
+    """Those of `covid`, `unhealthy`, `lung` and `disease` of which no image of `join_tables` has a score or mask."""
+    columns = {"covid": "p_covid", "unhealthy": "p_unhealthy", "lung": "lung_png", "disease": "disease_png"}
+    return [head for head, column in columns.items() if not images[column].notna().any()]
+
+
+def head_of(metric: str) -> str | None:
+    """The head that a figure judges: `covid`, `unhealthy`, `lung` or `disease`; None for counts of images."""
+    if metric in ("share", "unreadable_masks"):
+        return None
+    return next((head for head in ("unhealthy", "lung", "disease") if metric.startswith(f"{head}_")), "covid")
+
+
+def figures(
+    images: pd.DataFrame,
+    split: str,
+    lungs: Literal["pixels", "boxes"] = "pixels",
+    specificities: Sequence[float] = SPECIFICITIES,
+) -> list[Figure]:
+    """All figures, over every image and over each dataset alone; those of an absent head are null, with n = 0.
+
+    Args:
+        images: of `join_tables`.
+        split: its name.
+        lungs: as `comit_ray.config.MasksConfig` has it.
+        specificities: at which `sensitivity_at_specificity` is given.
+    """
     groups = [("all", images), *((f"dataset={name}", rows) for name, rows in images.groupby("dataset"))]
     scored = images[images["status"] == Status.OK]
     segmented = segmentation_counts(scored, lungs)
@@ -86,7 +126,7 @@ def figures(images: pd.DataFrame, split: str, lungs: Literal["pixels", "boxes"] 
             share = float((rows["status"] == status).mean())
             found.append(Figure("share", share, len(rows), split, group, at=str(status)))
         rows = rows[rows["status"] == Status.OK]
-        found += [Figure(**figure, split=split, group=group) for figure in _classification(rows)]
+        found += [Figure(**figure, split=split, group=group) for figure in _classification(rows, specificities)]
         mine = segmented[segmented["image_id"].isin(rows["image_id"])]
         unreadable = int(mine["problem"].notna().sum())
         if unreadable:
@@ -96,13 +136,14 @@ def figures(images: pd.DataFrame, split: str, lungs: Literal["pixels", "boxes"] 
     return found
 
 
-def _classification(images: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _classification(images: pd.DataFrame, specificities: Sequence[float]) -> Iterator[dict[str, Any]]:
     for label, prefix in PREFIXES.items():
         rows = images[images[label].notna() & images[f"p_{label}"].notna()]
         scores, labels = rows[f"p_{label}"].to_numpy(np.float32), rows[label].to_numpy(np.int8)
         positives = int((labels == 1).sum())
         yield {"metric": f"{prefix}auroc", "value": metrics.auroc(scores, labels), "n": len(rows)}
-        for specificity in SPECIFICITIES:
+        yield {"metric": f"{prefix}eer", "value": metrics.eer(scores, labels), "n": len(rows)}
+        for specificity in specificities:
             value = metrics.sensitivity_at_specificity(scores, labels, specificity)
             yield {"metric": f"{prefix}sensitivity_at_specificity", "at": specificity, "value": value, "n": positives}
         rows = rows[rows[f"{label}_flag"].notna()]  # null where the operating point has no such threshold

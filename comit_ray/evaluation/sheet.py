@@ -36,7 +36,7 @@ def draw(images: pd.DataFrame, title: str, limits: DecodeLimits, lungs: Literal[
 
 def _tile(row: dict[Any, Any], limits: DecodeLimits, lungs: Literal["pixels", "boxes"]) -> Tile:
     """One image of `scores.join_tables` as a tile: radiograph, predicted masks, true masks, scores and label."""
-    frame = FrameConfig(size=DISPLAY_PX, fit=row["fit"])
+    frame = FrameConfig(size=DISPLAY_PX, fit=row["fit"] if isinstance(row["fit"], str) else "letterbox")
     radiograph = _radiograph(row, frame, limits)
     masks = {}
     for task in ("lung", "disease"):
@@ -67,4 +67,4 @@ def _caption(row: dict[Any, Any]) -> tuple[str, ...]:
     names = {(1, 1): "COVID", (0, 1): "other disease", (0, 0): "healthy"}
     known = not pd.isna(row["covid"]) and not pd.isna(row["unhealthy"])
     label = names.get((int(row["covid"]), int(row["unhealthy"]))) if known else None
-    return said, f"label: {label or 'incomplete'}"
+    return said or "no score", f"label: {label or 'incomplete'}"

@@ -1,5 +1,8 @@
 """The tables of a screen: `predictions`, whose file is a chunk's commit, and its side tables."""
 
+import pyarrow as pa
+
+from comit_ray import parquet, schema, storage
 from comit_ray.work.chunk import Layout
 
 PREDICTIONS, MASKS, EMBEDDINGS = "predictions", "masks", "embeddings"
@@ -13,3 +16,17 @@ def layout(embeddings: bool) -> Layout:
         facts=("image_id", "view", "model_id", "run_id", "screened_at"),
         flag="covid_flag",
     )
+
+
+def read_predictions(results: str) -> pa.Table:
+    """The `predictions` of `results`; columns that are younger than the table are null.
+
+    Raises:
+        NotFoundError: there are none.
+        StorageError: they cannot be read.
+    """
+    table = parquet.read_table(storage.join(results, PREDICTIONS))
+    for field in schema.PREDICTIONS:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table

@@ -22,9 +22,24 @@ class _Predict(Predictor):
 
 
 def screen(
-    config: ScreenConfig, plan: Plan, frame: FrameConfig, model_id: str, operating_point: OperatingPoint, run_id: str
+    config: ScreenConfig,
+    plan: Plan,
+    frame: FrameConfig,
+    model_id: str,
+    operating_point: OperatingPoint,
+    temperatures: dict[str, float],
+    run_id: str,
 ) -> None:
     """Screen the chunks of `plan` on the Ray cluster this process is connected to.
+
+    Args:
+        config: of the job.
+        plan: what is still to do.
+        frame: the model's.
+        model_id: the checkpoint's.
+        operating_point: decides the flags; `comit_ray.screening.question.choose_operating_point` gives it.
+        temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
+        run_id: written into every row.
 
     Raises:
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
@@ -52,6 +67,8 @@ def screen(
                 "batch_size": config.batch_size,
                 "device": "cuda" if config.gpu else "cpu",
                 "embeddings": config.embeddings,
+                "temperatures": temperatures,
+                "site_thresholds": config.operating_points is not None,
             },
             batch_size=1,
             batch_format="pyarrow",

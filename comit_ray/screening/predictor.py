@@ -1,6 +1,6 @@
 """The actor class of the screen: loads a checkpoint once, then turns fetched chunks into predictions and masks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from comit_ray.config import FrameConfig
 from comit_ray.data.masks import to_png
 from comit_ray.data.transforms import normalise
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
-from comit_ray.models.outputs import ModelOutput
+from comit_ray.models.outputs import COVID, HEALTHY, OTHER, UNHEALTHY, ModelOutput
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS, Task
 from comit_ray.screening.regions import measure
@@ -22,6 +22,8 @@ from comit_ray.work import chunk
 
 FOREGROUND = 0.5
 """A pixel is lung, or disease, from this probability on (paper, section 4.1)."""
+
+SCORES = ("unhealthy", "covid", "other")
 
 
 def scores(output: ModelOutput) -> dict[str, npt.NDArray[np.float32]]:
@@ -37,6 +39,26 @@ def scores(output: ModelOutput) -> dict[str, npt.NDArray[np.float32]]:
     return {name: value.float().cpu().numpy() for name, value in found.items() if value is not None}
 
 
+def scaled_scores(output: ModelOutput, temperatures: Mapping[str, float]) -> dict[str, npt.NDArray[np.float32]]:
+    """(B,) probabilities, their log-odds divided by `temperatures`; of the scores that have one and a head.
+
+    Computed in double precision from the logits: a probability near 1 does not tell its log-odds any more. Those of a
+    softmax over two classes are the difference of its logits.
+    """
+    log_odds: dict[str, torch.Tensor] = {}
+    if output.health is not None:
+        health = output.health.cpu().double()
+        log_odds["unhealthy"] = health[:, UNHEALTHY] - health[:, HEALTHY]
+    if output.covid is not None:
+        covid = output.covid.cpu().double()
+        log_odds |= {"covid": covid[:, COVID], "other": covid[:, OTHER]}
+    return {
+        score: torch.sigmoid(log_odds[score] / value).float().numpy()
+        for score, value in temperatures.items()
+        if score in log_odds
+    }
+
+
 class Predictor:
     """Scores fetched chunks with one checkpoint at one operating point.
 
@@ -49,6 +71,10 @@ class Predictor:
         batch_size: images a forward pass; a batch never crosses a chunk.
         device: `cpu` or `cuda`.
         embeddings: whether to return the embeddings table too.
+        temperatures: score -> what its log-odds are divided by, for every score of the model; None or empty: scores are
+            written as the model gives them.
+        site_thresholds: whether the operating point is meant for the scores as they are written; else for those that
+            the model gives, so that temperatures change no flag.
 
     Raises:
         CheckpointError: if the checkpoint cannot be loaded, or is not `model_id`'s.
@@ -63,6 +89,8 @@ class Predictor:
         batch_size: int,
         device: str = "cpu",
         embeddings: bool = False,
+        temperatures: Mapping[str, float] | None = None,
+        site_thresholds: bool = False,
     ) -> None:
         loaded = checkpoint.load(checkpoint_uri)
         if loaded.model_id != model_id:
@@ -79,6 +107,8 @@ class Predictor:
         self.batch_size = batch_size
         self.device = device
         self.embeddings = embeddings
+        self.temperatures = dict(temperatures or {})
+        self.site_thresholds = site_thresholds
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """One packed fetched chunk in, the same chunk packed as its result tables out."""
@@ -134,25 +164,33 @@ class Predictor:
                 yield {name: values[index] for name, values in found.items()}
             start += len(frames_BHW)
 
-    def _scores(self, frames_BHW: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    def _scores(self, frames_BHW: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         with torch.inference_mode():
             x_BHW = torch.from_numpy(frames_BHW.copy()).to(self.device)  # uint8 until the device
-            return scores(self.model(normalise(x_BHW)))
+            output = self.model(normalise(x_BHW))
+            scaled = scaled_scores(output, self.temperatures)
+            return scores(output) | {f"scaled_{score}": values for score, values in scaled.items()}
 
     def _prediction(self, result: dict[str, Any]) -> dict[str, Any]:
         """Scores, flags and mask figures of one image."""
-        names = [name for name in ("p_unhealthy", "p_covid", "p_other") if name in result]
-        values: dict[str, Any] = {name: float(result[name]) for name in names}
+        given = {score: float(result[f"p_{score}"]) for score in SCORES if f"p_{score}" in result}
+        written = {score: float(result[f"scaled_{score}"]) for score in given} if self.temperatures else given
         regions = measure(
             result["lung"] >= FOREGROUND if "lung" in result else None,
             result["disease"] >= FOREGROUND if "disease" in result else None,
         )
+        decides = written if self.site_thresholds else given
         flags = {
-            f"{head}_flag": values[f"p_{head}"] >= threshold
-            for head, threshold in self.operating_point.thresholds.items()
-            if f"p_{head}" in values
+            f"{score}_flag": decides[score] >= threshold
+            for score, threshold in self.operating_point.thresholds.items()
+            if score in decides
         }
-        return values | flags | vars(regions) | {"operating_point": self.operating_point.name}
+        probabilities = {f"p_{score}": value for score, value in written.items()}
+        names = {
+            "operating_point": self.operating_point.name,
+            "calibration": "temperature" if self.temperatures else "none",
+        }
+        return probabilities | flags | vars(regions) | (names if given else {})
 
     def _mask(self, row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         """The masks of one image and how its original lies in their frame."""

@@ -1,8 +1,10 @@
 """The question of a screen: what decides its numbers, as `comit_ray.work.run_record` records it."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from comit_ray import operating_points
+from comit_ray import operating_points, temperature
 from comit_ray.config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.operating_points import OperatingPoint
@@ -12,13 +14,51 @@ from comit_ray.work import run_record
 from comit_ray.work.plan import Plan
 
 
+def choose_temperatures(config: ScreenConfig, checkpoint: Checkpoint) -> dict[str, float]:
+    """What the log-odds of each of the model's scores are divided by; empty with `--temperature off`.
+
+    Raises:
+        ConfigError: with `on`, if the model has no score, or the checkpoint no temperature for one; gives the reasons.
+    """
+    if config.temperature == "off":
+        return {}
+    scores = score_names(checkpoint)
+    if not scores:
+        heads = ", ".join(checkpoint.config.model.tasks)
+        raise ConfigError(f"--temperature on: the model of {config.checkpoint} has no score to scale (heads: {heads})")
+    known = checkpoint.temperatures
+    found = {score: known[score].temperature for score in scores if score in known}
+    lacking = [
+        f"{score} ({known[score].reason or 'null'})" if score in known else f"{score} (none was fitted in its training)"
+        for score in scores
+        if found.get(score) is None
+    ]
+    if lacking:
+        raise ConfigError(
+            f"--temperature on: {config.checkpoint} has no temperature for {'; '.join(lacking)}; use --temperature off"
+        )
+    return {score: value for score, value in found.items() if value is not None}
+
+
+def score_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Scores the model gives: `covid` and `other` of the COVID head, `unhealthy` of the health head."""
+    tasks = checkpoint.config.model.tasks
+    return (("covid", "other") if Task.COVID in tasks else ()) + (("unhealthy",) if Task.HEALTH in tasks else ())
+
+
 def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> OperatingPoint:
     """The operating point that is asked for, from the site's file or else from the checkpoint.
+
+    A site's own is meant for the scores as they are written, the checkpoint's for those that the model gives. A model
+    without scores needs none: its point is empty.
 
     Raises:
         ConfigError: there is none of that name (lists those there are), or it has no threshold for COVID-19 (for the
             unhealthy, if the model has no such head). Another head without threshold has null flags.
     """
+    scores = score_names(checkpoint)
+    if not scores:
+        return OperatingPoint(config.operating_point, {})
     origin = config.operating_points or config.checkpoint
     points = operating_points.read(origin) if config.operating_points else checkpoint.operating_points
     point = points.get(config.operating_point)
@@ -26,15 +66,23 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
         raise ConfigError(
             f"no operating point {config.operating_point!r} in {origin}; known: {', '.join(sorted(points)) or 'none'}"
         )
-    if Task.COVID in checkpoint.config.model.tasks:
-        point.threshold("covid")  # raises, with the reason, where validation data gave none
-    elif Task.HEALTH in checkpoint.config.model.tasks:
-        point.threshold("unhealthy")
+    point.threshold(scores[0])  # raises, with the reason, where there is none
     return point
 
 
+def as_written(point: OperatingPoint, config: ScreenConfig, temperatures: Mapping[str, float]) -> OperatingPoint:
+    """`point` on the scale of the scores as they are written: the checkpoint's thresholds carried to `temperatures`."""
+    if config.operating_points or not temperatures:
+        return point
+    carried = {
+        score: temperature.carry(threshold, temperatures.get(score, 1.0))
+        for score, threshold in point.thresholds.items()
+    }
+    return replace(point, thresholds=carried)
+
+
 def recorded_operating_point(output: str) -> OperatingPoint:
-    """The operating point that decided the flags of the results in `output`.
+    """The operating point that decided the flags of the results in `output`, on the scale of their scores.
 
     Raises:
         NotFoundError: there is no `run.json`.
@@ -47,14 +95,21 @@ def recorded_operating_point(output: str) -> OperatingPoint:
         raise StorageError(f"the {run_record.FILE} of {output} is not that of a screening run: {error!r}") from error
 
 
-def of(config: ScreenConfig, checkpoint: Checkpoint, plan: Plan, operating_point: OperatingPoint) -> dict[str, Any]:
-    """Everything that decides the numbers of a run."""
+def of(
+    config: ScreenConfig,
+    checkpoint: Checkpoint,
+    plan: Plan,
+    operating_point: OperatingPoint,
+    temperatures: Mapping[str, float],
+) -> dict[str, Any]:
+    """Everything that decides the numbers of a run; the operating point is on the scale of the scores as written."""
     return {
         "manifest": plan.fingerprint,
         "split": config.split,
         "model_id": checkpoint.model_id,
         "frame": checkpoint.config.frame.model_dump(),
         "operating_point": {"name": operating_point.name, "thresholds": operating_point.thresholds},
+        "temperature": dict(temperatures) or "off",
         "decode": config.decode.model_dump(),
         "embeddings": config.embeddings,
     }

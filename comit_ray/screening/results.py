@@ -1,12 +1,14 @@
 """What follows the images: the review queue from the committed tables, and the summary a person reads."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from comit_ray import parquet, storage
 from comit_ray.config import QueueConfig
 from comit_ray.errors import StorageError
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.screening.layout import PREDICTIONS
+from comit_ray.screening.layout import read_predictions
 from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
 from comit_ray.work.accounts import Accounts
 
@@ -26,10 +28,8 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
         Whether a queue was written.
     """
     uri = storage.join(output, QUEUE_FILE)
-    predictions = parquet.read_table(storage.join(output, PREDICTIONS))
-    queue: pa.Table = build_queue(
-        predictions, parquet.read_table(manifest_uri, MANIFEST_COLUMNS), config, operating_point
-    )
+    labels = parquet.read_table(manifest_uri, MANIFEST_COLUMNS)
+    queue: pa.Table = build_queue(read_predictions(output), labels, config, operating_point)
     try:
         if parquet.read_part(uri).equals(queue):
             return False
@@ -37,6 +37,21 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
         pass
     parquet.write_table(uri, queue)
     return True
+
+
+def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> str:
+    """What the scores of a run are: one line.
+
+    Args:
+        scores: names of those the model gives.
+        temperatures: score -> what its log-odds are divided by; empty: nothing is divided.
+    """
+    if not scores:
+        return "the model has no score: there are masks, and no image is flagged"
+    if not temperatures:
+        return "scores are as the model gives them, not calibrated (--temperature off)"
+    divided = ", ".join(f"{score} by {temperatures[score]:.3g}" for score in scores)
+    return f"scores are calibrated (--temperature on): log-odds of {divided}"
 
 
 def summary(accounts: Accounts, output: str, done_now: int, seconds: float) -> str:

@@ -69,7 +69,8 @@ def build_queue(
 def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: str) -> pd.DataFrame:
     """One Boolean column a reason, random negatives excepted; a null score or mask figure gives no reason."""
     scored = images["status"] == Status.OK
-    flagged = scored & images[f"{head}_flag"].fillna(False).astype(bool)
+    judged = scored & images[f"{head}_flag"].notna()  # a segmenter judges no image
+    flagged = judged & images[f"{head}_flag"].fillna(False).astype(bool)
     label = images[head]
     inside = images["disease_in_lung"] * images["lung_area"]
     # In log-odds: thresholds of 0.01 are common, and a fixed distance below one would take in every image.
@@ -78,7 +79,7 @@ def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: s
         pd.DataFrame(
             {
                 "above_operating_point": flagged,
-                "label_disagrees": scored & (((label == 1) & ~flagged) | ((label == 0) & flagged)),
+                "label_disagrees": judged & (((label == 1) & ~flagged) | ((label == 0) & flagged)),
                 "covid_but_healthy": flagged & (images["p_unhealthy"] < config.covid_but_healthy),
                 "covid_without_disease": flagged & (images["disease_area"] < config.min_disease_area),
                 "disease_outside_lungs": flagged
@@ -102,12 +103,12 @@ def _log_odds(probability: pd.Series) -> pd.Series:
 
 
 def random_negatives(images: pd.DataFrame, applies: pd.DataFrame, config: QueueConfig) -> tuple[int, pd.Series]:
-    """How many scored images have no other reason, and a uniform sample of them.
+    """How many images with a score have no other reason, and a uniform sample of them.
 
     Returns:
         The size of the population, and a random number in 0..1 for each drawn image, null for all others.
     """
-    negative = (images["status"] == Status.OK) & ~applies.any(axis=1)
+    negative = (images["status"] == Status.OK) & images["score"].notna() & ~applies.any(axis=1)
     ids = images.loc[negative, "image_id"]
     number = pd.Series([_random(config.seed, image_id) for image_id in ids], index=ids.index, dtype=float)
     drawn = number.nlargest(math.ceil(config.random_negatives * len(number)))

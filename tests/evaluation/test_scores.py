@@ -1,12 +1,13 @@
 import io
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from comit_ray.data.masks import boxes_reference, to_png
-from comit_ray.errors import ManifestError
-from comit_ray.evaluation.scores import Figure, figures, join_tables
+from comit_ray.errors import ManifestError, NotFoundError
+from comit_ray.evaluation.scores import Figure, absent_heads, figures, head_of, join_tables
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 
@@ -32,6 +33,53 @@ def test_the_papers_arithmetic(tmp_path):
     assert found["all", "sensitivity_at_specificity", 0.9].value == pytest.approx(121 / 125)
     assert found["all", "sensitivity_at_specificity", 0.99].value == pytest.approx(109 / 125)
     assert found["all", "sensitivity_at_specificity", 0.9].n == 125
+
+
+def test_the_equal_error_rate_stands_beside_the_auroc(tmp_path):
+    manifest = [manifest_row(f"a/{i}", covid=label, unhealthy=None) for i, label in enumerate([1, 1, 0, 0])]
+    predictions = [prediction_row(f"a/{i}", p) for i, p in enumerate([0.9, 0.4, 0.6, 0.1])]
+    found = score(tmp_path, manifest, predictions)
+    assert (found["all", "eer", None].value, found["all", "eer", None].n) == (0.5, 4)
+    assert (found["all", "unhealthy_eer", None].value, found["all", "unhealthy_eer", None].n) == (None, 0)
+
+
+def test_any_list_of_specificities(tmp_path):
+    manifest = [manifest_row(f"a/{i}", covid=int(i >= 10)) for i in range(12)]
+    predictions = [prediction_row(f"a/{i}", (i % 10) / 10 + 0.05) for i in range(12)]
+    results, uri = write_results(tmp_path, manifest, predictions, [])
+    found = figures(join_tables(results, uri, "test"), "test", specificities=(0.1, 0.995))
+    at = {f.at: f.value for f in found if f.metric == "sensitivity_at_specificity" and f.group == "all"}
+    assert at == {0.1: 0.5, 0.995: 0.0}
+
+
+def test_results_without_a_masks_table(tmp_path):
+    """Scores alone, as of a classifier on embeddings; but a masks table that the predictions speak of must be there."""
+    manifest = [manifest_row("a/1", covid=1), manifest_row("a/2", covid=0)]
+    results, uri = write_results(tmp_path, manifest, [prediction_row("a/1", 0.9), prediction_row("a/2", 0.2)], [])
+    shutil.rmtree(tmp_path / "results" / "masks")
+    images = join_tables(results, uri, "test")
+    assert absent_heads(images) == ["lung", "disease"]
+    assert {f.metric: f.value for f in figures(images, "test") if f.group == "all"}["auroc"] == 1.0
+    write_results(tmp_path, manifest, [prediction_row(f"a/{i}", 0.9, lung_area=0.2) for i in (1, 2)], [])
+    shutil.rmtree(tmp_path / "results" / "masks")
+    with pytest.raises(NotFoundError):
+        join_tables(results, uri, "test")
+
+
+@pytest.mark.parametrize(
+    ("metric", "head"),
+    [
+        ("auroc", "covid"),
+        ("specificity_at_operating_point", "covid"),
+        ("unhealthy_eer", "unhealthy"),
+        ("lung_iou", "lung"),
+        ("disease_dice", "disease"),
+        ("share", None),
+        ("unreadable_masks", None),
+    ],
+)
+def test_every_figure_belongs_to_a_head(metric, head):
+    assert head_of(metric) == head
 
 
 def test_a_frozen_threshold_has_its_wilson_interval(tmp_path):

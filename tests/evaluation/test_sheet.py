@@ -45,3 +45,12 @@ def test_scores_are_cut_and_labels_named(images):
     captions = [sheet._caption(row) for row in images.to_dict("records")]
     assert captions[0] == ("COVID 0.99 unhealthy 0.99", "label: COVID")
     assert {caption[1] for caption in captions} == {"label: COVID", "label: other disease", "label: healthy"}
+
+
+def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images):
+    """Of a classifier; and of results that have no masks table at all, as the join leaves them."""
+    masks = ["lung_png", "disease_png", "frame_height", "frame_width", "fit"]
+    bare = images.head(2).assign(**dict.fromkeys(masks), p_covid=np.nan, p_unhealthy=np.nan)
+    picture = Image.open(io.BytesIO(sheet.draw(bare, "no head", DecodeLimits())))
+    assert picture.width > 2 * 256
+    assert sheet._caption(bare.to_dict("records")[0])[0] == "no score"

@@ -13,10 +13,12 @@ from typing import Any
 import duckdb
 import pydicom.data
 import pytest
+from scipy.special import logit
 
 from comit_ray import cli
 from comit_ray.config import ManifestConfig, QueueConfig, RequeueConfig, ScreenConfig
 from comit_ray.errors import ConfigError
+from comit_ray.temperature import Temperature
 from jobs import manifest as manifest_job
 from jobs import requeue as requeue_job
 from jobs import screen as screen_job
@@ -121,6 +123,55 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
     with pytest.raises(ConfigError, match=r"belongs to another question .*model_id was"):
         screen(*options, "--checkpoint", other)
     assert json.loads((output / "run.json").read_text())["question"]["split"] == "all"
+
+
+def few(cxr: Path, root: Path) -> str:
+    """A manifest of eight real radiographs."""
+    (root / "archive").mkdir()
+    for file in sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))[:8]:
+        shutil.copy(file, root / "archive")
+    return manifest(root / "manifest", source="images", root=str(root / "archive"))
+
+
+def test_temperatures_are_written_only_where_they_are_asked_for(cxr, tmp_path, ray_session, capsys):
+    uri = few(cxr, tmp_path)
+    document = {
+        score: Temperature(temperature=by) for score, by in (("covid", 3.0), ("other", 2.0), ("unhealthy", 0.5))
+    }
+    model = write_checkpoint(tmp_path / "checkpoint", temperatures=document)
+    columns = "image_id, covid_flag, unhealthy_flag, calibration, p_covid"
+    ask = f"SELECT {columns} FROM 'OUTPUT/predictions/*.parquet' ORDER BY image_id"
+    options = ["--manifest", uri, "--checkpoint", model]
+    found = {}
+    for temperature in ("off", "on"):
+        output = tmp_path / temperature
+        assert screen(*options, "--output", str(output), "--temperature", temperature) == 0
+        assert ("not calibrated" if temperature == "off" else "covid by 3, other by 2") in capsys.readouterr().out
+        found[temperature] = query(ask, output)
+    assert [row[:3] for row in found["off"]] == [row[:3] for row in found["on"]]
+    assert {row[3] for row in found["off"]} == {"none"}
+    assert {row[3] for row in found["on"]} == {"temperature"}
+    for off, on in zip(found["off"], found["on"], strict=True):
+        assert logit(on[4]) == pytest.approx(logit(off[4]) / 3, abs=1e-4)
+    question = json.loads((tmp_path / "on" / "run.json").read_text())["question"]
+    assert question["temperature"] == {"covid": 3.0, "other": 2.0, "unhealthy": 0.5}
+    with pytest.raises(ConfigError, match=r"belongs to another question .*temperature was .*covid.*, now 'off'"):
+        screen(*options, "--output", str(tmp_path / "on"))
+    assert requeue_job.job(RequeueConfig(results=str(tmp_path / "on"), manifest=uri)) == 0
+    assert "unchanged" in capsys.readouterr().out
+
+
+def test_a_model_of_lungs_alone_screens(cxr, tmp_path, ray_session, capsys):
+    uri = few(cxr, tmp_path)
+    model = write_checkpoint(tmp_path / "checkpoint", tasks=["lung"])
+    output = tmp_path / "results"
+    assert screen("--manifest", uri, "--checkpoint", model, "--output", str(output), "--queue.min_lung_area", "1") == 0
+    assert "the model has no score" in capsys.readouterr().out
+    rows = query("SELECT p_covid, covid_flag, operating_point, lung_area FROM 'OUTPUT/predictions/*.parquet'", output)
+    assert len(rows) == 8
+    assert all(row[:3] == (None, None, None) and row[3] is not None for row in rows)
+    queued = query("SELECT DISTINCT reasons FROM 'OUTPUT/review_queue/*.parquet'", output)
+    assert queued == [(["no_lungs_found"],)]
 
 
 def process(*options: str) -> subprocess.CompletedProcess[str]:

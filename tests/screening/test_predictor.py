@@ -4,12 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from scipy.special import expit, logit
 
 from comit_ray.data.masks import from_png
 from comit_ray.errors import CheckpointError
+from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS
-from comit_ray.screening.predictor import Predictor
+from comit_ray.screening.predictor import Predictor, scaled_scores
 from comit_ray.screening.reader import FETCHED
 from comit_ray.training import checkpoint
 from comit_ray.work import chunk
@@ -47,9 +49,12 @@ def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (64, 64), np.uint8)
 
 
-def predictor(tmp_path, batch_size=2, embeddings=True, **model) -> Predictor:
+def predictor(
+    tmp_path, batch_size=2, embeddings=True, point=POINT, temperatures=None, site_thresholds=False, **model
+) -> Predictor:
     uri = write_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **model)
-    return Predictor(uri, checkpoint.load(uri).model_id, POINT, "run", batch_size, embeddings=embeddings)
+    model_id = checkpoint.load(uri).model_id
+    return Predictor(uri, model_id, point, "run", batch_size, "cpu", embeddings, temperatures, site_thresholds)
 
 
 def test_one_row_an_image_and_masks_for_the_scored(tmp_path):
@@ -87,6 +92,74 @@ def test_absent_heads_give_nulls(tmp_path):
     absent = ("p_unhealthy", "unhealthy_flag", "lung_area", "disease_area", "zone_disease")
     assert all(row[name] is None for name in absent)
     assert tables["masks"].to_pylist()[0]["lung_png"] is None
+
+
+def test_a_segmenter_gives_masks_and_no_flag(tmp_path):
+    tables = predictor(tmp_path, tasks=["lung"], point=OperatingPoint("x", {})).predict(fetched(noise(0)))
+    row = tables["predictions"].to_pylist()[0]
+    assert (row["status"], row["p_covid"], row["covid_flag"]) == ("ok", None, None)
+    assert (row["operating_point"], row["calibration"]) == (None, None)
+    assert row["lung_area"] is not None
+    assert tables["masks"].to_pylist()[0]["disease_png"] is None
+
+
+TEMPERATURES = {"covid": 2.5, "other": 0.4, "unhealthy": 1.7}
+
+
+def columns(table: pa.Table, *names: str) -> np.ndarray:
+    return np.array([table[name].to_pylist() for name in names])
+
+
+def test_temperatures_divide_the_log_odds_and_change_no_flag_and_no_mask(tmp_path):
+    images = fetched(None, *map(noise, range(8)))
+    plain = predictor(tmp_path).predict(images)
+    names = ("p_covid", "p_other", "p_unhealthy")
+    scores = columns(plain["predictions"].slice(1), *names)
+    point = OperatingPoint("middle", {"covid": float(np.median(scores[0])), "unhealthy": float(np.median(scores[2]))})
+    off = predictor(tmp_path, point=point).predict(images)
+    on = predictor(tmp_path, point=point, temperatures=TEMPERATURES).predict(images)
+    by = np.array([[TEMPERATURES[name.removeprefix("p_")]] for name in names])
+    expected = expit(logit(scores) / by)
+    np.testing.assert_allclose(columns(on["predictions"].slice(1), *names), expected, atol=1e-6)
+    flags = ("covid_flag", "unhealthy_flag")
+    assert (columns(on["predictions"], *flags) == columns(off["predictions"], *flags)).all()
+    assert columns(off["predictions"].slice(1), *flags).mean(axis=1).tolist() == [0.5, 0.5]
+    assert on["masks"].equals(off["masks"])
+    assert off["predictions"]["calibration"].to_pylist() == [None] + ["none"] * 8
+    assert on["predictions"]["calibration"].to_pylist() == [None] + ["temperature"] * 8
+
+
+def test_flags_stay_where_scores_crowd_at_one(tmp_path):
+    """A float32 sigmoid is 1 from log-odds of about 17 on: the threshold must not be moved between such images."""
+    sure = predictor(tmp_path, temperatures={"covid": 3.0, "other": 3.0, "unhealthy": 3.0})
+    sure.operating_point = OperatingPoint("sure", {"covid": 1.0})
+    z = torch.linspace(15, 19, 41)
+    output = ModelOutput(None, None, None, torch.stack([z, z], dim=1), torch.zeros(41, 1))
+    sure.model.forward = lambda _: output
+    found = sure._scores(np.zeros((1, 64, 64), np.uint8))
+    rows = [sure._prediction({name: values[i] for name, values in found.items()}) for i in range(41)]
+    assert [row["covid_flag"] for row in rows] == (torch.sigmoid(z) >= 1).tolist()
+    assert 0 < sum(row["covid_flag"] for row in rows) < 41
+    np.testing.assert_allclose([row["p_covid"] for row in rows], expit(z.numpy() / 3.0), rtol=1e-6)
+
+
+def test_a_sites_thresholds_are_meant_for_the_scores_as_written(tmp_path):
+    options = {"temperatures": TEMPERATURES, "site_thresholds": True}
+    images = fetched(*map(noise, range(8)))
+    written = columns(predictor(tmp_path, **options).predict(images)["predictions"], "p_covid")[0]
+    point = OperatingPoint("site", {"covid": float(np.median(written))})
+    found = predictor(tmp_path, point=point, **options).predict(images)["predictions"]
+    assert found["covid_flag"].to_pylist() == (written >= np.median(written)).tolist()
+    assert sum(found["covid_flag"].to_pylist()) == 4
+
+
+def test_the_log_odds_of_the_health_head_are_the_difference_of_its_logits():
+    health = torch.tensor([[1.0, 3.0], [-40.0, 40.0], [2.0, 2.0]])
+    output = ModelOutput(None, None, health, None, torch.zeros(3, 1))
+    found = scaled_scores(output, {"unhealthy": 4.0, "covid": 2.0})
+    assert list(found) == ["unhealthy"], "there is no COVID head"
+    np.testing.assert_allclose(found["unhealthy"], expit([0.5, 20, 0]), rtol=1e-6)
+    np.testing.assert_allclose(found["unhealthy"], torch.softmax(health / 4, dim=1)[:, 1], rtol=1e-6)
 
 
 def test_a_score_that_is_no_number_is_a_failure(tmp_path):

@@ -1,8 +1,11 @@
 import pytest
+from scipy.special import expit, logit
 
 from comit_ray.config import ScreenConfig
 from comit_ray.errors import ConfigError, NotFoundError
+from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import question
+from comit_ray.temperature import Temperature
 from comit_ray.training import checkpoint
 from comit_ray.work import run_record
 from tests.support import write_checkpoint
@@ -10,10 +13,20 @@ from tests.support import write_checkpoint
 QUESTION = {"model_id": "m1", "manifest": "f1"}
 
 
+def config(points=None, name="specificity_0.90", temperature="off") -> ScreenConfig:
+    return ScreenConfig(
+        manifest="m",
+        checkpoint="c",
+        output="o",
+        operating_point=name,
+        operating_points=points,
+        temperature=temperature,
+    )
+
+
 def choose(tmp_path, points=None, name="specificity_0.90", **model):
     loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint", threshold=0.4, **model))
-    config = ScreenConfig(manifest="m", checkpoint="c", output="o", operating_point=name, operating_points=points)
-    return question.choose_operating_point(config, loaded)
+    return question.choose_operating_point(config(points, name), loaded)
 
 
 def test_the_checkpoints_operating_point_by_default(tmp_path):
@@ -58,3 +71,61 @@ def test_the_record_holds_the_operating_point(tmp_path):
     assert (found.name, found.thresholds) == ("specificity_0.90", {"covid": 0.25})
     with pytest.raises(NotFoundError):
         question.recorded_operating_point(str(tmp_path / "elsewhere"))
+
+
+def test_a_model_without_scores_needs_no_operating_point(tmp_path):
+    point = choose(tmp_path, name="any", tasks=["lung"])
+    assert (point.name, point.thresholds) == ("any", {})
+
+
+def fitted(tmp_path, tasks=("lung", "disease", "health", "covid"), **temperatures):
+    document = {
+        score: Temperature(temperature=value)
+        if isinstance(value, float)
+        else Temperature(temperature=None, reason=value)
+        for score, value in temperatures.items()
+    }
+    uri = write_checkpoint(tmp_path / "checkpoint", threshold=0.4, temperatures=document, tasks=list(tasks))
+    return checkpoint.load(uri)
+
+
+ALL = {"covid": 2.0, "other": 1.5, "unhealthy": 3.0}
+
+
+def test_temperatures_only_where_they_are_asked_for(tmp_path):
+    loaded = fitted(tmp_path, **ALL)
+    assert question.choose_temperatures(config(), loaded) == {}
+    assert question.choose_temperatures(config(temperature="on"), loaded) == ALL
+
+
+def test_temperatures_are_those_of_the_models_heads(tmp_path):
+    loaded = fitted(tmp_path, tasks=("health",), **ALL)
+    assert question.choose_temperatures(config(temperature="on"), loaded) == {"unhealthy": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "message"),
+    [
+        ({}, r"no temperature for covid \(none was fitted in its training\); other .*; unhealthy .*--temperature off"),
+        ({**ALL, "other": "no positive image"}, r"no temperature for other \(no positive image\); use"),
+    ],
+)
+def test_without_a_temperature_on_is_refused_with_the_reason(tmp_path, temperatures, message):
+    with pytest.raises(ConfigError, match=message):
+        question.choose_temperatures(config(temperature="on"), fitted(tmp_path, **temperatures))
+
+
+def test_a_model_without_scores_has_nothing_to_scale(tmp_path):
+    with pytest.raises(ConfigError, match=r"no score to scale \(heads: lung, disease\)"):
+        question.choose_temperatures(config(temperature="on"), fitted(tmp_path, tasks=("lung", "disease"), **ALL))
+
+
+def test_the_checkpoints_thresholds_are_recorded_on_the_scale_of_the_scores():
+    point = OperatingPoint("specificity_0.90", {"covid": 0.4, "unhealthy": 0.9}, {"other": "why"})
+    on = config(temperature="on")
+    written = question.as_written(point, on, ALL)
+    assert written.thresholds["covid"] == pytest.approx(expit(logit(0.4) / 2))
+    assert written.thresholds["unhealthy"] == pytest.approx(expit(logit(0.9) / 3))
+    assert (written.name, written.missing) == (point.name, point.missing)
+    assert question.as_written(point, config(), {}) == point
+    assert question.as_written(point, config(points="site.json", temperature="on"), ALL) == point

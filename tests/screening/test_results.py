@@ -1,9 +1,11 @@
+import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 from comit_ray.config import QueueConfig
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import REVIEW_QUEUE
-from comit_ray.screening.results import summary, write_queue
+from comit_ray.screening.results import scores_line, summary, write_queue
 from comit_ray.work.accounts import Accounts
 from tests.support import manifest_row, prediction_row, write_results
 
@@ -36,6 +38,28 @@ def test_a_broken_queue_or_another_label_is_written_again(tmp_path):
     assert write_queue(results, uri, config, POINT)
     write_results(tmp_path, [manifest_row("a/0"), manifest_row("a/1", covid=1)], predictions, [])
     assert write_queue(results, uri, config, POINT)
+
+
+def test_tables_older_than_a_column_still_make_a_queue(tmp_path):
+    results, uri = write_results(tmp_path, [manifest_row("a/0")], [prediction_row("a/0", 0.9)], [])
+    file = tmp_path / "results" / "predictions" / "part-00000.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["calibration"]), file)
+    assert write_queue(results, uri, QueueConfig(), POINT)
+    queue = pq.read_table(tmp_path / "results" / "review_queue" / "queue.parquet")
+    assert queue["calibration"].to_pylist() == [None]
+    assert queue["p_covid"].to_pylist() == [np.float32(0.9)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "temperatures", "expected"),
+    [
+        ((), {}, "the model has no score"),
+        (("covid",), {}, "not calibrated (--temperature off)"),
+        (("covid", "other"), {"covid": 1.7345, "other": 0.5}, "log-odds of covid by 1.73, other by 0.5"),
+    ],
+)
+def test_the_screen_says_what_its_scores_are(scores, temperatures, expected):
+    assert expected in scores_line(scores, temperatures)
 
 
 ACCOUNTS = Accounts(

@@ -1,9 +1,12 @@
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy.special import expit, logit
 
+from comit_ray import temperature
 from comit_ray.config import QueueConfig
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import PREDICTIONS, REVIEW_QUEUE
@@ -132,6 +135,29 @@ def test_a_model_without_covid_head_queues_the_unhealthy():
     found = queue(row, point=OperatingPoint("specificity_0.90", {"unhealthy": 0.6}))
     assert list(found.loc["x", "reasons"]) == ["above_operating_point", "unhealthy_above_operating_point"]
     assert found.loc["x", "score"] == pytest.approx(0.9)
+
+
+def test_a_segmenter_queues_what_its_masks_and_the_manifest_say():
+    """Without a score there is no disagreement with a label, and nobody is a negative to draw a sample of."""
+    nothing = {"p_covid": None, "covid_flag": None, "p_unhealthy": None, "p_other": None}
+    rows = [image(f"x{i}", covid=i % 2) | nothing for i in range(20)]
+    rows += [image("none", lung_area=0.01) | nothing, image("child", age=7) | nothing]
+    found = queue(*rows, config=QueueConfig(random_negatives=0.5), point=OperatingPoint("any", {}))
+    assert {name: list(found.loc[name, "reasons"]) for name in found.index} == {
+        "none": ["no_lungs_found"],
+        "child": ["child"],
+    }
+    assert found["score"].isna().all()
+
+
+def test_near_the_threshold_is_measured_on_the_scores_as_written():
+    """As --temperature says: divided by 2, log-odds 0.8 apart are 0.4 apart, and near."""
+    scores, threshold = expit(np.array([-0.8, -1.2])), expit(0.0)
+    rows = [image(f"x{i}", float(p), covid_flag=False) for i, p in enumerate(scores)]
+    assert queue(*rows, point=OperatingPoint("off", {"covid": threshold})).empty
+    scaled = [image(f"x{i}", float(expit(logit(p) / 2)), covid_flag=False) for i, p in enumerate(scores)]
+    on = OperatingPoint("on", {"covid": temperature.carry(threshold, 2)})
+    assert list(queue(*scaled, point=on).index) == ["x0"]
 
 
 def test_an_empty_archive_gives_an_empty_queue():
