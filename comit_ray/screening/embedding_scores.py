@@ -1,0 +1,151 @@
+"""Embedding tables in, a predictions table out: the shallow classifiers, fitted, given thresholds, and applied."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from comit_ray import operating_points, parquet, schema, storage
+from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
+from comit_ray.models import shallow
+from comit_ray.models.shallow import EmbeddingClassifier
+from comit_ray.operating_points import Document, OperatingPoint
+from comit_ray.schema import Split
+from comit_ray.screening import embedding_tables
+from comit_ray.screening.embedding_tables import EmbeddedChunk, EmbeddedScreen, Labelled
+from comit_ray.screening.layout import MASKS, layout
+from comit_ray.shallow_config import EmbeddingClassifierConfig
+from comit_ray.work import chunk as chunks
+
+_GEOMETRY = [name for name in schema.MASKS.names if not name.endswith("_png")]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The classifiers of a run.
+
+    Attributes:
+        classifiers: `covid`, `unhealthy` -> the classifier of that label.
+        counts: label -> negatives and positives it was fitted on.
+        model_id: 12 hex digits over all that decides them: scikit-learn's parameters and version, the network the
+            embeddings are of, and the ids and labels of the training images.
+    """
+
+    classifiers: dict[str, EmbeddingClassifier]
+    counts: dict[str, tuple[int, int]]
+    model_id: str
+
+
+def fit(images: Labelled, network: str, config: EmbeddingClassifierConfig) -> Fitted:
+    """One classifier for each of `config.tasks`, on the training images whose label is known.
+
+    Args:
+        images: embeddings and labels.
+        network: model id of the embeddings.
+        config: method and tasks.
+
+    Raises:
+        ManifestError: a label has no positive or no negative there.
+    """
+    classifiers: dict[str, EmbeddingClassifier] = {}
+    counts: dict[str, tuple[int, int]] = {}
+    digest = hashlib.sha256(json.dumps([shallow.parameters(config.method), network], sort_keys=True).encode())
+    for label in sorted(config.tasks):
+        known = images.known(Split.TRAIN, label)
+        labels = images.labels[label][known].astype(np.int8)
+        positives = int(labels.sum())
+        counts[label] = (len(labels) - positives, positives)
+        if not all(counts[label]):
+            others = [name for name in config.tasks if name != label]
+            hint = f", or leave this label out (--tasks '[{','.join(others)}]')" if others else ""
+            raise ManifestError(
+                f"expected embedded training images with {label} 1 and 0, got {positives} and "
+                f"{len(labels) - positives}: screen a manifest whose train split has both{hint}"
+            )
+        digest.update(json.dumps([label, images.ids[known].tolist(), labels.tolist()]).encode())
+        classifiers[label] = shallow.fit(config.method, images.x_NC[known], labels, config.threads)
+    return Fitted(classifiers, counts, digest.hexdigest()[:12])
+
+
+def choose_thresholds(
+    fitted: Fitted, images: Labelled, config: EmbeddingClassifierConfig
+) -> tuple[Document, OperatingPoint]:
+    """All operating points, from the validation images whose label is known, and the one that decides the flags.
+
+    Raises:
+        ConfigError: that one has no threshold for COVID-19 (for the unhealthy, without a classifier of COVID-19).
+    """
+    scores = {}
+    for label, classifier in fitted.classifiers.items():
+        known = images.known(Split.VAL, label)
+        scores[label] = (classifier.score(images.x_NC[known]), images.labels[label][known].astype(np.int8))
+    document = operating_points.choose(scores, config.specificities)
+    points = operating_points.parse(operating_points.to_json(document), origin="operating points")
+    point = points[config.operating_point]
+    point.threshold("covid" if "covid" in scores else "unhealthy")
+    return document, point
+
+
+def question(
+    screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, config: EmbeddingClassifierConfig
+) -> dict[str, Any]:
+    """Everything that decides the rows, as `comit_ray.work.run_record` records it; jobs/requeue.py reads the point."""
+    return {
+        "manifest": screen.plan.fingerprint,
+        "split": "all",
+        "model_id": fitted.model_id,
+        "embeddings_of": screen.model_id,
+        "method": config.method.model_dump(mode="json"),
+        "tasks": sorted(config.tasks),
+        "operating_point": {"name": point.name, "thresholds": point.thresholds},
+        "specificities": list(config.specificities),
+    }
+
+
+def write(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, output: str, run_id: str) -> None:
+    """Score every chunk of the screen and commit it under its own name; a second call writes the same rows again.
+
+    Raises:
+        StorageError: if a chunk cannot be read or written.
+    """
+    for chunk in embedding_tables.chunks(screen):
+        rows = predict(chunk, fitted, point, run_id)
+        scored = [row["image_id"] for row in rows if row["status"] == Status.OK]
+        frames = parquet.read_part(storage.join(screen.uri, MASKS, chunk.file), _GEOMETRY).to_pylist()
+        frame_of = {frame["image_id"]: frame for frame in frames}
+        tables = {
+            "predictions": pa.Table.from_pylist(rows, schema=schema.PREDICTIONS),
+            # The frame the network saw, and no masks: those it drew are not this classifier's.
+            "masks": pa.Table.from_pylist([frame_of[image_id] for image_id in scored], schema=schema.MASKS),
+        }
+        chunks.commit(output, chunk.file, tables, layout(embeddings=False))
+
+
+def predict(chunk: EmbeddedChunk, fitted: Fitted, point: OperatingPoint, run_id: str) -> list[dict[str, Any]]:
+    """The chunk's rows of the `predictions` table: images that were ok with new scores, the others as they were."""
+    usable = embedding_tables.finite(chunk.x_NC)
+    ids = [image_id for image_id, take in zip(chunk.scored, usable, strict=True) if take]
+    scores = {
+        label: dict(zip(ids, classifier.score(chunk.x_NC[usable]).tolist(), strict=True))
+        for label, classifier in fitted.classifiers.items()
+    }
+    run = {"model_id": fitted.model_id, "run_id": run_id, "screened_at": datetime.now(UTC)}
+    finite = set(ids)
+    rows = []
+    for row in chunk.rows:
+        image_id, kept = row["image_id"], row | run
+        if image_id in finite:
+            found = {label: values[image_id] for label, values in scores.items()}
+            flags = {f"{label}_flag": found[label] >= point.thresholds[label] for label in point.thresholds}
+            values = {f"p_{label}": value for label, value in found.items()}
+            kept |= values | flags | {"operating_point": point.name, "calibration": "none"}
+        elif row["status"] == Status.OK:
+            reason = Reason.MODEL_FAILED
+            detail = "the embedding has a value that is not a finite number"
+            kept |= {"status": str(STATUS_OF[reason]), "reason": str(reason), "detail": detail}
+        rows.append(kept)
+    return rows

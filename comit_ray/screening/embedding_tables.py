@@ -1,0 +1,186 @@
+"""The embeddings of a finished screen, read back from its tables and joined with the manifest's labels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray import parquet, storage
+from comit_ray.data import manifest
+from comit_ray.errors import ConfigError, ManifestError, Status, StorageError
+from comit_ray.schema import Split
+from comit_ray.screening.layout import EMBEDDINGS, PREDICTIONS, layout
+from comit_ray.shallow_config import LabelName
+from comit_ray.work import accounts, run_record
+from comit_ray.work import plan as planning
+from comit_ray.work.plan import Plan
+
+COLUMNS = ["image_id", "status", "reason", "detail", "height", "width", "view", "model_id"]
+"""What is kept of a screen's predictions: no score, no figure of a mask."""
+LABELS: tuple[str, ...] = get_args(LabelName)
+
+
+@dataclass(frozen=True)
+class EmbeddedScreen:
+    """A whole screen with embeddings, and the manifest it answers for.
+
+    Attributes:
+        uri: of the results.
+        plan: the manifest in chunks.
+        model_id: the network whose embeddings they are.
+    """
+
+    uri: str
+    plan: Plan
+    model_id: str
+
+
+@dataclass(frozen=True)
+class EmbeddedChunk:
+    """One chunk of it.
+
+    Attributes:
+        file: its name.
+        rows: a dict of `COLUMNS` for every image, in the manifest's order.
+        x_NC: (N, C) embeddings of the images whose status is ok, in that order.
+    """
+
+    file: str
+    rows: list[dict[str, Any]]
+    x_NC: npt.NDArray[np.float32]
+
+    @property
+    def scored(self) -> list[str]:
+        """Ids of the images whose status is ok: the rows of `x_NC`."""
+        return [row["image_id"] for row in self.rows if row["status"] == Status.OK]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The embedded images of the training and the validation split, by image id.
+
+    Attributes:
+        ids: (N,) image ids, sorted, so that another cut into chunks fits the same classifier.
+        splits: (N,) `train` or `val`.
+        x_NC: (N, C) finite embeddings.
+        labels: `covid`, `unhealthy` -> (N,) 1, 0, or NaN where it is not known.
+    """
+
+    ids: npt.NDArray[np.object_]
+    splits: npt.NDArray[np.object_]
+    x_NC: npt.NDArray[np.float32]
+    labels: dict[str, npt.NDArray[np.float64]]
+
+    def known(self, split: str, label: str) -> npt.NDArray[np.bool_]:
+        """(N,) the images of `split` whose `label` is known."""
+        return np.asarray((self.splits == split) & ~np.isnan(self.labels[label]))
+
+
+def open_screen(results: str, manifest_uri: str) -> EmbeddedScreen:
+    """The screen in `results`, if it is whole, has embeddings and is that of the manifest.
+
+    Raises:
+        ConfigError: it was asked for no embeddings, or for one split alone.
+        ManifestError: it belongs to another manifest, or is not whole.
+        StorageError: `results` is not the output of a screen, or cannot be read.
+    """
+    uri = storage.normalise(results)
+    record = run_record.read(uri)
+    asked = record["question"]
+    if not {"embeddings", "split", "manifest", "model_id"} <= asked.keys():
+        raise StorageError(f"{uri} is not the output of jobs/screen.py: its {run_record.FILE} asks another question")
+    if not asked["embeddings"]:
+        raise ConfigError(f"{uri} has no embeddings: screen again into another directory, with --embeddings true")
+    if asked["split"] != "all":
+        raise ConfigError(
+            f"{uri} has the {asked['split']} split alone, and classifiers are fitted on train and their thresholds "
+            "chosen on val: screen again into another directory, with --split all"
+        )
+    plan = planning.make_plan(manifest_uri, "all")
+    if asked["manifest"] != plan.fingerprint:
+        screened = record.get("settings", {}).get("manifest", "unknown")
+        raise ManifestError(
+            f"{uri} was not screened from {manifest_uri}, or that was written again since: expected fingerprint "
+            f"{asked['manifest']}, got {plan.fingerprint}; the manifest it was screened from was {screened}"
+        )
+    taken = accounts.take(plan, uri, layout(embeddings=True))
+    if not taken.balanced:
+        problem = next(iter(taken.problems), "its rows are not those of the manifest")
+        raise ManifestError(
+            f"{uri} is not whole ({problem}): run the same jobs/screen.py again until its accounts balance"
+        )
+    return EmbeddedScreen(uri, plan, asked["model_id"])
+
+
+def chunks(screen: EmbeddedScreen) -> Iterator[EmbeddedChunk]:
+    """Every chunk of the screen, in the manifest's order.
+
+    Raises:
+        StorageError: embeddings of several models or widths lie together, or are not those of the images.
+    """
+    width: int | None = None
+    for planned in screen.plan.chunks:
+        rows = parquet.read_part(storage.join(screen.uri, PREDICTIONS, planned.file), COLUMNS).to_pylist()
+        where = storage.join(screen.uri, EMBEDDINGS, planned.file)
+        ids, x_NC = _embeddings(parquet.read_part(where, ["image_id", "embedding"]), where)
+        models = {row["model_id"] for row in rows} - {screen.model_id}
+        if models:
+            raise StorageError(
+                f"{planned.file}: expected rows of model {screen.model_id} alone, got {', '.join(sorted(models))} too; "
+                "embeddings of several models cannot be compared: screen again into a new directory"
+            )
+        chunk = EmbeddedChunk(planned.file, rows, x_NC)
+        if ids != chunk.scored:
+            raise StorageError(f"{where} does not hold the images that are ok in predictions: screen again")
+        if ids and x_NC.shape[1] != (width := width or x_NC.shape[1]):
+            raise StorageError(
+                f"{where}: expected embeddings of {width} values as before it, got {x_NC.shape[1]}; tables of several "
+                "screens lie in one directory: screen again into a new one"
+            )
+        yield chunk
+
+
+def labelled(screen: EmbeddedScreen, manifest_uri: str) -> Labelled:
+    """Embeddings and labels of the images of train and val whose embedding is finite.
+
+    Raises:
+        StorageError: as `chunks`.
+    """
+    known = manifest.read(manifest_uri).select(["image_id", "split", *LABELS])
+    known = known.filter(pc.is_in(known["split"], pa.array([Split.TRAIN, Split.VAL], pa.string())))
+    row_of = {image_id: row for row, image_id in enumerate(known["image_id"].to_pylist())}
+    ids: list[str] = []
+    parts: list[npt.NDArray[np.float32]] = []
+    for chunk in chunks(screen):
+        wanted = np.array([image_id in row_of for image_id in chunk.scored], bool) & finite(chunk.x_NC)
+        ids += [image_id for image_id, take in zip(chunk.scored, wanted, strict=True) if take]
+        if wanted.any():
+            parts.append(chunk.x_NC[wanted])
+    order = np.argsort(np.array(ids, object)) if ids else np.zeros(0, int)
+    rows = known.take(pa.array([row_of[ids[index]] for index in order], pa.int64()))
+    labels = {name: rows[name].cast(pa.float64()).to_numpy() for name in LABELS}  # null becomes NaN
+    x_NC = np.concatenate(parts)[order] if parts else np.zeros((0, 0), np.float32)
+    return Labelled(np.array(ids, object)[order], np.array(rows["split"].to_pylist(), object), x_NC, labels)
+
+
+def finite(x_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """(N,) which embeddings have finite values alone; above 65,504 a value is infinite in the table's float16."""
+    return np.asarray(np.isfinite(x_NC).all(axis=1))
+
+
+def _embeddings(table: pa.Table, where: str) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """Ids (N,) and embeddings (N, C) of one file."""
+    ids = table["image_id"].to_pylist()
+    column = table["embedding"].combine_chunks()
+    widths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(widths) > 1 or None in widths:
+        raise StorageError(
+            f"{where}: expected embeddings of one width, got {', '.join(sorted(map(str, widths)))} values; "
+            "screen again into a new directory"
+        )
+    values = pc.list_flatten(column).to_numpy(zero_copy_only=False).astype(np.float32)
+    return ids, values.reshape(len(ids), widths[0] if widths else 0)
