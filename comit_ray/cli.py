@@ -37,6 +37,9 @@ def _one_line(message: str, known: list[str]) -> str:
     text = re.sub(r'^Parser key "([^"]+)":', r"\1:", text)
     text = re.sub(r"\.?\s*G(?:ot|iven) value:", "; got", text)
     text = " ".join(text.split())
+    # Of a value that may have several types: why each does not fit is enough.
+    text = re.sub(r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - ", "", text)
+    text = re.sub(r" (?:Given value type: <class '\w+'>)", "", text).replace("Expected a <class 'tuple'>", "or a list")
     unknown = re.search(r"unrecognized arguments: --([\w.]+)", text) or re.search(
         r"(?:Group|Key|Parser)[^']*'(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.]+)'", text
     )

@@ -23,6 +23,10 @@ class Config(BaseModel):
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def flat(self) -> dict[str, Any]:
+        """Every option under its dotted name, with a value that JSON can hold: `train.lr` -> 5e-05."""
+        return _flat(self.model_dump(mode="json"))
+
     @classmethod
     def parse(cls, values: Any, *, origin: str) -> Self:
         """`values` (from a file, say) as this configuration.
@@ -52,3 +56,10 @@ class Config(BaseModel):
                 return []
             model = inner
         return list(model.model_fields)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -230,15 +230,50 @@ def write_bytes(uri: str, data: bytes) -> None:
         except Exception as error:  # botocore makes its error classes at run time
             raise StorageError(f"cannot write {uri}: {error}") from error
         return
-    path = Path(uri)
+    with _beside(Path(uri), data) as temporary:
+        temporary.replace(uri)
+
+
+def create(uri: str, data: bytes) -> bool:
+    """Put `data` at `uri` unless something lies there; whether it was put. Of several that try at once, one succeeds.
+
+    Local: an exclusive link to a whole file. S3: a PUT on the condition `If-None-Match: *`.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    uri = normalise(uri)
+    if is_s3(uri):
+        bucket, key = s3.split(uri)
+        try:
+            s3.client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+        except Exception as error:  # botocore makes its error classes at run time
+            code = getattr(error, "response", {}).get("Error", {}).get("Code")
+            if code in ("PreconditionFailed", "ConditionalRequestConflict"):
+                return False
+            raise StorageError(f"cannot write {uri}: {error}") from error
+        return True
+    with _beside(Path(uri), data) as temporary:
+        try:
+            Path(uri).hardlink_to(temporary)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextmanager
+def _beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A temporary file with `data` in the directory of `path`, which is gone at the end."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(data)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {uri}: {error}") from error
+        raise StorageError(f"cannot write {path}: {error}") from error
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 The text under a field is what `--help` prints. The values are the paper's (section 3.3) where the paper gives one.
 """
 
+import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from comit_ray.config import DecodeLimits, FrameConfig, MasksConfig
 from comit_ray.config_base import Config, Fraction, PositiveFloat, PositiveInt
@@ -82,7 +83,8 @@ class OptimConfig(Config):
     """Statistics of batch normalisation: of a worker's part of the batch, of the whole batch (GPUs only), or left as
     they are in the initial weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the network in training (weights and losses stay float32)."""
+    """Arithmetic of the network in training (weights and losses stay float32). bfloat16 is for GPUs and for CPUs that
+    compute in it (AVX512-BF16, AMX); on others it is many times slower."""
     specificities: tuple[Specificity, ...] = (0.90, 0.99)
     """Specificities at which operating points are chosen on the validation split; the paper's two."""
     seed: int = 0
@@ -143,12 +145,25 @@ class WorkersConfig(Config):
 class TrackConfig(Config):
     """Who is told of every epoch, beside the line on the terminal."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # a URI that is refused may hold a password
+
     tensorboard: bool = True
     """Event files in STORAGE/NAME/tensorboard."""
     mlflow: str | None = None
     """MLflow tracking URI (needs the extra `mlflow`); null: none."""
     experiment: str = "comit-ray"
     """MLflow experiment."""
+
+    @field_validator("mlflow")
+    @classmethod
+    def _no_password(cls, uri: str | None) -> str | None:
+        # Not urlsplit, which takes a / in a password for the end of the host, and quotes what it cannot split.
+        if uri and re.match(r"(?!file:///)[^/]*:.*@", uri, re.DOTALL):
+            raise ValueError(
+                "no user or password in the URI, which is stored with the run: set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD"
+            )
+        return uri
 
 
 class TrainConfig(Config):
@@ -182,3 +197,13 @@ class TrainConfig(Config):
     """Training stops if more than this share of the images it should use cannot be read."""
     workers: WorkersConfig = WorkersConfig()
     """Parallelism."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.train.batch_norm == "synchronised" and not self.workers.gpu:
+            raise ValueError("train.batch_norm: synchronised needs GPUs (workers.gpu); on CPUs: per_worker or frozen")
+        if self.train.batch_size < self.workers.most:
+            raise ValueError(
+                f"train.batch_size: {self.train.batch_size} images cannot be shared by {self.workers.most} workers"
+            )
+        return self

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from comit_ray import parquet
+from comit_ray import parquet, temperature
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Threshold
 from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
@@ -75,7 +75,13 @@ def write_results(
     return str(root / "results"), write_rows(root / "manifest", manifest, MANIFEST)
 
 
-def write_checkpoint(directory: Path, seed: int = 0, threshold: float = 0.5, **model: Any) -> str:
+def write_checkpoint(
+    directory: Path,
+    seed: int = 0,
+    threshold: float = 0.5,
+    temperatures: temperature.Document | None = None,
+    **model: Any,
+) -> str:
     """An untrained narrow COMiT-Net at 64 px with thresholds for both scores; its URI."""
     torch.manual_seed(seed)
     options = {"width": 0.0625, "weights": "none"} | model
@@ -84,6 +90,7 @@ def write_checkpoint(directory: Path, seed: int = 0, threshold: float = 0.5, **m
     )
     chosen = {name: Threshold(threshold=threshold) for name in ("covid", "unhealthy")}
     directory.mkdir(parents=True)
-    state = TrainingState(epochs_done=1, optimiser={}, random=[])
-    checkpoint.save(directory, build_model(config.model), config, {"specificity_0.90": chosen}, {}, state)
+    state = TrainingState(history=[{"epoch": 1}], optimiser={}, random=[])
+    points = {"specificity_0.90": chosen}
+    checkpoint.save(directory, build_model(config.model), config, points, temperatures or {}, state)
     return str(directory)

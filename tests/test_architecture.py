@@ -18,11 +18,13 @@ LAYERS: list[list[str]] = [
         "comit_ray.source_options",
         "comit_ray.config",
         "comit_ray.train_config",
+        "comit_ray.shallow_config",
         "comit_ray.s3",
         "comit_ray.local_files",
         "comit_ray.storage",
         "comit_ray.parquet",
         "comit_ray.operating_points",
+        "comit_ray.temperature",
     ],
     ["comit_ray.data"],
     ["comit_ray.work"],
@@ -34,6 +36,7 @@ LAYERS: list[list[str]] = [
 WIRING = {
     "comit_ray.work.graph",
     "comit_ray.training.distributed",
+    "comit_ray.training.worker",
     "comit_ray.training.sweep",
     "comit_ray.screening.pipeline",
     "comit_ray.preparing.pipeline",
@@ -49,6 +52,8 @@ NO_TORCH = (
     "comit_ray.screening.reader",
     "comit_ray.work.reading",
     "comit_ray.preparing.rows",
+    "comit_ray.models.shallow",
+    "comit_ray.screening.embedding_scores",
 )
 
 

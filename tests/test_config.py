@@ -1,18 +1,19 @@
 import inspect
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from comit_ray import config, train_config
+from comit_ray import config, shallow_config, train_config
 from comit_ray.config import FrameConfig, ManifestConfig, SplitConfig
 from comit_ray.config_base import Config
 from comit_ray.errors import ConfigError
 from comit_ray.schema import ALL_TASKS
-from comit_ray.train_config import ModelConfig, TrainConfig
+from comit_ray.train_config import ModelConfig, TrackConfig, TrainConfig
 
 CONFIGS = {
     found
-    for module in (config, train_config)
+    for module in (config, train_config, shallow_config)
     for _, found in inspect.getmembers(module, inspect.isclass)
     if issubclass(found, Config) and found is not Config
 }
@@ -49,6 +50,10 @@ def test_an_unknown_nested_key_lists_the_keys_of_its_own_model():
         TrainConfig.parse(values, origin="c.yaml")
 
 
+def training(**options: Any) -> TrainConfig:
+    return TrainConfig(data="d", storage="s", name="n", **options)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -56,6 +61,12 @@ def test_an_unknown_nested_key_lists_the_keys_of_its_own_model():
         (lambda: SplitConfig(train=0.5), r"sum to 1, got 0\.5 \+ 0\.1 \+ 0\.2 = 0\.8"),
         (lambda: ModelConfig(tasks=()), "at least one of lung, disease, health, covid"),
         (lambda: ModelConfig(tasks=("lung", "lung")), "must not repeat"),
+        (lambda: training(workers={"count": 20}), "16 images cannot be shared by 20 workers"),
+        (lambda: training(workers={"count": [2, 20]}), "16 images cannot be shared by 20 workers"),
+        (lambda: training(workers={"count": [3, 2]}), r"count must be \[least, most\], got \[3, 2\]"),
+        (lambda: training(train={"batch_norm": "synchronised"}), "synchronised needs GPUs"),
+        (lambda: training(train={"specificities": [0.9, 0.9]}), "at least one, none twice"),
+        (lambda: TrackConfig(mlflow="http://me:s3/c@host"), "^(?!.*s3)[^@]*no user or password.*MLFLOW_TRACKING_P[^@]*$"),
         (lambda: ManifestConfig(output="o"), "either --source with --root, or --inputs"),
         (lambda: ManifestConfig(output="o", source="nih"), "--source nih needs --root"),
     ],

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -41,6 +42,21 @@ def test_what_is_absent_is_not_found(root):
     for call in (storage.read_bytes, storage.size):
         with pytest.raises(NotFoundError, match="nothing"):
             call(storage.join(root, "nothing"))
+
+
+def test_of_several_that_create_a_file_one_succeeds(root) -> None:
+    uri = storage.join(root, "claim", "it.json")
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(lambda i: storage.create(uri, str(i).encode()), range(8)))
+    assert sum(won) == 1
+    assert storage.read_bytes(uri) == str(won.index(True)).encode()
+    assert [entry.path for entry in storage.list_files(storage.join(root, "claim"))] == ["it.json"]
+
+
+def test_a_file_that_cannot_be_created_is_an_error_not_a_claim_of_another(tmp_path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="cannot write"):
+        storage.create(str(tmp_path / "file" / "below"), b"x")
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):

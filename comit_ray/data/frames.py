@@ -24,6 +24,8 @@ FETCH_THREADS = 4  # a reading task waits for storage most of its time
 ROWS_HELD = 64  # frames in one table: some megabytes
 
 LABELS = ("unhealthy", "covid", "other")
+KEPT = ("image_id", "dataset", "split", *LABELS)
+"""Columns of a manifest that stand in frames as they are."""
 MASKS = {Task.LUNG: "lung_mask", Task.DISEASE: "disease_mask"}
 NEEDS: dict[Task, tuple[str, ...]] = {
     Task.LUNG: ("lung_mask",),
@@ -32,12 +34,13 @@ NEEDS: dict[Task, tuple[str, ...]] = {
     Task.COVID: ("covid", "other"),
 }
 """Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
-COLUMNS = ("image_id", *PLACE_COLUMNS, "view", "excluded", "split", *LABELS, *MASKS.values())
+COLUMNS = ("image_id", "dataset", *PLACE_COLUMNS, "view", "excluded", "split", *LABELS, *MASKS.values())
 """What is read of the manifest."""
 
 FRAMES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
+        pa.field("dataset", pa.string()),
         pa.field("split", pa.string()),
         pa.field("left_out", pa.string(), metadata={"meaning": "why training does not want it; null: it does"}),
         pa.field("failed", pa.string(), metadata={"meaning": "reason code and sentence; null: read, or left out"}),
@@ -109,7 +112,7 @@ def frame_tables(
     files = [ref for row in read for ref in (*wanted([Place.of(row)]), *_mask_files(row, tasks))]
 
     def frame_row(row: dict[str, Any]) -> dict[str, Any]:
-        kept = {"image_id": row["image_id"], "split": row["split"], **{label: row[label] for label in LABELS}}
+        kept = {name: row[name] for name in KEPT}
         reason = reasons[row["image_id"]]
         if reason is not None:
             return kept | {"left_out": reason}
@@ -170,6 +173,7 @@ class FrameStore:
 
     Attributes:
         image_ids: of each frame.
+        datasets: where each comes from.
         labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 where unknown.
     """
 
@@ -187,6 +191,7 @@ class FrameStore:
         found.sort()
         self.image_ids = [image_id for image_id, _, _ in found]
         self._places = [(number, row) for _, number, row in found]
+        self.datasets = [str(self._value(i, "dataset")) for i in range(len(self))]
         self.labels = {
             label: np.array(
                 [-1 if (v := self._value(i, label)) is None else v for i in range(len(self))], dtype=np.int8

@@ -21,7 +21,7 @@ from PIL import Image
 
 from comit_ray import parquet, storage
 from comit_ray.config import FrameConfig
-from comit_ray.data.frames import FRAMES, LABELS, MASKS, left_out
+from comit_ray.data.frames import FRAMES, KEPT, MASKS, left_out
 from comit_ray.data.masks import Mask, fit_mask, lung_rectangles, read_mask
 from comit_ray.data.resize import to_frame
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
@@ -31,7 +31,7 @@ TABLE = "images"
 KIND = "prepare"
 ROW_GROUP_ROWS = 64
 """Rows that are read together: some megabytes."""
-_COLUMNS = ["image_id", "split", "status", "reason", "detail", "height", "width", "pixels", *LABELS]
+_COLUMNS = [*KEPT, "status", "reason", "detail", "height", "width", "pixels"]
 _MASK_COLUMNS = {Task.LUNG: ("lung_mask", "lung_png"), Task.DISEASE: ("disease_mask", "disease_png")}
 
 
@@ -131,7 +131,7 @@ def frame_tables(
 def _frame_row(
     row: dict[str, Any], frame: FrameConfig, tasks: Collection[str], lungs: Literal["pixels", "boxes"]
 ) -> dict[str, Any]:
-    kept = {"image_id": row["image_id"], "split": row["split"], **{label: row[label] for label in LABELS}}
+    kept = {name: row[name] for name in KEPT}
     if row["status"] == Status.FAILED and row["split"] in (Split.TRAIN, Split.VAL):
         return kept | {"failed": f"{row['reason']}: {row['detail']}"}
     excluded = row["reason"] if row["status"] == Status.EXCLUDED or row["split"] is None else None

@@ -4,26 +4,10 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from comit_ray.models.layers import Branch, he_initialise
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.models.vgg import Decoder, Encoder, scaled
+from comit_ray.models.vgg import Decoder, Encoder
 from comit_ray.schema import ALL_TASKS, Task
-
-BRANCH_WIDTHS = (256, 128)
-"""Hidden sizes of the classification branches. The paper gives their depth (three layers) alone: these are ours."""
-
-
-class Branch(nn.Sequential):
-    """Three fully connected layers on the embedding: ReLU, ReLU, two logits (section 2.2)."""
-
-    def __init__(self, inputs: int, width: float) -> None:
-        first, second = (scaled(size, width) for size in BRANCH_WIDTHS)
-        super().__init__(
-            nn.Linear(inputs, first),
-            nn.ReLU(inplace=True),
-            nn.Linear(first, second),
-            nn.ReLU(inplace=True),
-            nn.Linear(second, 2),
-        )
 
 
 class COMiTNet(nn.Module):
@@ -46,7 +30,7 @@ class COMiTNet(nn.Module):
         self.disease = Decoder(width) if Task.DISEASE in self.tasks else None
         self.health = Branch(self.encoder.channels, width) if Task.HEALTH in self.tasks else None
         self.covid = Branch(self.encoder.channels, width) if Task.COVID in self.tasks else None
-        self.apply(_initialise)
+        self.apply(he_initialise)
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
         """Logits of `x_B3HW`, a normalised batch (see `comit_ray.data.transforms.normalise`).
@@ -63,13 +47,3 @@ class COMiTNet(nn.Module):
             covid=self.covid(embedding) if self.covid else None,
             embedding=embedding,
         )
-
-
-def _initialise(module: nn.Module) -> None:
-    """He initialisation for layers before a ReLU, as torchvision's VGG has it."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(
-            module.weight, mode="fan_out" if isinstance(module, nn.Conv2d) else "fan_in", nonlinearity="relu"
-        )
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -6,7 +6,7 @@ al., arXiv:1511.00561. `torchvision.models.vgg16_bn().features` has the encoder'
 
 from torch import Tensor, nn
 
-from comit_ray.errors import ConfigError
+from comit_ray.models.layers import check_sides, conv_layer, scaled
 
 BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of convolutions of each block (section 2.1: 2, 2, 3, 3, 3)."""
@@ -14,21 +14,9 @@ STRIDE = 2 ** len(BLOCKS)
 """The poolings divide both sides of the frame by this, 32."""
 
 
-def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded, at least 1."""
-    return max(1, round(channels * width))
-
-
 def block_channels(width: float) -> list[int]:
     """Output channels of the five blocks at `width`; at 1.0: 64, 128, 256, 512, 512."""
     return [scaled(channels, width) for channels, _ in BLOCKS]
-
-
-def layer(inputs: int, outputs: int) -> nn.Sequential:
-    """3x3 convolution that keeps the size, batch normalisation, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
 
 
 class Encoder(nn.Module):
@@ -40,7 +28,9 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList()
         inputs = 3
         for outputs, (_, depth) in zip(channels, BLOCKS, strict=True):
-            self.blocks.append(nn.Sequential(*[layer(inputs if i == 0 else outputs, outputs) for i in range(depth)]))
+            self.blocks.append(
+                nn.Sequential(*[conv_layer(inputs if i == 0 else outputs, outputs) for i in range(depth)])
+            )
             inputs = outputs
         self.pool = nn.MaxPool2d(kernel_size=2, stride=2, return_indices=True)
         self.channels = inputs
@@ -51,9 +41,7 @@ class Encoder(nn.Module):
         Raises:
             ConfigError: if a side is not a multiple of 32: unpooling could not restore it.
         """
-        height, width = x_B3HW.shape[-2:]
-        if height % STRIDE or width % STRIDE or not height or not width:
-            raise ConfigError(f"the input's sides must be multiples of {STRIDE} pixels, got {height}x{width}")
+        check_sides(x_B3HW, STRIDE)
         features, indices = x_B3HW, []
         for block in self.blocks:
             features, index = self.pool(block(features))
@@ -74,9 +62,9 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList()
         for i in reversed(range(len(BLOCKS))):
             depth = BLOCKS[i][1]
-            layers = [layer(channels[i], channels[i]) for _ in range(depth - 1)]
+            layers = [conv_layer(channels[i], channels[i]) for _ in range(depth - 1)]
             if i > 0:
-                layers.append(layer(channels[i], channels[i - 1]))
+                layers.append(conv_layer(channels[i], channels[i - 1]))
             self.blocks.append(nn.Sequential(*layers))
         self.classify = nn.Conv2d(channels[0], classes, kernel_size=3, padding=1)
 

@@ -1,4 +1,4 @@
-"""ImageNet weights for the encoder: torchvision's `vgg16_bn`, every layer of its `features`."""
+"""ImageNet weights: torchvision's file of each network, the ImageNet classifier passed over."""
 
 import io
 import re
@@ -7,104 +7,116 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from comit_ray import storage
 from comit_ray.errors import CheckpointError, ConfigError, StorageError
-from comit_ray.models.comit import COMiTNet
+from comit_ray.models.registry import ImageNetFile, entry_of
+from comit_ray.models.vgg import Encoder
 from comit_ray.train_config import ModelConfig
 
-IMAGENET_FILE = "vgg16_bn-6c64b313.pth"
-"""torchvision's `VGG16_BN_Weights.IMAGENET1K_V1`; the part after the dash begins the file's SHA-256."""
-IMAGENET_URL = f"https://download.pytorch.org/models/{IMAGENET_FILE}"
-
 OPTIONAL = "num_batches_tracked"  # a counter that files older than torch 0.4.1 lack; nothing here reads it
+OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
+"""`norm.1.weight` of the published DenseNet files is today's `norm1.weight`; torchvision renames it as well."""
 
 
-def load_pretrained(model: torch.nn.Module, config: ModelConfig) -> None:
-    """Give the model's encoder the weights that `config.weights` names: imagenet, none, or a state dict's URI.
+def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
+    """Give the model the weights that `config.weights` names: imagenet, none, or a state dict's URI (local, s3://).
+
+    What is filled is the encoder or backbone; all the rest keeps its random weights.
+
+    Args:
+        model: `comit_ray.models.registry.build_model(config)`.
+        config: its options.
 
     Raises:
         ConfigError: if the model or its width has no such weights.
-        CheckpointError: if they cannot be had, or are not vgg16_bn's.
+        CheckpointError: if they cannot be had, or are not the network's.
     """
     if config.weights == "none":
         return
-    if not isinstance(model, COMiTNet):
-        raise ConfigError(f"model.weights: {config.name} takes none, got {config.weights}")
+    file = entry_of(config).file
+    if file is None:
+        raise ConfigError(
+            f"model.weights: there are no weights for {config.name} to start from, got {config.weights}: "
+            "set model.weights to none"
+        )
     if config.width != 1:
         raise ConfigError(
             f"model.weights: {config.weights} needs the full width 1.0, got model.width {config.width:g}: "
             "set model.weights to none"
         )
-    weights, origin = _read(config.weights)
-    load_features(model.encoder, weights, origin)
+    origin = str(_imagenet(file)) if config.weights == "imagenet" else config.weights
+    fill(model.get_submodule(file.part), file, read_state_dict(origin), origin)
 
 
-def load_features(encoder: torch.nn.Module, weights: dict[str, Tensor], origin: str) -> None:
-    """Copy all of `features` (convolutions, batch norm weights and running statistics) into a full-width encoder.
+def fill(part: nn.Module, file: ImageNetFile, weights: dict[str, Tensor], origin: str) -> None:
+    """Copy convolutions, batch norm weights and running statistics, every one, into a full-width encoder or backbone.
 
     Args:
-        encoder: `comit_ray.models.vgg.Encoder` of width 1.
-        weights: a `vgg16_bn` state dict; its `classifier.*` is passed over.
+        part: the submodule `file.part` of a network.
+        file: what the weights should be.
+        weights: torchvision's state dict of the whole network, or without its classifier.
         origin: names the weights in errors.
 
     Raises:
         CheckpointError: naming missing, unknown or misshapen entries.
     """
-    names = feature_names(encoder)
-    given = {key: value for key, value in weights.items() if not key.startswith("classifier.")}
+    names = torchvision_names(part, file.prefix)
+    given = {
+        OLD_DENSENET.sub(r"\1\2", key): value for key, value in weights.items() if not key.startswith(file.classifier)
+    }
     missing = sorted(name for name in names if name not in given and not name.endswith(OPTIONAL))
     unknown = sorted(set(given) - set(names))
     if missing or unknown:
         raise CheckpointError(
-            f"{origin} is not a vgg16_bn state dict: "
+            f"{origin} is not a {file.network} state dict: "
             f"{len(missing)} entries missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]}"
         )
-    target = encoder.state_dict()
+    target = part.state_dict()
     for name, ours in names.items():
         if name in given:
             if given[name].shape != target[ours].shape:
                 raise CheckpointError(
-                    f"{origin}: {name} has shape {tuple(given[name].shape)}, expected {tuple(target[ours].shape)}"
+                    f"{origin} is not a {file.network} state dict: {name} has shape {tuple(given[name].shape)}, "
+                    f"expected {tuple(target[ours].shape)}"
                 )
             target[ours] = given[name]
-    encoder.load_state_dict(target)
+    part.load_state_dict(target)
 
 
-def feature_names(encoder: torch.nn.Module) -> dict[str, str]:
-    """The name in torchvision of each of the encoder's entries: `features.0.weight` -> `blocks.0.0.0.weight`.
+def torchvision_names(part: nn.Module, prefix: str) -> dict[str, str]:
+    """The name in torchvision's file of each entry of `part`, and ours.
 
-    In `features` a layer takes three places (convolution, batch norm, ReLU) and a pooling one.
+    They differ by `prefix`, but for the VGG encoder, `features.0.weight` -> `blocks.0.0.0.weight`: in `features` a
+    layer takes three places (convolution, batch norm, ReLU) and a pooling one.
     """
+    if not isinstance(part, Encoder):
+        return {prefix + name: name for name in part.state_dict()}
     names: dict[str, str] = {}
-    for ours in encoder.state_dict():
+    for ours in part.state_dict():
         match = re.fullmatch(r"blocks\.(\d)\.(\d)\.(\d)\.(\w+)", ours)
         assert match, f"{ours} is no layer of the encoder"
-        block, layer, part = map(int, match.groups()[:3])
-        layers_before = sum(len(encoder.get_submodule(f"blocks.{b}")._modules) for b in range(block)) + layer
-        names[f"features.{3 * layers_before + block + part}.{match[4]}"] = ours
+        block, layer, place = map(int, match.groups()[:3])
+        layers_before = sum(len(part.get_submodule(f"blocks.{b}")._modules) for b in range(block)) + layer
+        names[f"{prefix}{3 * layers_before + block + place}.{match[4]}"] = ours
     return names
 
 
-def _read(source: str) -> tuple[dict[str, Tensor], str]:
-    if source == "imagenet":
-        path = Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET_FILE
-        if not path.is_file():
-            _download(path)
-        source = str(path)
-    return read_state_dict(source), source
-
-
-def _download(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(IMAGENET_URL, str(path), hash_prefix="6c64b313", progress=False)
-    except (OSError, RuntimeError) as error:  # URLError and HTTPError are OSErrors; a wrong hash is a RuntimeError
-        raise CheckpointError(
-            f"cannot download the ImageNet weights {IMAGENET_URL} ({error}): put {IMAGENET_FILE} at {path}, "
-            "or set model.weights to its URI, or to none"
-        ) from error
+def _imagenet(file: ImageNetFile) -> Path:
+    """The file in torch.hub's directory, downloaded if it is not there."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file.name
+    if not path.is_file():
+        sha256 = path.stem.rpartition("-")[2]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(file.url, str(path), hash_prefix=sha256, progress=False)
+        except (OSError, RuntimeError) as error:  # URLError and HTTPError are OSErrors; a wrong hash is a RuntimeError
+            raise CheckpointError(
+                f"cannot download the ImageNet weights {file.url} ({error}): put {file.name} at {path}, "
+                "or set model.weights to its URI, or to none"
+            ) from error
+    return path
 
 
 def read_state_dict(uri: str) -> dict[str, Tensor]:

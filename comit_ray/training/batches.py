@@ -1,13 +1,16 @@
 """Batches of tensors from the frame store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Self
+from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from comit_ray.data.ahead import map_ahead
 from comit_ray.data.frames import MASKS, FrameStore
 from comit_ray.data.masks import IGNORE
 from comit_ray.data.transforms import augment
@@ -46,10 +49,20 @@ class Batch:
     def __len__(self) -> int:
         return len(self.frames_BHW)
 
-    def to(self, device: torch.device) -> Self:
-        """The same on `device`."""
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         tensors = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
-        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
+
+    def to(self, device: torch.device) -> Self:
+        """The same on `device`; on a GPU by pinned memory, so that the copy does not hold up the host."""
+        pinned = self._map(Tensor.pin_memory) if device.type == "cuda" else self
+        return pinned._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def parts(self, count: int) -> list[Self]:
+        """The batch cut into `count` parts of about one size, or into single images where there are fewer."""
+        count = min(count, len(self))
+        cuts = [len(self) * i // count for i in range(count + 1)]
+        return [self._map(lambda tensor, a=a, b=b: tensor[a:b]) for a, b in pairwise(cuts)]  # type: ignore[misc]
 
     def augmented(self) -> Self:
         """Each image moved as its copy says, then varied if it has a variation; its masks with it."""
@@ -97,24 +110,51 @@ def unlabelled(batch: Batch) -> Batch:
 
 
 def training_batches(
-    store: FrameStore, steps: list[Items], shares: list[Items], variation: tuple[int, int] | None = None
+    store: FrameStore,
+    steps: list[Items],
+    shares: list[Items],
+    variation: tuple[int, int] | None = None,
+    prefetch: int = 0,
 ) -> Iterator[Batch]:
-    """This worker's batch of each step; with `variation`, a seed and an epoch, every image varied at random.
+    """This worker's batch of each step.
 
     A worker without an image in a step takes the step's first without its labels: its gradient is zero, and it stays
     in step with the others. (Its batch norm statistics are overwritten by rank 0's, which is never empty.)
+
+    Args:
+        store: the training frames.
+        steps: the global batch of each step.
+        shares: this worker's part of each.
+        variation: a seed and an epoch: every image varied at random; None: not.
+        prefetch: batches a thread makes ahead of those that were taken; 0: each is made when it is asked for.
     """
-    for step, mine in zip(steps, shares, strict=True):
+
+    def make(step: Items, mine: Items) -> Batch:
         batch = collate(store, mine) if len(mine) else unlabelled(collate(store, step[:1]))
         if variation is not None:
             parameters = draw(*variation, mine if len(mine) else step[:1])
             batch = replace(batch, variation_BP=torch.from_numpy(parameters))
-        yield batch
+        return batch
+
+    return _ahead(make, zip(steps, shares, strict=True), prefetch)
 
 
-def validation_batches(store: FrameStore, rank: int, world_size: int, batch_size: int) -> Iterator[Batch]:
+def _ahead(make: Callable[..., Batch], wanted: Iterable[tuple[Any, ...]], prefetch: int) -> Iterator[Batch]:
+    if not prefetch:
+        yield from (make(*item) for item in wanted)
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        # One more than asked for: the one that is given is no longer ahead.
+        yield from map_ahead(thread, lambda item: make(*item), wanted, prefetch + 1)
+
+
+def validation_batches(
+    store: FrameStore, rank: int, world_size: int, batch_size: int, prefetch: int = 0
+) -> Iterator[Batch]:
     """Every `world_size`-th image from `rank`: all are seen, each by one worker."""
     mine = np.arange(rank, len(store), world_size)
-    for start in range(0, len(mine), batch_size):
-        indices = mine[start : start + batch_size]
-        yield collate(store, np.stack([indices, np.zeros_like(indices)], axis=1))
+    chosen = [
+        np.stack([part, np.zeros_like(part)], axis=1)
+        for part in np.split(mine, range(batch_size, len(mine), batch_size))
+    ]
+    return _ahead(lambda items: collate(store, items), ((items,) for items in chosen if len(items)), prefetch)

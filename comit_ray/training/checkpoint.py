@@ -3,7 +3,10 @@
 weights.safetensors     the network
 config.yaml             the training's resolved configuration
 operating_points.json   thresholds chosen on the validation split (comit_ray.operating_points)
+temperatures.json       what the log-odds are divided by to be calibrated on the validation split
+                        (comit_ray.temperature); applied only where it is asked for
 metrics.json            figures of the epoch
+history.json            figures of every epoch up to this one
 environment.json        versions, and the hashes of the weights the other files belong to and of the manifest
 state.pt                optimiser, epoch and random states, to go on with the training
 """
@@ -24,15 +27,16 @@ import torch
 import yaml
 from torch import nn
 
-from comit_ray import operating_points, storage
+from comit_ray import operating_points, storage, temperature
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Document, OperatingPoint
 from comit_ray.train_config import TrainConfig
 
 WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
-METRICS, ENVIRONMENT, STATE = "metrics.json", "environment.json", "state.pt"
-FILES = (STATE, METRICS, ENVIRONMENT, OPERATING_POINTS, WEIGHTS, CONFIG)
+TEMPERATURES, METRICS, HISTORY = "temperatures.json", "metrics.json", "history.json"
+ENVIRONMENT, STATE = "environment.json", "state.pt"
+FILES = (STATE, METRICS, HISTORY, ENVIRONMENT, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG)
 """In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
 
 
@@ -44,6 +48,7 @@ class Checkpoint:
         model: on the CPU, in evaluation mode.
         config: its training's.
         operating_points: by name.
+        temperatures: by score; empty in a checkpoint from before there were any.
         model_id: 12 hex digits of the weights file's SHA-256.
         manifest: `comit_ray.data.manifest.training_hash` of what it was trained on; None where it was not recorded.
     """
@@ -51,6 +56,7 @@ class Checkpoint:
     model: nn.Module
     config: TrainConfig
     operating_points: dict[str, OperatingPoint]
+    temperatures: temperature.Document
     model_id: str
     manifest: str | None
 
@@ -60,12 +66,12 @@ class TrainingState:
     """What training needs to go on.
 
     Attributes:
-        epochs_done: whole epochs behind these weights.
+        history: figures of the epochs behind these weights.
         optimiser: its state dict.
         random: torch's random state of each worker.
     """
 
-    epochs_done: int
+    history: list[dict[str, Any]]
     optimiser: dict[str, Any]
     random: list[torch.Tensor]
 
@@ -81,16 +87,13 @@ def load(uri: str) -> Checkpoint:
     weights = _read(uri, WEIGHTS)
     model = build_model(config.model)
     load_weights(model, weights, storage.join(uri, WEIGHTS))
-    model_id = hashlib.sha256(weights).hexdigest()[:12]
-    environment = _read_json(uri, ENVIRONMENT)
-    stated = environment.get("model_id")
-    if stated != model_id:
-        raise CheckpointError(f"{uri}: its weights are {model_id}, its other files belong to {stated}: copy it again")
+    environment = _environment(uri, weights)
     try:
         points = operating_points.parse(_read(uri, OPERATING_POINTS), origin=storage.join(uri, OPERATING_POINTS))
+        temperatures = _read_temperatures(uri)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    return Checkpoint(model.eval(), config, points, model_id, environment.get("manifest"))
+    return Checkpoint(model.eval(), config, points, temperatures, environment["model_id"], environment.get("manifest"))
 
 
 def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
@@ -110,17 +113,38 @@ def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
         raise CheckpointError(f"{origin} does not fit its {CONFIG}: {problems[:500]}") from error
 
 
-def load_state(uri: str) -> TrainingState:
-    """Optimiser, epoch and random states of the checkpoint at `uri`.
+def load_state(uri: str, model: nn.Module) -> TrainingState:
+    """Give `model` the weights of the checkpoint at `uri`; the state to go on with.
 
     Raises:
-        CheckpointError: if they are absent or truncated.
+        CheckpointError: if they are absent, truncated, of another model, or of another checkpoint than its other files.
     """
+    uri = storage.normalise(uri)
+    weights = _read(uri, WEIGHTS)
+    load_weights(model, weights, storage.join(uri, WEIGHTS))
+    _environment(uri, weights)
+    history = load_history(uri)
     data = _read(uri, STATE)
     try:
-        return TrainingState(**torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        stated, found = state["model_id"], TrainingState(history, state["optimiser"], state["random"])
     except Exception as error:  # torch.load raises whatever the broken file makes it stumble on
         raise CheckpointError(f"{uri}: {STATE} is not a whole training state: {type(error).__name__}") from error
+    if stated != _model_id(weights):
+        raise CheckpointError(f"{uri}: its weights are {_model_id(weights)}, its {STATE} belongs to {stated}")
+    return found
+
+
+def load_history(uri: str) -> list[dict[str, Any]]:
+    """Figures of every epoch up to the checkpoint at `uri`.
+
+    Raises:
+        CheckpointError: if they are absent or no list of figures.
+    """
+    history = _read_json(uri, HISTORY)
+    if not isinstance(history, list) or not history:
+        raise CheckpointError(f"{storage.join(uri, HISTORY)} holds no figures of epochs")
+    return history
 
 
 def save(
@@ -128,7 +152,7 @@ def save(
     model: nn.Module,
     config: TrainConfig,
     points: Document,
-    figures: dict[str, Any],
+    temperatures: temperature.Document,
     state: TrainingState,
     manifest: str | None = None,
 ) -> None:
@@ -137,9 +161,11 @@ def save(
     (directory / WEIGHTS).write_bytes(weights)
     (directory / CONFIG).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     (directory / OPERATING_POINTS).write_bytes(operating_points.to_json(points))
-    (directory / METRICS).write_text(json.dumps(figures, indent=2) + "\n")
+    (directory / TEMPERATURES).write_bytes(temperature.to_json(temperatures))
+    (directory / METRICS).write_text(json.dumps(state.history[-1], indent=2) + "\n")
+    (directory / HISTORY).write_text(json.dumps(state.history, indent=1) + "\n")
     environment = {
-        "model_id": hashlib.sha256(weights).hexdigest()[:12],
+        "model_id": _model_id(weights),
         "config_digest": config.digest(),
         "manifest": manifest,
         "python": platform.python_version(),
@@ -148,7 +174,8 @@ def save(
         **{name: version(name) for name in ("torch", "torchvision", "ray", "numpy", "pyarrow")},
     }
     (directory / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
-    torch.save(vars(state), directory / STATE)
+    kept = {"model_id": _model_id(weights), "optimiser": state.optimiser, "random": state.random}
+    torch.save(kept, directory / STATE)
 
 
 def publish(directory: Path, uri: str) -> None:
@@ -190,11 +217,30 @@ def _read_config(uri: str) -> TrainConfig:
         raise CheckpointError(str(error)) from error
 
 
-def _read_json(uri: str, name: str) -> dict[str, Any]:
+def _read_temperatures(uri: str) -> temperature.Document:
+    """Those of an older checkpoint, which has none, are empty."""
+    origin = storage.join(uri, TEMPERATURES)
+    return temperature.parse(_read(uri, TEMPERATURES), origin=origin) if storage.exists(origin) else {}
+
+
+def _environment(uri: str, weights: bytes) -> dict[str, Any]:
+    environment = _read_json(uri, ENVIRONMENT)
+    if not isinstance(environment, dict):
+        raise CheckpointError(f"{storage.join(uri, ENVIRONMENT)} holds no JSON object")
+    stated = environment.get("model_id")
+    if stated != _model_id(weights):
+        raise CheckpointError(
+            f"{uri}: its weights are {_model_id(weights)}, its other files belong to {stated}: copy it again"
+        )
+    return environment
+
+
+def _model_id(weights: bytes) -> str:
+    return hashlib.sha256(weights).hexdigest()[:12]
+
+
+def _read_json(uri: str, name: str) -> Any:
     try:
-        values = json.loads(_read(uri, name))
+        return json.loads(_read(uri, name))
     except ValueError as error:
         raise CheckpointError(f"{storage.join(uri, name)} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{storage.join(uri, name)} holds no JSON object")
-    return values

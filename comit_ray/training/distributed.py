@@ -1,20 +1,12 @@
-"""Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the best and the last checkpoint.
-
-Every worker reads every frame from the node's shared memory (size x size bytes an image) and takes its part of each
-global batch, so an epoch is the same for any number of workers. Batch normalisation statistics are each worker's own in
-a step; rank 0's are validated and saved.
-"""
+"""Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the best and the last checkpoint."""
 
 import logging
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -22,26 +14,19 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.data.dataset import Dataset, MaterializedDataset
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from comit_ray import storage
 from comit_ray.data import frames as frame_data
 from comit_ray.data import manifest, prepared
-from comit_ray.data.frames import FrameStore
 from comit_ray.data.prepared import PreparedTable
-from comit_ray.data.transforms import COPIES
 from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
-from comit_ray.schema import Split
 from comit_ray.train_config import TrainConfig
-from comit_ray.training import accounts, checkpoint, collective, order, run_directory
-from comit_ray.training.batches import training_batches, validation_batches
-from comit_ray.training.checkpoint import TrainingState
-from comit_ray.training.loop import learning_rate, train_epoch, validate
-from comit_ray.training.scores import Figures, merge, merge_losses, progress_line
+from comit_ray.training import accounts, checkpoint, curves, run_directory, worker
+from comit_ray.training.tracking import Tracker
 
+CURVES = "curves.png"
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
 
 
@@ -59,7 +44,7 @@ def train(config: TrainConfig) -> str:
     )
     run = storage.join(config.storage, config.name)
     resuming = run_directory.goes_on(run, config)
-    initial = None if resuming else _initial_weights(config)
+    initial = _initial_weights(config)  # a resumed run needs them too if it was killed in its first epoch
     # Read here, not by Ray: its reader would take what is no whole manifest, and its listing of several parts at once
     # can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
     table = prepared.open_prepared(config.data)
@@ -72,6 +57,7 @@ def train(config: TrainConfig) -> str:
     frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
     if not resuming:
         run_directory.record(run, config, trained_on)
+    Tracker(config, run)  # a server that refuses, or a package that is missing, is said here, once
     result = _fit(config, frames, initial, trained_on)
     return _publish(result, run)
 
@@ -129,13 +115,13 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
 def _fit(
     config: TrainConfig,
     frames: "MaterializedDataset[Any]",
-    initial: dict[str, torch.Tensor] | None,
+    initial: dict[str, torch.Tensor],
     trained_on: str,
 ) -> ray.train.Result:
     filesystem, path = storage.filesystem(config.storage)
     gpu = {"GPU": 1.0} if config.workers.gpu else {}
     trainer = ray.train.torch.TorchTrainer(
-        _worker,
+        worker.run,
         train_loop_config={
             "config": config.model_dump(mode="json"),
             "initial": ray.put(initial),
@@ -169,110 +155,13 @@ def _fit(
 
 
 def _publish(result: ray.train.Result, run: str) -> str:
-    """`best` and `last` as plain directories; the URI of `best`."""
+    """`best` and `last` as plain directories, and the learning curves; the URI of `best`."""
     best = result.get_best_checkpoint("val_loss", "min")
     if best is None or result.checkpoint is None:
         raise ConfigError(f"the run {run} has no checkpoint to go on from: give another --name")
     for name, source in (("best", best), ("last", result.checkpoint)):
         with source.as_directory() as directory:
             checkpoint.publish(Path(directory), storage.join(run, name))
+    history = checkpoint.load_history(storage.join(run, "last"))
+    storage.write_bytes(storage.join(run, CURVES), curves.draw(history, title=run.rpartition("/")[2]))
     return storage.join(run, "best")
-
-
-def _worker(options: dict[str, Any]) -> None:
-    """What each worker runs: all epochs that are left."""
-    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each report, with all figures, as the root logger
-    config = TrainConfig.parse(options["config"], origin="training options")
-    torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
-    device = ray.train.torch.get_device()
-    rank, world_size = collective.rank(), collective.world_size()
-
-    blocks = list(ray.train.get_dataset_shard("frames").iter_batches(batch_size=None, batch_format="pyarrow"))
-    stores = {split: FrameStore(blocks, split, config.frame.size) for split in (Split.TRAIN, Split.VAL)}
-    everything = order.items(_copies(stores[Split.TRAIN], config))
-
-    bare = build_model(config.model).to(device).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(bare.parameters(), lr=config.train.lr)
-    start = _restore(bare, optimiser, options["initial"], rank, world_size, config)
-    devices = [device] if device.type == "cuda" else None
-    model = DistributedDataParallel(bare, device_ids=devices) if world_size > 1 else bare
-
-    for epoch in range(start, config.train.epochs):
-        began = time.perf_counter()
-        steps = order.global_batches(order.shuffled(everything, config.train.seed, epoch), config.train.batch_size)
-        shares = [order.share(step, rank, world_size) for step in steps]
-        rates = [learning_rate(config.train, epoch * len(steps) + i, len(steps)) for i in range(len(steps))]
-        variation = (config.train.seed, epoch) if config.train.vary else None
-        batches = training_batches(stores[Split.TRAIN], steps, shares, variation)
-        mine = train_epoch(model, optimiser, batches, rates, config, device)
-        trained = merge_losses(collective.gather(mine))
-        seconds = time.perf_counter() - began
-        collective.share_buffers(bare)
-        rows = validation_batches(stores[Split.VAL], rank, world_size, max(1, config.train.batch_size // world_size))
-        validation = merge(collective.gather(validate(bare, rows, config, device)))
-        losses = {**trained.figures("train", config.loss), **validation.losses.figures("val", config.loss)}
-        _check_finite(losses, epoch)
-        figures: Figures = {
-            **losses,
-            **validation.figures(config.loss),
-            "images_per_second": len(everything) / seconds,
-            "learning_rate": rates[-1],
-            "epoch": epoch + 1,
-        }
-        if rank == 0:
-            # Ray Train's workers replace print by one that writes twice: to their log and to the driver
-            sys.stdout.write(progress_line(epoch, config.train.epochs, figures) + "\n")
-            sys.stdout.flush()
-        random = collective.gather(torch.get_rng_state())
-        with tempfile.TemporaryDirectory() as directory:
-            saved = None
-            if rank == 0:
-                state = TrainingState(epoch + 1, optimiser.state_dict(), random)
-                points = validation.operating_points()
-                checkpoint.save(Path(directory), bare, config, points, figures, state, options["manifest"])
-                saved = ray.train.Checkpoint.from_directory(directory)
-            ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{epoch + 1:04d}")
-
-
-def _copies(store: FrameStore, config: TrainConfig) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Copies an epoch of each training image: six of one with COVID-19 (section 3.1), else one."""
-    with_covid = len(COPIES) if config.train.augment_covid else 1
-    return np.where(store.labels["covid"] == 1, with_covid, 1).astype(np.int64)
-
-
-def _restore(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]",
-    rank: int,
-    world_size: int,
-    config: TrainConfig,
-) -> int:
-    """Give the model its initial weights, or the run's latest ones with their optimiser; epochs already done."""
-    torch.manual_seed(config.train.seed + rank)
-    latest = ray.train.get_checkpoint()
-    if latest is None:
-        weights = ray.get(initial)
-        if weights is None:
-            raise ConfigError(f"the run {config.name} has no checkpoint to go on from: give another --name")
-        model.load_state_dict(weights)
-        return 0
-    with latest.as_directory() as directory:
-        path = Path(directory) / checkpoint.WEIGHTS
-        checkpoint.load_weights(model, path.read_bytes(), str(path))
-        state = checkpoint.load_state(directory)
-    optimiser.load_state_dict(state.optimiser)
-    if len(state.random) == world_size:
-        torch.set_rng_state(state.random[rank])
-    return state.epochs_done
-
-
-def _check_finite(losses: Figures, epoch: int) -> None:
-    """Every worker has the same losses, so all stop together.
-
-    Raises:
-        ConfigError: if the training has diverged.
-    """
-    wrong = [name for name, value in losses.items() if value is not None and not np.isfinite(value)]
-    if wrong:
-        raise ConfigError(f"epoch {epoch + 1}: {', '.join(wrong)} not finite: lower train.lr")

@@ -15,6 +15,8 @@ switch is on. An image whose switch is off gives zero loss and zero gradient to 
 Equation 5 as printed has no term for healthy images; two-class cross-entropy on the softmax is what it means.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,6 +26,22 @@ from comit_ray.models.outputs import ModelOutput
 from comit_ray.schema import ALL_TASKS, Task
 from comit_ray.train_config import LossConfig
 from comit_ray.training.batches import Batch
+
+
+def switches(batch: Batch, tasks: Iterable[str]) -> Tensor:
+    """T of every task and image: whether its truth is known, and a head of `tasks` could learn it.
+
+    Returns:
+        (4, B) bool, in the order of `ALL_TASKS`.
+    """
+    known = {
+        Task.LUNG: _any_pixel_known(batch.mask_BHW(Task.LUNG)),
+        Task.DISEASE: _any_pixel_known(batch.mask_BHW(Task.DISEASE)),
+        Task.HEALTH: batch.unhealthy_B >= 0,
+        Task.COVID: (batch.covid_B >= 0) & (batch.other_B >= 0),
+    }
+    heads = set(tasks)
+    return torch.stack([known[task] if task in heads else torch.zeros_like(known[task]) for task in ALL_TASKS])
 
 
 def task_losses(output: ModelOutput, batch: Batch, reduction: str = "mean") -> tuple[Tensor, Tensor]:
@@ -38,17 +56,14 @@ def task_losses(output: ModelOutput, batch: Batch, reduction: str = "mean") -> t
         (4, B) float losses, zero where the switch is off, and (4, B) bool switches, in the order of `ALL_TASKS`. A
         task whose head is absent is switched off everywhere.
     """
+    on_TB = switches(batch, [task for task in ALL_TASKS if getattr(output, task) is not None])
     off = torch.zeros(len(batch), device=batch.unhealthy_B.device)
-    losses, switches = [], []
-    for task in ALL_TASKS:
-        result = _task_loss(task, output, batch, reduction)
-        loss_B, on_B = (off, off.bool()) if result is None else result
-        losses.append(torch.where(on_B, loss_B, 0.0))
-        switches.append(on_B)
-    return torch.stack(losses), torch.stack(switches)
+    losses = [_task_loss(task, output, batch, reduction) for task in ALL_TASKS]
+    loss_TB = torch.stack([off if loss_B is None else loss_B for loss_B in losses])
+    return torch.where(on_TB, loss_TB, 0.0), on_TB
 
 
-def _task_loss(task: Task, output: ModelOutput, batch: Batch, reduction: str) -> tuple[Tensor, Tensor] | None:
+def _task_loss(task: Task, output: ModelOutput, batch: Batch, reduction: str) -> Tensor | None:
     if task is Task.LUNG:
         return None if output.lung is None else _pixel_loss(output.lung, batch.mask_BHW(task), reduction)
     if task is Task.DISEASE:
@@ -58,24 +73,26 @@ def _task_loss(task: Task, output: ModelOutput, batch: Batch, reduction: str) ->
     return None if output.covid is None else _covid_loss(output.covid, batch.covid_B, batch.other_B)
 
 
-def _pixel_loss(logits_B2HW: Tensor, mask_BHW: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
-    """Z1 or Z2 (eq. 2, 3) and whether any pixel is known."""
+def _any_pixel_known(mask_BHW: Tensor) -> Tensor:
+    return (mask_BHW != IGNORE).flatten(1).any(dim=1)
+
+
+def _pixel_loss(logits_B2HW: Tensor, mask_BHW: Tensor, reduction: str) -> Tensor:
+    """Z1 or Z2 (eq. 2, 3)."""
     loss_BHW = F.cross_entropy(logits_B2HW.float(), mask_BHW.long(), ignore_index=IGNORE, reduction="none")
-    known_B = (mask_BHW != IGNORE).sum(dim=(1, 2))
     total_B = loss_BHW.sum(dim=(1, 2))
-    return (total_B / known_B.clamp(min=1) if reduction == "mean" else total_B), known_B > 0
+    return total_B / (mask_BHW != IGNORE).sum(dim=(1, 2)).clamp(min=1) if reduction == "mean" else total_B
 
 
-def _health_loss(logits_B2: Tensor, unhealthy_B: Tensor) -> tuple[Tensor, Tensor]:
+def _health_loss(logits_B2: Tensor, unhealthy_B: Tensor) -> Tensor:
     """Z3 (eq. 5)."""
-    return F.cross_entropy(logits_B2.float(), unhealthy_B, ignore_index=-1, reduction="none"), unhealthy_B >= 0
+    return F.cross_entropy(logits_B2.float(), unhealthy_B, ignore_index=-1, reduction="none")
 
 
-def _covid_loss(logits_B2: Tensor, covid_B: Tensor, other_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Z4 (eq. 7): both labels must be known."""
+def _covid_loss(logits_B2: Tensor, covid_B: Tensor, other_B: Tensor) -> Tensor:
+    """Z4 (eq. 7); it has a meaning where both labels are known."""
     truth_B2 = torch.stack([covid_B, other_B], dim=1).clamp(min=0).float()
-    loss_B2 = F.binary_cross_entropy_with_logits(logits_B2.float(), truth_B2, reduction="none")
-    return loss_B2.sum(dim=1), (covid_B >= 0) & (other_B >= 0)
+    return F.binary_cross_entropy_with_logits(logits_B2.float(), truth_B2, reduction="none").sum(dim=1)
 
 
 def task_weights(config: LossConfig, device: torch.device) -> Tensor:

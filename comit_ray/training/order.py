@@ -4,6 +4,8 @@ Rank r takes its slice of each global batch, so every item is seen exactly once 
 the same batches.
 """
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,23 @@ def items(copies: npt.NDArray[np.int64]) -> Items:
 def shuffled(everything: Items, seed: int, epoch: int) -> Items:
     """`everything` in the order of this seed and epoch."""
     return everything[np.random.default_rng([seed, epoch]).permutation(len(everything))]
+
+
+def balanced(everything: Items, groups: Sequence[Hashable], seed: int, epoch: int) -> Items:
+    """As many items as `everything` has, drawn with replacement so that every group of images comes equally often.
+
+    Args:
+        everything: of `items`.
+        groups: the group of each image; a group's items share its chance equally.
+        seed: of the training.
+        epoch: from 0.
+    """
+    _, group_of_image = np.unique([repr(group) for group in groups], return_inverse=True)
+    group_of_item = group_of_image[everything[:, 0]]
+    sizes = np.bincount(group_of_item)
+    chances = 1 / (sizes[group_of_item] * np.count_nonzero(sizes))
+    drawn = np.random.default_rng([seed, epoch]).choice(len(everything), size=len(everything), p=chances)
+    return everything[drawn]
 
 
 def global_batches(order: Items, batch_size: int) -> list[Items]:

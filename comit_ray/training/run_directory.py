@@ -3,11 +3,13 @@
 STORAGE/NAME/manifest.json   the hash of the splits, labels and masks it trains on
 STORAGE/NAME/config.yaml     the run's configuration
 STORAGE/NAME/checkpoint_*    Ray Train's own: the best and the latest
-STORAGE/NAME/best, last      the same as plain directories, written at the end
+STORAGE/NAME/tensorboard     event files, one an epoch
+STORAGE/NAME/mlflow.json     the run's id in MLflow, where it is asked for
+STORAGE/NAME/best, last      the best and the latest checkpoint as plain directories, written at the end
+STORAGE/NAME/curves.png      learning curves, written at the end
 """
 
 import json
-from typing import Any
 
 import yaml
 
@@ -16,13 +18,18 @@ from comit_ray.errors import ConfigError
 from comit_ray.train_config import TrainConfig
 
 CONFIG, MANIFEST = "config.yaml", "manifest.json"
-MAY_CHANGE = {"resume", "storage", "workers", "train.epochs", "max_failed_share"}
+MAY_CHANGE = {"resume", "storage", "workers", "track", "train.epochs", "train.patience", "max_failed_share"}
 """Options that a resumed run may have otherwise than it began."""
 
 
 def record(run: str, config: TrainConfig, trained_on: str) -> None:
-    """Begin the run at the URI `run`; `trained_on` is `comit_ray.data.manifest.training_hash` of its manifest."""
-    storage.write_bytes(storage.join(run, MANIFEST), json.dumps({"training_hash": trained_on}).encode())
+    """Begin the run at the URI `run`; `trained_on` is `comit_ray.data.manifest.training_hash` of its manifest.
+
+    Raises:
+        ConfigError: if another job began a run of this name in the meantime.
+    """
+    if not storage.create(storage.join(run, MANIFEST), json.dumps({"training_hash": trained_on}).encode()):
+        raise ConfigError(f"the run {run} was begun by another job just now: give another --name")
     storage.write_bytes(storage.join(run, CONFIG), yaml.safe_dump(config.model_dump(mode="json")).encode())
 
 
@@ -34,10 +41,6 @@ def goes_on(run: str, config: TrainConfig) -> bool:
     """
     if not config.name or "/" in config.name or config.name.startswith("."):
         raise ConfigError(f"name: expected the name of a directory, got {config.name!r}")
-    if config.train.batch_size < config.workers.most:
-        raise ConfigError(
-            f"train.batch_size: {config.train.batch_size} images cannot be shared by {config.workers.most} workers"
-        )
     if not storage.exists(run):
         if config.resume:
             print(f"no run {config.name} at {config.storage} yet: beginning it")
@@ -48,7 +51,7 @@ def goes_on(run: str, config: TrainConfig) -> bool:
     if not storage.exists(recorded):
         raise ConfigError(f"{run} is no run of this job ({recorded} is missing): give another --name")
     begun = TrainConfig.parse(yaml.safe_load(storage.read_bytes(recorded)), origin=recorded)
-    old, new = _flat(begun.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    old, new = begun.flat(), config.flat()
     changed = [
         f"{key} was {old.get(key)}, is {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
@@ -77,10 +80,3 @@ def check_manifest(run: str, trained_on: str) -> None:
             f"the run {run} was begun on another manifest (training hash {begun}, now {trained_on}): its splits, "
             "exclusions, labels or masks have changed; write the old one again, or give another --name"
         )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

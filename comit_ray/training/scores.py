@@ -1,20 +1,25 @@
 """An epoch's losses and validation scores, gathered from all workers, and the figures made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray import metrics
+from comit_ray import metrics, temperature
 from comit_ray.operating_points import Document, choose
-from comit_ray.schema import ALL_TASKS
+from comit_ray.schema import ALL_TASKS, Task
 from comit_ray.train_config import LossConfig
 
 Figures = dict[str, float | None]
 """Name -> value; None where it is undefined (no positive, no mask, ...)."""
 
 SPECIFICITY = 0.90
+TIMED = ("waiting", "forward", "backward", "optimiser")
+"""Parts of an epoch's time."""
+SCREENED = ("covid", "unhealthy")
+"""The scores that have thresholds."""
 
 
 @dataclass
@@ -45,42 +50,70 @@ class LossSums:
 
 @dataclass
 class Validation:
-    """One worker's part of the validation split, or all of it after `merge`.
+    """One worker's part of the validation split, or all of it after `merge`, as lists of a batch's values.
 
     Attributes:
         losses: sums.
         index: (N,) place of each image in the store.
-        scores: `covid`, `unhealthy` -> (N,) float32, for the heads the model has.
-        labels: `covid`, `unhealthy` -> (N,) 1, 0, or -1 where unknown.
-        lung_iou: IoU of each image with a lung mask.
+        scores: `covid`, `other`, `unhealthy` -> (N,) float32 in 0..1, for the heads the model has.
+        logits: the same as log-odds.
+        labels: the same names -> (N,) 1, 0, or -1 where unknown.
+        ious: lung, disease -> IoU of each image with a known mask, for the heads the model has.
     """
 
     losses: LossSums
-    index: npt.NDArray[np.int64]
-    scores: dict[str, npt.NDArray[np.float32]]
-    labels: dict[str, npt.NDArray[np.int64]]
-    lung_iou: list[float]
+    index: list[npt.NDArray[np.int64]]
+    scores: dict[str, list[npt.NDArray[np.float32]]]
+    logits: dict[str, list[npt.NDArray[np.float32]]]
+    labels: dict[str, list[npt.NDArray[np.int64]]]
+    ious: dict[str, list[float]]
 
-    def known(self, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Scores and labels of the images whose label is known."""
-        known = self.labels[name] >= 0
-        return self.scores[name][known], self.labels[name][known]
+    @classmethod
+    def empty(cls, tasks: Iterable[str]) -> Self:
+        """That of no image, by a model with the heads `tasks`."""
+        heads = {Task.COVID: ("covid", "other"), Task.HEALTH: ("unhealthy",)}
+        names = [name for task in tasks for name in heads.get(Task(task), ())]
+        masks = [task for task in (Task.LUNG, Task.DISEASE) if task in tuple(tasks)]
+        return cls(
+            LossSums(),
+            [],
+            {name: [] for name in names},
+            {name: [] for name in names},
+            {name: [] for name in names},
+            {task: [] for task in masks},
+        )
+
+    def known(self, name: str, log_odds: bool = False) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Scores (or log-odds) and labels of the images whose label is known, in the store's order."""
+        order = np.argsort(_joined(self.index, np.int64))
+        labels = _joined(self.labels[name], np.int64)[order]
+        values = _joined((self.logits if log_odds else self.scores)[name], np.float32)[order]
+        return values[labels >= 0], labels[labels >= 0]
 
     def figures(self, config: LossConfig) -> Figures:
-        """Losses, AUROC and sensitivity at 90% specificity of each score, mean lung IoU of an image."""
+        """Losses, AUROC and sensitivity at 90% specificity of each score, mean IoU of an image for each mask."""
         figures = self.losses.figures("val", config)
-        for name in self.scores:
-            scores, labels = self.known(name)
-            figures[f"val_auroc_{name}"] = metrics.auroc(scores, labels)
-            figures[f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}"] = metrics.sensitivity_at_specificity(
-                scores, labels, SPECIFICITY
-            )
-        figures["val_lung_iou"] = float(np.mean(self.lung_iou)) if self.lung_iou else None
+        for name in SCREENED:
+            if name in self.scores:
+                scores, labels = self.known(name)
+                figures[f"val_auroc_{name}"] = metrics.auroc(scores, labels)
+                at_90 = metrics.sensitivity_at_specificity(scores, labels, SPECIFICITY)
+                figures[f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}"] = at_90
+        for task, values in self.ious.items():
+            figures[f"val_{task}_iou"] = float(np.mean(values)) if values else None
         return figures
 
-    def operating_points(self) -> Document:
-        """Thresholds at the paper's specificities."""
-        return choose({name: self.known(name) for name in self.scores})
+    def operating_points(self, specificities: tuple[float, ...]) -> Document:
+        """Thresholds of the scores that are screened by, at each of `specificities`."""
+        return choose({n: self.known(n) for n in SCREENED if n in self.scores}, specificities)
+
+    def temperatures(self) -> temperature.Document:
+        """What each score's log-odds must be divided by to be calibrated on these images."""
+        return temperature.fit({name: self.known(name, log_odds=True) for name in self.scores})
+
+
+def _joined(parts: list[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *parts])
 
 
 def merge_losses(parts: Sequence[LossSums]) -> LossSums:
@@ -93,17 +126,17 @@ def merge_losses(parts: Sequence[LossSums]) -> LossSums:
 
 
 def merge(parts: Sequence[Validation]) -> Validation:
-    """The whole split in the store's order; workers without an image contribute nothing."""
-    index = np.concatenate([part.index for part in parts])
-    order = np.argsort(index)
-    assert len(np.unique(index)) == len(index), "two workers validated the same image"
-    return Validation(
-        merge_losses([part.losses for part in parts]),
-        index[order],
-        {name: np.concatenate([part.scores[name] for part in parts])[order] for name in parts[0].scores},
-        {name: np.concatenate([part.labels[name] for part in parts])[order] for name in parts[0].labels},
-        [value for part in parts for value in part.lung_iou],
-    )
+    """The whole split; workers without an image contribute nothing."""
+    index = [values for part in parts for values in part.index]
+    every = _joined(index, np.int64)
+    assert len(np.unique(every)) == len(every), "two workers validated the same image"
+
+    def together(field: str) -> dict[str, list[Any]]:
+        names = getattr(parts[0], field)
+        return {name: [value for part in parts for value in getattr(part, field)[name]] for name in names}
+
+    losses = merge_losses([part.losses for part in parts])
+    return Validation(losses, index, *map(together, ("scores", "logits", "labels", "ious")))
 
 
 def progress_line(epoch: int, epochs: int, figures: Figures) -> str:
@@ -116,10 +149,12 @@ def progress_line(epoch: int, epochs: int, figures: Figures) -> str:
     parts = [f"epoch {epoch + 1}/{epochs}", f"loss {show('train_loss')}", f"val {show('val_loss')}"]
     tasks = [f"{task} {show(f'val_loss_{task}')}" for task in ALL_TASKS if figures.get(f"val_loss_{task}") is not None]
     parts.append(f"({', '.join(tasks)})")
-    for name in ("covid", "unhealthy"):
+    for name in SCREENED:
         if f"val_auroc_{name}" in figures:
             at_90 = show(f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}")
             parts.append(f"{name} AUROC {show(f'val_auroc_{name}')} sens@90 {at_90}")
-    parts.append(f"lung IoU {show('val_lung_iou')}")
+    parts += [f"{task} IoU {show(f'val_{task}_iou')}" for task in ("lung", "disease") if f"val_{task}_iou" in figures]
     parts.append(f"{show('images_per_second', 1)} images/s")
+    if "seconds_waiting" in figures:
+        parts.append(", ".join(f"{part} {show(f'seconds_{part}', 1)} s" for part in TIMED))
     return "  ".join(parts)

@@ -150,7 +150,7 @@ def blocks() -> list[pa.Table]:
     """Three blocks in a muddled order, one of them with a left out row and a val row."""
 
     def made(name: str, value: int, split: str = "train", **more: Any) -> dict[str, Any]:
-        return {"image_id": name, "split": split, "pixels": bytes([value]) * 64 * 64} | more
+        return {"image_id": name, "dataset": f"from-{name}", "split": split, "pixels": bytes([value]) * 64 * 64} | more
 
     first = [made("c", 3, covid=1), made("v", 9, split="val")]
     second = [made("a", 1, unhealthy=0, other=1), {"image_id": "gone", "split": "train", "failed": "missing: no file"}]
@@ -161,6 +161,7 @@ def test_the_store_is_ordered_by_image_id_whatever_the_blocks() -> None:
     for given in (blocks(), blocks()[::-1], [pa.concat_tables(blocks())]):
         store = FrameStore(given, Split.TRAIN, 64)
         assert store.image_ids == ["a", "b", "c"]
+        assert store.datasets == ["from-a", "from-b", "from-c"]
         assert [int(store.pixels_HW(i)[0, 0]) for i in range(3)] == [1, 2, 3]
         assert store.labels["covid"].tolist() == [-1, -1, 1]
         assert store.labels["unhealthy"].tolist() == [0, -1, -1]

@@ -1,3 +1,4 @@
+import time
 import zlib
 
 import numpy as np
@@ -65,6 +66,49 @@ def test_a_worker_without_images_stays_in_step(store) -> None:
     assert by_rank[1][2].unhealthy_B.tolist() == [-1]
     assert by_rank[1][1].unhealthy_B.tolist() == [1]
     assert by_rank[1][2].index_B.tolist() == [-1], "a stand-in is not counted as seen"
+
+
+@pytest.mark.parametrize("prefetch", [1, 2, 9])
+def test_batches_made_ahead_are_the_same(store, prefetch) -> None:
+    steps = order.global_batches(order.items(np.array([1, 1, 1, 6, 1])), 3)
+    plain = list(training_batches(store, steps, steps, (0, 1)))
+    ahead = list(training_batches(store, steps, steps, (0, 1), prefetch))
+    assert len(plain) == len(ahead) == len(steps)
+    for a, b in zip(plain, ahead, strict=True):
+        assert all(torch.equal(value, vars(b)[name]) for name, value in vars(a).items())
+
+
+def test_batches_are_made_while_the_step_before_computes(store) -> None:
+    steps = [np.array([[0, 0]]), np.array([[1, 0]]), np.array([[2, 0]])]
+    made: list[int] = []
+    inner = store.pixels_HW
+
+    def noted(index: int) -> np.ndarray:
+        made.append(int(index))
+        return inner(index)
+
+    store.pixels_HW = noted
+    batches = training_batches(store, steps, steps, prefetch=1)
+    next(batches)
+    deadline = time.monotonic() + 10
+    while len(made) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert made == [0, 1], "one ahead, not two"
+
+
+def test_an_error_in_a_batch_made_ahead_is_raised(store) -> None:
+    beyond = [np.array([[99, 0]])]
+    with pytest.raises(IndexError):
+        list(training_batches(store, beyond, beyond, prefetch=2))
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [5]), (2, [2, 3]), (5, [1] * 5), (9, [1] * 5)])
+def test_parts_are_the_batch(store, count, sizes) -> None:
+    batch = collate(store, order.items(np.ones(5, dtype=np.int64)))
+    parts = batch.parts(count)
+    assert [len(part) for part in parts] == sizes
+    assert torch.equal(torch.cat([part.masks_BMHW for part in parts]), batch.masks_BMHW)
+    assert [i for part in parts for i in part.index_B.tolist()] == list(range(5))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])

@@ -7,6 +7,7 @@ import torch
 from comit_ray.errors import CheckpointError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import choose
+from comit_ray.temperature import Temperature
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint
 from comit_ray.training.checkpoint import TrainingState
@@ -23,9 +24,11 @@ def write(directory: Path, seed: int = 0) -> torch.nn.Module:
     model(torch.randn(2, 3, 32, 32)).covid.sum().backward()
     optimiser.step()
     directory.mkdir(parents=True)
-    state = TrainingState(3, optimiser.state_dict(), [torch.get_rng_state()])
+    history = [{"epoch": epoch, "val_loss": 1.0 / epoch} for epoch in (1, 2, 3)]
+    state = TrainingState(history, optimiser.state_dict(), [torch.get_rng_state()])
     points = choose({"covid": ([0.1, 0.2, 0.9], [0, 0, 1])})
-    checkpoint.save(directory, model, CONFIG, points, {"val_loss": 1.0}, state, "0123456789abcdef")
+    temperatures = {"covid": Temperature(temperature=1.5)}
+    checkpoint.save(directory, model, CONFIG, points, temperatures, state, "0123456789abcdef")
     return model
 
 
@@ -38,6 +41,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(loaded.model(x).covid, model.eval()(x).covid)
     assert loaded.config == CONFIG
+    assert loaded.temperatures == {"covid": Temperature(temperature=1.5)}
+    assert json.loads((tmp_path / "c" / checkpoint.METRICS).read_text()) == {"epoch": 3, "val_loss": 1 / 3}
     assert set(loaded.operating_points) == {"specificity_0.90", "specificity_0.99"}
     environment = json.loads((tmp_path / "c" / "environment.json").read_text())
     assert environment["model_id"] == loaded.model_id
@@ -57,8 +62,10 @@ def test_a_checkpoint_that_does_not_say_its_manifest_is_loaded(tmp_path: Path) -
 
 def test_the_training_state_goes_on(tmp_path: Path) -> None:
     model = write(tmp_path / "c")
-    state = checkpoint.load_state(str(tmp_path / "c"))
-    assert state.epochs_done == 3
+    other = build_model(CONFIG.model)
+    state = checkpoint.load_state(str(tmp_path / "c"), other)
+    assert [figures["epoch"] for figures in state.history] == [1, 2, 3]
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
     torch.optim.Adam(model.parameters()).load_state_dict(state.optimiser)
     torch.set_rng_state(state.random[0])
 
@@ -80,8 +87,8 @@ def test_an_absent_file_is_named(tmp_path: Path, name) -> None:
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
         checkpoint.load(str(tmp_path / "nothing"))
-    with pytest.raises(CheckpointError, match=r"state\.pt is missing"):
-        checkpoint.load_state(str(tmp_path / "nothing"))
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors is missing"):
+        checkpoint.load_state(str(tmp_path / "nothing"), build_model(CONFIG.model))
 
 
 @pytest.mark.parametrize("kept", [0, 5, 1000, -1])
@@ -133,9 +140,39 @@ class _Foreign:
 
 def test_a_pickled_state_is_not_executed(tmp_path: Path) -> None:
     write(tmp_path / "c")
-    torch.save({"epochs_done": _Foreign()}, tmp_path / "c" / checkpoint.STATE)
+    torch.save({"optimiser": _Foreign()}, tmp_path / "c" / checkpoint.STATE)
     with pytest.raises(CheckpointError, match=r"state\.pt is not a whole training state"):
-        checkpoint.load_state(str(tmp_path / "c"))
+        checkpoint.load_state(str(tmp_path / "c"), build_model(CONFIG.model))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (checkpoint.STATE, b"PK", "not a whole training state"),
+        (checkpoint.HISTORY, b"[", "not JSON"),
+        (checkpoint.HISTORY, b"[]", "no figures of epochs"),
+        (checkpoint.WEIGHTS, b"", "not a whole safetensors file"),
+    ],
+)
+def test_a_training_does_not_go_on_from_a_broken_file(tmp_path: Path, name, data, message) -> None:
+    write(tmp_path / "c")
+    (tmp_path / "c" / name).write_bytes(data)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load_state(str(tmp_path / "c"), build_model(CONFIG.model))
+
+
+def test_a_training_does_not_go_on_with_the_state_of_another(tmp_path: Path) -> None:
+    write(tmp_path / "a", seed=0)
+    write(tmp_path / "b", seed=1)
+    (tmp_path / "a" / checkpoint.STATE).replace(tmp_path / "b" / checkpoint.STATE)
+    with pytest.raises(CheckpointError, match=r"its state\.pt belongs to"):
+        checkpoint.load_state(str(tmp_path / "b"), build_model(CONFIG.model))
+
+
+def test_an_older_checkpoint_without_temperatures_is_loaded(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    (tmp_path / "c" / checkpoint.TEMPERATURES).unlink()
+    assert checkpoint.load(str(tmp_path / "c")).temperatures == {}
 
 
 def published(tmp_path: Path) -> tuple[Path, str]:
@@ -183,7 +220,7 @@ def test_publish_to_s3_replaces_and_never_leaves_half(tmp_path: Path, bucket: st
     assert checkpoint.load(best).model_id == checkpoint.load(str(tmp_path / "a")).model_id
     checkpoint.publish(tmp_path / "b", best)
     assert checkpoint.load(best).model_id == checkpoint.load(str(tmp_path / "b")).model_id
-    assert checkpoint.load_state(best).epochs_done == 3
+    assert len(checkpoint.load_state(best, build_model(CONFIG.model)).history) == 3
 
     (tmp_path / "a" / checkpoint.WEIGHTS).unlink()
     with pytest.raises(FileNotFoundError):

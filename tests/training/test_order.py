@@ -45,3 +45,23 @@ def test_every_item_is_seen_once_and_the_global_batches_do_not_depend_on_the_wor
 
 def test_no_items_no_batches() -> None:
     assert order.global_batches(np.empty((0, 2), dtype=np.int64), 4) == []
+
+
+def test_a_balanced_order_has_every_group_equally_often(everything) -> None:
+    """Seven images, two of them of a rare group with six copies each."""
+    groups = ["covid" if image in (1, 4) else "healthy" for image in range(7)]
+    drawn = np.concatenate([order.balanced(everything, groups, 0, epoch) for epoch in range(300)])
+    assert len(drawn) == 300 * len(everything)
+    assert as_set(drawn) == as_set(everything)
+    covid = np.isin(drawn[:, 0], (1, 4))
+    assert covid.mean() == pytest.approx(0.5, abs=0.03)
+    counts = np.unique(drawn[~covid, 0], return_counts=True)[1]
+    assert counts.max() / counts.min() < 1.3, "within a group all alike"
+
+
+def test_a_balanced_order_belongs_to_its_seed_and_epoch(everything) -> None:
+    groups = list("abababa")
+    first = order.balanced(everything, groups, 0, 0)
+    assert np.array_equal(first, order.balanced(everything, groups, 0, 0))
+    assert not np.array_equal(first, order.balanced(everything, groups, 0, 1))
+    assert not np.array_equal(first, order.balanced(everything, groups, 1, 0))

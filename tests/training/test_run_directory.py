@@ -48,6 +48,9 @@ def test_a_name_is_one_directory(tmp_path, name):
         run_directory.goes_on("x", config(tmp_path, name=name))
 
 
-def test_a_batch_must_reach_every_worker(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be shared by 20 workers"):
-        run_directory.goes_on("x", config(tmp_path, workers={"count": 20}))
+def test_of_two_jobs_that_begin_a_run_at_once_one_is_refused(tmp_path) -> None:
+    run = str(tmp_path / "run")
+    run_directory.record(run, config(tmp_path), "abc")
+    with pytest.raises(ConfigError, match="begun by another job just now"):
+        run_directory.record(run, config(tmp_path), "def")
+    run_directory.check_manifest(run, "abc")

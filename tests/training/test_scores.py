@@ -7,12 +7,14 @@ from comit_ray.training.scores import LossSums, Validation, merge, progress_line
 
 def part(index: list[int], scores: list[float], labels: list[int], loss: float = 0.0) -> Validation:
     sums = LossSums(np.array([0, 0, 0, loss * len(index)]), np.array([0, 0, 0, len(index)], dtype=float), len(index))
+    values = np.array(scores, dtype=np.float32)
     return Validation(
         sums,
-        np.array(index, dtype=np.int64),
-        {"covid": np.array(scores, dtype=np.float32)},
-        {"covid": np.array(labels, dtype=np.int64)},
-        [0.5] * len(index),
+        [np.array(index, dtype=np.int64)],
+        {"covid": [values]},
+        {"covid": [np.log(values / (1 - values))]},
+        {"covid": [np.array(labels, dtype=np.int64)]},
+        {"lung": [0.5] * len(index)},
     )
 
 
@@ -24,8 +26,8 @@ def test_figures_come_from_all_rows_not_from_an_average_of_workers() -> None:
     figures = whole.figures(LossConfig())
     assert figures["val_auroc_covid"] == pytest.approx(5 / 6)
     assert figures["val_loss_covid"] == pytest.approx(8 / 5)
-    assert whole.index.tolist() == [0, 1, 2, 3, 5]
-    assert whole.scores["covid"].tolist() == pytest.approx([0.9, 0.3, 0.8, 0.1, 0.2])
+    assert whole.known("covid")[0].tolist() == pytest.approx([0.9, 0.3, 0.8, 0.1, 0.2])
+    assert whole.known("covid")[1].tolist() == [1, 1, 0, 0, 0]
     assert figures["val_images"] == 5
 
 
@@ -33,7 +35,9 @@ def test_the_number_of_workers_does_not_matter() -> None:
     whole = part([0, 1, 2, 3], [0.9, 0.3, 0.8, 0.1], [1, 1, 0, 0])
     parts = [part([0, 2], [0.9, 0.8], [1, 0]), part([1, 3], [0.3, 0.1], [1, 0]), part([], [], [])]
     assert merge(parts).figures(LossConfig()) == whole.figures(LossConfig())
-    assert merge(parts).operating_points() == whole.operating_points()
+    assert merge(parts).operating_points((0.5, 0.995)) == whole.operating_points((0.5, 0.995))
+    assert set(whole.operating_points((0.5, 0.995))) == {"specificity_0.50", "specificity_0.995"}
+    assert merge(parts).temperatures() == whole.temperatures()
 
 
 def test_an_image_validated_twice_is_caught() -> None:
@@ -61,4 +65,7 @@ def test_the_progress_line_reads() -> None:
     line = progress_line(0, 30, {**figures, "train_loss": 1.5, "images_per_second": 20.0})
     assert line.startswith("epoch 1/30  loss 1.500  val 0.250  (covid 0.250)  covid AUROC 1.000 sens@90 1.000")
     assert "lung IoU 0.500" in line
-    assert "lung IoU -" in progress_line(0, 1, {})
+    timed = {"seconds_waiting": 0.1, "seconds_forward": 2.0, "seconds_backward": 4.0, "seconds_optimiser": 0.5}
+    assert "waiting 0.1 s, forward 2.0 s, backward 4.0 s, optimiser 0.5 s" in progress_line(0, 1, {**figures, **timed})
+    assert "IoU" not in progress_line(0, 1, {})
+    assert "lung IoU -" in progress_line(0, 1, {"val_lung_iou": None})

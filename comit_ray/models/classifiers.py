@@ -1,0 +1,76 @@
+"""The classification networks the paper compares with (section 4.2, table 4): torchvision's, with COMiT-Net's branches.
+
+The paper says "+ FC" and no more of what replaces the ImageNet classifier. Each network here gets what COMiT-Net has:
+global average pooling, then the same three fully connected layers a task, so that rows of the table differ by the
+backbone alone.
+"""
+
+from collections.abc import Iterable
+
+import torchvision.models
+from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
+
+from comit_ray.models.layers import Branch, he_initialise, scaled
+from comit_ray.models.outputs import ModelOutput
+from comit_ray.models.resnet import resnet18_backbone
+from comit_ray.schema import Task
+
+TASKS = (Task.HEALTH, Task.COVID)
+"""Heads a classifier can have."""
+
+
+class Classifier(nn.Module):
+    """A backbone, global average pooling, and a branch for each task.
+
+    Args:
+        backbone: from (B, 3, H, W) to (B, channels, h, w); its entries have torchvision's names.
+        channels: of its result, which are the embedding's.
+        tasks: health, covid or both.
+        width: of the branches.
+    """
+
+    def __init__(self, backbone: nn.Module, channels: int, tasks: Iterable[Task], width: float) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.backbone = backbone
+        self.health = Branch(channels, width) if Task.HEALTH in self.tasks else None
+        self.covid = Branch(channels, width) if Task.COVID in self.tasks else None
+
+    def forward(self, x_B3HW: Tensor) -> ModelOutput:
+        """Logits of `x_B3HW`, a normalised batch whose sides are at least 32 pixels."""
+        embedding = self.backbone(x_B3HW).mean(dim=(2, 3))
+        return ModelOutput(
+            lung=None,
+            disease=None,
+            health=self.health(embedding) if self.health else None,
+            covid=self.covid(embedding) if self.covid else None,
+            embedding=embedding,
+        )
+
+
+def densenet121(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+    """Huang et al., arXiv:1608.06993; `width` scales the growth rate (32) and the first convolution (64)."""
+    growth, first = scaled(32, width), scaled(64, width)
+    network = torchvision.models.DenseNet(growth, (6, 12, 24, 16), first)
+    network.features.add_module("relu5", nn.ReLU(inplace=True))  # torchvision has it in `forward`
+    return Classifier(network.features, network.classifier.in_features, tasks, width)
+
+
+def mobilenet_v2(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+    """Sandler et al., arXiv:1801.04381; `width` is its multiplier, below 1 the last 1280 channels stay."""
+    network = torchvision.models.MobileNetV2(width_mult=width)
+    return Classifier(network.features, network.last_channel, tasks, width)
+
+
+def resnet18(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+    """He et al., arXiv:1512.03385; `width` scales the four stages."""
+    backbone = resnet18_backbone(width)
+    return Classifier(backbone, backbone.stages[-1], tasks, width)
+
+
+def vgg19(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+    """Simonyan and Zisserman, arXiv:1409.1556, configuration E without batch normalisation, convolutions only."""
+    channels = [scaled(size, width) if isinstance(size, int) else size for size in cfgs["E"]]
+    backbone = make_layers(channels).apply(he_initialise)
+    return Classifier(backbone, scaled(512, width), tasks, width)

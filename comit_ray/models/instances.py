@@ -1,0 +1,55 @@
+"""Between a mask and its instances: what Mask R-CNN learns from, and what its detections say of each pixel."""
+
+import numpy as np
+import scipy.ndimage
+import torch
+from torch import Tensor
+
+from comit_ray.data.masks import IGNORE
+
+LEAST_PIXELS = 4
+"""A component of fewer pixels is no instance: a crumb of resampling."""
+LEAST_PROBABILITY = 1e-4
+"""Where nothing is detected. Not 0: its logit, and the cross entropy of a missed pixel, would be infinite."""
+
+
+def has_known_pixel(mask_BHW: Tensor) -> Tensor:
+    """(B,) bool: whether anything is known of the image."""
+    return (mask_BHW != IGNORE).flatten(1).any(dim=1)
+
+
+def targets_of(mask_HW: Tensor) -> dict[str, Tensor]:
+    """The connected components (8 neighbours) of a mask, as torchvision's detection networks take them.
+
+    Args:
+        mask_HW: uint8, 1 where the task's region is; 0, and 255 where it is unknown, count as background.
+
+    Returns:
+        `boxes` (N, 4) float x1, y1, x2, y2, the last pixel's column and row plus 1, so that no box is flat; `labels`
+        (N,), all 1; `masks` (N, H, W) uint8. An empty mask gives N = 0, a negative.
+    """
+    labelled, _ = scipy.ndimage.label(mask_HW.cpu().numpy() == 1, structure=np.ones((3, 3)))
+    boxes, masks = [], []
+    for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(labelled), start=1):
+        component = labelled == number
+        if component.sum() >= LEAST_PIXELS:
+            boxes.append([columns.start, rows.start, columns.stop, rows.stop])
+            masks.append(component)
+    return {
+        "boxes": torch.tensor(boxes, dtype=torch.float32, device=mask_HW.device).reshape(-1, 4),
+        "labels": torch.ones(len(boxes), dtype=torch.int64, device=mask_HW.device),
+        "masks": torch.tensor(
+            np.array(masks, dtype=np.uint8).reshape(-1, *mask_HW.shape), dtype=torch.uint8, device=mask_HW.device
+        ),
+    }
+
+
+def pixel_logits(masks_N1HW: list[Tensor]) -> Tensor:
+    """(B, 2, H, W) logits of background and region, whose softmax is a pixel's highest probability in any instance.
+
+    Args:
+        masks_N1HW: of each image, the mask probabilities in 0..1 of its N >= 0 instances.
+    """
+    highest = [masks.amax(dim=0) if len(masks) else masks.new_zeros(masks.shape[1:]) for masks in masks_N1HW]
+    p_B1HW = torch.stack(highest).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return torch.cat([torch.log1p(-p_B1HW), torch.log(p_B1HW)], dim=1)

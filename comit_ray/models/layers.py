@@ -1,0 +1,63 @@
+"""Pieces that several networks share."""
+
+from torch import Tensor, nn
+
+from comit_ray.errors import ConfigError
+
+BRANCH_WIDTHS = (256, 128)
+"""Hidden sizes of the classification branches. The paper gives their depth (three layers) alone: these are ours."""
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded, at least 1."""
+    return max(1, round(channels * width))
+
+
+def conv_layer(inputs: int, outputs: int) -> nn.Sequential:
+    """3x3 convolution that keeps the size, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class Branch(nn.Sequential):
+    """Three fully connected layers on the embedding: ReLU, ReLU, two logits (section 2.2)."""
+
+    def __init__(self, inputs: int, width: float) -> None:
+        first, second = (scaled(size, width) for size in BRANCH_WIDTHS)
+        super().__init__(
+            nn.Linear(inputs, first),
+            nn.ReLU(inplace=True),
+            nn.Linear(first, second),
+            nn.ReLU(inplace=True),
+            nn.Linear(second, 2),
+        )
+        self.apply(he_initialise)
+
+
+def he_initialise(module: nn.Module) -> None:
+    """He initialisation for layers before a ReLU, as torchvision's VGG has it."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(
+            module.weight, mode="fan_out" if isinstance(module, nn.Conv2d) else "fan_in", nonlinearity="relu"
+        )
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def check_sides(x_B3HW: Tensor, multiple: int, least: int | None = None) -> None:
+    """Refuse a batch whose sides the network's strides do not divide.
+
+    Args:
+        x_B3HW: the batch.
+        multiple: in pixels, of both sides.
+        least: in pixels; None: `multiple`.
+
+    Raises:
+        ConfigError: if a side is no multiple of it, or shorter than `least`.
+    """
+    height, width = x_B3HW.shape[-2:]
+    least = least or multiple
+    if height % multiple or width % multiple or min(height, width) < least:
+        at_least = f", at least {least}" if least > multiple else ""
+        raise ConfigError(f"the input's sides must be multiples of {multiple} pixels{at_least}, got {height}x{width}")

@@ -1,0 +1,101 @@
+"""The segmentation networks the paper compares with (section 4.1): U-Net and SegNet, with the output of the others.
+
+The paper trains one network a mask. Both tasks at once share everything but the last convolution.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from comit_ray.models.layers import check_sides, conv_layer, he_initialise, scaled
+from comit_ray.models.outputs import ModelOutput
+from comit_ray.models.vgg import Decoder, Encoder
+from comit_ray.schema import Task
+
+TASKS = (Task.LUNG, Task.DISEASE)
+"""Heads a segmenter can have."""
+UNET_CHANNELS = (64, 128, 256, 512, 1024)
+"""Of U-Net's five resolutions, from the frame's to a 16th of it."""
+
+
+class UNet(nn.Module):
+    """U-Net, Ronneberger et al., arXiv:1505.04597 (figure 1), with two changes.
+
+    Its convolutions are padded, so that masks have the frame's size: the original's are smaller than its images and
+    need mirrored tiles. Each is followed by batch normalisation, which the original (2015) does without: from random
+    weights it makes 25 epochs at the paper's learning rate go somewhere. There is no dropout. The paper says nothing of
+    either.
+
+    Args:
+        tasks: lung, disease or both.
+        width: multiplies every channel number; 1.0 is the published network's, 31 million parameters.
+    """
+
+    def __init__(self, tasks: Iterable[Task] = TASKS, width: float = 1.0) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        channels = [scaled(size, width) for size in UNET_CHANNELS]
+        self.down, self.up, self.join = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        inputs = 3
+        for outputs in channels:
+            self.down.append(_two_layers(inputs, outputs))
+            inputs = outputs
+        for outputs in reversed(channels[:-1]):
+            self.up.append(nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2))
+            self.join.append(_two_layers(2 * outputs, outputs))
+            inputs = outputs
+        self.pool = nn.MaxPool2d(2)
+        self.classify = nn.Conv2d(inputs, 2 * len(self.tasks), kernel_size=1)
+        self.apply(he_initialise)
+
+    def forward(self, x_B3HW: Tensor) -> ModelOutput:
+        """Logits of `x_B3HW`, a normalised batch.
+
+        Raises:
+            ConfigError: if a side is not a multiple of 16.
+        """
+        check_sides(x_B3HW, 2 ** (len(self.down) - 1))
+        features, skipped = x_B3HW, []
+        for i, block in enumerate(self.down):
+            features = block(self.pool(features) if i else features)
+            skipped.append(features)
+        embedding = features.mean(dim=(2, 3))
+        for up, join, skip in zip(self.up, self.join, reversed(skipped[:-1]), strict=True):
+            features = join(torch.cat([skip, up(features)], dim=1))
+        return _segmented(self.classify(features), self.tasks, embedding)
+
+
+class SegNet(nn.Module):
+    """SegNet, Badrinarayanan et al., arXiv:1511.00561: the encoder and decoder of COMiT-Net, without its branches.
+
+    Args:
+        tasks: lung, disease or both; both share the decoder.
+        width: multiplies every channel number.
+    """
+
+    def __init__(self, tasks: Iterable[Task] = TASKS, width: float = 1.0) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.encoder = Encoder(width)
+        self.decoder = Decoder(width, classes=2 * len(self.tasks))
+        self.apply(he_initialise)
+
+    def forward(self, x_B3HW: Tensor) -> ModelOutput:
+        """Logits of `x_B3HW`, a normalised batch.
+
+        Raises:
+            ConfigError: if a side is not a multiple of 32.
+        """
+        features, indices = self.encoder(x_B3HW)
+        return _segmented(self.decoder(features, indices), self.tasks, features.mean(dim=(2, 3)))
+
+
+def _two_layers(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(conv_layer(inputs, outputs), conv_layer(outputs, outputs))
+
+
+def _segmented(logits: Tensor, tasks: tuple[Task, ...], embedding: Tensor) -> ModelOutput:
+    """Two channels a task, in the order of `tasks`, as a model's output."""
+    by_task = dict(zip(tasks, logits.chunk(len(tasks), dim=1), strict=True))
+    return ModelOutput(by_task.get(Task.LUNG), by_task.get(Task.DISEASE), None, None, embedding)

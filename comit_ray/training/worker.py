@@ -1,0 +1,202 @@
+"""What each worker of a training runs on Ray Train: its part of every epoch, and a checkpoint after each.
+
+Every worker reads every frame from the node's shared memory (size x size bytes an image) and takes its part of each
+global batch, so an epoch is the same for any number of workers. Batch normalisation statistics are each worker's own in
+a step, unless they are synchronised or frozen; rank 0's are validated and saved.
+"""
+
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from comit_ray import storage
+from comit_ray.data.frames import LABELS, FrameStore
+from comit_ray.data.transforms import COPIES
+from comit_ray.errors import ConfigError
+from comit_ray.models.registry import build_model
+from comit_ray.schema import Split
+from comit_ray.train_config import TrainConfig
+from comit_ray.training import batch_norm, checkpoint, collective, order
+from comit_ray.training.batches import training_batches, validation_batches
+from comit_ray.training.checkpoint import TrainingState
+from comit_ray.training.history import given_up
+from comit_ray.training.loop import train_epoch, validate
+from comit_ray.training.objective import Objective
+from comit_ray.training.optimiser import learning_rate, make_optimiser
+from comit_ray.training.scores import Figures, Validation, merge, merge_losses, progress_line
+from comit_ray.training.tracking import Tracker
+
+
+def run(options: dict[str, Any]) -> None:
+    """All epochs that are left.
+
+    Args:
+        options: `config` as plain values, `initial` weights in the object store, `manifest`: the hash of what is
+            trained on.
+    """
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each report, with all figures, as the root logger
+    config = TrainConfig.parse(options["config"], origin="training options")
+    torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
+    training = Training(config, ray.train.torch.get_device(), options["initial"])
+    tracker = Tracker(config, storage.join(config.storage, config.name)) if collective.rank() == 0 else None
+    while not training.finished:
+        figures, validation = training.epoch()
+        if tracker is not None:
+            # Ray Train's workers replace print by one that writes twice: to their log and to the driver
+            sys.stdout.write(progress_line(len(training.history) - 1, config.train.epochs, figures) + "\n")
+            sys.stdout.flush()
+            tracker.epoch(figures)
+        training.report(validation, options["manifest"])
+    if tracker is not None:
+        tracker.close()
+
+
+class Training:
+    """One worker's network, optimiser and frames, between epochs.
+
+    Args:
+        config: of the training.
+        device: this worker's.
+        initial: weights to begin with where the run has no checkpoint.
+
+    Attributes:
+        history: figures of the epochs done.
+    """
+
+    def __init__(
+        self, config: TrainConfig, device: torch.device, initial: "ray.ObjectRef[dict[str, torch.Tensor]]"
+    ) -> None:
+        self.config, self.device = config, device
+        self.rank, self.workers = collective.rank(), collective.world_size()
+        blocks = list(ray.train.get_dataset_shard("frames").iter_batches(batch_size=None, batch_format="pyarrow"))
+        self.frames = {split: FrameStore(blocks, split, config.frame.size) for split in (Split.TRAIN, Split.VAL)}
+        self.items = order.items(_copies(self.frames[Split.TRAIN], config))
+        self.groups = _groups(self.frames[Split.TRAIN], config)
+
+        layout = torch.channels_last if config.speed.channels_last else torch.contiguous_format
+        bare = build_model(config.model).to(device).to(memory_format=layout)
+        if config.train.batch_norm == "synchronised":
+            bare = batch_norm.synchronised(bare)
+        self.model: nn.Module = bare
+        self.optimiser = make_optimiser(bare, config.train, config.speed.fused)
+        self.history = self._restore(initial)
+        objective = Objective(torch.compile(bare) if config.speed.compile else bare, config)  # type: ignore[arg-type]
+        devices = [device] if device.type == "cuda" else None
+        self.objective = DistributedDataParallel(objective, device_ids=devices) if self.workers > 1 else objective
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the validation loss has not fallen for too long."""
+        done = len(self.history)
+        return done >= self.config.train.epochs or given_up(self.history, self.config.train.patience)
+
+    def epoch(self) -> tuple[Figures, Validation]:
+        """Train on every item once and validate; the figures, which are the same on all workers, go to `history`.
+
+        Raises:
+            ConfigError: if the training has diverged.
+        """
+        epoch, began = len(self.history), time.perf_counter()
+        train, prefetch = self.config.train, self.config.speed.prefetch
+        steps = order.global_batches(self._order(epoch), train.batch_size)
+        shares = [order.share(step, self.rank, self.workers) for step in steps]
+        rates = [learning_rate(train, epoch * len(steps) + i, len(steps)) for i in range(len(steps))]
+        variation = (train.seed, epoch) if train.vary else None
+        batches = training_batches(self.frames[Split.TRAIN], steps, shares, variation, prefetch)
+        mine, parts = train_epoch(self.objective, self.optimiser, batches, rates, self.config, self.device)
+        trained = merge_losses(collective.gather(mine))
+        seconds = time.perf_counter() - began
+
+        collective.share_buffers(self.model)
+        size = max(1, train.batch_size // self.workers)
+        rows = validation_batches(self.frames[Split.VAL], self.rank, self.workers, size, prefetch)
+        validation = merge(collective.gather(validate(self.model, rows, self.config, self.device)))
+        by_worker = collective.gather(parts)
+        losses = trained.figures("train", self.config.loss) | validation.losses.figures("val", self.config.loss)
+        _check_finite(losses, epoch)
+        figures: Figures = {
+            **losses,
+            **validation.figures(self.config.loss),
+            "images_per_second": len(self.items) / seconds,
+            **{f"seconds_{part}": float(np.mean([worker[part] for worker in by_worker])) for part in parts},
+            "seconds_training": seconds,
+            "seconds_validation": time.perf_counter() - began - seconds,
+            "learning_rate": rates[-1],
+            "workers": self.workers,
+            "epoch": epoch + 1,
+        }
+        self.history.append(figures)
+        return figures, validation
+
+    def report(self, validation: Validation, manifest: str) -> None:
+        """Hand Ray Train the figures of the last epoch and, from rank 0, its checkpoint."""
+        figures = self.history[-1]
+        random = collective.gather(torch.get_rng_state())
+        with tempfile.TemporaryDirectory() as directory:
+            saved = None
+            if self.rank == 0:
+                state = TrainingState(self.history, self.optimiser.state_dict(), random)
+                points = validation.operating_points(self.config.train.specificities)
+                temperatures = validation.temperatures()
+                checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest)
+                saved = ray.train.Checkpoint.from_directory(directory)
+            ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
+
+    def _order(self, epoch: int) -> order.Items:
+        seed = self.config.train.seed
+        if self.groups is None:
+            return order.shuffled(self.items, seed, epoch)
+        return order.balanced(self.items, self.groups, seed, epoch)
+
+    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor]]") -> list[Figures]:
+        """Give the model its initial weights, or the run's latest ones with their optimiser; the epochs done."""
+        torch.manual_seed(self.config.train.seed + self.rank)
+        latest = ray.train.get_checkpoint()
+        if latest is None:
+            weights: dict[str, torch.Tensor] = ray.get(initial)
+            self.model.load_state_dict(weights)
+            return []
+        with latest.as_directory() as directory:
+            state = checkpoint.load_state(directory, self.model)
+        self.optimiser.load_state_dict(state.optimiser)
+        if len(state.random) == self.workers:
+            torch.set_rng_state(state.random[self.rank])
+        return state.history
+
+
+def _copies(store: FrameStore, config: TrainConfig) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Copies an epoch of each training image: six of one with COVID-19 (section 3.1), else one."""
+    with_covid = len(COPIES) if config.train.augment_covid else 1
+    return np.where(store.labels["covid"] == 1, with_covid, 1).astype(np.int64)
+
+
+def _groups(store: FrameStore, config: TrainConfig) -> list[tuple[Any, ...]] | None:
+    """The group of each image that is to come as often as the others; None: images come as they are."""
+    if config.train.balance == "none":
+        return None
+    labels = zip(*(store.labels[name].tolist() for name in LABELS), strict=True)
+    by_class = [tuple(values) if "class" in config.train.balance else () for values in labels]
+    by_source = [(name,) if "source" in config.train.balance else () for name in store.datasets]
+    return [(*label, *source) for label, source in zip(by_class, by_source, strict=True)]
+
+
+def _check_finite(losses: Figures, epoch: int) -> None:
+    """Every worker has the same losses, so all stop together.
+
+    Raises:
+        ConfigError: if the training has diverged.
+    """
+    wrong = [name for name, value in losses.items() if value is not None and not np.isfinite(value)]
+    if wrong:
+        raise ConfigError(f"epoch {epoch + 1}: {', '.join(wrong)} not finite: lower train.lr")

@@ -1,0 +1,29 @@
+import pytest
+
+from comit_ray.training.history import best_epoch, given_up
+
+
+def history(*losses: float | None) -> list[dict[str, float | None]]:
+    return [{"val_loss": loss} for loss in losses]
+
+
+def test_the_best_epoch_is_the_first_of_the_lowest() -> None:
+    assert best_epoch(history()) is None
+    assert best_epoch(history(3, 1, 2, 1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "over"),
+    [
+        ([], 1, False),
+        ([3, 2, 1], 1, False),
+        ([1, 2], 1, True),
+        ([1, 1], 1, True),
+        ([1, 2], 2, False),
+        ([1, 2, 3], 2, True),
+        ([1, 2, 3, 0.5], 2, False),
+        ([1, 2, 3, 4, 5], None, False),
+    ],
+)
+def test_patience_counts_epochs_without_a_lower_loss(losses, patience, over) -> None:
+    assert given_up(history(*losses), patience) is over
