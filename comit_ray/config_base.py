@@ -16,7 +16,8 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 class Config(BaseModel):
     """Base of all options: immutable, and a key it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # An option that is refused may hold a password.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     def digest(self) -> str:
         """12 hex digits that change with any value: names the configuration in tables and checkpoints."""

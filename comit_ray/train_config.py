@@ -6,7 +6,7 @@ The text under a field is what `--help` prints. The values are the paper's (sect
 import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from comit_ray.config import DecodeLimits, FrameConfig, MasksConfig
 from comit_ray.config_base import Config, Fraction, PositiveFloat, PositiveInt
@@ -144,8 +144,6 @@ class WorkersConfig(Config):
 
 class TrackConfig(Config):
     """Who is told of every epoch, beside the line on the terminal."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # a URI that is refused may hold a password
 
     tensorboard: bool = True
     """Event files in STORAGE/NAME/tensorboard."""
