@@ -84,7 +84,8 @@ class OptimConfig(Config):
     they are in the initial weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network in training (weights and losses stay float32). bfloat16 is for GPUs and for CPUs that
-    compute in it (AVX512-BF16, AMX); on others it is many times slower."""
+    compute in it (AVX512-BF16, AMX); on others it is many times slower. On NVIDIA GPUs torch computes the convolutions
+    of float32 in TF32."""
     specificities: tuple[Specificity, ...] = (0.90, 0.99)
     """Specificities at which operating points are chosen on the validation split; the paper's two."""
     seed: int = 0
@@ -200,6 +201,13 @@ class TrainConfig(Config):
     def _possible(self) -> Self:
         if self.train.batch_norm == "synchronised" and not self.workers.gpu:
             raise ValueError("train.batch_norm: synchronised needs GPUs (workers.gpu); on CPUs: per_worker or frozen")
+        if self.train.batch_norm == "synchronised" and (self.train.accumulate > 1 or self.model.name == "mask_rcnn"):
+            raise ValueError(
+                "train.batch_norm: synchronised needs the same passes of every worker: not with train.accumulate, "
+                "whose parts may differ in number, nor for mask_rcnn, which passes over images without masks"
+            )
+        if self.speed.compile and self.model.name == "mask_rcnn":
+            raise ValueError("speed.compile: mask_rcnn cannot be compiled: set it to false")
         if self.train.batch_size < self.workers.most:
             raise ValueError(
                 f"train.batch_size: {self.train.batch_size} images cannot be shared by {self.workers.most} workers"

@@ -65,6 +65,11 @@ def training(**options: Any) -> TrainConfig:
         (lambda: training(workers={"count": [2, 20]}), "16 images cannot be shared by 20 workers"),
         (lambda: training(workers={"count": [3, 2]}), r"count must be \[least, most\], got \[3, 2\]"),
         (lambda: training(train={"batch_norm": "synchronised"}), "synchronised needs GPUs"),
+        (
+            lambda: training(train={"batch_norm": "synchronised", "accumulate": 2}, workers={"gpu": True}),
+            "the same passes of every worker",
+        ),
+        (lambda: training(model={"name": "mask_rcnn"}, speed={"compile": True}), "mask_rcnn cannot be compiled"),
         (lambda: training(train={"specificities": [0.9, 0.9]}), "at least one, none twice"),
         (lambda: TrackConfig(mlflow="http://me:s3/c@host"), "^[^@]*no user or password[^@]*TRACKING_PASSWORD[^@]*$"),
         (lambda: ManifestConfig(output="o"), "either --source with --root, or --inputs"),

@@ -47,7 +47,7 @@ def augment(frames_BHW: Tensor, masks_BMHW: Tensor, copy_B: Tensor) -> tuple[Ten
     Args:
         frames_BHW: uint8 frames.
         masks_BMHW: uint8 masks, any number M an image: 0, 1, or 255 where unknown.
-        copy_B: index into `COPIES` of each image.
+        copy_B: index into `COPIES` of each image, on the host.
 
     Returns:
         Frames and masks of the same shapes and types.
@@ -60,7 +60,7 @@ def augment(frames_BHW: Tensor, masks_BMHW: Tensor, copy_B: Tensor) -> tuple[Ten
         angle, right, down = COPIES[copy]
         if copy == 0:
             continue
-        chosen = copy_B == copy
+        chosen = torch.nonzero(copy_B == copy).squeeze(1).to(frames_BHW.device, non_blocking=True)
         move = {"angle": angle, "translate": [round(right * scale), round(down * scale)], "scale": 1.0, "shear": [0.0]}
         frames_BHW[chosen] = F.affine(
             frames_BHW[chosen].unsqueeze(1), interpolation=InterpolationMode.BILINEAR, fill=[0.0], **move

@@ -54,7 +54,7 @@ def _about(images: pd.DataFrame, absent: list[str]) -> list[str]:
         return [*found, "No image has a score or a mask: only their shares can be given."]
     if absent:
         missing = " or ".join(HEADS[head] for head in absent)
-        found.append(f"No such head: no image has {missing}; those figures are left out.")
+        found.append(f"No image has {missing}: those figures are left out.")
     return found
 
 

@@ -151,6 +151,7 @@ def _network(width: float) -> nn.Module:
         box_predictor=FastRCNNPredictor(boxes, num_classes=2),
         box_batch_size_per_image=128,
         box_score_thresh=SCORE,
+        # Levels by torchvision's rule, made for 224 px: in smaller frames nearly all boxes read the finest level.
         mask_roi_pool=MultiScaleRoIAlign(list(levels.values()), output_size=14, sampling_ratio=2),
         mask_head=MaskRCNNHeads(pyramid, [masks] * 4, dilation=1),
         mask_predictor=MaskRCNNPredictor(masks, masks, num_classes=2),

@@ -1,6 +1,6 @@
 """Batches of tensors from the frame store."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,6 +18,7 @@ from comit_ray.data.variation import draw, vary
 from comit_ray.schema import Task
 from comit_ray.training.order import Items
 
+ON_HOST = ("copy_B", "index_B")
 MASK_TASKS = tuple(MASKS)
 """Order of the masks in `Batch.masks_BMHW`: lung, disease."""
 
@@ -49,14 +50,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.frames_BHW)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        tensors = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+    def _map(self, change: Callable[[Tensor], Tensor], but: Collection[str] = ()) -> Self:
+        tensors = {name: tensor for name, tensor in vars(self).items() if tensor is not None and name not in but}
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
     def to(self, device: torch.device) -> Self:
-        """The same on `device`; on a GPU by pinned memory, so that the copy does not hold up the host."""
-        pinned = self._map(Tensor.pin_memory) if device.type == "cuda" else self
-        return pinned._map(lambda tensor: tensor.to(device, non_blocking=True))
+        """The same on `device`, but `copy_B` and `index_B`, which the host asks: asking a GPU would wait for it.
+
+        To a GPU by pinned memory, so that the copy does not hold up the host.
+        """
+        pinned = self._map(Tensor.pin_memory, ON_HOST) if device.type == "cuda" else self
+        return pinned._map(lambda tensor: tensor.to(device, non_blocking=True), ON_HOST)
 
     def parts(self, count: int) -> list[Self]:
         """The batch cut into `count` parts of about one size, or into single images where there are fewer."""

@@ -68,12 +68,12 @@ class TrainingState:
     Attributes:
         history: figures of the epochs behind these weights.
         optimiser: its state dict.
-        random: torch's random state of each worker.
+        random: torch's random states of each worker: the host's and, on a GPU, the GPU's.
     """
 
     history: list[dict[str, Any]]
     optimiser: dict[str, Any]
-    random: list[torch.Tensor]
+    random: list[list[torch.Tensor]]
 
 
 def load(uri: str) -> Checkpoint:

@@ -44,7 +44,7 @@ def train(config: TrainConfig) -> str:
     )
     run = storage.join(config.storage, config.name)
     resuming = run_directory.goes_on(run, config)
-    initial = _initial_weights(config)  # a resumed run needs them too if it was killed in its first epoch
+    initial = None if resuming and run_directory.has_checkpoint(run) else _initial_weights(config)
     # Read here, not by Ray: its reader would take what is no whole manifest, and its listing of several parts at once
     # can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
     table = prepared.open_prepared(config.data)
@@ -115,13 +115,13 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
 def _fit(
     config: TrainConfig,
     frames: "MaterializedDataset[Any]",
-    initial: dict[str, torch.Tensor],
+    initial: dict[str, torch.Tensor] | None,
     trained_on: str,
 ) -> ray.train.Result:
     filesystem, path = storage.filesystem(config.storage)
     gpu = {"GPU": 1.0} if config.workers.gpu else {}
     trainer = ray.train.torch.TorchTrainer(
-        worker.run,
+        worker.run,  # type: ignore[arg-type]  # mypy sees v1's, which returns nothing
         train_loop_config={
             "config": config.model_dump(mode="json"),
             "initial": ray.put(initial),
@@ -145,13 +145,11 @@ def _fit(
         datasets={"frames": frames},
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),
     )
-    try:
-        return trainer.fit()
-    except ray.train.WorkerGroupError as error:
-        for failure in error.worker_failures.values():
-            if isinstance(failure, ComitError):
-                raise failure from error
-        raise
+    result = trainer.fit()
+    failure: ComitError | None = result.return_value  # type: ignore[attr-defined]  # mypy sees v1's
+    if failure is not None:
+        raise failure
+    return result
 
 
 def _publish(result: ray.train.Result, run: str) -> str:

@@ -6,13 +6,19 @@ from comit_ray.training.scores import Figures
 
 
 def best_epoch(history: Sequence[Figures]) -> int | None:
-    """Index of the epoch with the lowest validation loss, the first of equals; None before the first."""
-    losses = [figures["val_loss"] for figures in history]
-    known = [(loss, epoch) for epoch, loss in enumerate(losses) if loss is not None]
-    return min(known)[1] if known else None
+    """Index of the epoch with the lowest validation loss, the last of equals, as Ray Train keeps it; None: no epoch."""
+    known = _lowest(history)
+    return known[-1] if known else None
 
 
 def given_up(history: Sequence[Figures], patience: int | None) -> bool:
     """Whether `patience` epochs have passed without a lower validation loss; never if it is None."""
-    best = best_epoch(history)
-    return patience is not None and best is not None and len(history) - 1 - best >= patience
+    known = _lowest(history)
+    return patience is not None and bool(known) and len(history) - 1 - known[0] >= patience
+
+
+def _lowest(history: Sequence[Figures]) -> list[int]:
+    """The epochs that have the lowest validation loss."""
+    losses = [figures["val_loss"] for figures in history]
+    lowest = min((loss for loss in losses if loss is not None), default=None)
+    return [epoch for epoch, loss in enumerate(losses) if loss is not None and loss == lowest]

@@ -18,7 +18,7 @@ from comit_ray.train_config import TrainConfig
 from comit_ray.training import batch_norm, collective
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import switches, task_losses, total_loss
-from comit_ray.training.objective import predict
+from comit_ray.training.objective import instance_losses_alone, learns_from_instances, predict
 from comit_ray.training.scores import LossSums, Validation
 from comit_ray.training.stopwatch import Stopwatch
 
@@ -110,6 +110,8 @@ def validate(model: nn.Module, batches: Iterable[Batch], config: TrainConfig, de
         batch = batch.to(device)
         output = predict(model, batch, "float32", config.speed.channels_last)
         loss_TB, on_TB = task_losses(output, batch, config.loss.reduction)
+        if learns_from_instances(model):
+            loss_TB = instance_losses_alone(model, batch, config)
         found.losses.loss_T += _numpy(loss_TB.sum(dim=1))
         found.losses.active_T += _numpy(on_TB.sum(dim=1))
         found.losses.images += len(batch)

@@ -18,8 +18,9 @@ from comit_ray.errors import ConfigError
 from comit_ray.train_config import TrainConfig
 
 CONFIG, MANIFEST = "config.yaml", "manifest.json"
-MAY_CHANGE = {"resume", "storage", "workers", "track", "train.epochs", "train.patience", "max_failed_share"}
-"""Options that a resumed run may have otherwise than it began."""
+MAY_CHANGE = {"resume", "storage", "workers", "speed", "track", "train.epochs", "train.patience", "max_failed_share"}
+"""Options that a resumed run may have otherwise than it began; the epochs only while the learning rate is constant."""
+SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's list of whole checkpoints, written after each
 
 
 def record(run: str, config: TrainConfig, trained_on: str) -> None:
@@ -28,9 +29,9 @@ def record(run: str, config: TrainConfig, trained_on: str) -> None:
     Raises:
         ConfigError: if another job began a run of this name in the meantime.
     """
-    if not storage.create(storage.join(run, MANIFEST), json.dumps({"training_hash": trained_on}).encode()):
+    if not storage.create(storage.join(run, CONFIG), yaml.safe_dump(config.model_dump(mode="json")).encode()):
         raise ConfigError(f"the run {run} was begun by another job just now: give another --name")
-    storage.write_bytes(storage.join(run, CONFIG), yaml.safe_dump(config.model_dump(mode="json")).encode())
+    storage.write_bytes(storage.join(run, MANIFEST), json.dumps({"training_hash": trained_on}).encode())
 
 
 def goes_on(run: str, config: TrainConfig) -> bool:
@@ -52,16 +53,22 @@ def goes_on(run: str, config: TrainConfig) -> bool:
         raise ConfigError(f"{run} is no run of this job ({recorded} is missing): give another --name")
     begun = TrainConfig.parse(yaml.safe_load(storage.read_bytes(recorded)), origin=recorded)
     old, new = begun.flat(), config.flat()
+    fixed = {"train.epochs"} if config.train.schedule != "constant" else set()  # they set the rate of every step
     changed = [
         f"{key} was {old.get(key)}, is {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not MAY_CHANGE & {key, key.partition(".")[0]}
+        if old.get(key) != new.get(key) and not (MAY_CHANGE - fixed) & {key, key.partition(".")[0]}
     ]
     if changed:
         raise ConfigError(
             f"the run {config.name} was begun with other options: {'; '.join(changed)}; use another --name"
         )
     return True
+
+
+def has_checkpoint(run: str) -> bool:
+    """Whether the run has a whole checkpoint to go on from."""
+    return storage.exists(storage.join(run, SNAPSHOT))
 
 
 def check_manifest(run: str, trained_on: str) -> None:

@@ -11,6 +11,9 @@ import torch
 class Stopwatch:
     """Seconds by part. A GPU works behind its host's back: there its own events are the clock, read at the end.
 
+    So on a GPU the host's waiting may overlap the device's parts. On a CPU a part may hold a wait for other workers:
+    forward, for the count of labels in the step; backward, for their gradients.
+
     Args:
         device: that computes.
     """

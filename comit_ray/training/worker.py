@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from comit_ray import storage
 from comit_ray.data.frames import LABELS, FrameStore
 from comit_ray.data.transforms import COPIES
-from comit_ray.errors import ConfigError
+from comit_ray.errors import CheckpointError, ComitError, ConfigError
 from comit_ray.models.registry import build_model
 from comit_ray.schema import Split
 from comit_ray.train_config import TrainConfig
@@ -38,20 +38,29 @@ from comit_ray.training.scores import Figures, Validation, merge, merge_losses, 
 from comit_ray.training.tracking import Tracker
 
 
-def run(options: dict[str, Any]) -> None:
+def run(options: dict[str, Any]) -> ComitError | None:
     """All epochs that are left.
 
+    An error that all workers have and that would only repeat (a diverged training, a broken checkpoint) is returned,
+    for the driver to raise: Ray Train takes a raised one for the death of a worker, and starts again.
+
     Args:
-        options: `config` as plain values, `initial` weights in the object store, `manifest`: the hash of what is
-            trained on.
+        options: `config` as plain values, `initial` weights in the object store (None where there is a checkpoint),
+            `manifest`: the hash of what is trained on.
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each report, with all figures, as the root logger
     config = TrainConfig.parse(options["config"], origin="training options")
     torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
-    training = Training(config, ray.train.torch.get_device(), options["initial"])
+    try:
+        training = Training(config, ray.train.torch.get_device(), options["initial"])
+    except CheckpointError as error:
+        return error
     tracker = Tracker(config, storage.join(config.storage, config.name)) if collective.rank() == 0 else None
     while not training.finished:
-        figures, validation = training.epoch()
+        try:
+            figures, validation = training.epoch()
+        except ConfigError as error:
+            return error
         if tracker is not None:
             # Ray Train's workers replace print by one that writes twice: to their log and to the driver
             sys.stdout.write(progress_line(len(training.history) - 1, config.train.epochs, figures) + "\n")
@@ -60,6 +69,7 @@ def run(options: dict[str, Any]) -> None:
         training.report(validation, options["manifest"])
     if tracker is not None:
         tracker.close()
+    return None
 
 
 class Training:
@@ -75,7 +85,7 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainConfig, device: torch.device, initial: "ray.ObjectRef[dict[str, torch.Tensor]]"
+        self, config: TrainConfig, device: torch.device, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]"
     ) -> None:
         self.config, self.device = config, device
         self.rank, self.workers = collective.rank(), collective.world_size()
@@ -142,7 +152,7 @@ class Training:
     def report(self, validation: Validation, manifest: str) -> None:
         """Hand Ray Train the figures of the last epoch and, from rank 0, its checkpoint."""
         figures = self.history[-1]
-        random = collective.gather(torch.get_rng_state())
+        random = collective.gather(_random_state(self.device))
         with tempfile.TemporaryDirectory() as directory:
             saved = None
             if self.rank == 0:
@@ -159,20 +169,49 @@ class Training:
             return order.shuffled(self.items, seed, epoch)
         return order.balanced(self.items, self.groups, seed, epoch)
 
-    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor]]") -> list[Figures]:
-        """Give the model its initial weights, or the run's latest ones with their optimiser; the epochs done."""
+    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[Figures]:
+        """Give the model its initial weights, or the run's latest ones with their optimiser; the epochs done.
+
+        Raises:
+            CheckpointError: on all workers, if any of them cannot have them.
+        """
         torch.manual_seed(self.config.train.seed + self.rank)
+        history: list[Figures] = []
+        problem = None
+        try:
+            history = self._load(initial)
+        except CheckpointError as error:
+            problem = error
+        for anyones in collective.gather(problem):
+            if anyones is not None:
+                raise anyones
+        return history
+
+    def _load(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[Figures]:
         latest = ray.train.get_checkpoint()
         if latest is None:
-            weights: dict[str, torch.Tensor] = ray.get(initial)
+            weights: dict[str, torch.Tensor] | None = ray.get(initial)
+            if weights is None:
+                raise CheckpointError(f"the run {self.config.name} has lost its checkpoints: give another --name")
             self.model.load_state_dict(weights)
             return []
         with latest.as_directory() as directory:
             state = checkpoint.load_state(directory, self.model)
         self.optimiser.load_state_dict(state.optimiser)
         if len(state.random) == self.workers:
-            torch.set_rng_state(state.random[self.rank])
+            _set_random_state(state.random[self.rank], self.device)
         return state.history
+
+
+def _random_state(device: torch.device) -> list[torch.Tensor]:
+    """Of the host and, where it computes on one, of the GPU."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def _copies(store: FrameStore, config: TrainConfig) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

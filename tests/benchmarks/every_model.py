@@ -9,7 +9,6 @@ import json
 import shlex
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from comit_ray.data import manifest
+from comit_ray.training import checkpoint
 
 SMALL = "jobs/configs/small_cpu.yaml"
 TRAINED_ON = 400  # images of the training split, drawn by class and source
@@ -38,10 +38,10 @@ NETWORKS = [
     Row("mobilenet_v2", 24),
     Row("resnet18", 24, "--model.width 0.5"),
     Row("vgg19", 18, "--model.width 0.25 --train.lr 3e-4"),
-    Row("unet_lung", 22, "--model.width 0.25"),
-    Row("unet_disease", 22, "--model.width 0.25"),
-    Row("segnet_lung", 22, "--model.width 0.25"),
-    Row("segnet_disease", 22, "--model.width 0.25"),
+    Row("unet_lung", 24, "--model.width 0.125"),
+    Row("unet_disease", 24, "--model.width 0.125"),
+    Row("segnet_lung", 24, "--model.width 0.125"),
+    Row("segnet_disease", 24, "--model.width 0.125"),
     Row("mask_rcnn_lung", 14, "--model.width 0.125"),
     Row("mask_rcnn_disease", 14, "--model.width 0.125"),
 ]
@@ -58,13 +58,11 @@ FIGURES = [
 ]
 
 
-def job(name: str, options: str) -> float:
-    """Run a job; its seconds."""
+def job(name: str, options: str) -> None:
+    """Run a job."""
     command = [sys.executable, f"jobs/{name}.py", *shlex.split(options)]
     print(f"$ python {shlex.join(command[1:])}", flush=True)
-    began = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - began
 
 
 def tables(cxr: Path, output: Path) -> None:
@@ -92,23 +90,21 @@ def subset(table: pa.Table) -> pa.Table:
     return table.take(np.sort(np.concatenate([others, *kept])))
 
 
-def trained(row: Row, output: Path) -> float:
-    """Train, screen and score a network; the minutes of its training."""
+def network(row: Row, output: Path) -> None:
+    """Train, screen and score a network."""
     options = f"--config jobs/configs/{row.name}.yaml --config {SMALL} {row.options} --train.epochs {row.epochs}"
-    seconds = job("train", f"{options} --data {output}/prepared --storage {output}/runs --name {row.name}")
+    job("train", f"{options} --data {output}/prepared --storage {output}/runs --name {row.name}")
     embedded = "--split all --embeddings true" if row.name == "comit_net" else "--split test"
     model = f"--checkpoint {output}/runs/{row.name}/best --output {output}/results/{row.name}"
     job("screen", f"--manifest {output}/manifest {model} {embedded}")
     scored(row.name, output)
-    return seconds / 60
 
 
-def on_embeddings(name: str, output: Path) -> float:
-    """Fit and score a classifier on COMiT-Net's embeddings; the minutes it took."""
+def on_embeddings(name: str, output: Path) -> None:
+    """Fit and score a classifier on COMiT-Net's embeddings."""
     options = f"--config jobs/configs/{name}.yaml --results {output}/results/comit_net"
-    seconds = job("embedding_classifier", f"{options} --manifest {output}/manifest --output {output}/results/{name}")
+    job("embedding_classifier", f"{options} --manifest {output}/manifest --output {output}/results/{name}")
     scored(name, output)
-    return seconds / 60
 
 
 def scored(name: str, output: Path) -> None:
@@ -116,27 +112,33 @@ def scored(name: str, output: Path) -> None:
     job("evaluate", f"--results {output}/results/{name} --manifest {output}/manifest --output {output}/reports/{name}")
 
 
-def line(name: str, minutes: float, output: Path) -> str:
-    """A model's row: figures with their n."""
+def line(name: str, output: Path) -> str:
+    """A model's row: minutes of its epochs, and figures with their n."""
+    run = output / "runs" / name / "last"
+    history = checkpoint.load_history(str(run)) if run.exists() else []
+    minutes = sum(figures["seconds_training"] + figures["seconds_validation"] for figures in history) / 60
     found = json.loads((output / "reports" / name / "metrics.json").read_text())
     cells = []
     for _, metric, at, group in FIGURES:
         of = [f for f in found if (f["metric"], f["at"], f["group"]) == (metric, at, group) and f["value"] is not None]
         cells.append(f"{of[0]['value']:.3f} ({of[0]['n']})" if of else "-")
-    return f"| {name} | {minutes:.1f} | " + " | ".join(cells) + " |"
+    return f"| {name} | {len(history) or '-'} | {f'{minutes:.1f}' if history else '-'} | " + " | ".join(cells) + " |"
 
 
 def main(cxr: str, output: str, *names: str) -> None:
-    """All of them, or `names`; the table last."""
+    """All of them, or `names`; the table of all that there are last."""
     root = Path(output)
     tables(Path(cxr), root)
-    chosen = [row for row in NETWORKS if not names or row.name in names]
-    minutes = {row.name: trained(row, root) for row in chosen}
-    if "comit_net" in minutes or set(names) & set(ON_EMBEDDINGS):
-        minutes |= {name: on_embeddings(name, root) for name in ON_EMBEDDINGS}
-    print("| model | minutes | " + " | ".join(title for title, *_ in FIGURES) + " |")
-    print("| --- " * (len(FIGURES) + 2) + "|")
-    print("\n".join(line(name, taken, root) for name, taken in minutes.items()))
+    every = [row.name for row in NETWORKS] + ON_EMBEDDINGS
+    for row in NETWORKS:
+        if not names or row.name in names:
+            network(row, root)
+    for name in ON_EMBEDDINGS:
+        if not names or name in names:
+            on_embeddings(name, root)
+    print("| model | epochs | minutes | " + " | ".join(title for title, *_ in FIGURES) + " |")
+    print("| --- " * (len(FIGURES) + 3) + "|")
+    print("\n".join(line(name, root) for name in every if (root / "reports" / name).exists()))
 
 
 if __name__ == "__main__":

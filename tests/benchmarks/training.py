@@ -21,7 +21,7 @@ from comit_ray.data.frames import FrameStore
 from comit_ray.models.registry import build_model
 from comit_ray.schema import Split
 from comit_ray.train_config import TrainConfig
-from comit_ray.training import checkpoint, order
+from comit_ray.training import batch_norm, checkpoint, order
 from comit_ray.training.batches import Batch, training_batches
 from comit_ray.training.distributed import train
 from comit_ray.training.loop import train_epoch
@@ -73,6 +73,7 @@ def plain_loop(store: FrameStore, options: TrainConfig) -> float:
     torch.set_num_threads(1)
     ready = batches(store, options)
     objective = Objective(build_model(options.model).to(memory_format=torch.channels_last), options)
+    batch_norm.freeze(objective.train())
     optimiser = torch.optim.Adam(objective.parameters(), lr=options.train.lr, fused=True)
     speeds = []
     for _ in range(EPOCHS):

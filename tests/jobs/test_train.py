@@ -21,6 +21,7 @@ from comit_ray.schema import MANIFEST
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint, run_directory
 from comit_ray.training.distributed import train
+from comit_ray.training.history import best_epoch
 from jobs.train import job
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows
@@ -69,8 +70,8 @@ def config(
         "name": name,
         "resume": train_options.pop("resume", False),
         "max_failed_share": train_options.pop("max_failed_share", 0.1),
-        "frame": {"size": 32},
-        "model": {"width": 0.0625, "weights": train_options.pop("weights", "none")},
+        "frame": {"size": train_options.pop("size", 32)},
+        "model": {"width": 0.0625, "weights": train_options.pop("weights", "none")} | train_options.pop("model", {}),
         "train": {"epochs": 1, "batch_size": 8, "lr": 1e-3, **train_options},
         "workers": {"count": workers, "max_failures": max_failures, "threads": 1},
     }
@@ -163,20 +164,21 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_path: Path, ray_session) -> None:
-    """Which also says that one configuration and seed give the same numbers twice."""
-    train(config(manifest, tmp_path, "whole", epochs=3))
-    train(config(manifest, tmp_path, "parts", epochs=1))
-    best = train(config(manifest, tmp_path, "parts", epochs=3, resume=True))
+    """Which also says that one configuration and seed give the same numbers twice. Mask R-CNN draws boxes at random."""
+    common: dict[str, Any] = {"size": 64, "model": {"name": "mask_rcnn", "tasks": ["lung"]}}
+    train(config(manifest, tmp_path, "whole", epochs=3, **common))
+    train(config(manifest, tmp_path, "parts", epochs=1, **common))
+    best = train(config(manifest, tmp_path, "parts", epochs=3, resume=True, **common))
     whole, parts = figures(tmp_path / "whole"), figures(tmp_path / "parts")
     assert numbers(parts) == numbers(whole)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
     assert parts["epoch"] == 3
 
-    again = train(config(manifest, tmp_path, "parts", epochs=2, resume=True))  # nothing is left to do
+    again = train(config(manifest, tmp_path, "parts", epochs=2, resume=True, **common))  # nothing is left to do
     assert again == best
     assert figures(tmp_path / "parts") == parts
     with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
-        train(config(manifest, tmp_path, "parts", epochs=3, resume=True, lr=0.5))
+        train(config(manifest, tmp_path, "parts", epochs=3, resume=True, lr=0.5, **common))
 
 
 @pytest.mark.slow
@@ -315,22 +317,27 @@ def test_a_broken_checkpoint_stops_a_resumed_run(manifest, tmp_path: Path, ray_s
 
 
 @pytest.mark.slow
-def test_training_stops_when_the_validation_loss_falls_no_more(manifest, tmp_path: Path, ray_session) -> None:
-    """At a rate of 1e-30 nothing is learned; of one or two workers there are as many as the machine has room for."""
+def test_training_stops_when_the_validation_loss_falls_no_more(
+    manifest, tmp_path: Path, ray_session, monkeypatch
+) -> None:
+    """At a rate of 1e-30 nothing is learned; of one to four workers there are two, as Ray has two CPUs."""
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
     options = config(manifest, tmp_path, epochs=9, patience=2, lr=1e-30, batch_norm="frozen")
-    workers = options.workers.model_copy(update={"count": (1, 2)})
+    workers = options.workers.model_copy(update={"count": (1, 4)})
     train(options.model_copy(update={"workers": workers}))
     history = checkpoint.load_history(str(tmp_path / "run" / "last"))
     assert [figures["epoch"] for figures in history] == [1, 2, 3]
-    assert {figures["workers"] for figures in history} <= {1, 2}
-    assert figures(tmp_path / "run", "best")["val_loss"] == min(figures["val_loss"] for figures in history)
+    assert {figures["workers"] for figures in history} == {2}
+    assert figures(tmp_path / "run", "best")["epoch"] == best_epoch(history) + 1 == 3, "of equals the last"
 
 
 @pytest.mark.slow
 def test_one_and_two_workers_have_the_same_losses_with_frozen_statistics(manifest, tmp_path: Path, ray_session) -> None:
-    """Plain gradient descent: Adam's first steps divide by the gradient, and with it by its rounding."""
-    for name, workers in (("one", 1), ("two", 2)):
-        train(config(manifest, tmp_path, name, workers, epochs=3, batch_norm="frozen", optimiser="sgd", vary=True))
+    """Plain gradient descent: Adam's first steps divide by the gradient, and with it by its rounding. The two compute
+    their parts of a step in parts of their own."""
+    common: dict[str, Any] = {"epochs": 3, "batch_norm": "frozen", "optimiser": "sgd", "vary": True}
+    train(config(manifest, tmp_path, "one", workers=1, **common))
+    train(config(manifest, tmp_path, "two", workers=2, accumulate=2, **common))
     one, two = (checkpoint.load_history(str(tmp_path / name / "last")) for name in ("one", "two"))
     assert one[0]["train_loss"] > one[-1]["train_loss"]
     for a, b in zip(one, two, strict=True):

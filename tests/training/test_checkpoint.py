@@ -25,7 +25,7 @@ def write(directory: Path, seed: int = 0) -> torch.nn.Module:
     optimiser.step()
     directory.mkdir(parents=True)
     history = [{"epoch": epoch, "val_loss": 1.0 / epoch} for epoch in (1, 2, 3)]
-    state = TrainingState(history, optimiser.state_dict(), [torch.get_rng_state()])
+    state = TrainingState(history, optimiser.state_dict(), [[torch.get_rng_state()]])
     points = choose({"covid": ([0.1, 0.2, 0.9], [0, 0, 1])})
     temperatures = {"covid": Temperature(temperature=1.5)}
     checkpoint.save(directory, model, CONFIG, points, temperatures, state, "0123456789abcdef")
@@ -67,7 +67,7 @@ def test_the_training_state_goes_on(tmp_path: Path) -> None:
     assert [figures["epoch"] for figures in state.history] == [1, 2, 3]
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
     torch.optim.Adam(model.parameters()).load_state_dict(state.optimiser)
-    torch.set_rng_state(state.random[0])
+    torch.set_rng_state(state.random[0][0])
 
 
 def test_weights_name_the_model(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ def history(*losses: float | None) -> list[dict[str, float | None]]:
     return [{"val_loss": loss} for loss in losses]
 
 
-def test_the_best_epoch_is_the_first_of_the_lowest() -> None:
+def test_the_best_epoch_is_the_last_of_the_lowest() -> None:
     assert best_epoch(history()) is None
-    assert best_epoch(history(3, 1, 2, 1)) == 1
+    assert best_epoch(history(3, 1, 2, 1)) == 3
 
 
 @pytest.mark.parametrize(

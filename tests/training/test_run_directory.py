@@ -28,6 +28,14 @@ def test_other_options_are_named(tmp_path):
         run_directory.goes_on(run, config(tmp_path, resume=True, frame={"size": 64}, train={"lr": 0.1}))
 
 
+def test_the_epochs_may_change_only_while_the_rate_does_not_depend_on_them(tmp_path) -> None:
+    run = str(tmp_path / "run")
+    run_directory.record(run, config(tmp_path, train={"schedule": "cosine"}), "abc")
+    with pytest.raises(ConfigError, match=r"train\.epochs was 30, is 99"):
+        run_directory.goes_on(run, config(tmp_path, resume=True, train={"schedule": "cosine", "epochs": 99}))
+    assert run_directory.goes_on(run, config(tmp_path, resume=True, train={"schedule": "cosine", "patience": 3}))
+
+
 def test_another_manifest_is_refused(tmp_path):
     run = str(tmp_path / "run")
     run_directory.record(run, config(tmp_path), "abc")
