@@ -42,8 +42,8 @@ NETWORKS = [
     Row("unet_disease", 24, "--model.width 0.125"),
     Row("segnet_lung", 24, "--model.width 0.125"),
     Row("segnet_disease", 24, "--model.width 0.125"),
-    Row("mask_rcnn_lung", 14, "--model.width 0.125"),
-    Row("mask_rcnn_disease", 14, "--model.width 0.125"),
+    Row("mask_rcnn_lung", 9, "--model.width 0.125"),
+    Row("mask_rcnn_disease", 12, "--model.width 0.125"),
 ]
 ON_EMBEDDINGS = ["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"]
 FIGURES = [

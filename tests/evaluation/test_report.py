@@ -28,7 +28,7 @@ def report(root: Path, masks: dict[str, bytes], **changes: object) -> str:
 
 def test_figures_of_absent_heads_are_left_out_and_named(tmp_path):
     classifier = report(tmp_path / "classifier", {})
-    assert "no image has lung masks or disease masks; those" in classifier
+    assert "No image has lung masks or disease masks: those" in classifier
     assert "| auroc |  | 1.0000 (n=2)" in classifier
     assert "| unhealthy_eer |  | 0.0000 (n=2)" in classifier
     assert "lung_iou" not in classifier
