@@ -34,7 +34,7 @@ def test_figures_of_absent_heads_are_left_out_and_named(tmp_path):
     assert "lung_iou" not in classifier
     assert "disease_" not in classifier.split("| figure |")[1]
     segmenter = report(tmp_path / "segmenter", {"lung_png": LUNG}, **NO_SCORES)
-    assert "no image has a COVID-19 score or an unhealthy score or disease masks; those" in segmenter
+    assert "No image has a COVID-19 score or an unhealthy score or disease masks: those" in segmenter
     assert "| lung_iou |  | 1.0000 (n=2)" in segmenter
     assert "auroc" not in segmenter
     assert "sensitivity" not in segmenter.split("| figure |")[1]
