@@ -41,7 +41,7 @@ NETWORKS = [
     Row("unet_lung", 24, "--model.width 0.125"),
     Row("unet_disease", 24, "--model.width 0.125"),
     Row("segnet_lung", 24, "--model.width 0.125"),
-    Row("segnet_disease", 24, "--model.width 0.125"),
+    Row("segnet_disease", 30, "--model.width 0.25 --train.lr 2e-3"),
     Row("mask_rcnn_lung", 9, "--model.width 0.125"),
     Row("mask_rcnn_disease", 12, "--model.width 0.125"),
 ]

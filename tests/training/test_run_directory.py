@@ -44,6 +44,14 @@ def test_another_manifest_is_refused(tmp_path):
         run_directory.check_manifest(run, "def")
 
 
+def test_a_run_whose_manifest_was_not_recorded_goes_on_and_says_so(tmp_path, capsys) -> None:
+    run = str(tmp_path / "run")
+    run_directory.record(run, config(tmp_path), "abc")
+    (tmp_path / "run" / "manifest.json").unlink()
+    run_directory.check_manifest(run, "def")
+    assert "manifest.json is missing: whether the manifest is the one" in capsys.readouterr().out
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(ConfigError, match="no run of this job"):
