@@ -157,8 +157,6 @@ def validation_batches(
 ) -> Iterator[Batch]:
     """Every `world_size`-th image from `rank`: all are seen, each by one worker."""
     mine = np.arange(rank, len(store), world_size)
-    chosen = [
-        np.stack([part, np.zeros_like(part)], axis=1)
-        for part in np.split(mine, range(batch_size, len(mine), batch_size))
-    ]
-    return _ahead(lambda items: collate(store, items), ((items,) for items in chosen if len(items)), prefetch)
+    images = np.stack([mine, np.zeros_like(mine)], axis=1)
+    parts = [(store, images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    return _ahead(collate, parts, prefetch)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from comit_ray.data.masks import IGNORE
+from comit_ray.models.instances import has_known_pixel
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.schema import ALL_TASKS, Task
 from comit_ray.train_config import LossConfig
@@ -35,8 +36,8 @@ def switches(batch: Batch, tasks: Iterable[str]) -> Tensor:
         (4, B) bool, in the order of `ALL_TASKS`.
     """
     known = {
-        Task.LUNG: _any_pixel_known(batch.mask_BHW(Task.LUNG)),
-        Task.DISEASE: _any_pixel_known(batch.mask_BHW(Task.DISEASE)),
+        Task.LUNG: has_known_pixel(batch.mask_BHW(Task.LUNG)),
+        Task.DISEASE: has_known_pixel(batch.mask_BHW(Task.DISEASE)),
         Task.HEALTH: batch.unhealthy_B >= 0,
         Task.COVID: (batch.covid_B >= 0) & (batch.other_B >= 0),
     }
@@ -71,10 +72,6 @@ def _task_loss(task: Task, output: ModelOutput, batch: Batch, reduction: str) ->
     if task is Task.HEALTH:
         return None if output.health is None else _health_loss(output.health, batch.unhealthy_B)
     return None if output.covid is None else _covid_loss(output.covid, batch.covid_B, batch.other_B)
-
-
-def _any_pixel_known(mask_BHW: Tensor) -> Tensor:
-    return (mask_BHW != IGNORE).flatten(1).any(dim=1)
 
 
 def _pixel_loss(logits_B2HW: Tensor, mask_BHW: Tensor, reduction: str) -> Tensor:
