@@ -246,6 +246,74 @@ EMBEDDINGS = _table(
     ],
 )
 
+GRADCAM = _table(
+    "gradcam",
+    [
+        _field("image_id", pa.string(), "as in the manifest; only images with status ok", nullable=False),
+        _field(
+            "covid_png",
+            pa.binary(),
+            "8-bit grey PNG at the model's frame: where p_covid comes from, 255 the map's highest value, all 0 where the "
+            "map is nowhere positive; null if the model has no such head",
+        ),
+        _field("unhealthy_png", pa.binary(), "as `covid_png`, of p_unhealthy"),
+    ],
+)
+
+REVIEWS = _table(
+    "reviews",
+    [
+        _field("image_id", pa.string(), "as in the manifest", nullable=False),
+        _field("reader", pa.string(), "who read it: a pseudonym, the same for all of a reader's rows", nullable=False),
+        _field("abnormal", pa.bool_(), "the reader sees a radiological abnormality; null: could not say"),
+        _field("covid", pa.bool_(), "the reader suspects COVID-19; null: could not say, or was not asked"),
+        _field("read_at", pa.timestamp("ms", tz="UTC"), "when; the last reading of a reader counts"),
+    ],
+)
+
+_TRIAL = [
+    _field("trial", pa.string(), "id of the trial: its directory's name in runs/ and results/", nullable=False),
+    _field("variant", pa.string(), "what is compared: the point of the study's axes, in words", nullable=False),
+    _field("seed", pa.int32(), "seed of initial weights and order; of an embedding classifier, of its network too"),
+]
+
+TRIALS = _table(
+    "trials",
+    [
+        *_TRIAL,
+        _field("study", pa.string(), "name of the study", nullable=False),
+        _field(
+            "kind", pa.string(), "network, or embedding_classifier (fitted on a network's embeddings)", nullable=False
+        ),
+        _field("model", pa.string(), "name of the network or of the classifier's method", nullable=False),
+        _field("tasks", pa.list_(pa.string()), "heads of the network, labels of the classifier", nullable=False),
+        _field("status", pa.string(), "ok, stopped (by the study's scheduler) or failed", nullable=False),
+        _field("detail", pa.string(), "why it failed or was stopped; null if ok"),
+        _field("config", pa.string(), "its resolved configuration, as JSON", nullable=False),
+        _field("config_digest", pa.string(), "12 hex digits of `config`", nullable=False),
+        _field("split", pa.string(), "the split that was scored, and the figures below are of", nullable=False),
+        _field("epochs", pa.int32(), "epochs trained; null for an embedding classifier"),
+        _field("best_epoch", pa.int32(), "epoch of the checkpoint that was scored, from 1"),
+        _field("val_loss", pa.float64(), "its loss on the validation split"),
+        _field("val_auroc", pa.float64(), "its AUROC for COVID-19 on the validation split"),
+        _field("auroc", pa.float64(), "of COVID-19"),
+        _field("eer", pa.float64(), "equal error rate of COVID-19"),
+        _field("sensitivity_at_90", pa.float64(), "to COVID-19, at 90% specificity on the scored images themselves"),
+        _field("sensitivity_at_99", pa.float64(), "as `sensitivity_at_90`, at 99%"),
+        _field("unhealthy_auroc", pa.float64(), "of unhealthy"),
+        _field("lung_iou", pa.float64(), "mean over images"),
+        _field("disease_tpr", pa.float64(), "pooled over pixels"),
+        _field("disease_precision", pa.float64(), "pooled over pixels"),
+        _field("model_id", pa.string(), "as in predictions; null unless ok"),
+        _field("results", pa.string(), "where its screen's tables are, relative to the study; null unless ok"),
+        _field("attempts", pa.int32(), "times it was begun, those after a failure and after a resume too"),
+        _field("seconds", pa.float64(), "wall time of its last attempt"),
+        _field("finished_at", pa.timestamp("ms", tz="UTC"), "when", nullable=False),
+    ],
+)
+
+STUDY_PREDICTIONS = _table("study_predictions", [*_TRIAL, *PREDICTIONS])
+
 TABLES: dict[str, pa.Schema] = {
     "manifest": MANIFEST,
     "images": PREPARED,
@@ -253,4 +321,8 @@ TABLES: dict[str, pa.Schema] = {
     "masks": MASKS,
     "review_queue": REVIEW_QUEUE,
     "embeddings": EMBEDDINGS,
+    "gradcam": GRADCAM,
+    "reviews": REVIEWS,
+    "trials": TRIALS,
+    "study_predictions": STUDY_PREDICTIONS,
 }
