@@ -127,6 +127,9 @@ class ScreenConfig(Config):
     """Screen only this split of the manifest; all: every row."""
     embeddings: bool = False
     """Write embeddings/ too."""
+    gradcam: bool = False
+    """Write gradcam/ too: heat maps of where in an image p_covid and p_unhealthy come from (Grad-CAM). Needs captum
+    (the extra `gradcam`) and a model with a covid or health head; scores stay as they are."""
     batch_size: PositiveInt = 32
     """Images a forward pass."""
     predictors: PositiveInt = 1
@@ -238,16 +241,30 @@ class PhantomConfig(Config):
 class EvaluateConfig(Config):
     """`jobs/evaluate.py`."""
 
-    results: str
-    """URI of a screening run's output."""
+    results: str | None = None
+    """URI of a screening run's output. Exactly one of results, predictions and study is needed."""
+    predictions: str | None = None
+    """URI of a bare predictions table, without masks beside it."""
+    study: str | None = None
+    """URI of a study, as jobs/sweep.py writes it."""
     manifest: str
     """URI of the manifest that holds labels and mask references."""
     output: str
-    """URI of the report to write: metrics.json, report.md, figures/."""
-    split: Literal["all", "train", "val", "test"] = "test"
-    """Split that is scored."""
+    """URI of the report to write: report.md, metrics.json, tables/, figures/."""
+    split: Literal["all", "train", "val", "test"] | None = None
+    """Split that is scored; null: test, or all of an external archive. A study has its own."""
+    external: bool = False
+    """The model never saw this archive (section 4.4): found and missed at the frozen operating point, and readers."""
+    reviews: str | None = None
+    """URI of a reviews/ table: readings of an external archive."""
     specificities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.99)
-    """Specificities at which sensitivity is given with a threshold from the scored images; the paper's two."""
+    """Specificities at which sensitivity and the like are given, thresholds from the scored images; the paper's two."""
+    sensitivities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.95)
+    """Sensitivities at which specificity is given, thresholds from the scored images."""
+    draws: PositiveInt = 1000
+    """Draws of patients for every bootstrap interval."""
+    seed: int = 0
+    """Seed of the draws, and of the choice of images in figures."""
     sheet_images: Annotated[int, Field(ge=0)] = 12
     """Radiographs on the sheet of overlays."""
     sheet_seed: int = 0
@@ -256,6 +273,18 @@ class EvaluateConfig(Config):
     """The true masks that predicted ones are compared with: as the model was trained."""
     decode: DecodeLimits = DecodeLimits()
     """Bounds on images."""
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Self:
+        given = [name for name in ("results", "predictions", "study") if getattr(self, name)]
+        if len(given) != 1:
+            what = " and ".join(f"--{name}" for name in given) or "none"
+            raise ValueError(f"give one of --results, --predictions and --study, got {what}")
+        if self.study and (self.split or self.external):
+            raise ValueError("--study goes without --split and --external: its trials scored a split of their own")
+        if self.reviews and not self.external:
+            raise ValueError("--reviews are the readings of an external archive: give --external true with them")
+        return self
 
 
 class DemoConfig(Config):

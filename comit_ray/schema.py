@@ -253,8 +253,8 @@ GRADCAM = _table(
         _field(
             "covid_png",
             pa.binary(),
-            "8-bit grey PNG at the model's frame: where p_covid comes from, 255 the map's highest value, all 0 where the "
-            "map is nowhere positive; null if the model has no such head",
+            "8-bit grey PNG at the model's frame: where p_covid comes from, 255 the map's highest value, all 0 where "
+            "the map is nowhere positive; null if the model has no such head, or the map is not finite",
         ),
         _field("unhealthy_png", pa.binary(), "as `covid_png`, of p_unhealthy"),
     ],

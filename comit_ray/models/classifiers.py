@@ -28,14 +28,26 @@ class Classifier(nn.Module):
         channels: of its result, which are the embedding's.
         tasks: health, covid or both.
         width: of the branches.
+        last: path of the backbone's part whose result is the last feature map; empty: the whole backbone.
     """
 
-    def __init__(self, backbone: nn.Module, channels: int, tasks: Iterable[Task], width: float) -> None:
+    def __init__(self, backbone: nn.Module, channels: int, tasks: Iterable[Task], width: float, last: str = "") -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         self.backbone = backbone
+        self._last = last
         self.health = Branch(channels, width) if Task.HEALTH in self.tasks else None
         self.covid = Branch(channels, width) if Task.COVID in self.tasks else None
+
+    @property
+    def gradcam_layer(self) -> nn.Module:
+        """What Grad-CAM reads: the last feature map, (B, channels, H/32, W/32); of VGG19 H/16, W/16."""
+        return self.backbone.get_submodule(self._last)
+
+    def classify(self, x_B3HW: Tensor) -> ModelOutput:
+        """The same as `forward`: there are no decoders to leave out."""
+        output: ModelOutput = self(x_B3HW)
+        return output
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
         """Logits of `x_B3HW`, a normalised batch whose sides are at least 32 pixels."""
@@ -73,4 +85,5 @@ def vgg19(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
     """Simonyan and Zisserman, arXiv:1409.1556, configuration E without batch normalisation, convolutions only."""
     channels = [scaled(size, width) if isinstance(size, int) else size for size in cfgs["E"]]
     backbone = make_layers(channels).apply(he_initialise)
-    return Classifier(backbone, scaled(512, width), tasks, width)
+    before_pooling = str(len(backbone) - 2)  # as in COMiT-Net
+    return Classifier(backbone, scaled(512, width), tasks, width, last=before_pooling)

@@ -32,6 +32,32 @@ class COMiTNet(nn.Module):
         self.covid = Branch(self.encoder.channels, width) if Task.COVID in self.tasks else None
         self.apply(he_initialise)
 
+    @property
+    def gradcam_layer(self) -> nn.Module | None:
+        """What Grad-CAM reads: the encoder's last convolution, before the pooling; None without a branch.
+
+        (B, 512 x width, H/16, W/16), ReLU included, as the authors of Grad-CAM take it of VGG16 (`relu5_3` in their
+        code; Selvaraju et al., arXiv:1610.02391). After the pooling a frame of 224 px had 7 x 7 cells instead of 14 x
+        14, too coarse beside a mask.
+        """
+        return self.encoder.blocks[-1] if self.health or self.covid else None
+
+    def classify(self, x_B3HW: Tensor) -> ModelOutput:
+        """The branches of `forward` alone, without the time and the memory of the decoders.
+
+        Raises:
+            ConfigError: as `forward`.
+        """
+        features, _ = self.encoder(x_B3HW)
+        embedding = features.mean(dim=(2, 3))
+        return ModelOutput(
+            lung=None,
+            disease=None,
+            health=self.health(embedding) if self.health else None,
+            covid=self.covid(embedding) if self.covid else None,
+            embedding=embedding,
+        )
+
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
         """Logits of `x_B3HW`, a normalised batch (see `comit_ray.data.transforms.normalise`).
 

@@ -30,6 +30,22 @@ class ModelOutput:
     embedding: Tensor
 
     @property
+    def log_odds(self) -> dict[str, Tensor]:
+        """Score (`covid`, `other`, `unhealthy`) -> its log-odds, (B,) in double precision; absent heads are left out.
+
+        From the logits: a probability near 1 does not tell its log-odds any more. Those of a softmax over two classes
+        are the difference of its logits.
+        """
+        found: dict[str, Tensor] = {}
+        if self.covid is not None:
+            covid_B2 = self.covid.double()
+            found |= {"covid": covid_B2[:, COVID], "other": covid_B2[:, OTHER]}
+        if self.health is not None:
+            health_B2 = self.health.double()
+            found["unhealthy"] = health_B2[:, UNHEALTHY] - health_B2[:, HEALTHY]
+        return found
+
+    @property
     def p_unhealthy(self) -> Tensor | None:
         """(B,) probability in 0..1 of any radiological finding: softmax of the health head (eq. 4)."""
         return None if self.health is None else torch.softmax(self.health.float(), dim=1)[:, UNHEALTHY]

@@ -44,7 +44,9 @@ class Entry:
 
     Attributes:
         build: from its tasks, in the order of `ALL_TASKS`, and its width; the module returns a `ModelOutput` from a
-            normalised (B, 3, H, W) batch. One that has a method `instance_loss` is trained by it.
+            normalised (B, 3, H, W) batch. One that has a method `instance_loss` is trained by it. One with a health or
+            COVID head has `gradcam_layer`, the module whose result Grad-CAM reads, and `classify`, which gives those
+            heads alone; of the others `gradcam_layer` is None or absent.
         tasks: heads it can have.
         file: its ImageNet weights at width 1; None: there are none.
         one_task: whether it has one head at a time.

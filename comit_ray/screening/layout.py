@@ -5,14 +5,14 @@ import pyarrow as pa
 from comit_ray import parquet, schema, storage
 from comit_ray.work.chunk import Layout
 
-PREDICTIONS, MASKS, EMBEDDINGS = "predictions", "masks", "embeddings"
+PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM = "predictions", "masks", "embeddings", "gradcam"
 
 
-def layout(embeddings: bool) -> Layout:
+def layout(embeddings: bool, gradcam: bool = False) -> Layout:
     """The tables that are asked for."""
     return Layout(
         main=PREDICTIONS,
-        sides=(MASKS, EMBEDDINGS) if embeddings else (MASKS,),
+        sides=(MASKS, *([EMBEDDINGS] if embeddings else []), *([GRADCAM] if gradcam else [])),
         facts=("image_id", "view", "model_id", "run_id", "screened_at"),
         flag="covid_flag",
     )

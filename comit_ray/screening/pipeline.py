@@ -29,6 +29,7 @@ def screen(
     operating_point: OperatingPoint,
     temperatures: dict[str, float],
     run_id: str,
+    cpus: float | None = None,
 ) -> None:
     """Screen the chunks of `plan` on the Ray cluster this process is connected to.
 
@@ -40,11 +41,12 @@ def screen(
         operating_point: decides the flags; `comit_ray.screening.question.choose_operating_point` gives it.
         temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
         run_id: written into every row.
+        cpus: of the cluster that it may hold; None: all.
 
     Raises:
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
-    share = cpu_share(READ_CPUS + config.predictors * PREDICT_CPUS + WRITE_CPUS)
+    share = cpu_share(READ_CPUS + config.predictors * PREDICT_CPUS + WRITE_CPUS, cpus)
     read = ReadParts(
         MANIFEST_COLUMNS,
         config.split,
@@ -69,6 +71,7 @@ def screen(
                 "embeddings": config.embeddings,
                 "temperatures": temperatures,
                 "site_thresholds": config.operating_points is not None,
+                "gradcam": config.gradcam,
             },
             batch_size=1,
             batch_format="pyarrow",
@@ -77,6 +80,6 @@ def screen(
             num_gpus=1 if config.gpu else 0,
         )
         predicted.write_datasink(
-            Commit(storage.normalise(config.output), layout(config.embeddings)),
+            Commit(storage.normalise(config.output), layout(config.embeddings, config.gradcam)),
             ray_remote_args={"num_cpus": WRITE_CPUS * share},
         )

@@ -1,6 +1,6 @@
 """The actor class of the screen: loads a checkpoint once, then turns fetched chunks into predictions and masks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +13,10 @@ from comit_ray.config import FrameConfig
 from comit_ray.data.masks import to_png
 from comit_ray.data.transforms import normalise
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
-from comit_ray.models.outputs import COVID, HEALTHY, OTHER, UNHEALTHY, ModelOutput
+from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS, Task
+from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, Task
+from comit_ray.screening.gradcam import GradCam
 from comit_ray.screening.regions import measure
 from comit_ray.training import checkpoint
 from comit_ray.work import chunk
@@ -40,20 +41,10 @@ def scores(output: ModelOutput) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def scaled_scores(output: ModelOutput, temperatures: Mapping[str, float]) -> dict[str, npt.NDArray[np.float32]]:
-    """(B,) probabilities, their log-odds divided by `temperatures`; of the scores that have one and a head.
-
-    Computed in double precision from the logits: a probability near 1 does not tell its log-odds any more. Those of a
-    softmax over two classes are the difference of its logits.
-    """
-    log_odds: dict[str, torch.Tensor] = {}
-    if output.health is not None:
-        health = output.health.cpu().double()
-        log_odds["unhealthy"] = health[:, UNHEALTHY] - health[:, HEALTHY]
-    if output.covid is not None:
-        covid = output.covid.cpu().double()
-        log_odds |= {"covid": covid[:, COVID], "other": covid[:, OTHER]}
+    """(B,) probabilities, their log-odds divided by `temperatures`; of the scores that have one and a head."""
+    log_odds = output.log_odds
     return {
-        score: torch.sigmoid(log_odds[score] / value).float().numpy()
+        score: torch.sigmoid(log_odds[score].cpu() / value).float().numpy()
         for score, value in temperatures.items()
         if score in log_odds
     }
@@ -75,9 +66,11 @@ class Predictor:
             written as the model gives them.
         site_thresholds: whether the operating point is meant for the scores as they are written; else for those that
             the model gives, so that temperatures change no flag.
+        gradcam: whether to return the gradcam table too.
 
     Raises:
         CheckpointError: if the checkpoint cannot be loaded, or is not `model_id`'s.
+        ConfigError: with `gradcam`, if captum is not installed or the model has no score.
     """
 
     def __init__(
@@ -91,6 +84,7 @@ class Predictor:
         embeddings: bool = False,
         temperatures: Mapping[str, float] | None = None,
         site_thresholds: bool = False,
+        gradcam: bool = False,
     ) -> None:
         loaded = checkpoint.load(checkpoint_uri)
         if loaded.model_id != model_id:
@@ -109,6 +103,7 @@ class Predictor:
         self.embeddings = embeddings
         self.temperatures = dict(temperatures or {})
         self.site_thresholds = site_thresholds
+        self.gradcam = GradCam(self.model) if gradcam else None
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """One packed fetched chunk in, the same chunk packed as its result tables out."""
@@ -116,13 +111,14 @@ class Predictor:
         return chunk.pack(file, self.predict(tables["fetched"]))
 
     def predict(self, fetched: pa.Table) -> dict[str, pa.Table]:
-        """The tables `predictions`, `masks` and, if asked for, `embeddings` of one fetched chunk."""
+        """The tables `predictions`, `masks` and, if asked for, `embeddings` and `gradcam` of one fetched chunk."""
         now = datetime.now(UTC)
         rows = fetched.to_pylist()
         results = self._forward([row for row in rows if row["status"] == Status.OK])
         predictions: list[dict[str, Any]] = []
         masks: list[dict[str, Any]] = []
         embeddings: list[dict[str, Any]] = []
+        heat: list[dict[str, Any]] = []
         for row in rows:
             common = {"model_id": self.model_id, "run_id": self.run_id, "screened_at": now}
             kept = {name: row[name] for name in ("image_id", "status", "reason", "detail", "height", "width", "view")}
@@ -130,6 +126,7 @@ class Predictor:
                 predictions.append(kept | common)
                 continue
             result = next(results)
+            maps = result.pop("gradcam", {})
             if not all(np.isfinite(value).all() for value in result.values()):
                 reason = Reason.MODEL_FAILED
                 detail = "the model's output is not a finite number"
@@ -138,12 +135,15 @@ class Predictor:
             predictions.append(kept | common | self._prediction(result))
             masks.append(self._mask(row, result))
             embeddings.append({"image_id": row["image_id"], "embedding": result["embedding"].astype(np.float16)})
+            heat.append({"image_id": row["image_id"]} | maps)
         tables = {
             "predictions": pa.Table.from_pylist(predictions, schema=PREDICTIONS),
             "masks": pa.Table.from_pylist(masks, schema=MASKS),
         }
         if self.embeddings:
             tables["embeddings"] = pa.Table.from_pylist(embeddings, schema=EMBEDDINGS)
+        if self.gradcam:
+            tables["gradcam"] = pa.Table.from_pylist(heat, schema=GRADCAM)
         return tables
 
     def _forward(self, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -164,12 +164,17 @@ class Predictor:
                 yield {name: values[index] for name, values in found.items()}
             start += len(frames_BHW)
 
-    def _scores(self, frames_BHW: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+    def _scores(self, frames_BHW: npt.NDArray[np.uint8]) -> dict[str, Sequence[Any] | npt.NDArray[Any]]:
+        x_BHW = torch.from_numpy(frames_BHW.copy()).to(self.device)  # uint8 until the device
         with torch.inference_mode():
-            x_BHW = torch.from_numpy(frames_BHW.copy()).to(self.device)  # uint8 until the device
             output = self.model(normalise(x_BHW))
             scaled = scaled_scores(output, self.temperatures)
-            return scores(output) | {f"scaled_{score}": values for score, values in scaled.items()}
+            found: dict[str, Sequence[Any] | npt.NDArray[Any]] = {**scores(output)}
+            found |= {f"scaled_{score}": values for score, values in scaled.items()}
+            del output  # its memory, before that of the maps
+        if self.gradcam:
+            found["gradcam"] = self.gradcam.rows(normalise(x_BHW))
+        return found
 
     def _prediction(self, result: dict[str, Any]) -> dict[str, Any]:
         """Scores, flags and mask figures of one image."""

@@ -9,6 +9,7 @@ from comit_ray.config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import Task
+from comit_ray.screening import gradcam
 from comit_ray.training.checkpoint import Checkpoint
 from comit_ray.work import run_record
 from comit_ray.work.plan import Plan
@@ -44,6 +45,20 @@ def score_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Scores the model gives: `covid` and `other` of the COVID head, `unhealthy` of the health head."""
     tasks = checkpoint.config.model.tasks
     return (("covid", "other") if Task.COVID in tasks else ()) + (("unhealthy",) if Task.HEALTH in tasks else ())
+
+
+def check_gradcam(config: ScreenConfig, checkpoint: Checkpoint) -> None:
+    """Refuse `--gradcam true` where no map can be made, before any image is read.
+
+    Raises:
+        ConfigError: the model has no score, or captum is not installed.
+    """
+    if not config.gradcam:
+        return
+    if not score_names(checkpoint):
+        heads = ", ".join(checkpoint.config.model.tasks)
+        raise ConfigError(f"--gradcam true: the model of {config.checkpoint} has no score to explain (heads: {heads})")
+    gradcam.library()
 
 
 def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> OperatingPoint:
@@ -102,7 +117,12 @@ def of(
     operating_point: OperatingPoint,
     temperatures: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Everything that decides the numbers of a run; the operating point is on the scale of the scores as written."""
+    """Everything that decides the numbers of a run; the operating point is on the scale of the scores as written.
+
+    Raises:
+        ConfigError: it cannot be answered: Grad-CAM maps are asked for, and none can be made.
+    """
+    check_gradcam(config, checkpoint)
     return {
         "manifest": plan.fingerprint,
         "split": config.split,
@@ -112,4 +132,5 @@ def of(
         "temperature": dict(temperatures) or "off",
         "decode": config.decode.model_dump(),
         "embeddings": config.embeddings,
+        "gradcam": config.gradcam,
     }

@@ -1,5 +1,6 @@
 """The screen as its users run it: the job's own process, on real files."""
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import duckdb
 import pydicom.data
 import pytest
+from PIL import Image
 from scipy.special import logit
 
 from comit_ray import cli
@@ -172,6 +174,53 @@ def test_a_model_of_lungs_alone_screens(cxr, tmp_path, ray_session, capsys):
     assert all(row[:3] == (None, None, None) and row[3] is not None for row in rows)
     queued = query("SELECT DISTINCT reasons FROM 'OUTPUT/review_queue/*.parquet'", output)
     assert queued == [(["no_lungs_found"],)]
+
+
+def test_grad_cam_maps_are_a_side_table_and_change_no_number(cxr, checkpoint, tmp_path, ray_session, capsys):
+    uri = few(cxr, tmp_path)
+    plain, output = tmp_path / "plain", tmp_path / "explained"
+    options = ["--manifest", uri, "--checkpoint", checkpoint]
+    explained = [*options, "--output", str(output), "--gradcam", "true"]
+    assert screen(*options, "--output", str(plain)) == 0
+    assert screen(*explained, "--compact", "true") == 0
+    for table, but in (("predictions", "EXCLUDE (run_id, screened_at)"), ("masks", "")):
+        rows = f"SELECT * {but} FROM 'OUTPUT/{table}/*.parquet' ORDER BY image_id"
+        assert query(rows, plain) == query(rows, output)
+    assert not (plain / "gradcam").exists()
+
+    ids = query("SELECT image_id FROM 'OUTPUT/predictions/*.parquet' WHERE status = 'ok' ORDER BY ALL", output)
+    assert len(ids) == 8
+    for table in ("gradcam", "compact/gradcam"):
+        assert query(f"SELECT image_id FROM 'OUTPUT/{table}/*.parquet' ORDER BY ALL", output) == ids
+    maps = query("SELECT image_id, covid_png, unhealthy_png FROM 'OUTPUT/gradcam/*.parquet' ORDER BY ALL", output)
+    for _, *pngs in maps:
+        for png in pngs:
+            with Image.open(io.BytesIO(png)) as image:
+                assert (image.mode, image.size) == ("L", (64, 64))
+    (frame,) = query("SELECT DISTINCT frame_height, frame_width FROM 'OUTPUT/masks/*.parquet'", output)
+    assert frame == (64, 64)
+
+    # A chunk without its maps is not whole, and is done again; another answer to the question is refused.
+    for file in (output / "gradcam").glob("*.parquet"):
+        file.unlink()
+    assert screen(*explained) == 0
+    assert (
+        query("SELECT image_id, covid_png, unhealthy_png FROM 'OUTPUT/gradcam/*.parquet' ORDER BY ALL", output) == maps
+    )
+    capsys.readouterr()
+    assert screen(*explained) == 0
+    assert "nothing was left to do" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"belongs to another question \(gradcam was True, now False\)"):
+        screen(*options, "--output", str(output))
+
+
+def test_grad_cam_of_a_model_of_lungs_is_refused_before_anything_is_read(cxr, tmp_path):
+    uri = few(cxr, tmp_path)
+    model = write_checkpoint(tmp_path / "checkpoint", tasks=["lung"])
+    output = tmp_path / "results"
+    with pytest.raises(ConfigError, match=r"--gradcam true: the model of .* has no score to explain \(heads: lung\)"):
+        screen("--manifest", uri, "--checkpoint", model, "--output", str(output), "--gradcam", "true")
+    assert not output.exists()
 
 
 def process(*options: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from comit_ray.errors import ConfigError
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.registry import MODELS, build_model
 from comit_ray.schema import ALL_TASKS, Task
+from comit_ray.screening.gradcam import GradCam
 from comit_ray.train_config import ModelConfig
 from comit_ray.training import checkpoint
 
@@ -92,6 +94,48 @@ def test_outputs(name, tasks, training) -> None:
     given = [score for score in scores if score is not None]
     assert len(given) == len(tasks) + (Task.COVID in tasks)
     assert all(bool(((score >= 0) & (score <= 1)).all()) for score in given)
+
+
+@EVERY_CASE
+def test_log_odds_are_those_of_the_probabilities(name, tasks) -> None:
+    with torch.no_grad():
+        output = build(name, tasks).eval()(images())
+    probabilities = {"covid": output.p_covid, "other": output.p_other, "unhealthy": output.p_unhealthy}
+    given = {score: value for score, value in probabilities.items() if value is not None}
+    assert list(output.log_odds) == list(given)
+    for score, log_odds_B in output.log_odds.items():
+        assert (log_odds_B.shape, log_odds_B.dtype) == ((IMAGES,), torch.float64)
+        torch.testing.assert_close(log_odds_B, torch.logit(given[score].double()), atol=1e-5, rtol=1e-5)
+
+
+@EVERY_CASE
+def test_gradcam_reads_the_last_feature_map_of_what_classifies(name, tasks) -> None:
+    """And no other network has one."""
+    model = build(name, tasks)
+    step(model)
+    model.eval()
+    if not {Task.HEALTH, Task.COVID} & set(tasks):
+        assert getattr(model, "gradcam_layer", None) is None
+        with pytest.raises(ConfigError, match="needs a model with a health or covid head"):
+            GradCam(model)
+        return
+    x, sizes = images(), []
+    with torch.no_grad():
+        whole, classified = model(x), model.classify(x)
+    assert (classified.lung, classified.disease) == (None, None)
+    for one, other in ((whole.health, classified.health), (whole.covid, classified.covid)):
+        assert (one is None) == (other is None)
+        assert one is None or torch.equal(one, other)
+    assert torch.equal(whole.embedding, classified.embedding)
+    layer = model.gradcam_layer
+    layer.register_forward_hook(lambda module, inputs, features: sizes.append(features.shape))
+    explained = GradCam(model)
+    assert explained.scores == tuple(s for s, t in (("covid", Task.COVID), ("unhealthy", Task.HEALTH)) if t in tasks)
+    for score in explained.scores:
+        map_BHW = explained.map_BHW(x, score)
+        assert (map_BHW.shape, map_BHW.min() >= 0) == ((IMAGES, SIZE, SIZE), True)
+    cells = SIZE // (16 if name in ("comit_net", "vgg19") else 32)
+    assert sizes == [(IMAGES, whole.embedding.shape[1], cells, cells)] * len(explained.scores)
 
 
 @EVERY_CASE

@@ -1,16 +1,19 @@
+import io
+import sys
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from scipy.special import expit, logit
 
 from comit_ray.data.masks import from_png
-from comit_ray.errors import CheckpointError
+from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, MASKS, PREDICTIONS
+from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS
 from comit_ray.screening.predictor import Predictor, scaled_scores
 from comit_ray.screening.reader import FETCHED
 from comit_ray.training import checkpoint
@@ -50,11 +53,19 @@ def noise(seed: int) -> np.ndarray:
 
 
 def predictor(
-    tmp_path, batch_size=2, embeddings=True, point=POINT, temperatures=None, site_thresholds=False, **model
+    tmp_path,
+    batch_size=2,
+    embeddings=True,
+    point=POINT,
+    temperatures=None,
+    site_thresholds=False,
+    gradcam=False,
+    **model,
 ) -> Predictor:
     uri = write_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **model)
     model_id = checkpoint.load(uri).model_id
-    return Predictor(uri, model_id, point, "run", batch_size, "cpu", embeddings, temperatures, site_thresholds)
+    options = (embeddings, temperatures, site_thresholds, gradcam)
+    return Predictor(uri, model_id, point, "run", batch_size, "cpu", *options)
 
 
 def test_one_row_an_image_and_masks_for_the_scored(tmp_path):
@@ -187,6 +198,78 @@ def test_out_of_memory_halves_the_batch(tmp_path, monkeypatch):
     found = small.predict(fetched(*map(noise, range(4))))["predictions"]["p_covid"].to_pylist()
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_grad_cam_changes_no_number_of_the_usual_path(tmp_path):
+    images = fetched(noise(0), None, noise(1), noise(2))
+    plain = predictor(tmp_path, temperatures=TEMPERATURES).predict(images)
+    explained = predictor(tmp_path, temperatures=TEMPERATURES, gradcam=True).predict(images)
+    assert set(explained) == {"gradcam", *plain}
+    assert "gradcam" not in plain
+    for name, table in plain.items():
+        columns = [column for column in table.column_names if column != "screened_at"]
+        assert explained[name].select(columns).equals(table.select(columns)), name
+
+
+def test_grad_cam_has_a_row_for_each_scored_image(tmp_path):
+    explained = predictor(tmp_path, gradcam=True, seed=1)
+    images = fetched(noise(0), None, noise(1), noise(2))
+    table = explained.predict(images)["gradcam"]
+    assert table.schema.equals(GRADCAM)
+    assert table["image_id"].to_pylist() == ["a/0", "a/2", "a/3"]
+    for png in (*table["covid_png"].to_pylist(), *table["unhealthy_png"].to_pylist()):
+        with Image.open(io.BytesIO(png)) as image:
+            assert (image.mode, image.size) == ("L", (64, 64))
+            assert image.getextrema()[1] == 255
+    assert len(set(table["covid_png"].to_pylist())) == 3
+    assert explained.predict(images)["gradcam"].equals(table)
+
+
+def test_grad_cam_of_an_absent_head_is_null(tmp_path):
+    (row,) = predictor(tmp_path, gradcam=True, tasks=["covid"]).predict(fetched(noise(0)))["gradcam"].to_pylist()
+    assert row["covid_png"] is not None
+    assert row["unhealthy_png"] is None
+
+
+def test_captum_is_needed_for_grad_cam_alone(tmp_path, monkeypatch):
+    for module in ("captum", "captum.attr"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert predictor(tmp_path).predict(fetched(noise(0)))["predictions"].num_rows == 1
+    with pytest.raises(ConfigError, match=r"comit-ray\[gradcam\]"):
+        predictor(tmp_path, gradcam=True)
+
+
+def test_out_of_memory_for_a_map_halves_the_batch_too(tmp_path, monkeypatch):
+    small = predictor(tmp_path, batch_size=4, gradcam=True)
+    images = fetched(*map(noise, range(4)))
+    assert small.gradcam is not None
+    expected = small.predict(images)
+    sizes = []
+    original = small.gradcam.rows
+
+    def limited(x_B3HW):
+        sizes.append(len(x_B3HW))
+        if len(x_B3HW) > 2:
+            raise torch.OutOfMemoryError("too many")
+        return original(x_B3HW)
+
+    monkeypatch.setattr(small.gradcam, "rows", limited)
+    found = small.predict(images)
+    assert sizes == [4, 2, 2]
+    assert found["gradcam"]["image_id"].equals(expected["gradcam"]["image_id"])
+    assert found["predictions"]["p_covid"].to_pylist() == pytest.approx(
+        expected["predictions"]["p_covid"].to_pylist(), abs=1e-6
+    )
+
+
+def test_an_image_that_fails_has_no_map(tmp_path):
+    broken = predictor(tmp_path, gradcam=True)
+    with torch.no_grad():
+        for parameter in broken.model.parameters():
+            parameter.fill_(torch.nan)
+    tables = broken.predict(fetched(noise(0)))
+    assert tables["predictions"]["reason"].to_pylist() == ["model_failed"]
+    assert tables["gradcam"].num_rows == tables["masks"].num_rows == 0
 
 
 def test_a_packed_chunk_comes_back_packed(tmp_path):

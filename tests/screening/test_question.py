@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from scipy.special import expit, logit
 
@@ -8,12 +10,13 @@ from comit_ray.screening import question
 from comit_ray.temperature import Temperature
 from comit_ray.training import checkpoint
 from comit_ray.work import run_record
+from comit_ray.work.plan import Plan
 from tests.support import write_checkpoint
 
 QUESTION = {"model_id": "m1", "manifest": "f1"}
 
 
-def config(points=None, name="specificity_0.90", temperature="off") -> ScreenConfig:
+def config(points=None, name="specificity_0.90", temperature="off", gradcam=False) -> ScreenConfig:
     return ScreenConfig(
         manifest="m",
         checkpoint="c",
@@ -21,6 +24,7 @@ def config(points=None, name="specificity_0.90", temperature="off") -> ScreenCon
         operating_point=name,
         operating_points=points,
         temperature=temperature,
+        gradcam=gradcam,
     )
 
 
@@ -129,3 +133,29 @@ def test_the_checkpoints_thresholds_are_recorded_on_the_scale_of_the_scores():
     assert (written.name, written.missing) == (point.name, point.missing)
     assert question.as_written(point, config(), {}) == point
     assert question.as_written(point, config(points="site.json", temperature="on"), ALL) == point
+
+
+def asked(loaded, **options):
+    return question.of(config(**options), loaded, Plan((), "fingerprint"), OperatingPoint("x", {}), {})
+
+
+def test_grad_cam_is_part_of_the_question(tmp_path):
+    loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint"))
+    off, on = asked(loaded), asked(loaded, gradcam=True)
+    assert (off["gradcam"], on["gradcam"]) == (False, True)
+    assert off | {"gradcam": True} == on
+
+
+def test_grad_cam_needs_captum_before_any_image_is_read(tmp_path, monkeypatch):
+    for module in ("captum", "captum.attr"):
+        monkeypatch.setitem(sys.modules, module, None)
+    loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint"))
+    assert asked(loaded)["gradcam"] is False
+    with pytest.raises(ConfigError, match=r"--gradcam true needs captum .*pip install 'comit-ray\[gradcam\]'"):
+        asked(loaded, gradcam=True)
+
+
+def test_grad_cam_needs_a_score(tmp_path):
+    loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint", tasks=["lung", "disease"]))
+    with pytest.raises(ConfigError, match=r"--gradcam true: the model of c has no score .*\(heads: lung, disease\)"):
+        asked(loaded, gradcam=True)

@@ -1,0 +1,61 @@
+"""A whole screen, from the question to the queue: what `jobs/screen.py` does, and every trial of a sweep."""
+
+import time
+
+import ray
+
+from comit_ray import storage
+from comit_ray.config import ScreenConfig
+from comit_ray.screening import compact, pipeline, question, results
+from comit_ray.screening.layout import PREDICTIONS, layout
+from comit_ray.training import checkpoint
+from comit_ray.work import accounts, plan, run_record
+from comit_ray.work.accounts import Accounts
+from comit_ray.work.distrust import settle
+
+
+def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
+    """Screen what is left of the manifest, and build the queue; the accounts of the whole output.
+
+    Args:
+        config: of the job.
+        cpus: of the cluster that it may hold; None: all.
+
+    Raises:
+        ConfigError: for options that the checkpoint does not fit, or an output that belongs to another question.
+        ManifestError: the manifest is not whole.
+        CheckpointError: the checkpoint cannot be loaded.
+        StorageError: the output cannot be written, or its tables not be read.
+    """
+    output = storage.normalise(config.output)
+    if config.compact:
+        compact.check(output)
+    loaded = checkpoint.load(config.checkpoint)
+    temperatures = question.choose_temperatures(config, loaded)
+    operating_point = question.choose_operating_point(config, loaded)
+    written_point = question.as_written(operating_point, config, temperatures)
+    whole = plan.make_plan(config.manifest, config.split)
+    asked = question.of(config, loaded, whole, written_point, temperatures)
+    run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    for score, reason in operating_point.missing.items():
+        print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
+    print(results.scores_line(question.score_names(loaded), temperatures))
+
+    tables = layout(config.embeddings, config.gradcam)
+    remaining = whole.without(accounts.committed(whole, output, tables))
+    started = time.monotonic()
+    if remaining.parts:
+        print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        if not ray.is_initialized():
+            ray.init()
+        frame, model_id = loaded.config.frame, loaded.model_id
+        pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus)
+    seconds = time.monotonic() - started
+
+    taken = settle(whole, output, tables)
+    if results.write_queue(output, config.manifest, config.queue, written_point):
+        print("the review queue was built from the tables")
+    if config.compact and taken.balanced:
+        print(f"larger files: {compact.write(whole, output, (tables.main, *tables.sides))}")
+    print(results.summary(taken, output, remaining.rows, seconds))
+    return taken
