@@ -1,28 +1,21 @@
-"""Score a screened, labelled archive: metrics.json, report.md and a sheet of overlays, from tables alone."""
+"""Score a screened, labelled archive, a bare predictions table or a study, from tables alone: no model is loaded.
 
-import json
+Writes report.md, metrics.json, tables/ and figures/.
+"""
 
 from comit_ray import cli, storage
 from comit_ray.config import EvaluateConfig
-from comit_ray.errors import Status
-from comit_ray.evaluation import report, scores, sheet
+from comit_ray.evaluation import screen_report, study_report
 
 
 def job(config: EvaluateConfig) -> int:
-    """Read the tables, write the report."""
-    images = scores.join_tables(config.results, config.manifest, config.split)
-    found = scores.figures(images, config.split, config.masks.lungs, config.specificities)
-    output = storage.normalise(config.output)
-    metrics = json.dumps([figure.to_json() for figure in found], indent=1)
-    storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
-    text = report.markdown(found, images, config)
-    storage.write_bytes(storage.join(output, "report.md"), text.encode())
-    if config.sheet_images:
-        chosen = sheet.choose(images[images["status"] == Status.OK], config.sheet_images, config.sheet_seed)
-        png = sheet.draw(chosen, f"{config.split} split, drawn at random", config.decode, config.masks.lungs)
-        storage.write_bytes(storage.join(output, "figures", "sheet.png"), png)
+    """Read the tables, write the report, print it."""
+    if config.study is not None:
+        text = study_report.write(config.study, config.manifest, config.output, config)
+    else:
+        text = screen_report.write(config)
     print(text)
-    print(f"report: {output}")
+    print(f"report: {storage.normalise(config.output)}")
     return 0
 
 

@@ -2,18 +2,17 @@
 
 import hashlib
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
-from comit_ray.config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import PLACE_COLUMNS, Frame, Place, load_frame, wanted
-from comit_ray.data.file_reader import FileReader
-from comit_ray.data.masks import from_png, lung_rectangles, read_mask
-from comit_ray.evaluation.figures import Tile, overlay_sheet
+from comit_ray.config import DecodeLimits
+from comit_ray.evaluation import radiographs
+from comit_ray.evaluation.contact_sheet import overlay_sheet
+from comit_ray.evaluation.radiographs import DISPLAY_PX, Row, Shown, Unreadable, is_null
+from comit_ray.evaluation.tile import Blank, Tile
 
-DISPLAY_PX = 320
-"""Side of the frame in which radiographs are shown: finer than the masks, so that a reader sees the chest."""
+COLUMNS = 4
 
 
 def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
@@ -21,50 +20,64 @@ def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 
     The choice looks at labels alone, never at scores: a sheet of good examples would mislead.
     """
-    order = images["image_id"].map(lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest())
-    shuffled = images.assign(order=order).sort_values("order")
-    covid = shuffled[shuffled["covid"] == 1].head((count + 1) // 2)
-    others = shuffled[shuffled["covid"] != 1].head(count - len(covid))
+    mixed = shuffled(images, seed)
+    covid = mixed[mixed["covid"] == 1].head((count + 1) // 2)
+    others = mixed[mixed["covid"] != 1].head(count - len(covid))
     return pd.concat([covid, others])
 
 
+def shuffled(images: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The images in an order that their ids and the seed alone decide."""
+    order = images["image_id"].map(lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest())
+    return images.iloc[order.argsort(kind="stable").to_numpy()]
+
+
 def draw(images: pd.DataFrame, title: str, limits: DecodeLimits, lungs: Literal["pixels", "boxes"] = "pixels") -> bytes:
-    """The sheet as PNG: four radiographs a line."""
-    tiles = [_tile(row, limits, lungs) for row in images.to_dict("records")]
-    return overlay_sheet(tiles, columns=4, tile_px=DISPLAY_PX, title=title)
+    """The sheet as PNG: four radiographs a line; one that cannot be read has a place that says why."""
+    tiles = [tile(shown, caption(shown.row)) for shown in radiographs.load(images, limits, lungs)]
+    return overlay_sheet(tiles, columns=COLUMNS, tile_px=DISPLAY_PX, title=title)
 
 
-def _tile(row: dict[Any, Any], limits: DecodeLimits, lungs: Literal["pixels", "boxes"]) -> Tile:
-    """One image of `scores.join_tables` as a tile: radiograph, predicted masks, true masks, scores and label."""
-    frame = FrameConfig(size=DISPLAY_PX, fit=row["fit"] if isinstance(row["fit"], str) else "letterbox")
-    radiograph = _radiograph(row, frame, limits)
-    masks = {}
-    for task in ("lung", "disease"):
-        png, reference = row[f"{task}_png"], row[f"{task}_mask"]
-        masks[f"{task}_HW"] = from_png(png) if isinstance(png, bytes) else None
-        if isinstance(reference, str):
-            truth_HW = read_mask(reference, frame, radiograph.height, radiograph.width)
-            truth_HW = lung_rectangles(truth_HW) if task == "lung" and lungs == "boxes" else truth_HW
-            masks[f"true_{task}_HW"] = truth_HW == 1
-    return Tile(pixels_HW=radiograph.pixels_HW, caption=_caption(row), **masks)
-
-
-def _radiograph(row: dict[Any, Any], frame: FrameConfig, limits: DecodeLimits) -> Frame:
-    known = {name: None if pd.isna(row[name]) else row[name] for name in PLACE_COLUMNS}
-    offset = known["member_offset"]
-    place = Place.of(known | {"member_offset": None if offset is None else int(offset)})
-    with FileReader(limits.max_bytes, wanted([place])) as reader:
-        return load_frame(place, reader, frame, limits)
-
-
-def _caption(row: dict[Any, Any]) -> tuple[str, ...]:
-    """Two lines: what the model says, what is known."""
-    said = " ".join(
-        f"{name} {math.floor(row[column] * 100) / 100:.2f}"  # cut: 0.996 is not 1.00
-        for name, column in (("COVID", "p_covid"), ("unhealthy", "p_unhealthy"))
-        if not pd.isna(row[column])
+def tile(shown: Shown | Unreadable, lines: tuple[str, ...]) -> Tile | Blank:
+    """One image as a tile: radiograph, predicted masks, true masks, and lines below it."""
+    if isinstance(shown, Unreadable):
+        return unreadable(shown, lines)
+    return Tile(
+        pixels_HW=shown.pixels_HW,
+        lung_HW=radiographs.predicted(shown, shown.row, "lung"),
+        disease_HW=radiographs.predicted(shown, shown.row, "disease"),
+        true_lung_HW=shown.true["lung"],
+        true_disease_HW=shown.true["disease"],
+        caption=(*lines, *(f"{task} annotation unreadable" for task in shown.problems)),
     )
-    names = {(1, 1): "COVID", (0, 1): "other disease", (0, 0): "healthy"}
-    known = not pd.isna(row["covid"]) and not pd.isna(row["unhealthy"])
-    label = names.get((int(row["covid"]), int(row["unhealthy"]))) if known else None
-    return said or "no score", f"label: {label or 'incomplete'}"
+
+
+def unreadable(image: Unreadable, lines: tuple[str, ...]) -> Blank:
+    """The place of a radiograph that cannot be read again, although it was scored once."""
+    return Blank(f"the radiograph cannot be read: {image.reason}", lines)
+
+
+def caption(row: Row) -> tuple[str, ...]:
+    """Two lines: what the model says, what is known."""
+    return said(row), f"label: {label(row)}"
+
+
+def said(row: Row) -> str:
+    """The model's scores, cut and not rounded: 0.996 is not 1.00."""
+    scores = (("COVID", "p_covid"), ("unhealthy", "p_unhealthy"))
+    known = [f"{name} {cut(row[column])}" for name, column in scores if not is_null(row[column])]
+    return " ".join(known) or "no score"
+
+
+def cut(score: float) -> str:
+    """A score 0 to 1 with two digits, cut and not rounded."""
+    return f"{math.floor(score * 100) / 100:.2f}"
+
+
+def label(row: Row) -> str:
+    """What the image is labelled: COVID goes before what is seen, for a COVID patient's radiograph may show nothing."""
+    if row["covid"] == 1:
+        return "COVID, no finding" if row["unhealthy"] == 0 else "COVID"
+    if row["unhealthy"] == 0:
+        return "healthy"
+    return "other disease" if row["covid"] == 0 and row["unhealthy"] == 1 else "incomplete"

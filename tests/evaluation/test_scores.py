@@ -1,26 +1,22 @@
-import io
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from PIL import Image
 
-from comit_ray.data.masks import boxes_reference, to_png
+from comit_ray import parquet
 from comit_ray.errors import ManifestError, NotFoundError
-from comit_ray.evaluation.scores import Figure, absent_heads, figures, head_of, join_tables
-from tests.support import manifest_row, mask_row, prediction_row, write_results
-
-
-def half(side: str) -> np.ndarray:
-    mask = np.zeros((64, 64), bool)
-    mask[:, slice(0, 32) if side == "left" else slice(32, 64)] = True
-    return mask
+from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.measure import share
+from comit_ray.evaluation.scores import absent_heads, figures, head_of, join_predictions, join_tables
+from comit_ray.schema import PREDICTIONS
+from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows
 
 
 def score(tmp_path, manifest, predictions, masks=(), split="test") -> dict[tuple, Figure]:
     results, uri = write_results(tmp_path, manifest, predictions, list(masks))
-    found = figures(join_tables(results, uri, split), split)
-    return {(figure.group, figure.metric, figure.at): figure for figure in found}
+    found = figures(join_tables(results, uri, split), split, draws=20)
+    return {(figure.group, figure.metric, figure.at): figure for figure in found if figure.level == "image"}
 
 
 def test_the_papers_arithmetic(tmp_path):
@@ -47,7 +43,7 @@ def test_any_list_of_specificities(tmp_path):
     manifest = [manifest_row(f"a/{i}", covid=int(i >= 10)) for i in range(12)]
     predictions = [prediction_row(f"a/{i}", (i % 10) / 10 + 0.05) for i in range(12)]
     results, uri = write_results(tmp_path, manifest, predictions, [])
-    found = figures(join_tables(results, uri, "test"), "test", specificities=(0.1, 0.995))
+    found = figures(join_tables(results, uri, "test"), "test", specificities=(0.1, 0.995), draws=5)
     at = {f.at: f.value for f in found if f.metric == "sensitivity_at_specificity" and f.group == "all"}
     assert at == {0.1: 0.5, 0.995: 0.0}
 
@@ -59,7 +55,7 @@ def test_results_without_a_masks_table(tmp_path):
     shutil.rmtree(tmp_path / "results" / "masks")
     images = join_tables(results, uri, "test")
     assert absent_heads(images) == ["lung", "disease"]
-    assert {f.metric: f.value for f in figures(images, "test") if f.group == "all"}["auroc"] == 1.0
+    assert {f.metric: f.value for f in figures(images, "test", draws=5) if f.group == "all"}["auroc"] == 1.0
     write_results(tmp_path, manifest, [prediction_row(f"a/{i}", 0.9, lung_area=0.2) for i in (1, 2)], [])
     shutil.rmtree(tmp_path / "results" / "masks")
     with pytest.raises(NotFoundError):
@@ -72,6 +68,8 @@ def test_results_without_a_masks_table(tmp_path):
         ("auroc", "covid"),
         ("specificity_at_operating_point", "covid"),
         ("unhealthy_eer", "unhealthy"),
+        ("covid_called_unhealthy", "unhealthy"),
+        ("missed_without_abnormality", "covid"),
         ("lung_iou", "lung"),
         ("disease_dice", "disease"),
         ("share", None),
@@ -126,42 +124,9 @@ def test_datasets_are_scored_alone_too(tmp_path):
     assert found["dataset=a", "auroc", None].value == found["dataset=b", "auroc", None].value == 0.5
 
 
-def test_segmentation_counts_known_pixels_only(tmp_path):
-    truth = np.full((64, 64), 127, np.uint8)  # the right half is unknown
-    truth[:, :32] = 0
-    truth[:32, :32] = 255
-    buffer = io.BytesIO()
-    Image.fromarray(truth).save(buffer, "PNG")
-    (tmp_path / "lung.png").write_bytes(buffer.getvalue())
-    manifest = [
-        manifest_row("a/1", lung_mask=str(tmp_path / "lung.png")),
-        manifest_row("a/2", disease_mask=boxes_reference([(0, 0, 512, 512)], 1024, 1024)),
-    ]
-    masks = [
-        mask_row("a/1", lung_png=to_png(np.ones((64, 64), bool)), disease_png=to_png(half("left"))),
-        mask_row("a/2", lung_png=to_png(half("left")), disease_png=to_png(half("left"))),
-    ]
-    found = score(tmp_path, manifest, [prediction_row("a/1"), prediction_row("a/2")], masks)
-    assert (found["all", "lung_iou", None].value, found["all", "lung_iou", None].n) == (0.5, 1)
-    assert (found["all", "disease_tpr", None].value, found["all", "disease_tpr", None].n) == (1.0, 1)
-    assert found["all", "disease_precision", None].value == 0.5
-    assert found["all", "disease_dice", None].value == pytest.approx(2 / 3)
-
-
 def test_a_screen_that_is_not_complete_is_refused(tmp_path):
     with pytest.raises(ManifestError, match="1 of 2 images of split 'test' have no prediction"):
         score(tmp_path, [manifest_row("a/1"), manifest_row("a/2")], [prediction_row("a/1")])
-
-
-def test_a_mask_that_cannot_be_read_is_counted_not_fatal(tmp_path):
-    manifest = [
-        manifest_row("a/1", lung_mask=boxes_reference([(0, 0, 512, 1024)], 1024, 1024)),
-        manifest_row("a/2", lung_mask=str(tmp_path / "absent.png")),
-    ]
-    masks = [mask_row(f"a/{i}", lung_png=to_png(half("left"))) for i in (1, 2)]
-    found = score(tmp_path, manifest, [prediction_row("a/1"), prediction_row("a/2")], masks)
-    assert (found["all", "lung_iou", None].value, found["all", "lung_iou", None].n) == (1.0, 1)
-    assert (found["all", "unreadable_masks", None].value, found["all", "unreadable_masks", None].n) == (0.5, 2)
 
 
 def test_null_flags_are_not_negatives(tmp_path):
@@ -171,3 +136,98 @@ def test_null_flags_are_not_negatives(tmp_path):
     unhealthy = found["all", "unhealthy_sensitivity_at_operating_point", None]
     assert (unhealthy.value, unhealthy.n) == (None, 0)
     assert found["all", "sensitivity_at_operating_point", "specificity_0.90"].value == 1
+
+
+def test_what_the_manifest_knows_is_joined(tmp_path):
+    """The view is that of the prediction, which may be a DICOM header's; that of the manifest where it has none."""
+    known = {"study_id": "s", "sex": "F", "age": 40.0, "site": "x", "device": "d", "illness_day": 3}
+    manifest = [manifest_row("a/1", view="unknown", **known), manifest_row("a/2", view="AP")]
+    predictions = [prediction_row("a/1", view="PA"), prediction_row("a/2", None, view=None)]
+    images = join_tables(*write_results(tmp_path, manifest, predictions, []), "test")
+    assert images["view"].tolist() == ["PA", "AP"]
+    assert images.loc[0, list(known)].to_dict() == known
+    assert images["patient_id"].tolist() == ["a/1", "a/2"]
+
+
+def test_images_of_one_patient_are_drawn_together(tmp_path):
+    """At a frozen threshold too: Wilson's interval would count two images of a patient as two patients."""
+    manifest = [manifest_row(f"a/{i}", covid=1, patient_id=f"p{i // 2}") for i in range(20)]
+    predictions = [prediction_row(f"a/{i}", 0.9 if i < 14 else 0.1) for i in range(20)]
+    found = score(tmp_path, manifest, predictions)["all", "sensitivity_at_operating_point", "specificity_0.90"]
+    assert (found.value, found.n, found.patients, found.interval) == (0.7, 20, 10, "patient bootstrap")
+
+
+def test_every_defined_figure_has_an_interval_or_a_reason(tmp_path):
+    rng = np.random.default_rng(0)
+    manifest = [
+        manifest_row(f"{'ab'[i % 2]}/{i}", covid=i % 3 // 2, unhealthy=i % 2, patient_id=f"p{i // 2}", study_id=f"s{i}")
+        for i in range(60)
+    ]
+    manifest.sort(key=lambda row: row["dataset"])
+    predictions = [prediction_row(row["image_id"], float(rng.random()), disease_area=0.1) for row in manifest]
+    results, uri = write_results(tmp_path, manifest, predictions, [mask_row(row["image_id"]) for row in manifest])
+    found = figures(join_tables(results, uri, "test"), "test", draws=60)
+    assert {figure.group for figure in found} == {"all", "dataset=a", "dataset=b"}
+    for figure in found:
+        if figure.value is None or figure.low is None:
+            assert figure.reason, figure
+        else:
+            assert figure.low <= figure.high, figure
+            assert figure.interval, figure
+            assert figure.patients <= figure.n, figure
+
+
+def test_more_figures_may_be_asked_for(tmp_path):
+    """Of every group, beside the rest."""
+    results, uri = write_results(tmp_path, [manifest_row("a/1")], [prediction_row("a/1")], [])
+    images = join_tables(results, uri, "test")
+    found = figures(
+        images, "test", draws=5, more=lambda rows: [share("mine", rows["p_covid"] > 0, rows["p_covid"] > 0)]
+    )
+    assert [(f.group, f.value, f.n) for f in found if f.metric == "mine"] == [("all", 1, 1), ("dataset=a", 1, 1)]
+
+
+def test_a_bare_predictions_table(tmp_path):
+    """Columns that it lacks are null; there are no masks."""
+    manifest = [manifest_row("a/1", covid=1, unhealthy=0), manifest_row("a/2", covid=0, unhealthy=0)]
+    _, uri = write_results(tmp_path, manifest, [], [])
+    bare = pa.table(
+        {"image_id": ["a/1", "a/2"], "status": ["ok", "ok"], "p_covid": [0.9, 0.1], "disease_area": [0.0, 0.4]}
+    )
+    parquet.write_table(str(tmp_path / "bare.parquet"), bare)
+    images = join_predictions(str(tmp_path / "bare.parquet"), uri, "test")
+    assert absent_heads(images) == ["unhealthy", "lung"]
+    found = {f.metric: f for f in figures(images, "test", draws=5) if f.group == "all"}
+    assert found["auroc"].value == 1
+    assert found["disease_area_on_healthy"].value == 0.2
+    assert found["disease_tpr"].value is None
+    assert found["sensitivity_at_operating_point"].value is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"p_covid": float("nan")}, "expected finite scores or null, 1 of p_covid are neither"),
+        ({"p_unhealthy": float("inf")}, "1 of p_unhealthy are neither"),
+        ({"status": "fine"}, "expected a status of ok, excluded, failed, got 'fine'"),
+        ({"image_id": "a/2"}, "1 rows are of an image that has another"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused(tmp_path, changes, message):
+    """A NaN is no score: it must not become one that is left out."""
+    manifest = [manifest_row("a/1", covid=1), manifest_row("a/2", covid=0)]
+    predictions = [prediction_row("a/1", 0.9) | changes, prediction_row("a/2", 0.2)]
+    results, uri = write_results(tmp_path, manifest, predictions, [])
+    with pytest.raises(ManifestError, match=message):
+        join_tables(results, uri, "test")
+    with pytest.raises(ManifestError, match=message):
+        join_predictions(f"{results}/predictions", uri, "test")
+
+
+def test_no_predictions_table(tmp_path):
+    _, uri = write_results(tmp_path, [manifest_row("a/1")], [], [])
+    with pytest.raises(ManifestError, match=r"expected a predictions table .*, the columns status are not there"):
+        join_predictions(uri, uri, "test")
+    empty = write_rows(tmp_path / "empty", [], PREDICTIONS)
+    with pytest.raises(ManifestError, match="1 of 1 images of split 'test' have no prediction"):
+        join_predictions(empty, uri, "test")

@@ -8,6 +8,7 @@ from PIL import Image
 from comit_ray.config import DecodeLimits
 from comit_ray.data.masks import to_png
 from comit_ray.evaluation import scores, sheet
+from comit_ray.evaluation.contact_sheet import GROUND
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 
@@ -42,7 +43,7 @@ def test_a_sheet_is_a_picture_with_every_image_on_it(images):
 
 
 def test_scores_are_cut_and_labels_named(images):
-    captions = [sheet._caption(row) for row in images.to_dict("records")]
+    captions = [sheet.caption(row) for row in images.to_dict("records")]
     assert captions[0] == ("COVID 0.99 unhealthy 0.99", "label: COVID")
     assert {caption[1] for caption in captions} == {"label: COVID", "label: other disease", "label: healthy"}
 
@@ -53,4 +54,36 @@ def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images):
     bare = images.head(2).assign(**dict.fromkeys(masks), p_covid=np.nan, p_unhealthy=np.nan)
     picture = Image.open(io.BytesIO(sheet.draw(bare, "no head", DecodeLimits())))
     assert picture.width > 2 * 256
-    assert sheet._caption(bare.to_dict("records")[0])[0] == "no score"
+    assert sheet.caption(bare.to_dict("records")[0])[0] == "no score"
+
+
+@pytest.mark.parametrize(
+    ("covid", "unhealthy", "label"),
+    [
+        (1, 1, "COVID"),
+        (1, np.nan, "COVID"),
+        (1, 0, "COVID, no finding"),
+        (0, 1, "other disease"),
+        (0, 0, "healthy"),
+        (np.nan, 0, "healthy"),
+        (np.nan, 1, "incomplete"),
+        (0, np.nan, "incomplete"),
+    ],
+)
+def test_what_is_not_known_is_not_guessed(covid, unhealthy, label):
+    assert sheet.label({"covid": covid, "unhealthy": unhealthy}) == label
+
+
+def test_the_order_depends_on_ids_and_seed_alone(images):
+    mixed = list(sheet.shuffled(images, 0)["image_id"])
+    assert sorted(mixed) == sorted(images["image_id"])
+    assert mixed == list(sheet.shuffled(images.iloc[::-1].assign(covid=0), 0)["image_id"])
+    assert mixed != list(sheet.shuffled(images, 1)["image_id"])
+
+
+def test_a_radiograph_that_is_gone_has_a_place_that_says_so(images):
+    whole = Image.open(io.BytesIO(sheet.draw(images.head(2), "two", DecodeLimits())))
+    gone = Image.open(io.BytesIO(sheet.draw(images.head(2).assign(uri="/nowhere/x.png"), "two", DecodeLimits())))
+    assert gone.width == whole.width
+    assert (np.asarray(gone) == GROUND).all(axis=2).mean() > 0.2
+    assert not (np.asarray(whole) == GROUND).all(axis=2).mean() > 0.2

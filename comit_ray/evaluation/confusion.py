@@ -1,0 +1,87 @@
+"""Counts of images by label and flag: what every share of a report can be computed from again."""
+
+import numpy as np
+import pandas as pd
+
+from comit_ray.errors import Status
+from comit_ray.evaluation.classification import NAMES, PREFIXES, judged, operating_points
+from comit_ray.evaluation.metrics import Confusion
+from comit_ray.evaluation.tables import Table
+
+KINDS = ("COVID-19", "other disease", "healthy", "not COVID-19, health not known", "COVID-19 not known")
+
+
+def tables(images: pd.DataFrame) -> dict[str, Table]:
+    """`confusion` (label by its own flag) and `flags` (kind of image by both flags); nothing where there are no flags.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+    """
+    scored = images[images["status"] == Status.OK]
+    if not scored[["covid_flag", "unhealthy_flag"]].notna().any(axis=None):
+        return {}
+    return {"confusion": _confusion(images), "flags": _flags(scored)}
+
+
+def _confusion(images: pd.DataFrame) -> Table:
+    points = operating_points(images)
+    rows = []
+    for group, mine in _groups(images):
+        for label in PREFIXES:
+            known = mine[judged(mine, label)]
+            if known.empty:
+                continue
+            counts = Confusion.of(known[f"{label}_flag"].to_numpy(bool), known[label].to_numpy(np.int8))
+            cells = (
+                counts.true_positives,
+                counts.false_negatives,
+                counts.false_positives,
+                counts.true_negatives,
+            )
+            rows.append((group, NAMES[label], points[label] or "several", *(f"{count}" for count in cells)))
+    columns = (
+        *("images", "score", "operating point", "positive, flagged", "positive, not flagged"),
+        *("negative, flagged", "negative, not flagged"),
+    )
+    return Table("Labels by flags at the operating point", columns, tuple(rows), "Images with a label and a flag.")
+
+
+def _flags(scored: pd.DataFrame) -> Table:
+    rows = []
+    for group, mine in _groups(scored):
+        kinds = kinds_of(mine)
+        for kind in KINDS:
+            of_kind = mine[kinds == kind]
+            if not of_kind.empty:
+                rows.append((group, kind, *_cells(of_kind), f"{len(of_kind)}"))
+    columns = (
+        *("images", "label", "flagged COVID-19", "not flagged COVID-19", "flagged unhealthy", "not flagged unhealthy"),
+        *("neither flag", "all"),
+    )
+    note = (
+        "Scored images. A label COVID-19 goes before what is seen: such an image may show nothing. Counts of one score "
+        "are short of all where it has no flag; not flagged is not normal."
+    )
+    return Table("What was flagged, by label", columns, tuple(rows), note)
+
+
+def kinds_of(images: pd.DataFrame) -> pd.Series:
+    """Each image's kind, one of `KINDS`."""
+    covid, unhealthy = images["covid"], images["unhealthy"]
+    chosen = [covid == 1, (covid == 0) & (unhealthy == 1), (covid == 0) & (unhealthy == 0), covid == 0]
+    return pd.Series(np.select(chosen, KINDS[:4], KINDS[4]), index=images.index)
+
+
+def _cells(images: pd.DataFrame) -> list[str]:
+    counts = []
+    for label in PREFIXES:
+        flags = images[f"{label}_flag"].dropna().astype(bool)
+        counts += [int(flags.sum()), int((~flags).sum())]
+    both = images[images["covid_flag"].notna() & images["unhealthy_flag"].notna()]
+    neither = ~both["covid_flag"].astype(bool) & ~both["unhealthy_flag"].astype(bool)
+    return [f"{count}" for count in [*counts, int(neither.sum())]]
+
+
+def _groups(images: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    datasets = [(f"dataset={name}", rows) for name, rows in images.groupby("dataset")]
+    return [("all", images), *(datasets if len(datasets) > 1 else [])]

@@ -1,0 +1,133 @@
+"""95% confidence intervals: Wilson's for one share, and the bootstrap clustered by patient for everything else."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+IntArray = npt.NDArray[np.int64]
+
+Z = 1.959963984540054
+"""The 97.5% point of the standard normal distribution."""
+MOST_UNDEFINED = 0.05
+"""Share of draws without a value above which there is no interval: the rest are not like all draws."""
+WILSON = "wilson"
+PATIENTS, IMAGES = "patient bootstrap", "image bootstrap"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95% interval.
+
+    Args:
+        low: lower end; None where there is none.
+        high: upper end.
+        method: how it was made: `wilson`, `patient bootstrap`, or `image bootstrap` where no patient has several
+            images, so that patients and images are one.
+        reason: why there is none.
+    """
+
+    low: float | None
+    high: float | None
+    method: str
+    reason: str | None = None
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """Wilson's score interval of a share: it holds where the n are independent and the threshold is not from them.
+
+    E. B. Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+
+    Args:
+        hits: of the n, 0 to n.
+        n: how many; none: there is no interval.
+
+    Raises:
+        ValueError: hits outside 0 to n.
+    """
+    if not 0 <= hits <= n:
+        raise ValueError(f"hits must be from 0 to n, got {hits} of {n}")
+    if n == 0:
+        return Interval(None, None, WILSON, "there is nothing to count")
+    share = hits / n
+    middle = share + Z**2 / (2 * n)
+    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    whole = 1 + Z**2 / n
+    # At none and all one end is exact; rounding would leave it a little beside.
+    low, high = (middle - half) / whole, (middle + half) / whole
+    return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high, WILSON)
+
+
+def bootstrap(
+    statistics: Callable[[IntArray], Mapping[str, float | None]],
+    clusters: Sequence[object] | npt.NDArray[Any] | pd.Series,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Percentile intervals of many statistics from the same draws of patients.
+
+    A draw takes as many patients as there are, with replacement, each with all of its images: images of one patient
+    are alike, and drawn one by one they would make the interval too narrow. Whatever the statistic takes from the
+    images, thresholds too, it takes anew in each draw.
+
+    Args:
+        statistics: (M,) rows of the drawn images, a row as often as it was drawn -> name -> value, None where it is
+            undefined. The names are those of every draw.
+        clusters: (N,) patient of each image; a null is a patient of its own.
+        draws: how many, at least 1.
+        seed: of the draws.
+
+    Returns:
+        Name -> interval; without ends and with a reason where there is one patient alone, or where more than 5% of
+        the draws have no value.
+
+    Raises:
+        ValueError: no image, or no draw.
+    """
+    codes_N = patient_codes(clusters)
+    if not codes_N.size or draws < 1:
+        raise ValueError(f"at least one image and one draw are needed, got {codes_N.size} and {draws}")
+    order_N = np.argsort(codes_N, kind="stable")
+    sizes_C = np.bincount(codes_N)
+    starts_C = np.cumsum(sizes_C) - sizes_C
+    method = PATIENTS if sizes_C.max() > 1 else IMAGES
+    if sizes_C.size == 1:
+        names = statistics(np.arange(codes_N.size))
+        return {
+            name: Interval(None, None, method, "one patient alone: there is nothing to draw from") for name in names
+        }
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float | None]] = {}
+    for _ in range(draws):
+        chosen = rng.integers(sizes_C.size, size=sizes_C.size)
+        for name, value in statistics(order_N[_spans(starts_C[chosen], sizes_C[chosen])]).items():
+            found.setdefault(name, []).append(value)
+    return {name: _percentiles(values, draws, method) for name, values in found.items()}
+
+
+def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> IntArray:
+    """(N,) a whole number a patient, from 0; a null is a patient of its own."""
+    found: IntArray = pd.factorize(np.asarray(patients, dtype=object))[0].astype(np.int64)
+    alone = found < 0
+    found[alone] = found.max(initial=-1) + 1 + np.arange(int(alone.sum()))
+    return found
+
+
+def _spans(starts: IntArray, sizes: IntArray) -> IntArray:
+    """start, start + 1, ... of every span, one after another."""
+    ends = np.cumsum(sizes)
+    rows: IntArray = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
+    return rows
+
+
+def _percentiles(values: list[float | None], draws: int, method: str) -> Interval:
+    defined = [value for value in values if value is not None]
+    undefined = draws - len(defined)
+    if undefined > MOST_UNDEFINED * draws:
+        return Interval(None, None, method, f"{undefined:,} of {draws:,} draws of patients have no value")
+    low, high = np.percentile(defined, (2.5, 97.5))
+    return Interval(float(low), float(high), method)

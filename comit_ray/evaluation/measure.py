@@ -1,0 +1,171 @@
+"""Figures of a group of images and their intervals, all computed from how often each image counts.
+
+A bootstrap draw is then nothing but other weights: an image of a patient drawn twice counts twice, one of a patient
+not drawn does not count. Shapes: N images, F figures.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from comit_ray.evaluation.figure import Figure, Level
+from comit_ray.evaluation.intervals import Interval, bootstrap, patient_codes, wilson
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+OVER_PATIENTS = "wilson over patients"
+"""A share of none or all: every draw of a bootstrap gives the same, so patients are counted, each as one."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one figure is, without its value.
+
+    Args:
+        metric: its name.
+        counted_N: the images (of another level: one image for each unit) that it is taken over.
+        at: as in `Figure`.
+        level: as in `Figure`.
+        undefined: why it has no value, where it has none.
+        share: the figure is a share of the counted images at a threshold that does not come from them, so that
+            Wilson's interval holds where no patient has several.
+    """
+
+    metric: str
+    counted_N: BoolArray
+    at: float | str | None = None
+    level: Level = "image"
+    undefined: str = "there is nothing to count"
+    share: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Figures that are computed together.
+
+    Args:
+        entries: what they are, F.
+        values: (N,) times that each image counts -> (F,) values, NaN where undefined.
+    """
+
+    entries: tuple[Entry, ...]
+    values: Callable[[IntArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A figure that is one sum over images by another: a share, a mean, or pixels by pixels.
+
+    Args:
+        entry: what it is.
+        parts_N: what is summed above.
+        wholes_N: what is summed below.
+    """
+
+    entry: Entry
+    parts_N: FloatArray
+    wholes_N: FloatArray
+
+
+def share(
+    metric: str,
+    hits_N: npt.ArrayLike,
+    counted_N: npt.ArrayLike,
+    at: float | str | None = None,
+    level: Level = "image",
+    undefined: str = "there is nothing to count",
+) -> Ratio:
+    """The share of the counted images that are hits."""
+    hits, counted = np.asarray(hits_N, bool), np.asarray(counted_N, bool)
+    entry = Entry(metric, counted, at, level, undefined, share=True)
+    return Ratio(entry, (hits & counted).astype(np.float64), counted.astype(np.float64))
+
+
+def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, undefined: str = "") -> Ratio:
+    """The mean of the values that are not NaN."""
+    values = np.asarray(values_N, np.float64)
+    known = ~np.isnan(values)
+    entry = Entry(metric, known, at, undefined=undefined)
+    return Ratio(entry, np.where(known, values, 0.0), known.astype(np.float64))
+
+
+def ratios(found: Sequence[Ratio]) -> Block:
+    """Several ratios as one block."""
+    parts_FN, wholes_FN = (np.stack([getattr(one, name) for one in found]) for name in ("parts_N", "wholes_N"))
+
+    def values(weights_N: IntArray) -> FloatArray:
+        part_F, whole_F = parts_FN @ weights_N, wholes_FN @ weights_N
+        return np.where(whole_F > 0, part_F / np.where(whole_F > 0, whole_F, 1), np.nan)
+
+    return Block(tuple(one.entry for one in found), values)
+
+
+def measure(
+    blocks: Sequence[Block], patients: pd.Series, split: str, group: str, draws: int = 1000, seed: int = 0
+) -> list[Figure]:
+    """The figures of a group of images with their 95% intervals, in the order of the blocks.
+
+    Wilson's interval where the threshold is frozen and no patient has several of the counted images; else the
+    bootstrap that draws patients, with all their images, and computes everything anew, thresholds too. Where every
+    draw gives the same value the bootstrap says nothing: a share of none or all then has Wilson's interval over
+    patients, any other figure none.
+
+    Args:
+        blocks: what is measured.
+        patients: (N,) patient of each image; a null is a patient of its own.
+        split: name of the split.
+        group: name of the group.
+        draws: of the bootstrap.
+        seed: of the draws.
+    """
+    entries = [entry for block in blocks for entry in block.entries]
+    codes_N = patient_codes(patients)
+
+    def values(weights_N: IntArray) -> FloatArray:
+        return np.concatenate([block.values(weights_N) for block in blocks])
+
+    whole_F = values(np.ones(len(codes_N), np.int64))
+    patients_F = [len(np.unique(codes_N[entry.counted_N])) for entry in entries]
+    counts_F = [int(entry.counted_N.sum()) for entry in entries]
+    defined = ~np.isnan(whole_F)
+    exact = [entry.share and n == count for entry, n, count in zip(entries, counts_F, patients_F, strict=True)]
+    drawn = [number for number in range(len(entries)) if defined[number] and not exact[number]]
+
+    def statistics(rows: IntArray) -> dict[str, float | None]:
+        found_F = values(np.bincount(rows, minlength=len(codes_N)))
+        return {str(number): None if np.isnan(found_F[number]) else float(found_F[number]) for number in drawn}
+
+    intervals = bootstrap(statistics, patients.to_numpy(object), draws, seed) if drawn else {}
+    figures = []
+    for number, (entry, n, people) in enumerate(zip(entries, counts_F, patients_F, strict=True)):
+        figure = Figure(
+            entry.metric, None, n, split, group, entry.at, patients=people, level=entry.level, reason=entry.undefined
+        )
+        if defined[number]:
+            value = float(whole_F[number])
+            interval = (
+                wilson(round(value * n), n)
+                if exact[number]
+                else _told(intervals[str(number)], value, entry.share, people)
+            )
+            method = None if interval.low is None else interval.method
+            figure = replace(
+                figure, value=value, low=interval.low, high=interval.high, interval=method, reason=interval.reason
+            )
+        figures.append(figure)
+    return figures
+
+
+def _told(interval: Interval, value: float, is_share: bool, patients: int) -> Interval:
+    """The bootstrap's interval, unless all of its draws gave the same."""
+    if interval.low is None or interval.low != interval.high:
+        return interval
+    if is_share and value in (0, 1):
+        found = wilson(int(value) * patients, patients)
+        return Interval(found.low, found.high, OVER_PATIENTS, found.reason)
+    return Interval(None, None, interval.method, "every draw of patients gives the same value")

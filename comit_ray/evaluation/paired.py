@@ -1,0 +1,187 @@
+"""Two models on the same images: by how much do they differ, and could that be chance?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+from comit_ray.evaluation.exchange import flag_test, rank_test
+from comit_ray.evaluation.intervals import Z, bootstrap, patient_codes
+from comit_ray.evaluation.weighted import RankedScores, Rates
+from comit_ray.metrics import checked
+
+MCNEMAR, FLAGS = "McNemar, exact", "exchange of patients' flags, exact"
+DELONG, RANKS = "DeLong", "exchange of patients' ranks"
+ENOUGH = 10
+"""Images of each class from which on DeLong's normal approximation is used."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of two models, and their difference.
+
+    Args:
+        first: the figure of the first model; None where it is undefined.
+        second: of the second.
+        difference: first - second.
+        low: lower end of the 95% interval of the difference.
+        high: upper end.
+        p_value: two-sided.
+        adjusted: the p-value after correction for all comparisons of a family (`holm`); None before it.
+        method: of the p-value.
+        n: images that both have judged.
+        reason: why there is no figure, or no interval.
+    """
+
+    first: float | None
+    second: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    adjusted: float | None
+    method: str
+    n: int
+    reason: str | None = None
+
+
+def compare_flags(
+    first: npt.ArrayLike, second: npt.ArrayLike, patients: pd.Series, draws: int = 1000, seed: int = 0
+) -> Comparison:
+    """The shares of images that two models flag at frozen thresholds: of positives the sensitivity.
+
+    McNemar's exact test where no patient has several images, else the same over patients; the interval is the
+    bootstrap's that draws patients.
+
+    Args:
+        first: (N,) flags of the first model.
+        second: (N,) flags of the second on the same images.
+        patients: (N,) of the images; a null is a patient of its own.
+        draws: of the bootstrap.
+        seed: of the draws.
+
+    Raises:
+        ValueError: unequal lengths.
+    """
+    first_N, second_N = np.asarray(first, bool), np.asarray(second, bool)
+    if not first_N.shape == second_N.shape == (len(patients),):
+        raise ValueError(
+            f"as many flags are needed, got {first_N.shape}, {second_N.shape} and {len(patients)} patients"
+        )
+    method = MCNEMAR if _alone(patients) else FLAGS
+    if not first_N.size:
+        return Comparison(None, None, None, None, None, None, None, method, 0, "there is nothing to compare")
+    net_N = first_N.astype(np.float64) - second_N
+    interval = bootstrap(lambda rows: {"": float(net_N[rows].mean())}, patients, draws, seed)[""]
+    low, high, reason = interval.low, interval.high, interval.reason
+    if not net_N.any():
+        low, high, reason = None, None, "both flag the same images"
+    one, other = float(first_N.mean()), float(second_N.mean())
+    p_value = flag_test(first_N, second_N, patients)
+    return Comparison(one, other, one - other, low, high, p_value, None, method, first_N.size, reason)
+
+
+def compare_auroc(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    patients: pd.Series,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """The areas under two ROC curves.
+
+    DeLong's test and interval (E. R. DeLong et al. 1988, "Comparing the areas under two or more correlated receiver
+    operating characteristic curves") where no patient has several images and each class has at least 10; else the
+    exchange of patients' ranks, with the bootstrap's interval.
+
+    Args:
+        first: (N,) finite scores of the first model.
+        second: (N,) of the second on the same images.
+        labels: (N,) 0 or 1.
+        patients: (N,) of the images; a null is a patient of its own.
+        draws: of the bootstrap, and of the exchange.
+        seed: of the draws.
+
+    Raises:
+        ValueError: for other labels, scores that are not finite, or unequal lengths.
+    """
+    (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
+    if len(patients) != first_N.size:
+        raise ValueError(f"a patient an image is needed, got {len(patients)} and {first_N.size}")
+    rarer = min(int(positive_N.sum()), int((~positive_N).sum()))
+    if not rarer:
+        why = "the images have one class alone"
+        return Comparison(None, None, None, None, None, None, None, RANKS, first_N.size, why)
+    areas, covariance = delong(np.stack([first_N, second_N]), positive_N)
+    one, other = (float(area) for area in areas)
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if rarer >= ENOUGH and _alone(patients) and variance > 1e-12:
+        error = variance**0.5
+        p_value = float(2 * norm.sf(abs(one - other) / error))
+        low, high = one - other - Z * error, one - other + Z * error
+        return Comparison(one, other, one - other, low, high, p_value, None, DELONG, first_N.size)
+    ranked = RankedScores(np.stack([first_N, second_N]), positive_N)
+
+    def difference(rows: npt.NDArray[np.int64]) -> dict[str, float | None]:
+        drawn = ranked.rates(np.bincount(rows, minlength=first_N.size)).auroc()
+        return {"": None if np.isnan(drawn).any() else float(drawn[0] - drawn[1])}
+
+    interval = bootstrap(difference, patients, draws, seed)[""]
+    p_value = rank_test(first_N[None], second_N[None], positive_N, patients, {"": Rates.auroc}, draws, seed)[""]
+    return Comparison(
+        one, other, one - other, interval.low, interval.high, p_value, None, RANKS, first_N.size, interval.reason
+    )
+
+
+def delong(
+    scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Areas under the ROC curves of T score tables, (T,), and their covariance, (T, T).
+
+    By mid-ranks: X. Sun and W. Xu 2014, "Fast implementation of DeLong's algorithm", doi:10.1109/LSP.2014.2337313.
+
+    Args:
+        scores_TN: (T, N) finite scores.
+        positive_N: (N,) whether each image is positive; at least two of each kind for a covariance.
+    """
+    scores, positive = np.asarray(scores_TN), np.asarray(positive_N, bool)
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    together = rankdata(scores, axis=1)
+    above_TM = (together[:, positive] - rankdata(scores[:, positive], axis=1)) / negatives
+    below_TN = 1 - (together[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / positives
+    covariance = np.zeros((len(scores), len(scores)))
+    for parts_TM in (above_TM, below_TN):
+        if parts_TM.shape[1] > 1:
+            covariance += np.cov(parts_TM) / parts_TM.shape[1]
+    return above_TM.mean(axis=1), covariance
+
+
+def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same comparisons with p-values adjusted by Holm's method; those without one are not counted.
+
+    S. Holm 1979, "A simple sequentially rejective multiple test procedure": whatever is called different below an
+    adjusted 0.05, the chance that any of it is not is at most 5%.
+    """
+    tested = sorted(
+        (i for i, one in enumerate(comparisons) if one.p_value is not None), key=lambda i: _p(comparisons[i])
+    )
+    found, largest = list(comparisons), 0.0
+    for place, number in enumerate(tested):
+        largest = max(largest, min(1.0, _p(comparisons[number]) * (len(tested) - place)))
+        found[number] = replace(comparisons[number], adjusted=largest)
+    return found
+
+
+def _p(comparison: Comparison) -> float:
+    assert comparison.p_value is not None, "only those with a p-value are sorted"
+    return comparison.p_value
+
+
+def _alone(patients: pd.Series) -> bool:
+    """Whether no patient has several of the images."""
+    codes_N = patient_codes(patients)
+    return len(np.unique(codes_N)) == codes_N.size

@@ -1,0 +1,141 @@
+"""Radiographs of `scores.join_tables` as they are shown: in their own aspect ratio, with masks on the same field.
+
+A model's masks lie in its frame, which may stretch the radiograph or have borders; here each is cut to the part that
+the original fills, so that masks of models with different frames can be laid over one radiograph.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data.fetch import PLACE_COLUMNS, Place, load_frame, wanted
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.masks import from_png, lung_rectangles, read_mask
+from comit_ray.data.resize import FrameMap
+from comit_ray.errors import DecodeError, ManifestError
+from comit_ray.evaluation.tile import Mask, Pixels
+
+DISPLAY_PX = 320
+"""Longest side in pixels in which radiographs are shown: finer than the masks, so that a reader sees the chest."""
+TASKS: tuple[Literal["lung", "disease"], ...] = ("lung", "disease")
+
+Row = dict[Any, Any]
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One radiograph, and where its annotations are.
+
+    Args:
+        row: of `scores.join_tables`.
+        pixels_HW: uint8, longest side `DISPLAY_PX`, air dark and bone bright.
+        height: pixels of the original.
+        width: pixels of the original.
+        true: `lung` and `disease` -> annotated mask (H, W); None if there is none, or it cannot be read.
+        problems: `lung` and `disease` -> why the annotation cannot be read.
+    """
+
+    row: Row
+    pixels_HW: Pixels
+    height: int
+    width: int
+    true: dict[str, Mask | None]
+    problems: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image whose radiograph cannot be read again, and why."""
+
+    row: Row
+    reason: str
+
+
+def load(
+    images: pd.DataFrame, limits: DecodeLimits, lungs: Literal["pixels", "boxes"] = "pixels"
+) -> Iterator[Shown | Unreadable]:
+    """The radiographs of rows of `scores.join_tables`, in their order, with their annotations.
+
+    Args:
+        images: what to show.
+        limits: bounds on one image.
+        lungs: as `comit_ray.config.MasksConfig` has it.
+    """
+    frame = FrameConfig(size=DISPLAY_PX, fit="letterbox")
+    rows = images.to_dict("records")
+    places = [_place(row) for row in rows]
+    with FileReader(limits.max_bytes, wanted(places)) as reader:
+        for row, place in zip(rows, places, strict=True):
+            try:
+                radiograph = load_frame(place, reader, frame, limits)
+            except DecodeError as error:
+                yield Unreadable(row, str(error))
+                continue
+            height, width, its_map = radiograph.height, radiograph.width, radiograph.frame_map
+            true: dict[str, Mask | None] = dict.fromkeys(TASKS)
+            problems: dict[str, str] = {}
+            for task in TASKS:
+                reference = row[f"{task}_mask"]
+                if not isinstance(reference, str):
+                    continue
+                try:
+                    mask_HW = read_mask(reference, frame, height, width, reader=reader)
+                    mask_HW = lung_rectangles(mask_HW) if task == "lung" and lungs == "boxes" else mask_HW
+                except ManifestError as error:
+                    problems[task] = str(error)
+                    continue
+                true[task] = _filled(mask_HW, its_map, height, width) == 1
+            yield Shown(row, _filled(radiograph.pixels_HW, its_map, height, width), height, width, true, problems)
+
+
+def is_null(value: Any) -> bool:
+    """Whether a cell of a table is null: None, NaN or NA."""
+    return bool(pd.isna(value))
+
+
+def predicted(shown: Shown, row: Row, task: Literal["lung", "disease"]) -> Mask | None:
+    """A model's mask on the field of the radiograph; None if it has none.
+
+    Args:
+        shown: the radiograph.
+        row: the model's row of `scores.join_tables` for the same image.
+        task: which mask.
+    """
+    png = row[f"{task}_png"]
+    return on_radiograph(from_png(png), shown, row) if isinstance(png, bytes) else None
+
+
+def on_radiograph(values_HW: npt.NDArray[T], shown: Shown, row: Row) -> npt.NDArray[T]:
+    """What lies in a model's frame, cut to the part of it that the radiograph fills.
+
+    Args:
+        values_HW: (frame_height, frame_width) a mask or a map.
+        shown: the radiograph.
+        row: the model's row, with the `masks` table's columns of the frame.
+    """
+    columns = ("original_top", "original_left", "rows_per_pixel", "columns_per_pixel")
+    top, left, down, across = (float(row[name]) for name in columns)
+    return _filled(values_HW, FrameMap(row["fit"], top, left, down, across), shown.height, shown.width)
+
+
+def _filled(values_HW: npt.NDArray[T], place: FrameMap, height: int, width: int) -> npt.NDArray[T]:
+    """The rows and columns of a frame that an original of height x width pixels fills, at least one of each."""
+    rows, columns = values_HW.shape
+    top, left = min(math.floor(place.top + 0.5), rows - 1), min(math.floor(place.left + 0.5), columns - 1)
+    bottom = max(top + 1, math.floor(place.top + height * place.rows_per_pixel + 0.5))
+    right = max(left + 1, math.floor(place.left + width * place.columns_per_pixel + 0.5))
+    return values_HW[top:bottom, left:right]
+
+
+def _place(row: Row) -> Place:
+    known = {name: None if is_null(row[name]) else row[name] for name in PLACE_COLUMNS}
+    if known["member_offset"] is not None:
+        known["member_offset"] = int(known["member_offset"])  # pandas has made it a float where others have none
+    return Place.of(known)

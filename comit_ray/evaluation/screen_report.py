@@ -1,0 +1,165 @@
+"""The report of one screen, or of a bare predictions table, written from tables: figures, pictures and words."""
+
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+
+from comit_ray import storage
+from comit_ray.config import EvaluateConfig
+from comit_ray.errors import Status
+from comit_ray.evaluation import confusion, external, external_tables, paper, pictures, report, scores, sheet
+from comit_ray.evaluation.classification import operating_points
+from comit_ray.evaluation.picture import DIRECTORY, Picture
+from comit_ray.evaluation.tables import Table
+
+ALL = "all images"
+IN_THE_REPORT = 10
+"""Most rows of a table in report.md; tables/ has all."""
+OF_THE_PAPER = (
+    "The paper's values are of other data (its test split: {covid:,} images with COVID-19 and {others:,} others): a "
+    "difference from ours says nothing about either."
+)
+
+
+def write(config: EvaluateConfig) -> str:
+    """Write report.md, metrics.json, tables/ and figures/ below `config.output`.
+
+    Args:
+        config: of the job, with `results` or `predictions`.
+
+    Returns:
+        The report's Markdown.
+
+    Raises:
+        ComitError: of `scores.join_tables` and `external.read_reviews`; or the report cannot be written.
+    """
+    split = config.split or ("all" if config.external else "test")
+    images = _images(config, split)
+    readings = external.read_reviews(config.reviews, config.manifest) if config.reviews else None
+    verdicts = None if readings is None else external.consensus(readings)
+    figures = scores.figures(
+        images,
+        split,
+        config.masks.lungs,
+        config.specificities,
+        config.draws,
+        config.seed,
+        sensitivities=config.sensitivities,
+        more=external.figures_of(operating_points(images)["covid"], verdicts) if config.external else None,
+    )
+    said = report.sentences(images, figures, config)
+    tables = report.tables(figures, images, config.external) | confusion.tables(images)
+    if config.external:
+        said = [*external_tables.sentences(images, figures, verdicts), *said]
+        tables = external_tables.tables(images, verdicts, readings) | tables
+    output = storage.normalise(config.output)
+    drawn = _pictures(config, images, verdicts, split, output)
+
+    for name, table in tables.items():
+        storage.write_bytes(storage.join(output, "tables", f"{name}.csv"), table.csv().encode())
+        storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
+    metrics = json.dumps([figure.to_json() for figure in figures], indent=1)
+    storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
+    text = _markdown(images, split, said, tables, drawn, config)
+    storage.write_bytes(storage.join(output, "report.md"), text.encode())
+    return text
+
+
+def _images(config: EvaluateConfig, split: str) -> pd.DataFrame:
+    if config.results is not None:
+        return scores.join_tables(config.results, config.manifest, split)
+    assert config.predictions is not None, "the configuration asks for one of them"
+    return scores.join_predictions(config.predictions, config.manifest, split)
+
+
+def _pictures(
+    config: EvaluateConfig, images: pd.DataFrame, verdicts: pd.DataFrame | None, split: str, output: str
+) -> list[Picture]:
+    """Figures 9 to 14 of the paper, where the screen has what they show, and a sheet drawn at random."""
+    found: list[Picture] = []
+    absent = scores.absent_heads(images)
+    if "covid" not in absent:
+        panels = {f"{split} split": _curves(images)}
+        points = {} if config.external else {ALL: _paper_points()}
+        found += [pictures.rocs(panels, output, points), pictures.precision_recalls(panels, output)]
+        limits, seed, lungs = config.decode, config.seed, config.masks.lungs
+        if config.external:
+            found.append(pictures.found(images, output, limits, seed=seed, lungs=lungs))
+            found.append(pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs))
+        elif "unhealthy" not in absent:
+            found.append(pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
+    if config.results is not None:
+        results = storage.normalise(config.results)
+        if storage.exists(storage.join(results, "embeddings")):
+            found.append(pictures.embedding_map(images, results, output, config.seed))
+        if storage.exists(storage.join(results, "gradcam")):
+            found.append(pictures.gradcam(images, results, output, config.decode, seed=config.seed))
+    found += _sheet(config, images, split, output)
+    return sorted(found, key=lambda picture: picture.name)
+
+
+def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """All images, and where there are several datasets each alone that has both classes."""
+    scored = images[(images["status"] == Status.OK) & images["p_covid"].notna() & images["covid"].notna()]
+    datasets = list(scored.groupby("dataset"))
+    alone = {f"dataset={name}": [rows] for name, rows in datasets if len(datasets) > 1 and rows["covid"].nunique() == 2}
+    return {ALL: [scored], **alone}
+
+
+def _paper_points() -> list[tuple[float, float]]:
+    theirs = paper.TABLE_4["COMiT-Net"]
+    return [(0.01, theirs.at_99), (0.10, theirs.at_90)]
+
+
+def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> list[Picture]:
+    scored = images[images["status"] == Status.OK]
+    if not config.sheet_images or scored.empty:
+        return []
+    chosen = sheet.choose(scored, config.sheet_images, config.sheet_seed)
+    png = sheet.draw(chosen, f"{split} split, drawn at random", config.decode, config.masks.lungs)
+    file = f"{DIRECTORY}/sheet.png"
+    storage.write_bytes(storage.join(output, file), png)
+    caption = (
+        f"{len(chosen):,} of {len(scored):,} scored images, drawn at random by their ids and labels, never by scores; "
+        f"labelled COVID-19: {int((chosen['covid'] == 1).sum())}. Predicted masks are drawn solid, true ones dashed."
+    )
+    return [Picture("sheet", caption, (file,))]
+
+
+def _markdown(
+    images: pd.DataFrame,
+    split: str,
+    said: Sequence[str],
+    tables: dict[str, Table],
+    drawn: Sequence[Picture],
+    config: EvaluateConfig,
+) -> str:
+    what = "External archive" if config.external else "Evaluation"
+    of_the_paper = OF_THE_PAPER.format(covid=paper.COVID_IMAGES, others=paper.OTHER_IMAGES)
+    parts = [
+        f"# {what}: {split} split, {len(images):,} images of {report.people(images):,} patients\n",
+        f"{report.CAUTION}\n",
+        "## What must be known\n",
+        "\n".join(f"- {sentence}" for sentence in [*said, of_the_paper]) + "\n",
+        "## Tables\n",
+        *(_short(name, table) for name, table in tables.items()),
+        "## Figures\n",
+        *(_shown(picture) for picture in drawn),
+        "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _short(name: str, table: Table) -> str:
+    """The table, its first rows where it is long."""
+    if len(table.rows) <= IN_THE_REPORT or name in report.SECTIONS:
+        return table.markdown()
+    note = f"The first {IN_THE_REPORT} of {len(table.rows):,} rows; tables/{name}.csv has all. {table.note}"
+    return Table(table.title, table.columns, table.rows[:IN_THE_REPORT], note).markdown()
+
+
+def _shown(picture: Picture) -> str:
+    """The picture with its caption, or why there is none."""
+    caption = picture.caption if picture.reason is None else f"{picture.caption} No picture: {picture.reason}."
+    return (f"![{picture.name}]({picture.files[0]})\n\n" if picture.files else "") + f"{caption}\n"

@@ -1,0 +1,194 @@
+"""A study as jobs/sweep.py left it: every planned trial and what became of it, and the scores beside the labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from comit_ray import parquet, storage
+from comit_ray.data import manifest
+from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Status, StorageError
+from comit_ray.work import plan, run_record
+
+TRIALS, PREDICTIONS = "trials", "predictions"
+LABELS = ("image_id", "dataset", "patient_id", "unhealthy", "covid", "other", "split")
+
+TrialStatus = Literal["ok", "stopped", "failed", "missing"]
+STATUSES: tuple[TrialStatus, ...] = ("ok", "stopped", "failed", "missing")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One planned trial.
+
+    Args:
+        id: names its row and its directories.
+        variant: what is compared, in words.
+        seed: of initial weights and order.
+        status: `missing` where it has no row in `trials`.
+        detail: why it is not ok; None where it is.
+        row: its row of `comit_ray.schema.TRIALS`; empty where it has none.
+    """
+
+    id: str
+    variant: str
+    seed: int
+    status: TrialStatus
+    detail: str | None
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's tables.
+
+    Args:
+        uri: of its directory.
+        name: of the study.
+        split: the split that was scored.
+        trials: all that were planned, in the order of the plan.
+        images: labels and patients of the N images of the split (columns `LABELS`), a row each.
+        scores: trial -> its predictions, N rows in the order of `images`; of trials that are ok alone.
+    """
+
+    uri: str
+    name: str
+    split: str
+    trials: tuple[Trial, ...]
+    images: pd.DataFrame
+    scores: Mapping[str, pd.DataFrame]
+
+    @property
+    def variants(self) -> list[str]:
+        """In the order of the plan."""
+        return list(dict.fromkeys(trial.variant for trial in self.trials))
+
+    def of(self, variant: str) -> list[Trial]:
+        """The variant's trials, a seed each."""
+        return [trial for trial in self.trials if trial.variant == variant]
+
+    def ok(self, variant: str) -> list[Trial]:
+        """Those of them that were scored."""
+        return [trial for trial in self.of(variant) if trial.status == "ok"]
+
+    def results(self, trial: Trial) -> str:
+        """URI of the trial's screen."""
+        return storage.join(self.uri, trial.row["results"])
+
+    def joined(self, trial: Trial) -> pd.DataFrame:
+        """Labels and predictions of the trial, N rows; `status` is that of the image."""
+        predictions = self.scores[trial.id].drop(columns=["image_id"])
+        return pd.concat([self.images, predictions], axis=1)
+
+    def covid_scores(self, trial: Trial) -> npt.NDArray[np.float32]:
+        """(N,) p_covid; NaN where the image was not scored, or the model has no such head."""
+        rows = self.scores[trial.id]
+        scored = (rows["status"] == Status.OK).to_numpy()
+        return np.where(scored, rows["p_covid"].to_numpy(np.float32, na_value=np.nan), np.float32(np.nan))
+
+
+def read(study_uri: str, manifest_uri: str) -> Study:
+    """Read the tables of a study, and the labels of the split it scored.
+
+    Args:
+        study_uri: directory of one study.
+        manifest_uri: the manifest it was scored on.
+
+    Raises:
+        NotFoundError: there is no study, or no trial of it was scored.
+        ConfigError: what lies there is another kind of output.
+        ManifestError: the manifest is not the one that the study was scored on.
+        StorageError: a table cannot be read, or is not whole.
+    """
+    uri = storage.normalise(study_uri)
+    asked = _question(uri)
+    labels = _labels(uri, asked, storage.normalise(manifest_uri))
+    trials = _trials(uri, asked)
+    scored = [trial for trial in trials if trial.status == "ok"]
+    if not scored:
+        counts = ", ".join(f"{sum(t.status == status for t in trials)} {status}" for status in STATUSES[1:])
+        first = next((f"; {t.id}: {t.detail}" for t in trials if t.status == "failed"), "")
+        raise NotFoundError(
+            f"no trial of the study {uri} was scored ({counts}{first}): run jobs/sweep.py with --resume true"
+        )
+    scores = {trial.id: _scores(uri, trial, labels) for trial in scored}
+    return Study(uri, str(asked["study"]), str(asked["split"]), trials, labels, scores)
+
+
+def _question(uri: str) -> dict[str, Any]:
+    try:
+        asked = run_record.read(uri)["question"]
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"no study at {uri}: expected the directory of one study, with the {run_record.FILE} that jobs/sweep.py "
+            "writes first"
+        ) from error
+    needed = {"study", "split", "manifest", "trials"}
+    if not needed <= asked.keys():
+        raise ConfigError(
+            f"{uri} is not a study: its {run_record.FILE} has no {', '.join(sorted(needed - asked.keys()))}; expected "
+            "the output of jobs/sweep.py"
+        )
+    return dict(asked)
+
+
+def _labels(uri: str, asked: Mapping[str, Any], manifest_uri: str) -> pd.DataFrame:
+    """The images of the scored split, of the very manifest that the study was scored on."""
+    table = manifest.read(manifest_uri)
+    found = {
+        "manifest": plan.make_plan(manifest_uri, "all").fingerprint,
+        "training_hash": manifest.training_hash(table),
+    }
+    for what, value in found.items():
+        if asked.get(what, value) != value:
+            raise ManifestError(
+                f"{manifest_uri} is not the manifest that the study {uri} was scored on, or was written again since "
+                f"({what}: expected {asked[what]}, got {value}): give that manifest"
+            )
+    labels: pd.DataFrame = table.select(list(LABELS)).to_pandas()
+    labels = labels[labels["split"] == asked["split"]].reset_index(drop=True)
+    if labels.empty:
+        raise ManifestError(f"{manifest_uri} has no image of the split {asked['split']!r} that {uri} scored")
+    return labels
+
+
+def _trials(uri: str, asked: Mapping[str, Any]) -> tuple[Trial, ...]:
+    planned: list[dict[str, Any]] = asked["trials"]
+    try:
+        rows = {row["trial"]: row for row in parquet.read_table(storage.join(uri, TRIALS)).to_pylist()}
+    except NotFoundError:
+        rows = {}  # killed before the first trial ended: all are missing
+    foreign = sorted(rows.keys() - {one["trial"] for one in planned})
+    if foreign:
+        raise StorageError(
+            f"{uri}: {len(foreign)} rows of {TRIALS} are of no trial that was planned, such as {foreign[0]}: two "
+            "studies were mixed; keep one alone in its directory"
+        )
+    return tuple(_trial(one, rows.get(one["trial"])) for one in planned)
+
+
+def _trial(planned: Mapping[str, Any], row: Mapping[str, Any] | None) -> Trial:
+    name, variant, seed = str(planned["trial"]), str(planned["variant"]), int(planned["seed"])
+    if row is None:
+        return Trial(name, variant, seed, "missing", "no row: not done yet; run jobs/sweep.py with --resume true", {})
+    if row["status"] not in STATUSES[:3]:
+        raise StorageError(f"trial {name}: expected a status of {', '.join(STATUSES[:3])}, got {row['status']!r}")
+    return Trial(name, variant, seed, row["status"], row["detail"], row)
+
+
+def _scores(uri: str, trial: Trial, labels: pd.DataFrame) -> pd.DataFrame:
+    """The trial's predictions, in the order of `labels`."""
+    where = storage.join(uri, PREDICTIONS, f"{trial.id}.parquet")
+    table: pd.DataFrame = parquet.read_part(where).to_pandas().drop(columns=["trial", "variant", "seed"])
+    twice = int(table["image_id"].duplicated().sum())
+    absent = int((~labels["image_id"].isin(table["image_id"])).sum())
+    if twice or absent or len(table) != len(labels):
+        raise StorageError(
+            f"{where}: expected one row for each of the {len(labels):,} images of the split, got {len(table):,} rows "
+            f"({absent:,} images without one, {twice:,} rows twice): remove {TRIALS}/{trial.id}.parquet and run "
+            "jobs/sweep.py with --resume true"
+        )
+    return labels[["image_id"]].merge(table, on="image_id", how="left", validate="one_to_one")

@@ -1,0 +1,28 @@
+import numpy as np
+
+from comit_ray.evaluation.contact_sheet import MARGIN
+from comit_ray.evaluation.plots.gallery import COLUMNS, draw
+from comit_ray.evaluation.radiographs import DISPLAY_PX
+from comit_ray.evaluation.tile import DISEASE, Blank, Tile
+from tests.evaluation.support import GREY, SQUARE, where
+
+
+def test_four_a_line():
+    tile = Tile(GREY, disease_HW=SQUARE, caption=("COVID 0.03", "day of illness 3"))
+    four, five = draw([tile] * 4, "t"), draw([tile] * 5, "t")
+    assert four.width == five.width == MARGIN + COLUMNS * (DISPLAY_PX + MARGIN)
+    assert five.height > four.height + DISPLAY_PX
+    last = five.crop((0, four.height, five.width, five.height))
+    assert where(last, DISEASE)[:, : DISPLAY_PX + MARGIN].any()
+    assert not where(last, DISEASE)[:, DISPLAY_PX + MARGIN :].any()
+
+
+def test_captions_are_written_below_their_radiograph():
+    one, other = (draw([Tile(GREY, caption=(text,))], "t") for text in ("day of illness 3", "day of illness 8"))
+    differ = (np.asarray(one) != np.asarray(other)).any(axis=(1, 2))
+    assert differ.any()
+    assert np.flatnonzero(differ).min() > one.height - 60
+
+
+def test_a_place_that_cannot_be_shown_is_kept():
+    assert draw([Tile(GREY), Blank("the radiograph cannot be read")], "t").width == MARGIN + 2 * (DISPLAY_PX + MARGIN)

@@ -1,0 +1,166 @@
+"""The paper's own arithmetic, curves and counts against scikit-learn and torchmetrics, and degenerate input."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sklearn_metrics
+from torchmetrics.functional import classification as torch_metrics
+
+from comit_ray import metrics as shared
+from comit_ray.evaluation import metrics
+from comit_ray.evaluation.metrics import Confusion
+
+SEEDS = range(5)
+
+
+def _paper() -> tuple[np.ndarray, np.ndarray]:
+    """Scores of 125 images with COVID-19 and 6,174 others as section 4.2 and table 4 describe them.
+
+    109 of the 125 lie above all but 61 others (1% of 6,174 is 61.74), 12 more above all but 617
+    (10% is 617.4), 4 below.
+    """
+    others = np.concatenate([np.full(61, 0.95), np.full(556, 0.60), np.linspace(0, 0.3, 5_557)])
+    covid = np.concatenate([np.full(109, 0.97), np.full(12, 0.50), np.full(4, 0.1)])
+    return np.concatenate([covid, others]), np.arange(6_299) < 125
+
+
+def test_the_papers_arithmetic() -> None:
+    scores, labels = _paper()
+    assert shared.sensitivity_at_specificity(scores, labels, 0.90) == 121 / 125  # 96.80
+    assert shared.sensitivity_at_specificity(scores, labels, 0.99) == 109 / 125  # 87.20
+    strict = shared.threshold_at_specificity(scores, labels, 0.99)
+    assert strict is not None
+    counts = Confusion.at(scores, labels, strict)
+    assert counts == Confusion(109, 61, 6_113, 16)
+    assert counts.sensitivity == pytest.approx(0.8720)
+    assert round(100 * counts.precision, 2) == 64.12
+    assert round(100 * counts.accuracy, 2) == 98.78  # the paper prints 98.79
+    assert round(100 * counts.f1, 2) == 73.90
+    assert counts.specificity == pytest.approx(6_113 / 6_174)
+
+
+def _random(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """300 scores with ties, 60 of them positive."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(300) < 60).astype(int)
+    return np.round(1 / (1 + np.exp(-rng.normal(labels))), 2).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_curves_are_those_of_torchmetrics(seed: int) -> None:
+    scores, labels = _random(seed)
+    tensors = torch.from_numpy(scores), torch.from_numpy(labels)
+    curve = metrics.roc(scores, labels)
+    assert curve is not None
+    false, true, _ = (part.numpy() for part in torch_metrics.binary_roc(*tensors))
+    assert curve.x == pytest.approx(false)
+    assert curve.y == pytest.approx(true)
+    assert (np.diff(curve.x) >= 0).all()
+    assert np.isinf(curve.thresholds[0])
+    precision, recall, _ = (part.numpy() for part in torch_metrics.binary_precision_recall_curve(*tensors))
+    curve = metrics.precision_recall(scores, labels)
+    assert curve is not None
+    assert curve.x == pytest.approx(recall)
+    assert curve.y == pytest.approx(precision)
+    assert len(curve.thresholds) == len(curve.x)
+    average = metrics.average_precision(scores, labels)
+    assert average == pytest.approx(float(torch_metrics.binary_average_precision(*tensors)))
+    assert shared.auroc(scores, labels) == pytest.approx(float(torch_metrics.binary_auroc(*tensors)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_point_of_a_curve_is_what_its_threshold_flags(seed: int) -> None:
+    scores, labels = _random(seed)
+    roc, precision_recall = metrics.roc(scores, labels), metrics.precision_recall(scores, labels)
+    assert roc is not None
+    assert precision_recall is not None
+    for x, y, threshold in zip(roc.x, roc.y, roc.thresholds, strict=True):
+        counts = Confusion.at(scores, labels, threshold)
+        assert (1 - counts.specificity, counts.sensitivity) == pytest.approx((x, y))
+    for x, y, threshold in zip(precision_recall.x, precision_recall.y, precision_recall.thresholds, strict=True):
+        counts = Confusion.at(scores, labels, threshold)
+        assert counts.sensitivity == pytest.approx(x)
+        assert (1 if counts.precision is None else counts.precision) == pytest.approx(y)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("at", [0.05, 0.7, 0.9, 0.95, 1])
+def test_specificity_at_sensitivity_is_torchmetrics(seed: int, at: float) -> None:
+    scores, labels = _random(seed)
+    expected, _ = torch_metrics.binary_specificity_at_sensitivity(
+        torch.from_numpy(scores), torch.from_numpy(labels), min_sensitivity=at
+    )
+    assert metrics.specificity_at_sensitivity(scores, labels, at) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("at", [0.5, 0.9, 0.99])
+def test_sensitivity_at_specificity_is_torchmetrics(seed: int, at: float) -> None:
+    scores, labels = _random(seed)
+    expected, _ = torch_metrics.binary_sensitivity_at_specificity(
+        torch.from_numpy(scores), torch.from_numpy(labels), min_specificity=at
+    )
+    assert shared.sensitivity_at_specificity(scores, labels, at) == pytest.approx(float(expected))
+
+
+def test_a_share_is_not_lost_to_floating_point() -> None:
+    """0.7 of ten positives are seven, and 0.1 of thirty are three: neither eight nor four."""
+    scores = np.concatenate([np.linspace(0.9, 0.1, 10), np.linspace(0.85, 0.05, 10)])
+    labels = np.arange(20) < 10
+    seventh = np.float32(scores[6])
+    expected = np.mean(scores[10:].astype(np.float32) < seventh)
+    assert metrics.specificity_at_sensitivity(scores, labels, 0.7) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_counts_are_those_of_scikit_learn(seed: int) -> None:
+    scores, labels = _random(seed)
+    flags = scores >= 0.5
+    counts = Confusion.of(flags, labels)
+    negative, false, missed, hits = sklearn_metrics.confusion_matrix(labels, flags).ravel()
+    assert counts == Confusion(hits, false, negative, missed)
+    assert counts.sensitivity == pytest.approx(sklearn_metrics.recall_score(labels, flags))
+    assert counts.precision == pytest.approx(sklearn_metrics.precision_score(labels, flags))
+    assert counts.accuracy == pytest.approx(sklearn_metrics.accuracy_score(labels, flags))
+    assert counts.f1 == pytest.approx(sklearn_metrics.f1_score(labels, flags))
+    assert counts.specificity == pytest.approx(sklearn_metrics.recall_score(1 - labels, ~flags))
+
+
+def test_equal_error_rates_by_hand() -> None:
+    """One of four missed where one of four is flagged; and the step between 0/2 and 1/2 cut at a third."""
+    assert shared.eer([0.9, 0.8, 0.7, 0.2, 0.6, 0.3, 0.1, 0.05], [1, 1, 1, 1, 0, 0, 0, 0]) == pytest.approx(0.25)
+    assert shared.eer([0.9, 0.4, 0.6, 0.1], [1, 1, 0, 0]) == pytest.approx(0.5)
+    assert shared.eer([0.9, 0.8, 0.2, 0.1], [1, 1, 0, 0]) == 0
+
+
+@pytest.mark.parametrize("labels", [[1, 1, 1], [0, 0, 0], []])
+def test_one_class_has_no_curve(labels: list[int]) -> None:
+    scores = np.linspace(0.1, 0.9, len(labels))
+    assert metrics.roc(scores, labels) is None
+    assert metrics.precision_recall(scores, labels) is None
+    assert metrics.average_precision(scores, labels) is None
+    assert metrics.specificity_at_sensitivity(scores, labels, 0.9) is None
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [metrics.roc, metrics.precision_recall, metrics.average_precision, lambda s, y: Confusion.at(s, y, 0.5)],
+)
+def test_bad_input_is_an_error(measure) -> None:
+    with pytest.raises(ValueError, match="1 of 2 scores are not finite"):
+        measure([np.nan, 0.5], [0, 1])
+    with pytest.raises(ValueError, match="labels must be 0 or 1, got \\[2\\]"):
+        measure([0.1, 0.5], [0, 2])
+    with pytest.raises(ValueError, match="one score and one label"):
+        measure([0.1], [0, 1])
+
+
+@pytest.mark.parametrize("at", [0, -0.1, 1.1])
+def test_a_sensitivity_outside_its_range_is_an_error(at: float) -> None:
+    with pytest.raises(ValueError, match="sensitivity must be above 0 and at most 1"):
+        metrics.specificity_at_sensitivity([0.1, 0.9], [0, 1], at)
+
+
+def test_shares_of_nothing_are_none() -> None:
+    nothing = Confusion(0, 0, 0, 0)
+    assert [nothing.sensitivity, nothing.specificity, nothing.precision, nothing.accuracy, nothing.f1] == [None] * 5

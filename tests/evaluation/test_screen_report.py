@@ -1,0 +1,114 @@
+"""The whole report of a screen of real radiographs, file by file."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comit_ray.config import EvaluateConfig
+from comit_ray.evaluation import screen_report
+from comit_ray.schema import EMBEDDINGS, GRADCAM, REVIEWS
+from tests.evaluation.support import screened_images
+from tests.support import write_rows
+
+IDS = [f"a/{number:02d}" for number in range(12)]
+
+
+@pytest.fixture
+def screen(cxr: Path, tmp_path: Path) -> dict[str, Any]:
+    """Twelve real radiographs, 6 of COVID of which 2 were missed; options for their report."""
+    screened_images(cxr, tmp_path)
+    return {
+        "results": str(tmp_path / "results"),
+        "manifest": str(tmp_path / "manifest"),
+        "output": str(tmp_path / "report"),
+        "draws": 20,
+    }
+
+
+def names(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None:
+    text = screen_report.write(EvaluateConfig(**screen, sheet_images=4))
+    root = tmp_path / "report"
+    tables = {"accounts", "covid", "unhealthy", "masks", "confusion", "flags"}
+    drawn = {"figure_09_roc", "figure_09_precision_recall", "figure_10_misclassified", "sheet"}
+    vectors = {"figure_09_roc", "figure_09_precision_recall"}
+    assert names(root) == {
+        "report.md",
+        "metrics.json",
+        *(f"tables/{name}.{kind}" for name in tables for kind in ("csv", "tex")),
+        *(f"figures/{name}.png" for name in drawn),
+        *(f"figures/{name}.svg" for name in vectors),
+    }
+    assert (root / "report.md").read_text() == text
+    assert "# Evaluation: test split, 12 images of 12 patients" in text
+    for name in drawn:
+        assert f"](figures/{name}.png)" in text
+        Image.open(root / "figures" / f"{name}.png").verify()
+    found = {(f["metric"], f["at"], f["level"]): f for f in json.loads((root / "metrics.json").read_text())}
+    point = found["sensitivity_at_operating_point", "specificity_0.90", "image"]
+    assert (point["value"], point["n"], point["interval"]) == (4 / 6, 6, "wilson")
+    assert found["covid_called_unhealthy", "specificity_0.90", "image"]["value"] == 5 / 6
+    read = list(csv.reader((root / "tables" / "confusion.csv").open()))
+    assert read[1] == ["all", "COVID-19", "specificity_0.90", "4", "2", "0", "6"]
+
+
+def test_embeddings_and_heat_maps_where_there_are_any(screen: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vectors = [{"image_id": name, "embedding": rng.random(8).tolist()} for name in IDS]
+    write_rows(tmp_path / "results" / "embeddings", vectors, EMBEDDINGS)
+    write_rows(tmp_path / "results" / "gradcam", [{"image_id": name} for name in IDS], GRADCAM)
+    text = screen_report.write(EvaluateConfig(**screen, sheet_images=0))
+    assert "](figures/figure_11_embeddings.png)" in text
+    assert "](figures/figure_12_gradcam.png)" in text
+    assert "sheet.png" not in text
+
+
+def test_a_bare_predictions_table(screen: dict[str, Any], tmp_path: Path) -> None:
+    """The same scores: the same figures of them, without masks."""
+    options = screen | {"results": None, "predictions": str(tmp_path / "results" / "predictions")}
+    whole, bare = tmp_path / "report", tmp_path / "bare"
+    screen_report.write(EvaluateConfig(**screen, sheet_images=0))
+    text = screen_report.write(EvaluateConfig(**options | {"output": str(bare)}, sheet_images=2))
+    assert (bare / "tables" / "covid.csv").read_bytes() == (whole / "tables" / "covid.csv").read_bytes()
+    assert not (bare / "tables" / "masks.csv").exists()
+    assert "No image has lung masks or disease masks" in text
+    assert "](figures/sheet.png)" in text
+
+
+def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Path) -> None:
+    rows = [
+        {"image_id": image_id, "reader": reader, "abnormal": abnormal}
+        for image_id, abnormal in (("a/04", False), ("a/05", True), ("a/00", True))
+        for reader in ("r", "s")
+    ]
+    reviews = write_rows(tmp_path / "reviews", rows, REVIEWS)
+    text = screen_report.write(EvaluateConfig(**screen, external=True, reviews=reviews, sheet_images=0))
+    root = tmp_path / "report"
+    assert "# External archive: all split, 12 images" in text
+    assert "the model found 4 images and missed 2: sensitivity 0.6666" in text
+    assert "Readers read 2 of the 2 missed images" in text
+    assert "](figures/figure_13_found.png)" in text
+    assert "](figures/figure_14_missed.png)" in text
+    assert "saw no abnormality in 1." in text.split("figure_14_missed.png")[1]
+    assert "figure_10" not in text
+    missed = list(csv.DictReader((root / "tables" / "missed.csv").open()))
+    assert [(row["image_id"], row["readers"]) for row in missed] == [("a/04", "no abnormality"), ("a/05", "abnormal")]
+    assert {"external", "missed", "readers", "reader_agreement"} <= {path.stem for path in (root / "tables").iterdir()}
+    found = {f["metric"]: f for f in json.loads((root / "metrics.json").read_text()) if f["level"] == "image"}
+    assert (found["missed_without_abnormality"]["value"], found["missed_read"]["value"]) == (0.5, 1)
+
+
+def test_a_long_table_is_short_in_the_report(screen: dict[str, Any], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(screen_report, "IN_THE_REPORT", 1)
+    text = screen_report.write(EvaluateConfig(**screen, external=True, sheet_images=0))
+    assert "The first 1 of 2 rows; tables/missed.csv has all." in text.replace("\\", "")
+    assert len((tmp_path / "report" / "tables" / "missed.csv").read_text().splitlines()) == 3
+    assert text.count("at\\_operating\\_point | specificity\\_0.90 | image") > 5  # the figures are whole
