@@ -19,6 +19,7 @@ LAYERS: list[list[str]] = [
         "comit_ray.config",
         "comit_ray.train_config",
         "comit_ray.shallow_config",
+        "comit_ray.sweep_config",
         "comit_ray.s3",
         "comit_ray.local_files",
         "comit_ray.storage",
@@ -30,6 +31,7 @@ LAYERS: list[list[str]] = [
     ["comit_ray.work"],
     ["comit_ray.models"],
     ["comit_ray.training", "comit_ray.screening", "comit_ray.preparing", "comit_ray.evaluation"],
+    ["comit_ray.sweep"],
     ["comit_ray.cli"],
     ["jobs"],
 ]
@@ -37,8 +39,10 @@ WIRING = {
     "comit_ray.work.graph",
     "comit_ray.training.distributed",
     "comit_ray.training.worker",
-    "comit_ray.training.sweep",
     "comit_ray.screening.pipeline",
+    "comit_ray.screening.run",
+    "comit_ray.sweep.trial",
+    "comit_ray.sweep.tuner",
     "comit_ray.preparing.pipeline",
     "comit_ray.preparing.fingerprints",
 }

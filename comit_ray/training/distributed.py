@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,12 +26,15 @@ from comit_ray.train_config import TrainConfig
 from comit_ray.training import accounts, checkpoint, curves, run_directory, worker
 from comit_ray.training.tracking import Tracker
 
-CURVES = "curves.png"
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
 
 
-def train(config: TrainConfig) -> str:
+def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ()) -> str:
     """Train as `config` says; the URI of the best checkpoint.
+
+    Args:
+        config: of the job.
+        callbacks: told of every epoch by Ray Train.
 
     Raises:
         ConfigError: for a run that exists (without `resume`) or was begun with other options or on another manifest,
@@ -58,7 +61,7 @@ def train(config: TrainConfig) -> str:
     if not resuming:
         run_directory.record(run, config, trained_on)
     Tracker(config, run)  # a server that refuses, or a package that is missing, is said here, once
-    result = _fit(config, frames, initial, trained_on)
+    result = _fit(config, frames, initial, trained_on, callbacks)
     return _publish(result, run)
 
 
@@ -117,6 +120,7 @@ def _fit(
     frames: "MaterializedDataset[Any]",
     initial: dict[str, torch.Tensor] | None,
     trained_on: str,
+    callbacks: Sequence[ray.train.UserCallback],
 ) -> ray.train.Result:
     filesystem, path = storage.filesystem(config.storage)
     gpu = {"GPU": 1.0} if config.workers.gpu else {}
@@ -137,6 +141,7 @@ def _fit(
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=config.workers.max_failures),
+            callbacks=list(callbacks),  # type: ignore[arg-type]  # mypy sees v1's
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]  # mypy sees v1's
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute="val_loss", checkpoint_score_order="min"
@@ -161,5 +166,5 @@ def _publish(result: ray.train.Result, run: str) -> str:
         with source.as_directory() as directory:
             checkpoint.publish(Path(directory), storage.join(run, name))
     history = checkpoint.load_history(storage.join(run, "last"))
-    storage.write_bytes(storage.join(run, CURVES), curves.draw(history, title=run.rpartition("/")[2]))
+    storage.write_bytes(storage.join(run, run_directory.CURVES), curves.draw(history, title=run.rpartition("/")[2]))
     return storage.join(run, "best")

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from comit_ray import metrics
 from comit_ray.data.masks import IGNORE
-from comit_ray.models.outputs import COVID, HEALTHY, OTHER, UNHEALTHY, ModelOutput
+from comit_ray.models.outputs import ModelOutput
 from comit_ray.schema import Task
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import batch_norm, collective
@@ -127,14 +127,13 @@ def validate(model: nn.Module, batches: Iterable[Batch], config: TrainConfig, de
 
 def _scored(output: ModelOutput, batch: Batch) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """Name -> score, its log-odds, and label of each image, for the heads the model has."""
+    probabilities = {"covid": output.p_covid, "other": output.p_other, "unhealthy": output.p_unhealthy}
+    labels = {"covid": batch.covid_B, "other": batch.other_B, "unhealthy": batch.unhealthy_B}
     found: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-    if output.covid is not None and output.p_covid is not None and output.p_other is not None:
-        logits_B2 = output.covid.float()
-        found["covid"] = output.p_covid, logits_B2[:, COVID], batch.covid_B
-        found["other"] = output.p_other, logits_B2[:, OTHER], batch.other_B
-    if output.health is not None and output.p_unhealthy is not None:
-        logits_B2 = output.health.float()
-        found["unhealthy"] = output.p_unhealthy, logits_B2[:, UNHEALTHY] - logits_B2[:, HEALTHY], batch.unhealthy_B
+    for score, log_odds_B in output.log_odds.items():
+        probability_B = probabilities[score]
+        assert probability_B is not None, "what has log-odds has a probability"
+        found[score] = probability_B, log_odds_B.float(), labels[score]
     return found
 
 

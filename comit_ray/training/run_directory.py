@@ -7,6 +7,7 @@ STORAGE/NAME/tensorboard     event files, one an epoch
 STORAGE/NAME/mlflow.json     the run's id in MLflow, where it is asked for
 STORAGE/NAME/best, last      the best and the latest checkpoint as plain directories, written at the end
 STORAGE/NAME/curves.png      learning curves, written at the end
+STORAGE/NAME/stop            put there by others: the run ends after the epoch it is in
 """
 
 import json
@@ -17,7 +18,7 @@ from comit_ray import storage
 from comit_ray.errors import ConfigError
 from comit_ray.train_config import TrainConfig
 
-CONFIG, MANIFEST = "config.yaml", "manifest.json"
+CONFIG, MANIFEST, CURVES, STOP = "config.yaml", "manifest.json", "curves.png", "stop"
 MAY_CHANGE = {"resume", "storage", "workers", "speed", "track", "train.epochs", "train.patience", "max_failed_share"}
 """Options that a resumed run may have otherwise than it began; the epochs only while the learning rate is constant."""
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's list of whole checkpoints, written after each
@@ -69,6 +70,21 @@ def goes_on(run: str, config: TrainConfig) -> bool:
 def has_checkpoint(run: str) -> bool:
     """Whether the run has a whole checkpoint to go on from."""
     return storage.exists(storage.join(run, SNAPSHOT))
+
+
+def finished(run: str) -> bool:
+    """Whether the run has ended: its last file is there."""
+    return storage.exists(storage.join(run, CURVES))
+
+
+def ask_to_stop(run: str) -> None:
+    """Have the run end after the epoch it is in, as if that were its last."""
+    storage.write_bytes(storage.join(run, STOP), b"")
+
+
+def asked_to_stop(run: str) -> bool:
+    """Whether the run is to end after the epoch it is in."""
+    return storage.exists(storage.join(run, STOP))
 
 
 def check_manifest(run: str, trained_on: str) -> None:

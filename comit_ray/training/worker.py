@@ -27,7 +27,7 @@ from comit_ray.errors import CheckpointError, ComitError, ConfigError
 from comit_ray.models.registry import build_model
 from comit_ray.schema import Split
 from comit_ray.train_config import TrainConfig
-from comit_ray.training import batch_norm, checkpoint, collective, order
+from comit_ray.training import batch_norm, checkpoint, collective, order, run_directory
 from comit_ray.training.batches import training_batches, validation_batches
 from comit_ray.training.checkpoint import TrainingState
 from comit_ray.training.history import given_up
@@ -101,15 +101,16 @@ class Training:
         self.model: nn.Module = bare
         self.optimiser = make_optimiser(bare, config.train, config.speed.fused)
         self.history = self._restore(initial)
+        self.stopping = bool(self.history) and self._asked_to_stop()
         objective = Objective(torch.compile(bare) if config.speed.compile else bare, config)  # type: ignore[arg-type]
         devices = [device] if device.type == "cuda" else None
         self.objective = DistributedDataParallel(objective, device_ids=devices) if self.workers > 1 else objective
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the validation loss has not fallen for too long."""
-        done = len(self.history)
-        return done >= self.config.train.epochs or given_up(self.history, self.config.train.patience)
+        """Whether all epochs are done, the validation loss has not fallen for too long, or it was asked to stop."""
+        done = len(self.history) >= self.config.train.epochs
+        return done or self.stopping or given_up(self.history, self.config.train.patience)
 
     def epoch(self) -> tuple[Figures, Validation]:
         """Train on every item once and validate; the figures, which are the same on all workers, go to `history`.
@@ -147,6 +148,7 @@ class Training:
             "epoch": epoch + 1,
         }
         self.history.append(figures)
+        self.stopping = self._asked_to_stop()
         return figures, validation
 
     def report(self, validation: Validation, manifest: str) -> None:
@@ -162,6 +164,11 @@ class Training:
                 checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest)
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
+
+    def _asked_to_stop(self) -> bool:
+        """Whether the run's directory says so; the same on all workers, for rank 0 alone looks."""
+        run = storage.join(self.config.storage, self.config.name)
+        return any(collective.gather(self.rank == 0 and run_directory.asked_to_stop(run)))
 
     def _order(self, epoch: int) -> order.Items:
         seed = self.config.train.seed

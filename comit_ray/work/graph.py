@@ -112,14 +112,17 @@ def parts_of(plan: Plan) -> Dataset:
     )
 
 
-def cpu_share(wanted: float) -> float:
+def cpu_share(wanted: float, held: float | None = None) -> float:
     """What every stage's CPUs are multiplied by, so that one machine with few of them does not wait for ever.
 
     A cluster may still grow, so there it is 1.
 
     Args:
         wanted: CPUs that all stages want together.
+        held: CPUs that they may hold, where other work runs beside them; None: all.
     """
+    if held is not None:
+        return min(1.0, held / wanted)
     cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
     alone = len(ray.nodes()) == 1  # type: ignore[no-untyped-call]
     return cpus / wanted if alone and 0 < cpus < wanted else 1.0

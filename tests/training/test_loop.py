@@ -161,7 +161,8 @@ def test_frozen_statistics_stay_and_others_move() -> None:
 def test_the_memory_layout_changes_no_gradient_but_by_rounding() -> None:
     last, first = weights_after_a_step(), weights_after_a_step(speed={"channels_last": False})
     for name, value in last.items():
-        torch.testing.assert_close(first[name], value, rtol=1e-4, atol=1e-5, msg=name)
+        # A bias' gradient is a sum over all pixels of terms that cancel: up to 0.02, and rounded by up to 0.0001.
+        torch.testing.assert_close(first[name], value, rtol=1e-4, atol=2e-4, msg=name)
 
 
 class InstanceModel(torch.nn.Module):

@@ -1,0 +1,140 @@
+"""A study's directory: begun once, and one row a trial, which is the commit of all that the trial left.
+
+STUDY/run.json                     the question: study, split, manifest, and every trial that is planned
+STUDY/trials/<trial>.parquet       one row (comit_ray.schema.TRIALS), written last
+STUDY/predictions/<trial>.parquet  the scored split's rows (comit_ray.schema.STUDY_PREDICTIONS)
+STUDY/results/<trial>/             the trial's screen: predictions/, masks/, ...
+STUDY/runs/<trial>/                its training
+STUDY/attempts/<trial>/<n>.json    when it was begun
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray import parquet, storage
+from comit_ray.errors import ConfigError, NotFoundError
+from comit_ray.schema import STUDY_PREDICTIONS, TRIALS
+from comit_ray.screening.layout import read_predictions
+from comit_ray.sweep.study import Trial
+from comit_ray.sweep_config import SweepConfig
+from comit_ray.work import run_record
+
+TRIALS_TABLE, PREDICTIONS, RESULTS, RUNS, ATTEMPTS = "trials", "predictions", "results", "runs", "attempts"
+OK, STOPPED, FAILED = "ok", "stopped", "failed"
+
+
+def directory(config: SweepConfig) -> str:
+    """URI of the study's directory.
+
+    Raises:
+        ConfigError: the name is not one of a directory.
+    """
+    if not config.name or "/" in config.name or config.name.startswith("."):
+        raise ConfigError(f"name: expected the name of a directory, got {config.name!r}")
+    return storage.join(storage.normalise(config.storage), config.name)
+
+
+def question(name: str, split: str, manifest: str, training_hash: str, trials: list[Trial]) -> dict[str, Any]:
+    """What a study asks: a later sweep with another question is refused.
+
+    Args:
+        name: of the study.
+        split: that is scored.
+        manifest: its fingerprint (`comit_ray.work.plan.Plan`).
+        training_hash: of what is trained on (`comit_ray.data.manifest.training_hash`).
+        trials: all that are planned.
+    """
+    members = [member for trial in trials for member in trial.members]
+    return {
+        "kind": "sweep",
+        "study": name,
+        "split": split,
+        "manifest": manifest,
+        "training_hash": training_hash,
+        "trials": [{"trial": one.id, "variant": one.variant, "seed": one.seed} for one in members],
+    }
+
+
+def open_study(uri: str, asked: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
+    """Begin the study at `uri`, or go on with it.
+
+    Raises:
+        ConfigError: it exists and `resume` is not set, asks another question, or was begun by another job just now.
+    """
+    record = {"run_id": datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ"), "question": asked, "settings": settings}
+    if storage.create(storage.join(uri, run_record.FILE), json.dumps(record, indent=2).encode()):
+        return
+    if not resume:
+        raise ConfigError(f"the study {uri} exists: give another --name, or --resume true to go on with it")
+    begun = run_record.read(uri)["question"]
+    differing = sorted(key for key in {*begun, *asked} if begun.get(key) != asked.get(key))
+    if differing:
+        changes = "; ".join(_change(key, begun.get(key), asked.get(key)) for key in differing)
+        raise ConfigError(f"the study {uri} was begun with another question ({changes}): give another --name")
+
+
+def _change(key: str, was: Any, now: Any) -> str:
+    if key != "trials":
+        return f"{key} was {was!r}, now {now!r}"
+    old, new = ({one["trial"] for one in trials or []} for trials in (was, now))
+    return f"of its {len(old)} trials {len(old - new)} are not planned now, and {len(new - old)} others are"
+
+
+def begin(uri: str, trial: str) -> int:
+    """Note that the trial begins; how often it has, this time included."""
+    number = 1
+    noted = json.dumps({"began": datetime.now(UTC).isoformat()}).encode()
+    while not storage.create(storage.join(uri, ATTEMPTS, trial, f"{number}.json"), noted):
+        number += 1
+    return number
+
+
+def attempts(uri: str, trial: str) -> int:
+    """How often the trial was begun."""
+    where = storage.join(uri, ATTEMPTS, trial)
+    return len(list(storage.list_files(where, ".json"))) if storage.exists(where) else 0
+
+
+def recorded(uri: str) -> dict[str, str]:
+    """Trial -> status, of every trial that has a row."""
+    try:
+        table = parquet.read_table(storage.join(uri, TRIALS_TABLE), ["trial", "status"])
+    except NotFoundError:
+        return {}
+    return dict(zip(table["trial"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+
+def results(uri: str, trial: str) -> str:
+    """URI of the trial's screen."""
+    return storage.join(uri, RESULTS, trial)
+
+
+def commit(uri: str, row: dict[str, Any], scored: pa.Table | None = None) -> None:
+    """Write a trial's predictions, then its row; a second call writes the same names again.
+
+    Args:
+        uri: of the study.
+        row: of TRIALS; columns that are left out are null.
+        scored: of STUDY_PREDICTIONS.
+    """
+    file = f"{row['trial']}.parquet"
+    if scored is not None:
+        parquet.write_table(storage.join(uri, PREDICTIONS, file), scored)
+    whole = dict.fromkeys(TRIALS.names) | row | {"finished_at": datetime.now(UTC)}
+    parquet.write_table(storage.join(uri, TRIALS_TABLE, file), pa.Table.from_pylist([whole], schema=TRIALS))
+
+
+def scored_rows(uri: str, trial: str, variant: str, seed: int, ids: list[str]) -> pa.Table:
+    """The predictions of the trial's screen for the images `ids`, as STUDY_PREDICTIONS."""
+    table = read_predictions(results(uri, trial))
+    table = table.filter(pc.is_in(table["image_id"], pa.array(ids, pa.string())))
+    key = {"trial": trial, "variant": variant, "seed": seed}
+    columns = [
+        pa.repeat(pa.scalar(value, STUDY_PREDICTIONS.field(name).type), table.num_rows) for name, value in key.items()
+    ]
+    columns += [table[name].combine_chunks() for name in STUDY_PREDICTIONS.names[len(key) :]]
+    return pa.Table.from_arrays(columns, schema=STUDY_PREDICTIONS)

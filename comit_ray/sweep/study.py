@@ -1,0 +1,212 @@
+"""A study's file to its trials: every point of its axes, with every seed, as a resolved configuration."""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from comit_ray import storage
+from comit_ray.errors import ConfigError
+from comit_ray.schema import Task
+from comit_ray.shallow_config import EmbeddingClassifierConfig
+from comit_ray.sweep.sampling import draw
+from comit_ray.sweep_config import StudyConfig, SweepConfig
+from comit_ray.train_config import TrainConfig
+
+CONFIG = "config"
+"""The option of a point that names files instead of a value."""
+PLACES = {"data", "storage", "name", "resume", "workers", "speed", "track", "decode", "max_failed_share"}
+"""Options of training that do not decide what is learned: a resumed study may have others."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trial without a training of its own: a classifier on the embeddings of a network.
+
+    Attributes:
+        id: names its directories and files.
+        variant: what is compared, in words.
+        seed: of the classifier, and of the network it stands on.
+        config: options of jobs/embedding_classifier.py; its URIs are set when it runs.
+    """
+
+    id: str
+    variant: str
+    seed: int
+    config: EmbeddingClassifierConfig
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training, and what is scored of it.
+
+    Attributes:
+        id: names its directories and files; the same options give the same.
+        variant: what is compared, in words: the point of the axes.
+        seed: of the initial weights and of the order of the images.
+        config: options of jobs/train.py.
+        classifiers: fitted on its embeddings.
+        embeddings: whether its embeddings are kept.
+        gradcam: whether its Grad-CAM maps are made.
+    """
+
+    id: str
+    variant: str
+    seed: int
+    config: TrainConfig
+    classifiers: tuple[Classifier, ...] = ()
+    embeddings: bool = False
+    gradcam: bool = False
+
+    @property
+    def members(self) -> tuple["Trial | Classifier", ...]:
+        """Itself and its classifiers: each has a row in `trials`."""
+        return (self, *self.classifiers)
+
+
+def read(path: Path) -> StudyConfig:
+    """The study of a YAML file.
+
+    Raises:
+        ConfigError: there is none, or it is not one.
+    """
+    return StudyConfig.parse(_yaml(path), origin=str(path))
+
+
+def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[Trial]:
+    """Every trial of the study, seed by seed.
+
+    A later one of these wins: the study's base, the files of the points, the sweep's overlays, the study's options,
+    the points' options, the sweep's options, the seed.
+
+    Args:
+        study: of `read`.
+        path: its file; the names in it are relative to that.
+        sweep: of the job.
+
+    Raises:
+        ConfigError: for options that training does not know or cannot have, or variants that are not in the study.
+    """
+    points = _points(study)
+    _check_names(study, [variant for variant, _ in points])
+    found = []
+    for seed in range(sweep.seeds or study.seeds):
+        for variant, options in points:
+            config = _resolve(study, path.parent, sweep, variant, options, seed)
+            trial_id = _id(variant, seed, {k: v for k, v in config.flat().items() if k.split(".")[0] not in PLACES})
+            on_it = study.embedding_classifiers
+            found.append(
+                Trial(
+                    trial_id,
+                    variant,
+                    seed,
+                    config.model_copy(update={"name": trial_id}),
+                    _classifiers(study, path.parent, trial_id, seed) if on_it and on_it.of == variant else (),
+                    variant in study.embeddings,
+                    variant in study.gradcam and bool({Task.HEALTH, Task.COVID} & set(config.model.tasks)),
+                )
+            )
+    ids = [member.id for trial in found for member in trial.members]
+    twice = sorted({one for one in ids if ids.count(one) > 1})
+    if twice:
+        raise ConfigError(f"{path}: two points have one name and the same options: {twice[0]}")
+    return found
+
+
+def _points(study: StudyConfig) -> list[tuple[str, dict[str, Any]]]:
+    """Every combination of the axes' points, and of what is drawn: its name and its options."""
+    axes = [list(points.items()) for points in study.axes.values()]
+    combinations: list[tuple[str, dict[str, Any]]] = []
+    for combination in itertools.product(*axes):
+        options: dict[str, Any] = {}
+        for _, given in combination:
+            files = [*_names(options.get(CONFIG, [])), *_names(given.get(CONFIG, []))]
+            options |= given | ({CONFIG: files} if files else {})
+        combinations.append((", ".join(name for name, _ in combination), options))
+    if study.search is None:
+        return combinations
+    return [
+        (", ".join(filter(None, [name, words])), options | drawn)
+        for name, options in combinations
+        for words, drawn in draw(study.search)
+    ]
+
+
+def _check_names(study: StudyConfig, variants: Sequence[str]) -> None:
+    on_it = study.embedding_classifiers
+    named = [*study.embeddings, *study.gradcam, *([on_it.of] if on_it else [])]
+    unknown = sorted(set(named) - set(variants))
+    if unknown:
+        raise ConfigError(f"no variant {unknown[0]!r} in this study; it has: {'; '.join(variants)}")
+
+
+def _resolve(
+    study: StudyConfig, directory: Path, sweep: SweepConfig, variant: str, options: Mapping[str, Any], seed: int
+) -> TrainConfig:
+    values: dict[str, Any] = {}
+    for name in [*study.base, *_names(options.get(CONFIG, []))]:
+        values = _laid_over(values, _yaml(directory / name))
+    for file in sweep.overlay:
+        values = _laid_over(values, _yaml(Path(file)))
+    given = {key: value for key, value in options.items() if key != CONFIG}
+    places = {"data": storage.normalise(sweep.data), "storage": "set when it runs", "name": "trial", "resume": True}
+    for key, value in {**study.options, **given, **sweep.options, **places, "train.seed": seed}.items():
+        values = _laid_over(values, _nested(key, value))
+    return TrainConfig.parse(values, origin=f"variant {variant!r}")
+
+
+def _classifiers(study: StudyConfig, directory: Path, network: str, seed: int) -> tuple[Classifier, ...]:
+    assert study.embedding_classifiers is not None
+    found = []
+    for variant, file in study.embedding_classifiers.methods.items():
+        later = "set when it runs"
+        values = _laid_over(_yaml(directory / file), {"results": later, "manifest": later, "output": later})
+        values = _laid_over(values, {"method": {"seed": seed}})
+        config = EmbeddingClassifierConfig.parse(values, origin=f"variant {variant!r} ({file})")
+        found.append(Classifier(_id(variant, seed, config.flat() | {"network": network}), variant, seed, config))
+    return tuple(found)
+
+
+def _id(variant: str, seed: int, options: Mapping[str, Any]) -> str:
+    """A directory's name: the variant's words, the seed, and eight digits that change with any option."""
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
+    words = re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")[:48].rstrip("-")
+    return f"{words}-s{seed}-{digest}"
+
+
+def _names(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """`{"a": {"b": value}}` of the dotted key `a.b`."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, option by option."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _laid_over(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected options (key: value), got {type(values).__name__}")
+    return values

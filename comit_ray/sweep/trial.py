@@ -1,0 +1,180 @@
+"""One trial of a study: train, screen the scored split, fit the classifiers on its embeddings, leave a row for each."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ray.train import UserCallback
+
+from comit_ray import storage
+from comit_ray.config import MasksConfig, ScreenConfig
+from comit_ray.errors import ComitError, StorageError
+from comit_ray.evaluation.scores import join_tables
+from comit_ray.screening.embedding_run import classify
+from comit_ray.screening.run import screen
+from comit_ray.sweep import figures, record
+from comit_ray.sweep.study import Classifier, Trial
+from comit_ray.training import checkpoint, run_directory
+from comit_ray.training.distributed import train
+from comit_ray.training.history import best_epoch
+
+STOPPED_EARLY = "stopped before its last epoch: others had a lower validation loss, or its run was asked to stop"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study's trials run.
+
+    Attributes:
+        study: its name.
+        uri: of its directory.
+        manifest: URI of the manifest that is scored.
+        split: of it.
+    """
+
+    study: str
+    uri: str
+    manifest: str
+    split: Literal["test", "val"]
+
+
+def run(trial: Trial, place: Place, callbacks: Sequence[UserCallback] = ()) -> None:
+    """Do what is left of the trial, and record it with its classifiers.
+
+    An error that would only repeat is recorded as the trial's failure; one of the storage, or of Ray, is raised, so
+    that the trial is begun again.
+
+    Args:
+        trial: what to do.
+        place: where.
+        callbacks: told of every epoch by Ray Train.
+
+    Raises:
+        StorageError: if a table cannot be read or written.
+        ray.exceptions.RayError: if a task, an actor or a worker failed more often than Ray retries it.
+    """
+    began = time.monotonic()
+    record.begin(place.uri, trial.id)
+    try:
+        run_uri = _train(trial, place, callbacks)
+        trained = row(trial, trial, place) | _history(run_uri)
+        stopped = run_directory.asked_to_stop(run_uri)
+        if not stopped:
+            _screen(trial, place, storage.join(run_uri, "best"))
+            _record(trial, place, trial.config.masks, time.monotonic() - began, trained)
+    except StorageError:
+        raise
+    except ComitError as error:
+        for member in trial.members:
+            record.commit(place.uri, row(member, trial, place) | _failure(error, time.monotonic() - began))
+        return
+    if stopped:
+        end = {"status": record.STOPPED, "detail": STOPPED_EARLY, "seconds": time.monotonic() - began}
+        for member in trial.members:
+            record.commit(place.uri, (trained if member is trial else row(member, trial, place)) | end)
+        return
+    for classifier in trial.classifiers:
+        _run_classifier(classifier, trial, place)
+
+
+def row(member: Trial | Classifier, trial: Trial, place: Place) -> dict[str, Any]:
+    """What is known of a member before it is done: the columns of TRIALS that its plan decides."""
+    tasks: tuple[str, ...]
+    if isinstance(member, Trial):
+        kind, model, tasks = "network", member.config.model.name, member.config.model.tasks
+    else:
+        kind, model, tasks = "embedding_classifier", member.config.method.name, member.config.tasks
+    return {
+        "trial": member.id,
+        "variant": member.variant,
+        "seed": member.seed,
+        "study": place.study,
+        "kind": kind,
+        "model": model,
+        "tasks": list(tasks),
+        "config": json.dumps(member.config.model_dump(mode="json"), sort_keys=True),
+        "config_digest": member.config.digest(),
+        "split": place.split,
+        "attempts": record.attempts(place.uri, trial.id),
+    }
+
+
+def _failure(error: ComitError, seconds: float) -> dict[str, Any]:
+    return {"status": record.FAILED, "detail": f"{type(error).__name__}: {error}", "seconds": seconds}
+
+
+def _train(trial: Trial, place: Place, callbacks: Sequence[UserCallback]) -> str:
+    """Train unless that is done; URI of the run."""
+    runs = storage.join(place.uri, record.RUNS)
+    run_uri = storage.join(runs, trial.id)
+    if not run_directory.finished(run_uri):
+        train(trial.config.model_copy(update={"storage": runs, "resume": True}), callbacks)
+    return run_uri
+
+
+def _history(run_uri: str) -> dict[str, Any]:
+    """What the training says of itself."""
+    history = checkpoint.load_history(storage.join(run_uri, "last"))
+    best = best_epoch(history)
+    assert best is not None, "a published run has a best epoch"
+    return {
+        "epochs": len(history),
+        "best_epoch": best + 1,
+        "val_loss": history[best]["val_loss"],
+        "val_auroc": history[best].get("val_auroc_covid"),
+    }
+
+
+def _screen(trial: Trial, place: Place, best: str) -> None:
+    """Screen the scored split, or every split where classifiers are to be fitted and given thresholds."""
+    workers = trial.config.workers
+    options = ScreenConfig(
+        manifest=place.manifest,
+        checkpoint=best,
+        output=record.results(place.uri, trial.id),
+        split="all" if trial.classifiers else place.split,
+        embeddings=trial.embeddings or bool(trial.classifiers),
+        gradcam=trial.gradcam,
+        gpu=workers.gpu,
+    )
+    taken = screen(options, cpus=workers.least * workers.cpus)  # no more than it held: others train beside it
+    if not taken.balanced:
+        raise StorageError(f"the screen of trial {trial.id} is not whole: {next(iter(taken.problems), 'no row')}")
+
+
+def _record(member: Trial | Classifier, place: Place, masks: MasksConfig, seconds: float, more: dict[str, Any]) -> None:
+    """Read back what the member's screen left, and commit its predictions and its row."""
+    where = record.results(place.uri, member.id)
+    images = join_tables(where, place.manifest, place.split)
+    trial_row = more | {
+        "status": record.OK,
+        "seconds": seconds,
+        "model_id": images["model_id"].iloc[0],
+        "results": f"{record.RESULTS}/{member.id}",
+        **figures.of(images, masks),
+    }
+    scored = record.scored_rows(place.uri, member.id, member.variant, member.seed, images["image_id"].tolist())
+    record.commit(place.uri, trial_row, scored)
+
+
+def _run_classifier(classifier: Classifier, trial: Trial, place: Place) -> None:
+    began = time.monotonic()
+    config = classifier.config.model_copy(
+        update={
+            "results": record.results(place.uri, trial.id),
+            "manifest": place.manifest,
+            "output": record.results(place.uri, classifier.id),
+        }
+    )
+    planned = row(classifier, trial, place)
+    try:
+        taken = classify(config)
+        if not taken.balanced:
+            raise StorageError(f"the tables of {classifier.id} are not whole: {next(iter(taken.problems), 'no row')}")
+        _record(classifier, place, trial.config.masks, time.monotonic() - began, planned)
+    except StorageError:
+        raise
+    except ComitError as error:
+        record.commit(place.uri, planned | _failure(error, time.monotonic() - began))

@@ -1,0 +1,129 @@
+"""Every option of a study and of its sweep, with its default and range; unknown keys are refused.
+
+The text under a field is what `--help` prints.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from comit_ray.config_base import Config, PositiveFloat, PositiveInt
+
+
+class DrawConfig(Config):
+    """How a value is drawn: one of the three."""
+
+    log_uniform: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Least and greatest; every factor is as likely."""
+    uniform: tuple[float, float] | None = None
+    """Least and greatest; every value is as likely."""
+    choice: tuple[Any, ...] | None = None
+    """One of these."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = {name: value for name, value in self if value is not None}
+        if len(given) != 1:
+            raise ValueError(f"expected one of log_uniform, uniform, choice, got {', '.join(given) or 'none'}")
+        name, value = next(iter(given.items()))
+        if name == "choice" and not value:
+            raise ValueError("choice: expected at least one value")
+        if name != "choice" and not value[0] < value[1]:
+            raise ValueError(f"{name}: expected [least, greatest], got {list(value)}")
+        return self
+
+
+class SearchConfig(Config):
+    """A random search, whose poorer trials are stopped early (ASHA, Li et al. 2020) by their validation loss."""
+
+    draw: dict[str, DrawConfig]
+    """Dotted option of training -> how its value is drawn."""
+    samples: PositiveInt = 16
+    """Points that are drawn."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the drawing; the same seed gives the same points."""
+    grace_epochs: PositiveInt = 3
+    """Epochs before which no trial is stopped."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """Of so many trials, one goes on to so many times the epochs."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.draw:
+            raise ValueError("draw: expected at least one option to draw")
+        return self
+
+
+class EmbeddingClassifiersConfig(Config):
+    """Classifiers on the embeddings of a network of the study."""
+
+    of: str
+    """Variant whose embeddings they are fitted on, seed by seed."""
+    methods: dict[str, str]
+    """Variant -> file of options of jobs/embedding_classifier.py."""
+
+
+class StudyConfig(Config):
+    """A study: a base and axes. File names are relative to the study's own file."""
+
+    base: tuple[str, ...] = ()
+    """Files of options of jobs/train.py, the later one wins."""
+    options: dict[str, Any] = {}  # noqa: RUF012 pydantic copies it
+    """Options of every variant by their dotted names."""
+    axes: dict[str, dict[str, dict[str, Any]]] = {}  # noqa: RUF012 pydantic copies it
+    """Axis -> point's name -> its options by their dotted names (`model.tasks`), and `config`, files laid over the
+    base. A trial for every combination of the axes' points."""
+    search: SearchConfig | None = None
+    """Points drawn at random, for every combination of the axes."""
+    embedding_classifiers: EmbeddingClassifiersConfig | None = None
+    """Trials without a training of their own."""
+    seeds: PositiveInt = 3
+    """Trainings of every variant, with the seeds 0, 1, 2, ..."""
+    split: Literal["test", "val"] = "test"
+    """Split that is scored. A search must be scored on val."""
+    embeddings: tuple[str, ...] = ()
+    """Variants whose embeddings are kept, for the report's map of them."""
+    gradcam: tuple[str, ...] = ()
+    """Variants whose Grad-CAM maps are made, for the report."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if not self.axes and self.search is None:
+            raise ValueError("expected axes or search: a study without them is one training (jobs/train.py)")
+        empty = [name for name, points in self.axes.items() if not points]
+        if empty:
+            raise ValueError(f"axes.{empty[0]}: expected at least one point")
+        if self.search is not None and self.split != "val":
+            raise ValueError(
+                "split: a search is scored on val; chosen by the test split, its best figure would flatter"
+            )
+        return self
+
+
+class SweepConfig(Config):
+    """`jobs/sweep.py`."""
+
+    study: str
+    """Name of a study in jobs/configs/studies (ablation, baselines, segmentation, tuning), or the path of one's own
+    YAML file."""
+    data: str
+    """URI of what jobs/prepare.py wrote, or of a manifest."""
+    storage: str
+    """URI of the directory for studies; several nodes need a shared one."""
+    name: str
+    """Name of this study's directory below `storage`."""
+    manifest: str | None = None
+    """URI of the manifest whose split is scored; null: `data`, or what it was prepared from."""
+    seeds: PositiveInt | None = None
+    """Trainings of every variant; null: as the study says."""
+    overlay: tuple[str, ...] = ()
+    """Files of options of jobs/train.py that are laid over every trial's (such as jobs/configs/small_cpu.yaml); the
+    study's dotted options still win."""
+    options: dict[str, Any] = {}  # noqa: RUF012 pydantic copies it
+    """Options of every trial by their dotted names, '{"train.epochs": 5}'; they win over all others."""
+    concurrent: PositiveInt | None = None
+    """Trials at a time; null: as many as the cluster's CPUs (or GPUs) have room for."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """How often a failed trial is begun again before it is recorded as failed."""
+    resume: bool = False
+    """Go on with the study of this name: finished trials stay, failed ones are tried again."""

@@ -1,0 +1,61 @@
+"""Train and score every variant of a study, with several seeds: a row a trial in `trials`, its scores in `predictions`.
+
+Run the same command with --resume true after any interruption: finished trials stay as they are.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from comit_ray import cli
+from comit_ray.errors import ConfigError
+from comit_ray.sweep import record, scored, study
+from comit_ray.sweep.trial import Place
+from comit_ray.sweep.tuner import sweep
+from comit_ray.sweep_config import SweepConfig
+from comit_ray.work import plan
+
+STUDIES = Path(__file__).resolve().parent / "configs" / "studies"
+
+
+def job(config: SweepConfig) -> int:
+    """The whole sweep; exit status 0 only if every planned trial has a row, and none failed."""
+    path = _file(config.study)
+    asked = study.read(path)
+    trials = study.trials(asked, path, config)
+    manifest, training_hash = scored.find(config)
+    uri = record.directory(config)
+    fingerprint = plan.make_plan(manifest, "all").fingerprint
+    question = record.question(path.stem, asked.split, fingerprint, training_hash, trials)
+    record.open_study(uri, question, config.model_dump(mode="json") | {"manifest": manifest}, config.resume)
+
+    statuses = record.recorded(uri)
+    left = [trial for trial in trials if any(_open(statuses.get(member.id)) for member in trial.members)]
+    sweep(left, Place(path.stem, uri, manifest, asked.split), asked.search, config.concurrent, config.retries)
+
+    statuses = record.recorded(uri)
+    planned = [member.id for trial in trials for member in trial.members]
+    for status, count in sorted(Counter(statuses.get(one, "without a row") for one in planned).items()):
+        print(f"{count:>6,} {status}")
+    print(f"study: {uri}")
+    return 1 if any(_open(statuses.get(one)) for one in planned) else 0
+
+
+def _open(status: str | None) -> bool:
+    """Whether the trial is still to be done: it has no row, or one that says it failed."""
+    return status is None or status == record.FAILED
+
+
+def _file(name: str) -> Path:
+    """The file of a shipped study, or of one's own."""
+    own = Path(name)
+    if own.suffix in (".yaml", ".yml"):
+        return own
+    shipped = STUDIES / f"{name}.yaml"
+    if not shipped.exists():
+        known = ", ".join(sorted(one.stem for one in STUDIES.glob("*.yaml")))
+        raise ConfigError(f"no study {name!r}; known: {known}; or give the path of a YAML file")
+    return shipped
+
+
+if __name__ == "__main__":
+    cli.run(job, SweepConfig, __doc__ or "")

@@ -1,0 +1,205 @@
+"""A sweep as its users run it, on real radiographs: killed and resumed, with a variant that fails, and a search."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from comit_ray import parquet, storage
+from comit_ray.data.manifest import read
+from comit_ray.errors import ConfigError
+from comit_ray.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
+from comit_ray.sweep import record
+from comit_ray.sweep_config import SweepConfig
+from jobs.sweep import job
+from tests.conftest import REPOSITORY
+from tests.support import manifest_row, write_rows
+
+pytestmark = pytest.mark.slow
+EPOCHS = 12
+TINY = {
+    "frame": {"size": 32},
+    "model": {"weights": "none"},
+    "train": {"batch_size": 8, "lr": 1e-3, "augment_covid": False},
+    "workers": {"count": 1, "threads": 1, "max_failures": 0},
+    "track": {"tensorboard": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def _fast_checks(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
+@pytest.fixture(scope="module")
+def manifest(cxr: Path, tmp_path_factory) -> str:
+    """Twenty-four real radiographs of two sources, healthy, other and COVID, in three splits."""
+    nih = sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))[:15]
+    masks = sorted((cxr / "covid_chestxray" / "annotations" / "lung_masks").glob("*.png"))
+    images = {path.stem: path for path in (cxr / "covid_chestxray" / "images").iterdir()}
+    rows = [manifest_row(f"nih/{p.name}", uri=str(p), unhealthy=i % 2, covid=0, other=i % 2) for i, p in enumerate(nih)]
+    for mask in masks[:9]:
+        image = images[mask.name.removesuffix("_mask.png").removesuffix(".png")]
+        known = {"unhealthy": 1, "covid": 1, "other": 0, "lung_mask": str(mask), "view": "AP"}
+        rows.append(manifest_row(f"covid/{image.name}", uri=str(image), **known))
+    for i, row in enumerate(rows):
+        row["split"] = ("train", "val", "test")[i % 3]
+    rows.sort(key=lambda row: str(row["dataset"]))
+    return write_rows(tmp_path_factory.mktemp("sweep") / "manifest", rows, MANIFEST)
+
+
+def write_study(directory: Path, values: dict[str, Any]) -> str:
+    (directory / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    path = directory / "study.yaml"
+    path.write_text(yaml.safe_dump({"base": ["tiny.yaml"], "seeds": 1} | values))
+    return str(path)
+
+
+def _one_done_and_another_training(study: Path) -> bool:
+    done = {path.stem for path in study.glob("trials/*.parquet")}
+    training = {path.parent.name for path in study.glob("runs/*/checkpoint_*")} - done
+    return bool(training) and any(name.startswith(("first", "second")) for name in done)
+
+
+def rows_of(study: str) -> dict[str, dict[str, Any]]:
+    table = parquet.read_table(storage.join(study, "trials"))
+    assert table.schema.equals(TRIALS)
+    rows = table.to_pylist()
+    assert len({row["trial"] for row in rows}) == len(rows)
+    return {row["variant"]: row for row in rows}
+
+
+def test_a_killed_sweep_goes_on_and_a_failed_trial_is_a_row(manifest, ray_session, tmp_path) -> None:
+    """Killed when one network is done and another trains; no trial lost, none that was done run twice."""
+    (tmp_path / "forest.yaml").write_text("{method: {name: random_forest, trees: 5}, tasks: [covid]}")
+    covid = {"model.tasks": ["health", "covid"]}
+    path = write_study(
+        tmp_path,
+        {
+            "options": {"train.epochs": EPOCHS},
+            "axes": {
+                "model": {
+                    "first": {"model.name": "comit_net", "model.width": 0.0625},
+                    "second": covid | {"model.name": "resnet18", "model.width": 0.125},
+                    "broken": covid | {"model.name": "vgg19", "model.weights": str(tmp_path / "gone.pth")},
+                }
+            },
+            "embedding_classifiers": {"of": "first", "methods": {"forest": "forest.yaml"}},
+            "gradcam": ["second"],
+        },
+    )
+    options = {"study": path, "data": manifest, "storage": str(tmp_path), "name": "one", "concurrent": 1}
+    study = tmp_path / "one"
+    command = [sys.executable, "jobs/sweep.py", *(part for k, v in options.items() for part in (f"--{k}", str(v)))]
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 300
+            while not _one_done_and_another_training(study):
+                assert driver.poll() is None, (tmp_path / "log").read_text()[-3000:]
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-3000:]
+                time.sleep(0.1)
+        finally:
+            os.killpg(driver.pid, signal.SIGKILL)
+            driver.wait()
+    before = rows_of(str(study))
+    (interrupted,) = {"first", "second"} - before.keys()
+
+    with pytest.raises(ConfigError, match="exists: give another --name, or --resume true"):
+        job(SweepConfig.parse(options, origin="test"))
+    assert job(SweepConfig.parse(options | {"resume": True}, origin="test")) == 1, "one trial failed"
+
+    rows = rows_of(str(study))
+    assert {variant: row["status"] for variant, row in rows.items()} == {
+        "first": "ok", "forest": "ok", "second": "ok", "broken": "failed",
+    }  # fmt: skip
+    done = {variant: row for variant, row in before.items() if row["status"] == "ok"}
+    assert {variant: rows[variant] for variant in done} == done, "what was done is as it was"
+    assert all(row["attempts"] == 1 for row in done.values())
+    assert rows[interrupted]["attempts"] == 2
+    assert "gone.pth" in rows["broken"]["detail"]
+    assert {rows[variant]["epochs"] for variant in ("first", "second")} == {EPOCHS}
+    assert rows["forest"]["kind"] == "embedding_classifier"
+    assert json.loads(rows["second"]["config"])["model"]["name"] == "resnet18"
+    assert rows["first"]["lung_iou"] is not None
+    assert rows["second"]["lung_iou"] is None
+    assert (study / rows["second"]["results"] / "gradcam").is_dir()
+
+    tested = {row["image_id"] for row in read(manifest).to_pylist() if row["split"] == "test"}
+    scored = parquet.read_table(storage.join(str(study), "predictions"))
+    assert scored.schema.equals(STUDY_PREDICTIONS)
+    for variant in ("first", "forest", "second"):
+        of_it = [row for row in scored.to_pylist() if row["variant"] == variant]
+        assert sorted(row["image_id"] for row in of_it) == sorted(tested)
+        assert all(row["p_covid"] is not None and row["trial"] == rows[variant]["trial"] for row in of_it)
+
+    other = yaml.safe_load(Path(path).read_text())
+    other["options"] = {"train.lr": 0.5}
+    Path(path).write_text(yaml.safe_dump(other))
+    with pytest.raises(ConfigError, match="begun with another question"):
+        job(SweepConfig.parse(options | {"resume": True}, origin="test"))
+
+
+def test_a_search_stops_the_poorer_and_records_them(manifest, ray_session, tmp_path) -> None:
+    """Learning rates of which the highest are hopeless; judged by the validation split alone."""
+    path = write_study(
+        tmp_path,
+        {
+            "options": {"model.name": "resnet18", "model.width": 0.125, "model.tasks": ["covid"], "train.epochs": 4},
+            "search": {
+                "draw": {"train.lr": {"choice": [1e-4, 1e-3, 1e-2, 1e-1]}},
+                "samples": 4, "seed": 1, "grace_epochs": 1, "reduction": 2,
+            },
+            "split": "val",
+        },
+    )  # fmt: skip
+    options = {"study": path, "data": manifest, "storage": str(tmp_path), "name": "search", "concurrent": 2}
+    assert job(SweepConfig.parse(options, origin="test")) == 0
+    rows = list(rows_of(str(tmp_path / "search")).values())
+    assert len(rows) == 4
+    statuses = {row["status"] for row in rows}
+    assert statuses == {"ok", "stopped"}, [row["detail"] for row in rows]
+    for row in rows:
+        assert row["split"] == "val"
+        assert row["val_loss"] is not None
+        if row["status"] == "stopped":
+            assert row["epochs"] < 4
+            assert row["auroc"] is None
+            assert "stopped before its last epoch" in row["detail"]
+        else:
+            assert row["epochs"] == 4
+
+
+def test_a_training_table_of_other_splits_is_refused(manifest, tmp_path) -> None:
+    rows = read(manifest).to_pylist()
+    for row in rows:
+        row["split"] = {"train": "test", "test": "train", "val": "val"}[row["split"]]
+    other = write_rows(tmp_path / "other", rows, MANIFEST)
+    axes = {"axes": {"model": {"only": {"model.name": "resnet18", "model.tasks": ["covid"]}}}}
+    options = {"study": write_study(tmp_path, axes), "storage": str(tmp_path), "name": "one"}
+    with pytest.raises(ConfigError, match="its test split may have been trained on"):
+        job(SweepConfig.parse(options | {"data": manifest, "manifest": other}, origin="test"))
+    assert not storage.exists(str(tmp_path / "one"))
+
+
+def test_an_unknown_study_is_refused_with_those_that_there_are(tmp_path) -> None:
+    options = {"study": "ablatoin", "data": "d", "storage": str(tmp_path), "name": "one"}
+    with pytest.raises(ConfigError, match="no study 'ablatoin'; known: ablation, "):
+        job(SweepConfig.parse(options, origin="test"))
+    assert record.recorded(str(tmp_path / "one")) == {}
+
+
+def test_the_table_of_trials_reads_in_duckdb(tmp_path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    table = pa.Table.from_pylist([], schema=TRIALS)
+    parquet.write_table(str(tmp_path / "trials" / "a.parquet"), table)
+    names = [row[0] for row in duckdb.sql(f"DESCRIBE SELECT * FROM '{tmp_path}/trials/*.parquet'").fetchall()]
+    assert names == TRIALS.names
