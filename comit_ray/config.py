@@ -257,6 +257,8 @@ class EvaluateConfig(Config):
     """The model never saw this archive (section 4.4): found and missed at the frozen operating point, and readers."""
     reviews: str | None = None
     """URI of a reviews/ table: readings of an external archive."""
+    compare: str | None = None
+    """URI of what another model gave for the same images, of the same kind: the two are compared, image by image."""
     specificities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.99)
     """Specificities at which sensitivity and the like are given, thresholds from the scored images; the paper's two."""
     sensitivities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.95)
@@ -280,8 +282,11 @@ class EvaluateConfig(Config):
         if len(given) != 1:
             what = " and ".join(f"--{name}" for name in given) or "none"
             raise ValueError(f"give one of --results, --predictions and --study, got {what}")
-        if self.study and (self.split or self.external):
-            raise ValueError("--study goes without --split and --external: its trials scored a split of their own")
+        if self.study and (self.split or self.external or self.compare):
+            raise ValueError(
+                "--study goes without --split, --external and --compare: its trials scored a split of their own, and "
+                "are compared with one another"
+            )
         if self.reviews and not self.external:
             raise ValueError("--reviews are the readings of an external archive: give --external true with them")
         return self

@@ -1,6 +1,6 @@
 """Two models on the same images: by how much do they differ, and could that be chance?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ MCNEMAR, FLAGS = "McNemar, exact", "exchange of patients' flags, exact"
 DELONG, RANKS = "DeLong", "exchange of patients' ranks"
 ENOUGH = 10
 """Images of each class from which on DeLong's normal approximation is used."""
+NO_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -110,28 +111,57 @@ def compare_auroc(
         ValueError: for other labels, scores that are not finite, or unequal lengths.
     """
     (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
+    found = compare_ranked(first, second, labels, patients, Rates.auroc, draws, seed)
+    if not _alone(patients) or min(int(positive_N.sum()), int((~positive_N).sum())) < ENOUGH:
+        return found
+    areas, covariance = delong(np.stack([first_N, second_N]), positive_N)
+    difference, variance = float(areas[0] - areas[1]), float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if variance <= NO_VARIANCE:  # both order the images alike, or perfectly: the approximation says nothing
+        return found
+    error = variance**0.5
+    p_value = float(2 * norm.sf(abs(difference) / error))
+    low, high = difference - Z * error, difference + Z * error
+    return replace(found, low=low, high=high, p_value=p_value, method=DELONG, reason=None)
+
+
+def compare_ranked(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    patients: pd.Series,
+    figure: Callable[[Rates], npt.NDArray[np.float64]],
+    draws: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Any figure that depends on the order of the scores alone: patients' ranks are exchanged, patients are drawn.
+
+    Args:
+        first: (N,) finite scores of the first model.
+        second: (N,) of the second on the same images.
+        labels: (N,) 0 or 1.
+        patients: (N,) of the images; a null is a patient of its own.
+        figure: of `comit_ray.evaluation.weighted.Rates`: its value for each of several tables.
+        draws: of the bootstrap, and of the exchange.
+        seed: of the draws.
+
+    Raises:
+        ValueError: for other labels, scores that are not finite, or unequal lengths.
+    """
+    (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
     if len(patients) != first_N.size:
         raise ValueError(f"a patient an image is needed, got {len(patients)} and {first_N.size}")
-    rarer = min(int(positive_N.sum()), int((~positive_N).sum()))
-    if not rarer:
-        why = "the images have one class alone"
+    if positive_N.all() or not positive_N.any():
+        why = "the images have one class alone" if first_N.size else "there is nothing to compare"
         return Comparison(None, None, None, None, None, None, None, RANKS, first_N.size, why)
-    areas, covariance = delong(np.stack([first_N, second_N]), positive_N)
-    one, other = (float(area) for area in areas)
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if rarer >= ENOUGH and _alone(patients) and variance > 1e-12:
-        error = variance**0.5
-        p_value = float(2 * norm.sf(abs(one - other) / error))
-        low, high = one - other - Z * error, one - other + Z * error
-        return Comparison(one, other, one - other, low, high, p_value, None, DELONG, first_N.size)
     ranked = RankedScores(np.stack([first_N, second_N]), positive_N)
 
     def difference(rows: npt.NDArray[np.int64]) -> dict[str, float | None]:
-        drawn = ranked.rates(np.bincount(rows, minlength=first_N.size)).auroc()
+        drawn = figure(ranked.rates(np.bincount(rows, minlength=first_N.size)))
         return {"": None if np.isnan(drawn).any() else float(drawn[0] - drawn[1])}
 
+    one, other = (float(value) for value in figure(ranked.rates(np.ones(first_N.size, np.int64))))
     interval = bootstrap(difference, patients, draws, seed)[""]
-    p_value = rank_test(first_N[None], second_N[None], positive_N, patients, {"": Rates.auroc}, draws, seed)[""]
+    p_value = rank_test(first_N[None], second_N[None], positive_N, patients, {"": figure}, draws, seed)[""]
     return Comparison(
         one, other, one - other, interval.low, interval.high, p_value, None, RANKS, first_N.size, interval.reason
     )

@@ -2,13 +2,24 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pandas as pd
 
 from comit_ray import storage
 from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
-from comit_ray.evaluation import confusion, external, external_tables, paper, pictures, report, scores, sheet
+from comit_ray.evaluation import (
+    confusion,
+    external,
+    external_tables,
+    paper,
+    pictures,
+    report,
+    scores,
+    sheet,
+    two_screens,
+)
 from comit_ray.evaluation.classification import operating_points
 from comit_ray.evaluation.picture import DIRECTORY, Picture
 from comit_ray.evaluation.tables import Table
@@ -23,7 +34,7 @@ OF_THE_PAPER = (
 
 
 def write(config: EvaluateConfig) -> str:
-    """Write report.md, metrics.json, tables/ and figures/ below `config.output`.
+    """Write report.md, metrics.json, tables/ and figures/ below `config.output`; comparison.json of two screens.
 
     Args:
         config: of the job, with `results` or `predictions`.
@@ -35,7 +46,7 @@ def write(config: EvaluateConfig) -> str:
         ComitError: of `scores.join_tables` and `external.read_reviews`; or the report cannot be written.
     """
     split = config.split or ("all" if config.external else "test")
-    images = _images(config, split)
+    images = _images(config, split, config.results or config.predictions)
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews else None
     verdicts = None if readings is None else external.consensus(readings)
     figures = scores.figures(
@@ -54,6 +65,13 @@ def write(config: EvaluateConfig) -> str:
         said = [*external_tables.sentences(images, figures, verdicts), *said]
         tables = external_tables.tables(images, verdicts, readings) | tables
     output = storage.normalise(config.output)
+    if config.compare is not None:
+        others = _images(config, split, config.compare)
+        differences = two_screens.compare(images, others, config.draws, config.seed)
+        said = [*two_screens.sentences(differences, images, others), *said]
+        tables["comparison"] = two_screens.table(differences)
+        records = json.dumps([asdict(one) for one in differences], indent=1)
+        storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
     drawn = _pictures(config, images, verdicts, split, output)
 
     for name, table in tables.items():
@@ -66,11 +84,10 @@ def write(config: EvaluateConfig) -> str:
     return text
 
 
-def _images(config: EvaluateConfig, split: str) -> pd.DataFrame:
-    if config.results is not None:
-        return scores.join_tables(config.results, config.manifest, split)
-    assert config.predictions is not None, "the configuration asks for one of them"
-    return scores.join_predictions(config.predictions, config.manifest, split)
+def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame:
+    assert uri is not None, "the configuration asks for results or predictions"
+    join = scores.join_tables if config.results is not None else scores.join_predictions
+    return join(uri, config.manifest, split)
 
 
 def _pictures(
@@ -153,7 +170,7 @@ def _markdown(
 
 def _short(name: str, table: Table) -> str:
     """The table, its first rows where it is long."""
-    if len(table.rows) <= IN_THE_REPORT or name in report.SECTIONS:
+    if len(table.rows) <= IN_THE_REPORT or name in (*report.SECTIONS, "comparison"):
         return table.markdown()
     note = f"The first {IN_THE_REPORT} of {len(table.rows):,} rows; tables/{name}.csv has all. {table.note}"
     return Table(table.title, table.columns, table.rows[:IN_THE_REPORT], note).markdown()

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import ray
+import ray.data
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -123,6 +124,7 @@ class _AskingScheduler(ASHAScheduler):
 
 def _attempt(options: dict[str, Any], by_id: dict[str, Trial], place: Place) -> None:
     """What Tune runs: one trial, its epochs reported."""
+    ray.data.DataContext.get_current().enable_progress_bars = False  # of all trials they would run into one another
     run(by_id[options["trial"]], place, [TuneReportCallback()])  # type: ignore[no-untyped-call]
 
 
