@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
+# Unit tests on all cores, a file on one of them; jobs one after the other, for each starts a Ray that takes them all.
+SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 
 .PHONY: demo test test-fast lint format clean
 
@@ -16,10 +18,11 @@ demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screenin
 	$(PY) jobs/demo.py --output $(DEMO)
 
 test: $(VENV)/.installed  ## all tests, slow ones too
-	$(PY) -m pytest
+	$(PY) -m pytest --ignore tests/jobs $(SIDE_BY_SIDE)
+	$(PY) -m pytest tests/jobs
 
 test-fast: $(VENV)/.installed  ## unit tests only
-	$(PY) -m pytest -m 'not slow'
+	$(PY) -m pytest -m 'not slow' $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.installed  ## style and types; warnings are errors
 	$(VENV)/bin/ruff check .

@@ -254,6 +254,26 @@ def test_two_workers_killed_amid_an_epoch_end_as_two_that_were_not(manifest, tmp
         assert weights(tmp_path / "killed", which) == weights(tmp_path / "quiet", which)
 
 
+@pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(manifest, tmp_path: Path, ray_session) -> None:
+    """It is published like one that ran to its end, and says that it was asked."""
+    run = tmp_path / "run"
+
+    def ask() -> None:
+        while not (run / "checkpoint_0000" / checkpoint.CONFIG).exists():
+            time.sleep(0.01)
+        run_directory.ask_to_stop(str(run))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    train(config(manifest, tmp_path, epochs=60))
+    asking.join(timeout=5)
+    assert run_directory.asked_to_stop(str(run))
+    assert run_directory.finished(str(run))
+    assert 1 <= len(checkpoint.load_history(str(run / "last"))) < 60
+    assert (run / "best" / checkpoint.WEIGHTS).exists()
+
+
 def drive(options: TrainConfig, directory: Path) -> subprocess.Popen[bytes]:
     """`jobs/train.py` as a process of its own, with a Ray of its own."""
     path = directory / "train.yaml"
