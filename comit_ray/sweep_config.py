@@ -33,8 +33,22 @@ class DrawConfig(Config):
         return self
 
 
+Metric = Literal[
+    "val_auroc_covid",
+    "val_auroc_unhealthy",
+    "val_lung_iou",
+    "val_disease_iou",
+    "val_loss_covid",
+    "val_loss_health",
+    "val_loss_lung",
+    "val_loss_disease",
+    "val_loss",
+]
+"""Figures that every epoch of a training reports, for the heads that it has."""
+
+
 class SearchConfig(Config):
-    """A random search, whose poorer trials are stopped early (ASHA, Li et al. 2020) by their validation loss."""
+    """A random search, whose poorer trials are stopped early (ASHA, Li et al. 2020), judged by the validation split."""
 
     draw: dict[str, DrawConfig]
     """Dotted option of training -> how its value is drawn."""
@@ -42,6 +56,8 @@ class SearchConfig(Config):
     """Points that are drawn."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the drawing; the same seed gives the same points."""
+    metric: Metric = "val_auroc_covid"
+    """Figure of an epoch by which trials are judged, losses the lower the better; where it is undefined none is."""
     grace_epochs: PositiveInt = 3
     """Epochs before which no trial is stopped."""
     reduction: Annotated[int, Field(ge=2)] = 3
@@ -51,6 +67,12 @@ class SearchConfig(Config):
     def _something(self) -> Self:
         if not self.draw:
             raise ValueError("draw: expected at least one option to draw")
+        weights = sorted(name for name in self.draw if name.split(".")[0] == "loss")
+        if self.metric == "val_loss" and weights:
+            raise ValueError(
+                f"metric: val_loss is the sum that {', '.join(weights)} weights, so that smaller weights would win; "
+                "expected one that no drawn option scales, such as val_auroc_covid or val_loss_covid"
+            )
         return self
 
 

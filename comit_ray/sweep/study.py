@@ -99,6 +99,7 @@ def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[Trial]:
     for seed in range(sweep.seeds or study.seeds):
         for variant, options in points:
             config = _resolve(study, path.parent, sweep, variant, options, seed)
+            _check_judge(study, variant, config)
             trial_id = _id(variant, seed, {k: v for k, v in config.flat().items() if k.split(".")[0] not in PLACES})
             on_it = study.embedding_classifiers
             found.append(
@@ -144,6 +145,17 @@ def _check_names(study: StudyConfig, variants: Sequence[str]) -> None:
     unknown = sorted(set(named) - set(variants))
     if unknown:
         raise ConfigError(f"no variant {unknown[0]!r} in this study; it has: {'; '.join(variants)}")
+
+
+def _check_judge(study: StudyConfig, variant: str, config: TrainConfig) -> None:
+    """A search can be judged by a figure of a head that the network has."""
+    words = study.search.metric.split("_") if study.search else []
+    heads = {Task.HEALTH if word == "unhealthy" else Task(word) for word in words if word in (*Task, "unhealthy")}
+    if not heads <= set(config.model.tasks):
+        raise ConfigError(
+            f"variant {variant!r}: the search is judged by {'_'.join(words)}, and the network has the heads "
+            f"{', '.join(config.model.tasks)} alone: choose another search.metric"
+        )
 
 
 def _resolve(

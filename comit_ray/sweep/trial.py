@@ -20,7 +20,7 @@ from comit_ray.training import checkpoint, run_directory
 from comit_ray.training.distributed import train
 from comit_ray.training.history import best_epoch
 
-STOPPED_EARLY = "stopped before its last epoch: others had a lower validation loss, or its run was asked to stop"
+STOPPED_EARLY = "stopped before its last epoch: others were ahead on the validation split, or its run was asked to stop"
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,7 @@ def sweep(
     tuner = tune.Tuner(
         tune.with_resources(partial(_attempt, by_id=by_id, place=place), {"cpu": DRIVER_CPUS}),
         param_space={"trial": tune.grid_search(list(by_id))},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=at_once, scheduler=_scheduler(trials, search, place), metric="val_loss", mode="min"
-        ),
+        tune_config=tune.TuneConfig(max_concurrent_trials=at_once, scheduler=_scheduler(trials, search, place)),
         run_config=tune.RunConfig(
             name=f"tune_{len(list(_earlier(place.uri))):03d}",
             storage_path=path,
@@ -96,6 +94,8 @@ def _scheduler(trials: Sequence[Trial], search: SearchConfig | None, place: Plac
     return _AskingScheduler(
         place,
         time_attr="epoch",
+        metric=search.metric,
+        mode="min" if search.metric.startswith("val_loss") else "max",
         max_t=epochs,
         grace_period=min(search.grace_epochs, epochs),
         reduction_factor=search.reduction,
@@ -112,10 +112,12 @@ class _AskingScheduler(ASHAScheduler):
 
     def __init__(self, place: Place, **options: Any) -> None:
         super().__init__(**options)
-        self.place = place
+        self.place, self.judged_by = place, options["metric"]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Never to stop at once."""
+        """Never to stop at once; an epoch whose figure is undefined is no reason to."""
+        if result.get(self.judged_by) is None:
+            return str(TrialScheduler.CONTINUE)
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
             run_directory.ask_to_stop(storage.join(self.place.uri, record.RUNS, trial.config["trial"]))

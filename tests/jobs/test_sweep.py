@@ -156,7 +156,7 @@ def test_a_search_stops_the_poorer_and_records_them(manifest, ray_session, tmp_p
             "options": {"model.name": "resnet18", "model.width": 0.125, "model.tasks": ["covid"], "train.epochs": 4},
             "search": {
                 "draw": {"train.lr": {"choice": [1e-4, 1e-3, 1e-2, 1e-1]}},
-                "samples": 4, "seed": 1, "grace_epochs": 1, "reduction": 2,
+                "samples": 4, "seed": 1, "metric": "val_loss", "grace_epochs": 1, "reduction": 2,
             },
             "split": "val",
         },

@@ -91,6 +91,18 @@ def test_a_search_multiplies_its_draws(tmp_path) -> None:
         ({}, "expected axes or search"),
         ({"axes": {"a": {}}}, "axes.a: expected at least one point"),
         ({"search": {"draw": {"train.lr": {"uniform": [0, 1]}}}}, "a search is scored on val"),
+        (
+            {"search": {"draw": {"loss.lung": {"uniform": [0, 1]}}, "metric": "val_loss"}, "split": "val"},
+            "val_loss is the sum that loss.lung weights",
+        ),
+        (
+            {
+                "options": {"model.tasks": ["lung"]},
+                "search": {"draw": {"train.lr": {"uniform": [0, 1]}}, "metric": "val_auroc_covid"},
+                "split": "val",
+            },
+            "judged by val_auroc_covid, and the network has the heads lung alone",
+        ),
         (TWO | {"gradcam": ["neither"]}, "no variant 'neither' in this study; it has: covid; both"),
         ({"axes": {"a": {"b": {"train.rate": 1}}}}, "variant 'b': train.rate: Extra inputs are not permitted; valid"),
         ({"axes": {"a": {"b": {"config": "gone.yaml"}}}}, "gone.yaml"),
