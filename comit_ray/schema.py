@@ -296,6 +296,9 @@ TRIALS = _table(
         _field("best_epoch", pa.int32(), "epoch of the checkpoint that was scored, from 1"),
         _field("val_loss", pa.float64(), "its loss on the validation split"),
         _field("val_auroc", pa.float64(), "its AUROC for COVID-19 on the validation split"),
+        _field(
+            "val_judged", pa.float64(), "its figure by which the search judged it (run.json: search.metric); or null"
+        ),
         _field("auroc", pa.float64(), "of COVID-19"),
         _field("eer", pa.float64(), "equal error rate of COVID-19"),
         _field("sensitivity_at_90", pa.float64(), "to COVID-19, at 90% specificity on the scored images themselves"),

@@ -67,12 +67,6 @@ class SearchConfig(Config):
     def _something(self) -> Self:
         if not self.draw:
             raise ValueError("draw: expected at least one option to draw")
-        weights = sorted(name for name in self.draw if name.split(".")[0] == "loss")
-        if self.metric == "val_loss" and weights:
-            raise ValueError(
-                f"metric: val_loss is the sum that {', '.join(weights)} weights, so that smaller weights would win; "
-                "expected one that no drawn option scales, such as val_auroc_covid or val_loss_covid"
-            )
         return self
 
 

@@ -6,11 +6,11 @@ Run the same command with --resume true after any interruption: finished trials 
 from collections import Counter
 from pathlib import Path
 
-from comit_ray import cli
+from comit_ray import cli, storage
 from comit_ray.errors import ConfigError
-from comit_ray.sweep import record, scored, study
+from comit_ray.screening import gradcam
+from comit_ray.sweep import record, scored, study, tuner
 from comit_ray.sweep.trial import Place
-from comit_ray.sweep.tuner import sweep
 from comit_ray.sweep_config import SweepConfig
 from comit_ray.work import plan
 
@@ -24,25 +24,25 @@ def job(config: SweepConfig) -> int:
     trials = study.trials(asked, path, config)
     manifest, training_hash = scored.find(config)
     uri = record.directory(config)
+    if any(trial.gradcam for trial in trials):
+        gradcam.library()
+    at_once = tuner.room(trials, config.concurrent)
     fingerprint = plan.make_plan(manifest, "all").fingerprint
-    question = record.question(path.stem, asked.split, fingerprint, training_hash, trials)
+    data = storage.normalise(config.data)
+    question = record.question(path.stem, asked, data, fingerprint, training_hash, trials)
     record.open_study(uri, question, config.model_dump(mode="json") | {"manifest": manifest}, config.resume)
 
     statuses = record.recorded(uri)
-    left = [trial for trial in trials if any(_open(statuses.get(member.id)) for member in trial.members)]
-    sweep(left, Place(path.stem, uri, manifest, asked.split), asked.search, config.concurrent, config.retries)
+    left = [trial for trial in trials if any(record.is_open(statuses.get(member.id)) for member in trial.members)]
+    place = Place(path.stem, uri, manifest, asked.split, asked.search.metric if asked.search else None)
+    tuner.sweep(left, place, asked.search, at_once, config.retries)
 
     statuses = record.recorded(uri)
     planned = [member.id for trial in trials for member in trial.members]
     for status, count in sorted(Counter(statuses.get(one, "without a row") for one in planned).items()):
         print(f"{count:>6,} {status}")
     print(f"study: {uri}")
-    return 1 if any(_open(statuses.get(one)) for one in planned) else 0
-
-
-def _open(status: str | None) -> bool:
-    """Whether the trial is still to be done: it has no row, or one that says it failed."""
-    return status is None or status == record.FAILED
+    return 1 if any(record.is_open(statuses.get(one)) for one in planned) else 0
 
 
 def _file(name: str) -> Path:

@@ -52,6 +52,7 @@ class Study:
         trials: all that were planned, in the order of the plan.
         images: labels and patients of the N images of the split (columns `LABELS`), a row each.
         scores: trial -> its predictions, N rows in the order of `images`; of trials that are ok alone.
+        judge: figure of the validation split that its search judged by; None: it is no search.
     """
 
     uri: str
@@ -60,6 +61,7 @@ class Study:
     trials: tuple[Trial, ...]
     images: pd.DataFrame
     scores: Mapping[str, pd.DataFrame]
+    judge: str | None = None
 
     @property
     def variants(self) -> list[str]:
@@ -115,7 +117,8 @@ def read(study_uri: str, manifest_uri: str) -> Study:
             f"no trial of the study {uri} was scored ({counts}{first}): run jobs/sweep.py with --resume true"
         )
     scores = {trial.id: _scores(uri, trial, labels) for trial in scored}
-    return Study(uri, str(asked["study"]), str(asked["split"]), trials, labels, scores)
+    judge = (asked.get("search") or {}).get("metric")
+    return Study(uri, str(asked["study"]), str(asked["split"]), trials, labels, scores, judge)
 
 
 def _question(uri: str) -> dict[str, Any]:

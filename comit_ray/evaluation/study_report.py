@@ -43,8 +43,8 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
     segmented = summarise(taken, masks, config.draws, config.seed) if masks else []
     if masks:
         tables["segmentation"] = study_tables.segmentation(taken, segmented, unreadable)
-    if taken.split == "val" or any(trial.status == "stopped" for trial in taken.trials):
-        tables["search"] = study_tables.tuning(taken)
+    if taken.judge is not None:
+        tables["search"] = study_tables.search(taken)
     tables["trials"] = study_tables.trials(taken)
     pictures = [] if taken.split == "val" else _pictures(taken, rows, manifest_uri, output, config)
 

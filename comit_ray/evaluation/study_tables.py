@@ -1,6 +1,5 @@
 """The tables of a study's report: the paper's tables 4 and 5, section 4.1, figure 8, and every trial."""
 
-import json
 from collections.abc import Sequence
 
 from comit_ray.evaluation import paper, study_masks
@@ -194,13 +193,13 @@ def trials(study: Study) -> Table:
     return Table(f"Trials of {study.name}", columns, body, "Seconds are those of the last attempt.")
 
 
-def tuning(study: Study) -> Table:
-    """The trials of a search, best first: by validation loss, or by AUROC where their losses are not one sum."""
-    losses = {json.dumps(json.loads(trial.row["config"]).get("loss")) for trial in study.trials if trial.row}
-    one_loss = len(losses) <= 1
-    column = "val_loss" if one_loss else "val_auroc"
-    known = [trial for trial in study.trials if trial.row.get(column) is not None]
-    known.sort(key=lambda trial: (trial.row[column] * (1 if one_loss else -1), trial.id))
+def search(study: Study) -> Table:
+    """The trials of a search, best first, by the figure that the search itself judged by."""
+    judge = study.judge
+    assert judge is not None, "it is a search"
+    sign = 1 if judge.startswith("val_loss") else -1
+    known = [trial for trial in study.trials if trial.row.get("val_judged") is not None]
+    known.sort(key=lambda trial: (sign * trial.row["val_judged"], trial.id))
     others = [trial for trial in study.trials if trial not in known]
     body = tuple(
         (
@@ -209,20 +208,19 @@ def tuning(study: Study) -> Table:
             str(trial.seed),
             trial.status,
             _text(trial.row.get("epochs")),
+            _text(trial.row.get("val_judged"), 5),
             _text(trial.row.get("val_loss"), 5),
             _text(trial.row.get("val_auroc"), 3),
             "" if trial.status == "ok" else cells.in_short(trial.detail),
         )
         for rank, trial in enumerate([*known, *others], start=1)
     )
-    how = (
-        "Ranked by the loss on the validation split; the test split has no say."
-        if one_loss
-        else "Ranked by AUROC for COVID-19 on the validation split, never the test split: the trials weigh the tasks' "
-        "losses differently, so that their sums cannot be compared."
+    note = (
+        f"Ranked by {judge} at each trial's best epoch, on the validation split; the test split has no say. A "
+        "validation loss is the sum with the trial's own weights: of other weights it cannot be compared. The best of "
+        "many is flattered by its luck: train it again and judge it on the test split once."
     )
-    note = f"{how} The best of many is flattered by its luck: train it again and judge it on the test split once."
-    columns = ("rank", "variant", "seed", "status", "epochs", "validation loss", "validation AUROC", "detail")
+    columns = ("rank", "variant", "seed", "status", "epochs", judge, "validation loss", "validation AUROC", "detail")
     return Table("Search", columns, body, note)
 
 

@@ -20,7 +20,7 @@ from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.schema import STUDY_PREDICTIONS, TRIALS
 from comit_ray.screening.layout import read_predictions
 from comit_ray.sweep.study import Trial
-from comit_ray.sweep_config import SweepConfig
+from comit_ray.sweep_config import StudyConfig, SweepConfig
 from comit_ray.work import run_record
 
 TRIALS_TABLE, PREDICTIONS, RESULTS, RUNS, ATTEMPTS = "trials", "predictions", "results", "runs", "attempts"
@@ -38,12 +38,15 @@ def directory(config: SweepConfig) -> str:
     return storage.join(storage.normalise(config.storage), config.name)
 
 
-def question(name: str, split: str, manifest: str, training_hash: str, trials: list[Trial]) -> dict[str, Any]:
+def question(
+    name: str, study: StudyConfig, data: str, manifest: str, training_hash: str, trials: list[Trial]
+) -> dict[str, Any]:
     """What a study asks: a later sweep with another question is refused.
 
     Args:
         name: of the study.
-        split: that is scored.
+        study: as read.
+        data: URI of what is trained on; a training that has begun goes on from there alone.
         manifest: its fingerprint (`comit_ray.work.plan.Plan`).
         training_hash: of what is trained on (`comit_ray.data.manifest.training_hash`).
         trials: all that are planned.
@@ -52,7 +55,11 @@ def question(name: str, split: str, manifest: str, training_hash: str, trials: l
     return {
         "kind": "sweep",
         "study": name,
-        "split": split,
+        "split": study.split,
+        "search": study.search.model_dump(mode="json", exclude={"draw"}) if study.search else None,
+        "embeddings": list(study.embeddings),
+        "gradcam": list(study.gradcam),
+        "data": data,
         "manifest": manifest,
         "training_hash": training_hash,
         "trials": [{"trial": one.id, "variant": one.variant, "seed": one.seed} for one in members],
@@ -97,6 +104,11 @@ def attempts(uri: str, trial: str) -> int:
     """How often the trial was begun."""
     where = storage.join(uri, ATTEMPTS, trial)
     return len(list(storage.list_files(where, ".json"))) if storage.exists(where) else 0
+
+
+def is_open(status: str | None) -> bool:
+    """Whether a trial is still to be done: it has no row, or one that says it failed."""
+    return status is None or status == FAILED
 
 
 def recorded(uri: str) -> dict[str, str]:

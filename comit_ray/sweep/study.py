@@ -21,8 +21,10 @@ from comit_ray.train_config import TrainConfig
 
 CONFIG = "config"
 """The option of a point that names files instead of a value."""
-PLACES = {"data", "storage", "name", "resume", "workers", "speed", "track", "decode", "max_failed_share"}
+PLACES = {"data", "storage", "name", "resume", "workers", "speed", "track", "max_failed_share"}
 """Options of training that do not decide what is learned: a resumed study may have others."""
+OURS = {"data", "storage", "name", "resume", "train.seed"}
+"""Options of training that the sweep gives each trial itself."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,12 @@ class Trial:
     gradcam: bool = False
 
     @property
-    def members(self) -> tuple["Trial | Classifier", ...]:
+    def members(self) -> tuple["Member", ...]:
         """Itself and its classifiers: each has a row in `trials`."""
         return (self, *self.classifiers)
+
+
+Member = Trial | Classifier
 
 
 def read(path: Path) -> StudyConfig:
@@ -113,6 +118,15 @@ def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[Trial]:
                     variant in study.gradcam and bool({Task.HEALTH, Task.COVID} & set(config.model.tasks)),
                 )
             )
+    _check_differ(found)
+    if study.search and study.search.metric == "val_loss":
+        sums = {json.dumps([t.config.loss.model_dump(), sorted(t.config.model.tasks)]) for t in found}
+        if len(sums) > 1:
+            raise ConfigError(
+                f"{path}: search.metric val_loss is the sum of the tasks' losses, and the trials do not sum the same "
+                "tasks with the same weights (loss.*, model.tasks): expected one that these do not scale, such as "
+                "val_auroc_covid or val_loss_covid"
+            )
     ids = [member.id for trial in found for member in trial.members]
     twice = sorted({one for one in ids if ids.count(one) > 1})
     if twice:
@@ -127,6 +141,9 @@ def _points(study: StudyConfig) -> list[tuple[str, dict[str, Any]]]:
     for combination in itertools.product(*axes):
         options: dict[str, Any] = {}
         for _, given in combination:
+            twice = sorted(options.keys() & given.keys() - {CONFIG})
+            if twice:
+                raise ConfigError(f"axes: {twice[0]} is set by two of them, and a trial's name would tell one alone")
             files = [*_names(options.get(CONFIG, [])), *_names(given.get(CONFIG, []))]
             options |= given | ({CONFIG: files} if files else {})
         combinations.append((", ".join(name for name, _ in combination), options))
@@ -147,6 +164,16 @@ def _check_names(study: StudyConfig, variants: Sequence[str]) -> None:
         raise ConfigError(f"no variant {unknown[0]!r} in this study; it has: {'; '.join(variants)}")
 
 
+def _check_differ(trials: Sequence[Trial]) -> None:
+    """Variants that overlays or --options made the same would be compared under two names."""
+    seen: dict[str, str] = {}
+    for trial in trials:
+        options = {key: value for key, value in trial.config.flat().items() if key != "name"}
+        other = seen.setdefault(json.dumps(options, sort_keys=True), trial.variant)
+        if other != trial.variant:
+            raise ConfigError(f"the variants {other!r} and {trial.variant!r} have the same options: nothing to compare")
+
+
 def _check_judge(study: StudyConfig, variant: str, config: TrainConfig) -> None:
     """A search can be judged by a figure of a head that the network has."""
     words = study.search.metric.split("_") if study.search else []
@@ -158,6 +185,16 @@ def _check_judge(study: StudyConfig, variant: str, config: TrainConfig) -> None:
         )
 
 
+def _check_keys(study: StudyConfig, given: Mapping[str, Any], sweep: SweepConfig) -> None:
+    """No option that would be given up without a word: what the sweep sets itself, and what is named for another."""
+    ours = sorted(OURS & {*study.options, *given, *sweep.options})
+    if ours:
+        raise ConfigError(f"{ours[0]}: every trial is given its own (seeds: --seeds, data: --data); leave it out")
+    drawn = sorted((study.search.draw.keys() if study.search else set()) & sweep.options.keys())
+    if drawn:
+        raise ConfigError(f"--options: {drawn[0]} is drawn, and trials are named for what was drawn; leave it out")
+
+
 def _resolve(
     study: StudyConfig, directory: Path, sweep: SweepConfig, variant: str, options: Mapping[str, Any], seed: int
 ) -> TrainConfig:
@@ -167,6 +204,7 @@ def _resolve(
     for file in sweep.overlay:
         values = _laid_over(values, _yaml(Path(file)))
     given = {key: value for key, value in options.items() if key != CONFIG}
+    _check_keys(study, given, sweep)
     places = {"data": storage.normalise(sweep.data), "storage": "set when it runs", "name": "trial", "resume": True}
     for key, value in {**study.options, **given, **sweep.options, **places, "train.seed": seed}.items():
         values = _laid_over(values, _nested(key, value))
@@ -193,7 +231,21 @@ def _id(variant: str, seed: int, options: Mapping[str, Any]) -> str:
 
 
 def _names(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{CONFIG}: expected the name of a file, or a list of them, got {value!r}")
+    return list(names)
+
+
+class _EveryKeyOnce(yaml.SafeLoader):
+    """YAML whose mappings have no key twice: the later of two points of one name would replace the other."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
+        return dict(super().construct_mapping(node, deep))
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -214,7 +266,7 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(), _EveryKeyOnce)  # noqa: S506 a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     except yaml.YAMLError as error:

@@ -10,15 +10,16 @@ from ray.train import UserCallback
 
 from comit_ray import storage
 from comit_ray.config import MasksConfig, ScreenConfig
-from comit_ray.errors import ComitError, StorageError
+from comit_ray.errors import ComitError, ConfigError, StorageError
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.screening.embedding_run import classify
 from comit_ray.screening.run import screen
 from comit_ray.sweep import figures, record
-from comit_ray.sweep.study import Classifier, Trial
+from comit_ray.sweep.study import Classifier, Member, Trial
 from comit_ray.training import checkpoint, run_directory
 from comit_ray.training.distributed import train
-from comit_ray.training.history import best_epoch
+from comit_ray.training.history import best_epoch, given_up
+from comit_ray.training.scores import Figures
 
 STOPPED_EARLY = "stopped before its last epoch: others were ahead on the validation split, or its run was asked to stop"
 
@@ -32,19 +33,21 @@ class Place:
         uri: of its directory.
         manifest: URI of the manifest that is scored.
         split: of it.
+        judge: figure of the validation split that a search judges by; None where there is no search.
     """
 
     study: str
     uri: str
     manifest: str
     split: Literal["test", "val"]
+    judge: str | None = None
 
 
 def run(trial: Trial, place: Place, callbacks: Sequence[UserCallback] = ()) -> None:
-    """Do what is left of the trial, and record it with its classifiers.
+    """Do what is left of the trial and of its classifiers, and record it; what has a row that says ok stays as it is.
 
-    An error that would only repeat is recorded as the trial's failure; one of the storage, or of Ray, is raised, so
-    that the trial is begun again.
+    A wrong option would only repeat: it is recorded as the trial's failure. Any other error is raised, so that the
+    trial is begun again as often as it may.
 
     Args:
         trial: what to do.
@@ -52,34 +55,48 @@ def run(trial: Trial, place: Place, callbacks: Sequence[UserCallback] = ()) -> N
         callbacks: told of every epoch by Ray Train.
 
     Raises:
-        StorageError: if a table cannot be read or written.
+        ComitError: any but a wrong option.
         ray.exceptions.RayError: if a task, an actor or a worker failed more often than Ray retries it.
     """
-    began = time.monotonic()
+    statuses = record.recorded(place.uri)
+    left = [member for member in trial.members if record.is_open(statuses.get(member.id))]
     record.begin(place.uri, trial.id)
-    try:
-        run_uri = _train(trial, place, callbacks)
-        trained = row(trial, trial, place) | _history(run_uri)
-        stopped = run_directory.asked_to_stop(run_uri)
-        if not stopped:
-            _screen(trial, place, storage.join(run_uri, "best"))
-            _record(trial, place, trial.config.masks, time.monotonic() - began, trained)
-    except StorageError:
-        raise
-    except ComitError as error:
-        for member in trial.members:
-            record.commit(place.uri, row(member, trial, place) | _failure(error, time.monotonic() - began))
-        return
-    if stopped:
-        end = {"status": record.STOPPED, "detail": STOPPED_EARLY, "seconds": time.monotonic() - began}
-        for member in trial.members:
-            record.commit(place.uri, (trained if member is trial else row(member, trial, place)) | end)
+    if trial in left and not _network(trial, left, place, callbacks):
         return
     for classifier in trial.classifiers:
-        _run_classifier(classifier, trial, place)
+        if classifier in left:
+            _run_classifier(classifier, trial, place)
 
 
-def row(member: Trial | Classifier, trial: Trial, place: Place) -> dict[str, Any]:
+def _network(trial: Trial, left: Sequence[Member], place: Place, callbacks: Sequence[UserCallback]) -> bool:
+    """Train and screen; whether there is something for its classifiers, else all that is left has a row now."""
+    began = time.monotonic()
+    try:
+        run_uri = _train(trial, place, callbacks)
+        history = checkpoint.load_history(storage.join(run_uri, "last"))
+        trained = row(trial, trial, place) | _summary(history, place)
+        if not _ended_early(trial, run_uri, history):
+            _screen(trial, place, storage.join(run_uri, "best"))
+            _record(trial, place, trial.config.masks, time.monotonic() - began, trained)
+            return True
+    except ConfigError as error:
+        for member in left:
+            record.commit(place.uri, row(member, trial, place) | _failure(error, time.monotonic() - began))
+        return False
+    end = {"status": record.STOPPED, "detail": STOPPED_EARLY, "seconds": time.monotonic() - began}
+    for member in reversed(left):  # the network last: a classifier without a row would want its embeddings
+        record.commit(place.uri, (trained if member is trial else row(member, trial, place)) | end)
+    return False
+
+
+def _ended_early(trial: Trial, run_uri: str, history: Sequence[Figures]) -> bool:
+    """Whether the training was asked to stop before its end; asked later, it has all it wanted."""
+    train = trial.config.train
+    whole = len(history) >= train.epochs or given_up(history, train.patience)
+    return run_directory.asked_to_stop(run_uri) and not whole
+
+
+def row(member: Member, trial: Trial, place: Place) -> dict[str, Any]:
     """What is known of a member before it is done: the columns of TRIALS that its plan decides."""
     tasks: tuple[str, ...]
     if isinstance(member, Trial):
@@ -114,9 +131,8 @@ def _train(trial: Trial, place: Place, callbacks: Sequence[UserCallback]) -> str
     return run_uri
 
 
-def _history(run_uri: str) -> dict[str, Any]:
+def _summary(history: Sequence[Figures], place: Place) -> dict[str, Any]:
     """What the training says of itself."""
-    history = checkpoint.load_history(storage.join(run_uri, "last"))
     best = best_epoch(history)
     assert best is not None, "a published run has a best epoch"
     return {
@@ -124,6 +140,7 @@ def _history(run_uri: str) -> dict[str, Any]:
         "best_epoch": best + 1,
         "val_loss": history[best]["val_loss"],
         "val_auroc": history[best].get("val_auroc_covid"),
+        "val_judged": history[best].get(place.judge) if place.judge else None,
     }
 
 
@@ -138,13 +155,14 @@ def _screen(trial: Trial, place: Place, best: str) -> None:
         embeddings=trial.embeddings or bool(trial.classifiers),
         gradcam=trial.gradcam,
         gpu=workers.gpu,
+        decode=trial.config.decode,
     )
     taken = screen(options, cpus=workers.least * workers.cpus)  # no more than it held: others train beside it
     if not taken.balanced:
         raise StorageError(f"the screen of trial {trial.id} is not whole: {next(iter(taken.problems), 'no row')}")
 
 
-def _record(member: Trial | Classifier, place: Place, masks: MasksConfig, seconds: float, more: dict[str, Any]) -> None:
+def _record(member: Member, place: Place, masks: MasksConfig, seconds: float, more: dict[str, Any]) -> None:
     """Read back what the member's screen left, and commit its predictions and its row."""
     where = record.results(place.uri, member.id)
     images = join_tables(where, place.manifest, place.split)
@@ -174,7 +192,5 @@ def _run_classifier(classifier: Classifier, trial: Trial, place: Place) -> None:
         if not taken.balanced:
             raise StorageError(f"the tables of {classifier.id} are not whole: {next(iter(taken.problems), 'no row')}")
         _record(classifier, place, trial.config.masks, time.monotonic() - began, planned)
-    except StorageError:
-        raise
-    except ComitError as error:
+    except ConfigError as error:
         record.commit(place.uri, planned | _failure(error, time.monotonic() - began))

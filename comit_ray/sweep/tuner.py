@@ -1,7 +1,7 @@
 """A study on Ray Tune: as many trials at a time as the cluster has room for, each one's end recorded as it comes."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,41 +12,35 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from comit_ray import storage
-from comit_ray.errors import ConfigError
+from comit_ray.errors import ConfigError, StorageError
 from comit_ray.sweep import record
 from comit_ray.sweep.study import Trial
 from comit_ray.sweep.trial import Place, row, run
 from comit_ray.sweep_config import SearchConfig
 from comit_ray.training import run_directory
 
-DRIVER_CPUS = 0.01  # a trial's own process only waits for its workers; Tune refuses 0
+NOTHING = {"memory": 1.0}
+"""Of the cluster, for a trial's own process: it only waits for its workers, whose CPUs it must not take. Tune refuses
+an empty wish; with a hundredth of a CPU one trial fewer would train at a time than there is room for."""
 
 
-def sweep(
-    trials: Sequence[Trial], place: Place, search: SearchConfig | None, concurrent: int | None, retries: int
-) -> None:
-    """Run the trials on the Ray cluster this process is connected to, or on a Ray of its own.
+def sweep(trials: Sequence[Trial], place: Place, search: SearchConfig | None, at_once: int, retries: int) -> None:
+    """Run the trials on the Ray cluster this process is connected to.
 
     Args:
         trials: what is left to do.
         place: where.
         search: how poorer trials are stopped early; None: all run to their end.
-        concurrent: trials at a time; None: `room`.
+        at_once: trials at a time.
         retries: how often a failed trial is begun again.
-
-    Raises:
-        ConfigError: the cluster is too small for one trial.
     """
     if not trials:
         return
-    if not ray.is_initialized():
-        ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
-    at_once = concurrent or room(trials, ray.cluster_resources())  # type: ignore[no-untyped-call]
     print(f"{len(trials)} trials to do, {min(at_once, len(trials))} at a time", flush=True)
     filesystem, path = storage.filesystem(place.uri)
     by_id = {trial.id: trial for trial in trials}
     tuner = tune.Tuner(
-        tune.with_resources(partial(_attempt, by_id=by_id, place=place), {"cpu": DRIVER_CPUS}),
+        tune.with_resources(partial(_attempt, by_id=by_id, place=place), NOTHING),
         param_space={"trial": tune.grid_search(list(by_id))},
         tune_config=tune.TuneConfig(max_concurrent_trials=at_once, scheduler=_scheduler(trials, search, place)),
         run_config=tune.RunConfig(
@@ -61,24 +55,38 @@ def sweep(
     tuner.fit()
 
 
-def room(trials: Sequence[Trial], resources: dict[str, float]) -> int:
-    """How many of the trials the cluster can train at the same time: of the one that wants most.
+def room(trials: Sequence[Trial], concurrent: int | None) -> int:
+    """How many trials to run at a time on the Ray cluster, or on a Ray of this process' own, which it starts.
+
+    Args:
+        trials: of the study.
+        concurrent: what was asked for; None: as many as the cluster has room for.
 
     Raises:
-        ConfigError: not a single one.
+        ConfigError: there is no room for a single one.
     """
+    if not ray.is_initialized():
+        ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if any(node.get("GPU") for node in nodes) and not any(trial.config.workers.gpu for trial in trials):
+        print("the cluster has GPUs and no trial asks for one: --options '{workers.gpu: true}'", flush=True)
+    return concurrent or _room(trials, nodes)
+
+
+def _room(trials: Sequence[Trial], nodes: Sequence[Mapping[str, float]]) -> int:
+    """Of the trial that wants most; a worker is on one node, the workers of a trial may be on several."""
     least = sys.maxsize
     for trial in trials:
         workers = trial.config.workers
-        wanted = {"CPU": workers.least * workers.cpus} | ({"GPU": float(workers.least)} if workers.gpu else {})
-        for resource, amount in wanted.items():
-            there = resources.get(resource, 0.0)
-            if there < amount:
-                raise ConfigError(
-                    f"trial {trial.id} wants {amount:g} {resource} and the cluster has {there:g}: lower workers.count "
-                    "or workers.cpus, or give --concurrent where the cluster is to grow"
-                )
-            least = min(least, int(there // amount))
+        wanted = {"CPU": float(workers.cpus)} | ({"GPU": 1.0} if workers.gpu else {})
+        there = sum(min(int(node.get(name, 0.0) // amount) for name, amount in wanted.items()) for node in nodes)
+        if there < workers.least:
+            what = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
+            raise ConfigError(
+                f"trial {trial.id} wants {workers.least} workers of {what} each, and the cluster has room for {there}: "
+                "lower workers.count or workers.cpus, or give --concurrent where the cluster is to grow"
+            )
+        least = min(least, there // workers.least)
     return least
 
 
@@ -93,6 +101,7 @@ def _scheduler(trials: Sequence[Trial], search: SearchConfig | None, place: Plac
     epochs = max(trial.config.train.epochs for trial in trials)
     return _AskingScheduler(
         place,
+        {trial.id: trial.config.train.epochs for trial in trials},
         time_attr="epoch",
         metric=search.metric,
         mode="min" if search.metric.startswith("val_loss") else "max",
@@ -110,18 +119,27 @@ class _AskingScheduler(ASHAScheduler):
     PlacementGroupCleaner); without one it keeps its CPUs, and the study waits for ever.
     """
 
-    def __init__(self, place: Place, **options: Any) -> None:
+    def __init__(self, place: Place, epochs: Mapping[str, int], **options: Any) -> None:
         super().__init__(**options)
-        self.place, self.judged_by = place, options["metric"]
+        self.place, self.epochs, self.judged_by = place, epochs, options["metric"]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Never to stop at once; an epoch whose figure is undefined is no reason to."""
-        if result.get(self.judged_by) is None:
+        """Never to stop at once; neither an epoch whose figure is undefined nor the last is a reason to."""
+        name = trial.config["trial"]
+        if result.get(self.judged_by) is None or result["epoch"] >= self.epochs[name]:
             return str(TrialScheduler.CONTINUE)
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
-            run_directory.ask_to_stop(storage.join(self.place.uri, record.RUNS, trial.config["trial"]))
+            try:
+                run_directory.ask_to_stop(storage.join(self.place.uri, record.RUNS, name))
+            except StorageError as error:
+                print(f"trial {name} could not be asked to stop and trains on: {error}", flush=True)
         return str(TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Its end is judged only by a figure that there is."""
+        if result.get(self.judged_by) is not None:
+            super().on_trial_complete(tune_controller, trial, result)
 
 
 def _attempt(options: dict[str, Any], by_id: dict[str, Trial], place: Place) -> None:
@@ -146,15 +164,21 @@ class _Recorder(tune.Callback):
         mine = self.by_id[trial.config["trial"]]
         error = trial.get_error()
         end = {"status": record.FAILED, "detail": _in_short(error) if error else "Ray Tune gives no error"}
-        done = {name for name, status in record.recorded(self.place.uri).items() if status == record.OK}
+        statuses = record.recorded(self.place.uri)
         for member in mine.members:
-            if member.id not in done:
+            if record.is_open(statuses.get(member.id)):
                 record.commit(self.place.uri, row(member, mine, self.place) | end)
         self._tell(mine)
 
     def _tell(self, trial: Trial) -> None:
         self.ended += 1
-        statuses = record.recorded(self.place.uri)
+        try:
+            statuses = record.recorded(self.place.uri)
+        except StorageError as error:  # raised here, Tune would take it for the trial's failure
+            print(
+                f"[{self.ended}/{len(self.by_id)}] {trial.id} ended; its rows cannot be read now: {error}", flush=True
+            )
+            return
         said = ", ".join(f"{member.id} {statuses.get(member.id, 'without a row')}" for member in trial.members)
         print(f"[{self.ended}/{len(self.by_id)}] {said}", flush=True)
 

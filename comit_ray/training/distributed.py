@@ -83,14 +83,16 @@ def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
         tasks=config.model.tasks,
         lungs=config.masks.lungs,
     )
-    return ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow")
+    cpus = min(1.0, config.workers.cpus)  # a small cluster may have no more left beside other trainings
+    return ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
 
 
 def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
     """Frames of a training table: a task a file, a block a row group."""
     parts = ray.data.from_items([{"part": part} for part in table.parts], override_num_blocks=len(table.parts))
     read = partial(_read_prepared, frame=config.frame, tasks=tuple(config.model.tasks), lungs=config.masks.lungs)
-    return parts.map_batches(read, batch_size=1, batch_format="pyarrow")
+    cpus = min(1.0, config.workers.cpus)
+    return parts.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=cpus)
 
 
 def _read_prepared(batch: pa.Table, **options: Any) -> Iterator[pa.Table]:

@@ -43,7 +43,7 @@ def goes_on(run: str, config: TrainConfig) -> bool:
     """
     if not config.name or "/" in config.name or config.name.startswith("."):
         raise ConfigError(f"name: expected the name of a directory, got {config.name!r}")
-    if not storage.exists(run):
+    if not storage.exists(run) or next(iter(storage.list_files(run)), None) is None:  # killed before its first file
         if config.resume:
             print(f"no run {config.name} at {config.storage} yet: beginning it")
         return False
@@ -52,6 +52,8 @@ def goes_on(run: str, config: TrainConfig) -> bool:
     recorded = storage.join(run, CONFIG)
     if not storage.exists(recorded):
         raise ConfigError(f"{run} is no run of this job ({recorded} is missing): give another --name")
+    if asked_to_stop(run):
+        print(f"the run was asked to stop and does not train on; to go on, remove {storage.join(run, STOP)}")
     begun = TrainConfig.parse(yaml.safe_load(storage.read_bytes(recorded)), origin=recorded)
     old, new = begun.flat(), config.flat()
     fixed = {"train.epochs"} if config.train.schedule != "constant" else set()  # they set the rate of every step

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from comit_ray import storage
 from comit_ray.data.frames import LABELS, FrameStore
 from comit_ray.data.transforms import COPIES
-from comit_ray.errors import CheckpointError, ComitError, ConfigError
+from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.schema import Split
 from comit_ray.train_config import TrainConfig
@@ -167,8 +167,15 @@ class Training:
 
     def _asked_to_stop(self) -> bool:
         """Whether the run's directory says so; the same on all workers, for rank 0 alone looks."""
+        return any(collective.gather(self.rank == 0 and self._sees_stop()))
+
+    def _sees_stop(self) -> bool:
         run = storage.join(self.config.storage, self.config.name)
-        return any(collective.gather(self.rank == 0 and run_directory.asked_to_stop(run)))
+        try:
+            return run_directory.asked_to_stop(run)
+        except StorageError as error:  # no reason to lose an epoch: it is asked again after the next
+            print(f"whether {run} is asked to stop cannot be seen now: {error}", flush=True)
+            return False
 
     def _order(self, epoch: int) -> order.Items:
         seed = self.config.train.seed

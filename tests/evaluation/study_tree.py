@@ -51,6 +51,7 @@ def write_study(
     rows: Mapping[str, Mapping[str, Any]] | None = None,
     masks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     areas: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    judge: str | None = None,
 ) -> tuple[str, str]:
     """URIs of the study and of its manifest, below `root`.
 
@@ -64,6 +65,7 @@ def write_study(
         rows: variant -> more columns of its trials' rows.
         masks: variant -> rows of MASKS, the same for all of its seeds; such a variant has embeddings too.
         areas: variant -> more columns of its predictions, a mapping an image.
+        judge: figure by which a search judged; None: it is no search.
     """
     made = [row | ({"split": split} if row["split"] == "test" else {}) for row in images.rows()]
     manifest = write_rows(root / "manifest", made, MANIFEST)
@@ -104,6 +106,7 @@ def write_study(
         "split": split,
         "manifest": plan.make_plan(manifest, "all").fingerprint,
         "training_hash": manifests.training_hash(manifests.read(manifest)),
+        "search": {"metric": judge} if judge else None,
         "trials": planned,
     }
     study.mkdir(exist_ok=True)

@@ -132,8 +132,9 @@ def test_pictures_are_there_or_say_why_not(report: Path) -> None:
 
 def test_a_search_has_its_table_and_no_pictures(tmp_path: Path) -> None:
     variants: dict[str, Sequence[Outcome]] = {"lr=1": [_scores(0, 0.5)], "lr=2": ["stopped"]}
-    rows = {"lr=1": {"val_loss": 0.5}, "lr=2": {"val_loss": 0.9}}
-    study, manifest = write_study(tmp_path, Images(COVID), variants, name="tuning", split="val", rows=rows)
+    rows = {"lr=1": {"val_judged": 0.9}, "lr=2": {"val_judged": 0.5}}
+    more: dict[str, Any] = {"name": "tuning", "split": "val", "rows": rows, "judge": "val_auroc_covid"}
+    study, manifest = write_study(tmp_path, Images(COVID), variants, **more)
     text = study_report.write(study, manifest, str(tmp_path / "out"), _config(study, manifest, tmp_path / "out"))
     assert "| 1 | lr=1 |" in text
     assert "| 2 | lr=2 |" in text

@@ -115,28 +115,24 @@ def test_every_trial_with_its_reason(tmp_path: Path) -> None:
     assert lines["02-s2"]["epochs"] == "-"
 
 
-def test_a_search_is_ranked_by_validation_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("judge", "order"),
+    [("val_auroc_covid", ["lr=1", "lr=3", "lr=2"]), ("val_loss_covid", ["lr=2", "lr=3", "lr=1"])],
+)
+def test_a_search_is_ranked_by_what_it_judged_by(tmp_path: Path, judge: str, order: list[str]) -> None:
+    """Higher is better of an AUROC, lower of a loss; the weighted loss has no say."""
     rows = {
-        "lr=1": {"val_loss": 0.3, "val_auroc": 0.9},
-        "lr=2": {"val_loss": 0.2, "val_auroc": 0.7},
-        "lr=3": {"val_loss": 0.4, "val_auroc": 0.8},
+        "lr=1": {"val_judged": 0.9, "val_loss": 0.3, "val_auroc": 0.9},
+        "lr=2": {"val_judged": 0.7, "val_loss": 0.4, "val_auroc": 0.7},
+        "lr=3": {"val_judged": 0.8, "val_loss": 0.2, "val_auroc": 0.8},
     }
     variants: dict[str, list[Outcome]] = {"lr=1": [GOOD], "lr=2": ["stopped"], "lr=3": [GOOD], "lr=4": ["failed"]}
-    taken, _ = _study(tmp_path, variants, rows=rows, split="val")
-    table = study_tables.tuning(taken)
-    assert [(row[0], row[1]) for row in table.rows] == [("1", "lr=2"), ("2", "lr=1"), ("3", "lr=3"), ("-", "lr=4")]
-    assert table.rows[0][3:7] == ("stopped", "3", "0.20000", "0.700")
-
-
-def test_losses_of_other_weights_are_not_ranked(tmp_path: Path) -> None:
-    rows = {
-        "w=1": {"val_loss": 0.3, "val_auroc": 0.9, "config": '{"loss": {"lung": 1.0}}'},
-        "w=2": {"val_loss": 0.2, "val_auroc": 0.7, "config": '{"loss": {"lung": 0.5}}'},
-    }
-    taken, _ = _study(tmp_path, {"w=2": [GOOD], "w=1": [GOOD]}, rows=rows, split="val")
-    table = study_tables.tuning(taken)
-    assert [row[1] for row in table.rows] == ["w=1", "w=2"]
-    assert "cannot be compared" in table.note
+    taken, _ = _study(tmp_path, variants, rows=rows, split="val", judge=judge)
+    table = study_tables.search(taken)
+    assert [(row[0], row[1]) for row in table.rows] == [*zip("123", order, strict=True), ("-", "lr=4")]
+    stopped = next(row for row in table.rows if row[1] == "lr=2")
+    assert stopped[3:8] == ("stopped", "3", "0.70000", "0.40000", "0.700")
+    assert f"Ranked by {judge}" in table.note
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_a_search_multiplies_its_draws(tmp_path) -> None:
         ({"search": {"draw": {"train.lr": {"uniform": [0, 1]}}}}, "a search is scored on val"),
         (
             {"search": {"draw": {"loss.lung": {"uniform": [0, 1]}}, "metric": "val_loss"}, "split": "val"},
-            "val_loss is the sum that loss.lung weights",
+            "the trials do not sum the same tasks with the same weights",
         ),
         (
             {
@@ -103,6 +103,17 @@ def test_a_search_multiplies_its_draws(tmp_path) -> None:
             },
             "judged by val_auroc_covid, and the network has the heads lung alone",
         ),
+        (
+            TWO | {"search": {"draw": {"train.lr": {"uniform": [0, 1]}}, "metric": "val_loss"}, "split": "val"},
+            "the trials do not sum the same tasks with the same weights",
+        ),
+        ({"axes": {"a": {"b": {"train.seed": 3}}}}, "train.seed: every trial is given its own"),
+        (TWO | {"options": {"data": "s3://other"}}, "data: every trial is given its own"),
+        (
+            {"axes": {"a": {"x": {"train.lr": 1e-3}}, "b": {"y": {"train.lr": 1e-4}}}},
+            "axes: train.lr is set by two of them",
+        ),
+        ({"axes": {"a": {"b": {"config": None}}}}, "config: expected the name of a file, or a list of them, got None"),
         (TWO | {"gradcam": ["neither"]}, "no variant 'neither' in this study; it has: covid; both"),
         ({"axes": {"a": {"b": {"train.rate": 1}}}}, "variant 'b': train.rate: Extra inputs are not permitted; valid"),
         ({"axes": {"a": {"b": {"config": "gone.yaml"}}}}, "gone.yaml"),
@@ -113,6 +124,22 @@ def test_what_is_no_study_is_refused(tmp_path, values, words) -> None:
     with pytest.raises(ConfigError) as error:
         plan(tmp_path, values)
     assert words in str(error.value)
+
+
+def test_an_option_that_variants_are_named_for_is_not_overridden(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="the variants 'covid' and 'both' have the same options"):
+        plan(tmp_path, TWO, options={"model.tasks": ["covid"]})
+    search = {"draw": {"train.lr": {"uniform": [0.1, 0.2]}}, "samples": 3}
+    with pytest.raises(ConfigError, match=r"train\.lr is drawn"):
+        plan(tmp_path, {"search": search, "split": "val"}, options={"train.lr": 0.5})
+
+
+def test_a_point_that_stands_twice_is_refused(tmp_path) -> None:
+    """YAML would keep the later one alone, and a variant would be missing without a word."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("axes: {model: {one: {model.width: 0.5}, one: {model.width: 0.25}}}")
+    with pytest.raises(ConfigError, match="the key 'one' stands twice"):
+        study.read(path)
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
