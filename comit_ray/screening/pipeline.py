@@ -57,7 +57,7 @@ def screen(
         config.decode.max_bytes,
         name="fetched",
     )
-    with chunk_context():
+    with chunk_context(cpus):
         fetched = parts_of(plan).map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=READ_CPUS * share)
         predicted = fetched.map_batches(
             _Predict,

@@ -90,14 +90,20 @@ class Commit(Datasink[list[str]]):
 
 
 @contextmanager
-def chunk_context() -> Iterator[None]:
-    """A Ray Data context in which every yielded chunk is a block of its own and goes on at once."""
+def chunk_context(cpus: float | None = None) -> Iterator[None]:
+    """A Ray Data context in which every yielded chunk is a block of its own and goes on at once.
+
+    Args:
+        cpus: of the cluster that its stages may hold together; None: all.
+    """
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
     # Of a job that an actor runs (a trial of a sweep), every update would be a line in the driver's output.
     context.enable_progress_bars = not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None
     context.enable_rich_progress_bars = True  # bars on a terminal, a line every ten seconds elsewhere
     context.use_ray_tqdm = False
+    if cpus is not None:
+        context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(cpu=cpus)
     with DataContext.current(context):
         yield
 

@@ -19,6 +19,7 @@ from comit_ray.errors import ConfigError
 from comit_ray.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
 from comit_ray.sweep import record
 from comit_ray.sweep_config import SweepConfig
+from comit_ray.training import checkpoint
 from jobs.sweep import job
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows
@@ -112,6 +113,8 @@ def test_a_killed_sweep_goes_on_and_a_failed_trial_is_a_row(manifest, ray_sessio
             driver.wait()
     before = rows_of(str(study))
     (interrupted,) = {"first", "second"} - before.keys()
+    (run,) = study.glob(f"runs/{interrupted}-*")
+    trained = checkpoint.load_history(str(sorted(run.glob("checkpoint_*"))[0]))  # with the seconds that it took
 
     with pytest.raises(ConfigError, match="exists: give another --name, or --resume true"):
         job(SweepConfig.parse(options, origin="test"))
@@ -125,7 +128,9 @@ def test_a_killed_sweep_goes_on_and_a_failed_trial_is_a_row(manifest, ray_sessio
     assert {variant: rows[variant] for variant in done} == done, "what was done is as it was"
     assert all(row["attempts"] == 1 for row in done.values())
     assert rows[interrupted]["attempts"] == 2
+    assert checkpoint.load_history(str(run / "last"))[: len(trained)] == trained, "it went on, and did not begin anew"
     assert "gone.pth" in rows["broken"]["detail"]
+    assert rows["broken"]["attempts"] >= 2, "it was begun again before it was given up"
     assert {rows[variant]["epochs"] for variant in ("first", "second")} == {EPOCHS}
     assert rows["forest"]["kind"] == "embedding_classifier"
     assert json.loads(rows["second"]["config"])["model"]["name"] == "resnet18"
