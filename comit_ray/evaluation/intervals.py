@@ -109,6 +109,13 @@ def bootstrap(
     return {name: _percentiles(values, draws, method) for name, values in found.items()}
 
 
+def varied(interval: Interval) -> Interval:
+    """The bootstrap's interval, unless all of its draws gave the same: of none or all it would be a point, a claim."""
+    if interval.low is None or interval.low != interval.high:
+        return interval
+    return Interval(None, None, interval.method, "every draw of patients gives the same value")
+
+
 def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> IntArray:
     """(N,) a whole number a patient, from 0; a null is a patient of its own."""
     found: IntArray = pd.factorize(np.asarray(patients, dtype=object))[0].astype(np.int64)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.evaluation.figure import Figure, Level
-from comit_ray.evaluation.intervals import Interval, bootstrap, patient_codes, wilson
+from comit_ray.evaluation.intervals import Interval, bootstrap, patient_codes, varied, wilson
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -163,9 +163,7 @@ def measure(
 
 def _told(interval: Interval, value: float, is_share: bool, patients: int) -> Interval:
     """The bootstrap's interval, unless all of its draws gave the same."""
-    if interval.low is None or interval.low != interval.high:
-        return interval
-    if is_share and value in (0, 1):
+    if is_share and value in (0, 1) and interval.low is not None and interval.low == interval.high:
         found = wilson(int(value) * patients, patients)
         return Interval(found.low, found.high, OVER_PATIENTS, found.reason)
-    return Interval(None, None, interval.method, "every draw of patients gives the same value")
+    return varied(interval)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.evaluation.intervals import Interval, bootstrap
+from comit_ray.evaluation.intervals import Interval, bootstrap, varied
 from comit_ray.evaluation.seeds import Spread, spread
 from comit_ray.evaluation.study import Study, Trial
 from comit_ray.evaluation.weighted import RankedScores
@@ -143,7 +143,7 @@ def summarise(study: Study, measured: Measured, draws: int, seed: int) -> list[R
         return {name: or_none(found[place[1]][places[place]].mean()) for name, place in names.items()}
 
     intervals = bootstrap(means, study.images["patient_id"], draws, seed)
-    return [_row(study, measured, whole, place, intervals[name]) for name, place in names.items()]
+    return [_row(study, measured, whole, place, varied(intervals[name])) for name, place in names.items()]
 
 
 def _row(

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
-from comit_ray.evaluation.intervals import IMAGES, PATIENTS, IntArray, bootstrap, patient_codes, wilson
+from comit_ray.evaluation.intervals import IMAGES, PATIENTS, IntArray, bootstrap, patient_codes, varied, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 7), (7, 7), (1, 1), (121, 125), (109, 125), (1_793, 2_098), (61, 6_174)])
@@ -107,3 +107,10 @@ def test_images_without_a_patient_are_patients_of_their_own() -> None:
     assert len(set(codes.tolist())) == 4
     assert patient_codes(pd.Series([None, None], dtype=object)).tolist() == [0, 1]
     assert patient_codes(pd.Series([], dtype=object)).tolist() == []
+
+
+def test_a_point_is_no_interval() -> None:
+    found = varied(bootstrap(_mean(np.ones(9)), np.arange(9), 50)["mean"])
+    assert (found.low, found.high, found.reason) == (None, None, "every draw of patients gives the same value")
+    kept = bootstrap(_mean(np.arange(9.0)), np.arange(9), 50)["mean"]
+    assert varied(kept) == kept
