@@ -5,6 +5,7 @@ PY := $(VENV)/bin/python
 DEMO := build/demo
 # Unit tests on all cores, a file on one of them; jobs one after the other, for each starts a Ray that takes them all.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile
+ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 
 .PHONY: demo test test-fast lint format clean
 
@@ -18,11 +19,11 @@ demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screenin
 	$(PY) jobs/demo.py --output $(DEMO)
 
 test: $(VENV)/.installed  ## all tests, slow ones too
-	$(PY) -m pytest --ignore tests/jobs $(SIDE_BY_SIDE)
+	$(ONE_THREAD) $(PY) -m pytest --ignore tests/jobs $(SIDE_BY_SIDE)
 	$(PY) -m pytest tests/jobs
 
 test-fast: $(VENV)/.installed  ## unit tests only
-	$(PY) -m pytest -m 'not slow' $(SIDE_BY_SIDE)
+	$(ONE_THREAD) $(PY) -m pytest -m 'not slow' $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.installed  ## style and types; warnings are errors
 	$(VENV)/bin/ruff check .

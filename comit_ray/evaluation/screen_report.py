@@ -11,6 +11,7 @@ from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
     confusion,
+    document,
     external,
     external_tables,
     paper,
@@ -21,12 +22,11 @@ from comit_ray.evaluation import (
     two_screens,
 )
 from comit_ray.evaluation.classification import operating_points
+from comit_ray.evaluation.document import Document
 from comit_ray.evaluation.picture import DIRECTORY, Picture
 from comit_ray.evaluation.tables import Table
 
 ALL = "all images"
-IN_THE_REPORT = 10
-"""Most rows of a table in report.md; tables/ has all."""
 OF_THE_PAPER = (
     "The paper's values are of other data (its test split: {covid:,} images with COVID-19 and {others:,} others): a "
     "difference from ours says nothing about either."
@@ -34,7 +34,9 @@ OF_THE_PAPER = (
 
 
 def write(config: EvaluateConfig) -> str:
-    """Write report.md, metrics.json, tables/ and figures/ below `config.output`; comparison.json of two screens.
+    """Write report.md, report.html, metrics.json, tables/ and figures/ below `config.output`.
+
+    Where two screens are compared, comparison.json too.
 
     Args:
         config: of the job, with `results` or `predictions`.
@@ -74,14 +76,9 @@ def write(config: EvaluateConfig) -> str:
         storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
     drawn = _pictures(config, images, verdicts, split, output)
 
-    for name, table in tables.items():
-        storage.write_bytes(storage.join(output, "tables", f"{name}.csv"), table.csv().encode())
-        storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
     metrics = json.dumps([figure.to_json() for figure in figures], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
-    text = _markdown(images, split, said, tables, drawn, config)
-    storage.write_bytes(storage.join(output, "report.md"), text.encode())
-    return text
+    return document.write(_document(images, split, said, tables, drawn, config), output)
 
 
 def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame:
@@ -144,39 +141,22 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
     return [Picture("sheet", caption, (file,))]
 
 
-def _markdown(
+def _document(
     images: pd.DataFrame,
     split: str,
     said: Sequence[str],
     tables: dict[str, Table],
     drawn: Sequence[Picture],
     config: EvaluateConfig,
-) -> str:
+) -> Document:
     what = "External archive" if config.external else "Evaluation"
     of_the_paper = OF_THE_PAPER.format(covid=paper.COVID_IMAGES, others=paper.OTHER_IMAGES)
-    parts = [
-        f"# {what}: {split} split, {len(images):,} images of {report.people(images):,} patients\n",
-        f"{report.CAUTION}\n",
-        "## What must be known\n",
-        "\n".join(f"- {sentence}" for sentence in [*said, of_the_paper]) + "\n",
-        "## Tables\n",
-        *(_short(name, table) for name, table in tables.items()),
-        "## Figures\n",
-        *(_shown(picture) for picture in drawn),
-        "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.\n",
-    ]
-    return "\n".join(parts)
-
-
-def _short(name: str, table: Table) -> str:
-    """The table, its first rows where it is long."""
-    if len(table.rows) <= IN_THE_REPORT or name in (*report.SECTIONS, "comparison"):
-        return table.markdown()
-    note = f"The first {IN_THE_REPORT} of {len(table.rows):,} rows; tables/{name}.csv has all. {table.note}"
-    return Table(table.title, table.columns, table.rows[:IN_THE_REPORT], note).markdown()
-
-
-def _shown(picture: Picture) -> str:
-    """The picture with its caption, or why there is none."""
-    caption = picture.caption if picture.reason is None else f"{picture.caption} No picture: {picture.reason}."
-    return (f"![{picture.name}]({picture.files[0]})\n\n" if picture.files else "") + f"{caption}\n"
+    return Document(
+        f"{what}: {split} split, {len(images):,} images of {report.people(images):,} patients",
+        report.CAUTION,
+        [*said, of_the_paper],
+        tables,
+        drawn,
+        "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
+        frozenset(tables) - {*report.SECTIONS, "comparison"},
+    )

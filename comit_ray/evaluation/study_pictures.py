@@ -112,10 +112,3 @@ def _shown(study: Study) -> Trial | None:
 def _images(study: Study, trial: Trial, manifest_uri: str) -> pd.DataFrame:
     images: pd.DataFrame = join_tables(study.results(trial), manifest_uri, study.split)
     return images
-
-
-def markdown(picture: Picture) -> str:
-    """The picture with its caption, or why there is none."""
-    caption = picture.caption if picture.reason is None else f"{picture.caption} No picture: {picture.reason}."
-    shown = f"![{picture.name}]({picture.files[0]})\n\n" if picture.files else ""
-    return f"{shown}{caption}\n"

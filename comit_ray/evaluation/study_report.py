@@ -6,7 +6,9 @@ from typing import Any
 
 from comit_ray import storage
 from comit_ray.config import EvaluateConfig
-from comit_ray.evaluation import paper, study, study_masks, study_pictures, study_tables, study_words
+from comit_ray.evaluation import document, paper, study, study_masks, study_pictures, study_tables, study_words
+from comit_ray.evaluation.document import Document
+from comit_ray.evaluation.intervals import patient_codes
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_comparisons import Pair, compare
@@ -22,7 +24,7 @@ COVID-19 and other images come from different sources, a network can tell the so
 
 
 def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig) -> str:
-    """Write report.md, metrics.json, tables/ and figures/ of a study below `output`.
+    """Write report.md, report.html, metrics.json, tables/ and figures/ of a study below `output`.
 
     Args:
         study_uri: directory of one study.
@@ -48,15 +50,10 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
     tables["trials"] = study_tables.trials(taken)
     pictures = [] if taken.split == "val" else _pictures(taken, rows, manifest_uri, output, config)
 
-    for name, table in tables.items():
-        storage.write_bytes(storage.join(output, "tables", f"{name}.csv"), table.csv().encode())
-        storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
     figures = [record for row in [*rows, *segmented] for record in records(row, taken.split)]
     storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(figures, indent=1).encode())
     said = study_words.sentences(taken, rows, pairs, config.draws)
-    text = markdown(taken, said, list(tables.values()), pictures, config)
-    storage.write_bytes(storage.join(output, "report.md"), text.encode())
-    return text
+    return document.write(_document(taken, said, tables, pictures, config), output)
 
 
 def _covid(taken: Study, config: EvaluateConfig) -> tuple[list[Row], list[Pair], dict[str, Table]]:
@@ -104,20 +101,15 @@ def records(row: Row, split: str) -> list[dict[str, Any]]:
     ]
 
 
-def markdown(
-    taken: Study, said: Sequence[str], tables: Sequence[Table], pictures: Sequence[Picture], config: EvaluateConfig
-) -> str:
-    """The report that a person reads."""
-    patients = taken.images["patient_id"].nunique() + int(taken.images["patient_id"].isna().sum())
-    parts = [
-        f"# Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {patients:,} patients\n",
-        f"{CAUTION}\n",
-        "## What can be said\n",
-        "\n".join(f"- {sentence}" for sentence in said) + "\n",
-        "## Tables\n",
-        *(table.markdown() for table in tables),
-    ]
-    if pictures:
-        parts += ["## Figures\n", *(study_pictures.markdown(picture) for picture in pictures)]
-    parts.append(f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. Numbers are cut, not rounded.\n")
-    return "\n".join(parts)
+def _document(
+    taken: Study, said: Sequence[str], tables: dict[str, Table], pictures: Sequence[Picture], config: EvaluateConfig
+) -> Document:
+    people = len(set(patient_codes(taken.images["patient_id"]).tolist()))
+    return Document(
+        f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} patients",
+        CAUTION,
+        said,
+        tables,
+        pictures,
+        f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. Numbers are cut, not rounded.",
+    )

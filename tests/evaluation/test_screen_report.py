@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.config import EvaluateConfig
-from comit_ray.evaluation import screen_report
+from comit_ray.evaluation import document, screen_report
 from comit_ray.schema import EMBEDDINGS, GRADCAM, REVIEWS
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
@@ -42,6 +42,7 @@ def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None
     vectors = {"figure_09_roc", "figure_09_precision_recall"}
     assert names(root) == {
         "report.md",
+        "report.html",
         "metrics.json",
         *(f"tables/{name}.{kind}" for name in tables for kind in ("csv", "tex")),
         *(f"figures/{name}.png" for name in drawn),
@@ -107,7 +108,7 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
 
 
 def test_a_long_table_is_short_in_the_report(screen: dict[str, Any], tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(screen_report, "IN_THE_REPORT", 1)
+    monkeypatch.setattr(document, "IN_THE_REPORT", 1)
     text = screen_report.write(EvaluateConfig(**screen, external=True, sheet_images=0))
     assert "The first 1 of 2 rows; tables/missed.csv has all." in text.replace("\\", "")
     assert len((tmp_path / "report" / "tables" / "missed.csv").read_text().splitlines()) == 3

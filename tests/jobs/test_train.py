@@ -93,6 +93,7 @@ def weights(run: Path, which: str = "last") -> bytes:
 
 def test_an_existing_run_is_refused(manifest, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("something else")
     with pytest.raises(ConfigError, match="exists: give another --name, or --resume true"):
         train(config(manifest, tmp_path))
     with pytest.raises(ConfigError, match="is no run of this job"):

@@ -52,8 +52,14 @@ def test_a_run_whose_manifest_was_not_recorded_goes_on_and_says_so(tmp_path, cap
     assert "manifest.json is missing: whether the manifest is the one" in capsys.readouterr().out
 
 
+def test_a_run_that_was_killed_before_its_first_file_begins(tmp_path):
+    (tmp_path / "run").mkdir()
+    assert not run_directory.goes_on(str(tmp_path / "run"), config(tmp_path, resume=True))
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("something else")
     with pytest.raises(ConfigError, match="no run of this job"):
         run_directory.goes_on(str(tmp_path / "run"), config(tmp_path, resume=True))
 
