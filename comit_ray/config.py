@@ -263,6 +263,10 @@ class EvaluateConfig(Config):
     """Specificities at which sensitivity and the like are given, thresholds from the scored images; the paper's two."""
     sensitivities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.95)
     """Sensitivities at which specificity is given, thresholds from the scored images."""
+    prevalences: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.05, 0.10, 0.20)
+    """Prevalences of COVID-19 at which the threshold table says what is sent to readers."""
+    subgroup_minimum: PositiveInt = 10
+    """Images labelled COVID-19 (or otherwise) below which a subgroup's sensitivity (or specificity) is not shown."""
     draws: PositiveInt = 1000
     """Draws of patients for every bootstrap interval."""
     seed: int = 0

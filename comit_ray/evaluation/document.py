@@ -25,6 +25,7 @@ class Document:
         tables: name of its files -> table.
         pictures: in the order of the report; those without a file say why.
         long: names of the tables of which the report shows the first rows alone.
+        aside: names of those that it does not show: they are in tables/ alone.
         foot: how numbers are printed.
     """
 
@@ -35,6 +36,7 @@ class Document:
     pictures: Sequence[Picture]
     foot: str
     long: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
 
 
 def write(document: Document, output: str) -> str:
@@ -91,7 +93,8 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
 
 def _shown(document: Document) -> list[tuple[str, Table]]:
     """The tables as the report has them: of a long one the first rows."""
-    return [(name, _short(name, table) if name in document.long else table) for name, table in document.tables.items()]
+    shown = [(name, table) for name, table in document.tables.items() if name not in document.aside]
+    return [(name, _short(name, table) if name in document.long else table) for name, table in shown]
 
 
 def _short(name: str, table: Table) -> Table:

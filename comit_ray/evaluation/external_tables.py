@@ -15,7 +15,8 @@ from comit_ray.evaluation.external import (
     outcomes,
 )
 from comit_ray.evaluation.figure import Figure, Level
-from comit_ray.evaluation.report import cut, people, with_interval
+from comit_ray.evaluation.printing import cut, with_interval
+from comit_ray.evaluation.report import people
 from comit_ray.evaluation.tables import Table
 
 UNSEEN = (

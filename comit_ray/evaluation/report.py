@@ -11,10 +11,11 @@ import pandas as pd
 from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import paper
+from comit_ray.evaluation.calibration import OBSERVED
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.intervals import patient_codes
-from comit_ray.evaluation.measure import OVER_PATIENTS
 from comit_ray.evaluation.paper import Printed
+from comit_ray.evaluation.printing import cell, with_interval
 from comit_ray.evaluation.scores import absent_heads, head_of
 from comit_ray.evaluation.tables import Table
 
@@ -48,6 +49,8 @@ NO_SINGLE_SOURCE = (
     "No dataset has images with COVID-19 and images without: these figures cannot tell whether the disease was learned "
     "or the source."
 )
+LEFT_OUT = ("recall", OBSERVED)
+"""Not in these tables: recall is sensitivity; what is observed in a bin of scores has a table of its own."""
 FEW = 100
 """Positive patients; with fewer, one of them is more than a point."""
 Place = tuple[str, float | str | None]
@@ -92,7 +95,7 @@ def tables(figures: Sequence[Figure], images: pd.DataFrame, external: bool = Fal
             for figure in figures
             if head_of(figure.metric) in heads
             and head_of(figure.metric) not in absent
-            and "recall" not in figure.metric
+            and not any(word in figure.metric for word in LEFT_OUT)
         ]
         if mine:
             found[name] = _table(title, mine, printed)
@@ -137,32 +140,6 @@ def _reasons(figures: Sequence[Figure]) -> list[str]:
             what = "Undefined" if figure.value is None else "No interval"
             found.setdefault((what, figure.group), []).append(figure.reason)
     return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
-
-
-def cell(figure: Figure | None) -> str:
-    """The value, its interval (w: Wilson's) and its n, with the patients where these are fewer."""
-    if figure is None:
-        return ""
-    fewer = figure.patients is not None and figure.patients != figure.n
-    count = f"n={figure.n:,} of {figure.patients:,} patients" if fewer else f"n={figure.n:,}"
-    if figure.value is None:
-        return f"undefined ({count})"
-    return f"{with_interval(figure)} ({count})"
-
-
-def with_interval(figure: Figure) -> str:
-    """The value and its interval."""
-    if figure.value is None:
-        return "undefined"
-    if figure.low is None or figure.high is None:
-        return cut(figure.value)
-    mark = " w" if figure.interval in ("wilson", OVER_PATIENTS) else ""
-    return f"{cut(figure.value)} [{cut(figure.low)}, {cut(figure.high)}]{mark}"
-
-
-def cut(value: float) -> str:
-    """Four digits, cut and not rounded."""
-    return f"{int(value * 10_000 + 1e-9) / 10_000:.4f}"
 
 
 def sentences(images: pd.DataFrame, figures: Sequence[Figure], config: EvaluateConfig) -> list[str]:

@@ -10,6 +10,7 @@ from comit_ray import storage
 from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
+    calibration_picture,
     confusion,
     document,
     external,
@@ -19,6 +20,8 @@ from comit_ray.evaluation import (
     report,
     scores,
     sheet,
+    threshold_table,
+    trust,
     two_screens,
 )
 from comit_ray.evaluation.classification import operating_points
@@ -61,8 +64,10 @@ def write(config: EvaluateConfig) -> str:
         sensitivities=config.sensitivities,
         more=external.figures_of(operating_points(images)["covid"], verdicts) if config.external else None,
     )
-    said = report.sentences(images, figures, config)
-    tables = report.tables(figures, images, config.external) | confusion.tables(images)
+    trusted, tables_of_trust, figures_of_trust = trust.judge(images, figures, config, split)
+    said = [*report.sentences(images, figures, config), *trusted]
+    tables = report.tables(figures, images, config.external) | confusion.tables(images) | tables_of_trust
+    figures += figures_of_trust
     if config.external:
         said = [*external_tables.sentences(images, figures, verdicts), *said]
         tables = external_tables.tables(images, verdicts, readings) | tables
@@ -74,7 +79,10 @@ def write(config: EvaluateConfig) -> str:
         tables["comparison"] = two_screens.table(differences)
         records = json.dumps([asdict(one) for one in differences], indent=1)
         storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
-    drawn = _pictures(config, images, verdicts, split, output)
+    drawn = [
+        *_pictures(config, images, verdicts, split, output),
+        calibration_picture.reliability(images, figures, output),
+    ]
 
     metrics = json.dumps([figure.to_json() for figure in figures], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
@@ -159,4 +167,5 @@ def _document(
         drawn,
         "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
         frozenset(tables) - {*report.SECTIONS, "comparison"},
+        frozenset({threshold_table.ALL}),
     )

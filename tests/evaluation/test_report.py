@@ -11,7 +11,8 @@ from comit_ray.data.masks import boxes_reference, to_png
 from comit_ray.evaluation import report
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.measure import OVER_PATIENTS
-from comit_ray.evaluation.report import NO_SINGLE_SOURCE, cell, cut
+from comit_ray.evaluation.printing import cell, cut
+from comit_ray.evaluation.report import NO_SINGLE_SOURCE
 from comit_ray.evaluation.scores import figures, join_tables
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 

@@ -38,6 +38,13 @@ def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None
     text = screen_report.write(EvaluateConfig(**screen, sheet_images=4))
     root = tmp_path / "report"
     tables = {"accounts", "covid", "unhealthy", "masks", "confusion", "flags"}
+    tables |= {
+        "thresholds",
+        "thresholds_all",
+        "thresholds_by",
+        "subgroups_dataset",
+        "subgroups_view",
+    }  # 12 images: no calibration
     drawn = {"figure_09_roc", "figure_09_precision_recall", "figure_10_misclassified", "sheet"}
     vectors = {"figure_09_roc", "figure_09_precision_recall"}
     assert names(root) == {
@@ -53,7 +60,8 @@ def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None
     for name in drawn:
         assert f"](figures/{name}.png)" in text
         Image.open(root / "figures" / f"{name}.png").verify()
-    found = {(f["metric"], f["at"], f["level"]): f for f in json.loads((root / "metrics.json").read_text())}
+    records = json.loads((root / "metrics.json").read_text())
+    found = {(f["metric"], f["at"], f["level"]): f for f in records if f["group"] == "all"}
     point = found["sensitivity_at_operating_point", "specificity_0.90", "image"]
     assert (point["value"], point["n"], point["interval"]) == (4 / 6, 6, "wilson")
     assert found["covid_called_unhealthy", "specificity_0.90", "image"]["value"] == 5 / 6
@@ -103,7 +111,8 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
     missed = list(csv.DictReader((root / "tables" / "missed.csv").open()))
     assert [(row["image_id"], row["readers"]) for row in missed] == [("a/04", "no abnormality"), ("a/05", "abnormal")]
     assert {"external", "missed", "readers", "reader_agreement"} <= {path.stem for path in (root / "tables").iterdir()}
-    found = {f["metric"]: f for f in json.loads((root / "metrics.json").read_text()) if f["level"] == "image"}
+    records = json.loads((root / "metrics.json").read_text())
+    found = {f["metric"]: f for f in records if f["level"] == "image" and f["group"] == "all"}
     assert (found["missed_without_abnormality"]["value"], found["missed_read"]["value"]) == (0.5, 1)
 
 
