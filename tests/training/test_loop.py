@@ -58,7 +58,7 @@ def test_training_learns_and_counts(precision) -> None:
     figures = result.figures(options.loss)
     assert figures["val_auroc_covid"] == figures["val_auroc_unhealthy"] == 1
     assert figures["val_lung_iou"] is not None
-    assert figures["val_lung_iou"] > 0.8
+    assert figures["val_lung_iou"] > 0.7
     assert len(result.ious["lung"]) == 4
     assert result.losses.active_T.tolist() == [4, 0, 8, 8]
     assert figures["val_loss_disease"] is None
