@@ -130,6 +130,9 @@ class ScreenConfig(Config):
     gradcam: bool = False
     """Write gradcam/ too: heat maps of where in an image p_covid and p_unhealthy come from (Grad-CAM). Needs captum
     (the extra `gradcam`) and a model with a covid or health head; scores stay as they are."""
+    variants: tuple[Literal["lungs_only", "lungs_removed", "borders_cropped"], ...] = ()
+    """Write variants/ too: the scores of altered copies of every image, for the report's audit of shortcuts. Each costs
+    a forward pass; those of the lungs need a model with a lung head."""
     batch_size: PositiveInt = 32
     """Images a forward pass."""
     predictors: PositiveInt = 1

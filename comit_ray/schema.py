@@ -260,6 +260,24 @@ GRADCAM = _table(
     ],
 )
 
+VARIANTS = _table(
+    "variants",
+    [
+        _field("image_id", pa.string(), "as in the manifest; only images with status ok", nullable=False),
+        _field(
+            "variant",
+            pa.string(),
+            "how the image was altered before it was scored: lungs_only (all else black), lungs_removed (black, a "
+            "little beyond their outline), borders_cropped (a tenth of every side cut off)",
+            nullable=False,
+        ),
+        _field("p_covid", pa.float32(), "as in `predictions`, of the altered image; null if it could not be made"),
+        _field("p_unhealthy", pa.float32(), "as `p_covid`"),
+        _field("p_other", pa.float32(), "as `p_covid`"),
+        _field("reason", pa.string(), "why there are no scores; null if there are"),
+    ],
+)
+
 REVIEWS = _table(
     "reviews",
     [

@@ -34,6 +34,7 @@ class Entry:
         undefined: why it has no value, where it has none.
         share: the figure is a share of the counted images at a threshold that does not come from them, so that
             Wilson's interval holds where no patient has several.
+        all_or_none: 0 and 1 say that none, or all, of the counted are hits, as they do for a share.
     """
 
     metric: str
@@ -42,6 +43,7 @@ class Entry:
     level: Level = "image"
     undefined: str = "there is nothing to count"
     share: bool = False
+    all_or_none: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def measure(
             interval = (
                 wilson(round(value * n), n)
                 if exact[number]
-                else _told(intervals[str(number)], value, entry.share, people)
+                else _told(intervals[str(number)], value, entry.share or entry.all_or_none, people)
             )
             method = None if interval.low is None else interval.method
             figure = replace(
@@ -161,9 +163,9 @@ def measure(
     return figures
 
 
-def _told(interval: Interval, value: float, is_share: bool, patients: int) -> Interval:
+def _told(interval: Interval, value: float, of_hits: bool, patients: int) -> Interval:
     """The bootstrap's interval, unless all of its draws gave the same."""
-    if is_share and value in (0, 1) and interval.low is not None and interval.low == interval.high:
+    if of_hits and value in (0, 1) and interval.low is not None and interval.low == interval.high:
         found = wilson(int(value) * patients, patients)
         return Interval(found.low, found.high, OVER_PATIENTS, found.reason)
     return varied(interval)

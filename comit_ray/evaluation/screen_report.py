@@ -10,6 +10,8 @@ from comit_ray import storage
 from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
+    audit,
+    audit_words,
     calibration_picture,
     confusion,
     document,
@@ -68,6 +70,12 @@ def write(config: EvaluateConfig) -> str:
     said = [*report.sentences(images, figures, config), *trusted]
     tables = report.tables(figures, images, config.external) | confusion.tables(images) | tables_of_trust
     figures += figures_of_trust
+    if config.results is not None and "covid" not in scores.absent_heads(images):
+        audited = audit.audit(images, config.results, split, config.draws, config.seed)
+        said = [*audit_words.sentences(audited), *said]
+        shown = audit_words.table(audited)
+        tables = ({"audit": shown} if shown else {}) | tables
+        figures += audited.figures
     if config.external:
         said = [*external_tables.sentences(images, figures, verdicts), *said]
         tables = external_tables.tables(images, verdicts, readings) | tables

@@ -5,14 +5,15 @@ import pyarrow as pa
 from comit_ray import parquet, schema, storage
 from comit_ray.work.chunk import Layout
 
-PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM = "predictions", "masks", "embeddings", "gradcam"
+PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM, VARIANTS = "predictions", "masks", "embeddings", "gradcam", "variants"
 
 
-def layout(embeddings: bool, gradcam: bool = False) -> Layout:
+def layout(embeddings: bool, gradcam: bool = False, variants: bool = False) -> Layout:
     """The tables that are asked for."""
+    asked = ((EMBEDDINGS, embeddings), (GRADCAM, gradcam), (VARIANTS, variants))
     return Layout(
         main=PREDICTIONS,
-        sides=(MASKS, *([EMBEDDINGS] if embeddings else []), *([GRADCAM] if gradcam else [])),
+        sides=(MASKS, *(name for name, wanted in asked if wanted)),
         facts=("image_id", "view", "model_id", "run_id", "screened_at"),
         flag="covid_flag",
     )

@@ -72,6 +72,7 @@ def screen(
                 "temperatures": temperatures,
                 "site_thresholds": config.operating_points is not None,
                 "gradcam": config.gradcam,
+                "altered": config.variants,
             },
             batch_size=1,
             batch_format="pyarrow",
@@ -80,6 +81,6 @@ def screen(
             num_gpus=1 if config.gpu else 0,
         )
         predicted.write_datasink(
-            Commit(storage.normalise(config.output), layout(config.embeddings, config.gradcam)),
+            Commit(storage.normalise(config.output), layout(config.embeddings, config.gradcam, bool(config.variants))),
             ray_remote_args={"num_cpus": WRITE_CPUS * share},
         )

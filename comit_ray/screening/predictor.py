@@ -15,7 +15,8 @@ from comit_ray.data.transforms import normalise
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, Task
+from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS, Task
+from comit_ray.screening import variants
 from comit_ray.screening.gradcam import GradCam
 from comit_ray.screening.regions import measure
 from comit_ray.training import checkpoint
@@ -67,6 +68,7 @@ class Predictor:
         site_thresholds: whether the operating point is meant for the scores as they are written; else for those that
             the model gives, so that temperatures change no flag.
         gradcam: whether to return the gradcam table too.
+        altered: copies to score (`screening.variants`), for the variants table; none: it is not returned.
 
     Raises:
         CheckpointError: if the checkpoint cannot be loaded, or is not `model_id`'s.
@@ -85,6 +87,7 @@ class Predictor:
         temperatures: Mapping[str, float] | None = None,
         site_thresholds: bool = False,
         gradcam: bool = False,
+        altered: Sequence[str] = (),
     ) -> None:
         loaded = checkpoint.load(checkpoint_uri)
         if loaded.model_id != model_id:
@@ -104,6 +107,7 @@ class Predictor:
         self.temperatures = dict(temperatures or {})
         self.site_thresholds = site_thresholds
         self.gradcam = GradCam(self.model) if gradcam else None
+        self.variants = tuple(altered)
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """One packed fetched chunk in, the same chunk packed as its result tables out."""
@@ -111,7 +115,7 @@ class Predictor:
         return chunk.pack(file, self.predict(tables["fetched"]))
 
     def predict(self, fetched: pa.Table) -> dict[str, pa.Table]:
-        """The tables `predictions`, `masks` and, if asked for, `embeddings` and `gradcam` of one fetched chunk."""
+        """The tables `predictions`, `masks` and what else is asked for, of one fetched chunk."""
         now = datetime.now(UTC)
         rows = fetched.to_pylist()
         results = self._forward([row for row in rows if row["status"] == Status.OK])
@@ -119,6 +123,7 @@ class Predictor:
         masks: list[dict[str, Any]] = []
         embeddings: list[dict[str, Any]] = []
         heat: list[dict[str, Any]] = []
+        altered: list[dict[str, Any]] = []
         for row in rows:
             common = {"model_id": self.model_id, "run_id": self.run_id, "screened_at": now}
             kept = {name: row[name] for name in ("image_id", "status", "reason", "detail", "height", "width", "view")}
@@ -126,7 +131,7 @@ class Predictor:
                 predictions.append(kept | common)
                 continue
             result = next(results)
-            maps = result.pop("gradcam", {})
+            maps, copies = result.pop("gradcam", {}), result.pop("variants", [])
             if not all(np.isfinite(value).all() for value in result.values()):
                 reason = Reason.MODEL_FAILED
                 detail = "the model's output is not a finite number"
@@ -136,6 +141,7 @@ class Predictor:
             masks.append(self._mask(row, result))
             embeddings.append({"image_id": row["image_id"], "embedding": result["embedding"].astype(np.float16)})
             heat.append({"image_id": row["image_id"]} | maps)
+            altered += [{"image_id": row["image_id"]} | copy for copy in copies]
         tables = {
             "predictions": pa.Table.from_pylist(predictions, schema=PREDICTIONS),
             "masks": pa.Table.from_pylist(masks, schema=MASKS),
@@ -144,6 +150,8 @@ class Predictor:
             tables["embeddings"] = pa.Table.from_pylist(embeddings, schema=EMBEDDINGS)
         if self.gradcam:
             tables["gradcam"] = pa.Table.from_pylist(heat, schema=GRADCAM)
+        if self.variants:
+            tables["variants"] = pa.Table.from_pylist(altered, schema=VARIANTS)
         return tables
 
     def _forward(self, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -174,7 +182,34 @@ class Predictor:
             del output  # its memory, before that of the maps
         if self.gradcam:
             found["gradcam"] = self.gradcam.rows(normalise(x_BHW))
+        if self.variants:
+            found["variants"] = self._variants(frames_BHW, found.get("lung"))
         return found
+
+    def _variants(self, frames_BHW: npt.NDArray[np.uint8], lung_BHW: Any) -> list[list[dict[str, Any]]]:
+        """For each image, a row of the `variants` table for each altered copy, without its id."""
+        lungs_BHW = None if lung_BHW is None else lung_BHW >= FOREGROUND
+        rows: list[list[dict[str, Any]]] = [[] for _ in frames_BHW]
+        for variant in self.variants:
+            x_BHW = torch.from_numpy(variants.alter(frames_BHW, lungs_BHW, variant)).to(self.device)
+            with torch.inference_mode():
+                output = self.model(normalise(x_BHW))
+                found = scores(output)
+                given = {name: found[name] for name in (f"p_{score}" for score in SCORES) if name in found}
+                given |= {f"p_{score}": value for score, value in scaled_scores(output, self.temperatures).items()}
+            seen_B = np.ones(len(frames_BHW), bool)
+            if variants.needs_lungs(variant):
+                assert lungs_BHW is not None, "a model without a lung head is refused"
+                seen_B = variants.has_lungs(lungs_BHW)
+            for index, mine in enumerate(rows):
+                values = {name: float(value[index]) for name, value in given.items()}
+                if not seen_B[index]:
+                    mine.append({"variant": variant, "reason": variants.NO_LUNGS})
+                elif not np.isfinite(list(values.values())).all():
+                    mine.append({"variant": variant, "reason": "the model's output is not a finite number"})
+                else:
+                    mine.append({"variant": variant} | values)
+        return rows
 
     def _prediction(self, result: dict[str, Any]) -> dict[str, Any]:
         """Scores, flags and mask figures of one image."""

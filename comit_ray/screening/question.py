@@ -9,7 +9,7 @@ from comit_ray.config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import Task
-from comit_ray.screening import gradcam
+from comit_ray.screening import gradcam, variants
 from comit_ray.training.checkpoint import Checkpoint
 from comit_ray.work import run_record
 from comit_ray.work.plan import Plan
@@ -59,6 +59,24 @@ def check_gradcam(config: ScreenConfig, checkpoint: Checkpoint) -> None:
         heads = ", ".join(checkpoint.config.model.tasks)
         raise ConfigError(f"--gradcam true: the model of {config.checkpoint} has no score to explain (heads: {heads})")
     gradcam.library()
+
+
+def check_variants(config: ScreenConfig, checkpoint: Checkpoint) -> None:
+    """Refuse `--variants` that the model cannot score, before any image is read.
+
+    Raises:
+        ConfigError: the model has no score, or no lung head where a variant needs its lungs.
+    """
+    tasks = checkpoint.config.model.tasks
+    heads = ", ".join(tasks)
+    if config.variants and not score_names(checkpoint):
+        raise ConfigError(f"--variants: the model of {config.checkpoint} has no score (heads: {heads})")
+    of_lungs = [variant for variant in config.variants if variants.needs_lungs(variant)]
+    if of_lungs and Task.LUNG not in tasks:
+        raise ConfigError(
+            f"--variants {','.join(of_lungs)}: they black out what the model's lung head draws, and the model of "
+            f"{config.checkpoint} has none (heads: {heads}); borders_cropped needs none"
+        )
 
 
 def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> OperatingPoint:
@@ -120,9 +138,10 @@ def of(
     """Everything that decides the numbers of a run; the operating point is on the scale of the scores as written.
 
     Raises:
-        ConfigError: it cannot be answered: Grad-CAM maps are asked for, and none can be made.
+        ConfigError: it cannot be answered: Grad-CAM maps or variants are asked for, and none can be made.
     """
     check_gradcam(config, checkpoint)
+    check_variants(config, checkpoint)
     return {
         "manifest": plan.fingerprint,
         "split": config.split,
@@ -133,4 +152,5 @@ def of(
         "decode": config.decode.model_dump(),
         "embeddings": config.embeddings,
         "gradcam": config.gradcam,
+        "variants": sorted(config.variants),
     }

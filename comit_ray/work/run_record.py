@@ -38,7 +38,8 @@ def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], ma
         storage.write_bytes(uri, json.dumps(record, indent=2).encode())
         return run_id
     asked = record["question"]
-    differing = sorted(key for key in {*asked, *question} if asked.get(key) != question.get(key))
+    # What an older version did not know of was not asked for: absent, false and empty are one.
+    differing = sorted(key for key in {*asked, *question} if (asked.get(key) or None) != (question.get(key) or None))
     if differing:
         changes = "; ".join(f"{key} was {asked.get(key)!r}, now {question.get(key)!r}" for key in differing)
         raise ConfigError(f"{output} belongs to another question ({changes}): choose another --output")

@@ -14,6 +14,7 @@ from tests.support import prediction_row, write_rows
         ((True,), ("masks", "embeddings")),
         ((False, True), ("masks", "gradcam")),
         ((True, True), ("masks", "embeddings", "gradcam")),
+        ((False, False, True), ("masks", "variants")),
     ],
 )
 def test_side_tables_are_those_asked_for(asked, sides):

@@ -13,7 +13,9 @@ from comit_ray.data.masks import from_png
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS
+from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
+from comit_ray.screening import predictor as predictor_module
+from comit_ray.screening import variants
 from comit_ray.screening.predictor import Predictor, scaled_scores
 from comit_ray.screening.reader import FETCHED
 from comit_ray.training import checkpoint
@@ -60,11 +62,12 @@ def predictor(
     temperatures=None,
     site_thresholds=False,
     gradcam=False,
+    altered=(),
     **model,
 ) -> Predictor:
     uri = write_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **model)
     model_id = checkpoint.load(uri).model_id
-    options = (embeddings, temperatures, site_thresholds, gradcam)
+    options = (embeddings, temperatures, site_thresholds, gradcam, altered)
     return Predictor(uri, model_id, point, "run", batch_size, "cpu", *options)
 
 
@@ -270,6 +273,40 @@ def test_an_image_that_fails_has_no_map(tmp_path):
     tables = broken.predict(fetched(noise(0)))
     assert tables["predictions"]["reason"].to_pylist() == ["model_failed"]
     assert tables["gradcam"].num_rows == tables["masks"].num_rows == 0
+
+
+ALL = ("lungs_only", "lungs_removed", "borders_cropped")
+
+
+def test_altered_copies_have_a_row_each_and_change_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "has_lungs", lambda lungs_BHW: np.ones(len(lungs_BHW), bool))
+    taken = predictor(tmp_path, altered=ALL)
+    tables = taken.predict(fetched(noise(0), None, noise(1), noise(2)))
+    assert tables["variants"].schema.equals(VARIANTS)
+    rows = tables["variants"].to_pylist()
+    assert [(row["image_id"], row["variant"]) for row in rows] == [(f"a/{i}", name) for i in (0, 2, 3) for name in ALL]
+    taken.variants = ()
+    usual = taken.predict(fetched(noise(0), None, noise(1), noise(2)))
+    assert "variants" not in usual
+    for name in ("predictions", "masks"):
+        known = [column for column in usual[name].column_names if column != "screened_at"]
+        assert tables[name].select(known).equals(usual[name].select(known))
+    cropped = variants.alter(noise(0)[None], None, "borders_cropped")[0]
+    (alone,) = taken.predict(fetched(cropped))["predictions"].to_pylist()
+    found = next(row for row in rows if (row["image_id"], row["variant"]) == ("a/0", "borders_cropped"))
+    for score in ("p_covid", "p_unhealthy", "p_other"):
+        assert found[score] == pytest.approx(alone[score], abs=1e-6)
+
+
+def test_a_copy_that_cannot_be_made_is_null_with_its_reason(tmp_path, monkeypatch):
+    taken = predictor(tmp_path, altered=ALL)
+    monkeypatch.setattr(predictor_module, "FOREGROUND", 2.0)  # no pixel is lung
+    tables = taken.predict(fetched(noise(0)))
+    rows = {row["variant"]: row for row in tables["variants"].to_pylist()}
+    for name in ("lungs_only", "lungs_removed"):
+        assert (rows[name]["p_covid"], rows[name]["reason"]) == (None, "no lungs predicted")
+    assert rows["borders_cropped"]["reason"] is None
+    assert rows["borders_cropped"]["p_covid"] is not None
 
 
 def test_a_packed_chunk_comes_back_packed(tmp_path):

@@ -16,7 +16,7 @@ from tests.support import write_checkpoint
 QUESTION = {"model_id": "m1", "manifest": "f1"}
 
 
-def config(points=None, name="specificity_0.90", temperature="off", gradcam=False) -> ScreenConfig:
+def config(points=None, name="specificity_0.90", temperature="off", gradcam=False, variants=()) -> ScreenConfig:
     return ScreenConfig(
         manifest="m",
         checkpoint="c",
@@ -25,6 +25,7 @@ def config(points=None, name="specificity_0.90", temperature="off", gradcam=Fals
         operating_points=points,
         temperature=temperature,
         gradcam=gradcam,
+        variants=variants,
     )
 
 
@@ -159,3 +160,26 @@ def test_grad_cam_needs_a_score(tmp_path):
     loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint", tasks=["lung", "disease"]))
     with pytest.raises(ConfigError, match=r"--gradcam true: the model of c has no score .*\(heads: lung, disease\)"):
         asked(loaded, gradcam=True)
+
+
+def test_variants_are_part_of_the_question_in_any_order(tmp_path):
+    loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint"))
+    found = asked(loaded, variants=("lungs_removed", "borders_cropped"))
+    assert found["variants"] == ["borders_cropped", "lungs_removed"]
+    assert asked(loaded)["variants"] == []
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        (
+            ["health", "covid"],
+            r"--variants lungs_only: they black out what the model's lung head draws.*borders_cropped",
+        ),
+        (["lung", "disease"], r"--variants: the model of c has no score \(heads: lung, disease\)"),
+    ],
+)
+def test_variants_that_the_model_cannot_score_are_refused(tmp_path, tasks, words):
+    loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint", tasks=tasks))
+    with pytest.raises(ConfigError, match=words):
+        asked(loaded, variants=("lungs_only", "borders_cropped"))

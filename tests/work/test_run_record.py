@@ -30,3 +30,11 @@ def test_a_broken_record_says_so(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(StorageError, match=r"run\.json is not the"):
         open_run(str(tmp_path), QUESTION, {}, "predictions")
+
+
+@pytest.mark.parametrize("value", [False, [], None])
+def test_what_an_older_version_did_not_know_was_not_asked_for(tmp_path, value):
+    first = open_run(str(tmp_path), QUESTION, {}, "predictions")
+    assert open_run(str(tmp_path), QUESTION | {"gradcam": value}, {}, "predictions") == first
+    with pytest.raises(ConfigError, match="gradcam was None, now True"):
+        open_run(str(tmp_path), QUESTION | {"gradcam": True}, {}, "predictions")

@@ -1,0 +1,105 @@
+"""The audit of shortcuts as a table and in plain words, also when they are bad."""
+
+from collections.abc import Mapping
+
+from comit_ray.evaluation.audit import CROPPED, IN_LUNGS, LUNGS, ONLY, REMOVED, TOLD_WITHOUT, WHOLE, Audit
+from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.printing import cell, with_interval
+from comit_ray.evaluation.tables import Table
+
+CHANCE = 0.5
+"""AUROC of a score that knows nothing."""
+CAUGHT = "SHORTCUT: "
+"""How a sentence begins where the audit caught one."""
+NONE = (
+    "No audit of shortcuts: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', --embeddings true and "
+    "--gradcam true."
+)
+
+
+def table(found: Audit) -> Table | None:
+    """The audit as a table; None where there is nothing to show."""
+    if not found.figures:
+        return None
+    groups = list(dict.fromkeys(figure.group for figure in found.figures))
+    by_place = {(figure.metric, figure.group): figure for figure in found.figures}
+    metrics = list(dict.fromkeys(figure.metric for figure in found.figures))
+    rows = tuple((metric, *(cell(by_place.get((metric, group))) for group in groups)) for metric in metrics)
+    note = (
+        "auroc_...: of COVID-19 on altered copies of the same images (full: unaltered). source_told: balanced accuracy "
+        f"of a linear probe that names the source from the embeddings, of {found.sources[0]} sources, without COVID-19 "
+        f"of {found.sources[1]}; chance is one by their number. gradcam_in_lungs: share of the map of the COVID-19 "
+        "score that lies in the predicted lungs, beside the share of the frame that they take."
+    )
+    return Table("Audit of shortcuts", ("figure", *groups), rows, note)
+
+
+def sentences(found: Audit) -> list[str]:
+    """What the audit says, in one sentence each; it begins with `CAUGHT` where a shortcut was caught.
+
+    - With the lungs blacked out, the interval of the AUROC lies above chance.
+    - Without the borders, the AUROC is below what it was, and the intervals do not touch.
+    - The source of images without COVID-19 can be told from their embeddings, and not every source has both classes.
+    """
+    by_metric = {figure.metric: figure for figure in found.figures if figure.group == "all"}
+    said = [_of_lungs(by_metric), _of_borders(by_metric), _of_sources(by_metric, found), _of_heat(by_metric)]
+    return [text for text in said if text is not None] or [NONE]
+
+
+def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:
+    removed, whole, only = by_metric.get(REMOVED), by_metric.get(WHOLE), by_metric.get(ONLY)
+    if removed is None or whole is None:
+        return None
+    if removed.value is None or removed.low is None:
+        return f"What is left of the score without the lungs is not known: {removed.reason}."
+    rest = f"; of the lungs alone {with_interval(only)}" if only is not None and only.value is not None else ""
+    figures = f"AUROC {with_interval(removed)}, of {with_interval(whole)} on the whole images (n={removed.n:,}){rest}"
+    if removed.low > CHANCE:
+        return (
+            f"{CAUGHT}with the lungs blacked out the score still tells COVID-19 from the rest, {figures}. It can have "
+            "used what is not in the lungs: marks, borders, the patient's position, or how a source makes its images."
+        )
+    return (
+        f"With the lungs blacked out the score cannot be told from chance, {figures}: nothing outside them was found "
+        "that it uses. That there is nothing is not shown."
+    )
+
+
+def _of_borders(by_metric: Mapping[str, Figure]) -> str | None:
+    cropped, whole = by_metric.get(CROPPED), by_metric.get(WHOLE)
+    if cropped is None or whole is None or cropped.high is None or whole.low is None or cropped.high >= whole.low:
+        return None
+    return (
+        f"{CAUGHT}without the borders of the images the score loses what it told, AUROC {with_interval(cropped)}, of "
+        f"{with_interval(whole)}."
+    )
+
+
+def _of_sources(by_metric: Mapping[str, Figure], found: Audit) -> str | None:
+    told = by_metric.get(TOLD_WITHOUT)
+    if told is None:
+        return None
+    if told.value is None or told.low is None:
+        return (
+            f"Whether sources can be told from the embeddings of images without COVID-19 is not known: {told.reason}."
+        )
+    chance = 1 / found.sources[1]
+    figures = f"balanced accuracy {with_interval(told)} (n={told.n:,}, chance {chance:.2f})"
+    if told.low <= chance:
+        return f"Sources of images without COVID-19 cannot be told from their embeddings, {figures}."
+    if not found.confounded:
+        return f"Sources can be told from the embeddings, {figures}, but every source has both classes."
+    return (
+        f"{CAUGHT}a linear probe tells the sources apart from embeddings of images without COVID-19, {figures}, and "
+        "not every source has images with and without COVID-19: a high AUROC over several sources can be theirs."
+    )
+
+
+def _of_heat(by_metric: Mapping[str, Figure]) -> str | None:
+    inside, lungs = by_metric.get(IN_LUNGS), by_metric.get(LUNGS)
+    if inside is None or lungs is None or inside.value is None or lungs.value is None:
+        return None
+    return (
+        f"Of the Grad-CAM map of the COVID-19 score {with_interval(inside)} lies in the predicted lungs, which take "
+        f"{with_interval(lungs)} of the frame (means of n={inside.n:,} images)."
+    )
