@@ -54,7 +54,7 @@ def operating_points(images: pd.DataFrame) -> dict[str, str | None]:
 
 def judged(images: pd.DataFrame, label: str) -> BoolArray:
     """(N,) whether the image has a label, a score and a flag; a null flag is not a negative one."""
-    return np.asarray(_labelled(images, label) & images[f"{label}_flag"].notna())
+    return np.asarray(labelled(images, label) & images[f"{label}_flag"].notna())
 
 
 def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sensitivities: Sequence[float]) -> Block:
@@ -67,12 +67,12 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
         sensitivities: at which specificity is given, each above 0, at most 1.
     """
     prefix = PREFIXES[label]
-    known_N = _labelled(images, label)
+    known_N = labelled(images, label)
     positive_N = known_N & (images[label] == 1).to_numpy(bool)
     negative_N = known_N & ~positive_N
     scores_N = np.where(known_N, images[f"p_{label}"].to_numpy(np.float32, na_value=np.nan), np.float32(np.nan))
     order = RankedScores(scores_N[None], positive_N)
-    one_class = _one_class(known_N, positive_N, label)
+    one_class = why_one_class(known_N, positive_N, label)
 
     def entry(metric: str, counted_N: BoolArray, at: float | None = None) -> Entry:
         undefined = one_class or "no image is flagged at this threshold"
@@ -224,13 +224,13 @@ def _levels(images: pd.DataFrame, label: str, judged_N: BoolArray, point: str | 
     return found
 
 
-def _labelled(images: pd.DataFrame, label: str) -> BoolArray:
+def labelled(images: pd.DataFrame, label: str) -> BoolArray:
     """(N,) whether the image was scored and its label is known."""
     known = (images["status"] == Status.OK) & images[label].notna() & images[f"p_{label}"].notna()
     return known.to_numpy(bool)
 
 
-def _one_class(known_N: BoolArray, positive_N: BoolArray, label: str) -> str | None:
+def why_one_class(known_N: BoolArray, positive_N: BoolArray, label: str) -> str | None:
     """Why figures of an order are undefined; None where they are not."""
     name = NAMES[label]
     if not known_N.any():

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,3 +59,15 @@ def opened(root: Path, picture: Picture) -> Image.Image:
     """The PNG of a picture in the report at `root`."""
     assert picture.files[0] == f"figures/{picture.name}.png"
     return Image.open(io.BytesIO((root / picture.files[0]).read_bytes())).convert("RGB")
+
+
+def scored_images(count: int, **columns: Any) -> pd.DataFrame:
+    """Scored images as `scores.join_tables` gives them, one a patient, with neither labels nor flags nor masks."""
+    ids = [f"a/{number:05d}" for number in range(count)]
+    common: dict[str, Any] = {"image_id": ids, "patient_id": ids, "dataset": "a", "status": "ok"}
+    nothing = (
+        *("covid", "unhealthy", "p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag", "calibration", "study_id"),
+        *("sex", "age", "site", "device", "lung_png", "lung_area", "disease_png", "disease_area"),
+    )
+    known = {"view": "PA", "operating_point": "specificity_0.90", "model_id": "m"}
+    return pd.DataFrame(common | dict.fromkeys(nothing, np.nan) | known | columns)

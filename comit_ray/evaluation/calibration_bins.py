@@ -1,0 +1,141 @@
+"""Scores in bins, and how far the mean score of a bin is from the share of its images that are positive.
+
+Scores that are equal are never parted. Shapes: N images, G different scores, B bins that hold an image.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from comit_ray.evaluation.intervals import patient_codes
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+Kind = Literal["equal mass", "equal width"]
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Binned:
+    """What is in each bin, every image counted as often as a bootstrap draw took it.
+
+    Args:
+        images_B: images.
+        positives_B: positive ones among them.
+        scores_B: sum of their scores.
+    """
+
+    images_B: IntArray
+    positives_B: IntArray
+    scores_B: FloatArray
+
+    def error(self) -> float:
+        """The expected calibration error: |mean score - share of positives|, averaged over images; NaN without any.
+
+        M. P. Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning", AAAI.
+        """
+        whole = int(self.images_B.sum())
+        return float(np.abs(self.scores_B - self.positives_B).sum() / whole) if whole else float("nan")
+
+
+class ScoreBins:
+    """Scores sorted once, binned for any weights of the images.
+
+    Args:
+        scores_N: scores from 0 to 1; NaN where an image has none.
+        positive_N: whether each image is positive.
+    """
+
+    def __init__(self, scores_N: npt.ArrayLike, positive_N: npt.ArrayLike) -> None:
+        scores = np.asarray(scores_N, np.float64)
+        known = np.flatnonzero(~np.isnan(scores))
+        self._images = scores.size
+        self._rows_M = known[np.argsort(scores[known], kind="stable")]
+        self._scores_G, self._starts_G = np.unique(scores[self._rows_M], return_index=True)
+        self._positive_M = np.asarray(positive_N, bool)[self._rows_M]
+
+    def equal_mass(self, weights_N: IntArray, bins: int = BINS) -> Binned:
+        """Bins of as equal a number of images as ties allow: a score's bin is where its first image would lie."""
+        images_G, positives_G = self._groups(weights_N)
+        return self._binned(_equal_mass(images_G, bins), images_G, positives_G)
+
+    def equal_width(self, weights_N: IntArray, bins: int = BINS) -> Binned:
+        """Bins of equal width from 0 to 1; a score on a border belongs to the bin above it, 1 to the last."""
+        return self._binned(_equal_width(self._scores_G, bins), *self._groups(weights_N))
+
+    def places(self, kind: Kind, bins: int = BINS) -> IntArray:
+        """(N,) bin that each image is in, every image counted once; -1 without a score. Some bins may be empty."""
+        images_G, _ = self._groups(np.ones(self._images, np.int64))
+        places_G = _equal_mass(images_G, bins) if kind == "equal mass" else _equal_width(self._scores_G, bins)
+        found = np.full(self._images, -1, np.int64)
+        found[self._rows_M] = np.repeat(places_G, images_G)
+        return found
+
+    def _groups(self, weights_N: IntArray) -> tuple[IntArray, IntArray]:
+        """Images and positives of every score."""
+        if not self._rows_M.size:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        weights_M = weights_N[self._rows_M]
+        images_G = np.add.reduceat(weights_M, self._starts_G)
+        return images_G, np.add.reduceat(weights_M * self._positive_M, self._starts_G)
+
+    def _binned(self, places_G: IntArray, images_G: IntArray, positives_G: IntArray) -> Binned:
+        held = images_G > 0
+        _, bin_G = np.unique(places_G[held], return_inverse=True)
+        images_B = np.bincount(bin_G, images_G[held]).astype(np.int64)
+        positives_B = np.bincount(bin_G, positives_G[held]).astype(np.int64)
+        scores_B = np.bincount(bin_G, images_G[held] * self._scores_G[held]).astype(np.float64)
+        return Binned(images_B, positives_B, scores_B)
+
+
+def _equal_mass(images_G: IntArray, bins: int) -> IntArray:
+    before_G = np.cumsum(images_G) - images_G
+    return before_G * bins // max(int(images_G.sum()), 1)
+
+
+def _equal_width(scores_G: FloatArray, bins: int) -> IntArray:
+    return np.minimum((scores_G * bins).astype(np.int64), bins - 1)
+
+
+def errors_by_chance(
+    scores_N: npt.ArrayLike,
+    patients: npt.ArrayLike,
+    kind: Kind = "equal mass",
+    draws: int = 1000,
+    seed: int = 0,
+    bins: int = BINS,
+) -> FloatArray:
+    """(draws,) expected calibration errors that perfectly calibrated scores would have on these images.
+
+    Labels are drawn from the scores. With few images the error is above 0 though nothing is wrong, and the fewer the
+    more. All images of a patient have one random number, so that their labels agree as far as their scores allow: the
+    most that chance can do.
+
+    Args:
+        scores_N: (N,) scores from 0 to 1.
+        patients: (N,) of the images; a null is a patient of its own.
+        kind: of the bins.
+        draws: of labels.
+        seed: of the draws.
+        bins: how many.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    scores = np.asarray(scores_N, np.float64)
+    if not scores.size:
+        raise ValueError("an image is needed to draw labels for, got none")
+    places_N = ScoreBins(scores, np.zeros(scores.size, bool)).places(kind, bins)
+    order_N = np.argsort(places_N, kind="stable")
+    _, starts_B = np.unique(places_N[order_N], return_index=True)
+    codes_N, scores = patient_codes(np.asarray(patients, object))[order_N], scores[order_N]
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        excess_N = scores - (rng.random(int(codes_N.max()) + 1)[codes_N] < scores)
+        found.append(np.abs(np.add.reduceat(excess_N, starts_B)).sum() / scores.size)
+    return np.array(found)
