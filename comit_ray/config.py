@@ -266,10 +266,15 @@ class EvaluateConfig(Config):
     """Specificities at which sensitivity and the like are given, thresholds from the scored images; the paper's two."""
     sensitivities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.95)
     """Sensitivities at which specificity is given, thresholds from the scored images."""
-    prevalences: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.05, 0.10, 0.20)
-    """Prevalences of COVID-19 at which the threshold table says what is sent to readers."""
+    prevalences: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (
+        0.01,
+        0.05,
+        0.10,
+        0.20,
+    )
+    """Shares of images that are positive, as fractions, at which predictive values and readers' work are given."""
     subgroup_minimum: PositiveInt = 10
-    """Images labelled COVID-19 (or otherwise) below which a subgroup's sensitivity (or specificity) is not shown."""
+    """Fewest patients (with a positive image, with a negative one) of whom figures of a subgroup are given."""
     draws: PositiveInt = 1000
     """Draws of patients for every bootstrap interval."""
     seed: int = 0

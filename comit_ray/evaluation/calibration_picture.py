@@ -1,44 +1,52 @@
 """The reliability diagram of a screen's scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from comit_ray.errors import Status
-from comit_ray.evaluation.calibration import BINS, ENOUGH, OBSERVED
-from comit_ray.evaluation.classification import NAMES, PREFIXES
-from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.calibration import Bin
+from comit_ray.evaluation.classification import NAMES, labelled
 from comit_ray.evaluation.picture import Picture, nothing, written
-from comit_ray.evaluation.plots import reliability as plot
+from comit_ray.evaluation.plots import reliability
+from comit_ray.evaluation.plots.reliability import Reliability
 
 NAME = "reliability"
 
 
-def reliability(images: pd.DataFrame, figures: Sequence[Figure], output: str) -> Picture:
-    """The diagram, `reliability`.
+def reliability_diagram(images: pd.DataFrame, bins: Mapping[str, Sequence[Bin]], output: str) -> Picture:
+    """A panel a score that has bins.
 
     Args:
-        images: of `scores.join_tables`.
-        figures: of all images, `calibration.reliability` measured.
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        bins: label -> bins of `calibration.reliability`.
         output: URI of the report.
 
     Raises:
         StorageError: it cannot be written.
     """
     caption = (
-        f"Reliability: of {BINS} bins with equal numbers of images the share that is labelled so, over their mean "
-        "score, with 95% intervals; on the dotted line a score is the probability, for images with this share of the "
-        "disease. Below, how many images have which score (logarithmic)."
+        "Reliability: above, the share of positives over the mean score of bins of equal numbers of images, with 95% "
+        "intervals; on the dotted line scores are probabilities, below it they are too high, above it too low. Below, "
+        "how many images have such a score. It holds for the share of positives in these images alone."
     )
-    bins: dict[str, list[plot.Bin]] = {}
-    scores: dict[str, list[float]] = {}
-    for label, prefix in PREFIXES.items():
-        mine = [f for f in figures if f.metric == f"{prefix}{OBSERVED}" and f.group == "all" and f.value is not None]
+    panels = {}
+    for label, mine in bins.items():
         if mine:
-            name = f"score of {NAMES[label]}"
-            bins[name] = [plot.Bin(float(f.at or 0), float(f.value or 0), f.low, f.high) for f in mine]
-            known = images[(images["status"] == Status.OK) & images[label].notna() & images[f"p_{label}"].notna()]
-            scores[name] = known[f"p_{label}"].astype(float).tolist()
-    if not bins:
-        return nothing(NAME, caption, f"no score has {ENOUGH} images labelled so and {ENOUGH} labelled otherwise")
-    return written(output, NAME, caption, plot.draw(bins, scores))
+            panels[NAMES[label]] = _panel(images[labelled(images, label)], label, mine)
+            counts = f"{NAMES[label]}: {sum(one.observed.n for one in mine):,} images in {len(mine)} bins"
+            caption += f" {counts}."
+    if not panels:
+        return nothing(NAME, caption, "no score has enough labelled images of both classes")
+    return written(output, NAME, caption, reliability.draw(panels))
+
+
+def _panel(known: pd.DataFrame, label: str, bins: Sequence[Bin]) -> Reliability:
+    return Reliability(
+        [one.mean for one in bins],
+        [float(one.observed.value) for one in bins if one.observed.value is not None],
+        [one.observed.low for one in bins],
+        [one.observed.high for one in bins],
+        known[f"p_{label}"].to_numpy(np.float64),
+        (known[label] == 1).to_numpy(bool),
+    )

@@ -25,7 +25,7 @@ class Document:
         tables: name of its files -> table.
         pictures: in the order of the report; those without a file say why.
         long: names of the tables of which the report shows the first rows alone.
-        aside: names of those that it does not show: they are in tables/ alone.
+        aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
         foot: how numbers are printed.
     """
 
@@ -48,7 +48,8 @@ def write(document: Document, output: str) -> str:
     output = storage.normalise(output)
     for name, table in document.tables.items():
         storage.write_bytes(storage.join(output, "tables", f"{name}.csv"), table.csv().encode())
-        storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
+        if name not in document.aside:
+            storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
     text = markdown(document)
     storage.write_bytes(storage.join(output, "report.md"), text.encode())
     files = [picture.files[0] for picture in document.pictures if picture.files]

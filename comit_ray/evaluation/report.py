@@ -11,7 +11,6 @@ import pandas as pd
 from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import paper
-from comit_ray.evaluation.calibration import OBSERVED
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.intervals import patient_codes
 from comit_ray.evaluation.paper import Printed
@@ -49,8 +48,6 @@ NO_SINGLE_SOURCE = (
     "No dataset has images with COVID-19 and images without: these figures cannot tell whether the disease was learned "
     "or the source."
 )
-LEFT_OUT = ("recall", OBSERVED)
-"""Not in these tables: recall is sensitivity; what is observed in a bin of scores has a table of its own."""
 FEW = 100
 """Positive patients; with fewer, one of them is more than a point."""
 Place = tuple[str, float | str | None]
@@ -95,7 +92,7 @@ def tables(figures: Sequence[Figure], images: pd.DataFrame, external: bool = Fal
             for figure in figures
             if head_of(figure.metric) in heads
             and head_of(figure.metric) not in absent
-            and not any(word in figure.metric for word in LEFT_OUT)
+            and "recall" not in figure.metric
         ]
         if mine:
             found[name] = _table(title, mine, printed)

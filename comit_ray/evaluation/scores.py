@@ -12,7 +12,7 @@ from comit_ray import parquet, storage
 from comit_ray.data import manifest
 from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.errors import ManifestError, NotFoundError, Status
-from comit_ray.evaluation import calibration, classification
+from comit_ray.evaluation import classification
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.measure import Ratio, measure, ratios, share
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
@@ -172,10 +172,6 @@ def figures(
             *classification.blocks(rows, points, specificities, sensitivities),
             ratios(mask_ratios(rows, counts)),
         ]
-        for label in classification.PREFIXES:
-            blocks.append(calibration.block(rows, label))
-            binned = calibration.reliability(rows, label) if group == "all" else []
-            blocks += [ratios(binned)] if binned else []
         if more is not None:
             blocks.append(ratios(more(rows)))
         found += measure(blocks, rows["patient_id"], split, group, draws, seed)

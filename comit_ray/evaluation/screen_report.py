@@ -12,7 +12,6 @@ from comit_ray.errors import Status
 from comit_ray.evaluation import (
     audit,
     audit_words,
-    calibration_picture,
     confusion,
     document,
     external,
@@ -22,7 +21,6 @@ from comit_ray.evaluation import (
     report,
     scores,
     sheet,
-    threshold_table,
     trust,
     two_screens,
 )
@@ -66,10 +64,11 @@ def write(config: EvaluateConfig) -> str:
         sensitivities=config.sensitivities,
         more=external.figures_of(operating_points(images)["covid"], verdicts) if config.external else None,
     )
-    trusted, tables_of_trust, figures_of_trust = trust.judge(images, figures, config, split)
-    said = [*report.sentences(images, figures, config), *trusted]
-    tables = report.tables(figures, images, config.external) | confusion.tables(images) | tables_of_trust
-    figures += figures_of_trust
+    output = storage.normalise(config.output)
+    trusted = trust.judge(config, images, split, output)
+    said = [*report.sentences(images, figures, config), *trusted.said]
+    tables = report.tables(figures, images, config.external) | confusion.tables(images) | trusted.tables
+    figures = trust.together(figures, trusted.figures)
     if config.results is not None and "covid" not in scores.absent_heads(images):
         audited = audit.audit(images, config.results, split, config.draws, config.seed)
         said = [*audit_words.sentences(audited), *said]
@@ -79,7 +78,6 @@ def write(config: EvaluateConfig) -> str:
     if config.external:
         said = [*external_tables.sentences(images, figures, verdicts), *said]
         tables = external_tables.tables(images, verdicts, readings) | tables
-    output = storage.normalise(config.output)
     if config.compare is not None:
         others = _images(config, split, config.compare)
         differences = two_screens.compare(images, others, config.draws, config.seed)
@@ -87,10 +85,7 @@ def write(config: EvaluateConfig) -> str:
         tables["comparison"] = two_screens.table(differences)
         records = json.dumps([asdict(one) for one in differences], indent=1)
         storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
-    drawn = [
-        *_pictures(config, images, verdicts, split, output),
-        calibration_picture.reliability(images, figures, output),
-    ]
+    drawn = [*_pictures(config, images, verdicts, split, output), *trusted.pictures]
 
     metrics = json.dumps([figure.to_json() for figure in figures], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
@@ -174,6 +169,6 @@ def _document(
         tables,
         drawn,
         "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
-        frozenset(tables) - {*report.SECTIONS, "comparison"},
-        frozenset({threshold_table.ALL}),
+        frozenset(tables) - {*report.SECTIONS, "comparison", *trust.WHOLE},
+        trust.ASIDE,
     )

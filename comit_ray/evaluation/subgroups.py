@@ -1,152 +1,184 @@
-"""Figures by sex, age, view, source and device: does the model fail somebody? And is there enough to say so?"""
+"""The figures by sex, age, view, dataset, site and device, where there are patients enough to say anything.
 
-from collections.abc import Iterator, Sequence
+Groups that are too small are suppressed: null, with the reason, and counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.errors import Status
+from comit_ray.evaluation.area import Area
+from comit_ray.evaluation.classification import PREFIXES, flagged, labelled, operating_points, why_one_class
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.measure import Block, BoolArray, Entry, FloatArray, IntArray, measure, ratios, share
-from comit_ray.evaluation.printing import cell
-from comit_ray.evaluation.tables import Table
-from comit_ray.evaluation.weighted import RankedScores
+from comit_ray.evaluation.groups import ATTRIBUTES, grouped, is_known, too_few
+from comit_ray.evaluation.intervals import patient_codes
+from comit_ray.evaluation.measure import Block, Entry, Ratio, measure, ratios, share
+from comit_ray.evaluation.scores import absent_heads
 
-ATTRIBUTES = ("sex", "age", "view", "dataset", "site", "device")
-AGES = ((0, 18), (18, 40), (40, 60), (60, 80), (80, 200))
-"""Years from, and below which."""
-UNKNOWN = "not known"
-METRICS = ("auroc", "sensitivity_at_operating_point", "specificity_at_operating_point", "share_flagged")
-NOT_SHOWN = "not shown"
+AUROC, SENSITIVITY, SPECIFICITY = "auroc", "sensitivity_at_operating_point", "specificity_at_operating_point"
+SHARE_FLAGGED = "share_flagged_at_operating_point"
+COMPARED = (AUROC, SENSITIVITY, SPECIFICITY)
+"""Not the share flagged: it differs where the share of positives does."""
+SUPPRESSED = "suppressed"
+"""How the reason of a suppressed figure begins (`groups.too_few`)."""
 
 
-def figures(images: pd.DataFrame, minimum: int, split: str, draws: int = 1000, seed: int = 0) -> list[Figure]:
-    """Of every group of every attribute that is known of some image: AUROC, and the flags at the operating point.
+@dataclass(frozen=True)
+class Gap:
+    """Two groups of one attribute whose intervals do not overlap.
 
     Args:
-        images: of `scores.join_tables`.
-        minimum: a sensitivity of fewer positives than this, a specificity of fewer negatives, an AUROC of fewer of
-            either has no value.
+        high: the figure of the better group.
+        low: that of the other.
+    """
+
+    high: Figure
+    low: Figure
+
+    @property
+    def size(self) -> float:
+        """How far the values are apart."""
+        assert self.high.value is not None
+        assert self.low.value is not None
+        return self.high.value - self.low.value
+
+
+def divided(images: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """Attribute -> name of a group -> its scored images, of the attributes that part them into several groups.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+    """
+    scored = images[images["status"] == Status.OK]
+    found = {attribute: grouped(scored, attribute) for attribute in ATTRIBUTES}
+    return {attribute: groups for attribute, groups in found.items() if len(groups) > 1}
+
+
+def figures(images: pd.DataFrame, split: str, minimum: int, draws: int = 1000, seed: int = 0) -> list[Figure]:
+    """AUROC, sensitivity, specificity and share flagged of both scores, in every group of `divided`.
+
+    A figure of fewer than `minimum` patients is suppressed: patients with a positive image for a sensitivity, with a
+    negative one for a specificity, with either for AUROC, with a flag for the share flagged.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
         split: its name.
+        minimum: the fewest patients.
         draws: of the bootstrap.
         seed: of the draws.
     """
-    scored = images[(images["status"] == Status.OK) & images["covid"].notna() & images["p_covid"].notna()]
-    points = scored["operating_point"].dropna().unique()
-    point = str(points[0]) if len(points) == 1 else None
-    found = []
-    for attribute in ATTRIBUTES:
-        for value, rows in _groups(scored, attribute):
-            found += measure(
-                _blocks(rows, point, minimum), rows["patient_id"], split, f"{attribute}={value}", draws, seed
-            )
+    absent = absent_heads(images)
+    labels = [label for label in PREFIXES if label not in absent]
+    judged = operating_points(images)
+    points = {label: (judged[label], _of_all_flags(images, label)) for label in labels}
+    found: list[Figure] = []
+    for groups in divided(images).values():
+        for group, rows in groups.items():
+            mine = rows.reset_index(drop=True)
+            asked = [one for label in labels for one in _asked(mine, label, *points[label], minimum)]
+            found += _measured(asked, mine["patient_id"], group, split, draws, seed)
     return found
 
 
-def tables(figures: Sequence[Figure], minimum: int) -> dict[str, Table]:
-    """A table an attribute; figures of too few images are not shown, and counted.
+def compared(found: Sequence[Figure], label: str) -> dict[str, tuple[list[Gap], int]]:
+    """Attribute -> pairs of its known groups whose intervals do not overlap, and how many pairs have intervals.
 
     Args:
-        figures: of `figures`.
-        minimum: as there.
+        found: of `figures`; those of `COMPARED` are looked at.
+        label: `covid` or `unhealthy`.
     """
-    found = {}
-    for attribute in ATTRIBUTES:
-        groups = dict.fromkeys(f.group for f in figures if f.group.startswith(f"{attribute}="))
-        if not groups:
-            continue
-        by_place = {(f.group, f.metric): f for f in figures}
-        rows = tuple(
-            (group.partition("=")[2], *(_cell(by_place[group, metric]) for metric in METRICS)) for group in groups
-        )
-        hidden = sum(row.count(NOT_SHOWN) for row in rows)
-        note = (
-            f"Not shown, {hidden} of {len(rows) * len(METRICS)}: fewer than {minimum} images labelled COVID-19 (for "
-            "specificity: otherwise; for AUROC: of either), or no flags of one operating point. Groups differ in more "
-            "than their name, sources above all: a difference here is a question, not yet an answer."
-        )
-        columns = (attribute, *METRICS)
-        found[f"subgroups_{attribute}"] = Table(f"COVID-19 by {attribute}", columns, rows, note)
+    names = {f"{PREFIXES[label]}{metric}" for metric in COMPARED}
+    places: dict[tuple[str, str], list[Figure]] = {}
+    for figure in found:
+        if figure.metric in names and figure.low is not None and is_known(figure.group):
+            places.setdefault((figure.group.partition("=")[0], figure.metric), []).append(figure)
+    told: dict[str, tuple[list[Gap], int]] = {}
+    for (attribute, _), mine in places.items():
+        pairs = list(combinations(mine, 2))
+        gaps, before = told.get(attribute, ([], 0))
+        told[attribute] = [*gaps, *(gap for gap in map(_gap, pairs) if gap is not None)], before + len(pairs)
+    return told
+
+
+def _gap(pair: tuple[Figure, Figure]) -> Gap | None:
+    low, high = sorted(pair, key=lambda figure: figure.value or 0.0)
+    assert high.low is not None
+    assert low.high is not None
+    return Gap(high, low) if high.low > low.high else None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One figure: how it is measured, or why it is suppressed."""
+
+    entry: Entry
+    how: Block | Ratio
+    few: str | None
+
+
+def _of_all_flags(images: pd.DataFrame, label: str) -> str | None:
+    """Name of the operating point that decided all flags, of images without a label too; None: none, or several did."""
+    flags = (images["status"] == Status.OK) & images[f"{label}_flag"].notna()
+    names = images.loc[flags, "operating_point"].unique()
+    return str(names[0]) if len(names) == 1 and pd.notna(names[0]) else None
+
+
+def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: str | None, minimum: int) -> list[_Asked]:
+    """The four figures of one score, in order.
+
+    Args:
+        rows: a group's images.
+        label: `covid` or `unhealthy`.
+        judged_at: name of the operating point of the images with a label; None: there is none, or several.
+        flagged_at: the same of all images with a flag.
+        minimum: the fewest patients.
+    """
+    patients, prefix = rows["patient_id"], PREFIXES[label]
+    known_N = labelled(rows, label)
+    positive_N = known_N & (rows[label] == 1).to_numpy(bool)
+    area = Area(rows[f"p_{label}"].to_numpy(np.float32, na_value=np.nan), positive_N, known_N)
+    entry = Entry(f"{prefix}{AUROC}", known_N, undefined=why_one_class(known_N, positive_N, label) or "")
+    few_positive = too_few(positive_N, patients, "with a positive image", minimum)
+    few = few_positive or too_few(known_N & ~positive_N, patients, "with a negative image", minimum)
+    found = [_Asked(entry, Block((entry,), area), few)]
+
+    kinds = {f"{prefix}{SENSITIVITY}": "with a positive image", f"{prefix}{SPECIFICITY}": "with a negative image"}
+    of_flags = {ratio.entry.metric: ratio for ratio in flagged(rows, label, judged_at) if ratio.entry.level == "image"}
+    has_flag_N = rows[f"{label}_flag"].notna().to_numpy(bool) & (flagged_at is not None)
+    flag_N = (rows[f"{label}_flag"] == True).to_numpy(bool)  # noqa: E712 nulls are not flagged
+    none = "no image has a flag of one operating point"
+    all_flags = share(f"{prefix}{SHARE_FLAGGED}", flag_N, has_flag_N, flagged_at, undefined=none)
+    for ratio, what in [*((of_flags[name], what) for name, what in kinds.items()), (all_flags, "with a flag")]:
+        found.append(_Asked(ratio.entry, ratio, too_few(ratio.entry.counted_N, patients, what, minimum)))
     return found
 
 
-def sentences(figures: Sequence[Figure]) -> list[str]:
-    """Which groups' intervals lie apart; of how many pairs that were looked at."""
-    apart, looked = [], 0
-    for metric in METRICS[:3]:
-        for attribute in ATTRIBUTES:
-            known = [
-                f
-                for f in figures
-                if f.metric == metric and f.low is not None and f.group.startswith(f"{attribute}=")
-                and not f.group.endswith(f"={UNKNOWN}")
-            ]  # fmt: skip
-            pairs = [(a, b) for i, a in enumerate(known) for b in known[i + 1 :]]
-            looked += len(pairs)
-            apart += [f"{metric}: {a.group} {cell(a)}, {b.group} {cell(b)}" for a, b in pairs if _are_apart(a, b)]
-    if not looked:
-        return ["Too few images to compare groups of patients: nothing is known of whom the model fails."]
-    if not apart:
-        none = f"Of {looked} pairs of groups (sex, age, view, source, device) no two have intervals that lie apart."
-        return [f"{none} That the model serves all alike is not shown."]
-    told = "; ".join(apart[:5]) + (f"; and {len(apart) - 5} more in tables/" if len(apart) > 5 else "")
-    chance = "by chance alone fewer than one pair in a hundred does"
-    return [f"Of {looked} pairs of groups {len(apart)} have 95% intervals that lie apart ({chance}): {told}."]
-
-
-def _groups(scored: pd.DataFrame, attribute: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Value -> its images, in a fixed order; nothing where the attribute is known of none."""
-    if scored[attribute].notna().sum() == 0:
-        return
-    values = _age_bands(scored[attribute]) if attribute == "age" else scored[attribute]
-    values = values.where(values.notna(), UNKNOWN).astype(str)
-    for value in sorted(values.unique(), key=lambda text: (text == UNKNOWN, text)):
-        yield value, scored[values == value]
-
-
-def _age_bands(ages: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(ages).to_numpy(np.float64, na_value=np.nan)
-    bands = np.full(len(ages), None, dtype=object)
-    for low, high in AGES:
-        bands[(numbers >= low) & (numbers < high)] = f"{low:02d}-{high - 1}" if high < 200 else f"{low}+"
-    return pd.Series(bands, index=ages.index)
-
-
-def _blocks(rows: pd.DataFrame, point: str | None, minimum: int) -> list[Block]:
-    positive_N = (rows["covid"] == 1).to_numpy(bool)
-    flags = rows["covid_flag"]
-    judged_N = flags.notna().to_numpy(bool) & (point is not None)
-    flag_N = judged_N & (flags == True).to_numpy(bool)  # noqa: E712 nulls are not flagged
-    few = f"fewer than {minimum} images labelled so with a flag"
-    kinds = (positive_N & judged_N, ~positive_N & judged_N)
-    counted = [kind_N & (int(kind_N.sum()) >= minimum) for kind_N in kinds]
-    flagged = [
-        share("sensitivity_at_operating_point", flag_N, counted[0], point, undefined=few),
-        share("specificity_at_operating_point", ~flag_N, counted[1], point, undefined=few),
-        share("share_flagged", flag_N, judged_N, point, undefined="no image has a flag"),
+def _measured(
+    asked: Sequence[_Asked], patients: pd.Series, group: str, split: str, draws: int, seed: int
+) -> list[Figure]:
+    """The figures in their order; what is suppressed is not computed either."""
+    kept = [one.how for one in asked if one.few is None]
+    shares = [how for how in kept if isinstance(how, Ratio)]
+    blocks = [how for how in kept if isinstance(how, Block)] + ([ratios(shares)] if shares else [])
+    measured = measure(blocks, patients, split, group, draws, seed) if blocks else []
+    by_metric = {figure.metric: figure for figure in measured}
+    codes_N = patient_codes(patients)
+    return [
+        by_metric[one.entry.metric]
+        if one.few is None
+        else Figure(
+            one.entry.metric,
+            None,
+            int(one.entry.counted_N.sum()),
+            split,
+            group,
+            one.entry.at,
+            patients=len(np.unique(codes_N[one.entry.counted_N])),
+            reason=one.few,
+        )
+        for one in asked
     ]
-    return [_auroc(rows["p_covid"].to_numpy(np.float32), positive_N, minimum), ratios(flagged)]
-
-
-def _auroc(scores_N: npt.NDArray[np.float32], positive_N: BoolArray, minimum: int) -> Block:
-    enough = min(int(positive_N.sum()), int((~positive_N).sum())) >= minimum
-    ranked = RankedScores(scores_N[None], positive_N)
-
-    def values(weights_N: IntArray) -> FloatArray:
-        return ranked.rates(weights_N).auroc() if enough else np.array([np.nan])
-
-    few = f"fewer than {minimum} images labelled COVID-19, or otherwise"
-    return Block((Entry("auroc", np.full(len(scores_N), enough), undefined=few),), values)
-
-
-def _are_apart(one: Figure, other: Figure) -> bool:
-    assert one.low is not None
-    assert one.high is not None
-    assert other.low is not None
-    assert other.high is not None
-    return one.high < other.low or other.high < one.low
-
-
-def _cell(figure: Figure) -> str:
-    return NOT_SHOWN if figure.value is None else cell(figure)

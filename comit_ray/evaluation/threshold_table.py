@@ -1,191 +1,202 @@
-"""What a threshold costs and finds: sensitivity, specificity, and at given prevalences what is sent to readers.
+"""What every threshold would give, in the manner of WHO/TDR's toolkit for calibrating computer-aided detection.
 
-In the manner of the WHO/TDR toolkit "Determining the local calibration of computer-assisted detection (CAD) thresholds
-and other parameters" (2021): a programme chooses its threshold on its own images, by what its readers can take.
+Sensitivity and specificity with intervals at given thresholds, and at given prevalences what they mean for readers
+(World Health Organization and TDR 2021, "Determining the local calibration of computer-assisted detection (CAD)
+thresholds and other parameters"). Shapes: N images, T thresholds.
 """
 
 from collections.abc import Sequence
-from fractions import Fraction
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray.errors import Status
+from comit_ray.evaluation.classification import PREFIXES, labelled, why_one_class
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.measure import Ratio, measure, ratios, share
-from comit_ray.evaluation.printing import cut, with_interval
-from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.frozen import Point
+from comit_ray.evaluation.groups import grouped, too_few
+from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, measure
+from comit_ray.evaluation.prevalence import at_prevalence
 
 MOST = 200
-"""Thresholds in the table; of more distinct scores those at equal steps through the sorted images are taken."""
-FOUND = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
-"""Sensitivities whose thresholds the report shows."""
-ALL = "thresholds_all"
-SENSITIVITY, SPECIFICITY = "sensitivity_at_threshold", "specificity_at_threshold"
-BY = ("dataset", "view")
+"""Thresholds of the whole table; of more different scores so many are taken, evenly by rank from lowest to highest."""
+FLAGGED = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.40, 0.50, 0.60, 0.75, 0.90)
+"""Shares of the labelled images that the thresholds of the short table flag, at most."""
+GROUPED_BY = ("dataset", "site", "view")
+Thresholds = npt.NDArray[np.float32]
 
 
-def thresholds(scores: npt.ArrayLike) -> list[float]:
-    """Every distinct score, falling: at or above it an image is flagged. At most `MOST`, the ends always among them.
+@dataclass(frozen=True)
+class Row:
+    """What one threshold gives in one group of images.
 
     Args:
-        scores: (N,) of the images that are scored and labelled.
+        group: `all`, or `dataset=NAME`, ...
+        threshold: a score at or above it is flagged; None where the group is too small: one row says so.
+        point: name of the operating point whose threshold it is; None: it is none's.
+        sensitivity: at `threshold`.
+        specificity: at `threshold`.
+        at_prevalence: prevalence -> the figures of `comit_ray.evaluation.prevalence.METRICS`.
+        reason: why there is no figure of this group; None where there is.
     """
-    distinct = np.unique(np.asarray(scores, np.float32))[::-1]
-    if len(distinct) > MOST:
-        distinct = distinct[np.unique(np.linspace(0, len(distinct) - 1, MOST).round().astype(int))]
-    return [float(value) for value in distinct]
+
+    group: str
+    threshold: float | None
+    point: str | None = None
+    sensitivity: Figure | None = None
+    specificity: Figure | None = None
+    at_prevalence: dict[float, dict[str, Figure]] = field(default_factory=dict)
+    reason: str | None = None
 
 
-def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float | None, float | None]:
-    """Positive and negative predictive value at a prevalence (Bayes); None where nobody is flagged, or everybody.
+@dataclass(frozen=True)
+class Scale:
+    """The thresholds of one score, all of them given: none is chosen by what it gives.
 
     Args:
-        sensitivity: share of the positive that is flagged.
-        specificity: share of the negative that is not.
-        prevalence: share that is positive, above 0 and below 1.
-
-    Raises:
-        ValueError: a prevalence outside its range.
+        all: rising.
+        short: those of the short table, among them.
+        distinct: different scores that there are.
+        point: the frozen operating point, whose threshold is among both; None: there is none.
     """
-    if not 0 < prevalence < 1:
-        raise ValueError(f"prevalence must be above 0 and below 1, got {prevalence}")
-    found, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    cleared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-    return (
-        found / (found + false) if found + false else None,
-        cleared / (cleared + missed) if cleared + missed else None,
-    )
+
+    all: Thresholds
+    short: Thresholds
+    distinct: int
+    point: Point | None
 
 
-def tables(
-    images: pd.DataFrame, prevalences: Sequence[float], minimum: int, split: str, draws: int, seed: int
-) -> tuple[dict[str, Table], list[Figure]]:
-    """`thresholds` and `thresholds_all`; `thresholds_by`, groups at the operating point, and the figures of that.
+def scale(images: pd.DataFrame, label: str, point: Point | None, most: int = MOST) -> Scale:
+    """Every different score of the labelled images is a threshold, at most `most`, and the operating point's.
 
     Args:
-        images: of `scores.join_tables`.
-        prevalences: of COVID-19, each above 0 and below 1.
-        minimum: positives, and negatives, below which a group's figures are not shown.
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        label: `covid` or `unhealthy`.
+        point: of `frozen.frozen_point`.
+        most: thresholds.
+    """
+    scores = images.loc[labelled(images, label), f"p_{label}"].to_numpy(np.float32)
+    distinct = np.unique(scores)
+    chosen = distinct
+    if distinct.size > most:
+        chosen = distinct[np.unique(np.linspace(0, distinct.size - 1, most).round().astype(int))]
+    frozen = np.array([] if point is None else [point.threshold], np.float32)
+    short = chosen
+    if chosen.size > len(FLAGGED):
+        # Flagged at each threshold, falling; for every share the lowest threshold that does not flag more.
+        flagged_T = scores.size - np.searchsorted(np.sort(scores), chosen, side="left")
+        places = [
+            int(np.argmax(flagged_T <= share * scores.size))
+            for share in FLAGGED
+            if flagged_T[-1] <= share * scores.size
+        ]
+        short = chosen[sorted(set(places))]
+    return Scale(np.union1d(chosen, frozen), np.union1d(short, frozen), int(distinct.size), point)
+
+
+def rows(
+    images: pd.DataFrame,
+    label: str,
+    thresholds: Scale,
+    prevalences: Sequence[float],
+    minimum: int,
+    split: str,
+    draws: int = 1000,
+    seed: int = 0,
+) -> list[Row]:
+    """A row a threshold over all images; over each dataset, site and view with enough patients a row a short one.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        label: `covid` or `unhealthy`.
+        thresholds: of `scale`.
+        prevalences: each above 0 and below 1.
+        minimum: patients with a positive image, and with a negative one, that a group needs; that of all images does
+            not.
         split: its name.
         draws: of the bootstrap, where patients have several images.
         seed: of the draws.
     """
-    known = images[(images["status"] == Status.OK) & images["covid"].notna() & images["p_covid"].notna()]
-    if known["covid"].nunique() < 2:
-        return {}, []
-    grid = thresholds(known["p_covid"])
-    figures = measure([ratios(_at(known, grid))], known["patient_id"], split, "all", draws, seed)
-    whole = _whole(figures, grid, prevalences, len(np.unique(known["p_covid"])))
-    found = {"thresholds": _first_to_find(whole, figures), ALL: whole}
-    grouped, more = _groups(known, prevalences, minimum, split, draws, seed)
-    return found | grouped, more
-
-
-def _at(images: pd.DataFrame, grid: Sequence[float]) -> list[Ratio]:
-    scores_N, positive_N = images["p_covid"].to_numpy(np.float32), (images["covid"] == 1).to_numpy(bool)
-    found = []
-    for threshold in grid:
-        flagged_N = scores_N >= np.float32(threshold)
-        found += [
-            share(SENSITIVITY, flagged_N, positive_N, threshold),
-            share(SPECIFICITY, ~flagged_N, ~positive_N, threshold),
-        ]
+    images = images.reset_index(drop=True)
+    point = thresholds.point
+    found = _of_group(images, "all", label, thresholds.all, point, prevalences, split, draws, seed)
+    for attribute in GROUPED_BY:
+        groups = grouped(images, attribute)
+        for group, mine in groups.items() if len(groups) > 1 else ():
+            mine = mine.reset_index(drop=True)
+            reason = _too_few(mine, label, minimum)
+            if reason is None:
+                found += _of_group(mine, group, label, thresholds.short, point, prevalences, split, draws, seed)
+            else:
+                found.append(Row(group, None, reason=reason))
     return found
 
 
-def _whole(figures: Sequence[Figure], grid: Sequence[float], prevalences: Sequence[float], distinct: int) -> Table:
-    pairs = zip(figures[::2], figures[1::2], strict=True)
-    rows = tuple((_score(at), *_cells(one, other, prevalences)) for at, (one, other) in zip(grid, pairs, strict=True))
-    first, other = figures[:2]
-    note = (
-        f"An image is flagged at or above the threshold. Over {first.n:,} images labelled COVID-19 and {other.n:,} "
-        f"labelled otherwise; {len(grid):,} of {distinct:,} distinct scores. {_OF_PREVALENCE} Choosing a threshold "
-        "here and quoting its figures flatters them: choose on one set of images, and judge on another."
+def block(images: pd.DataFrame, label: str, thresholds_T: Thresholds) -> Block:
+    """What `measure` measures: T sensitivities, then T specificities, at thresholds that are given.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        label: `covid` or `unhealthy`.
+        thresholds_T: a score at or above one is flagged; compared as float32.
+    """
+    known_N = labelled(images, label)
+    positive_N = known_N & (images[label] == 1).to_numpy(bool)
+    negative_N = known_N & ~positive_N
+    none = why_one_class(known_N, positive_N, label) or ""
+    entries = [
+        Entry(f"{PREFIXES[label]}{metric}_at_threshold", counted_N, float(threshold), undefined=none, share=True)
+        for metric, counted_N in (("sensitivity", positive_N), ("specificity", negative_N))
+        for threshold in thresholds_T
+    ]
+    scores_N = images[f"p_{label}"].to_numpy(np.float32, na_value=np.nan)
+    orders = []
+    for counted_N in (positive_N, negative_N):
+        places = np.flatnonzero(counted_N)
+        places = places[np.argsort(scores_N[places], kind="stable")]
+        orders.append((places, np.searchsorted(scores_N[places], thresholds_T, side="left")))
+
+    def values(weights_N: IntArray) -> FloatArray:
+        below = []
+        for places, below_T in orders:
+            counts = np.concatenate([[0], np.cumsum(weights_N[places])])
+            below.append(counts[below_T] / counts[-1] if counts[-1] else np.full(len(thresholds_T), np.nan))
+        return np.concatenate([1 - below[0], below[1]])
+
+    return Block(tuple(entries), values)
+
+
+def _of_group(
+    images: pd.DataFrame,
+    group: str,
+    label: str,
+    thresholds_T: Thresholds,
+    point: Point | None,
+    prevalences: Sequence[float],
+    split: str,
+    draws: int,
+    seed: int,
+) -> list[Row]:
+    found = measure([block(images, label, thresholds_T)], images["patient_id"], split, group, draws, seed)
+    count = thresholds_T.size
+    return [
+        Row(
+            group,
+            float(threshold),
+            point.name if point is not None and threshold == np.float32(point.threshold) else None,
+            sensitivity,
+            specificity,
+            {prevalence: at_prevalence(sensitivity, specificity, prevalence) for prevalence in prevalences},
+        )
+        for threshold, sensitivity, specificity in zip(thresholds_T, found[:count], found[count:], strict=True)
+    ]
+
+
+def _too_few(images: pd.DataFrame, label: str, minimum: int) -> str | None:
+    known_N = labelled(images, label)
+    positive_N = known_N & (images[label] == 1).to_numpy(bool)
+    patients = images["patient_id"]
+    return too_few(positive_N, patients, "with a positive image", minimum) or too_few(
+        known_N & ~positive_N, patients, "with a negative image", minimum
     )
-    return Table("COVID-19: what a threshold finds and costs", ("threshold", *_columns(prevalences)), rows, note)
-
-
-def _first_to_find(whole: Table, figures: Sequence[Figure]) -> Table:
-    """Of every share in `FOUND` the highest threshold that finds as much."""
-    values = [figure.value or 0.0 for figure in figures[::2]]
-    chosen = dict.fromkeys(next((i for i, value in enumerate(values) if value >= least), None) for least in FOUND)
-    rows = tuple(whole.rows[place] for place in chosen if place is not None)
-    shares = ", ".join(f"{least * 100:g}%" for least in FOUND)
-    note = f"The highest thresholds that find at least {shares}; tables/{ALL}.csv has the others. {whole.note}"
-    return Table(whole.title, whole.columns, rows, note)
-
-
-def _groups(
-    known: pd.DataFrame, prevalences: Sequence[float], minimum: int, split: str, draws: int, seed: int
-) -> tuple[dict[str, Table], list[Figure]]:
-    """At the frozen operating point, by dataset and by view."""
-    judged = known[known["covid_flag"].notna() & known["operating_point"].notna()]
-    if judged["operating_point"].nunique() != 1:
-        return {}, []
-    point = str(judged["operating_point"].iloc[0])
-    rows, figures = [], []
-    for column in BY:
-        for value, mine in judged.fillna({column: "not known"}).groupby(column):
-            positive_N = (mine["covid"] == 1).to_numpy(bool)
-            flagged_N = mine["covid_flag"].to_numpy(bool)
-            found = [
-                share(SENSITIVITY, flagged_N, positive_N, point),
-                share(SPECIFICITY, ~flagged_N, ~positive_N, point),
-            ]
-            name = f"{column}={value}"
-            counts = f"{int(positive_N.sum()):,} and {int((~positive_N).sum()):,}"
-            if min(positive_N.sum(), (~positive_N).sum()) < minimum:
-                blank = ("not shown", *[""] * (len(_columns(prevalences)) - 1))
-                rows.append((name, counts, *blank))
-                continue
-            measured = measure([ratios(found)], mine["patient_id"], split, name, draws, seed)
-            rows.append((name, counts, *_cells(measured[0], measured[1], prevalences)))
-            figures += measured
-    note = (
-        f"At the operating point {point}. Not shown: fewer than {minimum} images labelled COVID-19 or otherwise. "
-        f"{_OF_PREVALENCE}"
-    )
-    columns = ("images", "labelled COVID-19 and otherwise", *_columns(prevalences))
-    return {"thresholds_by": Table("The operating point by data set and view", columns, tuple(rows), note)}, figures
-
-
-_OF_PREVALENCE = (
-    "PPV, NPV and images read for each case found follow from the sensitivity and specificity beside them at the "
-    "prevalence given; sent is the share of all images that is flagged. They hold only where images are like these."
-)
-
-
-def _columns(prevalences: Sequence[float]) -> tuple[str, ...]:
-    names: tuple[str, ...] = ("sensitivity", "specificity")
-    for prevalence in prevalences:
-        at = f"{float(Fraction(str(prevalence)) * 100):g}%"
-        names += (f"PPV at {at}", f"NPV at {at}", f"sent at {at}", f"read for one found at {at}")
-    return names
-
-
-def _cells(sensitivity: Figure, specificity: Figure, prevalences: Sequence[float]) -> list[str]:
-    cells = [with_interval(sensitivity), with_interval(specificity)]
-    assert sensitivity.value is not None, "both classes are there"
-    assert specificity.value is not None, "both classes are there"
-    for prevalence in prevalences:
-        positive, negative = predictive_values(sensitivity.value, specificity.value, prevalence)
-        found = sensitivity.value * prevalence
-        sent = found + (1 - specificity.value) * (1 - prevalence)
-        cells += [
-            _or_dash(positive),
-            _or_dash(negative),
-            cut(sent),
-            f"{-(-sent / found // 0.1) / 10:.1f}" if found else "-",
-        ]
-    return cells
-
-
-def _score(value: float) -> str:
-    """Six digits, so that the threshold can be told from its neighbours."""
-    return f"{value:.6g}"
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else cut(value)

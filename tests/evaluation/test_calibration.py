@@ -1,130 +1,176 @@
-"""Calibration against scikit-learn, torchmetrics and statsmodels, and what is not judged."""
+"""Calibration figures against scikit-learn, in any draw, and what cannot be judged."""
 
-from pathlib import Path
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
-import torch
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
-from torchmetrics.functional.classification import binary_calibration_error
 
-from comit_ray.evaluation import calibration
-from comit_ray.evaluation.calibration_picture import reliability as picture
-from comit_ray.evaluation.measure import measure, ratios
+from comit_ray.evaluation.calibration import (
+    BY_CHANCE,
+    LABELS_DRAWN,
+    METRICS,
+    PARTED,
+    block,
+    error_interval,
+    figures,
+    reliability,
+)
+from comit_ray.evaluation.calibration_bins import ScoreBins
+from comit_ray.evaluation.figure import Figure
+from tests.evaluation.support import scored_images
 
-METRICS = ("brier", "ece", "calibration_intercept", "calibration_slope")
 
-
-def _images(images: int = 3_000, seed: int = 0, slope: float = 1.0) -> pd.DataFrame:
-    """Scores whose log-odds are `slope` times too extreme; every tenth image without a label."""
+def sample(count: int = 400, shift: float = 0.0, slope: float = 1.0, seed: int = 0, **columns: Any) -> pd.DataFrame:
+    """Labels whose log-odds are shift + slope times those of the scores."""
     rng = np.random.default_rng(seed)
-    logit = rng.normal(-1, 1.5, images)
-    truth = rng.random(images) < 1 / (1 + np.exp(-logit))
-    labels = truth.astype(float)  # as pandas reads a column of 0, 1 and null
-    labels[::10] = np.nan
-    return pd.DataFrame(
-        {
-            "status": "ok",
-            "covid": labels,
-            "p_covid": (1 / (1 + np.exp(-slope * logit))).astype(np.float32),
-            "patient_id": None,
-        }
-    )
+    x = rng.normal(-1, 1.5, count)
+    covid = (rng.random(count) < expit(shift + slope * x)).astype(float)
+    return scored_images(count, **{"covid": covid, "p_covid": expit(x).astype(np.float32)} | columns)
 
 
-def _known(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    known = images[images["covid"].notna()]
-    return known["p_covid"].to_numpy(np.float64), known["covid"].to_numpy(np.int64)
+def measured(images: pd.DataFrame, draws: int = 60) -> dict[str, Figure]:
+    return {figure.metric: figure for figure in figures(images, "test", draws) if figure.group == "all"}
 
 
-def _values(images: pd.DataFrame, weights: np.ndarray | None = None) -> dict[str, float]:
-    found = calibration.block(images, "covid").values(np.ones(len(images), np.int64) if weights is None else weights)
-    return dict(zip(METRICS, found.tolist(), strict=True))
+def test_every_figure_in_any_draw() -> None:
+    """Images drawn several times or never; some without a label or a score."""
+    images = sample(shift=0.5, slope=0.7)
+    images.loc[:4, "covid"], images.loc[5:9, "p_covid"] = np.nan, np.nan
+    measured_block = block(images, "covid")
+    assert [entry.metric for entry in measured_block.entries] == list(METRICS)
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        rows = rng.integers(0, 400, 400)
+        found = dict(zip(METRICS, measured_block.values(np.bincount(rows, minlength=400)), strict=True))
+        drawn = images.iloc[rows[rows > 9]]
+        y, p = drawn["covid"].to_numpy(int), drawn["p_covid"].to_numpy(np.float64)
+        assert found["brier"] == pytest.approx(brier_score_loss(y, p))
+        once = np.ones(y.size, np.int64)
+        assert found["ece"] == pytest.approx(ScoreBins(p, y == 1).equal_mass(once).error())
+        assert found["ece_equal_width"] == pytest.approx(ScoreBins(p, y == 1).equal_width(once).error())
+        model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit(p)[:, None], y)
+        assert found["calibration_slope"] == pytest.approx(model.coef_[0, 0], abs=1e-5)
+        assert expit(logit(p) + found["calibration_intercept"]).mean() == pytest.approx(y.mean())
 
 
-@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
-def test_figures_are_those_of_libraries(slope: float) -> None:
-    images = _images(slope=slope)
-    scores, truth = _known(images)
-    found = _values(images)
-    assert found["brier"] == pytest.approx(brier_score_loss(truth, scores))
-    logit = np.log(scores / (1 - scores))
-    fitted = sm.Logit(truth, sm.add_constant(logit)).fit(disp=0).params
-    assert (found["calibration_intercept"], found["calibration_slope"]) == pytest.approx(tuple(fitted), abs=1e-5)
-    assert found["calibration_slope"] == pytest.approx(1 / slope, rel=0.15)
-    # Equal-mass bins as scikit-learn's calibration_curve(strategy="quantile") has them, here by hand.
-    edges = np.array_split(np.argsort(scores, kind="stable"), 10)
-    by_hand = sum(len(one) * abs(scores[one].mean() - truth[one].mean()) for one in edges) / len(scores)
-    assert found["ece"] == pytest.approx(by_hand, abs=0.005)
+def test_calibrated_scores_are_found_calibrated() -> None:
+    found = measured(sample(3000), 200)
+    assert found["calibration_slope"].low < 1 < found["calibration_slope"].high
+    assert found["calibration_intercept"].low < 0 < found["calibration_intercept"].high
+    assert found["ece"].low == 0
+    assert found["ece"].value < found[BY_CHANCE].high
 
 
-def test_bins_of_equal_width_and_of_equal_mass_agree_where_scores_are_spread_evenly() -> None:
-    rng = np.random.default_rng(1)
-    scores = (np.arange(1000) + 0.5) / 1000
-    truth = rng.random(1000) < scores
-    images = pd.DataFrame({"status": "ok", "covid": truth.astype(int), "p_covid": scores.astype(np.float32)})
-    theirs = binary_calibration_error(torch.tensor(scores), torch.tensor(truth.astype(int)), n_bins=10, norm="l1")
-    assert _values(images)["ece"] == pytest.approx(float(theirs), abs=1e-4)
+def test_scores_that_are_not_are_found_out() -> None:
+    """Too extreme, and too low."""
+    found = measured(sample(3000, shift=1, slope=0.5), 200)
+    assert found["calibration_slope"].high < 1
+    assert found["calibration_intercept"].low > 0
+    assert found["ece"].low > found[BY_CHANCE].high
 
 
-def test_an_image_drawn_twice_counts_twice() -> None:
-    images = _images(100)
-    weights = np.random.default_rng(2).integers(0, 3, 100)
-    repeated = images.loc[np.repeat(np.arange(100), weights)].reset_index(drop=True)
-    assert _values(images, weights) == pytest.approx(_values(repeated))
+def test_names_counts_and_methods() -> None:
+    images = sample(patient_id=[f"p{number // 2}" for number in range(400)])
+    images["unhealthy"], images["p_unhealthy"] = images["covid"], images["p_covid"]
+    found = measured(images)
+    names = ["brier", "ece", BY_CHANCE, "ece_equal_width", "calibration_slope", "calibration_intercept"]
+    assert list(found) == [*names, *(f"unhealthy_{name}" for name in names)]
+    for name, figure in found.items():
+        assert (figure.n, figure.patients, figure.split) == (400, 200, "test")
+        assert figure.low < figure.high, name
+        bare = name.removeprefix("unhealthy_")
+        expected = {BY_CHANCE: LABELS_DRAWN}.get(
+            bare, "patient bootstrap, reflected" if bare.startswith("ece") else "patient bootstrap"
+        )
+        assert figure.interval == expected
+    assert found["unhealthy_brier"].value == found["brier"].value
 
 
-def test_equal_scores_are_in_one_bin() -> None:
-    bins = calibration.bins_of(np.repeat([0.1, 0.5, 0.9], [50, 3, 47]), np.ones(100))
-    assert len(set(bins[:50].tolist())) == len(set(bins[53:].tolist())) == 1
-
-
-def test_right_scores_have_a_slope_of_1_inside_the_interval_and_extreme_ones_not() -> None:
-    for slope, right in ((1.0, True), (3.0, False)):
-        images = _images(slope=slope)
-        figures = measure([calibration.block(images, "covid")], images["patient_id"], "test", "all", 200)
-        found = {figure.metric: figure for figure in figures}["calibration_slope"]
-        assert found.low is not None
-        assert found.high is not None
-        assert (found.low <= 1 <= found.high) == right
-        (said,) = calibration.sentences(figures)
-        assert ("they are too extreme" in said) != right
+def test_images_of_one_patient_are_drawn_together() -> None:
+    """Each image twice: as many images as of two patients, the interval of half as many."""
+    once = sample(200)
+    twice = pd.concat([once, once], ignore_index=True)
+    alone = twice.assign(patient_id=[f"p{number}" for number in range(400)])
+    widths = [(found := measured(images, 300)["calibration_slope"]).high - found.low for images in (once, twice, alone)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.25)
+    assert widths[2] < 0.85 * widths[1]
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("changes", "reason"),
     [
-        ({"covid": 0}, "at least 10 images with COVID-19 and 10 without are needed, got 0 and 3000"),
-        ({"p_covid": np.float32(0.5)}, "no line can be fitted"),
+        ({"covid": 1.0}, "no scored image is labelled not COVID-19"),
+        ({"covid": 0.0}, "no scored image is labelled COVID-19"),
+        ({"covid": np.nan}, "no image has a label and a score of COVID-19"),
+        ({"covid": [1.0] * 9 + [0.0] * 31}, "9 images labelled COVID-19 and 31 not: at least 10 of each are needed"),
+        ({"p_covid": [1.2, -0.1] + [0.5] * 38}, "2 scores lie outside 0 to 1: they are no probabilities"),
     ],
 )
-def test_what_cannot_be_judged_is_null_with_its_reason(change: dict[str, float], words: str) -> None:
-    images = _images().assign(**change)
-    figures = measure([calibration.block(images, "covid")], images["patient_id"], "test", "all", 20)
-    found = {figure.metric: figure for figure in figures}["calibration_slope"]
-    assert found.value is None
-    assert found.reason is not None
-    assert words in found.reason
+def test_what_cannot_be_judged_is_null_and_says_why(changes: dict[str, Any], reason: str) -> None:
+    base: dict[str, Any] = {"covid": [1.0, 0.0] * 20, "p_covid": np.linspace(0.1, 0.9, 40)}
+    found = measured(scored_images(40, **base | changes))
+    assert len(found) == 6
+    for figure in found.values():
+        assert (figure.value, figure.low, figure.high, figure.interval) == (None, None, None, None)
+        assert figure.reason.startswith(reason)
+    assert reliability(scored_images(40, **base | changes), "covid", "test", 20) == []
 
 
-def test_scores_that_separate_the_classes_have_no_line() -> None:
-    images = pd.DataFrame({"status": "ok", "covid": [0] * 20 + [1] * 20, "p_covid": [0.2] * 20 + [0.7] * 20})
-    found = _values(images)
-    assert np.isnan(found["calibration_slope"])
-    assert found["brier"] == pytest.approx((0.2**2 + 0.3**2) / 2, abs=1e-6)
+def test_classes_that_a_threshold_parts_have_an_error_and_no_slope() -> None:
+    covid = np.repeat([0.0, 1.0], 20)
+    found = measured(scored_images(40, covid=covid, p_covid=np.where(covid == 1, 0.8, 0.3)))
+    assert (found["calibration_slope"].value, found["calibration_slope"].reason) == (None, PARTED)
+    assert found["brier"].value == pytest.approx((0.2**2 + 0.3**2) / 2)
+    assert found["ece"].value == pytest.approx(0.25)
+    assert found["calibration_intercept"].value is not None
 
 
-def test_the_table_says_where_scores_are_too_high(tmp_path: Path) -> None:
-    images = _images()
-    images["p_covid"] = np.sqrt(images["p_covid"])
-    figures = measure([ratios(calibration.reliability(images, "covid"))], images["patient_id"], "test", "all", 50)
-    table = calibration.table(figures, "covid")
-    assert table is not None
-    assert len(table.rows) == 10
-    assert [row[4] for row in table.rows].count("too high") >= 5
-    assert sum(int(row[3]) for row in table.rows) == 2_700
-    drawn = picture(images, figures, str(tmp_path))
-    assert drawn.files == ("figures/reliability.png", "figures/reliability.svg")
-    assert picture(images, [], str(tmp_path)).reason is not None
+def test_an_absent_head_has_no_figures_and_each_of_several_datasets_has() -> None:
+    images = sample(dataset=["a"] * 300 + ["b"] * 100)
+    found = figures(images, "test", 20)
+    assert {figure.group for figure in found} == {"all", "dataset=a", "dataset=b"}
+    assert {figure.metric for figure in found if figure.metric.startswith("unhealthy")} == set()
+    assert {figure.group for figure in figures(sample(), "test", 20)} == {"all"}
+    assert figures(scored_images(5), "test", 20) == []
+
+
+def test_bins_hold_all_images_and_their_shares() -> None:
+    images = sample(403)
+    bins = reliability(images, "covid", "test", 50)
+    assert len(bins) == 10
+    assert sum(one.observed.n for one in bins) == 403
+    assert {one.observed.n for one in bins} == {40, 41}
+    assert all(one.low <= one.mean <= one.high for one in bins)
+    assert all(one.high < other.low for one, other in pairwise(bins))
+    assert {one.observed.interval for one in bins} == {"wilson"}
+    observed, n, means = (
+        np.array(values, float)
+        for values in zip(*((one.observed.value, one.observed.n, one.mean) for one in bins), strict=True)
+    )
+    assert (observed * n).sum() == pytest.approx(images["covid"].sum())
+    assert measured(images, 5)["ece"].value == pytest.approx((np.abs(means - observed) * n).sum() / 403)
+
+
+def test_an_errors_interval_is_reflected() -> None:
+    figure = Figure("ece", 0.10, 100, "t", "all", low=0.09, high=0.16, interval="patient bootstrap")
+    far = error_interval(figure, np.full(100, 0.02))
+    assert (far.low, far.high) == pytest.approx((0.04, 0.16))
+    assert far.interval == "patient bootstrap, reflected"
+    assert error_interval(figure, np.full(100, 0.12)).low == 0
+    nothing = Figure("ece", None, 3, "t", "all", reason="too few")
+    assert error_interval(nothing, np.zeros(0)) == nothing
+
+
+@pytest.mark.parametrize(("shift", "slope", "true"), [(0.0, 1.0, 0.0), (1.0, 1.0, 0.171)])
+def test_the_reflected_interval_holds_the_true_error(shift: float, slope: float, true: float) -> None:
+    """Of calibrated scores the true error is 0: percentiles of draws would hold it in none of 40 samples."""
+    held = 0
+    for seed in range(40):
+        found = measured(sample(150, shift, slope, seed), 60)["ece"]
+        held += found.low <= true <= found.high
+    assert held >= 33

@@ -91,3 +91,11 @@ def test_a_long_table_is_short_in_the_report_and_whole_beside_it(tmp_path: Path)
     assert "a/10" not in html
     assert len((tmp_path / "tables" / "missed.csv").read_text().splitlines()) == 26
     assert "toprule" in (tmp_path / "tables" / "covid.tex").read_text()
+
+
+def test_a_table_that_stands_aside_is_in_its_file_alone(tmp_path: Path) -> None:
+    made = Document("A title", "", [], {"covid": TABLE, "all": LONG}, [], "", aside=frozenset({"all"}))
+    text = document.write(made, str(tmp_path))
+    assert "Missed" not in text
+    assert "Missed" not in (tmp_path / "report.html").read_text()
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {"covid.csv", "covid.tex", "all.csv"}

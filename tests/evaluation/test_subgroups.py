@@ -1,74 +1,120 @@
-"""Figures by group: who is in which, what is not shown, and when a difference is said."""
+"""Figures of subgroups: those of the rows alone, suppressed where patients are few, and compared pair by pair."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from comit_ray.evaluation import subgroups
+from comit_ray import metrics
+from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.subgroups import AUROC, SENSITIVITY, SHARE_FLAGGED, SPECIFICITY, compared, divided, figures
+from tests.evaluation.support import scored_images
 
 
-def _images(worse: bool = False) -> pd.DataFrame:
-    """400 images, half of them of women; where `worse`, the model finds men alone."""
-    rng = np.random.default_rng(1)
-    sex = np.where(np.arange(400) % 2 == 0, "F", "M")
-    covid = np.arange(400) % 4 < 2
-    found = covid & ((sex == "M") | (not worse)) & (rng.random(400) < 0.9)
-    score = np.clip(0.3 + 0.4 * found + rng.normal(0, 0.05, 400), 0, 1).astype(np.float32)
-    return pd.DataFrame(
-        {
-            "status": "ok",
-            "covid": covid.astype(int),
-            "p_covid": score,
-            "covid_flag": pd.array(score >= 0.5, dtype="boolean"),
-            "operating_point": "specificity_0.90",
-            "patient_id": None,
-            "sex": pd.Series(sex).where(np.arange(400) % 10 != 0, None),
-            "age": np.where(np.arange(400) < 12, 7.0, np.where(np.arange(400) < 200, 45.0, np.nan)),
-            "view": None,
-            "dataset": "one",
-            "site": None,
-            "device": None,
-        }
+def sample(count: int = 600, worse: float = 0.0, **columns: Any) -> pd.DataFrame:
+    """Women and men; scores of men with COVID-19 are lower by `worse`."""
+    rng = np.random.default_rng(0)
+    sex = np.where(np.arange(count) % 2, "F", "M")
+    covid = (rng.random(count) < 0.4).astype(float)
+    p_covid = np.clip(rng.normal(0.35 + (0.3 - worse * (sex == "M")) * covid, 0.15), 0, 1).astype(np.float32)
+    known = {"sex": sex, "covid": covid, "p_covid": p_covid, "covid_flag": p_covid >= 0.5}
+    return scored_images(count, **known | columns)
+
+
+def measured(images: pd.DataFrame, minimum: int = 10, draws: int = 40) -> dict[tuple[str, str], Figure]:
+    return {(figure.group, figure.metric): figure for figure in figures(images, "test", minimum, draws)}
+
+
+def test_a_group_is_measured_as_if_it_were_alone() -> None:
+    images = sample()
+    found = measured(images)
+    assert {group for group, _ in found} == {"sex=F", "sex=M"}
+    for sex in "FM":
+        rows = images[images["sex"] == sex]
+        positive, negative = rows[rows["covid"] == 1], rows[rows["covid"] == 0]
+        group = f"sex={sex}"
+        auroc = metrics.auroc(rows["p_covid"].to_numpy(), rows["covid"].to_numpy(int))
+        assert found[group, AUROC].value == pytest.approx(auroc)
+        assert found[group, AUROC].n == 300
+        sensitivity, specificity = found[group, SENSITIVITY], found[group, SPECIFICITY]
+        assert sensitivity.value == pytest.approx(positive["covid_flag"].mean())
+        assert (sensitivity.n, sensitivity.at, sensitivity.interval) == (len(positive), "specificity_0.90", "wilson")
+        assert specificity.value == pytest.approx(1 - negative["covid_flag"].mean())
+        assert found[group, SHARE_FLAGGED].value == pytest.approx(rows["covid_flag"].mean())
+        assert all(figure.low < figure.value < figure.high for (mine, _), figure in found.items() if mine == group)
+
+
+def test_both_scores_have_figures_where_there_are_both() -> None:
+    images = sample()
+    images["unhealthy"], images["p_unhealthy"], images["unhealthy_flag"] = images["covid"], images["p_covid"], True
+    names = [metric for group, metric in measured(images) if group == "sex=F"]
+    assert names[:4] == [AUROC, SENSITIVITY, SPECIFICITY, SHARE_FLAGGED]
+    assert names[4:] == [f"unhealthy_{name}" for name in names[:4]]
+
+
+def test_few_patients_are_suppressed_each_figure_by_what_it_counts() -> None:
+    """Of X nine patients are positive, twice photographed, and twenty negative; one image more has no label."""
+    images = sample(
+        39, sex=["X"] * 38 + ["M"], covid=[1.0] * 18 + [0.0] * 20 + [np.nan], covid_flag=[True] * 20 + [False] * 19
     )
+    images["patient_id"] = [f"p{number // 2}" for number in range(18)] + [f"n{number}" for number in range(21)]
+    found = measured(images)
+    why = "suppressed: 9 patients with a positive image, at least 10 are needed"
+    for metric, n, patients in ((AUROC, 38, 29), (SENSITIVITY, 18, 9)):
+        figure = found["sex=X", metric]
+        assert (figure.value, figure.low, figure.n, figure.patients, figure.reason) == (None, None, n, patients, why)
+    assert found["sex=X", SPECIFICITY].value == 0.9
+    assert found["sex=X", SHARE_FLAGGED].n == 38
+    assert found["sex=M", SHARE_FLAGGED].reason == "suppressed: 1 patient with a flag, at least 10 are needed"
+    assert measured(images, minimum=9)["sex=X", SENSITIVITY].value == 1
 
 
-def test_every_image_is_in_one_group_of_each_attribute_that_is_known() -> None:
-    images = _images()
-    figures = subgroups.figures(images, 10, "test", 50)
-    flagged = {figure.group: figure.n for figure in figures if figure.metric == "share_flagged"}
-    assert set(flagged) == {"sex=F", "sex=M", "sex=not known", "age=00-17", "age=40-59", "age=not known", "dataset=one"}
-    assert flagged["age=00-17"] == 12
-    assert flagged["sex=F"] + flagged["sex=M"] + flagged["sex=not known"] == 400
-    women = images[images["sex"] == "F"]
-    sensitivity = next(f for f in figures if (f.group, f.metric) == ("sex=F", "sensitivity_at_operating_point"))
-    assert sensitivity.value == women[women["covid"] == 1]["covid_flag"].mean()
-    assert sensitivity.interval == "wilson"
+def test_only_what_parts_the_scored_images_is_looked_at() -> None:
+    images = sample(age=50.0, device=["d"] * 600, site=["s", None] * 300)
+    assert list(divided(images)) == ["sex", "site"]
+    images.loc[images["sex"] == "F", "status"] = "failed"
+    assert "sex" not in divided(images)
 
 
-def test_what_rests_on_too_few_is_not_shown_and_counted() -> None:
-    figures = subgroups.figures(_images(), 10, "test", 50)
-    children = {figure.metric: figure for figure in figures if figure.group == "age=00-17"}
-    assert children["sensitivity_at_operating_point"].value is None  # 6 of the 12
-    assert children["auroc"].value is None
-    assert children["share_flagged"].value is not None
-    table = subgroups.tables(figures, 10)["subgroups_age"]
-    assert [row.count("not shown") for row in table.rows] == [3, 0, 0]
-    assert "Not shown, 3 of 12" in table.note
+def test_a_flag_needs_no_label() -> None:
+    images = sample(covid=np.nan)
+    found = measured(images)
+    share = found["sex=F", SHARE_FLAGGED]
+    assert (share.n, share.interval) == (300, "wilson")
+    assert found["sex=F", AUROC].reason == "suppressed: 0 patients with a positive image, at least 10 are needed"
 
 
-def test_a_difference_is_said_where_intervals_lie_apart() -> None:
-    (said,) = subgroups.sentences(subgroups.figures(_images(worse=True), 10, "test", 100))
-    assert "sensitivity_at_operating_point: sex=F 0." in said
-    (said,) = subgroups.sentences(subgroups.figures(_images(), 10, "test", 100))
-    assert "no two have intervals that lie apart. That the model serves all alike is not shown." in said
+def test_without_an_operating_point_flags_say_nothing() -> None:
+    found = measured(sample(operating_point=["a", "b"] * 300), minimum=1)
+    assert found["sex=F", SHARE_FLAGGED].value is None
+    assert found["sex=F", SHARE_FLAGGED].reason.startswith("suppressed: 0 patients with a flag")
+    assert found["sex=F", AUROC].value is not None
 
 
-def test_too_few_for_any_comparison_is_said() -> None:
-    (said,) = subgroups.sentences(subgroups.figures(_images().iloc[:12], 10, "test", 50))
-    assert said == "Too few images to compare groups of patients: nothing is known of whom the model fails."
+def figure(group: str, low: float, high: float, metric: str = AUROC) -> Figure:
+    return Figure(metric, (low + high) / 2, 50, "test", group, low=low, high=high, interval="wilson")
 
 
-def test_flags_of_several_operating_points_are_not_mixed() -> None:
-    images = _images()
-    images.loc[:100, "operating_point"] = "specificity_0.99"
-    figures = subgroups.figures(images, 10, "test", 20)
-    assert all(figure.value is None for figure in figures if figure.metric != "auroc")
+def test_pairs_of_known_groups_of_one_attribute_are_compared() -> None:
+    found = [
+        figure("sex=F", 0.6, 0.7),
+        figure("sex=M", 0.8, 0.9),
+        figure("sex=unknown", 0.1, 0.2),
+        figure("age=0-17", 0.1, 0.2),
+        figure("view=PA", 0.5, 0.7),
+        figure("view=AP", 0.7, 0.8),
+        figure("view=frontal", 0.75, 0.9),
+        figure("sex=F", 0.1, 0.2, SHARE_FLAGGED),
+        figure("sex=M", 0.5, 0.6, SHARE_FLAGGED),
+        figure("sex=F", 0.1, 0.2, f"unhealthy_{AUROC}"),
+        Figure(SENSITIVITY, 0.5, 3, "test", "sex=F", reason="one patient alone"),
+    ]
+    told = compared(found, "covid")
+    assert {attribute: (len(gaps), pairs) for attribute, (gaps, pairs) in told.items()} == {
+        "sex": (1, 1), "age": (0, 0), "view": (1, 3),
+    }  # fmt: skip
+    (gap,) = told["sex"][0]
+    assert (gap.high.group, gap.low.group) == ("sex=M", "sex=F")
+    assert gap.size == pytest.approx(0.2)
+    assert [one.high.group for one in told["view"][0]] == ["view=frontal"]

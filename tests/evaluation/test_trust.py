@@ -1,0 +1,148 @@
+"""What a report adds: calibration, thresholds and subgroups, in its tables, sentences and metrics.json."""
+
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from comit_ray.config import EvaluateConfig
+from comit_ray.errors import ConfigError
+from comit_ray.evaluation import screen_report, trust
+from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.scores import join_tables
+from tests.support import manifest_row, prediction_row, write_results
+
+COUNT = 200
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> dict[str, Any]:
+    """Two images a patient, two datasets with both classes, women and men; scores that tell something."""
+    rng = np.random.default_rng(0)
+    manifest, predictions = [], []
+    for number in range(COUNT):
+        name = f"{'ab'[number // 100]}/{number:03d}"
+        covid = int(number % 20 < 8)
+        manifest.append(
+            manifest_row(
+                name, covid=covid, unhealthy=covid, patient_id=f"p{number // 2}", sex="FM"[number // 2 % 2],
+                age=float(number % 90), view=["PA", "AP"][number // 4 % 2],
+            )
+        )  # fmt: skip
+        score = float(np.float32(np.clip(rng.normal(0.3 + 0.3 * covid, 0.2), 0, 1)))
+        predictions.append(prediction_row(name, score, calibration="none", view=manifest[-1]["view"]))
+    results, uri = write_results(tmp_path, manifest, predictions, [])
+    question = {"operating_point": {"name": "specificity_0.90", "thresholds": {"covid": 0.5, "unhealthy": 0.5}}}
+    (tmp_path / "results" / "run.json").write_text(json.dumps({"run_id": "r", "question": question}))
+    return {"results": results, "manifest": uri, "output": str(tmp_path / "report"), "draws": 30, "sheet_images": 0}
+
+
+def test_the_report_has_all_of_it(screen: dict[str, Any], tmp_path: Path) -> None:
+    text = screen_report.write(EvaluateConfig(**screen))
+    root = tmp_path / "report"
+    for words in (
+        "Scores of COVID-19 (as the model gives them, not calibrated): ",
+        "A score is a probability, if at all, only where positives are as frequent",
+        "COVID-19 at the operating point specificity_0.90, provided that",
+        "of two groups (by sex, age, view, dataset)",
+        "](figures/reliability.png)",
+        "Operating point: recorded in run.json.",
+    ):
+        assert words in text, words
+    tables = {path.stem for path in (root / "tables").glob("*.csv")}
+    assert tables >= {
+        *(
+            "calibration",
+            "calibration_bins",
+            "thresholds",
+            "thresholds_all",
+            "prevalence",
+            "by_sex",
+            "by_age",
+            "by_view",
+        ),
+        *("by_dataset", "unhealthy_thresholds", "unhealthy_calibration_bins"),
+    }
+    assert "thresholds\\_all.csv has all figures" in text
+    assert text.count("specificity\\_0.90 | 0.") >= 2, "the short table has the operating point's row"
+    (frozen,) = {
+        row["threshold"] for row in csv.DictReader((root / "tables" / "thresholds_all.csv").open())
+        if row["operating point"]
+    }  # fmt: skip
+    assert frozen == "0.5"
+
+
+def test_metrics_json_has_the_figures_each_once(screen: dict[str, Any], tmp_path: Path) -> None:
+    screen_report.write(EvaluateConfig(**screen))
+    found = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    places = [(one["metric"], one["group"], one["at"], one["level"]) for one in found]
+    assert len(places) == len(set(places))
+    names = {(metric, group) for metric, group, *_ in places}
+    for metric in ("brier", "ece", "ece_if_calibrated", "calibration_slope", "unhealthy_calibration_intercept"):
+        assert {(metric, "all"), (metric, "dataset=a"), (metric, "dataset=b")} <= names
+    assert ("ppv_at_operating_point", "view=PA") in names
+    assert ("auroc", "sex=F") in names
+    assert ("share_flagged_at_operating_point", "dataset=a") in names
+    at = {one["at"] for one in found if one["metric"] == "npv_at_operating_point"}
+    assert at == {f"specificity_0.90 at prevalence {prevalence}" for prevalence in ("0.01", "0.05", "0.1", "0.2")}
+    for one in found:
+        assert one["value"] is not None or one["reason"], one
+        assert one["low"] is not None or one["reason"], one
+
+
+def test_prevalences_and_the_minimum_are_options(screen: dict[str, Any], tmp_path: Path) -> None:
+    text = screen_report.write(EvaluateConfig(**screen, prevalences=(0.03,), subgroup_minimum=60))
+    assert "positive predictive value at 3%" in text
+    assert "of fewer than 60 patients" in text
+    sensitivities = [
+        one["value"] for one in json.loads((tmp_path / "report" / "metrics.json").read_text())
+        if one["metric"] == "sensitivity_at_operating_point" and one["group"].startswith("sex=")
+    ]  # fmt: skip
+    assert sensitivities == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prevalences": [0.1, 1.0]}, "prevalences"),
+        ({"prevalences": []}, "prevalences"),
+        ({"subgroup_minimum": 0}, "subgroup_minimum"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        EvaluateConfig.parse({"results": "r", "manifest": "m", "output": "o"} | options, origin="test")
+
+
+def test_a_model_without_scores_has_none_of_it(screen: dict[str, Any]) -> None:
+    images = join_tables(screen["results"], screen["manifest"], "test")
+    for name in ("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag"):
+        images[name] = None
+    assert trust.judge(EvaluateConfig(**screen), images, "test", screen["output"]) == trust.Trust([], {}, [], [])
+
+
+def test_what_both_have_is_taken_from_the_first() -> None:
+    whole = Figure("auroc", 0.8, 9, "test", "dataset=a")
+    suppressed = Figure("auroc", None, 9, "test", "dataset=a", reason="suppressed: ...")
+    other = Figure("auroc", 0.7, 9, "test", "sex=F")
+    assert trust.together([whole], [suppressed, other]) == [whole, other]
+
+
+@pytest.mark.slow
+def test_a_thousand_draws_of_the_papers_test_split_take_seconds(screen: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = join_tables(screen["results"], screen["manifest"], "test")
+    images = images.iloc[rng.integers(0, COUNT, 6300)].reset_index(drop=True)
+    images["image_id"] = [str(number) for number in range(6300)]
+    images["patient_id"] = [f"p{number // 2}" for number in range(6300)]
+    for name in ("p_covid", "p_unhealthy"):
+        images[name] = np.clip(images[name] + rng.normal(0, 0.01, 6300), 0, 1).astype(np.float32)
+    for label in ("covid", "unhealthy"):
+        images[f"{label}_flag"] = images[f"p_{label}"] >= np.float32(0.5)
+    start = time.process_time()
+    trust.judge(EvaluateConfig(**screen | {"draws": 1000}), images, "test", str(tmp_path))
+    assert time.process_time() - start < 60
