@@ -111,17 +111,16 @@ def compare_auroc(
         ValueError: for other labels, scores that are not finite, or unequal lengths.
     """
     (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
-    found = compare_ranked(first, second, labels, patients, Rates.auroc, draws, seed)
-    if not _alone(patients) or min(int(positive_N.sum()), int((~positive_N).sum())) < ENOUGH:
-        return found
-    areas, covariance = delong(np.stack([first_N, second_N]), positive_N)
-    difference, variance = float(areas[0] - areas[1]), float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if variance <= NO_VARIANCE:  # both order the images alike, or perfectly: the approximation says nothing
-        return found
-    error = variance**0.5
-    p_value = float(2 * norm.sf(abs(difference) / error))
-    low, high = difference - Z * error, difference + Z * error
-    return replace(found, low=low, high=high, p_value=p_value, method=DELONG, reason=None)
+    if len(patients) == first_N.size and _alone(patients) and min(positive_N.sum(), (~positive_N).sum()) >= ENOUGH:
+        areas, covariance = delong(np.stack([first_N, second_N]), positive_N)
+        one, other = (float(area) for area in areas)
+        variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+        if variance > NO_VARIANCE:  # else both order the images alike, or perfectly: the approximation says nothing
+            error = variance**0.5
+            p_value = float(2 * norm.sf(abs(one - other) / error))
+            low, high = one - other - Z * error, one - other + Z * error
+            return Comparison(one, other, one - other, low, high, p_value, None, DELONG, first_N.size)
+    return compare_ranked(first, second, labels, patients, Rates.auroc, draws, seed)
 
 
 def compare_ranked(
