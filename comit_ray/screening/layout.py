@@ -8,14 +8,15 @@ from comit_ray.work.chunk import Layout
 PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM, VARIANTS = "predictions", "masks", "embeddings", "gradcam", "variants"
 
 
-def layout(embeddings: bool, gradcam: bool = False, variants: bool = False) -> Layout:
-    """The tables that are asked for."""
-    asked = ((EMBEDDINGS, embeddings), (GRADCAM, gradcam), (VARIANTS, variants))
+def layout(embeddings: bool, gradcam: bool = False, variants: int = 0) -> Layout:
+    """The tables that are asked for; `variants` is the number of altered copies of each image."""
+    asked = ((EMBEDDINGS, embeddings), (GRADCAM, gradcam), (VARIANTS, variants > 0))
     return Layout(
         main=PREDICTIONS,
         sides=(MASKS, *(name for name, wanted in asked if wanted)),
         facts=("image_id", "view", "model_id", "run_id", "screened_at"),
         flag="covid_flag",
+        several={VARIANTS: variants} if variants else {},
     )
 
 

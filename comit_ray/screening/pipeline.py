@@ -81,6 +81,6 @@ def screen(
             num_gpus=1 if config.gpu else 0,
         )
         predicted.write_datasink(
-            Commit(storage.normalise(config.output), layout(config.embeddings, config.gradcam, bool(config.variants))),
+            Commit(storage.normalise(config.output), layout(config.embeddings, config.gradcam, len(config.variants))),
             ray_remote_args={"num_cpus": WRITE_CPUS * share},
         )

@@ -41,7 +41,7 @@ def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     print(results.scores_line(question.score_names(loaded), temperatures))
 
-    tables = layout(config.embeddings, config.gradcam, bool(config.variants))
+    tables = layout(config.embeddings, config.gradcam, len(config.variants))
     remaining = whole.without(accounts.committed(whole, output, tables))
     started = time.monotonic()
     if remaining.parts:

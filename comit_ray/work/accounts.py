@@ -56,8 +56,8 @@ class Accounts:
 def inspect(chunk: ChunkPlan, output: str, layout: Layout) -> ChunkAccount:
     """Read a chunk's ids, statuses and side tables' footers back.
 
-    A chunk is whole if its main table is that of exactly its images, in order, and each side table has a row for
-    every one that is ok. What cannot be read is not whole: the chunk is done again, and the same names written over.
+    A chunk is whole if its main table is that of exactly its images, in order, and each side table has the rows
+    of every one that is ok. What cannot be read is not whole: the chunk is done again, and the same names written over.
     """
     try:
         columns = [*COLUMNS, layout.flag] if layout.flag else COLUMNS
@@ -67,8 +67,10 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout) -> ChunkAccount:
         done = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
         for table in layout.sides:
             found = parquet.count_rows(storage.join(output, table, chunk.file))
-            if found != done:
-                problem = f"{table}/{chunk.file} has {found} rows for {done} images that are ok"
+            each = layout.several.get(table, 1)
+            if found != done * each:
+                wanted = "one each" if each == 1 else f"{each} each"
+                problem = f"{table}/{chunk.file} has {found} rows for {done} images that are ok, {wanted}"
                 return ChunkAccount(problem, Counter(), 0)
     except NotFoundError:
         return ChunkAccount(f"chunk {chunk.file} is absent, or one of its tables is", Counter(), 0)

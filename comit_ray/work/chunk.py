@@ -7,8 +7,8 @@ commit. Whoever writes a chunk twice (a retried task, a leftover of a killed dri
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -21,10 +21,11 @@ class Layout:
 
     Attributes:
         main: a row for every image, with its `status` and `reason`; its file is the chunk's commit.
-        sides: a row for every image whose status is ok.
+        sides: a row for every image whose status is ok, or as many as `several` says.
         facts: columns of `main` that an image keeps when it fails after all; others become null.
         flag: Boolean column of `main` that is counted for the summary; None: none.
         row_group_rows: rows of a Parquet row group; None: as many as the file has.
+        several: side tables with another number of rows for each of these images than one, and that number.
     """
 
     main: str
@@ -32,6 +33,7 @@ class Layout:
     facts: tuple[str, ...] = ("image_id",)
     flag: str | None = None
     row_group_rows: int | None = None
+    several: Mapping[str, int] = field(default_factory=dict)
 
 
 def chunk_file(chunk: str, image_ids: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -130,19 +129,3 @@ def test_what_both_have_is_taken_from_the_first() -> None:
     suppressed = Figure("auroc", None, 9, "test", "dataset=a", reason="suppressed: ...")
     other = Figure("auroc", 0.7, 9, "test", "sex=F")
     assert trust.together([whole], [suppressed, other]) == [whole, other]
-
-
-@pytest.mark.slow
-def test_a_thousand_draws_of_the_papers_test_split_take_seconds(screen: dict[str, Any], tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    images = join_tables(screen["results"], screen["manifest"], "test")
-    images = images.iloc[rng.integers(0, COUNT, 6300)].reset_index(drop=True)
-    images["image_id"] = [str(number) for number in range(6300)]
-    images["patient_id"] = [f"p{number // 2}" for number in range(6300)]
-    for name in ("p_covid", "p_unhealthy"):
-        images[name] = np.clip(images[name] + rng.normal(0, 0.01, 6300), 0, 1).astype(np.float32)
-    for label in ("covid", "unhealthy"):
-        images[f"{label}_flag"] = images[f"p_{label}"] >= np.float32(0.5)
-    start = time.process_time()
-    trust.judge(EvaluateConfig(**screen | {"draws": 1000}), images, "test", str(tmp_path))
-    assert time.process_time() - start < 60

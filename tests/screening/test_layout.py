@@ -14,13 +14,18 @@ from tests.support import prediction_row, write_rows
         ((True,), ("masks", "embeddings")),
         ((False, True), ("masks", "gradcam")),
         ((True, True), ("masks", "embeddings", "gradcam")),
-        ((False, False, True), ("masks", "variants")),
+        ((False, False, 3), ("masks", "variants")),
     ],
 )
 def test_side_tables_are_those_asked_for(asked, sides):
     found = layout(*asked)
     assert (found.main, found.sides, found.flag) == ("predictions", sides, "covid_flag")
     assert set(found.facts) <= set(PREDICTIONS.names)
+
+
+def test_variants_have_a_row_for_each_altered_copy():
+    assert layout(False, variants=3).several == {"variants": 3}
+    assert layout(True, True).several == {}
 
 
 def test_columns_younger_than_a_table_are_null(tmp_path):
