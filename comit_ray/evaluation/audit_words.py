@@ -59,6 +59,11 @@ def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:
             f"{CAUGHT}with the lungs blacked out the score still tells COVID-19 from the rest, {figures}. It can have "
             "used what is not in the lungs: marks, borders, the patient's position, or how a source makes its images."
         )
+    if only is not None and only.low is not None and only.low <= CHANCE:
+        return (
+            f"Neither without the lungs nor of the lungs alone can the score be told from chance, {figures}: blackened "
+            "images are foreign to this network, and the test says nothing of what it uses."
+        )
     return (
         f"With the lungs blacked out the score cannot be told from chance, {figures}: nothing outside them was found "
         "that it uses. That there is nothing is not shown."

@@ -1,6 +1,7 @@
 """The audit on made-up screens: one whose score comes from a mark and its sources, one whose score comes from lungs."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,16 @@ def test_a_score_from_the_lungs_is_not_accused(tmp_path: Path) -> None:
     assert "That there is nothing is not shown." in said[0]
     assert any("cannot be told from their embeddings" in text for text in said)
     assert not found.confounded
+
+
+def test_a_network_that_black_confuses_is_neither_accused_nor_cleared(tmp_path: Path) -> None:
+    found = _screen(tmp_path, shortcut=False)
+    by_metric = {(figure.metric, figure.group): figure for figure in found.figures}
+    removed = by_metric["auroc_lungs_removed", "all"]
+    figures = [replace(removed, metric=f.metric) if f.metric == "auroc_lungs_only" else f for f in found.figures]
+    said = audit_words.sentences(replace(found, figures=figures))
+    assert "blackened images are foreign to this network, and the test says nothing of what it uses." in said[0]
+    assert not said[0].startswith(audit_words.CAUGHT)
 
 
 def test_figures_are_over_all_and_inside_sources_with_both_classes(tmp_path: Path) -> None:

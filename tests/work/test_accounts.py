@@ -96,3 +96,11 @@ def test_only_whole_chunks_are_committed(plan, tmp_path):
     complete(output)
     (tmp_path / "predictions" / files["c0"]).write_bytes(whole)
     assert accounts.committed(plan, output, LAYOUT) == {files["c1"]}
+
+
+def test_a_side_table_may_have_several_rows_for_an_image(plan, tmp_path):
+    complete(str(tmp_path))
+    twice = Layout("predictions", ("masks",), LAYOUT.facts, LAYOUT.flag, several={"masks": 2})
+    taken = accounts.take(plan, str(tmp_path), twice)
+    assert not taken.balanced
+    assert "has 1 rows for 1 images that are ok, 2 each" in " ".join(taken.problems)
