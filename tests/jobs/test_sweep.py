@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from comit_ray.errors import ConfigError
 from comit_ray.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
 from comit_ray.sweep import record
 from comit_ray.sweep_config import SweepConfig
-from comit_ray.training import checkpoint
+from comit_ray.training import checkpoint, run_directory
 from jobs.sweep import job
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows
 
 pytestmark = pytest.mark.slow
 EPOCHS = 12
-LONG = 30  # epochs of a search: enough for the driver to hear of the first and to ask before the last
+LONG = 30  # epochs of a search: enough to be asked after the first and before the last
 TINY = {
     "frame": {"size": 32},
     "model": {"weights": "none"},
@@ -154,34 +155,42 @@ def test_a_killed_sweep_goes_on_and_a_failed_trial_is_a_row(manifest, ray_sessio
         job(SweepConfig.parse(options | {"resume": True}, origin="test"))
 
 
-def test_a_search_stops_the_poorer_and_records_them(manifest, ray_session, tmp_path) -> None:
-    """Learning rates of which the highest are hopeless; judged by the validation split alone."""
+def test_a_search_records_what_was_asked_to_stop(manifest, ray_session, tmp_path) -> None:
+    """As the scheduler asks (tests/sweep/test_tuner.py says whom), so does the test: the first that has an epoch."""
     path = write_study(
         tmp_path,
         {
             "options": {"model.name": "resnet18", "model.width": 0.125, "model.tasks": ["covid"], "train.epochs": LONG},
-            "search": {
-                "draw": {"train.lr": {"choice": [1e-4, 1e-3, 1e-1]}},
-                "samples": 3, "seed": 1, "metric": "val_loss", "grace_epochs": 1, "reduction": 2,
-            },
+            "search": {"draw": {"train.lr": {"choice": [1e-4, 1e-3]}}, "samples": 2, "seed": 1, "grace_epochs": 1},
             "split": "val",
         },
-    )  # fmt: skip
+    )
+    asked: list[str] = []
+
+    def ask() -> None:
+        while not asked:
+            asked.extend(found.parts[-3] for found in tmp_path.glob(f"search/runs/*/checkpoint_*/{checkpoint.CONFIG}"))
+            time.sleep(0.01)
+        run_directory.ask_to_stop(str(tmp_path / "search" / "runs" / asked[0]))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
     options = {"study": path, "data": manifest, "storage": str(tmp_path), "name": "search", "concurrent": 2}
     assert job(SweepConfig.parse(options, origin="test")) == 0
-    rows = list(rows_of(str(tmp_path / "search")).values())
-    assert len(rows) == 3
-    statuses = {row["status"] for row in rows}
-    assert statuses == {"ok", "stopped"}, [row["detail"] for row in rows]
-    for row in rows:
+    asking.join(timeout=5)
+    rows = {row["trial"]: row for row in rows_of(str(tmp_path / "search")).values()}
+    assert len(rows) == 2
+    assert rows[asked[0]]["status"] == "stopped"
+    for row in rows.values():
         assert row["split"] == "val"
         assert row["val_loss"] is not None
+        assert row["val_judged"] == row["val_auroc"]
         if row["status"] == "stopped":
             assert row["epochs"] < LONG
             assert row["auroc"] is None
             assert "stopped before its last epoch" in row["detail"]
         else:
-            assert row["epochs"] == LONG
+            assert (row["status"], row["epochs"]) == ("ok", LONG)
 
 
 def test_a_training_table_of_other_splits_is_refused(manifest, tmp_path) -> None:
