@@ -69,5 +69,5 @@ def count_rows(uri: str) -> int:
 
 
 def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """A whole table: the parts of a directory, or one file, one after the other."""
-    return pa.concat_tables([read_part(part, columns) for part in parts(uri)])
+    """A whole table: the parts of a directory, or one file, one after the other; a part without a column has nulls."""
+    return pa.concat_tables([read_part(part, columns) for part in parts(uri)], promote_options="default")

@@ -175,6 +175,21 @@ PREDICTIONS = _table(
             "diseased fraction of 6 lung zones: right upper, middle, lower, left upper, middle, lower "
             "(the patient's right); null if no lung",
         ),
+        _field(
+            "embedding_distance",
+            _FRACTION,
+            "Mahalanobis distance of the embedding from the training images', in standard deviations a direction: "
+            "about 1 for an image like theirs; null unless ok and the checkpoint remembers its training data",
+        ),
+        _field(
+            "typicality",
+            _FRACTION,
+            "share 0..1 of the checkpoint's validation images that lie at least as far; near 0: unlike what it knows",
+        ),
+        _field("pixel_mean", _FRACTION, "mean grey value of the frame, 0 black to 1 white; null unless ok"),
+        _field("pixel_sd", _FRACTION, "standard deviation of the grey values, of white; null unless ok"),
+        _field("pixel_black", _FRACTION, "share of the frame's pixels that are black; null unless ok"),
+        _field("pixel_white", _FRACTION, "share of the frame's pixels that are white; null unless ok"),
         _field("height", pa.int32(), "pixels, of the original"),
         _field("width", pa.int32(), "pixels, of the original"),
         _field("view", pa.string(), "view used: the manifest's, or the DICOM header's where the manifest has none"),

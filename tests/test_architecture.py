@@ -26,6 +26,7 @@ LAYERS: list[list[str]] = [
         "comit_ray.parquet",
         "comit_ray.operating_points",
         "comit_ray.temperature",
+        "comit_ray.reference",
     ],
     ["comit_ray.data"],
     ["comit_ray.work"],

@@ -18,13 +18,13 @@ from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
 from comit_ray.data.masks import lung_rectangles, read_mask, referenced_files
 from comit_ray.errors import DecodeError, ManifestError, Status
-from comit_ray.schema import Split, Task
+from comit_ray.schema import Split, Task, View
 
 FETCH_THREADS = 4  # a reading task waits for storage most of its time
 ROWS_HELD = 64  # frames in one table: some megabytes
 
 LABELS = ("unhealthy", "covid", "other")
-KEPT = ("image_id", "dataset", "split", *LABELS)
+KEPT = ("image_id", "dataset", "patient_id", "view", "split", *LABELS)
 """Columns of a manifest that stand in frames as they are."""
 MASKS = {Task.LUNG: "lung_mask", Task.DISEASE: "disease_mask"}
 NEEDS: dict[Task, tuple[str, ...]] = {
@@ -34,13 +34,15 @@ NEEDS: dict[Task, tuple[str, ...]] = {
     Task.COVID: ("covid", "other"),
 }
 """Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
-COLUMNS = ("image_id", "dataset", *PLACE_COLUMNS, "view", "excluded", "split", *LABELS, *MASKS.values())
+COLUMNS = (*KEPT, *PLACE_COLUMNS, "excluded", *MASKS.values())
 """What is read of the manifest."""
 
 FRAMES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("dataset", pa.string()),
+        pa.field("patient_id", pa.string()),
+        pa.field("view", pa.string(), metadata={"meaning": "the manifest's, or the header's where it has none"}),
         pa.field("split", pa.string()),
         pa.field("left_out", pa.string(), metadata={"meaning": "why training does not want it; null: it does"}),
         pa.field("failed", pa.string(), metadata={"meaning": "reason code and sentence; null: read, or left out"}),
@@ -153,6 +155,8 @@ def _load(
 ) -> dict[str, Any]:
     image = load_frame(Place.of(row), reader, frame, limits)
     columns: dict[str, Any] = {"pixels": image.pixels_HW.tobytes()}
+    if row["view"] == View.UNKNOWN:
+        columns["view"] = image.view
     for task, column in MASKS.items():
         if task in tasks and row[column] is not None:
             mask = read_mask(row[column], frame, image.height, image.width, reader=reader)
@@ -174,6 +178,8 @@ class FrameStore:
     Attributes:
         image_ids: of each frame.
         datasets: where each comes from.
+        patients: whose each is; None: not known.
+        views: of each; `unknown` where it is not known.
         labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 where unknown.
     """
 
@@ -192,6 +198,8 @@ class FrameStore:
         self.image_ids = [image_id for image_id, _, _ in found]
         self._places = [(number, row) for _, number, row in found]
         self.datasets = [str(self._value(i, "dataset")) for i in range(len(self))]
+        self.patients: list[str | None] = [self._value(i, "patient_id") for i in range(len(self))]
+        self.views = [str(self._value(i, "view") or View.UNKNOWN) for i in range(len(self))]
         self.labels = {
             label: np.array(
                 [-1 if (v := self._value(i, label)) is None else v for i in range(len(self))], dtype=np.int8

@@ -33,7 +33,8 @@ def write(plan: Plan, output: str, tables: tuple[str, ...], rows: int = ROWS) ->
     with storage.replacing_directory(target) as fresh:
         for table in tables:
             for number, group in enumerate(_groups(plan.chunks, rows)):
-                merged = pa.concat_tables([parquet.read_part(storage.join(output, table, c.file)) for c in group])
+                read = [parquet.read_part(storage.join(output, table, c.file)) for c in group]
+                merged = pa.concat_tables(read, promote_options="default")  # a column younger than a chunk is null
                 parquet.write_table(str(fresh / table / f"part-{number:05d}.parquet"), merged)
     return target
 

@@ -11,6 +11,7 @@ import torch
 
 from comit_ray.config import FrameConfig
 from comit_ray.data.masks import to_png
+from comit_ray.data.pixel_statistics import STATISTICS, statistics
 from comit_ray.data.transforms import normalise
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput
@@ -26,6 +27,7 @@ FOREGROUND = 0.5
 """A pixel is lung, or disease, from this probability on (paper, section 4.1)."""
 
 SCORES = ("unhealthy", "covid", "other")
+STRANGENESS = ("embedding_distance", "typicality")
 
 
 def scores(output: ModelOutput) -> dict[str, npt.NDArray[np.float32]]:
@@ -97,6 +99,7 @@ class Predictor:
             )
         self.model = loaded.model.to(device).eval()
         self.model_id = model_id
+        self.reference = loaded.reference
         self.frame: FrameConfig = loaded.config.frame
         self.tasks = loaded.config.model.tasks
         self.operating_point = operating_point
@@ -180,11 +183,21 @@ class Predictor:
             found: dict[str, Sequence[Any] | npt.NDArray[Any]] = {**scores(output)}
             found |= {f"scaled_{score}": values for score, values in scaled.items()}
             del output  # its memory, before that of the maps
+        found |= statistics(frames_BHW) | self._strangeness(found["embedding"])
         if self.gradcam:
             found["gradcam"] = self.gradcam.rows(normalise(x_BHW))
         if self.variants:
             found["variants"] = self._variants(frames_BHW, found.get("lung"))
         return found
+
+    def _strangeness(self, embeddings_BC: Any) -> dict[str, npt.NDArray[Any]]:
+        """How far each image lies from what the model knows; nothing where its checkpoint does not tell."""
+        finite_B = np.isfinite(embeddings_BC).all(axis=1)  # one that is not has a failed row
+        embeddings_BC = np.where(finite_B[:, None], embeddings_BC, 0)
+        distances_B = None if self.reference is None else self.reference.distances(embeddings_BC)
+        if self.reference is None or distances_B is None:
+            return {}
+        return {"embedding_distance": distances_B, "typicality": self.reference.typicality(distances_B)}
 
     def _variants(self, frames_BHW: npt.NDArray[np.uint8], lung_BHW: Any) -> list[list[dict[str, Any]]]:
         """For each image, a row of the `variants` table for each altered copy, without its id."""
@@ -225,12 +238,13 @@ class Predictor:
             for score, threshold in self.operating_point.thresholds.items()
             if score in decides
         }
+        signals = {name: float(result[name]) for name in (*STRANGENESS, *STATISTICS) if name in result}
         probabilities = {f"p_{score}": value for score, value in written.items()}
         names = {
             "operating_point": self.operating_point.name,
             "calibration": "temperature" if self.temperatures else "none",
         }
-        return probabilities | flags | vars(regions) | (names if given else {})
+        return probabilities | flags | vars(regions) | signals | (names if given else {})
 
     def _mask(self, row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         """The masks of one image and how its original lies in their frame."""

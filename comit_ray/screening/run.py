@@ -6,7 +6,7 @@ import ray
 
 from comit_ray import storage
 from comit_ray.config import ScreenConfig
-from comit_ray.screening import compact, pipeline, question, results
+from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.training import checkpoint
 from comit_ray.work import accounts, plan, run_record
@@ -57,5 +57,7 @@ def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
         print(f"larger files: {compact.write(whole, output, (tables.main, *tables.sides))}")
+    drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures)
     print(results.summary(taken, output, remaining.rows, seconds))
+    print("\n".join(drift_words.lines(drifted)))
     return taken

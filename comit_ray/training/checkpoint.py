@@ -5,6 +5,8 @@ config.yaml             the training's resolved configuration
 operating_points.json   thresholds chosen on the validation split (comit_ray.operating_points)
 temperatures.json       what the log-odds are divided by to be calibrated on the validation split
                         (comit_ray.temperature); applied only where it is asked for
+reference.json, reference.safetensors
+                        what it remembers of its data (comit_ray.reference), to say when an archive is unlike them
 metrics.json            figures of the epoch
 history.json            figures of every epoch up to this one
 environment.json        versions, and the hashes of the weights the other files belong to and of the manifest
@@ -27,17 +29,21 @@ import torch
 import yaml
 from torch import nn
 
-from comit_ray import operating_points, storage, temperature
+from comit_ray import operating_points, reference, storage, temperature
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Document, OperatingPoint
+from comit_ray.reference import Reference
 from comit_ray.train_config import TrainConfig
 
 WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
 TEMPERATURES, METRICS, HISTORY = "temperatures.json", "metrics.json", "history.json"
 ENVIRONMENT, STATE = "environment.json", "state.pt"
-FILES = (STATE, METRICS, HISTORY, ENVIRONMENT, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG)
+REFERENCE = ("reference.json", "reference.safetensors")
+FILES = (STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG)
 """In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
+YOUNGER = frozenset({TEMPERATURES, *REFERENCE})
+"""Files that an older checkpoint does not have."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Checkpoint:
         temperatures: by score; empty in a checkpoint from before there were any.
         model_id: 12 hex digits of the weights file's SHA-256.
         manifest: `comit_ray.data.manifest.training_hash` of what it was trained on; None where it was not recorded.
+        reference: of the data it was trained on; None in a checkpoint from before there was any.
     """
 
     model: nn.Module
@@ -59,6 +66,7 @@ class Checkpoint:
     temperatures: temperature.Document
     model_id: str
     manifest: str | None
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +99,11 @@ def load(uri: str) -> Checkpoint:
     try:
         points = operating_points.parse(_read(uri, OPERATING_POINTS), origin=storage.join(uri, OPERATING_POINTS))
         temperatures = _read_temperatures(uri)
+        known = _read_reference(uri)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    return Checkpoint(model.eval(), config, points, temperatures, environment["model_id"], environment.get("manifest"))
+    model_id, manifest = environment["model_id"], environment.get("manifest")
+    return Checkpoint(model.eval(), config, points, temperatures, model_id, manifest, known)
 
 
 def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
@@ -155,13 +165,17 @@ def save(
     temperatures: temperature.Document,
     state: TrainingState,
     manifest: str | None = None,
+    known: Reference | None = None,
 ) -> None:
-    """Write a checkpoint's files into the local `directory`; `manifest` is the hash that `Checkpoint` describes."""
+    """Write a checkpoint's files into the local `directory`; `manifest` and `known` as `Checkpoint` describes them."""
     weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
     (directory / WEIGHTS).write_bytes(weights)
     (directory / CONFIG).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     (directory / OPERATING_POINTS).write_bytes(operating_points.to_json(points))
     (directory / TEMPERATURES).write_bytes(temperature.to_json(temperatures))
+    if known is not None:
+        for name, data in zip(REFERENCE, reference.to_files(known), strict=True):
+            (directory / name).write_bytes(data)
     (directory / METRICS).write_text(json.dumps(state.history[-1], indent=2) + "\n")
     (directory / HISTORY).write_text(json.dumps(state.history, indent=1) + "\n")
     environment = {
@@ -191,7 +205,10 @@ def publish(directory: Path, uri: str) -> None:
     if storage.is_s3(uri):
         storage.delete(storage.join(uri, CONFIG))
         for name in FILES:
-            storage.write_bytes(storage.join(uri, name), (directory / name).read_bytes())
+            if (directory / name).exists() or name not in YOUNGER:
+                storage.write_bytes(storage.join(uri, name), (directory / name).read_bytes())
+            else:
+                storage.delete(storage.join(uri, name))  # of the checkpoint that was there
         return
     with storage.replacing_directory(uri) as fresh:
         shutil.copytree(directory, fresh, dirs_exist_ok=True)
@@ -221,6 +238,14 @@ def _read_temperatures(uri: str) -> temperature.Document:
     """Those of an older checkpoint, which has none, are empty."""
     origin = storage.join(uri, TEMPERATURES)
     return temperature.parse(_read(uri, TEMPERATURES), origin=origin) if storage.exists(origin) else {}
+
+
+def _read_reference(uri: str) -> Reference | None:
+    """None of an older checkpoint, which has none."""
+    facts, arrays = REFERENCE
+    if not storage.exists(storage.join(uri, facts)):
+        return None
+    return reference.parse(_read(uri, facts), _read(uri, arrays), origin=storage.join(uri, facts))
 
 
 def _environment(uri: str, weights: bytes) -> dict[str, Any]:

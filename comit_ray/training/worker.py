@@ -34,6 +34,7 @@ from comit_ray.training.history import given_up
 from comit_ray.training.loop import train_epoch, validate
 from comit_ray.training.objective import Objective
 from comit_ray.training.optimiser import learning_rate, make_optimiser
+from comit_ray.training.remembered import remember
 from comit_ray.training.scores import Figures, Validation, merge, merge_losses, progress_line
 from comit_ray.training.tracking import Tracker
 
@@ -155,13 +156,15 @@ class Training:
         """Hand Ray Train the figures of the last epoch and, from rank 0, its checkpoint."""
         figures = self.history[-1]
         random = collective.gather(_random_state(self.device))
+        stores = self.frames[Split.TRAIN], self.frames[Split.VAL]
+        known = remember(self.model, *stores, validation, self.config, self.device)
         with tempfile.TemporaryDirectory() as directory:
             saved = None
             if self.rank == 0:
                 state = TrainingState(self.history, self.optimiser.state_dict(), random)
                 points = validation.operating_points(self.config.train.specificities)
                 temperatures = validation.temperatures()
-                checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest)
+                checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest, known)
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
 

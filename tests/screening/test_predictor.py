@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from scipy.special import expit, logit
 
+from comit_ray import reference
 from comit_ray.data.masks import from_png
+from comit_ray.data.pixel_statistics import STATISTICS, statistics
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
@@ -150,7 +152,7 @@ def test_flags_stay_where_scores_crowd_at_one(tmp_path):
     z = torch.linspace(15, 19, 41)
     output = ModelOutput(None, None, None, torch.stack([z, z], dim=1), torch.zeros(41, 1))
     sure.model.forward = lambda _: output
-    found = sure._scores(np.zeros((1, 64, 64), np.uint8))
+    found = sure._scores(np.zeros((41, 64, 64), np.uint8))
     rows = [sure._prediction({name: values[i] for name, values in found.items()}) for i in range(41)]
     assert [row["covid_flag"] for row in rows] == (torch.sigmoid(z) >= 1).tolist()
     assert 0 < sum(row["covid_flag"] for row in rows) < 41
@@ -326,3 +328,35 @@ def test_a_checkpoint_that_was_replaced_is_refused(tmp_path):
     uri = write_checkpoint(tmp_path / "checkpoint")
     with pytest.raises(CheckpointError, match="was replaced while the run went on"):
         Predictor(uri, "000000000000", POINT, "run", 2)
+
+
+def test_how_far_an_image_lies_from_the_training_data(tmp_path):
+    """Distance, typicality and statistics of pixels, against those of the frames' own embeddings."""
+    frames = [noise(seed) for seed in range(3)]
+    plain = predictor(tmp_path).predict(fetched(*frames))
+    embeddings = np.stack(plain["embeddings"]["embedding"].to_pylist()).astype(np.float64)
+    uri = tmp_path / "known"
+    write_checkpoint(uri)
+    random = np.random.default_rng(0)
+    near = embeddings[0] + random.normal(size=(60, embeddings.shape[1])) * 0.01
+    sample = reference.Sample(near[:30], {}, ["nih PA"] * 30, [None] * 30)
+    known = reference.make(sample, near[30:], {}, ["PA"], ["nih"], ["p"])
+    for name, data in zip(checkpoint.REFERENCE, reference.to_files(known), strict=True):
+        (uri / name).write_bytes(data)
+    knowing = Predictor(str(uri), checkpoint.load(str(uri)).model_id, POINT, "run", 2)
+    rows = knowing.predict(fetched(*frames, None))["predictions"].to_pylist()
+    distances = known.distances(embeddings)
+    assert distances is not None
+    assert [row["embedding_distance"] for row in rows[:3]] == pytest.approx(distances.tolist(), rel=0.05)
+    assert [row["typicality"] for row in rows[:3]] == pytest.approx(known.typicality(distances).tolist(), abs=0.04)
+    expected = statistics(np.stack(frames))
+    for name in STATISTICS:
+        assert [row[name] for row in rows[:3]] == pytest.approx(expected[name].tolist())
+        assert rows[3][name] is None
+    assert rows[3]["embedding_distance"] is None
+
+
+def test_an_older_checkpoint_tells_no_distance_but_what_the_pixels_are(tmp_path):
+    (row,) = predictor(tmp_path).predict(fetched(noise(0)))["predictions"].to_pylist()
+    assert row["embedding_distance"] is row["typicality"] is None
+    assert row["pixel_mean"] == pytest.approx(noise(0).mean() / 255)

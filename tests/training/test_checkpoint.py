@@ -1,12 +1,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from comit_ray import reference
 from comit_ray.errors import CheckpointError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import choose
+from comit_ray.reference import Sample
 from comit_ray.temperature import Temperature
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint
@@ -15,6 +18,11 @@ from comit_ray.training.checkpoint import TrainingState
 CONFIG = TrainConfig.parse(
     {"data": "d", "storage": "s", "name": "n", "model": {"width": 0.0625, "weights": "none"}}, origin="test"
 )
+
+
+RANDOM = np.random.default_rng(0)
+SAMPLE = Sample(RANDOM.random((30, 4)), {}, ["nih PA"] * 30, [None] * 30)
+KNOWN = reference.make(SAMPLE, RANDOM.random((30, 4)), {}, ["PA"], ["nih"], ["p"])
 
 
 def write(directory: Path, seed: int = 0) -> torch.nn.Module:
@@ -28,7 +36,7 @@ def write(directory: Path, seed: int = 0) -> torch.nn.Module:
     state = TrainingState(history, optimiser.state_dict(), [[torch.get_rng_state()]])
     points = choose({"covid": ([0.1, 0.2, 0.9], [0, 0, 1])})
     temperatures = {"covid": Temperature(temperature=1.5)}
-    checkpoint.save(directory, model, CONFIG, points, temperatures, state, "0123456789abcdef")
+    checkpoint.save(directory, model, CONFIG, points, temperatures, state, "0123456789abcdef", KNOWN)
     return model
 
 
@@ -41,6 +49,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(loaded.model(x).covid, model.eval()(x).covid)
     assert loaded.config == CONFIG
+    assert loaded.reference is not None
+    assert loaded.reference.facts == KNOWN.facts
     assert loaded.temperatures == {"covid": Temperature(temperature=1.5)}
     assert json.loads((tmp_path / "c" / checkpoint.METRICS).read_text()) == {"epoch": 3, "val_loss": 1 / 3}
     assert set(loaded.operating_points) == {"specificity_0.90", "specificity_0.99"}

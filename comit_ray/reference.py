@@ -1,0 +1,222 @@
+"""What a checkpoint remembers of its data, so that a screen can say when an archive does not look like them.
+
+Distances are those of Mahalanobis from the training images' embeddings (Lee et al. 2018, "A simple unified framework
+for detecting out-of-distribution samples and adversarial attacks"), with one centre and the covariance of Ledoit and
+Wolf (2004), which few images suffice for. Their scale comes from the validation images, for images that a network was
+fitted to lie nearer than any others. Statistics of pixels are kept of training images, by source and view, so that an
+archive like one of the sources is not taken for strange. What is kept are sorted values, and no image.
+
+Two files: `reference.json` (counts, shares, quantiles) and `reference.safetensors` (centre and whitening).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+from sklearn.covariance import LedoitWolf
+
+from comit_ray.errors import ConfigError
+
+FloatArray = npt.NDArray[np.float64]
+
+SAMPLE = 2_000
+"""Most images of a split that are embedded for it."""
+FEWEST = 20
+"""Images of each split that distances and quantiles need."""
+QUANTILES = 1_001
+"""Most values that are kept of a score: its quantiles at 0, 0.001, ..., 1; of fewer images every value."""
+DISTANCE = "embedding_distance"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Training images drawn at random.
+
+    Args:
+        embeddings_NC: of each.
+        pixels: statistic (`comit_ray.data.pixel_statistics`) -> (N,).
+        groups: source and view of each, as one text.
+        patients: of each; None: not known.
+    """
+
+    embeddings_NC: npt.NDArray[np.floating]
+    pixels: Mapping[str, npt.NDArray[np.floating]]
+    groups: Sequence[str]
+    patients: Sequence[str | None]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is written as JSON. An image whose patient is not known counts as a patient.
+
+    Args:
+        training_images: all of them; the shares are over these.
+        sampled_images: of them, which centre, whitening and statistics of pixels are of.
+        sampled_patients: of these.
+        validation_images: all of them; scores are over these, distances over at most `SAMPLE`.
+        validation_patients: of them.
+        views: view -> share of the training images.
+        sources: dataset -> share of the training images.
+        pixels: source and view -> statistic -> rising values of the sampled training images.
+        quantiles: `embedding_distance` or a score (`covid`, `other`, `unhealthy`; as the model gives them) -> rising
+            values of the validation images.
+        reason: why there are no distances, pixels and quantiles; None: there are.
+    """
+
+    training_images: int
+    sampled_images: int
+    sampled_patients: int
+    validation_images: int
+    validation_patients: int
+    views: dict[str, float]
+    sources: dict[str, float]
+    pixels: dict[str, dict[str, list[float]]]
+    quantiles: dict[str, list[float]]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a checkpoint remembers.
+
+    Args:
+        facts: counts, shares and quantiles.
+        centre_C: float32, mean embedding of the training images.
+        whitening_CC: float32; an embedding's difference from the centre, times this, has variance 1 in every direction.
+    """
+
+    facts: Facts
+    centre_C: npt.NDArray[np.float32]
+    whitening_CC: npt.NDArray[np.float32]
+
+    def distances(self, embeddings_BC: npt.NDArray[np.floating]) -> FloatArray | None:
+        """(B,) distance of each embedding, in standard deviations a direction: about 1 for one like the training's.
+
+        None where the reference has no distances.
+        """
+        if self.facts.reason is not None:
+            return None
+        moved_BC = (embeddings_BC.astype(np.float64) - self.centre_C) @ self.whitening_CC.astype(np.float64)
+        distances: FloatArray = np.sqrt(np.mean(moved_BC**2, axis=1))
+        return distances
+
+    def typicality(self, distances_B: FloatArray) -> FloatArray:
+        """(B,) share of the validation images that lie as far or farther, 0..1: the conformal p-value.
+
+        (1 + number at least as far) / (1 + number of validation images), so that it is never 0; of images like the
+        validation images a share of 0.05 has 0.05 or less.
+        """
+        known_M = np.asarray(self.facts.quantiles[DISTANCE])
+        as_far_B = len(known_M) - np.searchsorted(known_M, distances_B, side="left")
+        return (1 + as_far_B) / (1 + len(known_M))
+
+
+def make(
+    training: Sample,
+    validation: npt.NDArray[np.floating],
+    scores: Mapping[str, npt.NDArray[np.floating]],
+    views: Sequence[str],
+    sources: Sequence[str],
+    patients: Sequence[str | None],
+) -> Reference:
+    """The reference of a training.
+
+    Args:
+        training: some training images.
+        validation: (M, C) embeddings of validation images.
+        scores: score -> of all validation images, as the model gives them.
+        views: of every training image.
+        sources: dataset of every training image.
+        patients: of every validation image; None: not known.
+    """
+    facts = Facts(
+        len(views),
+        len(training.patients),
+        _people(training.patients),
+        len(patients),
+        _people(patients),
+        _shares(views),
+        _shares(sources),
+        {},
+        {},
+        _why_not(training.embeddings_NC, validation),
+    )
+    if facts.reason is not None:
+        return Reference(facts, np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+    found = Reference(facts, *_whitening(training.embeddings_NC.astype(np.float64)))
+    distances_M = found.distances(validation)
+    assert distances_M is not None, "there is no reason against them"
+    quantiles = {name: _kept(values) for name, values in ({DISTANCE: distances_M} | dict(scores)).items()}
+    return replace(found, facts=replace(facts, pixels=_by_group(training), quantiles=quantiles))
+
+
+def _people(patients: Sequence[str | None]) -> int:
+    named = [patient for patient in patients if patient is not None]
+    return len(set(named)) + len(patients) - len(named)
+
+
+def _by_group(training: Sample) -> dict[str, dict[str, list[float]]]:
+    groups_N = np.asarray(training.groups)
+    return {
+        str(group): {name: _kept(values[groups_N == group]) for name, values in training.pixels.items()}
+        for group in np.unique(groups_N)
+    }
+
+
+def _why_not(training: npt.NDArray[np.floating], validation: npt.NDArray[np.floating]) -> str | None:
+    for name, embeddings in (("training", training), ("validation", validation)):
+        if len(embeddings) < FEWEST:
+            return f"{len(embeddings)} {name} images: at least {FEWEST} are needed"
+        if not np.isfinite(embeddings).all():
+            return f"embeddings of {name} images are not finite"
+    if not np.ptp(training, axis=0).any():
+        return "all training images have the same embedding"
+    return None
+
+
+def _whitening(embeddings_NC: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Centre and whitening: with the covariance S = V diag(w) V', the whitening is V diag(1 / sqrt(w))."""
+    fitted = LedoitWolf().fit(embeddings_NC)
+    variances_C, directions_CC = np.linalg.eigh(fitted.covariance_)
+    least = variances_C[-1] * np.finfo(np.float32).eps  # below it is rounding
+    whitening_CC = directions_CC / np.sqrt(np.maximum(variances_C, least))
+    return fitted.location_.astype(np.float32), whitening_CC.astype(np.float32)
+
+
+def _shares(values: Sequence[str]) -> dict[str, float]:
+    return {name: count / len(values) for name, count in sorted(Counter(values).items())}
+
+
+def _kept(values: npt.NDArray[np.floating]) -> list[float]:
+    rising = np.sort(values.astype(np.float64))
+    if len(rising) > QUANTILES:
+        rising = np.quantile(rising, np.linspace(0, 1, QUANTILES))
+    return [float(value) for value in rising]
+
+
+def to_files(reference: Reference) -> tuple[bytes, bytes]:
+    """The bytes of `reference.json` and `reference.safetensors`."""
+    arrays = {"centre": reference.centre_C, "whitening": np.ascontiguousarray(reference.whitening_CC)}
+    return (json.dumps(asdict(reference.facts), indent=1) + "\n").encode(), safetensors.numpy.save(arrays)
+
+
+def parse(facts: bytes, arrays: bytes, *, origin: str) -> Reference:
+    """The reference of the two files.
+
+    Raises:
+        ConfigError: naming `origin` and what is wrong with it.
+    """
+    try:
+        known = Facts(**json.loads(facts))
+        loaded = safetensors.numpy.load(arrays)
+        found = Reference(known, loaded["centre"], loaded["whitening"])
+        if known.reason is None and not {DISTANCE} <= set(known.quantiles):
+            raise ValueError(f"no quantiles of {DISTANCE}")
+    except (ValueError, TypeError, KeyError, safetensors.SafetensorError) as error:
+        raise ConfigError(f"{origin}: not what a training writes of its data: {error}") from None
+    return found

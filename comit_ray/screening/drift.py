@@ -1,0 +1,100 @@
+"""Does an archive look like what the model was trained on? Its tables against the checkpoint's reference.
+
+An image is outside where its embedding lies farther from the training images than 95% of the validation images do, or a
+statistic of its pixels outside the range that holds the central 95% of the training images': of images like them 1 in
+20 is. A view is outside where fewer than 1 in 100 training images have it. It is a warning where surely more than 1 in
+10 are outside, and more than so few reference patients leave open; "surely" by 99% intervals over patients, for images
+of one are alike: Wilson's of the archive, and the Beta distribution of what lies outside a range between order
+statistics (Wilks 1941, "Determination of sample sizes for setting tolerance limits").
+
+It is a warning too where a statistic of pixels is spread as no mix of the training's sources and views is: each image
+may be a possible one, and all together not. Sources and scores are told, but are no warning: a new archive is of a new
+source, and the spread of scores moves with the share of positives too.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+from comit_ray import parquet, storage
+from comit_ray.data.pixel_statistics import STATISTICS
+from comit_ray.errors import Status
+from comit_ray.reference import DISTANCE, Reference
+from comit_ray.schema import View
+from comit_ray.screening import drift_signals
+from comit_ray.screening.drift_signals import Signal
+from comit_ray.screening.layout import read_predictions
+
+FILE = "drift.json"
+SCORES = ("covid", "unhealthy", "other")
+LOOKS = (DISTANCE, *STATISTICS, "view")
+"""Signals that can warn."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The whole comparison.
+
+    Args:
+        model_id: whose checkpoint.
+        images: that were scored.
+        patients: whose they are; an image without a patient counts as one.
+        signals: in the order of the module's names; none where `reason` says why.
+        reason: why nothing was compared.
+    """
+
+    model_id: str
+    images: int
+    patients: int
+    signals: tuple[Signal, ...]
+    reason: str | None = None
+
+    @property
+    def warnings(self) -> list[Signal]:
+        """What says that the archive does not look like what the model knows."""
+        return [signal for signal in self.signals if signal.differs and signal.signal in LOOKS]
+
+
+def write(
+    output: str, manifest: str, model_id: str, known: Reference | None, temperatures: Mapping[str, float]
+) -> Drift:
+    """Compare the results in `output` with the checkpoint's reference, and write `drift.json` beside them.
+
+    Args:
+        output: URI of the results.
+        manifest: URI of the manifest, for sources and patients.
+        model_id: of the checkpoint.
+        known: the checkpoint's reference; None: it has none.
+        temperatures: that the scores were divided by; empty: none.
+
+    Raises:
+        StorageError: the tables cannot be read, or the file not be written.
+    """
+    columns = ["image_id", "dataset", "patient_id"]
+    scored = read_predictions(output).to_pandas()
+    scored = scored[scored["status"] == Status.OK]
+    images = scored.merge(parquet.read_table(manifest, columns).to_pandas(), on="image_id", how="left")
+    found = compare(images, model_id, known, temperatures)
+    storage.write_bytes(storage.join(output, FILE), (json.dumps(asdict(found), indent=1) + "\n").encode())
+    return found
+
+
+def compare(images: pd.DataFrame, model_id: str, known: Reference | None, temperatures: Mapping[str, float]) -> Drift:
+    """The comparison of scored images: predictions with the manifest's `dataset` and `patient_id`."""
+    patients = int(images["patient_id"].nunique() + images["patient_id"].isna().sum())
+    if known is None:
+        return Drift(model_id, len(images), patients, (), "the checkpoint is older than this and remembers no data")
+    if images.empty:
+        return Drift(model_id, 0, 0, (), "no image was scored")
+    facts = known.facts
+    scores = (drift_signals.of_score(name, images[f"p_{name}"], facts, patients, temperatures) for name in SCORES)
+    signals = (
+        drift_signals.of_distance(images[DISTANCE], facts, patients),
+        *(signal for name in STATISTICS for signal in drift_signals.of_pixels(name, images[name], facts, patients)),
+        drift_signals.of_names("view", images["view"].fillna(View.UNKNOWN), facts.views, patients),
+        drift_signals.of_names("source", images["dataset"].fillna("unknown"), facts.sources, patients),
+        *(signal for signal in scores if signal is not None),
+    )
+    return Drift(model_id, len(images), patients, signals)

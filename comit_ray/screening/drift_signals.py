@@ -1,0 +1,157 @@
+"""One signal of an archive against the checkpoint's reference: is it outside the range, spread otherwise, unknown?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import beta, binomtest, kstwobign
+
+from comit_ray import temperature
+from comit_ray.reference import DISTANCE, Facts
+from comit_ray.screening.mixture import FloatArray, gap
+
+OUTSIDE = 0.05
+"""Share of the reference's own images that are outside its range, by definition."""
+HALF = OUTSIDE / 2
+MOST = 2 * OUTSIDE
+"""A range or name differs where surely more than this share is outside."""
+LEVEL = 0.99
+"""Of the intervals: several signals are looked at, and a warning that is often wrong is not read."""
+RARE = 0.01
+"""A view or source that fewer training images have is one that the model does not know."""
+GAP, SURE = 0.2, 0.001
+"""A spread differs where the Kolmogorov-Smirnov distance is at least the first, and its p-value below the second."""
+ENOUGH = 50
+"""Sampled images of a source and view, to be a group; those of smaller ones are a group together, if they suffice."""
+
+
+class Kind(StrEnum):
+    """What is asked of a signal."""
+
+    RANGE = "range"
+    SPREAD = "spread"
+    NAMES = "names"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """How one signal of an archive compares with the checkpoint's data.
+
+    Args:
+        signal: `embedding_distance`, a statistic of pixels, `view`, `source`, or a score.
+        kind: range: how many images lie outside the range of the checkpoint's own; names: how many have a name that it
+            does not know; spread: whether all of them together are distributed otherwise.
+        value: share of the images outside, 0..1; of a spread the Kolmogorov-Smirnov distance, 0..1. None: `detail` says
+            why.
+        outside: number of those images; None of a spread.
+        low: lower end of the share's 99% interval; None of a spread.
+        high: its upper end.
+        expected: the share outside of images like the checkpoint's; None of a spread.
+        differs: whether more than chance.
+        detail: what was seen, for a person, or None.
+    """
+
+    signal: str
+    kind: Kind
+    value: float | None
+    outside: int | None = None
+    low: float | None = None
+    high: float | None = None
+    expected: float | None = None
+    differs: bool = False
+    detail: str | None = None
+
+
+def of_distance(values: pd.Series, facts: Facts, patients: int) -> Signal:
+    """Embeddings farther away than 95% of the validation images'; nearer than any is not strange."""
+    problem = _problem(values, facts)
+    if problem is not None:
+        return Signal(DISTANCE, Kind.RANGE, None, detail=problem)
+    high = float(np.quantile(facts.quantiles[DISTANCE], 1 - OUTSIDE))
+    values_N = values.to_numpy(np.float64)
+    return _range(DISTANCE, values_N, -np.inf, high, patients, facts.validation_patients)
+
+
+def of_pixels(name: str, values: pd.Series, facts: Facts, patients: int) -> tuple[Signal, Signal]:
+    """A statistic outside the range of the central 95% of every group of training images; and all against any mix."""
+    problem = _problem(values, facts)
+    if problem is not None:
+        return Signal(name, Kind.RANGE, None, detail=problem), Signal(name, Kind.SPREAD, None, detail=problem)
+    values_N = values.to_numpy(np.float64)
+    groups = _groups(name, facts)
+    low, high = (pick(np.quantile(group, at) for group in groups) for pick, at in ((min, HALF), (max, 1 - HALF)))
+    alone = facts.sampled_patients / facts.sampled_images  # patients an image
+    least = alone * min(map(len, groups))
+    return _range(name, values_N, low, high, patients, least), _spread(name, values_N, groups, patients, alone)
+
+
+def _groups(name: str, facts: Facts) -> list[FloatArray]:
+    every = [np.asarray(group[name]) for group in facts.pixels.values()]
+    large = [group for group in every if len(group) >= ENOUGH]
+    small = [group for group in every if len(group) < ENOUGH]
+    rest = np.concatenate([np.zeros(0), *small])
+    return [*large, rest] if len(rest) >= ENOUGH or not large else large
+
+
+def of_names(name: str, values: pd.Series, shares: Mapping[str, float], patients: int) -> Signal:
+    """Views, or sources, that hardly any training image has."""
+    known = {value for value, share in shares.items() if share >= RARE}
+    outside_N = ~values.isin(known).to_numpy(bool)
+    expected = sum(share for value, share in shares.items() if value not in known)
+    detail = ", ".join(f"{count:,} {value}" for value, count in values[outside_N].value_counts().items())
+    return _share(name, Kind.NAMES, outside_N, patients, expected, detail, MOST)
+
+
+def of_score(
+    name: str, values: pd.Series, facts: Facts, patients: int, temperatures: Mapping[str, float]
+) -> Signal | None:
+    """A score against that of the validation images, calibrated alike; None where there is none."""
+    values_N = values.dropna().to_numpy(np.float64)
+    if not len(values_N) or name not in facts.quantiles:
+        return None
+    factor = temperatures.get(name, 1.0)
+    known_M = np.asarray([temperature.carry(value, factor) for value in facts.quantiles[name]])
+    alone = facts.validation_patients / facts.validation_images
+    return _spread(name, values_N, [known_M], patients, alone * facts.validation_images / len(known_M))
+
+
+def _problem(values: pd.Series, facts: Facts) -> str | None:
+    if facts.reason is not None:
+        return f"not compared: {facts.reason}"
+    unknown = int(values.isna().sum())
+    return f"not compared: {unknown:,} images were scored by a version that did not tell" if unknown else None
+
+
+def _range(name: str, values_N: FloatArray, low: float, high: float, patients: int, known: float) -> Signal:
+    below_N, above_N = values_N < low, values_N > high
+    ends = [
+        f"{int(outside_N.sum()):,} {where} {end:.3g}"
+        for outside_N, where, end in ((below_N, "below", low), (above_N, "above", high))
+        if outside_N.any()
+    ]
+    # The most that may lie outside the range of so many patients, of patients just like them.
+    left_open = float(beta.ppf((1 + LEVEL) / 2, OUTSIDE * (known + 1), (1 - OUTSIDE) * (known + 1)))
+    most = max(MOST, left_open)
+    return _share(name, Kind.RANGE, below_N | above_N, patients, OUTSIDE, ", ".join(ends), most)
+
+
+def _share(
+    name: str, kind: Kind, outside_N: npt.NDArray[np.bool_], patients: int, expected: float, detail: str, most: float
+) -> Signal:
+    outside, share = int(outside_N.sum()), float(outside_N.mean())
+    interval = binomtest(int(share * patients), patients).proportion_ci(LEVEL, method="wilson")
+    low, high = min(float(interval.low), share), max(float(interval.high), share)
+    return Signal(name, kind, share, outside, low, high, expected, low > most, detail or None)
+
+
+def _spread(name: str, values_N: FloatArray, groups: list[FloatArray], patients: int, alone: float) -> Signal:
+    """`alone`: patients of the groups for each of their values."""
+    distance, known = gap(values_N, groups)
+    known *= alone
+    p = float(kstwobign.sf(np.sqrt(patients * known / (patients + known)) * distance))
+    theirs = float(np.median(np.concatenate(groups)))
+    detail = f"median {np.median(values_N):.3g}, theirs {theirs:.3g}"
+    return Signal(name, Kind.SPREAD, distance, differs=distance >= GAP and p < SURE, detail=detail)

@@ -1,0 +1,65 @@
+"""A checkpoint trained on real radiographs: it knows the real test split, and does not take phantoms for its kind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comit_ray import cli, parquet
+from comit_ray.config import ManifestConfig, PhantomConfig, ScreenConfig
+from comit_ray.schema import Split
+from comit_ray.screening import drift
+from comit_ray.train_config import TrainConfig
+from comit_ray.training.distributed import train
+from jobs import manifest as manifest_job
+from jobs import phantom as phantom_job
+from jobs import screen as screen_job
+
+pytestmark = pytest.mark.slow
+
+
+def manifest(source: str, root: Path, output: Path) -> str:
+    options = ["--source", source, "--root", str(root), "--output", str(output), "--present_only", "true"]
+    assert manifest_job.job(cli.parse(ManifestConfig, "", options)) == 0
+    return str(output)
+
+
+def screened(manifest_uri: str, model: str, output: Path, *options: str) -> dict[str, Any]:
+    """What the screen says of drift, as written beside its tables."""
+    common = ["--manifest", manifest_uri, "--checkpoint", model, "--output", str(output), *options]
+    assert screen_job.job(cli.parse(ScreenConfig, "", common)) == 0
+    return dict(json.loads((output / drift.FILE).read_text()))
+
+
+def test_phantoms_are_flagged_and_the_real_test_split_is_not(cxr, tmp_path, ray_session, capsys) -> None:
+    real = manifest("nih", cxr / "nih_chestxray14", tmp_path / "real")
+    config = {
+        "data": real,
+        "storage": str(tmp_path / "runs"),
+        "name": "run",
+        "frame": {"size": 64},
+        "model": {"name": "comit_net", "width": 0.0625, "weights": "none"},
+        "train": {"epochs": 2, "batch_size": 16, "lr": 1e-3},
+    }
+    best = train(TrainConfig.parse(config, origin="test"))
+    phantom_job.main(PhantomConfig(output=str(tmp_path / "archive"), count=120))
+    phantoms = manifest("phantom", tmp_path / "archive", tmp_path / "phantoms")
+    capsys.readouterr()
+
+    known = screened(real, best, tmp_path / "known", "--split", Split.TEST)
+    assert known["images"] > 60
+    assert [one for one in known["signals"] if one["differs"]] == []
+    assert "WARNING" not in capsys.readouterr().out
+
+    strange = screened(phantoms, best, tmp_path / "strange")
+    assert strange["images"] > 100
+    differing = {(one["signal"], one["kind"]) for one in strange["signals"] if one["differs"]}
+    assert {("pixel_sd", "spread"), ("pixel_black", "spread"), ("source", "names")} <= differing
+    said = capsys.readouterr().out
+    assert f"WARNING: these {strange['images']} images do not look like what model {strange['model_id']}" in said
+
+    rows = parquet.read_table(str(tmp_path / "known" / "predictions"))
+    typical = rows["typicality"].to_numpy()
+    assert len(typical) == known["images"]
+    assert 0 < typical.min() < typical.max() <= 1
