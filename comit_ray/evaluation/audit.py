@@ -93,7 +93,7 @@ def _auroc(metric: str, images: pd.DataFrame, scores_N: npt.NDArray[np.float32])
         return ranked.rates(weights_N).auroc()
 
     why = "the images that could be altered and scored have one class alone"
-    return Block((Entry(metric, scored_N, undefined=why),), values)
+    return Block((Entry(metric, scored_N, undefined=why, positive_N=positive_N),), values)
 
 
 def _probes(

@@ -7,6 +7,7 @@ much as is asked for; nothing is interpolated. `..._at_operating_point` is of th
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -78,7 +79,8 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
         undefined = one_class or "no image is flagged at this threshold"
         return Entry(f"{prefix}{metric}", counted_N, at, undefined=undefined)
 
-    entries = [entry(metric, known_N) for metric in ("auroc", "average_precision", "eer")]
+    area = replace(entry("auroc", known_N), positive_N=positive_N)
+    entries = [area, *(entry(metric, known_N) for metric in ("average_precision", "eer"))]
     whole = order.rates(np.ones(len(images), np.int64))
     curve = _Curve(whole.true_TN[0], whole.false_TN[0])
     for at in specificities:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.optimize import brentq
 
 IntArray = npt.NDArray[np.int64]
 
@@ -15,7 +16,7 @@ Z = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
 MOST_UNDEFINED = 0.05
 """Share of draws without a value above which there is no interval: the rest are not like all draws."""
-WILSON = "wilson"
+WILSON, NEWCOMBE = "wilson", "newcombe over patients"
 PATIENTS, IMAGES = "patient bootstrap", "image bootstrap"
 
 
@@ -60,6 +61,31 @@ def wilson(hits: int, n: int) -> Interval:
     # At none and all one end is exact; rounding would leave it a little beside.
     low, high = (middle - half) / whole, (middle + half) / whole
     return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high, WILSON)
+
+
+def newcombe(area: float, positives: int, negatives: int) -> Interval:
+    """Newcombe's score interval of an area under the ROC curve, which holds at 0 and 1 too.
+
+    R. G. Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2",
+    method 5: the areas t with |area - t| = z * sqrt(V(t)), V the variance of Hanley and McNeil (1982) with the mean
+    number of both classes in place of each.
+
+    Args:
+        area: 0 to 1.
+        positives: independent ones, at least 1.
+        negatives: independent ones, at least 1.
+    """
+    if min(positives, negatives) < 1:
+        return Interval(None, None, NEWCOMBE, "one class alone")
+    others = (positives + negatives) / 2 - 1
+
+    def beyond(t: float) -> float:
+        spread = 1 + others * ((1 - t) / (2 - t) + t / (1 + t))
+        return (area - t) ** 2 - Z**2 * t * (1 - t) * spread / (positives * negatives)
+
+    low = 0.0 if area == 0 else brentq(beyond, 0, area - 1e-12)
+    high = 1.0 if area == 1 else brentq(beyond, area + 1e-12, 1)
+    return Interval(float(low), float(high), NEWCOMBE)
 
 
 def bootstrap(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.evaluation.figure import Figure, Level
-from comit_ray.evaluation.intervals import Interval, bootstrap, patient_codes, varied, wilson
+from comit_ray.evaluation.intervals import Interval, bootstrap, newcombe, patient_codes, varied, wilson
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -35,6 +35,7 @@ class Entry:
         share: the figure is a share of the counted images at a threshold that does not come from them, so that
             Wilson's interval holds where no patient has several.
         all_or_none: 0 and 1 say that none, or all, of the counted are hits, as they do for a share.
+        positive_N: of an area under the ROC curve, which of the counted images are positive.
     """
 
     metric: str
@@ -44,6 +45,7 @@ class Entry:
     undefined: str = "there is nothing to count"
     share: bool = False
     all_or_none: bool = False
+    positive_N: BoolArray | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def measure(
     Wilson's interval where the threshold is frozen and no patient has several of the counted images; else the
     bootstrap that draws patients, with all their images, and computes everything anew, thresholds too. Where every
     draw gives the same value the bootstrap says nothing: a share of none or all then has Wilson's interval over
-    patients, any other figure none.
+    patients, an area of 0 or 1 Newcombe's, any other figure none.
 
     Args:
         blocks: what is measured.
@@ -151,9 +153,7 @@ def measure(
         if defined[number]:
             value = float(whole_F[number])
             interval = (
-                wilson(round(value * n), n)
-                if exact[number]
-                else _told(intervals[str(number)], value, entry.share or entry.all_or_none, people)
+                wilson(round(value * n), n) if exact[number] else _told(intervals[str(number)], value, entry, codes_N)
             )
             method = None if interval.low is None else interval.method
             figure = replace(
@@ -163,9 +163,19 @@ def measure(
     return figures
 
 
-def _told(interval: Interval, value: float, of_hits: bool, patients: int) -> Interval:
+def _told(interval: Interval, value: float, entry: Entry, codes_N: IntArray) -> Interval:
     """The bootstrap's interval, unless all of its draws gave the same."""
-    if of_hits and value in (0, 1) and interval.low is not None and interval.low == interval.high:
-        found = wilson(int(value) * patients, patients)
+    if value not in (0, 1) or interval.low is None or interval.low != interval.high:
+        return varied(interval)
+
+    def patients(chosen_N: BoolArray) -> int:
+        return len(np.unique(codes_N[chosen_N]))
+
+    if entry.positive_N is not None:
+        negative_N = entry.counted_N & ~entry.positive_N
+        return newcombe(value, patients(entry.counted_N & entry.positive_N), patients(negative_N))
+    if entry.share or entry.all_or_none:
+        people = patients(entry.counted_N)
+        found = wilson(int(value) * people, people)
         return Interval(found.low, found.high, OVER_PATIENTS, found.reason)
     return varied(interval)

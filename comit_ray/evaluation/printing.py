@@ -1,11 +1,12 @@
 """How a figure is printed: cut, never rounded, with its interval and what it is taken over."""
 
 from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.intervals import NEWCOMBE, WILSON
 from comit_ray.evaluation.measure import OVER_PATIENTS
 
 
 def cell(figure: Figure | None) -> str:
-    """The value, its interval (w: Wilson's) and its n, with the patients where these are fewer."""
+    """The value, its interval (w: Wilson's, p: Newcombe's) and its n, with the patients where these are fewer."""
     if figure is None:
         return ""
     fewer = figure.patients is not None and figure.patients != figure.n
@@ -21,7 +22,7 @@ def with_interval(figure: Figure) -> str:
         return "undefined"
     if figure.low is None or figure.high is None:
         return cut(figure.value)
-    mark = " w" if figure.interval in ("wilson", OVER_PATIENTS) else ""
+    mark = {WILSON: " w", OVER_PATIENTS: " w", NEWCOMBE: " p"}.get(figure.interval or "", "")
     return f"{cut(figure.value)} [{cut(figure.low)}, {cut(figure.high)}]{mark}"
 
 

@@ -158,9 +158,10 @@ def intervals(config: EvaluateConfig) -> str:
         f"the images. Without a mark: percentiles of {config.draws:,} bootstrap draws (seed {config.seed}) of patients "
         "with all their images; thresholds that come from the images are taken anew in each draw. Where patients have "
         "several images and all or none of these are hits, every draw is alike: w is then Wilson's interval over "
-        "patients. n is what a figure is taken over: positives for a sensitivity, negatives for a specificity, what "
-        "was flagged for a precision, else all images that count. Studies and patients (column `counted`) are flagged "
-        "where any image of theirs is: with more images a patient, sensitivity rises and specificity falls."
+        "patients, and p Newcombe's, of an AUROC of 0 or 1. n is what a figure is taken over: positives for a "
+        "sensitivity, negatives for a specificity, what was flagged for a precision, else all images that count. "
+        "Studies and patients (column `counted`) are flagged where any image of theirs is: with more images a patient, "
+        "sensitivity rises and specificity falls."
     )
 
 

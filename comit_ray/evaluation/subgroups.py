@@ -141,7 +141,8 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
     known_N = labelled(rows, label)
     positive_N = known_N & (rows[label] == 1).to_numpy(bool)
     area = Area(rows[f"p_{label}"].to_numpy(np.float32, na_value=np.nan), positive_N, known_N)
-    entry = Entry(f"{prefix}{AUROC}", known_N, undefined=why_one_class(known_N, positive_N, label) or "")
+    why = why_one_class(known_N, positive_N, label) or ""
+    entry = Entry(f"{prefix}{AUROC}", known_N, undefined=why, positive_N=positive_N)
     few_positive = too_few(positive_N, patients, "with a positive image", minimum)
     few = few_positive or too_few(known_N & ~positive_N, patients, "with a negative image", minimum)
     found = [_Asked(entry, Block((entry,), area), few)]

@@ -4,9 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
-from comit_ray.evaluation.intervals import IMAGES, PATIENTS, IntArray, bootstrap, patient_codes, varied, wilson
+from comit_ray.evaluation.intervals import (
+    IMAGES,
+    NEWCOMBE,
+    PATIENTS,
+    IntArray,
+    bootstrap,
+    newcombe,
+    patient_codes,
+    varied,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 7), (7, 7), (1, 1), (121, 125), (109, 125), (1_793, 2_098), (61, 6_174)])
@@ -19,6 +31,31 @@ def test_wilson_is_that_of_statsmodels(hits: int, n: int) -> None:
 def test_none_and_all_have_an_exact_end() -> None:
     assert wilson(0, 10).low == 0
     assert wilson(10, 10).high == 1
+
+
+@pytest.mark.parametrize(("area", "positives", "negatives"), [(0.8, 40, 60), (0.97, 20, 20), (0.99, 10, 80)])
+def test_newcombes_interval_holds_the_true_area(area: float, positives: int, negatives: int) -> None:
+    """Of 1,000 samples of normal scores; at least 93% are asked for, of those with an area of 1 too."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [positives, negatives])
+    shift = np.sqrt(2) * norm.ppf(area)
+    held, perfect = 0, 0
+    for _ in range(1_000):
+        scores = rng.normal(size=len(labels)) + shift * labels
+        found = newcombe(float(roc_auc_score(labels, scores)), positives, negatives)
+        held += found.low <= area <= found.high
+        perfect += found.high == 1
+    assert held >= 930
+    assert perfect > 50 or area < 0.97, "samples with an area of 1 are among them"
+
+
+def test_newcombes_interval_has_an_exact_end_at_0_and_1_and_is_symmetric() -> None:
+    one, none = newcombe(1.0, 20, 30), newcombe(0.0, 20, 30)
+    assert (one.high, none.low, one.method) == (1.0, 0.0, NEWCOMBE)
+    assert 0.9 < one.low < 0.95
+    assert none.high == pytest.approx(1 - one.low)
+    assert newcombe(1.0, 200, 300).low > one.low
+    assert newcombe(1.0, 0, 3).reason == "one class alone"
 
 
 def test_wilson_of_nothing_is_none_and_of_nonsense_an_error() -> None:

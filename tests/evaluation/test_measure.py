@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.intervals import wilson
+from comit_ray.evaluation.intervals import newcombe, wilson
 from comit_ray.evaluation.measure import (
     OVER_PATIENTS,
     Block,
@@ -61,6 +61,17 @@ def test_none_or_all_has_wilsons_interval_over_patients(value: int) -> None:
     expected = wilson(5 * value, 5)
     assert (found.value, found.low, found.high) == (value, expected.low, expected.high)
     assert (found.interval, found.patients) == (OVER_PATIENTS, 5)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_area_of_0_or_1_has_newcombes_interval_over_patients(value: int) -> None:
+    """Two images a patient, of one class each: two patients with, three without."""
+    positive_N = np.repeat([True, True, False, False, False], 2)
+    entry = Entry("auroc", np.ones(10, bool), positive_N=positive_N)
+    block = Block((entry,), lambda _: np.array([float(value)]))
+    (found,) = measure([block], PAIRS, "test", "all", 50, 0)
+    expected = newcombe(value, 2, 3)
+    assert (found.low, found.high, found.interval) == (expected.low, expected.high, expected.method)
 
 
 def test_a_mean_that_never_changes_has_no_interval_and_says_why() -> None:

@@ -1,0 +1,123 @@
+"""The shortcut audit's positive control: phantoms with a mark burnt into one class are caught, without it they are not.
+
+The networks are trained in this process, which saves a minute; they are screened by the job, and audited.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from comit_ray import cli
+from comit_ray.config import ScreenConfig
+from comit_ray.data.phantom import Kind, Phantom, draw
+from comit_ray.evaluation import audit as audit_of
+from comit_ray.evaluation.audit import Audit, audit
+from comit_ray.evaluation.audit_words import CAUGHT, sentences
+from comit_ray.evaluation.scores import join_tables
+from comit_ray.models.registry import build_model
+from comit_ray.operating_points import Threshold
+from comit_ray.schema import MANIFEST
+from comit_ray.train_config import TrainConfig
+from comit_ray.training import checkpoint
+from comit_ray.training.batches import Batch
+from comit_ray.training.checkpoint import TrainingState
+from comit_ray.training.loop import train_epoch
+from comit_ray.training.objective import Objective
+from comit_ray.training.optimiser import make_optimiser
+from jobs import screen as screen_job
+from tests.support import manifest_row, write_rows
+
+pytestmark = pytest.mark.slow
+SIZE, TRAINED, TESTED, EPOCHS = 64, 160, 120, 10
+CONFIG = TrainConfig.parse(
+    {
+        "data": "d", "storage": "s", "name": "n", "frame": {"size": SIZE},
+        "model": {"width": 0.0625, "weights": "none"}, "train": {"epochs": EPOCHS, "batch_size": 8, "lr": 3e-3},
+    },
+    origin="test",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> list[Phantom]:
+    """Healthy and COVID-19 in turn, `TRAINED` and then `TESTED`: the classes differ inside the lungs alone."""
+    kinds = (Kind.HEALTHY, Kind.COVID)
+    return [draw(n, kinds[n % 2], size=(SIZE, SIZE)) for n in range(TRAINED + TESTED)]
+
+
+def frame(phantom: Phantom, marked: bool) -> np.ndarray:
+    """The radiograph, with a white square in its upper left corner where it is marked and shows COVID-19."""
+    pixels_HW = phantom.pixels_HW.copy()
+    if marked and phantom.kind is Kind.COVID:
+        pixels_HW[:6, :6] = 255
+    return pixels_HW
+
+
+def train(root: Path, phantoms: list[Phantom], marked: bool) -> str:
+    """A small COMiT-Net, trained a few epochs; the URI of its checkpoint."""
+    torch.manual_seed(0)
+    frames = torch.from_numpy(np.stack([frame(one, marked) for one in phantoms]))
+    masks = torch.from_numpy(np.stack([np.stack([one.lung_HW, one.disease_HW]) for one in phantoms])).to(torch.uint8)
+    covid = torch.tensor([int(one.kind is Kind.COVID) for one in phantoms])
+    model = build_model(CONFIG.model)
+    objective, optimiser = Objective(model, CONFIG), make_optimiser(model, CONFIG.train, fused=True)
+    for _ in range(EPOCHS):
+        batches = []
+        for rows in torch.randperm(len(phantoms)).split(CONFIG.train.batch_size):
+            none = torch.zeros(len(rows), dtype=torch.int64)
+            batches.append(Batch(frames[rows], masks[rows], covid[rows], covid[rows], none, none, rows))
+        train_epoch(objective, optimiser, batches, [CONFIG.train.lr] * len(batches), CONFIG, torch.device("cpu"))
+    directory = root / "checkpoint"
+    directory.mkdir()
+    points = {"specificity_0.90": {name: Threshold(threshold=0.5) for name in ("covid", "unhealthy")}}
+    state = TrainingState(history=[{"epoch": EPOCHS}], optimiser={}, random=[])
+    checkpoint.save(directory, model, CONFIG, points, {}, state)
+    return str(directory)
+
+
+def write(root: Path, phantoms: list[Phantom], marked: bool) -> str:
+    """The phantoms as files of two sources with as much COVID-19 each; the URI of their manifest."""
+    rows = []
+    for number, phantom in enumerate(phantoms):
+        file, covid = root / f"{number:03d}.png", int(phantom.kind is Kind.COVID)
+        Image.fromarray(frame(phantom, marked)).save(file)
+        image_id = f"{'ab'[number // 2 % 2]}/{number:03d}"
+        rows.append(manifest_row(image_id, uri=str(file), covid=covid, unhealthy=covid, other=0))
+    rows.sort(key=lambda row: str(row["image_id"]))
+    return write_rows(root / "manifest", rows, MANIFEST)
+
+
+def audited(root: Path, phantoms: list[Phantom], marked: bool) -> Audit:
+    """Trained, screened and audited."""
+    root.mkdir()
+    model = train(root, phantoms[:TRAINED], marked)
+    manifest, results = write(root, phantoms[TRAINED:], marked), str(root / "results")
+    options = ["--manifest", manifest, "--checkpoint", model, "--output", results, "--embeddings", "true"]
+    options += ["--variants", "[lungs_only,lungs_removed,borders_cropped]"]
+    assert screen_job.job(cli.parse(ScreenConfig, "", options)) == 0
+    return audit(join_tables(results, manifest, "test"), results, "test", 500, 0)
+
+
+def values(found: Audit) -> dict[str, float]:
+    """Of all images, by metric."""
+    return {one.metric: one.value for one in found.figures if one.group == "all" and one.value is not None}
+
+
+def caught(found: Audit) -> list[str]:
+    return [sentence for sentence in sentences(found) if sentence.startswith(CAUGHT)]
+
+
+def test_a_mark_is_caught_and_its_absence_is_not(phantoms, tmp_path, ray_session) -> None:
+    marked, plain = (audited(tmp_path / name, phantoms, name == "marked") for name in ("marked", "plain"))
+    assert any("with the lungs blacked out the score still tells" in one for one in caught(marked)), sentences(marked)
+    assert any("without the borders" in one for one in caught(marked)), sentences(marked)
+    assert caught(plain) == [], sentences(plain)
+    of_mark, of_lungs = values(marked), values(plain)
+    assert of_mark[audit_of.WHOLE] > 0.95, "a mark is easily learnt"
+    assert of_mark[audit_of.REMOVED] > 0.9, "and needs no lungs"
+    assert of_mark[audit_of.CROPPED] < of_mark[audit_of.WHOLE] - 0.1, "but the corner it is in"
+    assert of_lungs[audit_of.WHOLE] > 0.8, "without it there are the lesions"
+    assert of_lungs[audit_of.CROPPED] > 0.75, "which are not in the borders"
