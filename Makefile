@@ -7,7 +7,7 @@ DEMO := build/demo
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: demo test test-fast lint lint-cluster format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
@@ -29,6 +29,10 @@ lint: $(VENV)/.installed  ## style and types; warnings are errors
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+lint-cluster: $(VENV)/.installed  ## the files of cluster/, by Kubernetes' schemas and Docker's linter too
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster-lint]'
+	$(PY) -m pytest tests/cluster
 
 format: $(VENV)/.installed
 	$(VENV)/bin/ruff check --fix .

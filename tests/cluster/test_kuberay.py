@@ -15,7 +15,12 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from tests.cluster.manifests import CLUSTER, JOBS, base, groups, ray_cluster, ray_job
 
 FIELDS = json.loads((Path(__file__).parent / "kuberay_fields.json").read_text())
-PLAIN = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}
+PLAIN: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+}
 
 
 def check(value: Any, kind: Any, where: str) -> None:
