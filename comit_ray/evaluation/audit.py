@@ -16,7 +16,7 @@ from PIL import Image
 from comit_ray import parquet, storage
 from comit_ray.data.masks import from_png
 from comit_ray.errors import NotFoundError, Status
-from comit_ray.evaluation import source_probe
+from comit_ray.evaluation import left_out_source, source_probe
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, mean, measure, ratios
 from comit_ray.evaluation.side_rows import read_rows
@@ -114,6 +114,8 @@ def _probes(
         counts.append(len(source_probe.enough(images)))
         block = source_probe.block(metric, images, x_NC[chosen_N], seed)
         found += measure([block], images["patient_id"], split, "all", draws, seed)
+    for source, (_, blocks) in left_out_source.blocks(mine, x_NC, seed).items():
+        found += measure(blocks, mine["patient_id"], split, f"dataset={source}", draws, seed)
     return found, (counts[0], counts[1])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from comit_ray.evaluation.audit import CROPPED, IN_LUNGS, LUNGS, ONLY, REMOVED, TOLD_WITHOUT, WHOLE, Audit
 from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT
 from comit_ray.evaluation.printing import cell, with_interval
 from comit_ray.evaluation.tables import Table
 
@@ -28,7 +29,9 @@ def table(found: Audit) -> Table | None:
     note = (
         "auroc_...: of COVID-19 on altered copies of the same images (full: unaltered). source_told: balanced accuracy "
         f"of a linear probe that names the source from the embeddings, of {found.sources[0]} sources, without COVID-19 "
-        f"of {found.sources[1]}; chance is one by their number. gradcam_in_lungs: share of the map of the COVID-19 "
+        f"of {found.sources[1]}; chance is one by their number. auroc_left_out: of a linear probe for COVID-19 on the "
+        "embeddings, fitted without the source; auroc_kept: fitted with it, on other patients; the network itself was "
+        "trained with whatever it was trained with. gradcam_in_lungs: share of the map of the COVID-19 "
         "score that lies in the predicted lungs, beside the share of the frame that they take."
     )
     return Table("Audit of shortcuts", ("figure", *groups), rows, note)
@@ -40,9 +43,16 @@ def sentences(found: Audit) -> list[str]:
     - With the lungs blacked out, the interval of the AUROC lies above chance.
     - Without the borders, the AUROC is below what it was, and the intervals do not touch.
     - The source of images without COVID-19 can be told from their embeddings, and not every source has both classes.
+    - A probe fitted without a source tells COVID-19 less well there than one fitted with it; intervals do not touch.
     """
     by_metric = {figure.metric: figure for figure in found.figures if figure.group == "all"}
-    said = [_of_lungs(by_metric), _of_borders(by_metric), _of_sources(by_metric, found), _of_heat(by_metric)]
+    said = [
+        _of_lungs(by_metric),
+        _of_borders(by_metric),
+        _of_sources(by_metric, found),
+        *_of_left_out(found),
+        _of_heat(by_metric),
+    ]
     return [text for text in said if text is not None] or [NONE]
 
 
@@ -58,6 +68,11 @@ def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:
         return (
             f"{CAUGHT}with the lungs blacked out the score still tells COVID-19 from the rest, {figures}. It can have "
             "used what is not in the lungs: marks, borders, the patient's position, or how a source makes its images."
+        )
+    if removed.high is not None and removed.high < CHANCE:
+        return (
+            f"With the lungs blacked out the score ranks COVID-19 the wrong way round, {figures}: what is left moves "
+            "it, be it the size of what is black; the test does not say what it uses."
         )
     if only is not None and only.low is not None and only.low <= CHANCE:
         return (
@@ -98,6 +113,24 @@ def _of_sources(by_metric: Mapping[str, Figure], found: Audit) -> str | None:
         f"{CAUGHT}a linear probe tells the sources apart from embeddings of images without COVID-19, {figures}, and "
         "not every source has images with and without COVID-19: a high AUROC over several sources can be theirs."
     )
+
+
+def _of_left_out(found: Audit) -> list[str]:
+    """One sentence for each source with a figure, and one for all that have none."""
+    left, kept = ({f.group: f for f in found.figures if f.metric == name} for name in (LEFT_OUT, KEPT))
+    said = []
+    for group, mine in left.items():
+        with_it = kept[group]
+        if mine.value is None or mine.high is None:
+            continue
+        fell = with_it.low is not None and mine.high < with_it.low
+        said.append(
+            f"{CAUGHT if fell else ''}leave-one-source-out: a linear probe fitted without {group} tells COVID-19 there "
+            f"with AUROC {with_interval(mine)}, one fitted with it {with_interval(with_it)} (n={mine.n:,})"
+            + (": what it goes by in the other sources holds less there." if fell else ": no fall can be claimed.")
+        )
+    none = [f"{group}: {mine.reason}" for group, mine in left.items() if mine.value is None]
+    return said + ([f"Leave-one-source-out says nothing of {'; '.join(none)}."] if none else [])
 
 
 def _of_heat(by_metric: Mapping[str, Figure]) -> str | None:

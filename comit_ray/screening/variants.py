@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation
 
-from comit_ray.config import FrameConfig
-from comit_ray.data.resize import to_frame
-
 LUNGS_ONLY, LUNGS_REMOVED, BORDERS_CROPPED = "lungs_only", "lungs_removed", "borders_cropped"
 MARGIN = 0.03
 """Share of the frame's side by which lungs are widened before they are blacked out: their outline goes with them."""
 CROP = 0.10
-"""Share of the frame's side that is cut off on every side: marks and collimator edges lie there."""
+"""Share of the frame's side that is blacked out on every side: marks and collimator edges lie there.
+
+The rest is not stretched to the frame: a fall of the score could then be of the lungs' size, which is another one.
+"""
 LEAST = 0.02
 """Share of the frame that lungs must have; less is no pair of lungs, and what is left says nothing."""
 NO_LUNGS = "no lungs predicted"
@@ -40,7 +40,7 @@ def alter(frames_BHW: FramesBHW, lungs_BHW: npt.NDArray[np.bool_] | None, varian
         ValueError: another variant, or no lungs where they are needed.
     """
     if variant == BORDERS_CROPPED:
-        return np.stack([_cropped(frame_HW) for frame_HW in frames_BHW])
+        return _cropped(frames_BHW)
     if lungs_BHW is None:
         raise ValueError(f"variant {variant} needs lungs, got none")
     if variant == LUNGS_ONLY:
@@ -58,8 +58,8 @@ def has_lungs(lungs_BHW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _cropped(frame_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The middle of the frame, as large as the frame again by the one resampling chain."""
-    size = frame_HW.shape[0]
-    cut = round(CROP * size)
-    return to_frame(frame_HW[cut : size - cut, cut : size - cut], FrameConfig(size=size, fit="stretch"))
+def _cropped(frames_BHW: FramesBHW) -> FramesBHW:
+    cut = round(CROP * frames_BHW.shape[-1])
+    found = np.zeros_like(frames_BHW)
+    found[:, cut:-cut, cut:-cut] = frames_BHW[:, cut:-cut, cut:-cut]
+    return found

@@ -109,6 +109,16 @@ def test_a_network_that_black_confuses_is_neither_accused_nor_cleared(tmp_path: 
     assert not said[0].startswith(audit_words.CAUGHT)
 
 
+def test_an_order_turned_round_is_not_called_chance(tmp_path: Path) -> None:
+    found = _screen(tmp_path, shortcut=False)
+    figures = [
+        replace(f, value=0.3, low=0.2, high=0.4) if f.metric == "auroc_lungs_removed" else f for f in found.figures
+    ]
+    said = audit_words.sentences(replace(found, figures=figures))[0]
+    assert "ranks COVID-19 the wrong way round" in said
+    assert "chance" not in said
+
+
 def test_figures_are_over_all_and_inside_sources_with_both_classes(tmp_path: Path) -> None:
     figures = {(f.metric, f.group): f for f in _screen(tmp_path, shortcut=False).figures}
     assert {group for _, group in figures} == {"all", "dataset=a", "dataset=b"}
@@ -131,7 +141,8 @@ def test_what_the_screen_did_not_write_is_not_audited(tmp_path: Path) -> None:
     assert audit_words.table(found) is None
     assert audit_words.sentences(found) == [audit_words.NONE]
     alone = _screen(tmp_path / "alone", shortcut=True, sides=("embeddings",))
-    (said,) = audit_words.sentences(alone)
+    said, left_out = audit_words.sentences(alone)
+    assert left_out.startswith("Leave-one-source-out says nothing")
     assert said.startswith(f"{audit_words.CAUGHT}a linear probe")
 
 
@@ -147,3 +158,28 @@ def test_images_of_a_patient_are_never_in_the_probe_and_outside_it(tmp_path: Pat
     assert value < 0.75
     few = block("told", images[images["dataset"] == "a"].reset_index(drop=True), x_NC[images["dataset"] == "a"])
     assert "at least two sources" in few.entries[0].undefined
+
+
+def test_leave_one_source_out_is_told_with_its_reasons(tmp_path: Path) -> None:
+    said = audit_words.sentences(_screen(tmp_path / "fair", shortcut=False))
+    told = [text for text in said if "leave-one-source-out" in text.lower()]
+    assert len(told) == 2, "a sentence a source"
+    assert all("no fall can be claimed" in text for text in told), "the embeddings know nothing of COVID-19"
+    said = audit_words.sentences(_screen(tmp_path / "confounded", shortcut=True))
+    (null,) = (text for text in said if "eave-one-source-out" in text)
+    assert null == (
+        "Leave-one-source-out says nothing of dataset=a: the source has images with COVID-19 of 0 patients, at least 5 "
+        "are needed; dataset=b: without it there are images with COVID-19 of 0 patients, at least 5 are needed."
+    )
+
+
+def test_a_fall_without_the_source_is_caught(tmp_path: Path) -> None:
+    found = _screen(tmp_path, shortcut=False)
+    figures = [
+        replace(f, value=0.5, low=0.4, high=0.6) if f.metric == "auroc_left_out"
+        else replace(f, value=0.9, low=0.8, high=0.95) if f.metric == "auroc_kept" else f
+        for f in found.figures
+    ]  # fmt: skip
+    said = [text for text in audit_words.sentences(replace(found, figures=figures)) if "leave-one" in text]
+    assert said[0].startswith(audit_words.CAUGHT)
+    assert "a linear probe fitted without dataset=a tells COVID-19 there with AUROC 0.5000 [0.4000, 0.6000]" in said[0]
