@@ -86,8 +86,9 @@ def missed(
     count: int = COUNT,
     seed: int = 0,
     lungs: Lungs = "pixels",
+    name: str = "figure_14_missed",
 ) -> Picture:
-    """COVID-19 images without a flag, where there are such those in which readers saw nothing, `figure_14_missed`.
+    """COVID-19 images without a flag, where there are such those in which readers saw nothing.
 
     Args:
         images: of `scores.join_tables`.
@@ -97,11 +98,11 @@ def missed(
         count: most to show.
         seed: of the draw where there are more.
         lungs: as `comit_ray.config.MasksConfig` has it.
+        name: of its file.
 
     Raises:
         StorageError: it cannot be written.
     """
-    name = "figure_14_missed"
     caption = "Images labelled COVID-19 that the model does not flag as COVID-19."
     judged = _judged(images)
     if judged.empty:
@@ -129,6 +130,30 @@ def missed(
         return mine if readings is None else (*mine[:-1], _verdict(row, verdicts), mine[-1])
 
     return _gallery(name, caption, chosen, output, limits, "COVID-19 images that were missed", lungs, lines)
+
+
+def falsely_called(
+    images: pd.DataFrame, output: str, limits: DecodeLimits, count: int = COUNT, seed: int = 0, lungs: Lungs = "pixels"
+) -> Picture:
+    """Images labelled as not COVID-19 that the model flags as COVID-19, `falsely_called`.
+
+    Arguments and errors are those of `misclassified`.
+    """
+    name = "falsely_called"
+    caption = "Images labelled as not COVID-19 that the model flags as COVID-19."
+    others = images[(images["status"] == Status.OK) & (images["covid"] == 0)]
+    judged = others[others["covid_flag"].notna()]
+    if judged.empty:
+        return nothing(name, caption, "no scored image labelled as not COVID-19 has a COVID-19 flag")
+    rows = judged[judged["covid_flag"].astype(bool)]
+    if rows.empty:
+        return nothing(name, caption, f"none: of {len(judged):,} images labelled as not COVID-19 the model flags none")
+    chosen = sheet.shuffled(rows, seed).head(count)
+    caption += (
+        f"{_at(judged)} Shown: {drawn_of(len(chosen), len(rows), 'such images')}; {len(judged):,} images labelled as "
+        "not COVID-19 were scored. A label may be wrong too."
+    )
+    return _gallery(name, caption, chosen, output, limits, "Images falsely called COVID-19", lungs, _labels)
 
 
 def _covid(images: pd.DataFrame) -> pd.DataFrame:
@@ -172,6 +197,11 @@ def _lines(row: Row) -> tuple[str, ...]:
     day = row.get("illness_day")
     when = "day of illness not known" if day is None or is_null(day) else f"day of illness {int(day)}"
     return sheet.said(row), when, row["image_id"]
+
+
+def _labels(row: Row) -> tuple[str, ...]:
+    """Scores, label, and which image it is."""
+    return *sheet.caption(row), row["image_id"]
 
 
 def _verdict(row: Row, verdicts: dict[str, object]) -> str:

@@ -1,8 +1,8 @@
-"""A report as data: what can be said, tables and pictures; written as Markdown, and as one HTML page of its own."""
+"""A report as data: chapters of sentences, tables and pictures; written as Markdown and as one HTML page."""
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -12,6 +12,32 @@ from comit_ray.evaluation.tables import Table
 
 IN_THE_REPORT = 10
 """Most rows of a long table in report.md and report.html; tables/ has all."""
+ALARMS = ("SHORTCUT: ", "WARNING: ")
+"""How a sentence begins that a reader must not pass over."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of a report.
+
+    Args:
+        name: of its place in the page: lower case, no spaces.
+        title: its heading.
+        said: sentences computed from the figures, most important first.
+        tables: name of its files -> table.
+        pictures: those without a file say why.
+    """
+
+    name: str
+    title: str
+    said: Sequence[str] = ()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it; then it is left out."""
+        return not (self.said or self.tables or self.pictures)
 
 
 @dataclass(frozen=True)
@@ -21,22 +47,22 @@ class Document:
     Args:
         title: what was judged, on which images.
         caution: what it does not mean; before everything else.
-        said: sentences computed from the figures, most important first.
-        tables: name of its files -> table.
-        pictures: in the order of the report; those without a file say why.
+        chapters: in the order in which they are read.
+        foot: how numbers are printed.
         long: names of the tables of which the report shows the first rows alone.
         aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
-        foot: how numbers are printed.
     """
 
     title: str
     caution: str
-    said: Sequence[str]
-    tables: Mapping[str, Table]
-    pictures: Sequence[Picture]
+    chapters: Sequence[Chapter]
     foot: str
     long: frozenset[str] = frozenset()
     aside: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        names = [name for chapter in self.chapters for name in chapter.tables]
+        assert len(set(names)) == len(names), f"two tables of one name: {sorted(names)}"
 
 
 def write(document: Document, output: str) -> str:
@@ -46,13 +72,15 @@ def write(document: Document, output: str) -> str:
         StorageError: they cannot be written, or a picture not be read.
     """
     output = storage.normalise(output)
-    for name, table in document.tables.items():
-        storage.write_bytes(storage.join(output, "tables", f"{name}.csv"), table.csv().encode())
-        if name not in document.aside:
-            storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
+    for chapter in document.chapters:
+        for name, table in chapter.tables.items():
+            storage.write_bytes(storage.join(output, "tables", f"{name}.csv"), table.csv().encode())
+            if name not in document.aside:
+                storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
     text = markdown(document)
     storage.write_bytes(storage.join(output, "report.md"), text.encode())
-    files = [picture.files[0] for picture in document.pictures if picture.files]
+    pictures = [picture for chapter in document.chapters for picture in chapter.pictures]
+    files = [picture.files[0] for picture in pictures if picture.files]
     images = {file: storage.read_bytes(storage.join(output, file)) for file in files}
     storage.write_bytes(storage.join(output, "report.html"), html(document, images).encode())
     return text
@@ -60,16 +88,13 @@ def write(document: Document, output: str) -> str:
 
 def markdown(document: Document) -> str:
     """The report as Markdown; pictures are linked."""
-    parts = [
-        f"# {document.title}\n",
-        f"{document.caution}\n",
-        "## What must be known\n",
-        "\n".join(f"- {sentence}" for sentence in document.said) + "\n",
-        "## Tables\n",
-        *(table.markdown() for _, table in _shown(document)),
-    ]
-    if document.pictures:
-        parts += ["## Figures\n", *map(_linked, document.pictures)]
+    parts = [f"# {document.title}\n", f"{document.caution}\n"]
+    for chapter in _shown(document):
+        parts.append(f"## {chapter.title}\n")
+        if chapter.said:
+            parts.append("\n".join(f"- {sentence}" for sentence in chapter.said) + "\n")
+        parts += [table.markdown() for table in chapter.tables.values()]
+        parts += map(_linked, chapter.pictures)
     return "\n".join([*parts, f"{document.foot}\n"])
 
 
@@ -89,13 +114,22 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
     )
     embedded = {file: base64.b64encode(png).decode() for file, png in images.items()}
     page = environment.get_template("report.html.j2")
-    return page.render(document=document, tables=_shown(document), images=embedded)
+    return page.render(document=document, chapters=_shown(document), images=embedded, alarms=ALARMS)
 
 
-def _shown(document: Document) -> list[tuple[str, Table]]:
-    """The tables as the report has them: of a long one the first rows."""
-    shown = [(name, table) for name, table in document.tables.items() if name not in document.aside]
-    return [(name, _short(name, table) if name in document.long else table) for name, table in shown]
+def _shown(document: Document) -> list[Chapter]:
+    """The chapters as the report has them: of a long table the first rows, none of what stands aside."""
+    found = []
+    for chapter in document.chapters:
+        tables = {
+            name: _short(name, table) if name in document.long else table
+            for name, table in chapter.tables.items()
+            if name not in document.aside
+        }
+        shown = Chapter(chapter.name, chapter.title, chapter.said, tables, chapter.pictures)
+        if not shown.empty:
+            found.append(shown)
+    return found
 
 
 def _short(name: str, table: Table) -> Table:

@@ -19,14 +19,18 @@ from comit_ray.evaluation.scores import absent_heads, head_of
 from comit_ray.evaluation.tables import Table
 
 CAUTION = """\
-Not for diagnosis. `share` says how many images were scored at all; the other figures are over those alone. Figures over
-several datasets flatter: where COVID and other images come from different sources, a network can tell the sources apart
-instead of the disease. Read the figures inside one dataset first, and their n. `..._at_specificity` takes its
-threshold from these very images, as the paper does, and so do `specificity_at_sensitivity` and `eer`, the rate at which
-as large a share of negatives is flagged as of positives is missed; `..._at_operating_point` uses the threshold frozen
-on validation data. The disease figures are pooled over the pixels of images that have a true disease mask; painting
-everything would give a TPR of 1, so read precision, Dice and what is painted on healthy images beside it. Precision
-depends on how frequent COVID-19 is among the images. Not flagged is not normal."""
+Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and others come from different sources, a
+network can tell the sources apart instead of the disease: read what is said of shortcuts and the figures inside one
+source first, and their n."""
+READING = """\
+`share` says how many images were scored at all; the other figures are over those alone.
+`..._at_specificity` takes its threshold from these very images, as the paper does, and so does \
+`specificity_at_sensitivity`; `..._at_operating_point` uses the threshold frozen on validation data.
+`eer` is the rate at which as large a share of negatives is flagged as of positives is missed.
+The disease figures are pooled over the pixels of images that have a true disease mask; painting everything would give \
+a TPR of 1, so read precision, Dice and what is painted on healthy images beside it.
+Precision depends on how frequent COVID-19 is among the images.""".splitlines()
+"""How to read the figures."""
 HEADS = {
     "covid": "a COVID-19 score",
     "unhealthy": "an unhealthy score",
@@ -139,16 +143,15 @@ def _reasons(figures: Sequence[Figure]) -> list[str]:
     return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
 
 
-def sentences(images: pd.DataFrame, figures: Sequence[Figure], config: EvaluateConfig) -> list[str]:
+def sentences(images: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
     """What a reader must know of these images and scores, computed from them.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
         figures: of `comit_ray.evaluation.scores.figures`.
-        config: of the job.
     """
     scored = images[images["status"] == Status.OK]
-    return [*_positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images), intervals(config)]
+    return [*_positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images)]
 
 
 def intervals(config: EvaluateConfig) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
@@ -10,24 +10,27 @@ from comit_ray import storage
 from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
-    audit,
-    audit_words,
+    belief,
+    claim,
     confusion,
     document,
     external,
     external_tables,
+    model_card,
     paper,
     pictures,
     report,
     scores,
     sheet,
+    summary,
+    trained,
     trust,
     two_screens,
 )
 from comit_ray.evaluation.classification import operating_points
-from comit_ray.evaluation.document import Document
+from comit_ray.evaluation.document import Chapter, Document
+from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.picture import DIRECTORY, Picture
-from comit_ray.evaluation.tables import Table
 
 ALL = "all images"
 OF_THE_PAPER = (
@@ -66,30 +69,30 @@ def write(config: EvaluateConfig) -> str:
     )
     output = storage.normalise(config.output)
     trusted = trust.judge(config, images, split, output)
-    said = [*report.sentences(images, figures, config), *trusted.said]
-    tables = report.tables(figures, images, config.external) | confusion.tables(images) | trusted.tables
-    figures = trust.together(figures, trusted.figures)
-    if config.results is not None and "covid" not in scores.absent_heads(images):
-        audited = audit.audit(images, config.results, split, config.draws, config.seed)
-        said = [*audit_words.sentences(audited), *said]
-        shown = audit_words.table(audited)
-        tables = ({"audit": shown} if shown else {}) | tables
-        figures += audited.figures
-    if config.external:
-        said = [*external_tables.sentences(images, figures, verdicts), *said]
-        tables = external_tables.tables(images, verdicts, readings) | tables
-    if config.compare is not None:
-        others = _images(config, split, config.compare)
-        differences = two_screens.compare(images, others, config.draws, config.seed)
-        said = [*two_screens.sentences(differences, images, others), *said]
-        tables["comparison"] = two_screens.table(differences)
-        records = json.dumps([asdict(one) for one in differences], indent=1)
-        storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
-    drawn = [*_pictures(config, images, verdicts, split, output), *trusted.pictures]
-
+    audited = belief.examine(config, images, split)
+    drawn = _pictures(config, images, verdicts, split, output)
+    tables = report.tables(figures, images, config.external) | confusion.tables(images)
+    figures = trust.together([*figures, *audited.figures], trusted.figures)
+    chapters = [
+        audited.chapter,
+        *_comparison(config, images, split, output),
+        *_external(config, images, figures, verdicts, readings),
+        Chapter(
+            "scores",
+            "Scores",
+            report.sentences(images, figures),
+            {name: shown for name, shown in tables.items() if name != "masks"},
+            drawn.curves,
+        ),
+        Chapter("masks", "Masks", (), {name: shown for name, shown in tables.items() if name == "masks"}),
+        *trusted.chapters,
+        Chapter("galleries", "Single images", (), {}, drawn.galleries),
+        Chapter("gradcam", "Heat maps", (), {}, drawn.heat),
+        Chapter("embeddings", "Map of the embeddings", (), {}, drawn.maps),
+    ]
     metrics = json.dumps([figure.to_json() for figure in figures], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
-    return document.write(_document(images, split, said, tables, drawn, config), output)
+    return document.write(_document(config, images, figures, split, chapters), output)
 
 
 def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame:
@@ -98,30 +101,66 @@ def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame
     return join(uri, config.manifest, split)
 
 
+@dataclass
+class _Drawn:
+    """Pictures by chapter."""
+
+    curves: list[Picture] = field(default_factory=list)
+    galleries: list[Picture] = field(default_factory=list)
+    heat: list[Picture] = field(default_factory=list)
+    maps: list[Picture] = field(default_factory=list)
+
+
+def _comparison(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> list[Chapter]:
+    if config.compare is None:
+        return []
+    others = _images(config, split, config.compare)
+    differences = two_screens.compare(images, others, config.draws, config.seed)
+    records = json.dumps([asdict(one) for one in differences], indent=1)
+    storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
+    said = two_screens.sentences(differences, images, others)
+    return [Chapter("comparison", "Beside another screen", said, {"comparison": two_screens.table(differences)})]
+
+
+def _external(
+    config: EvaluateConfig,
+    images: pd.DataFrame,
+    figures: Sequence[Figure],
+    verdicts: pd.DataFrame | None,
+    readings: pd.DataFrame | None,
+) -> list[Chapter]:
+    if not config.external:
+        return []
+    said = external_tables.sentences(images, figures, verdicts)
+    return [Chapter("external", "Found and missed", said, external_tables.tables(images, verdicts, readings))]
+
+
 def _pictures(
     config: EvaluateConfig, images: pd.DataFrame, verdicts: pd.DataFrame | None, split: str, output: str
-) -> list[Picture]:
-    """Figures 9 to 14 of the paper, where the screen has what they show, and a sheet drawn at random."""
-    found: list[Picture] = []
+) -> _Drawn:
+    """Figures 9 to 14 of the paper, where the screen has what they show; the missed and falsely called; a sheet."""
+    drawn = _Drawn()
     absent = scores.absent_heads(images)
+    limits, seed, lungs = config.decode, config.seed, config.masks.lungs
     if "covid" not in absent:
         panels = {f"{split} split": _curves(images)}
         points = {} if config.external else {ALL: _paper_points()}
-        found += [pictures.rocs(panels, output, points), pictures.precision_recalls(panels, output)]
-        limits, seed, lungs = config.decode, config.seed, config.masks.lungs
+        drawn.curves += [pictures.rocs(panels, output, points), pictures.precision_recalls(panels, output)]
+        name = "figure_14_missed" if config.external else "missed"
         if config.external:
-            found.append(pictures.found(images, output, limits, seed=seed, lungs=lungs))
-            found.append(pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs))
-        elif "unhealthy" not in absent:
-            found.append(pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
+            drawn.galleries.append(pictures.found(images, output, limits, seed=seed, lungs=lungs))
+        drawn.galleries.append(pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs, name=name))
+        drawn.galleries.append(pictures.falsely_called(images, output, limits, seed=seed, lungs=lungs))
+        if not config.external and "unhealthy" not in absent:
+            drawn.galleries.append(pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
+    drawn.galleries += _sheet(config, images, split, output)
     if config.results is not None:
         results = storage.normalise(config.results)
         if storage.exists(storage.join(results, "embeddings")):
-            found.append(pictures.embedding_map(images, results, output, config.seed))
+            drawn.maps.append(pictures.embedding_map(images, results, output, seed))
         if storage.exists(storage.join(results, "gradcam")):
-            found.append(pictures.gradcam(images, results, output, config.decode, seed=config.seed))
-    found += _sheet(config, images, split, output)
-    return sorted(found, key=lambda picture: picture.name)
+            drawn.heat.append(pictures.gradcam(images, results, output, limits, seed=seed))
+    return drawn
 
 
 def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
@@ -153,22 +192,29 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
 
 
 def _document(
-    images: pd.DataFrame,
-    split: str,
-    said: Sequence[str],
-    tables: dict[str, Table],
-    drawn: Sequence[Picture],
-    config: EvaluateConfig,
+    config: EvaluateConfig, images: pd.DataFrame, figures: Sequence[Figure], split: str, chapters: Sequence[Chapter]
 ) -> Document:
-    what = "External archive" if config.external else "Evaluation"
+    """Summary first, then the chapters, the model card and how to read it all."""
+    believed = chapters[0].said
+    first = summary.table(images, figures, split, config.results, believed)
+    known = trained.read(config.results)
+    card = model_card.table(images, known, first, believed, config)
+    titles = {chapter.name: chapter.title for chapter in chapters if not chapter.empty}
+    items = claim.table(model_card.claim(images, known, config, titles))
     of_the_paper = OF_THE_PAPER.format(covid=paper.COVID_IMAGES, others=paper.OTHER_IMAGES)
+    whole = [
+        Chapter("summary", "Summary", (), {"summary": first}),
+        *chapters,
+        Chapter("model_card", "Model card", (), {"model_card": card, "claim": items}),
+        Chapter("reading", "How to read the figures", [*report.READING, report.intervals(config), of_the_paper]),
+    ]
+    what = "External archive" if config.external else "Evaluation"
+    shown_whole = {*report.SECTIONS, "comparison", "summary", "model_card", "claim", *trust.WHOLE}
     return Document(
         f"{what}: {split} split, {len(images):,} images of {report.people(images):,} patients",
         report.CAUTION,
-        [*said, of_the_paper],
-        tables,
-        drawn,
+        whole,
         "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
-        frozenset(tables) - {*report.SECTIONS, "comparison", *trust.WHOLE},
+        frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,
         trust.ASIDE,
     )

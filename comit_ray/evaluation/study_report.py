@@ -7,7 +7,7 @@ from typing import Any
 from comit_ray import storage
 from comit_ray.config import EvaluateConfig
 from comit_ray.evaluation import document, paper, study, study_masks, study_pictures, study_tables, study_words
-from comit_ray.evaluation.document import Document
+from comit_ray.evaluation.document import Chapter, Document
 from comit_ray.evaluation.intervals import patient_codes
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.study import Study
@@ -108,8 +108,10 @@ def _document(
     return Document(
         f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} patients",
         CAUTION,
-        said,
-        tables,
-        pictures,
+        [
+            Chapter("summary", "What may be said", said),
+            Chapter("tables", "Tables", (), tables),
+            Chapter("pictures", "Pictures", (), {}, pictures),
+        ],
         f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. Numbers are cut, not rounded.",
     )

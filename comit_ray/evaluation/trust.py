@@ -16,9 +16,9 @@ from comit_ray.evaluation import (
 )
 from comit_ray.evaluation.calibration_picture import reliability_diagram
 from comit_ray.evaluation.classification import PREFIXES
+from comit_ray.evaluation.document import Chapter
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.frozen import frozen_point
-from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.tables import Table
 
@@ -34,15 +34,11 @@ class Trust:
 
     Args:
         figures: for metrics.json.
-        tables: name -> table.
-        said: sentences.
-        pictures: the reliability diagram.
+        chapters: thresholds, calibration, subgroups; none of a model without scores.
     """
 
     figures: list[Figure]
-    tables: dict[str, Table]
-    said: list[str]
-    pictures: list[Picture]
+    chapters: list[Chapter]
 
 
 def judge(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> Trust:
@@ -60,15 +56,12 @@ def judge(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str)
     absent = absent_heads(images)
     labels = [label for label in PREFIXES if label not in absent]
     if not labels:
-        return Trust([], {}, [], [])
+        return Trust([], [])
     draws, seed, minimum = config.draws, config.seed, config.subgroup_minimum
 
-    calibrated = calibration.figures(images, split, draws, seed)
-    bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
-    figures = [*calibrated]
-    tables = calibration_words.tables(calibrated, images, bins)
-    said = calibration_words.sentences(calibrated, images)
-
+    figures: list[Figure] = []
+    tables: dict[str, Table] = {}
+    said: list[str] = []
     for label in labels:
         thresholds = threshold_table.scale(images, label, frozen_point(images, label, config.results))
         rows = threshold_table.rows(images, label, thresholds, config.prevalences, minimum, split, draws, seed)
@@ -76,10 +69,26 @@ def judge(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str)
         tables |= threshold_words.tables(label, rows, thresholds, minimum)
         said += threshold_words.sentences(label, rows)
 
+    calibrated = calibration.figures(images, split, draws, seed)
+    bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
     grouped = subgroups.figures(images, split, minimum, draws, seed)
-    tables |= subgroup_words.tables(images, grouped, minimum)
-    said += subgroup_words.sentences(images, grouped, minimum)
-    return Trust([*figures, *grouped], tables, said, [reliability_diagram(images, bins, output)])
+    chapters = [
+        Chapter("thresholds", "Thresholds and what they cost", said, tables),
+        Chapter(
+            "calibration",
+            "Calibration",
+            calibration_words.sentences(calibrated, images),
+            calibration_words.tables(calibrated, images, bins),
+            [reliability_diagram(images, bins, output)],
+        ),
+        Chapter(
+            "subgroups",
+            "Subgroups",
+            subgroup_words.sentences(images, grouped, minimum),
+            subgroup_words.tables(images, grouped, minimum),
+        ),
+    ]
+    return Trust([*figures, *calibrated, *grouped], chapters)
 
 
 def together(figures: Sequence[Figure], more: Sequence[Figure]) -> list[Figure]:

@@ -20,11 +20,11 @@ import pandas as pd
 
 from comit_ray import parquet, storage
 from comit_ray.data.pixel_statistics import STATISTICS
-from comit_ray.errors import Status
+from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.reference import DISTANCE, Reference
 from comit_ray.schema import View
 from comit_ray.screening import drift_signals
-from comit_ray.screening.drift_signals import Signal
+from comit_ray.screening.drift_signals import Kind, Signal
 from comit_ray.screening.layout import read_predictions
 
 FILE = "drift.json"
@@ -79,6 +79,23 @@ def write(
     found = compare(images, model_id, known, temperatures)
     storage.write_bytes(storage.join(output, FILE), (json.dumps(asdict(found), indent=1) + "\n").encode())
     return found
+
+
+def read(output: str) -> Drift | None:
+    """What was written beside the results in `output`; None where an older version screened them.
+
+    Raises:
+        StorageError: the file is not what a screen writes.
+    """
+    uri = storage.join(storage.normalise(output), FILE)
+    try:
+        found = json.loads(storage.read_bytes(uri))
+        signals = tuple(Signal(**one | {"kind": Kind(one["kind"])}) for one in found.pop("signals"))
+        return Drift(**found, signals=signals)
+    except NotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"{uri} is not what a screen writes of drift: {error!r}") from error
 
 
 def compare(images: pd.DataFrame, model_id: str, known: Reference | None, temperatures: Mapping[str, float]) -> Drift:

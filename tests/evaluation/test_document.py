@@ -5,10 +5,11 @@ import io
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from comit_ray.evaluation import document
-from comit_ray.evaluation.document import Document
+from comit_ray.evaluation.document import Chapter, Document
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.tables import Table
 
@@ -26,8 +27,13 @@ def _report(root: Path) -> tuple[str, str, bytes]:
     (root / "figures" / "roc.png").write_bytes(png.getvalue())
     pictures = [Picture("roc", "Curves.", ("figures/roc.png",)), Picture("map", "A map.", reason="5 images are needed")]
     made = Document(
-        "Evaluation: 12 images", "Not for diagnosis.", ["One patient is 5.9 points.", "x < y & z"],
-        {"covid": TABLE, "missed": LONG}, pictures, "Cut, not rounded.", frozenset({"missed"}),
+        "Evaluation: 12 images", "Not for diagnosis.",
+        [
+            Chapter("summary", "Summary", ["One patient is 5.9 points.", "x < y & z", "SHORTCUT: a mark."]),
+            Chapter("nothing", "Nothing here"),
+            Chapter("scores", "Scores", (), {"covid": TABLE, "missed": LONG}, pictures),
+        ],
+        "Cut, not rounded.", frozenset({"missed"}),
     )  # fmt: skip
     text = document.write(made, str(root))
     return text, (root / "report.html").read_text(), png.getvalue()
@@ -82,6 +88,27 @@ def test_both_say_the_same(tmp_path: Path) -> None:
     assert "![roc](figures/roc.png)" in text
 
 
+def test_chapters_are_in_order_linked_and_left_out_where_empty(tmp_path: Path) -> None:
+    text, html, _ = _report(tmp_path)
+    page = _Page()
+    page.feed(html)
+    assert [asked for asked in page.asked if asked.startswith("#")] == ["#summary", "#scores"]
+    assert html.index('id="summary"') < html.index('id="scores"')
+    assert text.index("## Summary") < text.index("## Scores")
+    assert "Nothing here" not in text + html
+
+
+def test_an_alarm_stands_out(tmp_path: Path) -> None:
+    _, html, _ = _report(tmp_path)
+    assert '<li class="alarm">SHORTCUT: a mark.</li>' in html
+    assert html.count('class="alarm"') == 1
+
+
+def test_two_tables_of_one_name_are_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="two tables of one name"):
+        Document("A", "", [Chapter(name, name, (), {"covid": TABLE}) for name in "ab"], "")
+
+
 def test_a_long_table_is_short_in_the_report_and_whole_beside_it(tmp_path: Path) -> None:
     text, html, _ = _report(tmp_path)
     note = "The first 10 of 25 rows; tables/missed.csv has all."
@@ -94,7 +121,7 @@ def test_a_long_table_is_short_in_the_report_and_whole_beside_it(tmp_path: Path)
 
 
 def test_a_table_that_stands_aside_is_in_its_file_alone(tmp_path: Path) -> None:
-    made = Document("A title", "", [], {"covid": TABLE, "all": LONG}, [], "", aside=frozenset({"all"}))
+    made = Document("A title", "", [Chapter("a", "A", (), {"covid": TABLE, "all": LONG})], "", aside=frozenset({"all"}))
     text = document.write(made, str(tmp_path))
     assert "Missed" not in text
     assert "Missed" not in (tmp_path / "report.html").read_text()

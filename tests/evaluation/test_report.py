@@ -35,7 +35,7 @@ def told(
     images = join_tables(*write_results(root, manifest, predictions, masks), "test")
     found = figures(images, "test", draws=CONFIG.draws)
     tables = report.tables(found, images)
-    return "\n".join(table.markdown() for table in tables.values()), "\n".join(report.sentences(images, found, CONFIG))
+    return "\n".join(table.markdown() for table in tables.values()), "\n".join(report.sentences(images, found))
 
 
 def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_unknown_patients_and_studies_are_counted(tmp_path: Path) -> None:
 
 
 def test_the_report_says_what_intervals_are(tmp_path: Path) -> None:
-    said = made(tmp_path, {})[1]
+    said = report.intervals(CONFIG)
     assert "percentiles of 20 bootstrap draws (seed 0) of patients" in said
     assert "n is what a figure is taken over" in said
     assert "Not for diagnosis" in report.CAUTION

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ import pytest
 from PIL import Image
 
 from comit_ray.config import EvaluateConfig
+from comit_ray.errors import StorageError
 from comit_ray.evaluation import document, screen_report
 from comit_ray.schema import EMBEDDINGS, GRADCAM, REVIEWS
+from comit_ray.screening.drift import Drift
+from comit_ray.screening.drift_signals import Kind, Signal
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
 
@@ -39,10 +44,10 @@ def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None
     root = tmp_path / "report"
     tables = {
         *("accounts", "covid", "unhealthy", "masks", "confusion", "flags", "calibration"),
-        *("thresholds", "prevalence", "unhealthy_thresholds"),
+        *("thresholds", "prevalence", "unhealthy_thresholds", "summary", "model_card", "claim"),
     }  # no unhealthy_prevalence: its flags are set by hand, and no threshold gives them
     aside = {"thresholds_all", "unhealthy_thresholds_all"}
-    drawn = {"figure_09_roc", "figure_09_precision_recall", "figure_10_misclassified", "sheet"}
+    drawn = {"figure_09_roc", "figure_09_precision_recall", "figure_10_misclassified", "missed", "sheet"}
     vectors = {"figure_09_roc", "figure_09_precision_recall"}
     assert names(root) == {
         "report.md",
@@ -65,6 +70,45 @@ def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None
     assert found["covid_called_unhealthy", "specificity_0.90", "image"]["value"] == 5 / 6
     read = list(csv.reader((root / "tables" / "confusion.csv").open()))
     assert read[1] == ["all", "COVID-19", "specificity_0.90", "4", "2", "0", "6"]
+
+
+CHAPTERS = ["Summary", "Scores", "Masks", "Thresholds and what they cost", "Calibration", "Single images", "Model card"]
+
+
+def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_normal(
+    screen: dict[str, Any], tmp_path: Path
+) -> None:
+    text = screen_report.write(EvaluateConfig(**screen, sheet_images=0))
+    titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert [title for title in titles if title in CHAPTERS] == CHAPTERS
+    assert titles[-1] == "How to read the figures"
+    html = (tmp_path / "report" / "report.html").read_text()
+    shown = {path.stem for path in (tmp_path / "report" / "tables").glob("*.tex")}
+    assert {name for name in shown if f'id="table-{name}"' not in html} == set()
+    drawn = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
+    assert {name for name in drawn if f'<figure id="{name}">' not in html} == set()
+    assert "<script" not in html
+    asked = re.findall(r"(?:src|href)=\"([^\"]{0,30})", html)
+    assert asked
+    assert all(one.startswith(("data:image/png;base64,", "#")) for one in asked)
+    words = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", html.partition("</style>")[2])
+    said = [words[max(0, at.start() - 25) : at.end()] for at in re.finditer(r"\bnormal\b", words)]
+    assert said
+    for context in said:
+        assert re.search(r"not flagged is not\s+normal$", context, re.IGNORECASE), context
+
+
+def test_what_the_screen_said_of_drift_is_in_the_report(screen: dict[str, Any], tmp_path: Path) -> None:
+    strange = Signal("pixel_sd", Kind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
+    said = Drift("abc", 12, 12, (strange,))
+    (tmp_path / "results" / "drift.json").write_text(json.dumps(asdict(said)))
+    screen_report.write(EvaluateConfig(**screen, sheet_images=0))
+    html = (tmp_path / "report" / "report.html").read_text()
+    assert '<li class="alarm">WARNING: these 12 images do not look like what model abc was trained on:' in html
+    assert html.index("WARNING: these 12 images") < html.index('id="scores"')
+    (tmp_path / "results" / "drift.json").write_text("{}")
+    with pytest.raises(StorageError, match="is not what a screen writes of drift"):
+        screen_report.write(EvaluateConfig(**screen, sheet_images=0))
 
 
 def test_embeddings_and_heat_maps_where_there_are_any(screen: dict[str, Any], tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_model_without_scores_has_none_of_it(screen: dict[str, Any]) -> None:
     images = join_tables(screen["results"], screen["manifest"], "test")
     for name in ("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag"):
         images[name] = None
-    assert trust.judge(EvaluateConfig(**screen), images, "test", screen["output"]) == trust.Trust([], {}, [], [])
+    assert trust.judge(EvaluateConfig(**screen), images, "test", screen["output"]) == trust.Trust([], [])
 
 
 def test_what_both_have_is_taken_from_the_first() -> None:

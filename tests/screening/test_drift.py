@@ -212,6 +212,8 @@ def test_the_tables_are_joined_and_the_file_is_written(tmp_path) -> None:
     found = drift.write(str(tmp_path / "results"), manifest, "m", known(), {})
     assert (found.images, found.patients) == (30, 15)
     assert by_name(found)["source"].outside == 0
+    assert drift.read(str(tmp_path / "results")) == found
+    assert drift.read(str(tmp_path)) is None
     written = json.loads((tmp_path / "results" / drift.FILE).read_text())
     assert written["model_id"] == "m"
     assert [one["signal"] for one in written["signals"]] == [one.signal for one in found.signals]

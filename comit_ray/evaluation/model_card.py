@@ -1,0 +1,190 @@
+"""The model card of a screened model, filled from the run, and the CLAIM items that the run answers.
+
+Mitchell et al. 2019, "Model cards for model reporting". What the run does not know is said to be unknown, not guessed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from comit_ray.config import EvaluateConfig
+from comit_ray.errors import Status
+from comit_ray.evaluation.document import ALARMS
+from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.trained import Trained
+
+INTENDED = (
+    "Research, and choosing which chest radiographs of an archive a radiologist reads first. Frontal radiographs (PA "
+    "or AP) of adults. Every flag is to be read by a person."
+)
+NOT_INTENDED = (
+    "Diagnosis, triage of a patient without a reader, ruling out disease (not flagged is not normal), children, "
+    "lateral views, CT, photographs of films, and archives that it was not validated on."
+)
+ETHICS = (
+    "A missed patient is the error that matters. COVID-19 and other images often come from different hospitals; "
+    "a score may tell these apart. Figures by sex, age, view and source are in this report where enough patients are "
+    "known."
+)
+SOFTWARE = ("comit_ray", "python", "torch", "torchvision", "ray", "numpy", "pyarrow")
+
+
+def table(images: pd.DataFrame, trained: Trained, summary: Table, said: Sequence[str], config: EvaluateConfig) -> Table:
+    """The card.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        trained: what the checkpoint says.
+        summary: the report's, whose answers are the card's figures.
+        said: sentences of the report that limit what may be concluded.
+        config: of the job.
+    """
+    answers = {question: answer for question, answer in summary.rows}  # noqa: C416 rows have any length
+    figures = [f"{question.removeprefix('The answer: ')}: {text}" for question, text in answers.items()
+               if question.startswith("The answer") or question == "Inside one source"]  # fmt: skip
+    limits = [text for text in said if text.startswith(ALARMS)]
+    rows = (
+        ("Model", _model(images, trained)),
+        ("Training", _training(trained)),
+        ("Training data", _data(trained)),
+        ("Intended use", INTENDED),
+        ("Not intended for", NOT_INTENDED),
+        ("Evaluation data", answers["On what data"]),
+        ("Operating point", _points(images)),
+        ("Figures", " ".join(figures) or "none: the model has no head that is judged here"),
+        ("Uncertainty", f"95% intervals over patients, {config.draws:,} draws, seed {config.seed}."),
+        ("Limits", " ".join([answers["What it does not mean"], *limits])),
+        ("Ethical considerations", ETHICS),
+    )
+    return Table("The screened model", ("part", "what the run says"), rows)
+
+
+def claim(
+    images: pd.DataFrame, trained: Trained, config: EvaluateConfig, chapters: Mapping[str, str]
+) -> dict[int, str]:
+    """Number of a CLAIM item -> what the run says of it; items that it cannot answer are absent.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        trained: what the checkpoint says.
+        config: of the job.
+        chapters: name of each chapter of the report -> its title.
+    """
+    settings = trained.config or {}
+    found: dict[int, str | None] = {
+        7: f"sources of the scored images: {', '.join(sorted(images['dataset'].dropna().unique()))}",
+        8: _exclusions(images),
+        9: _preprocessing(settings),
+        12: _missing(images),
+        19: f"by patient, {len(images):,} images of the split that is scored; the manifest records its seed",
+        20: "patient, and look-alikes where they were searched for",
+        22: _model(images, trained) if trained.config else None,
+        23: _software(trained),
+        24: _weights(settings),
+        25: _training(trained) if trained.config else None,
+        26: "the epoch with the lowest loss on the validation split" if trained.config else None,
+        27: "none: one network" if trained.config else None,
+        28: "sensitivity, specificity, AUROC, equal error rate, precision, F1, calibration, IoU, TPR: see the tables",
+        29: f"95% intervals over patients ({config.draws:,} bootstrap draws, seed {config.seed}; Wilson's where exact)",
+        30: _chapter(chapters, "belief", "subgroups"),
+        31: "Grad-CAM maps, and their share inside the lungs" if "gradcam" in chapters else None,
+        32: None if config.external else "this report",
+        33: "this report" if config.external else None,
+        35: _accounts(images),
+        36: _chapter(chapters, "subgroups"),
+        37: _chapter(chapters, "scores"),
+        38: _chapter(chapters, "scores", "thresholds"),
+        39: _chapter(chapters, "galleries"),
+        40: "limits of the model card, and what the summary says that it does not mean",
+    }
+    return {number: text for number, text in found.items() if text is not None}
+
+
+def _model(images: pd.DataFrame, trained: Trained) -> str:
+    models = ", ".join(sorted(images["model_id"].dropna().unique())) or "not known"
+    if trained.config is None:
+        return f"{models}; nothing more is known: {trained.reason}"
+    model, frame = trained.config.get("model", {}), trained.config.get("frame", {})
+    tasks = ", ".join(model.get("tasks", []))
+    return (
+        f"{models}: {model.get('name')}, heads {tasks}, width {model.get('width')} of the paper's channels, "
+        f"{frame.get('size')} x {frame.get('size')} pixels ({frame.get('fit')})"
+    )
+
+
+def _training(trained: Trained) -> str:
+    if trained.config is None:
+        return f"not known: {trained.reason}"
+    train, loss = trained.config.get("train", {}), trained.config.get("loss", {})
+    weights = ", ".join(f"{task} {loss[task]}" for task in ("lung", "disease", "health", "covid") if task in loss)
+    return (
+        f"{trained.epochs} of at most {train.get('epochs')} epochs, batch {train.get('batch_size')}, "
+        f"{train.get('optimiser')}, learning rate {train.get('lr')} ({train.get('schedule')}), COVID-19 "
+        f"{'augmented' if train.get('augment_covid') else 'not augmented'}, losses weighted {weights}, "
+        f"seed {train.get('seed')}"
+    )
+
+
+def _data(trained: Trained) -> str:
+    if trained.config is None:
+        return f"not known: {trained.reason}"
+    recorded = (trained.environment or {}).get("manifest") or "not recorded"
+    if trained.facts is None:
+        return f"manifest {recorded}; the checkpoint is older than the record of its data"
+    shares = [
+        f"{name}: " + ", ".join(f"{value} {share:.2f}" for value, share in trained.facts[name].items())
+        for name in ("sources", "views")
+    ]
+    return (
+        f"{trained.facts['training_images']:,} images to train on and {trained.facts['validation_images']:,} of "
+        f"{trained.facts['validation_patients']:,} patients to validate on (manifest {recorded}); shares of the "
+        f"training images by {'; by '.join(shares)}"
+    )
+
+
+def _points(images: pd.DataFrame) -> str:
+    names = sorted(images["operating_point"].dropna().unique())
+    return f"{', '.join(names)}, chosen on the validation split" if names else "none"
+
+
+def _weights(settings: Mapping[str, Any]) -> str | None:
+    weights = settings.get("model", {}).get("weights")
+    if weights is None:
+        return None
+    return "random, by the seed" if weights == "none" else f"encoder: {weights}; the rest random, by the seed"
+
+
+def _preprocessing(settings: Mapping[str, Any]) -> str | None:
+    frame = settings.get("frame")
+    if not frame:
+        return None
+    return (
+        f"decoded to display values, {frame.get('fit')} to {frame.get('size')} pixels a side, 8 bits (docs/design.md)"
+    )
+
+
+def _software(trained: Trained) -> str | None:
+    known = trained.environment or {}
+    return ", ".join(f"{name} {known[name]}" for name in SOFTWARE if name in known) or None
+
+
+def _exclusions(images: pd.DataFrame) -> str:
+    reasons = images.loc[images["status"] == Status.EXCLUDED, "reason"].value_counts()
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    return f"excluded, by reason: {told}" if told else "frontal chest radiographs; none of these images was excluded"
+
+
+def _missing(images: pd.DataFrame) -> str:
+    unknown = int(images["covid"].isna().sum())
+    return f"{unknown:,} images without a label for COVID-19 are in no figure of it; an unknown label is never negative"
+
+
+def _accounts(images: pd.DataFrame) -> str:
+    counts = images["status"].value_counts()
+    return ", ".join(f"{count:,} {status}" for status, count in counts.items())
+
+
+def _chapter(chapters: Mapping[str, str], *names: str) -> str | None:
+    titles = [chapters[name] for name in names if name in chapters]
+    return f"see {' and '.join(titles)}" if titles else None

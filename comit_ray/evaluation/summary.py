@@ -1,0 +1,139 @@
+"""The first page of a report: what was asked, on what data, the answer with its interval, and what it does not mean."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from comit_ray.errors import Status
+from comit_ray.evaluation.classification import NAMES, PREFIXES, operating_points
+from comit_ray.evaluation.document import ALARMS
+from comit_ray.evaluation.figure import Figure
+from comit_ray.evaluation.frozen import frozen_point
+from comit_ray.evaluation.intervals import patient_codes
+from comit_ray.evaluation.printing import cut, with_interval
+from comit_ray.evaluation.scores import absent_heads
+from comit_ray.evaluation.tables import Table
+
+NOT_MEANT = (
+    "It is no diagnosis and no clinical validation; not flagged is not normal. Figures hold for images and patients "
+    "like these, where positives are as frequent, and say nothing of readers, of treatment, or of another archive."
+)
+
+
+def table(
+    images: pd.DataFrame, figures: Sequence[Figure], split: str, results: str | None, belief: Sequence[str]
+) -> Table:
+    """The summary of one screen.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        figures: of the report.
+        split: its name.
+        results: URI of the screen; None: a bare predictions table.
+        belief: what is said of shortcuts and drift.
+
+    Raises:
+        StorageError: the screen's `run.json` is not that of a run.
+    """
+    absent = absent_heads(images)
+    rows = [("What was asked", _asked(images, split, results, absent)), ("On what data", _data(images))]
+    rows += [
+        (f"The answer: {NAMES[label]}", _answer(figures, images, label)) for label in PREFIXES if label not in absent
+    ]
+    masks = [f"{name} {_told(figures, metric)}" for name, metric in _masks(absent)]
+    if masks:
+        rows.append(("The answer: masks", "; ".join(masks)))
+    if "covid" not in absent:
+        rows.append(("Inside one source", _inside(figures, images)))
+    rows += [("Can it be believed?", _belief(belief)), ("What it does not mean", NOT_MEANT)]
+    return Table("What was asked, and what was found", ("question", "answer"), tuple(rows))
+
+
+def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequence[str]) -> str:
+    models = ", ".join(sorted(images["model_id"].dropna().unique())) or "not known"
+    asked = f"How well does model {models} find COVID-19 and disease in the {split} split?"
+    points = []
+    for label in (label for label in PREFIXES if label not in absent):
+        point = frozen_point(images, label, results)
+        if point is not None:
+            points.append(f"{NAMES[label]}: score at least {point.threshold:.6g} ({point.name})")
+    return f"{asked} Flagged is, {'; '.join(points)}." if points else f"{asked} No threshold decides flags here."
+
+
+def _data(images: pd.DataFrame) -> str:
+    scored = images[images["status"] == Status.OK]
+    covid = scored["covid"]
+    known = int(covid.notna().sum())
+    positive = scored[covid == 1]
+    counts = f"{_count(images)}, {len(scored):,} of them scored"
+    if known:
+        share = cut(len(positive) / known)
+        counts += f"; with COVID-19 {_count(positive)} ({share} of the {known:,} whose label is known)"
+    else:
+        counts += "; of none is it known whether it shows COVID-19"
+    by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].value_counts().items())
+    by_view = ", ".join(f"{name} {count:,}" for name, count in scored["view"].fillna("unknown").value_counts().items())
+    return f"{counts}. Sources: {by_source or 'none'}. Views: {by_view or 'none'}."
+
+
+def _count(images: pd.DataFrame) -> str:
+    patients = len(set(patient_codes(images["patient_id"]).tolist()))
+    return (
+        f"{len(images):,} image{'' if len(images) == 1 else 's'} of {patients:,} patient{'' if patients == 1 else 's'}"
+    )
+
+
+def _answer(figures: Sequence[Figure], images: pd.DataFrame, label: str) -> str:
+    prefix, point = PREFIXES[label], operating_points(images)[label]
+    told = []
+    if point is not None:
+        sensitivity, specificity = (
+            _told(figures, f"{prefix}{name}_at_operating_point", point) for name in ("sensitivity", "specificity")
+        )
+        told.append(f"at the threshold frozen in training, sensitivity {sensitivity}, specificity {specificity}")
+    told.append(
+        "at 90% specificity on these very images, as the paper counts, sensitivity "
+        f"{_told(figures, f'{prefix}sensitivity_at_specificity', 0.9)}"
+    )
+    told.append(f"AUROC {_told(figures, f'{prefix}auroc')}")
+    return f"{'; '.join(told)}."
+
+
+def _masks(absent: Sequence[str]) -> list[tuple[str, str]]:
+    named = {
+        "lung": [("lungs: mean IoU", "lung_iou")],
+        "disease": [("disease: TPR", "disease_tpr"), ("disease: precision", "disease_precision")],
+    }
+    return [pair for head, pairs in named.items() if head not in absent for pair in pairs]
+
+
+def _inside(figures: Sequence[Figure], images: pd.DataFrame) -> str:
+    known = images[(images["status"] == Status.OK) & images["covid"].notna() & images["p_covid"].notna()]
+    classes = known.groupby("dataset")["covid"].nunique()
+    if not len(classes):
+        return "No image has a score and a label."
+    both = [str(name) for name in classes.index[classes == 2]]
+    if len(classes) == 1:
+        return f"All images are of one source, {classes.index[0]}: the AUROC above is inside it."
+    if not both:
+        return "No source has images with and without COVID-19: source and disease cannot be told apart here."
+    told = [f"{name} {_told(figures, 'auroc', group=f'dataset={name}')}" for name in both]
+    rest = [str(name) for name in classes.index[classes < 2]]
+    alone = f" One class alone: {', '.join(rest)}." if rest else ""
+    return f"AUROC inside a source, where telling sources apart does not help: {'; '.join(told)}.{alone}"
+
+
+def _belief(said: Sequence[str]) -> str:
+    alarms = [text for text in said if text.startswith(ALARMS)]
+    if alarms:
+        return " ".join(alarms)
+    return said[0] if said else "Not examined: a bare predictions table tells neither shortcuts nor drift."
+
+
+def _told(figures: Sequence[Figure], metric: str, at: float | str | None = None, group: str = "all") -> str:
+    for figure in figures:
+        if (figure.metric, figure.at, figure.group, figure.level) == (metric, at, group, "image"):
+            if figure.value is None:
+                return f"undefined ({figure.reason})"
+            return f"{with_interval(figure)} (n={figure.n:,})"
+    return "not measured"
