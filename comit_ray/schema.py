@@ -282,8 +282,8 @@ VARIANTS = _table(
         _field(
             "variant",
             pa.string(),
-            "how the image was altered before it was scored: lungs_only (all else black), lungs_removed (black, a "
-            "little beyond their outline), borders_cropped (a tenth of every side black)",
+            "how the image was altered before it was scored: lungs_only (all else black), lungs_removed "
+            "(black: their convex hull, and a little beyond), borders_cropped (a tenth of every side black)",
             nullable=False,
         ),
         _field("p_covid", pa.float32(), "as in `predictions`, of the altered image; null if it could not be made"),

@@ -190,6 +190,8 @@ class TrainConfig(Config):
     """Speed."""
     track: TrackConfig = TrackConfig()
     """Tracking."""
+    leave_out: tuple[str, ...] = ()
+    """Datasets of which no image is trained or validated on: what is learned of the others is then tested on them."""
     decode: DecodeLimits = DecodeLimits()
     """Bounds on images."""
     max_failed_share: Fraction = 0.05

@@ -55,18 +55,21 @@ FRAMES = pa.schema(
 """One row a manifest row, whatever became of it."""
 
 
-def left_out(row: dict[str, Any], tasks: Collection[str]) -> str | None:
+def left_out(row: dict[str, Any], tasks: Collection[str], sources: Collection[str] = ()) -> str | None:
     """Why training does not want a manifest row, or None.
 
     Args:
         row: `COLUMNS` of the manifest; without `view` only `excluded` tells a lateral.
         tasks: the model's heads.
+        sources: datasets that training is not to see.
     """
     known = known_exclusion({"view": None} | row)
     if known is not None:
         return f"excluded: {known.reason}"
     if row["split"] not in (Split.TRAIN, Split.VAL):
         return f"split: {row['split'] or 'none'}"
+    if row["dataset"] in sources:
+        return f"source: {row['dataset']}"
     if not any(all(row[column] is not None for column in NEEDS[Task(task)]) for task in tasks):
         return "no label or mask for the model's tasks"
     return None
@@ -93,6 +96,7 @@ def frame_tables(
     limits: DecodeLimits,
     tasks: Collection[str],
     lungs: Literal["pixels", "boxes"] = "pixels",
+    sources: Collection[str] = (),
 ) -> Iterator[pa.Table]:
     """Manifest rows as `FRAMES` rows: wanted ones fetched, decoded and resampled together with their masks.
 
@@ -104,12 +108,13 @@ def frame_tables(
         limits: bounds on images.
         tasks: the model's heads.
         lungs: lung masks as drawn, or as two rectangles.
+        sources: datasets that training is not to see.
 
     Raises:
         ManifestError: if an archive's bytes are not what its checksum says: its images must not be learned from.
     """
     rows = manifest.to_pylist()
-    reasons = {row["image_id"]: left_out(row, tasks) for row in rows}
+    reasons = {row["image_id"]: left_out(row, tasks, sources) for row in rows}
     read = [row for row in rows if reasons[row["image_id"]] is None]
     files = [ref for row in read for ref in (*wanted([Place.of(row)]), *_mask_files(row, tasks))]
 

@@ -113,7 +113,11 @@ def decode_stored(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def frame_tables(
-    part: str, frame: FrameConfig, tasks: Collection[str], lungs: Literal["pixels", "boxes"]
+    part: str,
+    frame: FrameConfig,
+    tasks: Collection[str],
+    lungs: Literal["pixels", "boxes"],
+    sources: Collection[str] = (),
 ) -> Iterator[pa.Table]:
     """One file of the training table as `FRAMES` rows, a row group at a time.
 
@@ -125,18 +129,23 @@ def frame_tables(
         file = pq.ParquetFile(stream)
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=columns).to_pylist()
-            yield pa.Table.from_pylist([_frame_row(row, frame, tasks, lungs) for row in rows], schema=FRAMES)
+            yield pa.Table.from_pylist([_frame_row(row, frame, tasks, lungs, sources) for row in rows], schema=FRAMES)
 
 
 def _frame_row(
-    row: dict[str, Any], frame: FrameConfig, tasks: Collection[str], lungs: Literal["pixels", "boxes"]
+    row: dict[str, Any],
+    frame: FrameConfig,
+    tasks: Collection[str],
+    lungs: Literal["pixels", "boxes"],
+    sources: Collection[str],
 ) -> dict[str, Any]:
     kept = {name: row[name] for name in KEPT}
-    if row["status"] == Status.FAILED and row["split"] in (Split.TRAIN, Split.VAL):
+    wanted = row["split"] in (Split.TRAIN, Split.VAL) and row["dataset"] not in sources
+    if row["status"] == Status.FAILED and wanted:
         return kept | {"failed": f"{row['reason']}: {row['detail']}"}
     excluded = row["reason"] if row["status"] == Status.EXCLUDED or row["split"] is None else None
     known = {column: row.get(column) or row.get(png) for column, png in _MASK_COLUMNS.values()}
-    reason = left_out(row | known | {"excluded": excluded}, tasks)
+    reason = left_out(row | known | {"excluded": excluded}, tasks, sources)
     if reason is not None:
         return kept | {"left_out": reason}
     columns: dict[str, Any] = {"pixels": to_frame(decode_stored(row["pixels"]), frame).tobytes()}

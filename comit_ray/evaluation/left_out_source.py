@@ -1,8 +1,8 @@
 """Leave one source out: does what tells COVID-19 in the other sources tell it in this one?
 
-A linear probe on the embeddings, not the network: it is fitted without any image of the source, and the network was
-not. So a fall says that the sources' COVID-19 lies in different directions; no fall does not say that a network trained
-without the source would find it. That is a training without it (`train.py --leave_out`), one for each source.
+A linear probe on the embeddings, not the network: it is fitted without any image of the source, and the network may
+have been trained on it. So a fall says that the sources' COVID-19 lies in different directions; no fall does not say
+that a network trained without the source would find it: that is what the study `leave_one_source_out` trains.
 """
 
 import numpy as np

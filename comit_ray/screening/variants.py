@@ -6,10 +6,12 @@ As in DeGrave et al. 2021, "AI for radiographic COVID-19 detection selects short
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
+from scipy.spatial import ConvexHull
 
 LUNGS_ONLY, LUNGS_REMOVED, BORDERS_CROPPED = "lungs_only", "lungs_removed", "borders_cropped"
-MARGIN = 0.03
+MARGIN = 0.05
 """Share of the frame's side by which lungs are widened before they are blacked out: their outline goes with them."""
 CROP = 0.10
 """Share of the frame's side that is blacked out on every side: marks and collimator edges lie there.
@@ -46,15 +48,28 @@ def alter(frames_BHW: FramesBHW, lungs_BHW: npt.NDArray[np.bool_] | None, varian
     if variant == LUNGS_ONLY:
         return np.where(lungs_BHW, frames_BHW, np.uint8(0))
     if variant == LUNGS_REMOVED:
-        steps = max(1, round(MARGIN * frames_BHW.shape[-1]))
-        wide_BHW = np.stack([binary_dilation(lungs_HW, iterations=steps) for lungs_HW in lungs_BHW])
-        return np.where(wide_BHW, np.uint8(0), frames_BHW)
+        removed_BHW = np.stack([_around(lungs_HW) for lungs_HW in lungs_BHW])
+        return np.where(removed_BHW, np.uint8(0), frames_BHW)
     raise ValueError(f"variant: expected {LUNGS_ONLY}, {LUNGS_REMOVED} or {BORDERS_CROPPED}, got {variant!r}")
 
 
 def has_lungs(lungs_BHW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """(B,) whether there is enough lung for the variants that need it."""
     found: npt.NDArray[np.bool_] = lungs_BHW.mean(axis=(1, 2)) >= LEAST
+    return found
+
+
+def _around(lungs_HW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The convex hull of both lungs, widened: with what of a diseased lung the mask misses, and with the heart."""
+    steps = max(1, round(MARGIN * lungs_HW.shape[0]))
+    wide_HW = binary_dilation(lungs_HW, iterations=steps)
+    corners = np.argwhere(wide_HW)
+    if len(corners) < 3:
+        return wide_HW
+    hull = corners[ConvexHull(corners).vertices]
+    filled = Image.new("1", (lungs_HW.shape[1], lungs_HW.shape[0]))
+    ImageDraw.Draw(filled).polygon([(int(x), int(y)) for y, x in hull], fill=1, outline=1)
+    found: npt.NDArray[np.bool_] = np.asarray(filled) | wide_HW
     return found
 
 

@@ -1,12 +1,13 @@
 """What became of every manifest row before training: used, left out on purpose, or failed; each counted and told."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.errors import ManifestError
+from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.schema import Split
 
 COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
@@ -85,6 +86,20 @@ def check(accounts: Accounts, max_failed_share: float) -> None:
                 f"the manifest has no image of the {split} split with a label or mask for the model's tasks; "
                 f"{'; '.join(accounts.lines)}"
             )
+
+
+def check_left_out(accounts: Accounts, sources: Sequence[str]) -> None:
+    """A source that is to be left out and has nothing to leave out is a slip of the pen.
+
+    Raises:
+        ConfigError: naming it, and those that were left out.
+    """
+    nothing = [name for name in sources if not accounts.left_out.get(f"source: {name}")]
+    if nothing:
+        raise ConfigError(
+            f"leave_out: the data have no image of {', '.join(nothing)} to train or validate on; datasets are named as "
+            f"in the manifest's column `dataset`. {'; '.join(accounts.lines)}"
+        )
 
 
 def _code(text: str) -> str:

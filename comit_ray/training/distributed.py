@@ -82,6 +82,7 @@ def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
         limits=config.decode,
         tasks=config.model.tasks,
         lungs=config.masks.lungs,
+        sources=config.leave_out,
     )
     cpus = min(1.0, config.workers.cpus)  # a small cluster may have no more left beside other trainings
     return ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
@@ -90,7 +91,13 @@ def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
 def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
     """Frames of a training table: a task a file, a block a row group."""
     parts = ray.data.from_items([{"part": part} for part in table.parts], override_num_blocks=len(table.parts))
-    read = partial(_read_prepared, frame=config.frame, tasks=tuple(config.model.tasks), lungs=config.masks.lungs)
+    read = partial(
+        _read_prepared,
+        frame=config.frame,
+        tasks=tuple(config.model.tasks),
+        lungs=config.masks.lungs,
+        sources=config.leave_out,
+    )
     cpus = min(1.0, config.workers.cpus)
     return parts.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=cpus)
 
@@ -105,6 +112,7 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
 
     Raises:
         ManifestError: as `comit_ray.training.accounts.check`.
+        ConfigError: as `comit_ray.training.accounts.check_left_out`.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
@@ -113,6 +121,7 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
     small = ray.get(frames.select_columns(accounts.COLUMNS).to_arrow_refs())
     account = accounts.account(pa.concat_tables(small))
     print("\n".join(account.lines), flush=True)
+    accounts.check_left_out(account, config.leave_out)
     accounts.check(account, config.max_failed_share)
     return cast("MaterializedDataset[Any]", frames)
 

@@ -69,6 +69,14 @@ def test_what_training_does_not_want(changes, tasks, reason) -> None:
     assert left_out(row(**changes), tasks) == reason
 
 
+def test_a_source_is_left_out_of_training_and_validation() -> None:
+    assert left_out(row(dataset="nih"), TASKS, ("siim", "nih")) == "source: nih"
+    assert left_out(row(dataset="nih"), TASKS, ("siim",)) is None
+    assert left_out(row(dataset="nih", split="test"), TASKS, ("nih",)) == "split: test", "tested on all the same"
+    (found,) = frame_rows(manifest(row(dataset="nih")), sources=("nih",)).to_pylist()
+    assert (found["left_out"], found["pixels"]) == ("source: nih", None)
+
+
 def test_every_row_keeps_its_place_whatever_becomes_of_it(radiograph, tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(Path(radiograph).read_bytes()[:500])
     broken_mask = {"uri": radiograph, "lung_mask": str(tmp_path / "no_mask.png")}

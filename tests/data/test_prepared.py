@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from comit_ray import parquet, storage
-from comit_ray.data.prepared import describe, open_prepared
+from comit_ray.config import FrameConfig
+from comit_ray.data.prepared import describe, frame_tables, open_prepared
 from comit_ray.errors import ManifestError
 from comit_ray.schema import PREPARED
 
@@ -66,3 +67,14 @@ def test_the_summary_has_a_line_for_every_source_and_reason(tmp_path):
     assert lines[0] == ["dataset", "status", "reason", "images", "lungs", "disease", "MB"]
     assert lines[1] == ["d", "failed", "truncated", "1", "0", "0", "0.0"]
     assert lines[2] == ["d", "ok", "-", "1", "1", "0", "2.0"]
+
+
+def test_a_source_is_left_out_whether_it_could_be_read_or_not(tmp_path):
+    uri = write(tmp_path)
+    [part] = parquet.parts(f"{uri}/images")
+    rows = [row | {"split": "train", "unhealthy": 0} for row in parquet.read_part(part).to_pylist()]
+    parquet.write_table(part, pa.Table.from_pylist(rows, schema=PREPARED))
+    frame = FrameConfig(size=32)
+    (found,) = frame_tables(part, frame, ("health",), "pixels", ("d",))
+    assert found["left_out"].to_pylist() == ["source: d", "source: d"]
+    assert found["failed"].null_count == 2

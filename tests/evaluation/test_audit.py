@@ -183,3 +183,13 @@ def test_a_fall_without_the_source_is_caught(tmp_path: Path) -> None:
     said = [text for text in audit_words.sentences(replace(found, figures=figures)) if "leave-one" in text]
     assert said[0].startswith(audit_words.CAUGHT)
     assert "a linear probe fitted without dataset=a tells COVID-19 there with AUROC 0.5000 [0.4000, 0.6000]" in said[0]
+
+
+def test_a_fall_without_the_borders_alone_is_no_alarm(tmp_path: Path) -> None:
+    found = _screen(tmp_path, shortcut=False)
+    figures = [
+        replace(f, value=0.6, low=0.5, high=0.7) if f.metric == "auroc_borders_cropped" else f for f in found.figures
+    ]
+    said = audit_words.sentences(replace(found, figures=figures))
+    (told,) = (text for text in said if "borders" in text)
+    assert told.startswith("Without the borders of the images the score tells less, AUROC 0.6000 [0.5000, 0.7000], of")

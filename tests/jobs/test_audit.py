@@ -1,6 +1,8 @@
 """The shortcut audit's positive control: phantoms with a mark burnt into one class are caught, without it they are not.
 
-The networks are trained in this process, which saves a minute; they are screened by the job, and audited.
+The networks are trained in this process, which saves a minute; they are screened by the job, and audited. Measured of
+12 trainings of each kind, on other phantoms: all that were marked were caught, in the lungs and in the borders; of
+those that were not one was, whose lung mask reached half as far as the others'.
 """
 
 from pathlib import Path

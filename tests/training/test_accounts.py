@@ -2,8 +2,8 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.data.frames import FRAMES
-from comit_ray.errors import ManifestError
-from comit_ray.training.accounts import COLUMNS, account, check
+from comit_ray.errors import ConfigError, ManifestError
+from comit_ray.training.accounts import COLUMNS, account, check, check_left_out
 
 
 def table(*rows: tuple[str | None, str | None, str | None, int | None]) -> pa.Table:
@@ -52,3 +52,10 @@ def test_many_failures_are_cut_to_a_few_and_counted() -> None:
     lines = account(table(*GOOD, *[BROKEN] * 8)).lines
     assert lines[1] == "failed: 8 truncated"
     assert lines[-1] == "  and 3 more"
+
+
+def test_a_source_that_has_nothing_to_leave_out_is_a_slip_and_is_named() -> None:
+    accounts = account(table(*GOOD, ("train", "source: nih", None, None)))
+    check_left_out(accounts, ("nih",))
+    with pytest.raises(ConfigError, match="leave_out: the data have no image of NIH to train or validate on"):
+        check_left_out(accounts, ("nih", "NIH"))
