@@ -24,6 +24,7 @@ from comit_ray.evaluation.weighted import RankedScores
 from comit_ray.screening.layout import EMBEDDINGS, GRADCAM, VARIANTS
 
 WHOLE, REMOVED, ONLY, CROPPED = "auroc_full", "auroc_lungs_removed", "auroc_lungs_only", "auroc_borders_cropped"
+SOURCE_ALONE = "auroc_source_alone"
 TOLD, TOLD_WITHOUT = "source_told", "source_told_without_covid"
 IN_LUNGS, LUNGS = "gradcam_in_lungs", "lungs_of_the_frame"
 
@@ -33,7 +34,7 @@ class Audit:
     """What was measured; nothing where the screen wrote none of its tables.
 
     Args:
-        figures: with their intervals.
+        figures: with their intervals; of the unaltered images always.
         confounded: whether some source lacks a class, so that the source alone tells something of COVID-19.
         sources: that the probe told apart, with and without COVID-19.
     """
@@ -58,6 +59,8 @@ def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int)
     """
     known = images[(images["status"] == Status.OK) & images["covid"].notna() & images["p_covid"].notna()]
     known = known.reset_index(drop=True)
+    if known.empty:
+        return Audit([], confounded=False, sources=(0, 0))
     classes = known.groupby("dataset")["covid"].nunique()
     figures = _variants(known, results, split, draws, seed)
     probed, sources = _probes(known, results, split, draws, seed)
@@ -67,9 +70,9 @@ def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int)
 def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Figure]:
     try:
         rows = read_rows(storage.join(storage.normalise(results), VARIANTS), known["image_id"]).to_pandas()
+        scores = rows.pivot(index="image_id", columns="variant", values="p_covid").reindex(known["image_id"])
     except NotFoundError:
-        return []
-    scores = rows.pivot(index="image_id", columns="variant", values="p_covid").reindex(known["image_id"])
+        scores = pd.DataFrame(index=known["image_id"])
     altered = {f"auroc_{name}": scores[name].to_numpy(np.float32) for name in scores.columns}
     columns = {WHOLE: known["p_covid"].to_numpy(np.float32), **altered}
     classes = known.groupby("dataset")["covid"].nunique()
@@ -81,6 +84,9 @@ def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: i
     ):
         mine = known.iloc[np.flatnonzero(chosen_N)]
         blocks = [_auroc(metric, mine, values_N[chosen_N]) for metric, values_N in columns.items()]
+        if group == "all" and len(classes) > 1:
+            share = mine.groupby("dataset")["covid"].transform("mean").to_numpy(np.float32)
+            blocks.insert(1, _auroc(SOURCE_ALONE, mine, share))
         found += measure(blocks, mine["patient_id"], split, group, draws, seed)
     return found
 

@@ -2,7 +2,17 @@
 
 from collections.abc import Mapping
 
-from comit_ray.evaluation.audit import CROPPED, IN_LUNGS, LUNGS, ONLY, REMOVED, TOLD_WITHOUT, WHOLE, Audit
+from comit_ray.evaluation.audit import (
+    CROPPED,
+    IN_LUNGS,
+    LUNGS,
+    ONLY,
+    REMOVED,
+    SOURCE_ALONE,
+    TOLD_WITHOUT,
+    WHOLE,
+    Audit,
+)
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT
 from comit_ray.evaluation.printing import cell, with_interval
@@ -10,11 +20,13 @@ from comit_ray.evaluation.tables import Table
 
 CHANCE = 0.5
 """AUROC of a score that knows nothing."""
+CONFOUNDED = "WARNING: "
+"""How it begins where source and disease are one."""
 CAUGHT = "SHORTCUT: "
 """How a sentence begins where the audit caught one."""
 NONE = (
-    "No audit of shortcuts: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', --embeddings true and "
-    "--gradcam true."
+    "The audit of shortcuts is not whole: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', "
+    "--embeddings true and --gradcam true."
 )
 
 
@@ -27,7 +39,8 @@ def table(found: Audit) -> Table | None:
     metrics = list(dict.fromkeys(figure.metric for figure in found.figures))
     rows = tuple((metric, *(cell(by_place.get((metric, group))) for group in groups)) for metric in metrics)
     note = (
-        "auroc_...: of COVID-19 on altered copies of the same images (full: unaltered). source_told: balanced accuracy "
+        "auroc_...: of COVID-19 on altered copies of the same images (full: unaltered; source_alone: each image "
+        "scored by the share of COVID-19 in its source). source_told: balanced accuracy "
         f"of a linear probe that names the source from the embeddings, of {found.sources[0]} sources, without COVID-19 "
         f"of {found.sources[1]}; chance is one by their number. auroc_left_out: of a linear probe for COVID-19 on the "
         "embeddings, fitted without the source; auroc_kept: fitted with it, on other patients; the network that made "
@@ -48,13 +61,30 @@ def sentences(found: Audit) -> list[str]:
     """
     by_metric = {figure.metric: figure for figure in found.figures if figure.group == "all"}
     said = [
+        _of_the_source(by_metric),
         _of_lungs(by_metric),
         _of_borders(by_metric),
         _of_sources(by_metric, found),
         *_of_left_out(found),
         _of_heat(by_metric),
     ]
-    return [text for text in said if text is not None] or [NONE]
+    told = [text for text in said if text is not None]
+    return told if REMOVED in by_metric and TOLD_WITHOUT in by_metric else [*told, NONE]
+
+
+def _of_the_source(by_metric: Mapping[str, Figure]) -> str | None:
+    """What who knows nothing but the source would reach."""
+    source, whole = by_metric.get(SOURCE_ALONE), by_metric.get(WHOLE)
+    if source is None or whole is None or source.value is None or whole.value is None:
+        return None
+    figures = f"AUROC {with_interval(source)} (n={source.n:,}); the score reaches {with_interval(whole)}"
+    told = f"who knows nothing of an image but its source tells COVID-19 here with {figures}"
+    if source.value >= whole.value:
+        return (
+            f"{CONFOUNDED}{told}. Telling hospitals apart would be enough for all that it reaches: over all sources "
+            "these figures do not show that it sees the disease."
+        )
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:

@@ -40,10 +40,14 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
     if config.results is None:
         return Belief([], Chapter(name, title))
     drifted = drift.read(config.results)
-    told = [] if drifted is None else [" ".join(line.strip() for line in drift_words.lines(drifted))]
+    told = [] if drifted is None else [_sentence(" ".join(line.strip() for line in drift_words.lines(drifted)))]
     if "covid" in absent_heads(images):
         return Belief([], Chapter(name, title, told))
     audited = audit.audit(images, config.results, split, config.draws, config.seed)
     shown = audit_words.table(audited)
     tables = {"audit": shown} if shown else {}
     return Belief(audited.figures, Chapter(name, title, [*audit_words.sentences(audited), *told], tables))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

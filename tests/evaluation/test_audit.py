@@ -93,8 +93,8 @@ def test_a_score_from_the_lungs_is_not_accused(tmp_path: Path) -> None:
     found = _screen(tmp_path, shortcut=False)
     said = audit_words.sentences(found)
     assert not [text for text in said if text.startswith(audit_words.CAUGHT)]
-    assert "With the lungs blacked out the score cannot be told from chance" in said[0]
-    assert "That there is nothing is not shown." in said[0]
+    assert "With the lungs blacked out the score cannot be told from chance" in said[1]
+    assert "That there is nothing is not shown." in said[1]
     assert any("cannot be told from their embeddings" in text for text in said)
     assert not found.confounded
 
@@ -105,8 +105,8 @@ def test_a_network_that_black_confuses_is_neither_accused_nor_cleared(tmp_path: 
     removed = by_metric["auroc_lungs_removed", "all"]
     figures = [replace(removed, metric=f.metric) if f.metric == "auroc_lungs_only" else f for f in found.figures]
     said = audit_words.sentences(replace(found, figures=figures))
-    assert "blackened images are foreign to this network, and the test says nothing of what it uses." in said[0]
-    assert not said[0].startswith(audit_words.CAUGHT)
+    assert "blackened images are foreign to this network, and the test says nothing of what it uses." in said[1]
+    assert not said[1].startswith(audit_words.CAUGHT)
 
 
 def test_an_order_turned_round_is_not_called_chance(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_an_order_turned_round_is_not_called_chance(tmp_path: Path) -> None:
     figures = [
         replace(f, value=0.3, low=0.2, high=0.4) if f.metric == "auroc_lungs_removed" else f for f in found.figures
     ]
-    said = audit_words.sentences(replace(found, figures=figures))[0]
+    said = audit_words.sentences(replace(found, figures=figures))[1]
     assert "ranks COVID-19 the wrong way round" in said
     assert "chance" not in said
 
@@ -137,11 +137,11 @@ def test_figures_are_over_all_and_inside_sources_with_both_classes(tmp_path: Pat
 
 def test_what_the_screen_did_not_write_is_not_audited(tmp_path: Path) -> None:
     found = _screen(tmp_path, shortcut=True, sides=())
-    assert found.figures == []
-    assert audit_words.table(found) is None
-    assert audit_words.sentences(found) == [audit_words.NONE]
+    assert {figure.metric for figure in found.figures} == {"auroc_full", "auroc_source_alone"}
+    assert audit_words.sentences(found)[1:] == [audit_words.NONE]
     alone = _screen(tmp_path / "alone", shortcut=True, sides=("embeddings",))
-    said, left_out = audit_words.sentences(alone)
+    _, said, left_out, none = audit_words.sentences(alone)
+    assert none == audit_words.NONE
     assert left_out.startswith("Leave-one-source-out says nothing")
     assert said.startswith(f"{audit_words.CAUGHT}a linear probe")
 
@@ -158,6 +158,19 @@ def test_images_of_a_patient_are_never_in_the_probe_and_outside_it(tmp_path: Pat
     assert value < 0.75
     few = block("told", images[images["dataset"] == "a"].reset_index(drop=True), x_NC[images["dataset"] == "a"])
     assert "at least two sources" in few.entries[0].undefined
+
+
+def test_what_the_source_alone_would_tell(tmp_path: Path) -> None:
+    """Where each source has as much COVID-19 it tells nothing; where one has all of it, as much as that is worth."""
+    fair, confounded = _screen(tmp_path / "fair", shortcut=False), _screen(tmp_path / "confounded", shortcut=True)
+    assert audit_words.sentences(fair)[0].startswith("Who knows nothing of an image but its source tells COVID-19 here")
+    (alone,) = (f for f in confounded.figures if f.metric == "auroc_source_alone")
+    # 40 with COVID-19, all of b; of 80 without half are of b: a positive ties with half of these, and beats half
+    assert alone.value == pytest.approx(0.75)
+    better = [replace(f, value=0.99) if f.metric == "auroc_source_alone" else f for f in confounded.figures]
+    said = audit_words.sentences(replace(confounded, figures=better))[0]
+    assert said.startswith(f"{audit_words.CONFOUNDED}who knows nothing of an image but its source")
+    assert "Telling hospitals apart would be enough for all that it reaches" in said
 
 
 def test_leave_one_source_out_is_told_with_its_reasons(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None
     root = tmp_path / "report"
     tables = {
         *("accounts", "covid", "unhealthy", "masks", "confusion", "flags", "calibration"),
-        *("thresholds", "prevalence", "unhealthy_thresholds", "summary", "model_card", "claim"),
+        *("thresholds", "prevalence", "unhealthy_thresholds", "summary", "model_card", "claim", "audit"),
     }  # no unhealthy_prevalence: its flags are set by hand, and no threshold gives them
     aside = {"thresholds_all", "unhealthy_thresholds_all"}
     drawn = {"figure_09_roc", "figure_09_precision_recall", "figure_10_misclassified", "missed", "sheet"}
