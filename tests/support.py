@@ -94,3 +94,13 @@ def write_checkpoint(
     points = {"specificity_0.90": chosen}
     checkpoint.save(directory, build_model(config.model), config, points, temperatures or {}, state)
     return str(directory)
+
+
+def some_of_nih(cxr: Path, directory: Path, every: int) -> Path:
+    """Every so many images of NIH ChestX-ray14, with its tables, linked below `directory`."""
+    (directory / "images").mkdir(parents=True)
+    for file in (cxr / "nih_chestxray14").glob("*.csv.gz"):
+        (directory / file.name).symlink_to(file)
+    for image in sorted((cxr / "nih_chestxray14" / "images").iterdir())[::every]:
+        (directory / "images" / image.name).symlink_to(image)
+    return directory
