@@ -209,7 +209,7 @@ def _document(
         Chapter("reading", "How to read the figures", [*report.READING, report.intervals(config), of_the_paper]),
     ]
     what = "External archive" if config.external else "Evaluation"
-    shown_whole = {*report.SECTIONS, "comparison", "summary", "model_card", "claim", *trust.WHOLE}
+    shown_whole = {*report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *trust.WHOLE}
     return Document(
         f"{what}: {split} split, {len(images):,} images of {report.people(images):,} patients",
         report.CAUTION,

@@ -38,10 +38,7 @@ class Layout:
 
 def chunk_file(chunk: str, image_ids: Iterable[str]) -> str:
     """File name of a chunk: its name in the manifest and a hash of its image ids, in order."""
-    digest = hashlib.sha256()
-    for image_id in image_ids:
-        digest.update(image_id.encode())
-        digest.update(b"\n")
+    digest = hashlib.sha256("".join(f"{image_id}\n" for image_id in image_ids).encode())
     return f"{re.sub(r'[^A-Za-z0-9._-]', '_', chunk)}-{digest.hexdigest()[:12]}.parquet"
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import parquet
-from comit_ray.data import manifest
 from comit_ray.data.file_ref import FileRef
+from comit_ray.data.manifest_scan import scan
 from comit_ray.errors import ManifestError
 from comit_ray.work.chunk import chunk_file
 
@@ -89,11 +88,10 @@ def make_plan(manifest_uri: str, split: str) -> Plan:
     Raises:
         ManifestError: if it is no whole, valid manifest (every image once, every chunk once), or nothing is asked for.
     """
-    manifest.read(manifest_uri)
     digest = hashlib.sha256(split.encode())
     parts = []
-    for uri in manifest.part_uris(manifest_uri):
-        rows = select(parquet.read_part(uri, ["image_id", "split", "chunk", *_DECIDING]), split)
+    for uri, part in scan(manifest_uri, ["image_id", "split", "chunk", *_DECIDING]):
+        rows = select(part, split)
         chunks = []
         for name, chunk_rows in chunks_of(rows):
             file = chunk_file(name, chunk_rows["image_id"].to_pylist())

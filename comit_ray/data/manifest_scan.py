@@ -1,0 +1,87 @@
+"""A manifest read part by part: validated as a whole, and never held as a whole.
+
+Ten million rows are 2 GB in memory, of which planning a screen needs a few columns of a part at a time. What must hold
+over all parts (every image once, every chunk once, every patient in one split) is checked on 64-bit hashes; where these
+raise a suspicion the whole manifest is read, and its own check decides and says what is wrong.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from comit_ray import parquet
+from comit_ray.data import manifest
+from comit_ray.data.ahead import map_ahead
+from comit_ray.schema import Split
+
+THREADS = 4
+SPLITS = {None: -1, Split.TRAIN: 0, Split.VAL: 1, Split.TEST: 2}
+Hashes = npt.NDArray[np.int64]
+
+
+def scan(uri: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    """The parts of the manifest at `uri`, in order: URI and rows with `columns`.
+
+    Each part is validated before it is given; what must hold over all parts is known only after the last.
+
+    Raises:
+        ManifestError: as `manifest.read`.
+        StorageError: if it cannot be read.
+    """
+    uris = manifest.part_uris(uri)
+    across = _Across()
+    schemas: list[pa.Schema] = []
+    with ThreadPoolExecutor(THREADS) as threads:
+        for part, (schema, rows) in zip(uris, map_ahead(threads, _read, uris, 2 * THREADS), strict=True):
+            schemas.append(schema)
+            if schema.metadata != schemas[0].metadata:
+                manifest.check_whole(uri, [schemas[0], schema])
+            across.add(rows)
+            yield part, rows.select(list(columns))
+    manifest.check_whole(uri, schemas)
+    if across.suspicious:
+        manifest.read(uri)
+
+
+def _read(uri: str) -> tuple[pa.Schema, pa.Table]:
+    rows = parquet.read_part(uri)
+    return rows.schema, manifest.validate(rows.replace_schema_metadata(rows.schema.metadata), uri)
+
+
+class _Across:
+    """Hashes of what must be unique, or of one split, over all parts."""
+
+    def __init__(self) -> None:
+        self._ids: list[Hashes] = []
+        self._chunks: list[str] = []
+        self._members: dict[str, list[Hashes]] = {"patient_id": [], "split_group": []}
+
+    def add(self, rows: pa.Table) -> None:
+        """The rows of one part."""
+        self._ids.append(_hashes(rows["image_id"]))
+        self._chunks += rows["chunk"].unique().to_pylist()
+        split_N = np.array([SPLITS[split] for split in rows["split"].to_pylist()], np.int64)
+        for name, found in self._members.items():
+            known_N = rows[name].is_valid().to_numpy() & (split_N >= 0)
+            if known_N.any():
+                # The split in the lowest two bits: of one member in two splits, neighbours after sorting.
+                found.append(np.unique((_hashes(rows[name]) << 2 | split_N)[known_N]))
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether something may be there twice; equal hashes of unlike texts are hardly ever the cause."""
+        if len(set(self._chunks)) < len(self._chunks) or _twice(np.concatenate([*self._ids, np.zeros(0, np.int64)])):
+            return True
+        return any(_twice(np.unique(np.concatenate(found)) >> 2) for found in self._members.values() if found)
+
+
+def _hashes(column: pa.ChunkedArray) -> Hashes:
+    return np.fromiter(map(hash, column.to_pylist()), np.int64, len(column))
+
+
+def _twice(values: Hashes) -> bool:
+    found = np.sort(values)
+    return bool((found[1:] == found[:-1]).any())
