@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -17,5 +18,11 @@ def measured(what: str) -> Iterator[None]:
 
 
 def peak_mb() -> float:
-    """The most resident memory this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1000 if sys.platform == "linux" else 1e6)
+    """The most resident memory this process has had.
+
+    On Linux from `/proc`: `getrusage` would give a child its parent's peak.
+    """
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
