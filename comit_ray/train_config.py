@@ -120,7 +120,7 @@ class WorkersConfig(Config):
     gpu: bool = False
     """One GPU a worker (nccl); otherwise CPUs (gloo)."""
     cpus: PositiveFloat = 1
-    """CPUs reserved for a worker."""
+    """CPUs reserved for a worker; with a GPU none are, and this is how many it may use as threads."""
     threads: PositiveInt | None = None
     """Torch threads of a worker; null: as many as its whole CPUs."""
     max_failures: Annotated[int, Field(ge=-1)] = 2

@@ -17,6 +17,15 @@ from comit_ray.work.plan import Plan
 PREDICT_CPUS = 1.0
 
 
+def predict_cpus(gpu: bool) -> float:
+    """CPUs that a predictor reserves: with a GPU none.
+
+    Nodes with GPUs can then offer Ray no CPU (cluster/base/raycluster.yaml), so that no decoding, which wants some, is
+    ever placed there.
+    """
+    return 0.0 if gpu else PREDICT_CPUS
+
+
 class _Predict(Predictor):
     """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: one row, its result tables. FAN-OUT: 1 -> 1."""
 
@@ -46,7 +55,8 @@ def screen(
     Raises:
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
-    share = cpu_share(READ_CPUS + config.predictors * PREDICT_CPUS + WRITE_CPUS, cpus)
+    held = predict_cpus(config.gpu)
+    share = cpu_share(READ_CPUS + config.predictors * held + WRITE_CPUS, cpus)
     read = ReadParts(
         MANIFEST_COLUMNS,
         config.split,
@@ -77,7 +87,7 @@ def screen(
             batch_size=1,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=config.predictors),
-            num_cpus=PREDICT_CPUS * share,
+            num_cpus=held * share,
             num_gpus=1 if config.gpu else 0,
         )
         predicted.write_datasink(

@@ -157,7 +157,8 @@ def _screen(trial: Trial, place: Place, best: str) -> None:
         gpu=workers.gpu,
         decode=trial.config.decode,
     )
-    taken = screen(options, cpus=workers.least * workers.cpus)  # no more than it held: others train beside it
+    # No more than it held, for others train beside it; on a GPU it held no CPU that they could want.
+    taken = screen(options, cpus=None if workers.gpu else workers.least * workers.cpus)
     if not taken.balanced:
         raise StorageError(f"the screen of trial {trial.id} is not whole: {next(iter(taken.problems), 'no row')}")
 

@@ -78,7 +78,7 @@ def _room(trials: Sequence[Trial], nodes: Sequence[Mapping[str, float]]) -> int:
     least = sys.maxsize
     for trial in trials:
         workers = trial.config.workers
-        wanted = {"CPU": float(workers.cpus)} | ({"GPU": 1.0} if workers.gpu else {})
+        wanted = {"GPU": 1.0} if workers.gpu else {"CPU": float(workers.cpus)}
         there = sum(min(int(node.get(name, 0.0) // amount) for name, amount in wanted.items()) for node in nodes)
         if there < workers.least:
             what = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())

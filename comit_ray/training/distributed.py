@@ -134,7 +134,8 @@ def _fit(
     callbacks: Sequence[ray.train.UserCallback],
 ) -> ray.train.Result:
     filesystem, path = storage.filesystem(config.storage)
-    gpu = {"GPU": 1.0} if config.workers.gpu else {}
+    # A GPU alone, as a screen's predictor: nodes with GPUs offer Ray no CPU (cluster/base/raycluster.yaml).
+    held = {"GPU": 1.0} if config.workers.gpu else {"CPU": config.workers.cpus}
     trainer = ray.train.torch.TorchTrainer(
         worker.run,  # type: ignore[arg-type]  # mypy sees v1's, which returns nothing
         train_loop_config={
@@ -145,7 +146,7 @@ def _fit(
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers.count,  # type: ignore[arg-type]  # mypy sees v1's, without ranges
             use_gpu=config.workers.gpu,
-            resources_per_worker={"CPU": config.workers.cpus, **gpu},
+            resources_per_worker=held,
         ),
         run_config=ray.train.RunConfig(
             name=config.name,

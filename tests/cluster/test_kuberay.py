@@ -12,6 +12,8 @@ import ray
 import yaml
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
+from comit_ray.screening.pipeline import predict_cpus
+from comit_ray.work.graph import READ_CPUS, WRITE_CPUS
 from tests.cluster.manifests import CLUSTER, JOBS, base, groups, ray_cluster, ray_job
 
 FIELDS = json.loads((Path(__file__).parent / "kuberay_fields.json").read_text())
@@ -81,6 +83,13 @@ def test_the_autoscaler_reads_the_groups_as_meant() -> None:
     labels = {name: kind["labels"] for name, kind in config["available_node_types"].items() if kind["labels"]}
     assert labels == {"decode": {"comit-ray/role": "decode"}, "predict": {"comit-ray/role": "predict"}}
     assert config["idle_timeout_minutes"] == 2
+
+
+def test_predictors_fit_where_decoding_never_does() -> None:
+    """On GPU nodes Ray counts no CPU: a predictor wants none, and what fetches, decodes and writes wants some."""
+    (cpus,) = (int(group["rayStartParams"]["num-cpus"]) for name, group in groups() if name == "predict")
+    assert cpus == predict_cpus(gpu=True) == 0
+    assert min(READ_CPUS, WRITE_CPUS, predict_cpus(gpu=False)) > 0
 
 
 def test_ray_is_the_pinned_one_and_asks_for_its_token() -> None:

@@ -32,6 +32,7 @@ def _trial(name: str = "a", epochs: int = 3, **workers: Any) -> Trial:
         ({"count": 2, "cpus": 1}, [{"CPU": 2.0}], 1),
         ({"count": 1, "cpus": 0.5}, [{"CPU": 2.0}], 4),
         ({"count": 2, "cpus": 4, "gpu": True}, [{"CPU": 16.0, "GPU": 1.0}, {"CPU": 16.0, "GPU": 3.0}], 2),
+        ({"count": 1, "gpu": True}, [{"CPU": 8.0}, {"CPU": 0.0, "GPU": 3.0}], 3),  # a node that offers GPUs alone
         ({"count": 4, "cpus": 3}, [{"CPU": 4.0}] * 8, 2),  # 32 CPUs, but one worker a node
         ({"count": [2, 8], "cpus": 1}, [{"CPU": 8.0}], 4),
     ],
@@ -43,7 +44,7 @@ def test_room_is_counted_node_by_node(workers: dict[str, Any], nodes: list[dict[
 def test_no_room_for_one_is_an_error() -> None:
     with pytest.raises(ConfigError, match="wants 4 workers of 3 CPU each, and the cluster has room for 3"):
         tuner._room([_trial(count=4, cpus=3)], [{"CPU": 4.0}] * 3)
-    with pytest.raises(ConfigError, match="1 workers of 1 CPU, 1 GPU each, and the cluster has room for 0"):
+    with pytest.raises(ConfigError, match="1 workers of 1 GPU each, and the cluster has room for 0"):
         tuner._room([_trial(count=1, cpus=1, gpu=True)], [{"CPU": 4.0}])
 
 
