@@ -12,7 +12,7 @@ from comit_ray.config import PrepareConfig
 from comit_ray.data import manifest, prepared
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
-from comit_ray.work import accounts, plan, run_record
+from comit_ray.work import accounts, plan, run_record, shared_storage
 from comit_ray.work.distrust import settle
 
 
@@ -35,6 +35,7 @@ def job(config: PrepareConfig) -> int:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if not ray.is_initialized():
             ray.init()
+        shared_storage.check({"manifest": config.manifest}, {"output": output})
         pipeline.prepare(config, remaining)
     seconds = time.monotonic() - started
 

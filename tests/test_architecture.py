@@ -38,6 +38,7 @@ LAYERS: list[list[str]] = [
 ]
 WIRING = {
     "comit_ray.work.graph",
+    "comit_ray.work.shared_storage",
     "comit_ray.training.distributed",
     "comit_ray.training.worker",
     "comit_ray.screening.pipeline",

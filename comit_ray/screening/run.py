@@ -9,7 +9,7 @@ from comit_ray.config import ScreenConfig
 from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.training import checkpoint
-from comit_ray.work import accounts, plan, run_record
+from comit_ray.work import accounts, plan, run_record, shared_storage
 from comit_ray.work.accounts import Accounts
 from comit_ray.work.distrust import settle
 
@@ -22,7 +22,8 @@ def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
         cpus: of the cluster that it may hold; None: all.
 
     Raises:
-        ConfigError: for options that the checkpoint does not fit, or an output that belongs to another question.
+        ConfigError: for options that the checkpoint does not fit, an output that belongs to another question, or a
+            local path that not all nodes see.
         ManifestError: the manifest is not whole.
         CheckpointError: the checkpoint cannot be loaded.
         StorageError: the output cannot be written, or its tables not be read.
@@ -48,6 +49,7 @@ def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if not ray.is_initialized():
             ray.init()
+        shared_storage.check({"manifest": config.manifest, "checkpoint": config.checkpoint}, {"output": output})
         frame, model_id = loaded.config.frame, loaded.model_id
         pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus)
     seconds = time.monotonic() - started

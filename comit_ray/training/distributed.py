@@ -25,6 +25,7 @@ from comit_ray.models.weights import load_pretrained
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import accounts, checkpoint, curves, run_directory, worker
 from comit_ray.training.tracking import Tracker
+from comit_ray.work import shared_storage
 
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
 
@@ -38,7 +39,7 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
 
     Raises:
         ConfigError: for a run that exists (without `resume`) or was begun with other options or on another manifest,
-            or for weights that do not fit the model.
+            for weights that do not fit the model, or for a local path that not all nodes see.
         ManifestError: if the manifest is none, or gives nothing to train or validate on, or too many images fail.
         CheckpointError: if the initial weights cannot be had.
     """
@@ -57,6 +58,7 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
         run_directory.check_manifest(run, trained_on)
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    shared_storage.check({"data": config.data}, {"storage": config.storage})
     frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
     if not resuming:
         run_directory.record(run, config, trained_on)

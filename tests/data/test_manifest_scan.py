@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -78,7 +79,7 @@ def test_look_alikes_in_two_splits_are_refused(tmp_path: Path) -> None:
 def test_equal_hashes_are_no_proof(tmp_path: Path, monkeypatch) -> None:
     """A suspicion costs a reading of the whole, which then is sound."""
     uri = written(tmp_path, rows())
-    monkeypatch.setattr(manifest_scan, "_hashes", lambda column: manifest_scan.np.zeros(len(column), "int64"))
+    monkeypatch.setattr(manifest_scan, "_hashes", lambda column: np.zeros(len(column), np.int64))
     assert sum(part.num_rows for _, part in scan(uri, ["image_id"])) == 40
 
 
