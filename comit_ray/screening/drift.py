@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from comit_ray import parquet, storage
 from comit_ray.data.pixel_statistics import STATISTICS
@@ -29,6 +30,8 @@ from comit_ray.screening.layout import read_predictions
 
 FILE = "drift.json"
 SCORES = ("covid", "unhealthy", "other")
+COLUMNS = ["image_id", "status", "view", DISTANCE, *STATISTICS, *(f"p_{score}" for score in SCORES)]
+"""What is read of the predictions."""
 LOOKS = (DISTANCE, *STATISTICS, "view")
 """Signals that can warn."""
 
@@ -73,8 +76,8 @@ def write(
         StorageError: the tables cannot be read, or the file not be written.
     """
     columns = ["image_id", "dataset", "patient_id"]
-    scored = read_predictions(output).to_pandas()
-    scored = scored[scored["status"] == Status.OK]
+    predictions = read_predictions(output).select(COLUMNS)
+    scored = predictions.filter(pc.equal(predictions["status"], Status.OK)).to_pandas()
     images = scored.merge(parquet.read_table(manifest, columns).to_pandas(), on="image_id", how="left")
     found = compare(images, model_id, known, temperatures)
     storage.write_bytes(storage.join(output, FILE), (json.dumps(asdict(found), indent=1) + "\n").encode())
