@@ -39,6 +39,7 @@ LAYERS: list[list[str]] = [
 WIRING = {
     "comit_ray.work.graph",
     "comit_ray.work.shared_storage",
+    "comit_ray.work.counters",
     "comit_ray.training.distributed",
     "comit_ray.training.worker",
     "comit_ray.screening.pipeline",

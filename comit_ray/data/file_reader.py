@@ -4,6 +4,7 @@ import threading
 import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack
+from time import perf_counter
 from typing import Self
 
 from comit_ray import storage
@@ -20,9 +21,14 @@ class FileReader:
         max_bytes: of one file; of a larger one this and one byte more are read, so that the caller sees that it is.
         wanted: files that will be read, in about this order. A tar.gz is passed over once for all that are wanted of
             it; what is not announced costs a pass of its own.
+
+    Attributes:
+        seconds: that threads spent reading, together.
+        size: bytes that were read.
     """
 
     def __init__(self, max_bytes: int, wanted: Iterable[FileRef] = ()) -> None:
+        self.seconds, self.size = 0.0, 0
         self._max_bytes = max_bytes
         self._wanted: dict[str, list[str]] = {}
         for ref in wanted:
@@ -46,8 +52,11 @@ class FileReader:
             DecodeError: `missing` and `unreadable` for the storage's errors; for a member also `truncated` and
                 `corrupt`.
         """
+        began = perf_counter()
         try:
             data = self._read(ref, self._max_bytes + 1 if at_most is None else at_most)
+            with self._lock:
+                self.size += len(data)
             return data if at_most is None else data[:at_most]
         except NotFoundError:
             what = "file" if ref.member is None else "archive"
@@ -57,6 +66,9 @@ class FileReader:
         except StorageError as error:
             cause = type(error.__cause__ or error).__name__
             raise DecodeError(Reason.UNREADABLE, f"the storage refused the file: {cause}") from error
+        finally:
+            with self._lock:
+                self.seconds += perf_counter() - began
 
     def verify_archive(self, uri: str, checksum: str | None) -> DecodeError | None:
         """Why the tar.gz at `uri`, which was read from, is not what it should be; see `TarStream.verify`."""

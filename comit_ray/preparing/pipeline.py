@@ -11,6 +11,9 @@ from comit_ray.work.plan import Plan
 
 DECODE_CPUS = 1.0  # decoding is the work here; nothing follows that could wait for a CPU
 
+STEP = "prepare"
+"""Name of the job, for its counters."""
+
 
 def prepare(config: PrepareConfig, plan: Plan) -> None:
     """Prepare the chunks of `plan` on the Ray cluster this process is connected to.
@@ -28,10 +31,11 @@ def prepare(config: PrepareConfig, plan: Plan) -> None:
         config.threads,
         config.decode.max_bytes,
         name=LAYOUT.main,
+        step=STEP,
         also_wanted=wanted_masks,
     )
     with chunk_context():
         prepared = parts_of(plan).map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=DECODE_CPUS * share)
         prepared.write_datasink(
-            Commit(storage.normalise(config.output), LAYOUT), ray_remote_args={"num_cpus": WRITE_CPUS * share}
+            Commit(storage.normalise(config.output), LAYOUT, STEP), ray_remote_args={"num_cpus": WRITE_CPUS * share}
         )

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pyarrow as pa
 from ray.data import ActorPoolStrategy
 
 from comit_ray import storage
@@ -10,11 +11,14 @@ from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.layout import layout
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
+from comit_ray.work.counters import PREDICT, Counters
 from comit_ray.work.graph import READ_CPUS, WRITE_CPUS, Commit, ReadParts, chunk_context, cpu_share, parts_of
 from comit_ray.work.plan import Plan
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (write).
 PREDICT_CPUS = 1.0
+STEP = "screen"
+"""Name of the job, for its counters."""
 
 
 def predict_cpus(gpu: bool) -> float:
@@ -28,6 +32,11 @@ def predict_cpus(gpu: bool) -> float:
 
 class _Predict(Predictor):
     """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: one row, its result tables. FAN-OUT: 1 -> 1."""
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        """The same, counted."""
+        with Counters(STEP).timed(PREDICT):
+            return super().__call__(row)
 
 
 def screen(
@@ -66,7 +75,9 @@ def screen(
         config.fetch_threads,
         config.decode.max_bytes,
         name="fetched",
+        step=STEP,
     )
+    tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with chunk_context(cpus):
         fetched = parts_of(plan).map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=READ_CPUS * share)
         predicted = fetched.map_batches(
@@ -91,6 +102,6 @@ def screen(
             num_gpus=1 if config.gpu else 0,
         )
         predicted.write_datasink(
-            Commit(storage.normalise(config.output), layout(config.embeddings, config.gradcam, len(config.variants))),
+            Commit(storage.normalise(config.output), tables, STEP),
             ray_remote_args={"num_cpus": WRITE_CPUS * share},
         )

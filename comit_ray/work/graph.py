@@ -5,20 +5,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 from ray.data import DataContext, Dataset, Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
-from ray.util.metrics import Counter as MetricsCounter
 
 from comit_ray import parquet
 from comit_ray.data.file_reader import FileReader
 from comit_ray.errors import DecodeError
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
+from comit_ray.work.counters import DECODE, FETCH, WRITE, Counters
 from comit_ray.work.plan import Plan, select
-from comit_ray.work.reading import Row, read_part
+from comit_ray.work.reading import Row, Spent, read_part
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 
@@ -35,6 +34,7 @@ class ReadParts:
         schema: of the rows that `read` gives.
         read: see `comit_ray.work.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
         name: of the packed table.
+        step: name of the job, for its counters.
     """
 
     def __init__(
@@ -47,41 +47,49 @@ class ReadParts:
         threads: int,
         max_bytes: int,
         name: str,
+        step: str,
         also_wanted: Callable[[Row], Iterable[Any]] = lambda row: (),
     ) -> None:
         self.columns, self.split, self.schema, self.name = columns, split, schema, name
         self.read, self.fail, self.also_wanted = read, fail, also_wanted
-        self.threads, self.max_bytes = threads, max_bytes
+        self.threads, self.max_bytes, self.step = threads, max_bytes, step
 
     def __call__(self, part: pa.Table) -> Iterator[pa.Table]:
         """The chunks of one part."""
-        images = MetricsCounter("comit_images", "Images fetched, by status", tag_keys=("status",))
+        counters = Counters(self.step)
+
+        def told(spent: Spent) -> None:
+            counters.stage(FETCH, spent.fetching, spent.size, batches=1)
+            counters.stage(DECODE, spent.decoding, batches=1)
+
         files: dict[str, str] = dict(zip(part["chunks"][0].as_py(), part["files"][0].as_py(), strict=True))
         rows = select(parquet.read_part(part["uri"][0].as_py(), self.columns), self.split)
         for name, results in read_part(
-            rows, files, self.read, self.fail, self.threads, self.max_bytes, self.also_wanted
+            rows, files, self.read, self.fail, self.threads, self.max_bytes, self.also_wanted, told
         ):
             table = pa.Table.from_pylist(results, schema=self.schema)
-            for count in pc.value_counts(table["status"]).to_pylist():
-                images.inc(count["counts"], tags={"status": count["values"]})
             yield chunk.pack(files[name], {self.name: table})
 
 
 class Commit(Datasink[list[str]]):
     """Last stage. INPUT: rows of finished chunks. OUTPUT: their files, the main table's last. FAN-OUT: 1 -> a table."""
 
-    def __init__(self, output: str, layout: Layout) -> None:
+    def __init__(self, output: str, layout: Layout, step: str) -> None:
         self.output = output
         self.layout = layout
+        self.step = step
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
         """Commit every chunk of the task's blocks; a retry writes the same names again."""
         files = []
+        counters = Counters(self.step)
         for block in blocks:
             assert isinstance(block, pa.Table), f"blocks come from a pyarrow stage, got {type(block)}"
             for index in range(block.num_rows):
                 file, tables = chunk.unpack(block.slice(index, 1))
-                chunk.commit(self.output, file, tables, self.layout)
+                with counters.timed(WRITE, sum(table.nbytes for table in tables.values())):
+                    chunk.commit(self.output, file, tables, self.layout)
+                counters.images(tables[self.layout.main])
                 files.append(file)
         return files
 

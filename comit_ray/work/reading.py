@@ -7,6 +7,8 @@ of the chunk at hand fail with `checksum_mismatch`, and `comit_ray.work.distrust
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +24,21 @@ Row = dict[str, Any]
 AHEAD = 2  # rows in flight for each thread: hides the storage's latency and bounds what an archive's pass must hold
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What reading a chunk took.
+
+    Args:
+        fetching: seconds that its threads waited for storage, together.
+        decoding: seconds of the rest of their work: decoding and resampling.
+        size: bytes read.
+    """
+
+    fetching: float
+    decoding: float
+    size: int
+
+
 def read_part(
     rows: pa.Table,
     chunks: Collection[str],
@@ -30,6 +47,7 @@ def read_part(
     threads: int,
     max_bytes: int,
     also_wanted: Callable[[Row], Iterable[Any]] = lambda row: (),
+    told: Callable[[Spent], None] = lambda spent: None,
 ) -> Iterator[tuple[str, list[Row]]]:
     """The name and the rows of each chunk that is asked for, as soon as it is read.
 
@@ -42,14 +60,24 @@ def read_part(
         threads: that fetch and decode.
         max_bytes: of one file.
         also_wanted: further files that `read` will ask the reader for, such as masks.
+        told: what each chunk took, before it is given.
     """
     todo = [(name, table.to_pylist()) for name, table in chunks_of(rows) if name in chunks]
     reading = [(name, row) for name, chunk in todo for row in chunk if known_exclusion(row) is None]
     last = {place.file.uri: name for name, row in reading if (place := Place.of(row)).streamed}
     files = (ref for _, row in reading for ref in (*wanted([Place.of(row)]), *also_wanted(row)))
     with FileReader(max_bytes, files) as reader, ThreadPoolExecutor(threads) as pool:
+
+        def timed(row: Row) -> tuple[Row, float]:
+            began = perf_counter()
+            return read(row, reader), perf_counter() - began
+
         for name, chunk in todo:
-            results = list(map_ahead(pool, lambda row: read(row, reader), chunk, AHEAD * threads))
+            seconds, size = reader.seconds, reader.size
+            pairs = list(map_ahead(pool, timed, chunk, AHEAD * threads))
+            results = [result for result, _ in pairs]
+            fetching, whole = reader.seconds - seconds, sum(took for _, took in pairs)
+            told(Spent(fetching, max(0.0, whole - fetching), reader.size - size))
             ended = {uri: _checksum(chunk, uri) for uri, where in last.items() if where == name}
             for uri, checksum in ended.items():
                 problem = reader.verify_archive(uri, checksum)

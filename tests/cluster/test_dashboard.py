@@ -8,15 +8,11 @@ from typing import Any
 import pytest
 import ray.dashboard.modules.metrics.dashboards as of_ray
 
+from comit_ray.work.counters import METRICS
 from tests.cluster.manifests import CLUSTER, documents, templates
 
 DASHBOARD = json.loads((CLUSTER / "grafana" / "comit-ray.json").read_text())
-COUNTERS = {
-    "comit_images": {"job", "status", "reason"},
-    "comit_bytes": {"job", "stage"},
-    "comit_batches": {"job", "stage"},
-    "comit_stage_seconds": {"job", "stage"},
-}
+COUNTERS = {name: set(tags) for name, (_, tags) in METRICS.items()}
 """Names and tags of our counters (ray.util.metrics); Prometheus reads `ray_NAME_total`: Ray puts the first word before
 every metric, OpenTelemetry's exporter the last behind every counter."""
 EXPORTED = {f"ray_{name}_total": tags for name, tags in COUNTERS.items()}
@@ -40,7 +36,7 @@ def test_what_is_asked_for_is_there(expression: str) -> None:
         filtered = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", matchers))
         if name in EXPORTED:
             assert filtered | by <= EXPORTED[name]
-            assert "job" in filtered, "the choice of the job must hold for every panel"
+            assert "step" in filtered, "the choice of the job must hold for every panel"
         else:
             assert re.search(rf"\b{name}\b", sources), f"Ray's own dashboards know no {name}"
     assert expression.count("(") == expression.count(")")
@@ -66,14 +62,14 @@ def test_panels_are_told_apart_and_do_not_overlap() -> None:
 
 def test_the_choice_of_a_job_comes_from_our_own_counter() -> None:
     variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
-    assert variables["job"]["definition"] == "label_values(ray_comit_images_total, job)"
+    assert variables["step"]["definition"] == "label_values(ray_comit_images_total, step)"
     assert all(panel["datasource"]["uid"] == "${datasource}" for panel in panels())
 
 
-def test_prometheus_finds_the_pods_and_leaves_the_label() -> None:
+def test_prometheus_finds_the_pods_and_no_tag_is_its_own_label() -> None:
     (monitor,) = documents("grafana/podmonitor.yaml")
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint["honorLabels"] is True
+    assert not any("job" in tags for tags in COUNTERS.values()), "that label is Prometheus' own"
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     found = {name for name, template in templates().items() if wanted <= template["metadata"]["labels"].items()}
     assert found == {"head", "decode", "predict"}

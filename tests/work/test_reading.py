@@ -12,7 +12,7 @@ from comit_ray.data.file_reader import FileReader
 from comit_ray.data.tar_stream import TarStream
 from comit_ray.errors import DecodeError
 from comit_ray.schema import MANIFEST
-from comit_ray.work.reading import read_part
+from comit_ray.work.reading import Spent, read_part
 from tests.data import archives
 from tests.support import manifest_row
 
@@ -67,6 +67,18 @@ def test_chunks_come_whole_and_in_order_from_one_pass(packed, passes):
     assert list(found) == [f"d-{number:05d}" for number in range(5)]
     assert [row["data"] for rows in found.values() for row in rows] == list(FILES.values())
     assert passes == [packed]
+
+
+def test_what_a_chunk_took_is_told_before_it_is_given(packed) -> None:
+    rows = table(packed, list(FILES), 10)
+    told: list[Spent] = []
+    given = []
+    for name, results in read_part(rows, ["d-00000", "d-00001", "d-00002"], read, fail, 2, 1 << 20, told=told.append):
+        given.append(name)
+        assert len(told) == len(given)
+        assert told[-1].size == sum(len(row["data"]) for row in results)
+    assert sum(spent.size for spent in told) == sum(len(data) for data in FILES.values())
+    assert all(spent.fetching > 0 and spent.decoding >= 0 for spent in told)
 
 
 def test_only_what_is_missing_is_read_again(packed, passes):
