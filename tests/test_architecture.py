@@ -20,6 +20,7 @@ LAYERS: list[list[str]] = [
         "comit_ray.train_config",
         "comit_ray.shallow_config",
         "comit_ray.sweep_config",
+        "comit_ray.benchmark_config",
         "comit_ray.s3",
         "comit_ray.local_files",
         "comit_ray.storage",

@@ -1,0 +1,127 @@
+"""From measured stages to a cluster: the bottleneck, what bounds it, and how long N images take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from comit_ray.screening.stages import BARE, DECODE, FETCH, PREDICT, WRITE, Stage
+
+STAGES = (FETCH, DECODE, PREDICT, WRITE)
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """Two whole screens of the same archive, a small and a large one.
+
+    Args:
+        images: of the large one.
+        seconds: of the large one.
+        fewer: images of the small one.
+        fewer_seconds: of the small one.
+    """
+
+    images: int
+    seconds: float
+    fewer: int
+    fewer_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Images a second once it runs: what the further images took. All of them, where these took no time."""
+        more = self.seconds - self.fewer_seconds
+        return (self.images - self.fewer) / more if more > 0 else self.images / self.seconds
+
+    @property
+    def startup(self) -> float:
+        """Seconds before and after the images."""
+        return max(0.0, self.seconds - self.images / self.rate)
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What was measured, on which cluster.
+
+    Args:
+        stages: each alone.
+        whole: end to end.
+        cpus: of the cluster.
+        predictors: actors.
+        gpu: whether each has a GPU, and then no CPU.
+        row_bytes: of the tables, an image.
+    """
+
+    stages: Sequence[Stage]
+    whole: EndToEnd
+    cpus: float
+    predictors: int
+    gpu: bool
+    row_bytes: float
+
+    def seconds(self, name: str) -> float:
+        """Of one core, or one predictor, for an image of this archive in a stage."""
+        mine = [stage for stage in self.stages if stage.name == name]
+        images = sum(stage.images for stage in mine)
+        return sum(stage.seconds for stage in mine) / images if images else 0.0
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Images a second that each part of the cluster could do if it did nothing else.
+
+        Without GPUs the CPUs do all stages; with them the predictors are apart.
+        """
+        on_cpus = [name for name in STAGES if not (self.gpu and name == PREDICT)]
+        busy = sum(self.seconds(name) for name in on_cpus)
+        predict = self.seconds(PREDICT)
+        found = {f"CPUs ({', '.join(on_cpus)})": self.cpus / busy if busy else float("inf")}
+        found["predictors"] = self.predictors / predict if predict else float("inf")
+        return found
+
+    @property
+    def bottleneck(self) -> str:
+        """The part that bounds the cluster, and the stage that takes most of it."""
+        part, _ = min(self.bounds.items(), key=lambda item: item[1])
+        if part == "predictors":
+            return f"{part}: more of them, or faster ones"
+        names = [name for name in STAGES if not (self.gpu and name == PREDICT)]
+        return f"{part}, of which {max(names, key=self.seconds)} takes most"
+
+    @property
+    def of_the_bare_model(self) -> float | None:
+        """End-to-end throughput over that of the bare model loop of all predictors; None where it was not measured."""
+        bare = self.seconds(BARE)
+        return self.whole.rate * bare / self.predictors if bare else None
+
+    def hours(self, images: int) -> float:
+        """For so many images, on this cluster."""
+        return (self.whole.startup + images / self.whole.rate) / 3600
+
+
+def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None) -> list[str]:
+    """The benchmark for a person."""
+    unit = "predictor" if found.gpu else "core"
+    said = [f"{'stage':<46}{'images':>8}{'ms each':>10}{'a second':>10}{'MB/s':>8}"]
+    for stage in found.stages:
+        each = stage.seconds / stage.images
+        speed = f"{stage.size / stage.seconds / 1e6:.1f}" if stage.size and stage.seconds else "-"
+        name = f"{stage.name} {stage.kind}".strip()
+        said.append(f"{name:<46}{stage.images:>8,}{1000 * each:>10.2f}{1 / each:>10.1f}{speed:>8}")
+    whole = found.whole
+    screens = f"{whole.images:,} images in {whole.seconds:.1f} s, {whole.fewer:,} in {whole.fewer_seconds:.1f} s"
+    cluster = f"{found.cpus:g} CPUs and {found.predictors} predictors"
+    said += [
+        f"stages alone: one core each; predict and the bare model: one {unit}",
+        f"end to end: {whole.rate:.1f} images/s on {cluster}, and {whole.startup:.0f} s to begin and end ({screens})",
+        *(f"bound of the {part}: {bound:.1f} images/s" for part, bound in found.bounds.items()),
+        f"bottleneck: {found.bottleneck}",
+        f"tables: {found.row_bytes:,.0f} bytes an image",
+    ]
+    ratio = found.of_the_bare_model
+    if ratio is not None:
+        total = sum(found.seconds(name) for name in STAGES)
+        parts = ", ".join(f"{name} {found.seconds(name) / total:.2f}" for name in STAGES)
+        said.append(f"end to end over the bare model loop: {ratio:.2f}; of an image's work alone: {parts}")
+    for number in numbers:
+        hours = found.hours(number)
+        cost = "" if cost_per_hour is None else f", cost {hours * cost_per_hour:,.2f}"
+        size = number * found.row_bytes / 1e9
+        said.append(f"{number:,} images: {hours:,.2f} hours on this cluster{cost}, {size:,.2f} GB of tables")
+    return said

@@ -1,0 +1,181 @@
+"""How long one core takes for each stage of a screen, one image after the other, and a predictor for its batches."""
+
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pydicom
+import torch
+
+from comit_ray import storage
+from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.data.dicom_file import looks_like_dicom
+from comit_ray.data.fetch import Place, known_exclusion, wanted
+from comit_ray.data.file_reader import FileReader
+from comit_ray.data.raster import JPEG_SIGNATURE, PNG_SIGNATURE
+from comit_ray.data.transforms import normalise
+from comit_ray.errors import DecodeError, Status
+from comit_ray.screening.predictor import Predictor
+from comit_ray.screening.reader import FETCHED, fetch_row
+from comit_ray.work import chunk
+from comit_ray.work.chunk import Layout
+
+FETCH, DECODE, PREDICT, WRITE, BARE = "fetch", "decode", "predict", "write", "bare model"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage alone.
+
+    Args:
+        name: fetch, decode, predict, write, or the bare model loop.
+        kind: file format that was decoded; empty for other stages.
+        images: that went through.
+        seconds: it took.
+        size: bytes read, decoded (as stored) or written; 0 where it is not counted.
+    """
+
+    name: str
+    kind: str
+    images: int
+    seconds: float
+    size: int = 0
+
+
+class Stopwatches:
+    """Images, seconds and bytes of every stage and kind."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0, 0])
+
+    @contextmanager
+    def timed(self, name: str, kind: str = "", images: int = 1, size: int = 0) -> Iterator[None]:
+        """Add the seconds of the block."""
+        began = perf_counter()
+        yield
+        self.add(name, kind, images, perf_counter() - began, size)
+
+    def add(self, name: str, kind: str, images: int, seconds: float, size: int) -> None:
+        """Add what was timed elsewhere."""
+        found = self._found[name, kind]
+        for at, amount in enumerate((images, seconds, size)):
+            found[at] += amount
+
+    @property
+    def stages(self) -> list[Stage]:
+        """In the order in which they were begun."""
+        return [
+            Stage(name, kind, int(images), seconds, int(size))
+            for (name, kind), (images, seconds, size) in self._found.items()
+        ]
+
+
+def measure(
+    rows: Sequence[Mapping[str, Any]],
+    predictor: Predictor,
+    limits: DecodeLimits,
+    output: str,
+    layout: Layout,
+    chunk_rows: int,
+) -> list[Stage]:
+    """Every stage alone, in this process, on one thread.
+
+    Args:
+        rows: of the manifest; those that it excludes are passed over, those that cannot be read count where they end.
+        predictor: of the checkpoint, on its device.
+        limits: bounds on images.
+        output: URI of a directory to write chunks to.
+        layout: of the tables.
+        chunk_rows: images of a chunk.
+
+    Raises:
+        StorageError: the chunks cannot be written.
+    """
+    if predictor.device == "cpu":
+        torch.set_num_threads(1)  # as Ray gives an actor with one CPU
+    watches = Stopwatches()
+    fetched = _fetched(rows, predictor.frame, limits, watches)
+    if fetched:
+        whole = pa.Table.from_pylist(fetched, schema=FETCHED)
+        predictor.predict(whole.slice(0, predictor.batch_size))  # the first pass is slower than all others
+        for number, start in enumerate(range(0, len(whole), chunk_rows)):
+            part = whole.slice(start, chunk_rows)
+            with watches.timed(PREDICT, images=len(part)):
+                tables = predictor.predict(part)
+            file = f"stage-{number:05d}.parquet"
+            with watches.timed(WRITE, images=len(part)):
+                chunk.commit(output, file, tables, layout)
+        _bare(fetched, predictor, watches)
+    return watches.stages
+
+
+def written_bytes(output: str, tables: Sequence[str]) -> int:
+    """Bytes of the Parquet files of `tables` below `output`."""
+    return sum(entry.size for name in tables for entry in storage.list_files(storage.join(output, name), ".parquet"))
+
+
+def _fetched(
+    rows: Sequence[Mapping[str, Any]], frame: FrameConfig, limits: DecodeLimits, watches: Stopwatches
+) -> list[dict[str, Any]]:
+    wanted_rows = [dict(row) for row in rows if known_exclusion(row) is None]
+    found = []
+    with FileReader(limits.max_bytes, wanted([Place.of(row) for row in wanted_rows])) as reader:
+        for row in wanted_rows:
+            began = perf_counter()
+            try:
+                data = reader.read(Place.of(row).file)
+            except DecodeError:
+                continue  # the screen itself says what becomes of it
+            watches.add(FETCH, "", 1, perf_counter() - began, len(data))
+            held = _Held(limits.max_bytes, data, reader)
+            with watches.timed(DECODE, _format(data), size=len(data)):
+                result = fetch_row(row, held, frame, limits)
+            if result["status"] == Status.OK:
+                found.append(result)
+    return found
+
+
+class _Held(FileReader):
+    """A reader that has the file already, so that decoding is timed alone."""
+
+    def __init__(self, max_bytes: int, data: bytes, behind: FileReader) -> None:
+        super().__init__(max_bytes)
+        self._data, self._behind, self._given = data, behind, False
+
+    def read(self, ref: Any, at_most: int | None = None) -> bytes:
+        """The file that is held; then, for a sidecar, what lies behind it."""
+        if not self._given:
+            self._given = True
+            return self._data
+        return self._behind.read(ref, at_most)
+
+
+def _bare(fetched: Sequence[Mapping[str, Any]], predictor: Predictor, watches: Stopwatches) -> None:
+    """The network on the same frames in memory, and nothing else."""
+    size, batch = predictor.frame.size, predictor.batch_size
+    frames_BHW = np.stack([np.frombuffer(row["frame"], np.uint8).reshape(size, size) for row in fetched])
+    with torch.inference_mode(), watches.timed(BARE, images=len(frames_BHW)):
+        for start in range(0, len(frames_BHW), batch):
+            x_BHW = torch.from_numpy(frames_BHW[start : start + batch]).to(predictor.device)
+            predictor.model(normalise(x_BHW)).embedding.cpu()  # the copy waits for the device
+
+
+def _format(data: bytes) -> str:
+    """PNG, JPEG, or DICOM with the name of its transfer syntax."""
+    if data.startswith(PNG_SIGNATURE):
+        return "PNG"
+    if data.startswith(JPEG_SIGNATURE):
+        return "JPEG"
+    if not looks_like_dicom(data):
+        return "other"
+    try:
+        meta = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, force=True).file_meta
+        return f"DICOM {meta.TransferSyntaxUID.name}"
+    except (AttributeError, ValueError, OSError, pydicom.errors.InvalidDicomError):
+        return "DICOM, transfer syntax not known"

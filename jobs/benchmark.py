@@ -1,0 +1,111 @@
+"""Measure a screen on this cluster: each stage alone, the whole, the bottleneck, and the hours for N images."""
+
+import json
+import time
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from comit_ray import cli, storage
+from comit_ray.benchmark_config import BenchmarkConfig
+from comit_ray.config import ManifestConfig, ScreenConfig
+from comit_ray.data import manifest, manifest_cut, phantom_archive
+from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.registry import adapter
+from comit_ray.errors import ConfigError
+from comit_ray.screening import projection, question, stages
+from comit_ray.screening.layout import layout
+from comit_ray.screening.predictor import Predictor
+from comit_ray.screening.projection import EndToEnd, Throughput
+from comit_ray.screening.run import screen
+from comit_ray.training import checkpoint
+
+ALONE, WARM = 256, 32
+"""Most images whose stages are measured alone, and images of a screen that warms the cluster up."""
+
+
+def job(config: BenchmarkConfig) -> int:
+    """Measure, print, and write benchmark.json."""
+    output = storage.normalise(config.output)
+    if storage.exists(output) and next(iter(storage.list_files(output)), None) is not None:
+        raise ConfigError(f"--output {output} holds files already: give a new directory")
+    rows = _rows(config, output)
+    alone = stages.measure(
+        rows.slice(0, ALONE).to_pylist(),
+        _predictor(config),
+        config.decode,
+        storage.join(output, "alone"),
+        layout(embeddings=False),
+        config.chunk_rows,
+    )
+    if not ray.is_initialized():
+        ray.init()
+    _screen(config, output, rows.slice(0, WARM), "warm")
+    fewer = rows.slice(0, len(rows) // 4)
+    whole = EndToEnd(
+        len(rows), _screen(config, output, rows, "all"), len(fewer), _screen(config, output, fewer, "fewer")
+    )
+    size = stages.written_bytes(storage.join(output, "all", "results"), ("predictions", "masks"))
+    cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    found = Throughput(alone, whole, cpus, config.predictors, config.gpu, size / len(rows))
+    print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
+    record = asdict(found) | {"bounds": found.bounds, "rate": whole.rate, "of_the_bare_model": found.of_the_bare_model}
+    uri = storage.join(output, "benchmark.json")
+    storage.write_bytes(uri, json.dumps(record, indent=1).encode())
+    print(f"benchmark: {uri}")
+    return 0
+
+
+def _rows(config: BenchmarkConfig, output: str) -> pa.Table:
+    """The images, in the manifest's order."""
+    if config.manifest is None:
+        root = storage.join(output, "phantoms")
+        phantom_archive.write(root, config.images, config.seed)
+        asked = ManifestConfig(source="phantom", root=root, output=root)
+        table = finish(read_source(adapter("phantom"), SourceFiles(root), "phantom", asked).table, asked.split, 512)
+    else:
+        table = manifest.read(config.manifest)
+    table = table.filter(pc.is_null(table["excluded"]))
+    if len(table) < config.images and config.manifest is not None:
+        raise ConfigError(f"--images {config.images}: {config.manifest} has {len(table):,} that are not excluded")
+    drawn = np.sort(np.random.default_rng(config.seed).permutation(len(table))[: config.images])
+    return table.take(pa.array(drawn))
+
+
+def _predictor(config: BenchmarkConfig) -> Predictor:
+    loaded = checkpoint.load(config.checkpoint)
+    point = question.choose_operating_point(_options(config, "", ""), loaded)
+    device = "cuda" if config.gpu else "cpu"
+    return Predictor(config.checkpoint, loaded.model_id, point, "benchmark", config.batch_size, device)
+
+
+def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:
+    return ScreenConfig(
+        manifest=uri,
+        checkpoint=config.checkpoint,
+        output=output,
+        batch_size=config.batch_size,
+        predictors=config.predictors,
+        gpu=config.gpu,
+        fetch_threads=config.fetch_threads,
+        decode=config.decode,
+    )
+
+
+def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> float:
+    """Seconds of a whole screen of these rows."""
+    index = rows.schema.get_field_index("chunk")
+    rows = rows.set_column(index, rows.schema.field(index), manifest_cut.chunk_names(rows, config.chunk_rows))
+    uri = storage.join(output, name, "manifest")
+    manifest.write(uri, rows, config.chunk_rows)
+    began = time.monotonic()
+    screen(_options(config, uri, storage.join(output, name, "results")))
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    cli.run(job, BenchmarkConfig, __doc__ or "")

@@ -1,0 +1,60 @@
+"""From stages to hours, by hand."""
+
+import pytest
+
+from comit_ray.screening.projection import EndToEnd, Throughput, lines
+from comit_ray.screening.stages import Stage
+
+STAGES = [
+    Stage("fetch", "", 100, 1.0, 200_000_000),
+    Stage("decode", "PNG", 60, 1.2, 90_000_000),
+    Stage("decode", "JPEG", 40, 1.8, 110_000_000),
+    Stage("predict", "", 100, 5.0),
+    Stage("write", "", 100, 0.5),
+    Stage("bare model", "", 100, 4.0),
+]
+WHOLE = EndToEnd(images=400, seconds=50.0, fewer=100, fewer_seconds=20.0)
+
+
+def on(cpus: float = 4, predictors: int = 2, gpu: bool = False) -> Throughput:
+    return Throughput(STAGES, WHOLE, cpus, predictors, gpu, 5_000)
+
+
+def test_the_rate_is_that_of_the_further_images() -> None:
+    assert WHOLE.rate == 10
+    assert WHOLE.startup == 10
+    noisy = EndToEnd(400, 20.0, 100, 21.0)
+    assert (noisy.rate, noisy.startup) == (20, 0)
+
+
+def test_bounds_without_gpus_share_the_cpus() -> None:
+    """10 ms fetch, 30 decode, 50 predict, 5 write: 95 ms of a core an image."""
+    found = on()
+    assert found.seconds("decode") == pytest.approx(0.03)
+    assert found.bounds["CPUs (fetch, decode, predict, write)"] == pytest.approx(4 / 0.095)
+    assert found.bounds["predictors"] == pytest.approx(40)
+    assert found.bottleneck.startswith("predictors")
+    assert on(cpus=2).bottleneck == "CPUs (fetch, decode, predict, write), of which predict takes most"
+
+
+def test_with_gpus_predicting_takes_no_cpu() -> None:
+    found = on(gpu=True)
+    assert found.bounds["CPUs (fetch, decode, write)"] == pytest.approx(4 / 0.045)
+    assert on(cpus=1, gpu=True).bottleneck == "CPUs (fetch, decode, write), of which decode takes most"
+
+
+def test_hours_and_the_ratio_to_the_bare_model() -> None:
+    assert on().hours(36_000) == pytest.approx(1 + 10 / 3600)
+    assert on(predictors=1).of_the_bare_model == pytest.approx(10 / 25)
+    assert on(predictors=2).of_the_bare_model == pytest.approx(10 / 50)
+
+
+def test_a_person_reads_all_of_it() -> None:
+    said = lines(on(), [56_000], 3.0)
+    text = "\n".join(said)
+    assert "decode PNG" in text
+    assert "end to end: 10.0 images/s on 4 CPUs and 2 predictors, and 10 s to begin and end" in text
+    assert "bottleneck: predictors" in text
+    assert "end to end over the bare model loop: 0.20" in text
+    assert said[-1] == "56,000 images: 1.56 hours on this cluster, cost 4.67, 0.28 GB of tables"
+    assert "cost" not in "\n".join(lines(on(), [56_000], None))

@@ -1,0 +1,44 @@
+"""Stages alone, on real files of several formats."""
+
+from pathlib import Path
+
+from comit_ray.config import DecodeLimits
+from comit_ray.operating_points import OperatingPoint
+from comit_ray.screening import stages
+from comit_ray.screening.layout import layout
+from comit_ray.screening.predictor import Predictor
+from comit_ray.training import checkpoint
+from tests.support import manifest_row, write_checkpoint
+
+
+def test_every_stage_is_timed_and_formats_are_told_apart(cxr: Path, tmp_path: Path) -> None:
+    files = [
+        *sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))[:3],
+        cxr / "dicom" / "RG1_J2KI.dcm",
+        cxr / "dicom" / "RG3_J2KR.dcm",
+        next(iter(sorted((cxr / "covid_chestxray" / "images").glob("*.jp*g")))),
+        tmp_path / "gone.png",
+    ]
+    rows = [manifest_row(f"a/{number}", uri=str(file)) for number, file in enumerate(files)]
+    rows.append(manifest_row("a/lateral", uri=str(files[0]), excluded="lateral"))
+    uri = write_checkpoint(tmp_path / "checkpoint")
+    point = OperatingPoint("specificity_0.90", {"covid": 0.5})
+    predictor = Predictor(uri, checkpoint.load(uri).model_id, point, "r", 2)
+    output = str(tmp_path / "alone")
+    found = stages.measure(rows, predictor, DecodeLimits(), output, layout(embeddings=False), 4)
+    counted = {(stage.name, stage.kind): stage.images for stage in found}
+    assert counted == {
+        ("fetch", ""): 6,
+        ("decode", "PNG"): 3,
+        ("decode", "DICOM JPEG 2000 Image Compression"): 1,
+        ("decode", "DICOM JPEG 2000 Image Compression (Lossless Only)"): 1,
+        ("decode", "JPEG"): 1,
+        ("predict", ""): 5,
+        ("write", ""): 5,
+        ("bare model", ""): 5,
+    }, "one DICOM is no frontal chest radiograph"
+    assert all(stage.seconds > 0 for stage in found)
+    (fetched,) = (stage.size for stage in found if stage.name == "fetch")
+    assert fetched == sum(file.stat().st_size for file in files[:6])
+    written = stages.written_bytes(output, ("predictions", "masks"))
+    assert written == sum(file.stat().st_size for file in Path(output).rglob("*.parquet"))
