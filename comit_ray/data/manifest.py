@@ -107,8 +107,20 @@ def validate(table: pa.Table, where: str) -> pa.Table:
     """`table` with exactly the columns and types of `schema.MANIFEST`; columns of the reader's own are left out.
 
     Raises:
-        ManifestError: naming `where` and what is wrong: columns, types, version, a value that is not known, an id or a
-            chunk twice, a patient in two splits.
+        ManifestError: as `conform`; or an id or a chunk is there twice, or a patient in two splits.
+    """
+    table = conform(table, where)
+    check_ids(table)
+    _check_chunks(table, where)
+    _check_patients(table, where)
+    return table
+
+
+def conform(table: pa.Table, where: str) -> pa.Table:
+    """What `validate` asks of every row for itself.
+
+    Raises:
+        ManifestError: naming `where` and what is wrong: columns, types, version, or a value that is not known.
     """
     version = (table.schema.metadata or {}).get(b"comit_ray.version", SCHEMA_VERSION.encode()).decode()
     if version != SCHEMA_VERSION:
@@ -125,9 +137,6 @@ def validate(table: pa.Table, where: str) -> pa.Table:
         # Arrow's error would show a cell, which may be of a patient
         raise ManifestError(f"{where}: columns of the wrong type: {'; '.join(_wrong_types(table))}") from None
     _check_values(table, where)
-    check_ids(table)
-    _check_chunks(table, where)
-    _check_patients(table, where)
     return table
 
 

@@ -1,8 +1,8 @@
 """A manifest read part by part: validated as a whole, and never held as a whole.
 
 Ten million rows are 2 GB in memory, of which planning a screen needs a few columns of a part at a time. What must hold
-over all parts (every image once, every chunk once, every patient in one split) is checked on 64-bit hashes; where these
-raise a suspicion the whole manifest is read, and its own check decides and says what is wrong.
+over all rows (every image once, every chunk in one piece, every patient in one split) is checked on 64-bit hashes and
+on names; where these raise a suspicion the whole manifest is read, and its own check decides and says what is wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ import pyarrow as pa
 from comit_ray import parquet
 from comit_ray.data import manifest
 from comit_ray.data.ahead import map_ahead
+from comit_ray.data.manifest_cut import run_starts
 from comit_ray.schema import Split
 
 THREADS = 4
@@ -48,7 +49,7 @@ def scan(uri: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
 
 def _read(uri: str) -> tuple[pa.Schema, pa.Table]:
     rows = parquet.read_part(uri)
-    return rows.schema, manifest.validate(rows.replace_schema_metadata(rows.schema.metadata), uri)
+    return rows.schema, manifest.conform(rows, uri)
 
 
 class _Across:
@@ -62,7 +63,8 @@ class _Across:
     def add(self, rows: pa.Table) -> None:
         """The rows of one part."""
         self._ids.append(_hashes(rows["image_id"]))
-        self._chunks += rows["chunk"].unique().to_pylist()
+        chunks = rows["chunk"].combine_chunks()
+        self._chunks += chunks.take(pa.array(run_starts(rows["dataset"], rows["chunk"])[:-1])).to_pylist()
         split_N = np.array([SPLITS[split] for split in rows["split"].to_pylist()], np.int64)
         for name, found in self._members.items():
             known_N = rows[name].is_valid().to_numpy() & (split_N >= 0)

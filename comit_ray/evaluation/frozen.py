@@ -57,6 +57,24 @@ def frozen_point(images: pd.DataFrame, label: str, results: str | None) -> Point
     return Point(name, float(lowest), FROM_FLAGS)
 
 
+def chosen_where(results: str | None) -> str:
+    """Where the thresholds of a screen were chosen, in words, as its `run.json` says.
+
+    Raises:
+        StorageError: the `run.json` is not that of a run.
+    """
+    try:
+        settings = {} if results is None else run_record.read(results).get("settings")
+    except NotFoundError:
+        settings = {}
+    if not isinstance(settings, dict) or not settings.get("checkpoint"):
+        return "where it was chosen is not recorded"
+    own = settings.get("operating_points")
+    if own:
+        return f"of the site's own file {own}; on which images it was chosen is not recorded"
+    return "chosen on the validation split in training"
+
+
 def _recorded(results: str, name: str, label: str) -> float | None:
     try:
         question = run_record.read(results)["question"]

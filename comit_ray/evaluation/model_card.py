@@ -11,6 +11,7 @@ import pandas as pd
 from comit_ray.config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation.document import ALARMS
+from comit_ray.evaluation.frozen import chosen_where
 from comit_ray.evaluation.tables import Table
 from comit_ray.evaluation.trained import Trained
 
@@ -51,9 +52,9 @@ def table(images: pd.DataFrame, trained: Trained, summary: Table, said: Sequence
         ("Intended use", INTENDED),
         ("Not intended for", NOT_INTENDED),
         ("Evaluation data", answers["On what data"]),
-        ("Operating point", _points(images)),
+        ("Operating point", _points(images, config)),
         ("Figures", " ".join(figures) or "none: the model has no head that is judged here"),
-        ("Uncertainty", f"95% intervals over patients, {config.draws:,} draws, seed {config.seed}."),
+        ("Uncertainty", f"95% intervals over patients: {_intervals(config)}."),
         ("Limits", " ".join([answers["What it does not mean"], *limits])),
         ("Ethical considerations", ETHICS),
     )
@@ -61,7 +62,7 @@ def table(images: pd.DataFrame, trained: Trained, summary: Table, said: Sequence
 
 
 def claim(
-    images: pd.DataFrame, trained: Trained, config: EvaluateConfig, chapters: Mapping[str, str]
+    images: pd.DataFrame, trained: Trained, config: EvaluateConfig, chapters: Mapping[str, str], split: str
 ) -> dict[int, str]:
     """Number of a CLAIM item -> what the run says of it; items that it cannot answer are absent.
 
@@ -70,6 +71,7 @@ def claim(
         trained: what the checkpoint says.
         config: of the job.
         chapters: name of each chapter of the report -> its title.
+        split: that was scored.
     """
     settings = trained.config or {}
     found: dict[int, str | None] = {
@@ -77,8 +79,7 @@ def claim(
         8: _exclusions(images),
         9: _preprocessing(settings),
         12: _missing(images),
-        19: f"by patient, {len(images):,} images of the split that is scored; the manifest records its seed",
-        20: "patient, and look-alikes where they were searched for",
+        20: None if split == "all" else "patient: the manifest is refused where one lies in two splits",
         22: _model(images, trained) if trained.config else None,
         23: _software(trained),
         24: _weights(settings),
@@ -86,19 +87,23 @@ def claim(
         26: "the epoch with the lowest loss on the validation split" if trained.config else None,
         27: "none: one network" if trained.config else None,
         28: "sensitivity, specificity, AUROC, equal error rate, precision, F1, calibration, IoU, TPR: see the tables",
-        29: f"95% intervals over patients ({config.draws:,} bootstrap draws, seed {config.seed}; Wilson's where exact)",
+        29: f"95% intervals over patients: {_intervals(config)}",
         30: _chapter(chapters, "belief", "subgroups"),
         31: "Grad-CAM maps, and their share inside the lungs" if "gradcam" in chapters else None,
-        32: None if config.external else "this report",
+        32: "this report" if split == "test" and not config.external else None,
         33: "this report" if config.external else None,
         35: _accounts(images),
-        36: _chapter(chapters, "subgroups"),
+        36: f"in part, of the scored images alone: see {chapters['subgroups']}" if "subgroups" in chapters else None,
         37: _chapter(chapters, "scores"),
         38: _chapter(chapters, "scores", "thresholds"),
         39: _chapter(chapters, "galleries"),
         40: "limits of the model card, and what the summary says that it does not mean",
     }
     return {number: text for number, text in found.items() if text is not None}
+
+
+def _intervals(config: EvaluateConfig) -> str:
+    return f"{config.draws:,} bootstrap draws, seed {config.seed}; Wilson's and Newcombe's where they hold"
 
 
 def _model(images: pd.DataFrame, trained: Trained) -> str:
@@ -143,9 +148,9 @@ def _data(trained: Trained) -> str:
     )
 
 
-def _points(images: pd.DataFrame) -> str:
+def _points(images: pd.DataFrame, config: EvaluateConfig) -> str:
     names = sorted(images["operating_point"].dropna().unique())
-    return f"{', '.join(names)}, chosen on the validation split" if names else "none"
+    return f"{', '.join(names)}, {chosen_where(config.results)}" if names else "none"
 
 
 def _weights(settings: Mapping[str, Any]) -> str | None:

@@ -23,10 +23,10 @@ Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and oth
 network can tell the sources apart instead of the disease: read what is said of shortcuts and the figures inside one
 source first, and their n."""
 READING = """\
-`share` says how many images were scored at all; the other figures are over those alone.
-`..._at_specificity` takes its threshold from these very images, as the paper does, and so does \
-`specificity_at_sensitivity`; `..._at_operating_point` uses the threshold frozen on validation data.
-`eer` is the rate at which as large a share of negatives is flagged as of positives is missed.
+share says how many images were scored at all; the other figures are over those alone.
+..._at_specificity takes its threshold from these very images, as the paper does, and so does \
+specificity_at_sensitivity; ..._at_operating_point uses the threshold frozen on validation data.
+eer is the rate at which as large a share of negatives is flagged as of positives is missed.
 The disease figures are pooled over the pixels of images that have a true disease mask; painting everything would give \
 a TPR of 1, so read precision, Dice and what is painted on healthy images beside it.
 Precision depends on how frequent COVID-19 is among the images.""".splitlines()
@@ -151,7 +151,7 @@ def sentences(images: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
         figures: of `comit_ray.evaluation.scores.figures`.
     """
     scored = images[images["status"] == Status.OK]
-    return [*_positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images)]
+    return [*positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images)]
 
 
 def intervals(config: EvaluateConfig) -> str:
@@ -163,7 +163,7 @@ def intervals(config: EvaluateConfig) -> str:
         "several images and all or none of these are hits, every draw is alike: w is then Wilson's interval over "
         "patients, and p Newcombe's, of an AUROC of 0 or 1. n is what a figure is taken over: positives for a "
         "sensitivity, negatives for a specificity, what was flagged for a precision, else all images that count. "
-        "Studies and patients (column `counted`) are flagged where any image of theirs is: with more images a patient, "
+        "Studies and patients (column counted) are flagged where any image of theirs is: with more images a patient, "
         "sensitivity rises and specificity falls."
     )
 
@@ -173,7 +173,7 @@ def people(images: pd.DataFrame) -> int:
     return len(set(patient_codes(images["patient_id"]).tolist()))
 
 
-def _positives(scored: pd.DataFrame) -> list[str]:
+def positives(scored: pd.DataFrame) -> list[str]:
     """What one patient is worth, where they are few."""
     covid = scored[(scored["covid"] == 1) & scored["p_covid"].notna()]
     patients = people(covid)

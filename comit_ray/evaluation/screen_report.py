@@ -200,7 +200,7 @@ def _document(
     known = trained.read(config.results)
     card = model_card.table(images, known, first, believed, config)
     titles = {chapter.name: chapter.title for chapter in chapters if not chapter.empty}
-    items = claim.table(model_card.claim(images, known, config, titles))
+    items = claim.table(model_card.claim(images, known, config, titles, split))
     of_the_paper = OF_THE_PAPER.format(covid=paper.COVID_IMAGES, others=paper.OTHER_IMAGES)
     whole = [
         Chapter("summary", "Summary", (), {"summary": first}),

@@ -6,7 +6,7 @@ from typing import Any
 
 from comit_ray import storage
 from comit_ray.config import EvaluateConfig
-from comit_ray.evaluation import document, paper, study, study_masks, study_pictures, study_tables, study_words
+from comit_ray.evaluation import document, paper, study, study_masks, study_pictures, study_tables, study_words, summary
 from comit_ray.evaluation.document import Chapter, Document
 from comit_ray.evaluation.intervals import patient_codes
 from comit_ray.evaluation.picture import Picture
@@ -101,6 +101,20 @@ def records(row: Row, split: str) -> list[dict[str, Any]]:
     ]
 
 
+def _summary(taken: Study, people: int) -> Table:
+    seeds = sorted({trial.seed for variant in taken.variants for trial in taken.of(variant)})
+    covid = taken.images["covid"]
+    counts = f"{int((covid == 1).sum()):,} with COVID-19 and {int((covid == 0).sum()):,} without"
+    data = f"{len(taken.images):,} images of {people:,} patients of the {taken.split} split, {counts}"
+    rows = (
+        ("What was asked", f"How do {len(taken.variants):,} variants compare: {', '.join(taken.variants)}?"),
+        ("On what data", f"{data}; {len(seeds):,} seeds each"),
+        ("The answer", "the first table below, each figure with its interval and its spread over seeds"),
+        ("What it does not mean", summary.NOT_MEANT),
+    )
+    return Table("What was asked", ("question", "answer"), rows)
+
+
 def _document(
     taken: Study, said: Sequence[str], tables: dict[str, Table], pictures: Sequence[Picture], config: EvaluateConfig
 ) -> Document:
@@ -109,7 +123,8 @@ def _document(
         f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} patients",
         CAUTION,
         [
-            Chapter("summary", "What may be said", said),
+            Chapter("summary", "Summary", (), {"summary": _summary(taken, people)}),
+            Chapter("said", "What may be said", said),
             Chapter("tables", "Tables", (), tables),
             Chapter("pictures", "Pictures", (), {}, pictures),
         ],

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from comit_ray.errors import Status
+from comit_ray.evaluation import report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, operating_points
 from comit_ray.evaluation.document import ALARMS
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.frozen import frozen_point
+from comit_ray.evaluation.frozen import chosen_where, frozen_point
 from comit_ray.evaluation.intervals import patient_codes
 from comit_ray.evaluation.printing import cut, with_interval
 from comit_ray.evaluation.scores import absent_heads
@@ -38,7 +39,9 @@ def table(
     absent = absent_heads(images)
     rows = [("What was asked", _asked(images, split, results, absent)), ("On what data", _data(images))]
     rows += [
-        (f"The answer: {NAMES[label]}", _answer(figures, images, label)) for label in PREFIXES if label not in absent
+        (f"The answer: {NAMES[label]}", _answer(figures, images, label, chosen_where(results)))
+        for label in PREFIXES
+        if label not in absent
     ]
     masks = [f"{name} {_told(figures, metric)}" for name, metric in _masks(absent)]
     if masks:
@@ -56,8 +59,12 @@ def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequen
     for label in (label for label in PREFIXES if label not in absent):
         point = frozen_point(images, label, results)
         if point is not None:
-            points.append(f"{NAMES[label]}: score at least {point.threshold:.6g} ({point.name})")
-    return f"{asked} Flagged is, {'; '.join(points)}." if points else f"{asked} No threshold decides flags here."
+            points.append(f"{NAMES[label]} from {point.threshold:.6g} ({point.name})")
+    return (
+        f"{asked} Flagged are scores of {', of '.join(points)}."
+        if points
+        else f"{asked} No threshold decides flags here."
+    )
 
 
 def _data(images: pd.DataFrame) -> str:
@@ -73,6 +80,8 @@ def _data(images: pd.DataFrame) -> str:
         counts += "; of none is it known whether it shows COVID-19"
     by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].value_counts().items())
     by_view = ", ".join(f"{name} {count:,}" for name, count in scored["view"].fillna("unknown").value_counts().items())
+    few = " ".join(report.positives(scored))
+    counts += f". {few.rstrip('.')}" if few else ""
     return f"{counts}. Sources: {by_source or 'none'}. Views: {by_view or 'none'}."
 
 
@@ -83,14 +92,14 @@ def _count(images: pd.DataFrame) -> str:
     )
 
 
-def _answer(figures: Sequence[Figure], images: pd.DataFrame, label: str) -> str:
+def _answer(figures: Sequence[Figure], images: pd.DataFrame, label: str, origin: str) -> str:
     prefix, point = PREFIXES[label], operating_points(images)[label]
     told = []
     if point is not None:
         sensitivity, specificity = (
             _told(figures, f"{prefix}{name}_at_operating_point", point) for name in ("sensitivity", "specificity")
         )
-        told.append(f"at the threshold frozen in training, sensitivity {sensitivity}, specificity {specificity}")
+        told.append(f"at the frozen threshold ({origin}) sensitivity {sensitivity}, specificity {specificity}")
     told.append(
         "at 90% specificity on these very images, as the paper counts, sensitivity "
         f"{_told(figures, f'{prefix}sensitivity_at_specificity', 0.9)}"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from comit_ray.errors import StorageError
-from comit_ray.evaluation.frozen import FROM_FLAGS, RECORDED, frozen_point
+from comit_ray.evaluation.frozen import FROM_FLAGS, RECORDED, chosen_where, frozen_point
 from tests.evaluation.support import scored_images
 
 SCORES = np.array([0.1, 0.2, 0.4, 0.6, 0.9], np.float32)
@@ -63,3 +63,26 @@ def test_a_record_that_is_none_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(StorageError, match=r"is not the run\.json of a run"):
         frozen_point(images([False, False, True, True, True]), "covid", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"checkpoint": "c", "operating_points": None}, "chosen on the validation split in training"),
+        (
+            {"checkpoint": "c", "operating_points": "s3://site/points.json"},
+            "of the site's own file s3://site/points.json; on which images it was chosen is not recorded",
+        ),
+        ({}, "where it was chosen is not recorded"),
+        (None, "where it was chosen is not recorded"),
+    ],
+)
+def test_a_sites_own_threshold_is_not_called_that_of_training(
+    tmp_path: Path, settings: dict[str, Any] | None, said: str
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"run_id": "r", "question": {}, "settings": settings}))
+    assert chosen_where(str(tmp_path)) == said
+
+
+def test_a_table_without_a_record_says_so(tmp_path: Path) -> None:
+    assert chosen_where(None) == chosen_where(str(tmp_path)) == "where it was chosen is not recorded"

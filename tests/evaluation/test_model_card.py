@@ -79,7 +79,7 @@ def test_what_is_not_known_is_said_and_not_guessed() -> None:
 
 def test_claim_items_are_answered_or_open() -> None:
     chapters = {"scores": "Scores", "galleries": "Single images"}
-    answers = model_card.claim(IMAGES, KNOWN, CONFIG, chapters)
+    answers = model_card.claim(IMAGES, KNOWN, CONFIG, chapters, "test")
     shown = claim.table(answers)
     assert len(shown.rows) == 44
     by_number = {int(row[0]): row for row in shown.rows}
@@ -88,16 +88,24 @@ def test_claim_items_are_answered_or_open() -> None:
     assert by_number[24][2] == "encoder: imagenet; the rest random, by the seed"
     assert by_number[35][2] == "2 ok, 1 excluded"
     assert by_number[39][2] == "see Single images"
-    for number in (1, 11, 31, 33, 44):
+    assert by_number[20][2] == "patient: the manifest is refused where one lies in two splits"
+    assert by_number[32][2] == "this report"
+    for number in (1, 11, 19, 31, 33, 36, 44):
         assert by_number[number][2] == claim.UNANSWERED
     assert "Open: 1, 2, 3," in shown.note
     assert f"{len(answers)} of 44" in shown.note
-    assert "33" in {str(n) for n in model_card.claim(IMAGES, KNOWN, CONFIG.model_copy(update={"external": True}), {})}
+
+
+def test_of_an_external_archive_nothing_is_claimed_of_splits() -> None:
+    found = model_card.claim(IMAGES, KNOWN, CONFIG.model_copy(update={"external": True}), {}, "all")
+    assert 33 in found
+    assert not {20, 32} & set(found)
+    assert 32 not in model_card.claim(IMAGES, KNOWN, CONFIG, {}, "val"), "the validation split chose the threshold"
 
 
 def test_without_a_checkpoint_fewer_items_are_answered() -> None:
-    known = set(model_card.claim(IMAGES, KNOWN, CONFIG, {}))
-    unknown = set(model_card.claim(IMAGES, Trained(reason="gone"), CONFIG, {}))
+    known = set(model_card.claim(IMAGES, KNOWN, CONFIG, {}, "test"))
+    unknown = set(model_card.claim(IMAGES, Trained(reason="gone"), CONFIG, {}, "test"))
     assert known - unknown == {9, 22, 23, 24, 25, 26, 27}
 
 

@@ -77,7 +77,7 @@ def report(made: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_tables_are_written_in_three_forms(report: Path) -> None:
     names = {"table_04_classification", "table_05_ablation", "figure_08_stability", "segmentation", "comparisons"}
-    names |= {"trials"}
+    names |= {"trials", "summary"}
     assert {file.name for file in (report / "tables").iterdir()} == {
         f"{name}.{suffix}" for name in names for suffix in ("csv", "tex")
     }

@@ -38,15 +38,18 @@ def test_question_data_answer_and_what_it_does_not_mean(tmp_path: Path) -> None:
         "What it does not mean",
     ]
     assert (
-        "model m find COVID-19 and disease in the test split? Flagged is, COVID-19: score at least"
+        "model m find COVID-19 and disease in the test split? Flagged are scores of COVID-19 from 0.8 ("
         in (found["What was asked"])
     )
     assert found["On what data"].startswith(
         "41 images of 21 patients, 40 of them scored; with COVID-19 10 images of 10 patients (0.2500 of the 40 whose "
-        "label is known). Sources: a 30, b 10."
+        "label is known). 10 patients with COVID-19 (10 images): one patient is 10.0 points of patient-level "
+        "sensitivity. Sources: a 30, b 10."
     )
     answer = found["The answer: COVID-19"]
-    assert "at the threshold frozen in training, sensitivity 1.0000 [0.7224, 1.0000] w (n=10)" in answer
+    assert (
+        "at the frozen threshold (where it was chosen is not recorded) sensitivity 1.0000 [0.7224, 1.0000] w" in answer
+    )
     assert "AUROC 1.0000 [" in answer
     assert found["Inside one source"].startswith(
         "AUROC inside a source, where telling sources apart does not help: a 1"
