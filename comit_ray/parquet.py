@@ -1,5 +1,7 @@
 """Tables by URI: Parquet files, one or a directory of parts, and CSV for a person; written whole or not at all."""
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
@@ -70,4 +72,9 @@ def count_rows(uri: str) -> int:
 
 def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
     """A whole table: the parts of a directory, or one file, one after the other; a part without a column has nulls."""
-    return pa.concat_tables([read_part(part, columns) for part in parts(uri)], promote_options="default")
+    return read_parts(parts(uri), columns)
+
+
+def read_parts(uris: Iterable[str], columns: list[str] | None = None) -> pa.Table:
+    """Parquet files one after the other; one without a column that another has gives nulls."""
+    return pa.concat_tables([read_part(uri, columns) for uri in uris], promote_options="default")

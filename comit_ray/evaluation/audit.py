@@ -15,8 +15,9 @@ from PIL import Image
 
 from comit_ray import parquet, storage
 from comit_ray.data.masks import from_png
-from comit_ray.errors import NotFoundError, Status
+from comit_ray.errors import NotFoundError
 from comit_ray.evaluation import left_out_source, source_probe
+from comit_ray.evaluation.classification import labelled
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, mean, measure, ratios
 from comit_ray.evaluation.side_rows import read_rows
@@ -57,8 +58,7 @@ def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int)
     Raises:
         StorageError: a table cannot be read.
     """
-    known = images[(images["status"] == Status.OK) & images["covid"].notna() & images["p_covid"].notna()]
-    known = known.reset_index(drop=True)
+    known = images[labelled(images, "covid")].reset_index(drop=True)
     if known.empty:
         return Audit([], confounded=False, sources=(0, 0))
     classes = known.groupby("dataset")["covid"].nunique()

@@ -13,16 +13,18 @@ from comit_ray.evaluation.audit import (
     WHOLE,
     Audit,
 )
+from comit_ray.evaluation.document import SHORTCUT
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT
 from comit_ray.evaluation.printing import cell, with_interval
 from comit_ray.evaluation.tables import Table
+from comit_ray.screening.drift_words import WARNING
 
 CHANCE = 0.5
 """AUROC of a score that knows nothing."""
-CONFOUNDED = "WARNING: "
+CONFOUNDED = WARNING
 """How it begins where source and disease are one."""
-CAUGHT = "SHORTCUT: "
+CAUGHT = SHORTCUT
 """How a sentence begins where the audit caught one."""
 NONE = (
     "The audit of shortcuts is not whole: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', "

@@ -63,16 +63,10 @@ def found(
     name = "figure_13_found"
     caption = "Images labelled COVID-19 that the model flags as COVID-19, with the disease that it paints."
     judged = _judged(images)
-    if judged.empty:
-        return nothing(name, caption, "no scored image labelled COVID-19 has a COVID-19 flag")
-    rows = judged[judged["covid_flag"].astype(bool)]
-    if rows.empty:
-        return nothing(name, caption, f"none: of {len(judged):,} images labelled COVID-19 the model flags none")
-    chosen = sheet.shuffled(rows, seed).head(count)
-    caption += (
-        f"{_at(judged)} Shown: {drawn_of(len(chosen), len(rows), 'such images')}; {len(judged):,} images labelled "
-        "COVID-19 were scored."
-    )
+    chosen, shown, reason = _flagged(judged, "labelled COVID-19", count, seed)
+    if reason is not None:
+        return nothing(name, caption, reason)
+    caption += shown
     if not chosen["disease_png"].notna().any():
         caption += " The model has no disease masks."
     return _gallery(name, caption, chosen, output, limits, "COVID-19 images that were flagged", lungs, _lines)
@@ -143,17 +137,23 @@ def falsely_called(
     caption = "Images labelled as not COVID-19 that the model flags as COVID-19."
     others = images[(images["status"] == Status.OK) & (images["covid"] == 0)]
     judged = others[others["covid_flag"].notna()]
-    if judged.empty:
-        return nothing(name, caption, "no scored image labelled as not COVID-19 has a COVID-19 flag")
-    rows = judged[judged["covid_flag"].astype(bool)]
-    if rows.empty:
-        return nothing(name, caption, f"none: of {len(judged):,} images labelled as not COVID-19 the model flags none")
-    chosen = sheet.shuffled(rows, seed).head(count)
-    caption += (
-        f"{_at(judged)} Shown: {drawn_of(len(chosen), len(rows), 'such images')}; {len(judged):,} images labelled as "
-        "not COVID-19 were scored. A label may be wrong too."
-    )
+    chosen, shown, reason = _flagged(judged, "labelled as not COVID-19", count, seed)
+    if reason is not None:
+        return nothing(name, caption, reason)
+    caption += f"{shown} A label may be wrong too."
     return _gallery(name, caption, chosen, output, limits, "Images falsely called COVID-19", lungs, _labels)
+
+
+def _flagged(judged: pd.DataFrame, label: str, count: int, seed: int) -> tuple[pd.DataFrame, str, str | None]:
+    """Images flagged as COVID-19, drawn at random; what the caption says of the draw; or why there are none."""
+    rows = judged[judged["covid_flag"].astype(bool)]
+    chosen = sheet.shuffled(rows, seed).head(count)
+    if judged.empty:
+        return chosen, "", f"no scored image {label} has a COVID-19 flag"
+    if rows.empty:
+        return chosen, "", f"none: of {len(judged):,} images {label} the model flags none"
+    drawn = drawn_of(len(chosen), len(rows), "such images")
+    return chosen, f"{_at(judged)} Shown: {drawn}; {len(judged):,} images {label} were scored.", None
 
 
 def _covid(images: pd.DataFrame) -> pd.DataFrame:

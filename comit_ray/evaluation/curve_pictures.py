@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray.errors import Status
 from comit_ray.evaluation import metrics
+from comit_ray.evaluation.classification import labelled
 from comit_ray.evaluation.picture import Picture, nothing, span, written
 from comit_ray.evaluation.plots import lines, pr, roc, spread
 from comit_ray.evaluation.plots.lines import Points
@@ -129,4 +129,4 @@ def _draw(
 
 def _scored(images: pd.DataFrame) -> pd.DataFrame:
     """The images with a score and a label."""
-    return images[(images["status"] == Status.OK) & images["p_covid"].notna() & images["covid"].notna()]
+    return images[labelled(images, "covid")]

@@ -9,10 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from comit_ray import storage
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.tables import Table
+from comit_ray.screening.drift_words import WARNING
 
 IN_THE_REPORT = 10
 """Most rows of a long table in report.md and report.html; tables/ has all."""
-ALARMS = ("SHORTCUT: ", "WARNING: ")
+SHORTCUT = "SHORTCUT: "
+ALARMS = (SHORTCUT, WARNING)
 """How a sentence begins that a reader must not pass over."""
 
 

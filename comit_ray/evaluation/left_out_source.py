@@ -8,17 +8,13 @@ that a network trained without the source would find it: that is what the study 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from comit_ray.evaluation.area import Area
 from comit_ray.evaluation.intervals import patient_codes
-from comit_ray.evaluation.measure import Block, BoolArray, Entry, FloatArray
+from comit_ray.evaluation.measure import Block, BoolArray, Entry, FloatArray, undefined
+from comit_ray.evaluation.probe import FOLDS, out_of_fold, probe
 
 LEFT_OUT, KEPT = "auroc_left_out", "auroc_kept"
-FOLDS = 5
 ENOUGH = FOLDS
 """Patients of each class that a probe is fitted on, and judged by, at least."""
 
@@ -51,7 +47,7 @@ def blocks(images: pd.DataFrame, x_NC: FloatArray, seed: int) -> dict[str, tuple
         left_N = None
         if alone is None and others is None:
             left_N = np.zeros(len(images))
-            left_N[mine_N] = _probe().fit(x_NC[rest_N], covid_N[rest_N]).decision_function(x_NC[mine_N])
+            left_N[mine_N] = probe().fit(x_NC[rest_N], covid_N[rest_N]).decision_function(x_NC[mine_N])
         why_left = f"the source has {alone}" if alone else f"without it there are {others}"
         why_kept = f"the source has {alone}" if alone else "all sources together are too few to be cut into folds"
         found[name] = (
@@ -76,19 +72,10 @@ def _lacks(covid_M: BoolArray, codes_M: npt.NDArray[np.int64]) -> str | None:
 def _kept(x_NC: FloatArray, covid_N: BoolArray, codes_N: npt.NDArray[np.int64], seed: int) -> FloatArray | None:
     if _lacks(covid_N, codes_N) is not None:
         return None
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    scores: FloatArray = cross_val_predict(
-        _probe(), x_NC, covid_N, groups=codes_N, cv=folds, method="decision_function"
-    )
-    return scores
-
-
-def _probe() -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=5_000))
+    return out_of_fold(x_NC, covid_N, codes_N, seed, "decision_function")
 
 
 def _auroc(metric: str, scores_N: FloatArray | None, covid_N: BoolArray, mine_N: BoolArray, why: str) -> Block:
     if scores_N is None:
-        none_N = np.zeros(len(mine_N), bool)
-        return Block((Entry(metric, none_N, undefined=why),), lambda _: np.array([np.nan]))
+        return undefined(metric, len(mine_N), why)
     return Block((Entry(metric, mine_N, undefined=why, positive_N=covid_N),), Area(scores_N, covid_N, mine_N))

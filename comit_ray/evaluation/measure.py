@@ -98,6 +98,11 @@ def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, un
     return Ratio(entry, np.where(known, values, 0.0), known.astype(np.float64))
 
 
+def undefined(metric: str, images: int, why: str) -> Block:
+    """A figure that has no value, over none of so many images."""
+    return Block((Entry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
+
+
 def ratios(found: Sequence[Ratio]) -> Block:
     """Several ratios as one block."""
     parts_FN, wholes_FN = (np.stack([getattr(one, name) for one in found]) for name in ("parts_N", "wholes_N"))

@@ -27,7 +27,7 @@ from comit_ray.evaluation import (
     trust,
     two_screens,
 )
-from comit_ray.evaluation.classification import operating_points
+from comit_ray.evaluation.classification import labelled, operating_points
 from comit_ray.evaluation.document import Chapter, Document
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.picture import DIRECTORY, Picture
@@ -165,7 +165,7 @@ def _pictures(
 
 def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
     """All images, and where there are several datasets each alone that has both classes."""
-    scored = images[(images["status"] == Status.OK) & images["p_covid"].notna() & images["covid"].notna()]
+    scored = images[labelled(images, "covid")]
     datasets = list(scored.groupby("dataset"))
     alone = {f"dataset={name}": [rows] for name, rows in datasets if len(datasets) > 1 and rows["covid"].nunique() == 2}
     return {ALL: [scored], **alone}

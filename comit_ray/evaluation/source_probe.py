@@ -6,15 +6,11 @@ sources apart and look as if it told the disease.
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from comit_ray.evaluation.intervals import patient_codes
-from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray
+from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, undefined
+from comit_ray.evaluation.probe import FOLDS, out_of_fold
 
-FOLDS = 5
 ENOUGH_IMAGES, ENOUGH_PATIENTS = 10, FOLDS
 """Of a source, to be told apart at all."""
 
@@ -40,12 +36,10 @@ def block(metric: str, images: pd.DataFrame, x_NC: FloatArray, seed: int = 0) ->
             f"at least two sources with {ENOUGH_IMAGES} images of {ENOUGH_PATIENTS} patients are needed, got "
             f"{len(sources)}"
         )
-        return Block((Entry(metric, np.zeros(len(images), bool), undefined=why),), lambda _: np.array([np.nan]))
+        return undefined(metric, len(images), why)
     truth_N = np.searchsorted(sources, images["dataset"].astype(str).to_numpy())
     named_N = np.zeros(len(images), np.int64)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=5_000))
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    named_N[used_N] = cross_val_predict(probe, x_NC[used_N], truth_N[used_N], groups=codes_N[used_N], cv=folds)
+    named_N[used_N] = out_of_fold(x_NC[used_N], truth_N[used_N], codes_N[used_N], seed, "predict")
     right_N = (named_N == truth_N) & used_N
 
     def values(weights_N: IntArray) -> FloatArray:

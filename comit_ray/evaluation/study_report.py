@@ -6,9 +6,18 @@ from typing import Any
 
 from comit_ray import storage
 from comit_ray.config import EvaluateConfig
-from comit_ray.evaluation import document, paper, study, study_masks, study_pictures, study_tables, study_words, summary
+from comit_ray.evaluation import (
+    document,
+    paper,
+    report,
+    study,
+    study_masks,
+    study_pictures,
+    study_tables,
+    study_words,
+    summary,
+)
 from comit_ray.evaluation.document import Chapter, Document
-from comit_ray.evaluation.intervals import patient_codes
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_comparisons import Pair, compare
@@ -118,7 +127,7 @@ def _summary(taken: Study, people: int) -> Table:
 def _document(
     taken: Study, said: Sequence[str], tables: dict[str, Table], pictures: Sequence[Picture], config: EvaluateConfig
 ) -> Document:
-    people = len(set(patient_codes(taken.images["patient_id"]).tolist()))
+    people = report.people(taken.images)
     return Document(
         f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} patients",
         CAUTION,

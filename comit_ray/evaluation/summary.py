@@ -6,11 +6,10 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation import report
-from comit_ray.evaluation.classification import NAMES, PREFIXES, operating_points
+from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
 from comit_ray.evaluation.document import ALARMS
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.frozen import chosen_where, frozen_point
-from comit_ray.evaluation.intervals import patient_codes
 from comit_ray.evaluation.printing import cut, with_interval
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.tables import Table
@@ -38,8 +37,9 @@ def table(
     """
     absent = absent_heads(images)
     rows = [("What was asked", _asked(images, split, results, absent)), ("On what data", _data(images))]
+    origin = chosen_where(results)
     rows += [
-        (f"The answer: {NAMES[label]}", _answer(figures, images, label, chosen_where(results)))
+        (f"The answer: {NAMES[label]}", _answer(figures, images, label, origin))
         for label in PREFIXES
         if label not in absent
     ]
@@ -86,7 +86,7 @@ def _data(images: pd.DataFrame) -> str:
 
 
 def _count(images: pd.DataFrame) -> str:
-    patients = len(set(patient_codes(images["patient_id"]).tolist()))
+    patients = report.people(images)
     return (
         f"{len(images):,} image{'' if len(images) == 1 else 's'} of {patients:,} patient{'' if patients == 1 else 's'}"
     )
@@ -117,7 +117,7 @@ def _masks(absent: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _inside(figures: Sequence[Figure], images: pd.DataFrame) -> str:
-    known = images[(images["status"] == Status.OK) & images["covid"].notna() & images["p_covid"].notna()]
+    known = images[labelled(images, "covid")]
     classes = known.groupby("dataset")["covid"].nunique()
     if not len(classes):
         return "No image has a score and a label."

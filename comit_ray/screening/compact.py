@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import pyarrow as pa
-
 from comit_ray import parquet, storage
 from comit_ray.errors import ConfigError
 from comit_ray.work.plan import ChunkPlan, Plan
@@ -33,8 +31,7 @@ def write(plan: Plan, output: str, tables: tuple[str, ...], rows: int = ROWS) ->
     with storage.replacing_directory(target) as fresh:
         for table in tables:
             for number, group in enumerate(_groups(plan.chunks, rows)):
-                read = [parquet.read_part(storage.join(output, table, c.file)) for c in group]
-                merged = pa.concat_tables(read, promote_options="default")  # a column younger than a chunk is null
+                merged = parquet.read_parts(storage.join(output, table, chunk.file) for chunk in group)
                 parquet.write_table(str(fresh / table / f"part-{number:05d}.parquet"), merged)
     return target
 

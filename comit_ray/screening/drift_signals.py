@@ -114,8 +114,7 @@ def of_score(
         return None
     factor = temperatures.get(name, 1.0)
     known_M = np.asarray([temperature.carry(value, factor) for value in facts.quantiles[name]])
-    alone = facts.validation_patients / facts.validation_images
-    return _spread(name, values_N, [known_M], patients, alone * facts.validation_images / len(known_M))
+    return _spread(name, values_N, [known_M], patients, facts.validation_patients / len(known_M))
 
 
 def _problem(values: pd.Series, facts: Facts) -> str | None:
