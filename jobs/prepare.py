@@ -12,7 +12,7 @@ from comit_ray.config import PrepareConfig
 from comit_ray.data import manifest, prepared
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
-from comit_ray.work import accounts, plan, run_record, shared_storage
+from comit_ray.work import accounts, plan, progress, run_record, shared_storage
 from comit_ray.work.distrust import settle
 
 
@@ -36,7 +36,9 @@ def job(config: PrepareConfig) -> int:
         if not ray.is_initialized():
             ray.init()
         shared_storage.check({"manifest": config.manifest}, {"output": output})
-        pipeline.prepare(config, remaining)
+        run_record.sign(output, config.model_dump(mode="json"))
+        with progress.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
+            pipeline.prepare(config, remaining)
     seconds = time.monotonic() - started
 
     taken = settle(whole, output, LAYOUT)

@@ -12,7 +12,7 @@ from comit_ray.screening import gradcam
 from comit_ray.sweep import record, scored, study, tuner
 from comit_ray.sweep.trial import Place
 from comit_ray.sweep_config import SweepConfig
-from comit_ray.work import plan
+from comit_ray.work import plan, run_record
 
 STUDIES = Path(__file__).resolve().parent / "configs" / "studies"
 
@@ -31,6 +31,8 @@ def job(config: SweepConfig) -> int:
     data = storage.normalise(config.data)
     question = record.question(path.stem, asked, data, fingerprint, training_hash, trials)
     record.open_study(uri, question, config.model_dump(mode="json") | {"manifest": manifest}, config.resume)
+
+    run_record.sign(uri, config.model_dump(mode="json"))
 
     statuses = record.recorded(uri)
     left = [trial for trial in trials if any(record.is_open(statuses.get(member.id)) for member in trial.members)]

@@ -57,6 +57,8 @@ NO_TORCH = (
     "comit_ray.data.raster",
     "comit_ray.data.resize",
     "comit_ray.data.fetch",
+    "comit_ray.data.frames",
+    "comit_ray.data.prepared",
     "comit_ray.screening.reader",
     "comit_ray.work.reading",
     "comit_ray.preparing.rows",

@@ -1,7 +1,5 @@
 """Perceptual hashes of a manifest's images, on Ray: every image that is not excluded is fetched, decoded, hashed."""
 
-import logging
-import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,6 +10,7 @@ from comit_ray.config import DecodeLimits
 from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.data.frames import slices
 from comit_ray.preparing.fingerprint_rows import fingerprint_tables
+from comit_ray.work import graph
 
 ROWS_PER_TASK = 256
 COLUMNS = ["image_id", *PLACE_COLUMNS, "excluded", "view"]
@@ -23,12 +22,10 @@ def fingerprints(rows: pa.Table, limits: DecodeLimits) -> pa.Table:
     Raises:
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
     """
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = sys.stderr.isatty()
-    context.execution_options.preserve_order = True
+    graph.tell_little()
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
     cut = slices(rows.select(COLUMNS), ROWS_PER_TASK)
     hashed = ray.data.from_arrow(cut).map_batches(
         partial(_hash, limits=limits), batch_size=None, batch_format="pyarrow", num_cpus=1

@@ -9,9 +9,10 @@ from comit_ray.config import ScreenConfig
 from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.training import checkpoint
-from comit_ray.work import accounts, plan, run_record, shared_storage
+from comit_ray.work import accounts, plan, progress, run_record, shared_storage
 from comit_ray.work.accounts import Accounts
 from comit_ray.work.distrust import settle
+from comit_ray.work.graph import in_an_actor
 
 
 def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
@@ -50,8 +51,10 @@ def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
         if not ray.is_initialized():
             ray.init()
         shared_storage.check({"manifest": config.manifest, "checkpoint": config.checkpoint}, {"output": output})
+        run_record.sign(output, config.model_dump(mode="json"))
         frame, model_id = loaded.config.frame, loaded.model_id
-        pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus)
+        with progress.lines("screened", remaining, storage.join(output, tables.main), silent=in_an_actor()):
+            pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus)
     seconds = time.monotonic() - started
 
     taken = settle(whole, output, tables)

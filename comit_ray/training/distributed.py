@@ -1,8 +1,6 @@
 """Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the best and the last checkpoint."""
 
-import logging
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +23,7 @@ from comit_ray.models.weights import load_pretrained
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import accounts, checkpoint, curves, run_directory, worker
 from comit_ray.training.tracking import Tracker
-from comit_ray.work import shared_storage
+from comit_ray.work import graph, run_record, shared_storage
 
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
 
@@ -59,9 +57,11 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
     shared_storage.check({"data": config.data}, {"storage": config.storage})
+    graph.tell_little()
     frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
     if not resuming:
         run_directory.record(run, config, trained_on)
+    run_record.sign(run, config.model_dump(mode="json"))
     Tracker(config, run)  # a server that refuses, or a package that is missing, is said here, once
     result = _fit(config, frames, initial, trained_on, callbacks)
     return _publish(result, run)
@@ -94,7 +94,7 @@ def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
     """Frames of a training table: a task a file, a block a row group."""
     parts = ray.data.from_items([{"part": part} for part in table.parts], override_num_blocks=len(table.parts))
     read = partial(
-        _read_prepared,
+        prepared.frames_of_parts,
         frame=config.frame,
         tasks=tuple(config.model.tasks),
         lungs=config.masks.lungs,
@@ -104,11 +104,6 @@ def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
     return parts.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=cpus)
 
 
-def _read_prepared(batch: pa.Table, **options: Any) -> Iterator[pa.Table]:
-    for part in batch["part"].to_pylist():
-        yield from prepared.frame_tables(part, **options)
-
-
 def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]":
     """Frames in the object store, with their accounts printed.
 
@@ -116,9 +111,6 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
         ManifestError: as `comit_ray.training.accounts.check`.
         ConfigError: as `comit_ray.training.accounts.check_left_out`.
     """
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = sys.stderr.isatty()
     frames = lazy.materialize()
     small = ray.get(frames.select_columns(accounts.COLUMNS).to_arrow_refs())
     account = accounts.account(pa.concat_tables(small))

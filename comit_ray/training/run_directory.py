@@ -2,6 +2,7 @@
 
 STORAGE/NAME/manifest.json   the hash of the splits, labels and masks it trains on
 STORAGE/NAME/config.yaml     the run's configuration
+STORAGE/NAME/run.json        who trained on it, with which code and configuration
 STORAGE/NAME/checkpoint_*    Ray Train's own: the best and the latest
 STORAGE/NAME/tensorboard     event files, one an epoch
 STORAGE/NAME/mlflow.json     the run's id in MLflow, where it is asked for

@@ -50,6 +50,7 @@ def run(options: dict[str, Any]) -> ComitError | None:
             `manifest`: the hash of what is trained on.
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each report, with all figures, as the root logger
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # every worker would say that it has no progress bar
     config = TrainConfig.parse(options["config"], origin="training options")
     torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
     try:

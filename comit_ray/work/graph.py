@@ -1,5 +1,7 @@
 """What every chunked job has of its Ray Data graph: parts at its beginning, committed files at its end."""
 
+import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -107,13 +109,25 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
     # Of a job that an actor runs (a trial of a sweep), every update would be a line in the driver's output.
-    context.enable_progress_bars = not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None
-    context.enable_rich_progress_bars = True  # bars on a terminal, a line every ten seconds elsewhere
-    context.use_ray_tqdm = False
+    context.enable_progress_bars = not in_an_actor()
+    context.enable_rich_progress_bars, context.use_ray_tqdm = True, False
+    if not sys.stdout.isatty():  # Ray says it in eight lines, `comit_ray.work.progress` in one
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
     if cpus is not None:
         context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(cpu=cpus)
     with DataContext.current(context):
         yield
+
+
+def tell_little() -> None:
+    """Of the datasets made after this: bars of Ray Data on a terminal alone, and a log of what is wrong alone."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+
+
+def in_an_actor() -> bool:
+    """Whether this is a job inside another one, as a trial of a sweep."""
+    return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
 def parts_of(plan: Plan) -> Dataset:

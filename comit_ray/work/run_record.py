@@ -6,6 +6,7 @@ from typing import Any
 
 from comit_ray import storage
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
+from comit_ray.work import provenance
 
 FILE = "run.json"
 
@@ -46,8 +47,31 @@ def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], ma
     return str(record["run_id"])
 
 
+def sign(output: str, settings: dict[str, Any]) -> None:
+    """Add this process to the record's `processes`: who works on the run, with which code and configuration.
+
+    Of two processes that sign at the same moment one may be missing.
+
+    Args:
+        output: URI of a directory with a record, or of a training run, which has its question in files of its own.
+        settings: the job's configuration, resolved.
+
+    Raises:
+        StorageError: the record cannot be read or written.
+    """
+    uri = storage.join(output, FILE)
+    try:
+        record = json.loads(storage.read_bytes(uri))
+        processes = [*record.get("processes", []), provenance.of_this_process(settings)]
+    except NotFoundError:
+        record, processes = {}, [provenance.of_this_process(settings)]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise StorageError(f"{uri} is not the {FILE} of a run: {error!r}") from error
+    storage.write_bytes(uri, json.dumps(record | {"processes": processes}, indent=2).encode())
+
+
 def read(output: str) -> dict[str, Any]:
-    """The record of the run in `output`: `run_id`, `question`, `settings`.
+    """The record of the run in `output`: `run_id`, `question`, `settings`, `processes`.
 
     Raises:
         NotFoundError: there is none.

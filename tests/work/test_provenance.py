@@ -1,0 +1,81 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from comit_ray.work import provenance
+from tests.conftest import REPOSITORY
+
+
+def test_it_names_who_where_and_which_code(monkeypatch):
+    monkeypatch.setenv("COMIT_USER", "anna")
+    found = provenance.of_this_process({"split": "test"})
+    assert found["user"] == "anna"
+    assert found["host"]
+    assert found["job"] == {}
+    assert found["settings"] == {"split": "test"}
+    assert found["packages"].keys() >= {"python", "ray", "torch"}
+    assert len(found["code"]["sources"]) == 16
+    json.dumps(found)
+
+
+def test_a_submitted_job_names_itself(monkeypatch):
+    metadata = {"job_submission_id": "raysubmit_1", "ticket": "42"}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"metadata": metadata}))
+    assert provenance.of_this_process({})["job"] == metadata
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"metadata": null}'])
+def test_what_ray_does_not_say_is_not_made_up(monkeypatch, text):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", text)
+    assert provenance.of_this_process({})["job"] == {}
+
+
+def test_the_hash_is_that_of_the_files_and_not_of_where_they_lie(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "data" / "one.py").write_text("x = 1\n")
+
+    def hashed(name: str) -> str:
+        monkeypatch.setattr(provenance, "ROOT", tmp_path / name)
+        provenance.sources_hash.cache_clear()
+        return provenance.sources_hash()
+
+    first = hashed("a")
+    assert hashed("b") == first
+    (tmp_path / "b" / "data" / "one.py").write_text("x = 2\n")
+    assert hashed("b") != first
+    provenance.sources_hash.cache_clear()
+
+
+def test_a_commit_is_named_with_its_changes(tmp_path, monkeypatch):
+    package = tmp_path / "comit_ray"
+    package.mkdir()
+    (package / "one.py").write_text("x = 1\n")
+    monkeypatch.setattr(provenance, "ROOT", package)
+    provenance.sources_hash.cache_clear()
+
+    def commit() -> str | None:
+        return provenance.of_this_process({})["code"]["commit"]
+
+    def git(*arguments: str) -> None:
+        options = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *options, *arguments], check=True, capture_output=True)
+
+    assert commit() is None
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    clean = commit()
+    assert clean is not None
+    assert len(clean) == 40
+    (package / "one.py").write_text("x = 2\n")
+    assert commit() == f"{clean}+changes"
+    provenance.sources_hash.cache_clear()
+
+
+def test_the_hash_of_a_checkout_is_had_by_the_command_of_the_readme():
+    command = [sys.executable, "-m", "comit_ray.work.provenance"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == provenance.sources_hash()
