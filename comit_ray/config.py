@@ -136,7 +136,7 @@ class ScreenConfig(Config):
     batch_size: PositiveInt = 32
     """Images a forward pass."""
     predictors: PositiveInt = 1
-    """Predictor actors."""
+    """Predictor actors at most; fewer where the cluster has no room for them, or reading does not keep up."""
     compact: bool = False
     """At the end, copy the finished chunks into larger files under OUTPUT/compact (a local OUTPUT only)."""
     gpu: bool = False

@@ -12,11 +12,23 @@ from comit_ray.screening.layout import layout
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
 from comit_ray.work.counters import PREDICT, Counters
-from comit_ray.work.graph import READ_CPUS, WRITE_CPUS, Commit, ReadParts, chunk_context, cpu_share, parts_of
+from comit_ray.work.graph import (
+    READ_CPUS,
+    READ_MEMORY,
+    WRITE_CPUS,
+    WRITE_MEMORY,
+    Commit,
+    ReadParts,
+    chunk_context,
+    cpu_share,
+    memory_share,
+    parts_of,
+)
 from comit_ray.work.plan import Plan
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (write).
 PREDICT_CPUS = 1.0
+PREDICT_MEMORY = 3 * 2**30  # COMiT-Net at full width, 224 px, 32 images a pass, on a CPU: 2.7 GiB
 STEP = "screen"
 """Name of the job, for its counters."""
 
@@ -66,6 +78,7 @@ def screen(
     """
     held = predict_cpus(config.gpu)
     share = cpu_share(READ_CPUS + config.predictors * held + WRITE_CPUS, cpus)
+    memory = memory_share(READ_MEMORY + config.predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
     read = ReadParts(
         MANIFEST_COLUMNS,
         config.split,
@@ -79,7 +92,13 @@ def screen(
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with chunk_context(cpus):
-        fetched = parts_of(plan).map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=READ_CPUS * share)
+        fetched = parts_of(plan).map_batches(
+            read,
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=READ_CPUS * share,
+            memory=READ_MEMORY * memory,
+        )
         predicted = fetched.map_batches(
             _Predict,
             fn_constructor_kwargs={
@@ -97,11 +116,13 @@ def screen(
             },
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=config.predictors),
+            # Fewer where there is no room: a lost node's predictors would else take the CPUs that reading waits for.
+            compute=ActorPoolStrategy(min_size=1, max_size=config.predictors, initial_size=config.predictors),
             num_cpus=held * share,
+            memory=PREDICT_MEMORY * memory,
             num_gpus=1 if config.gpu else 0,
         )
         predicted.write_datasink(
             Commit(storage.normalise(config.output), tables, STEP),
-            ray_remote_args={"num_cpus": WRITE_CPUS * share},
+            ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory},
         )

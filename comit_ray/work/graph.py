@@ -22,6 +22,8 @@ from comit_ray.work.plan import Plan, select
 from comit_ray.work.reading import Row, Spent, read_part
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
+READ_MEMORY, WRITE_MEMORY = 2**30, 2**29
+"""Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/scaling.md)."""
 
 
 class ReadParts:
@@ -152,6 +154,20 @@ def cpu_share(wanted: float, held: float | None = None) -> float:
     """
     if held is not None:
         return min(1.0, held / wanted)
-    cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    return _share("CPU", wanted)
+
+
+def memory_share(wanted: float, held: float | None = None) -> float:
+    """The same of the stages' memory; 0 where they run beside other work, which reserves none either.
+
+    Args:
+        wanted: bytes that all stages want together.
+        held: CPUs that they may hold, where other work runs beside them; None: all.
+    """
+    return 0.0 if held is not None else _share("memory", wanted)
+
+
+def _share(resource: str, wanted: float) -> float:
+    there = float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
     alone = len(ray.nodes()) == 1  # type: ignore[no-untyped-call]
-    return cpus / wanted if alone and 0 < cpus < wanted else 1.0
+    return there / wanted if alone and 0 < there < wanted else 1.0
