@@ -1,0 +1,229 @@
+"""Every job of the way, submitted to a cluster of a head and two workers that ask for a token, from and to `s3://`.
+
+What comes out is compared with the same jobs on this process's own Ray and on local files, left alone: that the storage
+is S3, that jobs are stopped and that nodes are lost in the middle changes no number.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from comit_ray import cli, parquet, storage
+from comit_ray.config import ManifestConfig, PrepareConfig, ScreenConfig
+from comit_ray.train_config import TrainConfig
+from comit_ray.training import checkpoint
+from comit_ray.training.distributed import train
+from comit_ray.work import run_record
+from jobs import manifest as manifest_job
+from jobs import prepare as prepare_job
+from jobs import screen as screen_job
+from tests.local_cluster import LocalCluster
+from tests.support import write_checkpoint
+
+pytestmark = pytest.mark.slow
+
+SOURCE = ["--source", "covid-chestxray", "--present_only", "true", "--chunk_rows", "1"]
+MODEL = [
+    "--config",
+    "jobs/configs/comit_net.yaml",
+    "--config",
+    "jobs/configs/small_cpu.yaml",
+    "--model.width",
+    "0.0625",
+]
+EPOCHS, IMAGES = 8, 60
+TRAINING = ["--train.epochs", str(EPOCHS), "--train.accumulate", "2", "--train.specificities", "[0.5]"]
+WORKERS = ["--workers.count", "2", "--workers.threads", "1"]
+OF_THE_RUN = ("run_id", "screened_at")
+
+
+@pytest.fixture
+def cluster(bucket: str) -> Iterator[LocalCluster]:
+    directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets have short names
+    keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    started = LocalCluster(directory, keys)
+    try:
+        yield started
+    finally:
+        started.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def archive(cxr: Path, tmp_path: Path) -> Path:
+    """`IMAGES` images of covid_chestxray with their masks; some of the images in a tar.gz, a zip or a tar."""
+    source, root = cxr / "covid_chestxray", tmp_path / "archive"
+    (root / "images").mkdir(parents=True)
+    images = sorted((source / "images").iterdir())[:IMAGES]
+    for image in images:
+        shutil.copy(image, root / "images")
+    shutil.copytree(source / "annotations", root / "annotations")
+    shutil.copy(source / "metadata.csv", root)
+    for form, ending, some in (
+        ("gztar", "tar.gz", images[:4]),
+        ("zip", "zip", images[4:8]),
+        ("tar", "tar", images[8:12]),
+    ):
+        staged = tmp_path / form
+        (staged / "images").mkdir(parents=True)
+        for image in some:
+            (root / "images" / image.name).rename(staged / "images" / image.name)
+        made = shutil.make_archive(str(tmp_path / f"made-{form}"), form, staged)
+        Path(made).rename(root / f"part.{ending}")
+    return root
+
+
+def upload(root: Path, uri: str) -> None:
+    for path in root.rglob("*"):
+        if path.is_file():
+            storage.write_bytes(f"{uri}/{path.relative_to(root)}", path.read_bytes())
+
+
+def options(root: str, output: str, checkpoint: str) -> dict[str, list[str]]:
+    """Options of every job, by its name."""
+    manifest = ["--manifest", f"{output}/manifest"]
+    run = ["--data", f"{output}/data", "--storage", f"{output}/runs", "--name", "first"]
+    tables = ["--embeddings", "true", "--gradcam", "true"]
+    return {
+        "manifest": [*SOURCE, "--root", root, "--output", f"{output}/manifest"],
+        "prepare": [*manifest, "--output", f"{output}/data"],
+        "train": [*MODEL, *TRAINING, *WORKERS, *run],
+        "screen": [*manifest, "--checkpoint", checkpoint, "--output", f"{output}/results", *tables],
+        "evaluate": [*manifest, "--results", f"{output}/results", "--output", f"{output}/report", "--draws", "20"],
+    }
+
+
+def files(uri: str, ending: str = ".parquet") -> list[str]:
+    return [entry.path for entry in storage.list_files(uri, ending)] if storage.exists(uri) else []
+
+
+def wait_for(happened: Callable[[], bool], job: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def rows(output: str, table: str, root: str) -> list[dict[str, Any]]:
+    """Rows without what belongs to a run, and with places relative to the root."""
+    found: pa.Table = parquet.read_table(f"{output}/{table}")
+    kept = found.drop_columns([name for name in OF_THE_RUN if name in found.column_names])
+    cleaned = [
+        {name: value.replace(root, "ROOT") if isinstance(value, str) else value for name, value in row.items()}
+        for row in kept.to_pylist()
+    ]
+    return sorted(cleaned, key=lambda row: str(row["image_id"]))
+
+
+class Way:
+    """The jobs of one archive in a bucket, submitted to the cluster; and the same at home, left alone.
+
+    Args:
+        cluster: to submit to.
+        archive: on the disk.
+        bucket: URI.
+        home: directory of what is done at home.
+    """
+
+    def __init__(self, cluster: LocalCluster, archive: Path, bucket: str, home: Path) -> None:
+        checkpoint_uri = write_checkpoint(home / "checkpoint")
+        upload(archive, f"{bucket}/archive")
+        upload(home / "checkpoint", f"{bucket}/checkpoint")
+        self.cluster, self.archive, self.home = cluster, archive, home
+        self.root, self.output = f"{bucket}/archive", f"{bucket}/out"
+        self.asked = options(self.root, self.output, f"{bucket}/checkpoint")
+        self.at_home = options(str(archive), str(home / "out"), checkpoint_uri)
+        cluster.unpack()
+
+    def command(self, job: str, *more: str) -> list[str]:
+        return ["python", f"jobs/{job}.py", *self.asked[job], *more]
+
+    def done(self, job: str, *more: str) -> str:
+        ended = self.cluster.submit(*self.command(job, *more))
+        assert ended.returncode == 0, ended.stdout[-5000:] + ended.stderr[-2000:]
+        return ended.stdout
+
+    def compare(self, *tables: str) -> None:
+        for table in tables:
+            here = rows(str(self.home / "out"), table, str(self.archive))
+            assert rows(self.output, table, self.root) == here, table
+
+
+@pytest.fixture
+def way(cluster: LocalCluster, archive: Path, bucket: str, tmp_path: Path) -> Way:
+    return Way(cluster, archive, bucket, tmp_path)
+
+
+def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: Way, ray_session) -> None:
+    refused = way.cluster.submit(*way.command("manifest"), token=False)
+    assert refused.returncode != 0
+    assert "AuthenticationError" in refused.stderr
+    assert not files(f"{way.output}/manifest")
+    assert f"manifest: {way.output}/manifest" in way.done("manifest")
+
+    predictions = f"{way.output}/results/predictions"
+    slow = ["--predictors", "2", "--fetch_threads", "1"]
+    first, submission = way.cluster.start_job(*way.command("screen", *slow))
+    wait_for(lambda: len(files(predictions)) > 0, first)
+    way.cluster.stop_job(submission)
+    first.communicate(timeout=60)
+    begun = len(files(predictions))
+    assert 0 < begun < IMAGES, "it was stopped before its end"
+    assert parquet.read_table(predictions).num_rows == begun, "every file is whole"
+
+    second, _ = way.cluster.start_job(*way.command("screen", *slow))
+    wait_for(lambda: len(files(predictions)) > begun, second)
+    way.cluster.kill_raylet(2)
+    printed = second.communicate(timeout=300)[0]
+    assert second.returncode == 0, printed[-5000:]
+    assert f"{IMAGES} images in the manifest" in printed
+    assert "report: " in way.done("evaluate")
+    processes = run_record.read(f"{way.output}/results")["processes"]
+    assert processes[0]["job"]["job_submission_id"] == submission
+    assert len({one["code"]["sources"] for one in processes}) == 1
+
+    assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
+    assert screen_job.job(cli.parse(ScreenConfig, "", way.at_home["screen"])) == 0
+    way.compare("manifest", *(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam")))
+    way.compare("results/review_queue")
+    ids = parquet.read_table(predictions)["image_id"].to_pylist()
+    assert sum("!" in image_id for image_id in ids) == 12, "members of archives"
+
+
+@pytest.mark.cluster
+def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(way: Way, ray_session) -> None:
+    way.done("manifest")
+    assert f"data: {way.output}/data" in way.done("prepare")
+    run = f"{way.output}/runs/first"
+    spread = ["--workers.cpus", str(way.cluster.cpus)]  # a node each
+    first, submission = way.cluster.start_job(*way.command("train", *spread))
+    wait_for(lambda: storage.exists(f"{run}/checkpoint_0001/{checkpoint.CONFIG}"), first)
+    way.cluster.stop_job(submission)
+    first.communicate(timeout=60)
+    assert not storage.exists(f"{run}/last/{checkpoint.CONFIG}"), "it was stopped before its end"
+
+    second, _ = way.cluster.start_job(*way.command("train", *spread, "--resume", "true"))
+    wait_for(lambda: storage.exists(f"{run}/checkpoint_{EPOCHS // 2:04d}/{checkpoint.CONFIG}"), second)
+    way.cluster.add_worker()
+    way.cluster.kill_raylet(1)
+    printed = second.communicate(timeout=300)[0]
+    assert second.returncode == 0, printed[-5000:]
+    assert "epoch 1/" not in printed
+    assert f"checkpoint: {run}/best" in printed
+    assert [epoch["epoch"] for epoch in checkpoint.load_history(f"{run}/last")] == list(range(1, EPOCHS + 1))
+
+    assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
+    assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
+    train(cli.parse(TrainConfig, "", way.at_home["train"]))
+    way.compare("data/images")
+    for which in ("best", "last"):
+        weights = f"runs/first/{which}/{checkpoint.WEIGHTS}"
+        assert storage.read_bytes(f"{way.output}/{weights}") == (way.home / "out" / weights).read_bytes()
