@@ -22,7 +22,7 @@ test: $(VENV)/.installed  ## all tests, slow ones too
 	$(ONE_THREAD) $(PY) -m pytest --ignore tests/jobs $(SIDE_BY_SIDE)
 	$(PY) -m pytest -m 'not cluster' tests/jobs
 
-test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes on this machine, nodes lost; about 6 minutes
+test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes on this machine, nodes lost; about 10 minutes
 	$(PY) -m pytest tests/jobs/test_cluster.py
 
 test-fast: $(VENV)/.installed  ## unit tests only

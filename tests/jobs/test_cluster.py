@@ -27,7 +27,7 @@ from jobs import screen as screen_job
 from tests.local_cluster import LocalCluster
 from tests.support import write_checkpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 SOURCE = ["--source", "covid-chestxray", "--present_only", "true", "--chunk_rows", "1"]
 MODEL = [
@@ -198,7 +198,6 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     assert sum("!" in image_id for image_id in ids) == 12, "members of archives"
 
 
-@pytest.mark.cluster
 def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(way: Way, ray_session) -> None:
     way.done("manifest")
     assert f"data: {way.output}/data" in way.done("prepare")
