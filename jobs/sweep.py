@@ -31,7 +31,6 @@ def job(config: SweepConfig) -> int:
     data = storage.normalise(config.data)
     question = record.question(path.stem, asked, data, fingerprint, training_hash, trials)
     record.open_study(uri, question, config.model_dump(mode="json") | {"manifest": manifest}, config.resume)
-
     run_record.sign(uri, config.model_dump(mode="json"))
 
     statuses = record.recorded(uri)

@@ -6,17 +6,8 @@ from comit_ray import storage
 from comit_ray.config import PrepareConfig
 from comit_ray.preparing.rows import LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
 from comit_ray.schema import PREPARED
-from comit_ray.work.graph import (
-    READ_MEMORY,
-    WRITE_CPUS,
-    WRITE_MEMORY,
-    Commit,
-    ReadParts,
-    chunk_context,
-    cpu_share,
-    memory_share,
-    parts_of,
-)
+from comit_ray.work import graph
+from comit_ray.work.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
 from comit_ray.work.plan import Plan
 
 DECODE_CPUS = 1.0  # decoding is the work here; nothing follows that could wait for a CPU
@@ -31,8 +22,8 @@ def prepare(config: PrepareConfig, plan: Plan) -> None:
     Raises:
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
     """
-    share = cpu_share(DECODE_CPUS + WRITE_CPUS)
-    memory = memory_share(READ_MEMORY + WRITE_MEMORY)
+    share = graph.cpu_share(DECODE_CPUS + WRITE_CPUS)
+    memory = graph.memory_share(READ_MEMORY + WRITE_MEMORY)
     read = ReadParts(
         MANIFEST_COLUMNS,
         "all",
@@ -45,15 +36,6 @@ def prepare(config: PrepareConfig, plan: Plan) -> None:
         step=STEP,
         also_wanted=wanted_masks,
     )
-    with chunk_context():
-        prepared = parts_of(plan).map_batches(
-            read,
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=DECODE_CPUS * share,
-            memory=READ_MEMORY * memory,
-        )
-        prepared.write_datasink(
-            Commit(storage.normalise(config.output), LAYOUT, STEP),
-            ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory},
-        )
+    with graph.chunk_context():
+        prepared = graph.read(plan, read, DECODE_CPUS * share, memory)
+        graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, STEP), share, memory)

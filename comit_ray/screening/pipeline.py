@@ -11,19 +11,9 @@ from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.layout import layout
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
+from comit_ray.work import graph
 from comit_ray.work.counters import PREDICT, Counters
-from comit_ray.work.graph import (
-    READ_CPUS,
-    READ_MEMORY,
-    WRITE_CPUS,
-    WRITE_MEMORY,
-    Commit,
-    ReadParts,
-    chunk_context,
-    cpu_share,
-    memory_share,
-    parts_of,
-)
+from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
 from comit_ray.work.plan import Plan
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (write).
@@ -77,8 +67,8 @@ def screen(
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
     held = predict_cpus(config.gpu)
-    share = cpu_share(READ_CPUS + config.predictors * held + WRITE_CPUS, cpus)
-    memory = memory_share(READ_MEMORY + config.predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
+    share = graph.cpu_share(READ_CPUS + config.predictors * held + WRITE_CPUS, cpus)
+    memory = graph.memory_share(READ_MEMORY + config.predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
     read = ReadParts(
         MANIFEST_COLUMNS,
         config.split,
@@ -91,14 +81,8 @@ def screen(
         step=STEP,
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
-    with chunk_context(cpus):
-        fetched = parts_of(plan).map_batches(
-            read,
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=READ_CPUS * share,
-            memory=READ_MEMORY * memory,
-        )
+    with graph.chunk_context(cpus):
+        fetched = graph.read(plan, read, READ_CPUS * share, memory)
         predicted = fetched.map_batches(
             _Predict,
             fn_constructor_kwargs={
@@ -122,7 +106,4 @@ def screen(
             memory=PREDICT_MEMORY * memory,
             num_gpus=1 if config.gpu else 0,
         )
-        predicted.write_datasink(
-            Commit(storage.normalise(config.output), tables, STEP),
-            ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory},
-        )
+        graph.write(predicted, Commit(storage.normalise(config.output), tables, STEP), share, memory)

@@ -143,6 +143,32 @@ def parts_of(plan: Plan) -> Dataset:
     )
 
 
+def read(plan: Plan, reading: ReadParts, cpus: float, memory: float) -> Dataset:
+    """The beginning of a graph: every chunk of the plan as a row.
+
+    Args:
+        plan: what is to do.
+        reading: the stage.
+        cpus: that a task reserves.
+        memory: share of `READ_MEMORY` that it reserves.
+    """
+    return parts_of(plan).map_batches(
+        reading, batch_size=1, batch_format="pyarrow", num_cpus=cpus, memory=READ_MEMORY * memory
+    )
+
+
+def write(chunks: Dataset, commit: Commit, share: float, memory: float) -> None:
+    """The end of a graph, which runs it.
+
+    Args:
+        chunks: finished ones.
+        commit: the stage.
+        share: of `WRITE_CPUS` that a task reserves.
+        memory: share of `WRITE_MEMORY` that it reserves.
+    """
+    chunks.write_datasink(commit, ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory})
+
+
 def cpu_share(wanted: float, held: float | None = None) -> float:
     """What every stage's CPUs are multiplied by, so that one machine with few of them does not wait for ever.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("comit-ray", "ray", "torch", "torchvision", "pyarrow", "pydicom")
+PACKAGES = ("ray", "torch", "torchvision", "pyarrow", "pydicom")
 USER = "COMIT_USER"
 """In the environment: who is to be named, where the account of the process says nothing (in a container: ray)."""
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's, of the driver of a submitted job
@@ -37,7 +37,7 @@ def of_this_process(settings: dict[str, Any]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "job": _submitted(),
         "code": {"version": _version("comit-ray"), "commit": _commit(), "sources": sources_hash()},
-        "packages": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES[1:]},
+        "packages": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "settings": settings,
     }
 

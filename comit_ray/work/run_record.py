@@ -62,11 +62,12 @@ def sign(output: str, settings: dict[str, Any]) -> None:
     uri = storage.join(output, FILE)
     try:
         record = json.loads(storage.read_bytes(uri))
-        processes = [*record.get("processes", []), provenance.of_this_process(settings)]
+        earlier = [*record.get("processes", [])]
     except NotFoundError:
-        record, processes = {}, [provenance.of_this_process(settings)]
+        record, earlier = {}, []
     except (ValueError, AttributeError, TypeError) as error:
         raise StorageError(f"{uri} is not the {FILE} of a run: {error!r}") from error
+    processes = [*earlier, provenance.of_this_process(settings)]
     storage.write_bytes(uri, json.dumps(record | {"processes": processes}, indent=2).encode())
 
 

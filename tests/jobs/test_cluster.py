@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from comit_ray import cli, parquet, storage
@@ -24,6 +23,7 @@ from comit_ray.work import run_record
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job
 from jobs import screen as screen_job
+from tests.jobs.object_storage import packed_archive, rows, upload
 from tests.local_cluster import LocalCluster
 from tests.support import write_checkpoint
 
@@ -41,7 +41,6 @@ MODEL = [
 EPOCHS, IMAGES = 8, 60
 TRAINING = ["--train.epochs", str(EPOCHS), "--train.accumulate", "2", "--train.specificities", "[0.5]"]
 WORKERS = ["--workers.count", "2", "--workers.threads", "1"]
-OF_THE_RUN = ("run_id", "screened_at")
 
 
 @pytest.fixture
@@ -58,32 +57,7 @@ def cluster(bucket: str) -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def archive(cxr: Path, tmp_path: Path) -> Path:
-    """`IMAGES` images of covid_chestxray with their masks; some of the images in a tar.gz, a zip or a tar."""
-    source, root = cxr / "covid_chestxray", tmp_path / "archive"
-    (root / "images").mkdir(parents=True)
-    images = sorted((source / "images").iterdir())[:IMAGES]
-    for image in images:
-        shutil.copy(image, root / "images")
-    shutil.copytree(source / "annotations", root / "annotations")
-    shutil.copy(source / "metadata.csv", root)
-    for form, ending, some in (
-        ("gztar", "tar.gz", images[:4]),
-        ("zip", "zip", images[4:8]),
-        ("tar", "tar", images[8:12]),
-    ):
-        staged = tmp_path / form
-        (staged / "images").mkdir(parents=True)
-        for image in some:
-            (root / "images" / image.name).rename(staged / "images" / image.name)
-        made = shutil.make_archive(str(tmp_path / f"made-{form}"), form, staged)
-        Path(made).rename(root / f"part.{ending}")
-    return root
-
-
-def upload(root: Path, uri: str) -> None:
-    for path in root.rglob("*"):
-        if path.is_file():
-            storage.write_bytes(f"{uri}/{path.relative_to(root)}", path.read_bytes())
+    return packed_archive(cxr, tmp_path, IMAGES)
 
 
 def options(root: str, output: str, checkpoint: str) -> dict[str, list[str]]:
@@ -110,17 +84,6 @@ def wait_for(happened: Callable[[], bool], job: Any, seconds: float = 120) -> No
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def rows(output: str, table: str, root: str) -> list[dict[str, Any]]:
-    """Rows without what belongs to a run, and with places relative to the root."""
-    found: pa.Table = parquet.read_table(f"{output}/{table}")
-    kept = found.drop_columns([name for name in OF_THE_RUN if name in found.column_names])
-    cleaned = [
-        {name: value.replace(root, "ROOT") if isinstance(value, str) else value for name, value in row.items()}
-        for row in kept.to_pylist()
-    ]
-    return sorted(cleaned, key=lambda row: str(row["image_id"]))
 
 
 class Way:
@@ -153,8 +116,8 @@ class Way:
 
     def compare(self, *tables: str) -> None:
         for table in tables:
-            here = rows(str(self.home / "out"), table, str(self.archive))
-            assert rows(self.output, table, self.root) == here, table
+            here = rows(parquet.read_table(f"{self.home}/out/{table}"), str(self.archive))
+            assert rows(parquet.read_table(f"{self.output}/{table}"), self.root) == here, table
 
 
 @pytest.fixture

@@ -1,22 +1,19 @@
 """Manifest, training table and screen, all from and to `s3://`: the same rows as on disk."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from comit_ray import parquet, storage
+from comit_ray import parquet
 from tests.conftest import REPOSITORY
+from tests.jobs.object_storage import packed_archive, rows, upload
 from tests.support import write_checkpoint
 
 pytestmark = pytest.mark.slow
-
-OF_THE_RUN = ("run_id", "screened_at")
 
 
 def run(job: str, *options: str) -> str:
@@ -28,32 +25,7 @@ def run(job: str, *options: str) -> str:
 
 @pytest.fixture
 def archive(cxr: Path, tmp_path: Path) -> Path:
-    """Thirty images of covid_chestxray with their masks; a third of the images in a tar.gz, a zip or a tar."""
-    source, root = cxr / "covid_chestxray", tmp_path / "archive"
-    (root / "images").mkdir(parents=True)
-    images = sorted((source / "images").iterdir())[:30]
-    for image in images:
-        shutil.copy(image, root / "images")
-    shutil.copytree(source / "annotations", root / "annotations")
-    shutil.copy(source / "metadata.csv", root)
-    for form, ending, some in (
-        ("gztar", "tar.gz", images[:4]),
-        ("zip", "zip", images[4:8]),
-        ("tar", "tar", images[8:12]),
-    ):
-        staged = tmp_path / form
-        (staged / "images").mkdir(parents=True)
-        for image in some:
-            (root / "images" / image.name).rename(staged / "images" / image.name)
-        made = shutil.make_archive(str(tmp_path / f"made-{form}"), form, staged)
-        Path(made).rename(root / f"part.{ending}")
-    return root
-
-
-def upload(root: Path, uri: str) -> None:
-    for path in root.rglob("*"):
-        if path.is_file():
-            storage.write_bytes(f"{uri}/{path.relative_to(root)}", path.read_bytes())
+    return packed_archive(cxr, tmp_path, 30)
 
 
 def whole_way(root: str, output: str, checkpoint: str) -> dict[str, pa.Table]:
@@ -74,16 +46,6 @@ def whole_way(root: str, output: str, checkpoint: str) -> dict[str, pa.Table]:
         "review_queue": "results/review_queue",
     }
     return {name: parquet.read_table(f"{output}/{path}") for name, path in names.items()}
-
-
-def rows(table: pa.Table, root: str) -> list[dict[str, Any]]:
-    """Rows without what belongs to a run, and with places relative to the root."""
-    kept = table.drop_columns([name for name in OF_THE_RUN if name in table.column_names])
-    cleaned = [
-        {name: value.replace(root, "ROOT") if isinstance(value, str) else value for name, value in row.items()}
-        for row in kept.to_pylist()
-    ]
-    return sorted(cleaned, key=lambda row: str(row["image_id"]))
 
 
 def test_object_storage_gives_the_rows_of_the_disk(archive: Path, tmp_path: Path, bucket: str) -> None:
