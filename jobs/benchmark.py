@@ -23,6 +23,7 @@ from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
 from comit_ray.training import checkpoint
+from comit_ray.work.tally import Tally
 
 ALONE, WARM = 256, 32
 """Most images whose stages are measured alone, and images of a screen that warms the cluster up."""
@@ -46,14 +47,15 @@ def job(config: BenchmarkConfig) -> int:
         ray.init()
     _screen(config, output, rows.slice(0, WARM), "warm")
     fewer = rows.slice(0, len(rows) // 4)
-    whole = EndToEnd(
-        len(rows), _screen(config, output, rows, "all"), len(fewer), _screen(config, output, fewer, "fewer")
-    )
+    seconds, took = _screen(config, output, rows, "all")
+    fewer_seconds, fewer_took = _screen(config, output, fewer, "fewer")
+    whole = EndToEnd(len(rows), seconds, len(fewer), fewer_seconds, took, fewer_took)
     size = stages.written_bytes(storage.join(output, "all", "results"), ("predictions", "masks"))
     cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
     found = Throughput(alone, whole, cpus, config.predictors, config.gpu, size / len(rows))
     print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
     record = asdict(found) | {"bounds": found.bounds, "rate": whole.rate, "of_the_bare_model": found.of_the_bare_model}
+    record |= {"predictors_time": found.predictors_time, "cpus_time": found.cpus_time}
     uri = storage.join(output, "benchmark.json")
     storage.write_bytes(uri, json.dumps(record, indent=1).encode())
     print(f"benchmark: {uri}")
@@ -96,15 +98,16 @@ def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:
     )
 
 
-def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> float:
-    """Seconds of a whole screen of these rows."""
+def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> tuple[float, dict[str, float]]:
+    """Seconds of a whole screen of these rows, and of its graph and stages."""
     index = rows.schema.get_field_index("chunk")
     rows = rows.set_column(index, rows.schema.field(index), manifest_cut.chunk_names(rows, config.chunk_rows))
     uri = storage.join(output, name, "manifest")
     manifest.write(uri, rows, config.chunk_rows)
+    tally = Tally()
     began = time.monotonic()
-    screen(_options(config, uri, storage.join(output, name, "results")))
-    return time.monotonic() - began
+    screen(_options(config, uri, storage.join(output, name, "results")), tally=tally)
+    return time.monotonic() - began, tally.read()
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ WIRING = {
     "comit_ray.work.graph",
     "comit_ray.work.shared_storage",
     "comit_ray.work.counters",
+    "comit_ray.work.tally",
     "comit_ray.training.distributed",
     "comit_ray.training.worker",
     "comit_ray.screening.pipeline",

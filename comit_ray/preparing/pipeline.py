@@ -7,6 +7,7 @@ from comit_ray.config import PrepareConfig
 from comit_ray.preparing.rows import LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
 from comit_ray.schema import PREPARED
 from comit_ray.work import graph
+from comit_ray.work.counters import Counters
 from comit_ray.work.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
 from comit_ray.work.plan import Plan
 
@@ -22,6 +23,7 @@ def prepare(config: PrepareConfig, plan: Plan) -> None:
     Raises:
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
     """
+    counters = Counters(STEP)
     share = graph.cpu_share(DECODE_CPUS + WRITE_CPUS)
     memory = graph.memory_share(READ_MEMORY + WRITE_MEMORY)
     read = ReadParts(
@@ -33,9 +35,9 @@ def prepare(config: PrepareConfig, plan: Plan) -> None:
         config.threads,
         config.decode.max_bytes,
         name=LAYOUT.main,
-        step=STEP,
+        counters=counters,
         also_wanted=wanted_masks,
     )
     with graph.chunk_context():
         prepared = graph.read(plan, read, DECODE_CPUS * share, memory)
-        graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, STEP), share, memory)
+        graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, counters), share, memory)

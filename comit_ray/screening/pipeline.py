@@ -1,6 +1,7 @@
 """The Ray Data graph of the screen: manifest parts -> fetched chunks -> predicted chunks -> committed files."""
 
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 from ray.data import ActorPoolStrategy
@@ -12,9 +13,11 @@ from comit_ray.screening.layout import layout
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
 from comit_ray.work import graph
-from comit_ray.work.counters import PREDICT, Counters
+from comit_ray.work.counters import Counters
 from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
 from comit_ray.work.plan import Plan
+from comit_ray.work.stage_names import PREDICT
+from comit_ray.work.tally import Tally
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (write).
 PREDICT_CPUS = 1.0
@@ -35,9 +38,13 @@ def predict_cpus(gpu: bool) -> float:
 class _Predict(Predictor):
     """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: one row, its result tables. FAN-OUT: 1 -> 1."""
 
+    def __init__(self, counters: Counters, **predictor: Any) -> None:
+        super().__init__(**predictor)
+        self.counters = counters
+
     def __call__(self, row: pa.Table) -> pa.Table:
         """The same, counted."""
-        with Counters(STEP).timed(PREDICT):
+        with self.counters.timed(PREDICT):
             return super().__call__(row)
 
 
@@ -50,6 +57,7 @@ def screen(
     temperatures: dict[str, float],
     run_id: str,
     cpus: float | None = None,
+    tally: Tally | None = None,
 ) -> None:
     """Screen the chunks of `plan` on the Ray cluster this process is connected to.
 
@@ -62,10 +70,12 @@ def screen(
         temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
         run_id: written into every row.
         cpus: of the cluster that it may hold; None: all.
+        tally: is told the seconds of the stages; None: no one.
 
     Raises:
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
+    counters = Counters(STEP, tally)
     held = predict_cpus(config.gpu)
     share = graph.cpu_share(READ_CPUS + config.predictors * held + WRITE_CPUS, cpus)
     memory = graph.memory_share(READ_MEMORY + config.predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
@@ -78,7 +88,7 @@ def screen(
         config.fetch_threads,
         config.decode.max_bytes,
         name="fetched",
-        step=STEP,
+        counters=counters,
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with graph.chunk_context(cpus):
@@ -86,6 +96,7 @@ def screen(
         predicted = fetched.map_batches(
             _Predict,
             fn_constructor_kwargs={
+                "counters": counters,
                 "checkpoint_uri": storage.normalise(config.checkpoint),
                 "model_id": model_id,
                 "operating_point": operating_point,
@@ -106,4 +117,4 @@ def screen(
             memory=PREDICT_MEMORY * memory,
             num_gpus=1 if config.gpu else 0,
         )
-        graph.write(predicted, Commit(storage.normalise(config.output), tables, STEP), share, memory)
+        graph.write(predicted, Commit(storage.normalise(config.output), tables, counters), share, memory)

@@ -1,9 +1,10 @@
 """From measured stages to a cluster: the bottleneck, what bounds it, and how long N images take."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from comit_ray.screening.stages import BARE, DECODE, FETCH, PREDICT, WRITE, Stage
+from comit_ray.screening.stages import Stage
+from comit_ray.work.stage_names import BARE, DECODE, FETCH, GRAPH, PREDICT, WRITE
 
 STAGES = (FETCH, DECODE, PREDICT, WRITE)
 
@@ -17,18 +18,30 @@ class EndToEnd:
         seconds: of the large one.
         fewer: images of the small one.
         fewer_seconds: of the small one.
+        took: seconds of each stage of the large one, summed over its processes, and of its graph, by the clock.
+        fewer_took: of the small one.
     """
 
     images: int
     seconds: float
     fewer: int
     fewer_seconds: float
+    took: Mapping[str, float]
+    fewer_took: Mapping[str, float]
 
     @property
     def rate(self) -> float:
         """Images a second once it runs: what the further images took. All of them, where these took no time."""
-        more = self.seconds - self.fewer_seconds
-        return (self.images - self.fewer) / more if more > 0 else self.images / self.seconds
+        return 1 / self._each(self.seconds, self.fewer_seconds)
+
+    def each(self, stage: str) -> float:
+        """Seconds that a stage, or the graph, took for an image, once it runs and beside all others."""
+        return self._each(self.took.get(stage, 0.0), self.fewer_took.get(stage, 0.0))
+
+    def _each(self, all_of_it: float, fewer: float) -> float:
+        if self.seconds > self.fewer_seconds:
+            return (all_of_it - fewer) / (self.images - self.fewer)
+        return all_of_it / self.images
 
     @property
     def startup(self) -> float:
@@ -68,10 +81,9 @@ class Throughput:
 
         Without GPUs the CPUs do all stages; with them the predictors are apart.
         """
-        on_cpus = [name for name in STAGES if not (self.gpu and name == PREDICT)]
-        busy = sum(self.seconds(name) for name in on_cpus)
+        busy = sum(self.seconds(name) for name in self._on_cpus)
         predict = self.seconds(PREDICT)
-        found = {f"CPUs ({', '.join(on_cpus)})": self.cpus / busy if busy else float("inf")}
+        found = {f"CPUs ({', '.join(self._on_cpus)})": self.cpus / busy if busy else float("inf")}
         found["predictors"] = self.predictors / predict if predict else float("inf")
         return found
 
@@ -81,14 +93,35 @@ class Throughput:
         part, _ = min(self.bounds.items(), key=lambda item: item[1])
         if part == "predictors":
             return f"{part}: more of them, or faster ones"
-        names = [name for name in STAGES if not (self.gpu and name == PREDICT)]
-        return f"{part}, of which {max(names, key=self.seconds)} takes most"
+        return f"{part}, of which {max(self._on_cpus, key=self.seconds)} takes most"
 
     @property
     def of_the_bare_model(self) -> float | None:
         """End-to-end throughput over that of the bare model loop of all predictors; None where it was not measured."""
         bare = self.seconds(BARE)
         return self.whole.rate * bare / self.predictors if bare else None
+
+    @property
+    def predictors_time(self) -> dict[str, float]:
+        """What the predictors' time went to, as shares of 1; less than 0: faster in the screen than alone."""
+        rate, predict, graph = self.whole.rate, self.whole.each(PREDICT), self.predictors * self.whole.each(GRAPH)
+        parts = {
+            "the network": self.seconds(BARE),
+            "masks, figures and tables": self.seconds(PREDICT) - self.seconds(BARE),
+            "slower than alone": predict - self.seconds(PREDICT),
+            "waiting for images": graph - predict,
+            "before and after the graph": self.predictors / rate - graph,
+        }
+        return {name: seconds * rate / self.predictors for name, seconds in parts.items()}
+
+    @property
+    def cpus_time(self) -> dict[str, float]:
+        """Share of the CPUs' time, while the graph ran, of every stage that they do."""
+        return {name: self.whole.each(name) / (self.cpus * self.whole.each(GRAPH)) for name in self._on_cpus}
+
+    @property
+    def _on_cpus(self) -> list[str]:
+        return [name for name in STAGES if not (self.gpu and name == PREDICT)]
 
     def hours(self, images: int) -> float:
         """For so many images, on this cluster."""
@@ -116,12 +149,18 @@ def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None
     ]
     ratio = found.of_the_bare_model
     if ratio is not None:
-        total = sum(found.seconds(name) for name in STAGES)
-        parts = ", ".join(f"{name} {found.seconds(name) / total:.2f}" for name in STAGES)
-        said.append(f"end to end over the bare model loop: {ratio:.2f}; of an image's work alone: {parts}")
+        said += [
+            f"end to end over the bare model loop: {ratio:.2f}",
+            f"a predictor's time: {_shares(found.predictors_time)}",
+            f"the CPUs' time: {_shares(found.cpus_time)}; the rest: Ray, and waiting",
+        ]
     for number in numbers:
         hours = found.hours(number)
         cost = "" if cost_per_hour is None else f", cost {hours * cost_per_hour:,.2f}"
         size = number * found.row_bytes / 1e9
         said.append(f"{number:,} images: {hours:,.2f} hours on this cluster{cost}, {size:,.2f} GB of tables")
     return said
+
+
+def _shares(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.2f}" for name, share in parts.items())

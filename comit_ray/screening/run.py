@@ -13,14 +13,17 @@ from comit_ray.work import accounts, plan, progress, run_record, shared_storage
 from comit_ray.work.accounts import Accounts
 from comit_ray.work.distrust import settle
 from comit_ray.work.graph import in_an_actor
+from comit_ray.work.stage_names import GRAPH
+from comit_ray.work.tally import Tally
 
 
-def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
+def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None = None) -> Accounts:
     """Screen what is left of the manifest, and build the queue; the accounts of the whole output.
 
     Args:
         config: of the job.
         cpus: of the cluster that it may hold; None: all.
+        tally: is told the seconds of the graph and of its stages; None: no one.
 
     Raises:
         ConfigError: for options that the checkpoint does not fit, an output that belongs to another question, or a
@@ -54,8 +57,10 @@ def screen(config: ScreenConfig, cpus: float | None = None) -> Accounts:
         run_record.sign(output, config.model_dump(mode="json"))
         frame, model_id = loaded.config.frame, loaded.model_id
         with progress.lines("screened", remaining, storage.join(output, tables.main), silent=in_an_actor()):
-            pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus)
+            pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus, tally)
     seconds = time.monotonic() - started
+    if tally is not None:
+        tally.add(GRAPH, seconds)
 
     taken = settle(whole, output, tables)
     if results.write_queue(output, config.manifest, config.queue, written_point):

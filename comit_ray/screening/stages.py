@@ -25,8 +25,7 @@ from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, fetch_row
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
-
-FETCH, DECODE, PREDICT, WRITE, BARE = "fetch", "decode", "predict", "write", "bare model"
+from comit_ray.work.stage_names import BARE, DECODE, FETCH, PREDICT, WRITE
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from time import perf_counter
 import pyarrow as pa
 from ray.util.metrics import Counter
 
-FETCH, DECODE, PREDICT, WRITE = "fetch", "decode", "predict", "write"
-"""Stages."""
+from comit_ray.work.tally import Tally
+
 METRICS = {
     "comit_images": ("Images whose row is committed", ("step", "status", "reason")),
     "comit_bytes": ("Bytes fetched, and bytes of tables before they are compressed", ("step", "stage")),
@@ -24,14 +24,15 @@ METRICS = {
 
 
 class Counters:
-    """The counters of one job.
+    """The counters of one job; they travel to its stages.
 
     Args:
         step: name of the job: screen or prepare.
+        tally: is told the seconds too; None: no one.
     """
 
-    def __init__(self, step: str) -> None:
-        self.step = step
+    def __init__(self, step: str, tally: Tally | None = None) -> None:
+        self.step, self._tally = step, tally
 
     def images(self, main: pa.Table) -> None:
         """Count the rows of a committed main table by status and reason."""
@@ -46,6 +47,8 @@ class Counters:
         for name, amount in (("comit_stage_seconds", seconds), ("comit_bytes", size), ("comit_batches", batches)):
             if amount > 0:
                 _counter(name).inc(amount, tags=tags)
+        if self._tally is not None:
+            self._tally.add(stage, seconds)
 
     @contextmanager
     def timed(self, stage: str, size: int = 0) -> Iterator[None]:

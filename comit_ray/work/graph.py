@@ -17,9 +17,10 @@ from comit_ray.data.file_reader import FileReader
 from comit_ray.errors import DecodeError
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
-from comit_ray.work.counters import DECODE, FETCH, WRITE, Counters
+from comit_ray.work.counters import Counters
 from comit_ray.work.plan import Plan, select
 from comit_ray.work.reading import Row, Spent, read_part
+from comit_ray.work.stage_names import DECODE, FETCH, WRITE
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 READ_MEMORY, WRITE_MEMORY = 2**30, 2**29
@@ -38,7 +39,7 @@ class ReadParts:
         schema: of the rows that `read` gives.
         read: see `comit_ray.work.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
         name: of the packed table.
-        step: name of the job, for its counters.
+        counters: of the job.
     """
 
     def __init__(
@@ -51,20 +52,19 @@ class ReadParts:
         threads: int,
         max_bytes: int,
         name: str,
-        step: str,
+        counters: Counters,
         also_wanted: Callable[[Row], Iterable[Any]] = lambda row: (),
     ) -> None:
         self.columns, self.split, self.schema, self.name = columns, split, schema, name
         self.read, self.fail, self.also_wanted = read, fail, also_wanted
-        self.threads, self.max_bytes, self.step = threads, max_bytes, step
+        self.threads, self.max_bytes, self.counters = threads, max_bytes, counters
 
     def __call__(self, part: pa.Table) -> Iterator[pa.Table]:
         """The chunks of one part."""
-        counters = Counters(self.step)
 
         def told(spent: Spent) -> None:
-            counters.stage(FETCH, spent.fetching, spent.size, batches=1)
-            counters.stage(DECODE, spent.decoding, batches=1)
+            self.counters.stage(FETCH, spent.fetching, spent.size, batches=1)
+            self.counters.stage(DECODE, spent.decoding, batches=1)
 
         files: dict[str, str] = dict(zip(part["chunks"][0].as_py(), part["files"][0].as_py(), strict=True))
         rows = select(parquet.read_part(part["uri"][0].as_py(), self.columns), self.split)
@@ -78,22 +78,21 @@ class ReadParts:
 class Commit(Datasink[list[str]]):
     """Last stage. INPUT: rows of finished chunks. OUTPUT: their files, the main table's last. FAN-OUT: 1 -> a table."""
 
-    def __init__(self, output: str, layout: Layout, step: str) -> None:
+    def __init__(self, output: str, layout: Layout, counters: Counters) -> None:
         self.output = output
         self.layout = layout
-        self.step = step
+        self.counters = counters
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
         """Commit every chunk of the task's blocks; a retry writes the same names again."""
         files = []
-        counters = Counters(self.step)
         for block in blocks:
             assert isinstance(block, pa.Table), f"blocks come from a pyarrow stage, got {type(block)}"
             for index in range(block.num_rows):
                 file, tables = chunk.unpack(block.slice(index, 1))
-                with counters.timed(WRITE, sum(table.nbytes for table in tables.values())):
+                with self.counters.timed(WRITE, sum(table.nbytes for table in tables.values())):
                     chunk.commit(self.output, file, tables, self.layout)
-                counters.images(tables[self.layout.main])
+                self.counters.images(tables[self.layout.main])
                 files.append(file)
         return files
 

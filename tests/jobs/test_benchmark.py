@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import ray
 
 from comit_ray import cli
 from comit_ray.benchmark_config import BenchmarkConfig
 from comit_ray.errors import ConfigError
+from comit_ray.work.counters import Counters
+from comit_ray.work.stage_names import DECODE, WRITE
+from comit_ray.work.tally import Tally
 from jobs import benchmark as benchmark_job
 from tests.support import write_checkpoint
 
@@ -24,6 +28,19 @@ def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_tasks_tell_a_tally_is_summed_by_stage(ray_session) -> None:
+    tally = Tally()
+
+    @ray.remote(num_cpus=0)
+    def work(seconds: float) -> None:
+        Counters("screen", tally).stage(DECODE, seconds)
+
+    ray.get([work.remote(0.25), work.remote(0.5)])
+    tally.add(WRITE, 1.0)
+    assert tally.read() == {DECODE: 0.75, WRITE: 1.0}
+
+
+@pytest.mark.slow
 def test_phantoms_are_measured_and_projected(tmp_path: Path, ray_session, capsys) -> None:
     model, output = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "out"
     options = ["--images", "64", "--chunk_rows", "16", "--project", "[1000]", "--cost_per_hour", "2"]
@@ -36,4 +53,6 @@ def test_phantoms_are_measured_and_projected(tmp_path: Path, ray_session, capsys
     assert {stage["kind"] for stage in found["stages"] if stage["name"] == "decode"} >= {"PNG", "JPEG"}
     assert found["whole"]["images"] > found["whole"]["fewer"] > 0
     assert found["rate"] > 0
+    assert all(found["whole"]["took"][stage] > 0 for stage in ("fetch", "decode", "predict", "write", "graph"))
+    assert sum(found["predictors_time"].values()) == pytest.approx(1)
     assert found["row_bytes"] > 100

@@ -13,7 +13,9 @@ STAGES = [
     Stage("write", "", 100, 0.5),
     Stage("bare model", "", 100, 4.0),
 ]
-WHOLE = EndToEnd(images=400, seconds=50.0, fewer=100, fewer_seconds=20.0)
+TOOK = {"fetch": 4.4, "decode": 14.4, "predict": 36.0, "write": 2.4, "graph": 44.0}
+FEWER_TOOK = {"fetch": 1.1, "decode": 3.6, "predict": 10.5, "write": 0.6, "graph": 17.0}
+WHOLE = EndToEnd(400, 50.0, 100, 20.0, TOOK, FEWER_TOOK)
 
 
 def on(cpus: float = 4, predictors: int = 2, gpu: bool = False) -> Throughput:
@@ -23,8 +25,9 @@ def on(cpus: float = 4, predictors: int = 2, gpu: bool = False) -> Throughput:
 def test_the_rate_is_that_of_the_further_images() -> None:
     assert WHOLE.rate == 10
     assert WHOLE.startup == 10
-    noisy = EndToEnd(400, 20.0, 100, 21.0)
+    noisy = EndToEnd(400, 20.0, 100, 21.0, TOOK, FEWER_TOOK)
     assert (noisy.rate, noisy.startup) == (20, 0)
+    assert noisy.each("graph") == pytest.approx(0.11)
 
 
 def test_bounds_without_gpus_share_the_cpus() -> None:
@@ -49,6 +52,15 @@ def test_hours_and_the_ratio_to_the_bare_model() -> None:
     assert on(predictors=2).of_the_bare_model == pytest.approx(10 / 50)
 
 
+def test_what_a_predictors_time_went_to() -> None:
+    """Two predictors have 200 ms an image: network 40, tables 10, slower than alone 35, waiting 95, outside 20."""
+    parts = on().predictors_time
+    assert list(parts.values()) == pytest.approx([0.2, 0.05, 0.175, 0.475, 0.1])
+    assert sum(parts.values()) == pytest.approx(1)
+    assert on().cpus_time == pytest.approx({"fetch": 11 / 360, "decode": 0.1, "predict": 85 / 360, "write": 6 / 360})
+    assert list(on(gpu=True).cpus_time) == ["fetch", "decode", "write"]
+
+
 def test_a_person_reads_all_of_it() -> None:
     said = lines(on(), [56_000], 3.0)
     text = "\n".join(said)
@@ -56,5 +68,7 @@ def test_a_person_reads_all_of_it() -> None:
     assert "end to end: 10.0 images/s on 4 CPUs and 2 predictors, and 10 s to begin and end" in text
     assert "bottleneck: predictors" in text
     assert "end to end over the bare model loop: 0.20" in text
+    assert "a predictor's time: the network 0.20, masks, figures and tables 0.05, slower than alone 0.1" in text
+    assert "the CPUs' time: fetch 0.03, decode 0.10, predict 0.24, write 0.02; the rest: Ray, and waiting" in text
     assert said[-1] == "56,000 images: 1.56 hours on this cluster, cost 4.67, 0.28 GB of tables"
     assert "cost" not in "\n".join(lines(on(), [56_000], None))

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.work import counters
-from comit_ray.work.counters import FETCH, METRICS, WRITE, Counters
+from comit_ray.work.counters import METRICS, Counters
+from comit_ray.work.stage_names import FETCH, WRITE
 
 
 @pytest.fixture

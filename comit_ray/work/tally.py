@@ -1,0 +1,35 @@
+"""What the stages of one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`)."""
+
+from collections import defaultdict
+from typing import Any
+
+import ray
+
+
+class _Sums:
+    """An actor. One process adds after the other."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def add(self, stage: str, seconds: float) -> None:
+        self._seconds[stage] += seconds
+
+    def read(self) -> dict[str, float]:
+        return dict(self._seconds)
+
+
+class Tally:
+    """Seconds by stage. It is made in the driver, once Ray runs, and travels with what the stages are given."""
+
+    def __init__(self) -> None:
+        self._sums: Any = ray.remote(num_cpus=0)(_Sums).remote()
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add to a stage; it is there once this returns."""
+        ray.get(self._sums.add.remote(stage, seconds))
+
+    def read(self) -> dict[str, float]:
+        """Stage -> its seconds so far."""
+        found: dict[str, float] = ray.get(self._sums.read.remote())
+        return found
