@@ -107,7 +107,8 @@ def draw_mask(reference: str, height: int, width: int, *, reader: FileReader | N
 def to_png(mask_HW: Binary) -> bytes:
     """A binary mask as a 1-bit PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(mask_HW.astype(np.uint8) * 255).convert("1", dither=Image.Dither.NONE).save(buffer, "PNG")
+    height, width = mask_HW.shape
+    Image.frombytes("1", (width, height), np.packbits(mask_HW, axis=1).tobytes()).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The Ray Data graph of the screen: manifest parts -> fetched chunks -> predicted chunks -> committed files."""
+"""The Ray Data graph of the screen: manifest parts -> fetched chunks -> predicted chunks -> files, masks measured."""
 
 from functools import partial
 from typing import Any
@@ -10,13 +10,14 @@ from comit_ray import storage
 from comit_ray.config import FrameConfig, ScreenConfig
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.layout import layout
+from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
 from comit_ray.work import graph
 from comit_ray.work.counters import Counters
-from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
+from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Change, Commit, ReadParts
 from comit_ray.work.plan import Plan
-from comit_ray.work.stage_names import PREDICT
+from comit_ray.work.stage_names import MEASURE, PREDICT
 from comit_ray.work.tally import Tally
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (write).
@@ -117,4 +118,5 @@ def screen(
             memory=PREDICT_MEMORY * memory,
             num_gpus=1 if config.gpu else 0,
         )
-        graph.write(predicted, Commit(storage.normalise(config.output), tables, counters), share, memory)
+        commit = Commit(storage.normalise(config.output), tables, counters)
+        graph.write(predicted, commit, share, memory, last=Change(finish, MEASURE, counters))

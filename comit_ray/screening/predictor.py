@@ -10,16 +10,15 @@ import pyarrow as pa
 import torch
 
 from comit_ray.config import FrameConfig
-from comit_ray.data.masks import to_png
-from comit_ray.data.pixel_statistics import STATISTICS, statistics
+from comit_ray.data.pixel_statistics import STATISTICS
 from comit_ray.data.transforms import normalise
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS, Task
+from comit_ray.schema import EMBEDDINGS, GRADCAM, PREDICTIONS, VARIANTS, Task
 from comit_ray.screening import variants
 from comit_ray.screening.gradcam import GradCam
-from comit_ray.screening.regions import measure
+from comit_ray.screening.mask_tables import MASK_BITS, to_bits
 from comit_ray.training import checkpoint
 from comit_ray.work import chunk
 
@@ -31,16 +30,27 @@ STRANGENESS = ("embedding_distance", "typicality")
 
 
 def scores(output: ModelOutput) -> dict[str, npt.NDArray[np.float32]]:
-    """What the heads say: probabilities (B,), foreground (B, H, W), embeddings (B, C); absent heads are left out."""
+    """Probabilities (B,) and embeddings (B, C); those of absent heads are left out."""
     found = {
         "p_unhealthy": output.p_unhealthy,
         "p_covid": output.p_covid,
         "p_other": output.p_other,
-        "lung": output.p_lung_BHW,
-        "disease": output.p_disease_BHW,
         "embedding": output.embedding,
     }
     return {name: value.float().cpu().numpy() for name, value in found.items() if value is not None}
+
+
+def masks(output: ModelOutput) -> tuple[dict[Task, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]:
+    """Foreground (B, H, W) of each mask, and (B,) whether an image's are all finite.
+
+    Both are decided on the device: the probabilities themselves are 32 times as many bytes to fetch.
+    """
+    found = {Task.LUNG: output.p_lung_BHW, Task.DISEASE: output.p_disease_BHW}
+    there = {task: p_BHW for task, p_BHW in found.items() if p_BHW is not None}
+    finite_B = torch.ones(len(output.embedding), dtype=torch.bool, device=output.embedding.device)
+    for p_BHW in there.values():
+        finite_B &= p_BHW.sum(dim=(1, 2)).isfinite()  # each is in 0..1, or no number
+    return {task: (p_BHW >= FOREGROUND).cpu().numpy() for task, p_BHW in there.items()}, finite_B.cpu().numpy()
 
 
 def scaled_scores(output: ModelOutput, temperatures: Mapping[str, float]) -> dict[str, npt.NDArray[np.float32]]:
@@ -118,12 +128,15 @@ class Predictor:
         return chunk.pack(file, self.predict(tables["fetched"]))
 
     def predict(self, fetched: pa.Table) -> dict[str, pa.Table]:
-        """The tables `predictions`, `masks` and what else is asked for, of one fetched chunk."""
+        """The tables `predictions`, `masks` and what else is asked for, of one fetched chunk.
+
+        Masks are bits yet, and not measured: `comit_ray.screening.mask_tables.finish` does the rest.
+        """
         now = datetime.now(UTC)
         rows = fetched.to_pylist()
         results = self._forward([row for row in rows if row["status"] == Status.OK])
         predictions: list[dict[str, Any]] = []
-        masks: list[dict[str, Any]] = []
+        drawn: list[dict[str, Any]] = []
         embeddings: list[dict[str, Any]] = []
         heat: list[dict[str, Any]] = []
         altered: list[dict[str, Any]] = []
@@ -135,19 +148,20 @@ class Predictor:
                 continue
             result = next(results)
             maps, copies = result.pop("gradcam", {}), result.pop("variants", [])
-            if not all(np.isfinite(value).all() for value in result.values()):
+            bits = {task: result.pop(task) for task in (Task.LUNG, Task.DISEASE) if task in result}
+            if not all(np.isfinite(value).all() for value in result.values()) or not result["finite_masks"]:
                 reason = Reason.MODEL_FAILED
                 detail = "the model's output is not a finite number"
                 predictions.append(kept | common | {"status": STATUS_OF[reason], "reason": reason, "detail": detail})
                 continue
-            predictions.append(kept | common | self._prediction(result))
-            masks.append(self._mask(row, result))
+            predictions.append(kept | common | self._prediction(result) | {name: row[name] for name in STATISTICS})
+            drawn.append(self._mask(row, bits))
             embeddings.append({"image_id": row["image_id"], "embedding": result["embedding"].astype(np.float16)})
             heat.append({"image_id": row["image_id"]} | maps)
             altered += [{"image_id": row["image_id"]} | copy for copy in copies]
         tables = {
             "predictions": pa.Table.from_pylist(predictions, schema=PREDICTIONS),
-            "masks": pa.Table.from_pylist(masks, schema=MASKS),
+            "masks": pa.Table.from_pylist(drawn, schema=MASK_BITS),
         }
         if self.embeddings:
             tables["embeddings"] = pa.Table.from_pylist(embeddings, schema=EMBEDDINGS)
@@ -182,12 +196,14 @@ class Predictor:
             scaled = scaled_scores(output, self.temperatures)
             found: dict[str, Sequence[Any] | npt.NDArray[Any]] = {**scores(output)}
             found |= {f"scaled_{score}": values for score, values in scaled.items()}
+            masks_BHW, found["finite_masks"] = masks(output)
             del output  # its memory, before that of the maps
-        found |= statistics(frames_BHW) | self._strangeness(found["embedding"])
+        found |= {task: to_bits(mask_BHW) for task, mask_BHW in masks_BHW.items()}
+        found |= self._strangeness(found["embedding"])
         if self.gradcam:
             found["gradcam"] = self.gradcam.rows(normalise(x_BHW))
         if self.variants:
-            found["variants"] = self._variants(frames_BHW, found.get("lung"))
+            found["variants"] = self._variants(frames_BHW, masks_BHW.get(Task.LUNG))
         return found
 
     def _strangeness(self, embeddings_BC: Any) -> dict[str, npt.NDArray[Any]]:
@@ -199,9 +215,10 @@ class Predictor:
             return {}
         return {"embedding_distance": distances_B, "typicality": self.reference.typicality(distances_B)}
 
-    def _variants(self, frames_BHW: npt.NDArray[np.uint8], lung_BHW: Any) -> list[list[dict[str, Any]]]:
+    def _variants(
+        self, frames_BHW: npt.NDArray[np.uint8], lungs_BHW: npt.NDArray[np.bool_] | None
+    ) -> list[list[dict[str, Any]]]:
         """For each image, a row of the `variants` table for each altered copy, without its id."""
-        lungs_BHW = None if lung_BHW is None else lung_BHW >= FOREGROUND
         rows: list[list[dict[str, Any]]] = [[] for _ in frames_BHW]
         for variant in self.variants:
             x_BHW = torch.from_numpy(variants.alter(frames_BHW, lungs_BHW, variant)).to(self.device)
@@ -225,33 +242,26 @@ class Predictor:
         return rows
 
     def _prediction(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Scores, flags and mask figures of one image."""
+        """Scores, flags and distances of one image."""
         given = {score: float(result[f"p_{score}"]) for score in SCORES if f"p_{score}" in result}
         written = {score: float(result[f"scaled_{score}"]) for score in given} if self.temperatures else given
-        regions = measure(
-            result["lung"] >= FOREGROUND if "lung" in result else None,
-            result["disease"] >= FOREGROUND if "disease" in result else None,
-        )
         decides = written if self.site_thresholds else given
         flags = {
             f"{score}_flag": decides[score] >= threshold
             for score, threshold in self.operating_point.thresholds.items()
             if score in decides
         }
-        signals = {name: float(result[name]) for name in (*STRANGENESS, *STATISTICS) if name in result}
+        signals = {name: float(result[name]) for name in STRANGENESS if name in result}
         probabilities = {f"p_{score}": value for score, value in written.items()}
         names = {
             "operating_point": self.operating_point.name,
             "calibration": "temperature" if self.temperatures else "none",
         }
-        return probabilities | flags | vars(regions) | signals | (names if given else {})
+        return probabilities | flags | signals | (names if given else {})
 
-    def _mask(self, row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    def _mask(self, row: dict[str, Any], bits: Mapping[Task, npt.NDArray[np.uint8]]) -> dict[str, Any]:
         """The masks of one image and how its original lies in their frame."""
-        png = {
-            f"{task}_png": to_png(result[task] >= FOREGROUND) for task in (Task.LUNG, Task.DISEASE) if task in result
-        }
-        return png | {
+        return {f"{task}_bits": packed.tobytes() for task, packed in bits.items()} | {
             "image_id": row["image_id"],
             "frame_height": self.frame.size,
             "frame_width": self.frame.size,

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from comit_ray.screening.stages import Stage
-from comit_ray.work.stage_names import BARE, DECODE, FETCH, GRAPH, PREDICT, WRITE
+from comit_ray.work.stage_names import BARE, DECODE, FETCH, GRAPH, MEASURE, PREDICT, WRITE
 
-STAGES = (FETCH, DECODE, PREDICT, WRITE)
+STAGES = (FETCH, DECODE, PREDICT, MEASURE, WRITE)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Throughput:
         rate, predict, graph = self.whole.rate, self.whole.each(PREDICT), self.predictors * self.whole.each(GRAPH)
         parts = {
             "the network": self.seconds(BARE),
-            "masks, figures and tables": self.seconds(PREDICT) - self.seconds(BARE),
+            "rows and tables": self.seconds(PREDICT) - self.seconds(BARE),
             "slower than alone": predict - self.seconds(PREDICT),
             "waiting for images": graph - predict,
             "before and after the graph": self.predictors / rate - graph,

@@ -10,6 +10,7 @@ import pyarrow as pa
 from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_frame
 from comit_ray.data.file_reader import FileReader
+from comit_ray.data.pixel_statistics import STATISTICS, statistics
 from comit_ray.errors import DecodeError, Status
 from comit_ray.schema import View
 
@@ -30,6 +31,7 @@ FETCHED = pa.schema(
         pa.field("left", pa.float32()),
         pa.field("rows_per_pixel", pa.float32()),
         pa.field("columns_per_pixel", pa.float32()),
+        *(pa.field(name, pa.float32()) for name in STATISTICS),
     ]
 )
 """A chunk between fetch and prediction: internal, never stored."""
@@ -55,6 +57,7 @@ def fetch_row(row: dict[str, Any], reader: FileReader, frame: FrameConfig, limit
         "left": loaded.frame_map.left,
         "rows_per_pixel": loaded.frame_map.rows_per_pixel,
         "columns_per_pixel": loaded.frame_map.columns_per_pixel,
+        **{name: value[0] for name, value in statistics(loaded.pixels_HW[None]).items()},
     }
 
 

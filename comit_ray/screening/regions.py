@@ -1,5 +1,6 @@
 """What the two masks say in numbers: areas, disease inside the lungs, and the six lung zones of a report."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,11 +25,11 @@ class Regions:
 
 def measure(lung_HW: Mask | None, disease_HW: Mask | None) -> Regions:
     """Areas as fractions of the frame, disease as fraction of the lung, and of each of the six zones."""
-    lung_area = None if lung_HW is None else float(lung_HW.mean())
-    disease_area = None if disease_HW is None else float(disease_HW.mean())
+    lung_area = None if lung_HW is None else np.count_nonzero(lung_HW) / lung_HW.size
+    disease_area = None if disease_HW is None else np.count_nonzero(disease_HW) / disease_HW.size
     if lung_HW is None or disease_HW is None or not lung_HW.any():
         return Regions(lung_area, disease_area, None, None)
-    inside = float((lung_HW & disease_HW).sum() / lung_HW.sum())
+    inside = np.count_nonzero(lung_HW & disease_HW) / np.count_nonzero(lung_HW)
     return Regions(lung_area, disease_area, inside, zone_disease(lung_HW, disease_HW))
 
 
@@ -38,14 +39,19 @@ def zone_disease(lung_HW: Mask, disease_HW: Mask) -> list[float | None]:
     The lungs are parted at the centre of the columns they span, and cut into thirds of equal height between the apex
     and the base of both lungs together.
     """
-    rows, columns = np.nonzero(lung_HW)
+    rows, columns = np.flatnonzero(lung_HW.any(axis=1)), np.flatnonzero(lung_HW.any(axis=0))
     assert rows.size, "zones need a lung"
-    middle = (columns.min() + columns.max() + 1) / 2
-    cuts = np.linspace(rows.min(), rows.max() + 1, 4)
-    sick = disease_HW[rows, columns]
+    middle = _first((columns[0] + columns[-1] + 1) / 2)
+    cuts = [_first(cut) for cut in np.linspace(rows[0], rows[-1] + 1, 4)]
+    sick_HW = lung_HW & disease_HW
     fractions: list[float | None] = []
-    for on_side in (columns + 0.5 < middle, columns + 0.5 >= middle):
+    for side in (slice(None, middle), slice(middle, None)):
         for low, high in pairwise(cuts):
-            zone = on_side & (rows + 0.5 >= low) & (rows + 0.5 < high)
-            fractions.append(float(sick[zone].mean()) if zone.any() else None)
+            lung = np.count_nonzero(lung_HW[low:high, side])
+            fractions.append(np.count_nonzero(sick_HW[low:high, side]) / lung if lung else None)
     return fractions
+
+
+def _first(position: float) -> int:
+    """The first pixel whose centre does not lie before the position."""
+    return math.ceil(position - 0.5)

@@ -21,11 +21,12 @@ from comit_ray.data.file_reader import FileReader
 from comit_ray.data.raster import JPEG_SIGNATURE, PNG_SIGNATURE
 from comit_ray.data.transforms import normalise
 from comit_ray.errors import DecodeError, Status
+from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, fetch_row
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
-from comit_ray.work.stage_names import BARE, DECODE, FETCH, PREDICT, WRITE
+from comit_ray.work.stage_names import BARE, DECODE, FETCH, MEASURE, PREDICT, WRITE
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Stage:
     """One stage alone.
 
     Args:
-        name: fetch, decode, predict, write, or the bare model loop.
+        name: fetch, decode, predict, measure, write, or the bare model loop.
         kind: file format that was decoded; empty for other stages.
         images: that went through.
         seconds: it took.
@@ -106,7 +107,9 @@ def measure(
         for number, start in enumerate(range(0, len(whole), chunk_rows)):
             part = whole.slice(start, chunk_rows)
             with watches.timed(PREDICT, images=len(part)):
-                tables = predictor.predict(part)
+                predicted = predictor.predict(part)
+            with watches.timed(MEASURE, images=len(part)):
+                tables = finish(predicted)
             file = f"stage-{number:05d}.parquet"
             with watches.timed(WRITE, images=len(part)):
                 chunk.commit(output, file, tables, layout)

@@ -75,6 +75,26 @@ class ReadParts:
             yield chunk.pack(files[name], {self.name: table})
 
 
+class Change:
+    """A stage between. INPUT: one row, a chunk. OUTPUT: one row, the same chunk's next tables. FAN-OUT: 1 -> 1.
+
+    Args:
+        change: a chunk's tables to its next ones.
+        stage: its name, for the counters.
+        counters: of the job.
+    """
+
+    def __init__(self, change: Callable[[dict[str, pa.Table]], dict[str, pa.Table]], stage: str, counters: Counters):
+        self.change, self.stage, self.counters = change, stage, counters
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        """The same chunk, changed."""
+        file, tables = chunk.unpack(row)
+        with self.counters.timed(self.stage):
+            changed = self.change(tables)
+        return chunk.pack(file, changed)
+
+
 class Commit(Datasink[list[str]]):
     """Last stage. INPUT: rows of finished chunks. OUTPUT: their files, the main table's last. FAN-OUT: 1 -> a table."""
 
@@ -156,16 +176,20 @@ def read(plan: Plan, reading: ReadParts, cpus: float, memory: float) -> Dataset:
     )
 
 
-def write(chunks: Dataset, commit: Commit, share: float, memory: float) -> None:
+def write(chunks: Dataset, commit: Commit, share: float, memory: float, last: Change | None = None) -> None:
     """The end of a graph, which runs it.
 
     Args:
-        chunks: finished ones.
+        chunks: finished ones, but for `last`.
         commit: the stage.
         share: of `WRITE_CPUS` that a task reserves.
         memory: share of `WRITE_MEMORY` that it reserves.
+        last: is done to a chunk before, in the task that commits it: Ray fuses stages that reserve the same.
     """
-    chunks.write_datasink(commit, ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory})
+    cpus, size = WRITE_CPUS * share, WRITE_MEMORY * memory
+    if last is not None:
+        chunks = chunks.map_batches(last, batch_size=1, batch_format="pyarrow", num_cpus=cpus, memory=size)
+    chunks.write_datasink(commit, ray_remote_args={"num_cpus": cpus, "memory": size})
 
 
 def cpu_share(wanted: float, held: float | None = None) -> float:

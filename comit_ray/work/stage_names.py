@@ -1,6 +1,6 @@
 """Names of what is timed."""
 
-FETCH, DECODE, PREDICT, WRITE = "fetch", "decode", "predict", "write"
+FETCH, DECODE, PREDICT, MEASURE, WRITE = "fetch", "decode", "predict", "measure", "write"
 """The stages of an image's way."""
 GRAPH = "graph"
 """All of them, from the first image to the last, by the driver's clock."""

@@ -49,10 +49,14 @@ def test_phantoms_are_measured_and_projected(tmp_path: Path, ray_session, capsys
     for words in ("bottleneck: ", "end to end over the bare model loop: ", "1,000 images: ", "GB of tables", "cost "):
         assert words in said, words
     found = json.loads((output / "benchmark.json").read_text())
-    assert {"fetch", "decode", "predict", "write", "bare model"} == {stage["name"] for stage in found["stages"]}
+    assert {"fetch", "decode", "predict", "measure", "write", "bare model"} == {
+        stage["name"] for stage in found["stages"]
+    }
     assert {stage["kind"] for stage in found["stages"] if stage["name"] == "decode"} >= {"PNG", "JPEG"}
     assert found["whole"]["images"] > found["whole"]["fewer"] > 0
     assert found["rate"] > 0
-    assert all(found["whole"]["took"][stage] > 0 for stage in ("fetch", "decode", "predict", "write", "graph"))
+    assert all(
+        found["whole"]["took"][stage] > 0 for stage in ("fetch", "decode", "predict", "measure", "write", "graph")
+    )
     assert sum(found["predictors_time"].values()) == pytest.approx(1)
     assert found["row_bytes"] > 100

@@ -18,6 +18,7 @@ from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
 from comit_ray.screening import predictor as predictor_module
 from comit_ray.screening import variants
+from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor, scaled_scores
 from comit_ray.screening.reader import FETCHED
 from comit_ray.training import checkpoint
@@ -48,12 +49,20 @@ def fetched(*frames: np.ndarray | None) -> pa.Table:
                 "frame": frame.tobytes(),
             }
             row |= {"top": 0.0, "left": 0.0, "rows_per_pixel": 0.5, "columns_per_pixel": 1.0}
+            row |= {name: value[0] for name, value in statistics(frame[None]).items()}
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=FETCHED)
 
 
 def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (64, 64), np.uint8)
+
+
+class Whole(Predictor):
+    """With the stage after it, in one process."""
+
+    def predict(self, fetched: pa.Table) -> dict[str, pa.Table]:
+        return finish(super().predict(fetched))
 
 
 def predictor(
@@ -70,7 +79,7 @@ def predictor(
     uri = write_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **model)
     model_id = checkpoint.load(uri).model_id
     options = (embeddings, temperatures, site_thresholds, gradcam, altered)
-    return Predictor(uri, model_id, point, "run", batch_size, "cpu", *options)
+    return Whole(uri, model_id, point, "run", batch_size, "cpu", *options)
 
 
 def test_one_row_an_image_and_masks_for_the_scored(tmp_path):

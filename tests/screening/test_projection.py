@@ -10,11 +10,12 @@ STAGES = [
     Stage("decode", "PNG", 60, 1.2, 90_000_000),
     Stage("decode", "JPEG", 40, 1.8, 110_000_000),
     Stage("predict", "", 100, 5.0),
-    Stage("write", "", 100, 0.5),
+    Stage("measure", "", 100, 0.2),
+    Stage("write", "", 100, 0.3),
     Stage("bare model", "", 100, 4.0),
 ]
-TOOK = {"fetch": 4.4, "decode": 14.4, "predict": 36.0, "write": 2.4, "graph": 44.0}
-FEWER_TOOK = {"fetch": 1.1, "decode": 3.6, "predict": 10.5, "write": 0.6, "graph": 17.0}
+TOOK = {"fetch": 4.4, "decode": 14.4, "predict": 36.0, "measure": 1.2, "write": 1.2, "graph": 44.0}
+FEWER_TOOK = {"fetch": 1.1, "decode": 3.6, "predict": 10.5, "measure": 0.3, "write": 0.3, "graph": 17.0}
 WHOLE = EndToEnd(400, 50.0, 100, 20.0, TOOK, FEWER_TOOK)
 
 
@@ -31,19 +32,19 @@ def test_the_rate_is_that_of_the_further_images() -> None:
 
 
 def test_bounds_without_gpus_share_the_cpus() -> None:
-    """10 ms fetch, 30 decode, 50 predict, 5 write: 95 ms of a core an image."""
+    """10 ms fetch, 30 decode, 50 predict, 2 measure, 3 write: 95 ms of a core an image."""
     found = on()
     assert found.seconds("decode") == pytest.approx(0.03)
-    assert found.bounds["CPUs (fetch, decode, predict, write)"] == pytest.approx(4 / 0.095)
+    assert found.bounds["CPUs (fetch, decode, predict, measure, write)"] == pytest.approx(4 / 0.095)
     assert found.bounds["predictors"] == pytest.approx(40)
     assert found.bottleneck.startswith("predictors")
-    assert on(cpus=2).bottleneck == "CPUs (fetch, decode, predict, write), of which predict takes most"
+    assert on(cpus=2).bottleneck == "CPUs (fetch, decode, predict, measure, write), of which predict takes most"
 
 
 def test_with_gpus_predicting_takes_no_cpu() -> None:
     found = on(gpu=True)
-    assert found.bounds["CPUs (fetch, decode, write)"] == pytest.approx(4 / 0.045)
-    assert on(cpus=1, gpu=True).bottleneck == "CPUs (fetch, decode, write), of which decode takes most"
+    assert found.bounds["CPUs (fetch, decode, measure, write)"] == pytest.approx(4 / 0.045)
+    assert on(cpus=1, gpu=True).bottleneck == "CPUs (fetch, decode, measure, write), of which decode takes most"
 
 
 def test_hours_and_the_ratio_to_the_bare_model() -> None:
@@ -57,8 +58,9 @@ def test_what_a_predictors_time_went_to() -> None:
     parts = on().predictors_time
     assert list(parts.values()) == pytest.approx([0.2, 0.05, 0.175, 0.475, 0.1])
     assert sum(parts.values()) == pytest.approx(1)
-    assert on().cpus_time == pytest.approx({"fetch": 11 / 360, "decode": 0.1, "predict": 85 / 360, "write": 6 / 360})
-    assert list(on(gpu=True).cpus_time) == ["fetch", "decode", "write"]
+    parts = {"fetch": 11 / 360, "decode": 0.1, "predict": 85 / 360, "measure": 3 / 360, "write": 3 / 360}
+    assert on().cpus_time == pytest.approx(parts)
+    assert list(on(gpu=True).cpus_time) == ["fetch", "decode", "measure", "write"]
 
 
 def test_a_person_reads_all_of_it() -> None:
@@ -68,7 +70,10 @@ def test_a_person_reads_all_of_it() -> None:
     assert "end to end: 10.0 images/s on 4 CPUs and 2 predictors, and 10 s to begin and end" in text
     assert "bottleneck: predictors" in text
     assert "end to end over the bare model loop: 0.20" in text
-    assert "a predictor's time: the network 0.20, masks, figures and tables 0.05, slower than alone 0.1" in text
-    assert "the CPUs' time: fetch 0.03, decode 0.10, predict 0.24, write 0.02; the rest: Ray, and waiting" in text
+    assert "a predictor's time: the network 0.20, rows and tables 0.05, slower than alone 0.1" in text
+    assert (
+        "the CPUs' time: fetch 0.03, decode 0.10, predict 0.24, measure 0.01, write 0.01; the rest: Ray, and waiting"
+        in text
+    )
     assert said[-1] == "56,000 images: 1.56 hours on this cluster, cost 4.67, 0.28 GB of tables"
     assert "cost" not in "\n".join(lines(on(), [56_000], None))

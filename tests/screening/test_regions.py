@@ -1,5 +1,9 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comit_ray.screening.regions import ZONES, measure
 
@@ -29,6 +33,23 @@ def test_each_zone_is_the_patients(zone):
     found = measure(lungs(), disease).zone_disease
     assert found == [1.0 if place == zone else 0.0 for place in range(6)]
     assert ZONES[zone].startswith("left" if left else "right")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 17), st.integers(1, 17), st.floats(0.02, 0.98))
+def test_zones_are_those_of_pixel_centres(seed: int, height: int, width: int, share: float) -> None:
+    """Against the definition, pixel by pixel."""
+    random = np.random.default_rng(seed)
+    lung, disease = random.random((height, width)) < share, random.random((height, width)) < 0.5
+    lung[random.integers(height), random.integers(width)] = True
+    rows, columns = np.nonzero(lung)
+    middle = (columns.min() + columns.max() + 1) / 2
+    cuts = np.linspace(rows.min(), rows.max() + 1, 4)
+    expected: list[float | None] = []
+    for on_side in (columns + 0.5 < middle, columns + 0.5 >= middle):
+        for low, high in pairwise(cuts):
+            zone = on_side & (rows + 0.5 >= low) & (rows + 0.5 < high)
+            expected.append(float(disease[rows, columns][zone].mean()) if zone.any() else None)
+    assert measure(lung, disease).zone_disease == expected
 
 
 def test_no_lung_gives_null_not_zero():

@@ -34,6 +34,7 @@ def test_every_stage_is_timed_and_formats_are_told_apart(cxr: Path, tmp_path: Pa
         ("decode", "DICOM JPEG 2000 Image Compression (Lossless Only)"): 1,
         ("decode", "JPEG"): 1,
         ("predict", ""): 5,
+        ("measure", ""): 5,
         ("write", ""): 5,
         ("bare model", ""): 5,
     }, "one DICOM is no frontal chest radiograph"
