@@ -23,6 +23,7 @@ from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
 from comit_ray.training import checkpoint
+from comit_ray.work.graph import READ_CPUS
 from comit_ray.work.tally import Tally
 
 ALONE, WARM = 256, 32
@@ -54,6 +55,8 @@ def job(config: BenchmarkConfig) -> int:
     cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
     found = Throughput(alone, whole, cpus, config.predictors, config.gpu, size / len(rows))
     print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
+    if (few := projection.too_few(len(fewer), config.chunk_rows, cpus / READ_CPUS)) is not None:
+        print(few)
     record = asdict(found) | {"bounds": found.bounds, "rate": whole.rate, "of_the_bare_model": found.of_the_bare_model}
     record |= {"predictors_time": found.predictors_time, "cpus_time": found.cpus_time}
     uri = storage.join(output, "benchmark.json")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -23,12 +24,12 @@ def cxr() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """A local Ray of two CPUs for the whole test session."""
+def ray_session() -> Iterator[Path]:
+    """A local Ray of two CPUs for the whole test session; the directory of its logs."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
+    context: Any = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield Path(context.address_info["session_dir"]) / "logs"
     ray.shutdown()
 
 

@@ -7,6 +7,8 @@ from comit_ray.screening.stages import Stage
 from comit_ray.work.stage_names import BARE, DECODE, FETCH, GRAPH, MEASURE, PREDICT, WRITE
 
 STAGES = (FETCH, DECODE, PREDICT, MEASURE, WRITE)
+TASKS_EACH = 4
+"""Reading tasks of the small screen for every process, so that all have begun before the further images come."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,24 @@ def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None
         size = number * found.row_bytes / 1e9
         said.append(f"{number:,} images: {hours:,.2f} hours on this cluster{cost}, {size:,.2f} GB of tables")
     return said
+
+
+def too_few(fewer: int, chunk_rows: int, readers: float) -> str | None:
+    """What a person should know where the start of processes is much of what was measured; None where it is not.
+
+    Args:
+        fewer: images of the small screen.
+        chunk_rows: images of a chunk, and here of a reading task.
+        readers: reading tasks that the cluster has room for at a time, each a process.
+    """
+    wanted = int(TASKS_EACH * readers) * chunk_rows
+    if fewer >= wanted:
+        return None
+    return (
+        f"few images: there is room for {readers:g} reading processes, and the small screen has "
+        f"{fewer / chunk_rows:.1f} chunks, so their start counts as reading; --images {4 * wanted} or more tells the "
+        "rate of a long screen"
+    )
 
 
 def _shares(parts: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comit_ray.screening.projection import EndToEnd, Throughput, lines
+from comit_ray.screening.projection import EndToEnd, Throughput, lines, too_few
 from comit_ray.screening.stages import Stage
 
 STAGES = [
@@ -61,6 +61,14 @@ def test_what_a_predictors_time_went_to() -> None:
     parts = {"fetch": 11 / 360, "decode": 0.1, "predict": 85 / 360, "measure": 3 / 360, "write": 3 / 360}
     assert on().cpus_time == pytest.approx(parts)
     assert list(on(gpu=True).cpus_time) == ["fetch", "decode", "measure", "write"]
+
+
+def test_too_few_images_to_tell_a_rate_are_said_to_be() -> None:
+    assert too_few(fewer=512, chunk_rows=32, readers=4) is None
+    said = too_few(fewer=128, chunk_rows=32, readers=4)
+    assert said is not None
+    assert "room for 4 reading processes, and the small screen has 4.0 chunks" in said
+    assert "--images 2048 or more" in said
 
 
 def test_a_person_reads_all_of_it() -> None:
