@@ -118,7 +118,7 @@ class Throughput:
 
     @property
     def cpus_time(self) -> dict[str, float]:
-        """Share of the CPUs' time, while the graph ran, of every stage that they do."""
+        """Share of the CPUs' time, while the graph ran, of every stage that they do; waiting for a core is in it."""
         return {name: self.whole.each(name) / (self.cpus * self.whole.each(GRAPH)) for name in self._on_cpus}
 
     @property
@@ -154,7 +154,7 @@ def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None
         said += [
             f"end to end over the bare model loop: {ratio:.2f}",
             f"a predictor's time: {_shares(found.predictors_time)}",
-            f"the CPUs' time: {_shares(found.cpus_time)}; the rest: Ray, and waiting",
+            f"the CPUs' time, by the stages' clocks: {_shares(found.cpus_time)} (above 1 in all: they wait for a core)",
         ]
     for number in numbers:
         hours = found.hours(number)

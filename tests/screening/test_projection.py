@@ -80,7 +80,7 @@ def test_a_person_reads_all_of_it() -> None:
     assert "end to end over the bare model loop: 0.20" in text
     assert "a predictor's time: the network 0.20, rows and tables 0.05, slower than alone 0.1" in text
     assert (
-        "the CPUs' time: fetch 0.03, decode 0.10, predict 0.24, measure 0.01, write 0.01; the rest: Ray, and waiting"
+        "the CPUs' time, by the stages' clocks: fetch 0.03, decode 0.10, predict 0.24, measure 0.01, write 0.01 ("
         in text
     )
     assert said[-1] == "56,000 images: 1.56 hours on this cluster, cost 4.67, 0.28 GB of tables"
