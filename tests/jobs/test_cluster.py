@@ -131,6 +131,7 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     assert "AuthenticationError" in refused.stderr
     assert not files(f"{way.output}/manifest")
     assert f"manifest: {way.output}/manifest" in way.done("manifest")
+    assert f"data: {way.output}/data" in way.done("prepare")
 
     predictions = f"{way.output}/results/predictions"
     slow = ["--predictors", "2", "--fetch_threads", "1"]
@@ -155,7 +156,8 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
 
     assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
     assert screen_job.job(cli.parse(ScreenConfig, "", way.at_home["screen"])) == 0
-    way.compare("manifest", *(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam")))
+    assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
+    way.compare("manifest", "data/images", *(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam")))
     way.compare("results/review_queue")
     ids = parquet.read_table(predictions)["image_id"].to_pylist()
     assert sum("!" in image_id for image_id in ids) == 12, "members of archives"
@@ -163,7 +165,7 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
 
 def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(way: Way, ray_session) -> None:
     way.done("manifest")
-    assert f"data: {way.output}/data" in way.done("prepare")
+    way.done("prepare")
     run = f"{way.output}/runs/first"
     spread = ["--workers.cpus", str(way.cluster.cpus)]  # a node each
     first, submission = way.cluster.start_job(*way.command("train", *spread))
