@@ -43,7 +43,7 @@ def scores(output: ModelOutput) -> dict[str, npt.NDArray[np.float32]]:
 def masks(output: ModelOutput) -> tuple[dict[Task, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]:
     """Foreground (B, H, W) of each mask, and (B,) whether an image's are all finite.
 
-    Both are decided on the device: the probabilities themselves are 32 times as many bytes to fetch.
+    Both are decided on the device: the probabilities themselves are four times as many bytes to fetch.
     """
     found = {Task.LUNG: output.p_lung_BHW, Task.DISEASE: output.p_disease_BHW}
     there = {task: p_BHW for task, p_BHW in found.items() if p_BHW is not None}

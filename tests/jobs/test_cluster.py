@@ -157,7 +157,9 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
     assert screen_job.job(cli.parse(ScreenConfig, "", way.at_home["screen"])) == 0
     assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
-    way.compare("manifest", "data/images", *(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam")))
+    way.compare(
+        "manifest", "data/images", *(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam"))
+    )
     way.compare("results/review_queue")
     ids = parquet.read_table(predictions)["image_id"].to_pylist()
     assert sum("!" in image_id for image_id in ids) == 12, "members of archives"
