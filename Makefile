@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screening -> tables and a sheet in build/demo
 	$(PY) jobs/demo.py --output $(DEMO)
 
-test: $(VENV)/.installed  ## all tests, slow ones too
+test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster
 	$(ONE_THREAD) $(PY) -m pytest --ignore tests/jobs $(SIDE_BY_SIDE)
 	$(PY) -m pytest -m 'not cluster' tests/jobs
 
