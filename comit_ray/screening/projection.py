@@ -154,7 +154,7 @@ def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None
         said += [
             f"end to end over the bare model loop: {ratio:.2f}",
             f"a predictor's time: {_shares(found.predictors_time)}",
-            f"the CPUs' time, by the stages' clocks: {_shares(found.cpus_time)} (waiting for a core or for storage is in it)",
+            f"the CPUs' time, by the stages' clocks: {_shares(found.cpus_time)} (waiting is in it)",
         ]
     for number in numbers:
         hours = found.hours(number)
