@@ -21,6 +21,8 @@ class Task(StrEnum):
 
 
 ALL_TASKS: tuple[Task, ...] = tuple(Task)
+MASK_TASKS: tuple[Task, ...] = (Task.LUNG, Task.DISEASE)
+"""Heads whose output is a mask."""
 
 
 class View(StrEnum):

@@ -61,6 +61,8 @@ NO_TORCH = (
     "comit_ray.data.frames",
     "comit_ray.data.prepared",
     "comit_ray.screening.reader",
+    "comit_ray.screening.mask_tables",
+    "comit_ray.screening.layout",
     "comit_ray.work.reading",
     "comit_ray.preparing.rows",
     "comit_ray.models.shallow",

@@ -10,7 +10,7 @@ from comit_ray.errors import ConfigError
 from comit_ray.models import classifiers, segmenters
 from comit_ray.models.comit import COMiTNet
 from comit_ray.models.mask_rcnn import MaskRCNN
-from comit_ray.schema import ALL_TASKS, Task
+from comit_ray.schema import ALL_TASKS, MASK_TASKS, Task
 from comit_ray.train_config import ModelConfig
 
 
@@ -76,9 +76,9 @@ MODELS: dict[str, Entry] = {
     "mobilenet_v2": Entry(classifiers.mobilenet_v2, classifiers.TASKS, MOBILENET_V2),
     "resnet18": Entry(classifiers.resnet18, classifiers.TASKS, RESNET18),
     "vgg19": Entry(classifiers.vgg19, classifiers.TASKS, VGG19),
-    "unet": Entry(segmenters.UNet, segmenters.TASKS, None),
-    "segnet": Entry(segmenters.SegNet, segmenters.TASKS, VGG16_BN),
-    "mask_rcnn": Entry(MaskRCNN, segmenters.TASKS, RESNET50, one_task=True),
+    "unet": Entry(segmenters.UNet, MASK_TASKS, None),
+    "segnet": Entry(segmenters.SegNet, MASK_TASKS, VGG16_BN),
+    "mask_rcnn": Entry(MaskRCNN, MASK_TASKS, RESNET50, one_task=True),
 }
 
 

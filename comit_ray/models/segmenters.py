@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from comit_ray.models.layers import check_sides, conv_layer, he_initialise, scaled
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.vgg import Decoder, Encoder
-from comit_ray.schema import Task
+from comit_ray.schema import MASK_TASKS, Task
 
-TASKS = (Task.LUNG, Task.DISEASE)
-"""Heads a segmenter can have."""
 UNET_CHANNELS = (64, 128, 256, 512, 1024)
 """Of U-Net's five resolutions, from the frame's to a 16th of it."""
 
@@ -32,7 +30,7 @@ class UNet(nn.Module):
         width: multiplies every channel number; 1.0 is the published network's, 31 million parameters.
     """
 
-    def __init__(self, tasks: Iterable[Task] = TASKS, width: float = 1.0) -> None:
+    def __init__(self, tasks: Iterable[Task] = MASK_TASKS, width: float = 1.0) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         channels = [scaled(size, width) for size in UNET_CHANNELS]
@@ -74,7 +72,7 @@ class SegNet(nn.Module):
         width: multiplies every channel number.
     """
 
-    def __init__(self, tasks: Iterable[Task] = TASKS, width: float = 1.0) -> None:
+    def __init__(self, tasks: Iterable[Task] = MASK_TASKS, width: float = 1.0) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         self.encoder = Encoder(width)

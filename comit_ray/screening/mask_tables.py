@@ -12,11 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.data.masks import to_png
-from comit_ray.schema import MASKS, Task
+from comit_ray.schema import MASK_TASKS, MASKS, Task
 from comit_ray.screening import regions
 from comit_ray.screening.regions import Mask, Regions
 
-DRAWN = (Task.LUNG, Task.DISEASE)
 MASK_BITS = pa.schema(
     [
         pa.field(f"{field.name.removesuffix('_png')}_bits", pa.binary()) if field.name.endswith("_png") else field
@@ -46,7 +45,7 @@ def finish(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     rows: list[dict[str, Any]] = []
     measured: dict[str, Regions] = {}
     for row in tables["masks"].to_pylist():
-        bits = {task: row.pop(f"{task}_bits") for task in DRAWN}
+        bits = {task: row.pop(f"{task}_bits") for task in MASK_TASKS}
         size = row["frame_height"], row["frame_width"]
         drawn = {task: from_bits(packed, *size) for task, packed in bits.items() if packed is not None}
         measured[row["image_id"]] = regions.measure(drawn.get(Task.LUNG), drawn.get(Task.DISEASE))

@@ -15,12 +15,12 @@ from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
 from comit_ray.work import graph
 from comit_ray.work.counters import Counters
-from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Change, Commit, ReadParts
+from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
 from comit_ray.work.plan import Plan
-from comit_ray.work.stage_names import MEASURE, PREDICT
+from comit_ray.work.stage_names import PREDICT
 from comit_ray.work.tally import Tally
 
-# Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (write).
+# Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
 PREDICT_CPUS = 1.0
 PREDICT_MEMORY = 3 * 2**30  # COMiT-Net at full width, 224 px, 32 images a pass, on a CPU: 2.7 GiB
 STEP = "screen"
@@ -37,7 +37,7 @@ def predict_cpus(gpu: bool) -> float:
 
 
 class _Predict(Predictor):
-    """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: one row, its result tables. FAN-OUT: 1 -> 1."""
+    """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: its tables, masks as bits. FAN-OUT: 1 -> 1."""
 
     def __init__(self, counters: Counters, **predictor: Any) -> None:
         super().__init__(**predictor)
@@ -118,5 +118,4 @@ def screen(
             memory=PREDICT_MEMORY * memory,
             num_gpus=1 if config.gpu else 0,
         )
-        commit = Commit(storage.normalise(config.output), tables, counters)
-        graph.write(predicted, commit, share, memory, last=Change(finish, MEASURE, counters))
+        graph.write(predicted, Commit(storage.normalise(config.output), tables, counters, finish), share, memory)

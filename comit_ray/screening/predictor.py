@@ -15,7 +15,7 @@ from comit_ray.data.transforms import normalise
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, GRADCAM, PREDICTIONS, VARIANTS, Task
+from comit_ray.schema import EMBEDDINGS, GRADCAM, MASK_TASKS, PREDICTIONS, VARIANTS, Task
 from comit_ray.screening import variants
 from comit_ray.screening.gradcam import GradCam
 from comit_ray.screening.mask_tables import MASK_BITS, to_bits
@@ -148,7 +148,7 @@ class Predictor:
                 continue
             result = next(results)
             maps, copies = result.pop("gradcam", {}), result.pop("variants", [])
-            bits = {task: result.pop(task) for task in (Task.LUNG, Task.DISEASE) if task in result}
+            bits = {task: result.pop(task) for task in MASK_TASKS if task in result}
             if not all(np.isfinite(value).all() for value in result.values()) or not result["finite_masks"]:
                 reason = Reason.MODEL_FAILED
                 detail = "the model's output is not a finite number"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from comit_ray import metrics, temperature
 from comit_ray.operating_points import Document, choose
-from comit_ray.schema import ALL_TASKS, Task
+from comit_ray.schema import ALL_TASKS, MASK_TASKS, Task
 from comit_ray.train_config import LossConfig
 
 Figures = dict[str, float | None]
@@ -73,7 +73,7 @@ class Validation:
         """That of no image, by a model with the heads `tasks`."""
         heads = {Task.COVID: ("covid", "other"), Task.HEALTH: ("unhealthy",)}
         names = [name for task in tasks for name in heads.get(Task(task), ())]
-        masks = [task for task in (Task.LUNG, Task.DISEASE) if task in tuple(tasks)]
+        masks = [task for task in MASK_TASKS if task in tuple(tasks)]
         return cls(
             LossSums(),
             [],

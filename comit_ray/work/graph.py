@@ -20,7 +20,7 @@ from comit_ray.work.chunk import Layout
 from comit_ray.work.counters import Counters
 from comit_ray.work.plan import Plan, select
 from comit_ray.work.reading import Row, Spent, read_part
-from comit_ray.work.stage_names import DECODE, FETCH, WRITE
+from comit_ray.work.stage_names import DECODE, FETCH, MEASURE, WRITE
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 READ_MEMORY, WRITE_MEMORY = 2**30, 2**29
@@ -75,33 +75,24 @@ class ReadParts:
             yield chunk.pack(files[name], {self.name: table})
 
 
-class Change:
-    """A stage between. INPUT: one row, a chunk. OUTPUT: one row, the same chunk's next tables. FAN-OUT: 1 -> 1.
+class Commit(Datasink[list[str]]):
+    """Last stage. INPUT: rows of chunks. OUTPUT: their files, the main table's last. FAN-OUT: 1 -> a table.
 
     Args:
-        change: a chunk's tables to its next ones.
-        stage: its name, for the counters.
+        output: URI.
+        layout: of the tables.
         counters: of the job.
+        measure: makes of a chunk's tables those that are written; None: they are.
     """
 
-    def __init__(self, change: Callable[[dict[str, pa.Table]], dict[str, pa.Table]], stage: str, counters: Counters):
-        self.change, self.stage, self.counters = change, stage, counters
-
-    def __call__(self, row: pa.Table) -> pa.Table:
-        """The same chunk, changed."""
-        file, tables = chunk.unpack(row)
-        with self.counters.timed(self.stage):
-            changed = self.change(tables)
-        return chunk.pack(file, changed)
-
-
-class Commit(Datasink[list[str]]):
-    """Last stage. INPUT: rows of finished chunks. OUTPUT: their files, the main table's last. FAN-OUT: 1 -> a table."""
-
-    def __init__(self, output: str, layout: Layout, counters: Counters) -> None:
-        self.output = output
-        self.layout = layout
-        self.counters = counters
+    def __init__(
+        self,
+        output: str,
+        layout: Layout,
+        counters: Counters,
+        measure: Callable[[dict[str, pa.Table]], dict[str, pa.Table]] | None = None,
+    ) -> None:
+        self.output, self.layout, self.counters, self.measure = output, layout, counters, measure
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
         """Commit every chunk of the task's blocks; a retry writes the same names again."""
@@ -110,6 +101,9 @@ class Commit(Datasink[list[str]]):
             assert isinstance(block, pa.Table), f"blocks come from a pyarrow stage, got {type(block)}"
             for index in range(block.num_rows):
                 file, tables = chunk.unpack(block.slice(index, 1))
+                if self.measure is not None:
+                    with self.counters.timed(MEASURE):
+                        tables = self.measure(tables)
                 with self.counters.timed(WRITE, sum(table.nbytes for table in tables.values())):
                     chunk.commit(self.output, file, tables, self.layout)
                 self.counters.images(tables[self.layout.main])
@@ -176,20 +170,16 @@ def read(plan: Plan, reading: ReadParts, cpus: float, memory: float) -> Dataset:
     )
 
 
-def write(chunks: Dataset, commit: Commit, share: float, memory: float, last: Change | None = None) -> None:
+def write(chunks: Dataset, commit: Commit, share: float, memory: float) -> None:
     """The end of a graph, which runs it.
 
     Args:
-        chunks: finished ones, but for `last`.
+        chunks: what `commit` takes.
         commit: the stage.
         share: of `WRITE_CPUS` that a task reserves.
         memory: share of `WRITE_MEMORY` that it reserves.
-        last: is done to a chunk before, in the task that commits it: Ray fuses stages that reserve the same.
     """
-    cpus, size = WRITE_CPUS * share, WRITE_MEMORY * memory
-    if last is not None:
-        chunks = chunks.map_batches(last, batch_size=1, batch_format="pyarrow", num_cpus=cpus, memory=size)
-    chunks.write_datasink(commit, ray_remote_args={"num_cpus": cpus, "memory": size})
+    chunks.write_datasink(commit, ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory})
 
 
 def cpu_share(wanted: float, held: float | None = None) -> float:
