@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,17 +18,19 @@ from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ConfigError
-from comit_ray.screening import projection, question, stages
+from comit_ray.screening import pipeline, projection, question, stages
 from comit_ray.screening.layout import layout
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
+from comit_ray.screening.stages import Stage
 from comit_ray.training import checkpoint
-from comit_ray.work.graph import READ_CPUS
 from comit_ray.work.tally import Tally
 
 ALONE, WARM = 256, 32
 """Most images whose stages are measured alone, and images of a screen that warms the cluster up."""
+FEWER = 4
+"""The small screen is of one image in so many."""
 
 
 def job(config: BenchmarkConfig) -> int:
@@ -35,19 +38,13 @@ def job(config: BenchmarkConfig) -> int:
     output = storage.normalise(config.output)
     if storage.exists(output) and next(iter(storage.list_files(output)), None) is not None:
         raise ConfigError(f"--output {output} holds files already: give a new directory")
-    rows = _rows(config, output)
-    alone = stages.measure(
-        rows.slice(0, ALONE).to_pylist(),
-        _predictor(config),
-        config.decode,
-        storage.join(output, "alone"),
-        layout(embeddings=False),
-        config.chunk_rows,
-    )
+    rows = images_of(config, output)
+    rng = np.random.default_rng(config.seed + 1)  # every sample is of the same mix of sources and formats
     if not ray.is_initialized():
         ray.init()
-    _screen(config, output, rows.slice(0, WARM), "warm")
-    fewer = rows.slice(0, len(rows) // 4)
+    alone = _alone(config, output, _drawn(rows, ALONE, rng))
+    _screen(config, output, _drawn(rows, WARM, rng), "warm")
+    fewer = _drawn(rows, len(rows) // FEWER, rng)
     seconds, took = _screen(config, output, rows, "all")
     fewer_seconds, fewer_took = _screen(config, output, fewer, "fewer")
     whole = EndToEnd(len(rows), seconds, len(fewer), fewer_seconds, took, fewer_took)
@@ -55,18 +52,19 @@ def job(config: BenchmarkConfig) -> int:
     cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
     found = Throughput(alone, whole, cpus, config.predictors, config.gpu, size / len(rows))
     print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
-    if (few := projection.too_few(len(fewer), config.chunk_rows, cpus / READ_CPUS)) is not None:
+    few = projection.too_few(len(fewer), config.chunk_rows, pipeline.readers(cpus, config.predictors, config.gpu))
+    if few is not None:
         print(few)
     record = asdict(found) | {"bounds": found.bounds, "rate": whole.rate, "of_the_bare_model": found.of_the_bare_model}
-    record |= {"predictors_time": found.predictors_time, "cpus_time": found.cpus_time}
+    record |= {"predictors_time": found.predictors_time, "cpus_time": found.cpus_time, "too_few": few}
     uri = storage.join(output, "benchmark.json")
     storage.write_bytes(uri, json.dumps(record, indent=1).encode())
     print(f"benchmark: {uri}")
     return 0
 
 
-def _rows(config: BenchmarkConfig, output: str) -> pa.Table:
-    """The images, in the manifest's order."""
+def images_of(config: BenchmarkConfig, output: str) -> pa.Table:
+    """The images, drawn from the manifest."""
     if config.manifest is None:
         root = storage.join(output, "phantoms")
         phantom_archive.write(root, config.images, config.seed)
@@ -77,15 +75,27 @@ def _rows(config: BenchmarkConfig, output: str) -> pa.Table:
     table = table.filter(pc.is_null(table["excluded"]))
     if len(table) < config.images and config.manifest is not None:
         raise ConfigError(f"--images {config.images}: {config.manifest} has {len(table):,} that are not excluded")
-    drawn = np.sort(np.random.default_rng(config.seed).permutation(len(table))[: config.images])
-    return table.take(pa.array(drawn))
+    return _drawn(table, config.images, np.random.default_rng(config.seed))
 
 
-def _predictor(config: BenchmarkConfig) -> Predictor:
+def _drawn(rows: pa.Table, count: int, rng: np.random.Generator) -> pa.Table:
+    """So many rows at random, or all that there are, in their order: archives are read from front to back."""
+    return rows.take(pa.array(np.sort(rng.permutation(len(rows))[:count])))
+
+
+def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
+    """Every stage while nothing else runs, on a node that a screen would run it on, which the driver's need not be."""
     loaded = checkpoint.load(config.checkpoint)
     point = question.choose_operating_point(_options(config, "", ""), loaded)
     device = "cuda" if config.gpu else "cpu"
-    return Predictor(config.checkpoint, loaded.model_id, point, "benchmark", config.batch_size, device)
+    load = partial(Predictor, config.checkpoint, loaded.model_id, point, "benchmark", config.batch_size, device)
+    on_cpu, gpus = ray.remote(num_cpus=1), 1 if config.gpu else 0
+    predictor = ray.remote(num_cpus=pipeline.predict_cpus(config.gpu), num_gpus=gpus)
+    read, fetched = ray.get(on_cpu(stages.read).remote(rows.to_pylist(), loaded.config.frame, config.decode))
+    predict, predicted = ray.get(predictor(stages.predict).remote(fetched, config.chunk_rows, load))
+    tables = layout(embeddings=False)
+    write: list[Stage] = ray.get(on_cpu(stages.write).remote(predicted, storage.join(output, "alone"), tables))
+    return [*read, *predict, *write]
 
 
 def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:

@@ -36,6 +36,19 @@ def predict_cpus(gpu: bool) -> float:
     return 0.0 if gpu else PREDICT_CPUS
 
 
+def readers(cpus: float, predictors: int, gpu: bool) -> float:
+    """Reading tasks, each a process, that find room beside the predictors and one writing task.
+
+    Args:
+        cpus: of the cluster.
+        predictors: actors.
+        gpu: whether each has a GPU.
+    """
+    held = predictors * predict_cpus(gpu) + WRITE_CPUS
+    share = min(1.0, cpus / (held + READ_CPUS))  # as of a single machine; of several, one reader is the least too
+    return (cpus - held * share) / (READ_CPUS * share)
+
+
 class _Predict(Predictor):
     """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: its tables, masks as bits. FAN-OUT: 1 -> 1."""
 

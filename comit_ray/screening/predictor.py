@@ -123,7 +123,7 @@ class Predictor:
         self.variants = tuple(altered)
 
     def __call__(self, row: pa.Table) -> pa.Table:
-        """One packed fetched chunk in, the same chunk packed as its result tables out."""
+        """One packed fetched chunk in, the same chunk packed with what `predict` gives out."""
         file, tables = chunk.unpack(row)
         return chunk.pack(file, self.predict(tables["fetched"]))
 

@@ -170,13 +170,13 @@ def too_few(fewer: int, chunk_rows: int, readers: float) -> str | None:
     Args:
         fewer: images of the small screen.
         chunk_rows: images of a chunk, and here of a reading task.
-        readers: reading tasks that the cluster has room for at a time, each a process.
+        readers: reading tasks, each a process, that find room beside the predictors.
     """
     wanted = int(TASKS_EACH * readers) * chunk_rows
     if fewer >= wanted:
         return None
     return (
-        f"few images: there is room for {readers:g} reading processes, and the small screen has "
+        f"few images: there is room for {readers:.0f} reading processes, and the small screen has "
         f"{fewer / chunk_rows:.1f} chunks, so their start counts as reading; --images {4 * wanted} or more tells the "
         "rate of a long screen"
     )

@@ -2,7 +2,7 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -76,44 +76,63 @@ class Stopwatches:
         ]
 
 
-def measure(
-    rows: Sequence[Mapping[str, Any]],
-    predictor: Predictor,
-    limits: DecodeLimits,
-    output: str,
-    layout: Layout,
-    chunk_rows: int,
-) -> list[Stage]:
-    """Every stage alone, in this process, on one thread.
+def read(rows: Sequence[Mapping[str, Any]], frame: FrameConfig, limits: DecodeLimits) -> tuple[list[Stage], pa.Table]:
+    """Fetch and decode, one image after the other; also the `FETCHED` rows of those that went well.
 
     Args:
         rows: of the manifest; those that it excludes are passed over, those that cannot be read count where they end.
-        predictor: of the checkpoint, on its device.
+        frame: the model's.
         limits: bounds on images.
-        output: URI of a directory to write chunks to.
-        layout: of the tables.
-        chunk_rows: images of a chunk.
-
-    Raises:
-        StorageError: the chunks cannot be written.
     """
+    watches = Stopwatches()
+    found = _fetched(rows, frame, limits, watches)
+    return watches.stages, pa.Table.from_pylist(found, schema=FETCHED)
+
+
+def predict(
+    fetched: pa.Table, chunk_rows: int, load: Callable[[], Predictor]
+) -> tuple[list[Stage], list[dict[str, pa.Table]]]:
+    """A predictor, and the bare model loop, on one thread where it is a CPU's; also the tables of every chunk.
+
+    Args:
+        fetched: `FETCHED` rows.
+        chunk_rows: images of a chunk.
+        load: gives the predictor, on the device of this process.
+    """
+    if not len(fetched):
+        return [], []
+    predictor = load()
     if predictor.device == "cpu":
         torch.set_num_threads(1)  # as Ray gives an actor with one CPU
     watches = Stopwatches()
-    fetched = _fetched(rows, predictor.frame, limits, watches)
-    if fetched:
-        whole = pa.Table.from_pylist(fetched, schema=FETCHED)
-        predictor.predict(whole.slice(0, predictor.batch_size))  # the first pass is slower than all others
-        for number, start in enumerate(range(0, len(whole), chunk_rows)):
-            part = whole.slice(start, chunk_rows)
-            with watches.timed(PREDICT, images=len(part)):
-                predicted = predictor.predict(part)
-            with watches.timed(MEASURE, images=len(part)):
-                tables = finish(predicted)
-            file = f"stage-{number:05d}.parquet"
-            with watches.timed(WRITE, images=len(part)):
-                chunk.commit(output, file, tables, layout)
-        _bare(fetched, predictor, watches)
+    predictor.predict(fetched.slice(0, predictor.batch_size))  # the first pass is slower than all others
+    found = []
+    for start in range(0, len(fetched), chunk_rows):
+        part = fetched.slice(start, chunk_rows)
+        with watches.timed(PREDICT, images=len(part)):
+            found.append(predictor.predict(part))
+    _bare(fetched["frame"].to_pylist(), predictor, watches)
+    return watches.stages, found
+
+
+def write(predicted: Sequence[Mapping[str, pa.Table]], output: str, layout: Layout) -> list[Stage]:
+    """Measure masks, and write chunks.
+
+    Args:
+        predicted: the tables of every chunk.
+        output: URI of a directory to write to.
+        layout: of the tables.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    watches = Stopwatches()
+    for number, part in enumerate(predicted):
+        images = len(part[layout.main])
+        with watches.timed(MEASURE, images=images):
+            tables = finish(part)
+        with watches.timed(WRITE, images=images):
+            chunk.commit(output, f"stage-{number:05d}.parquet", tables, layout)
     return watches.stages
 
 
@@ -158,10 +177,10 @@ class _Held(FileReader):
         return self._behind.read(ref, at_most)
 
 
-def _bare(fetched: Sequence[Mapping[str, Any]], predictor: Predictor, watches: Stopwatches) -> None:
+def _bare(frames: Sequence[bytes], predictor: Predictor, watches: Stopwatches) -> None:
     """The network on the same frames in memory, and nothing else."""
     size, batch = predictor.frame.size, predictor.batch_size
-    frames_BHW = np.stack([np.frombuffer(row["frame"], np.uint8).reshape(size, size) for row in fetched])
+    frames_BHW = np.stack([np.frombuffer(frame, np.uint8).reshape(size, size) for frame in frames])
     with torch.inference_mode(), watches.timed(BARE, images=len(frames_BHW)):
         for start in range(0, len(frames_BHW), batch):
             x_BHW = torch.from_numpy(frames_BHW[start : start + batch]).to(predictor.device)

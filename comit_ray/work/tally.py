@@ -1,4 +1,8 @@
-"""What the stages of one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`)."""
+"""What the stages of one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`).
+
+Nobody waits for an addition, for a predictor that waits would be measured as one without images. So one that is under
+way when the sums are read is not in them: at most the last chunk of a process.
+"""
 
 from collections import defaultdict
 from typing import Any
@@ -26,10 +30,10 @@ class Tally:
         self._sums: Any = ray.remote(num_cpus=0)(_Sums).remote()
 
     def add(self, stage: str, seconds: float) -> None:
-        """Add to a stage; it is there once this returns."""
-        ray.get(self._sums.add.remote(stage, seconds))
+        """Add to a stage, in a moment."""
+        self._sums.add.remote(stage, seconds)
 
     def read(self) -> dict[str, float]:
-        """Stage -> its seconds so far."""
+        """Stage -> its seconds so far, those of this process with them."""
         found: dict[str, float] = ray.get(self._sums.read.remote())
         return found

@@ -1,5 +1,6 @@
 """Stages alone, on real files of several formats."""
 
+from functools import partial
 from pathlib import Path
 
 from comit_ray.config import DecodeLimits
@@ -23,9 +24,11 @@ def test_every_stage_is_timed_and_formats_are_told_apart(cxr: Path, tmp_path: Pa
     rows.append(manifest_row("a/lateral", uri=str(files[0]), excluded="lateral"))
     uri = write_checkpoint(tmp_path / "checkpoint")
     point = OperatingPoint("specificity_0.90", {"covid": 0.5})
-    predictor = Predictor(uri, checkpoint.load(uri).model_id, point, "r", 2)
+    loaded = checkpoint.load(uri)
     output = str(tmp_path / "alone")
-    found = stages.measure(rows, predictor, DecodeLimits(), output, layout(embeddings=False), 4)
+    read, fetched_rows = stages.read(rows, loaded.config.frame, DecodeLimits())
+    predicted, tables = stages.predict(fetched_rows, 4, partial(Predictor, uri, loaded.model_id, point, "r", 2))
+    found = [*read, *predicted, *stages.write(tables, output, layout(embeddings=False))]
     counted = {(stage.name, stage.kind): stage.images for stage in found}
     assert counted == {
         ("fetch", ""): 6,
