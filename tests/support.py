@@ -4,13 +4,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 
 from comit_ray import parquet, temperature
+from comit_ray.data.pixel_statistics import statistics
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Threshold
 from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.screening.reader import FETCHED
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint
 from comit_ray.training.checkpoint import TrainingState
@@ -32,6 +36,21 @@ def manifest_row(image_id: str, **changes: Any) -> dict[str, Any]:
         "chunk": f"{image_id.split('/')[0]}-00000",
     }
     return row | changes
+
+
+def fetched(*frames: npt.NDArray[np.uint8] | None) -> pa.Table:
+    """Square frames, of originals twice as high as wide, as a screen has fetched them; None: a file cut in half."""
+    rows = []
+    for index, frame in enumerate(frames):
+        row: dict[str, Any] = {"image_id": f"a/{index}", "view": "PA"}
+        if frame is None:
+            row |= {"status": "failed", "reason": "truncated", "detail": "half"}
+        else:
+            row |= {"status": "ok", "height": 2 * len(frame), "width": len(frame), "frame": frame.tobytes()}
+            row |= {"top": 0.0, "left": 0.0, "rows_per_pixel": 0.5, "columns_per_pixel": 1.0}
+            row |= {name: value[0] for name, value in statistics(frame[None]).items()}
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=FETCHED)
 
 
 def prediction_row(

@@ -1,11 +1,10 @@
 """What a GPU changes: the speed, and numbers by rounding alone. Skipped where there is none (`make test-gpu`)."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
@@ -17,12 +16,11 @@ from comit_ray.models.registry import MODELS, build_model
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.schema import MANIFEST
 from comit_ray.screening.predictor import Predictor
-from comit_ray.screening.reader import FETCHED
 from comit_ray.train_config import ModelConfig, TrainConfig
 from comit_ray.training import checkpoint
 from comit_ray.training.distributed import train
 from jobs import screen as screen_job
-from tests.support import manifest_row, write_checkpoint, write_rows
+from tests.support import fetched, manifest_row, write_checkpoint, write_rows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -91,25 +89,33 @@ def test_a_screen_on_a_gpu_has_the_rows_of_one_on_cpus(manifest: str, tmp_path: 
             assert (from_png(row[mask]) != from_png(other[mask])).mean() < 0.1
 
 
-def test_a_batch_that_the_gpu_cannot_hold_is_halved(tmp_path: Path) -> None:
+def test_a_batch_that_the_gpu_cannot_hold_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_checkpoint(tmp_path / "checkpoint")
     loaded = checkpoint.load(model)
-    frame_HW = np.random.default_rng(0).integers(0, 256, (loaded.config.frame.size,) * 2, dtype=np.uint8)
-    row = dict.fromkeys(FETCHED.names) | {"status": "ok", "frame": frame_HW.tobytes(), "height": 64, "width": 64}
-    row |= {"top": 0.0, "left": 0.0, "rows_per_pixel": 1.0, "columns_per_pixel": 1.0}
-    fetched = pa.Table.from_pylist([row | {"image_id": f"a/{i}"} for i in range(64)], schema=FETCHED)
+    shape = (64, loaded.config.frame.size, loaded.config.frame.size)
+    images = fetched(*np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
 
     def predictor(batch_size: int) -> Predictor:
         point = OperatingPoint("specificity_0.90", {"covid": 0.5})
         return Predictor(model, loaded.model_id, point, "r", batch_size, "cuda")
 
-    enough = predictor(8).predict(fetched)["predictions"]
+    enough = predictor(8).predict(images)["predictions"]
+    small, sizes = predictor(64), list[int]()
+    original = small._scores
+
+    def counted(frames_BHW: npt.NDArray[np.uint8]) -> Any:
+        sizes.append(len(frames_BHW))
+        return original(frames_BHW)
+
+    monkeypatch.setattr(small, "_scores", counted)
     taken, held = torch.cuda.memory_reserved(), torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((taken + 2**20) / held)
     try:
-        halved = predictor(64).predict(fetched)["predictions"]
+        halved = small.predict(images)["predictions"]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+    assert sizes[0] == 64
+    assert 0 < sizes[-1] < 64, "it was never halved"
     assert halved["image_id"] == enough["image_id"]
     np.testing.assert_allclose(halved["p_covid"].to_numpy(), enough["p_covid"].to_numpy(), atol=5e-3)
 
@@ -133,4 +139,9 @@ def test_a_training_on_a_gpu_is_resumed(manifest: str, tmp_path: Path, ray_sessi
     assert history[:1] == first
     assert [epoch["epoch"] for epoch in history] == [1, 2]
     assert np.isfinite([epoch["val_loss"] for epoch in history]).all()
-    assert dataclasses.is_dataclass(checkpoint.load(f"{tmp_path}/run/best")), "loads where there is no GPU"
+    best = checkpoint.load(f"{tmp_path}/run/best").model
+    with torch.inference_mode():
+        output = best(torch.zeros(1, 3, 64, 64))
+    assert output.embedding.device.type == "cpu", "a checkpoint loads where there is no GPU"
+    assert output.p_covid is not None
+    assert output.p_covid.isfinite().all()

@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 
 from comit_ray.data.ahead import map_ahead
-from comit_ray.data.frames import MASKS, FrameStore
+from comit_ray.data.frames import FrameStore
 from comit_ray.data.masks import IGNORE
 from comit_ray.data.transforms import augment
 from comit_ray.data.variation import draw, vary
-from comit_ray.schema import Task
+from comit_ray.schema import MASK_TASKS, Task
 from comit_ray.training.order import Items
 
 ON_HOST = ("copy_B", "index_B")
-MASK_TASKS = tuple(MASKS)
-"""Order of the masks in `Batch.masks_BMHW`: lung, disease."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Batch:
 
     Attributes:
         frames_BHW: uint8.
-        masks_BMHW: uint8 (B, 2, H, W), lung and disease: 0, 1, or 255 where unknown; all 255 if there is no mask.
+        masks_BMHW: uint8 (B, 2, H, W), as `MASK_TASKS`: 0, 1, or 255 where unknown; all 255 if there is no mask.
         unhealthy_B: int64, 1, 0, or -1 where unknown.
         covid_B: as `unhealthy_B`.
         other_B: as `unhealthy_B`.

@@ -1,6 +1,5 @@
 import io
 import sys
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,38 +19,11 @@ from comit_ray.screening import predictor as predictor_module
 from comit_ray.screening import variants
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor, scaled_scores
-from comit_ray.screening.reader import FETCHED
 from comit_ray.training import checkpoint
 from comit_ray.work import chunk
-from tests.support import write_checkpoint
+from tests.support import fetched, write_checkpoint
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.0})
-
-
-def fetched(*frames: np.ndarray | None) -> pa.Table:
-    """Frames as fetched rows; None a failed one."""
-    rows = []
-    for index, frame in enumerate(frames):
-        row: dict[str, Any] = {
-            "image_id": f"a/{index}",
-            "status": "failed",
-            "reason": "truncated",
-            "detail": "half",
-            "view": "PA",
-        }
-        if frame is not None:
-            row |= {
-                "status": "ok",
-                "reason": None,
-                "detail": None,
-                "height": 128,
-                "width": 64,
-                "frame": frame.tobytes(),
-            }
-            row |= {"top": 0.0, "left": 0.0, "rows_per_pixel": 0.5, "columns_per_pixel": 1.0}
-            row |= {name: value[0] for name, value in statistics(frame[None]).items()}
-        rows.append(row)
-    return pa.Table.from_pylist(rows, schema=FETCHED)
 
 
 def noise(seed: int) -> np.ndarray:
@@ -194,6 +166,30 @@ def test_a_score_that_is_no_number_is_a_failure(tmp_path):
             parameter.fill_(torch.nan)
     row = broken.predict(fetched(noise(0)))["predictions"].to_pylist()[0]
     assert (row["status"], row["reason"], row["p_covid"]) == ("failed", "model_failed", None)
+
+
+@pytest.mark.parametrize("head", ["lung", "disease"])
+def test_a_mask_that_is_no_number_fails_its_image_alone(tmp_path, monkeypatch, head):
+    """One pixel of one mask of the middle image of a batch; every score is a number."""
+    broken, images = predictor(tmp_path, batch_size=3), fetched(noise(0), noise(1), noise(2))
+    usual = broken.predict(images)
+    forward = broken.model.forward
+
+    def spoilt(x_B3HW):
+        output = forward(x_B3HW)
+        getattr(output, head)[1, :, 5, 7] = torch.nan
+        return output
+
+    monkeypatch.setattr(broken.model, "forward", spoilt)
+    tables = broken.predict(images)
+    failed = tables["predictions"].to_pylist()[1]
+    assert (failed["status"], failed["reason"]) == ("failed", "model_failed")
+    assert (failed["p_covid"], failed["covid_flag"], failed["lung_area"]) == (None, None, None)
+    for name in ("masks", "embeddings"):
+        assert tables[name].equals(pa.concat_tables([usual[name].slice(0, 1), usual[name].slice(2)])), name
+    told = [column for column in PREDICTIONS.names if column != "screened_at"]
+    for row in (0, 2):
+        assert tables["predictions"].select(told).slice(row, 1).equals(usual["predictions"].select(told).slice(row, 1))
 
 
 def test_out_of_memory_halves_the_batch(tmp_path, monkeypatch):
