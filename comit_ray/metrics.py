@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score, roc_curve
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -26,6 +25,10 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
+    from sklearn.metrics import (
+        roc_auc_score,  # late: a second that predictors, which read operating points, need not pay
+    )
+
     return float(roc_auc_score(positive, values))
 
 
@@ -45,6 +48,8 @@ def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
+    from sklearn.metrics import roc_curve  # late: as above
+
     false_positive, true_positive, _ = roc_curve(positive, values, drop_intermediate=False)
     excess = false_positive + true_positive - 1  # over the false negative rate: from -1 to 1, never falling
     after = int(np.argmax(excess >= 0))

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
-from sklearn.covariance import LedoitWolf
 
 from comit_ray.errors import ConfigError
 
@@ -181,6 +180,8 @@ def _why_not(training: npt.NDArray[np.floating], validation: npt.NDArray[np.floa
 
 def _whitening(embeddings_NC: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Centre and whitening: with the covariance S = V diag(w) V', the whitening is V diag(1 / sqrt(w))."""
+    from sklearn.covariance import LedoitWolf  # late: predictors measure distances and fit nothing
+
     fitted = LedoitWolf().fit(embeddings_NC)
     variances_C, directions_CC = np.linalg.eigh(fitted.covariance_)
     least = variances_C[-1] * np.finfo(np.float32).eps  # below it is rounding

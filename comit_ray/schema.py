@@ -23,6 +23,8 @@ class Task(StrEnum):
 ALL_TASKS: tuple[Task, ...] = tuple(Task)
 MASK_TASKS: tuple[Task, ...] = (Task.LUNG, Task.DISEASE)
 """Heads whose output is a mask."""
+SCORE_TASKS: tuple[Task, ...] = (Task.HEALTH, Task.COVID)
+"""Heads whose output is a score."""
 
 
 class View(StrEnum):

@@ -1,9 +1,13 @@
 """The import rule of docs/design.md, read from the source with `ast`, function bodies too."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support import write_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "comit_ray"
@@ -128,6 +132,20 @@ def test_decoding_never_imports_torch() -> None:
         names = imports(known[module])
         assert not any(name.split(".")[0] in ("torch", "torchvision", "ray") for name in names), module
         todo += [*ours(names), *(name.rpartition(".")[0] for name in ours(names))]
+
+
+def test_predicting_with_comit_net_imports_neither_torchvision_nor_scikit_learn(tmp_path: Path) -> None:
+    """At run time, for they are imported where they are used: each costs every predictor a second and memory."""
+    uri = write_checkpoint(tmp_path / "checkpoint")
+    script = (
+        "import sys\n"
+        "from comit_ray.screening.predictor import Predictor\n"
+        "from comit_ray.training import checkpoint\n"
+        f"checkpoint.load({uri!r})\n"
+        "print(sorted({'torchvision', 'sklearn', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_package_init_files_are_empty() -> None:

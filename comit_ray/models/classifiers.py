@@ -14,10 +14,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from comit_ray.models.layers import Branch, he_initialise, scaled
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.resnet import resnet18_backbone
-from comit_ray.schema import Task
-
-TASKS = (Task.HEALTH, Task.COVID)
-"""Heads a classifier can have."""
+from comit_ray.schema import SCORE_TASKS, Task
 
 
 class Classifier(nn.Module):
@@ -61,7 +58,7 @@ class Classifier(nn.Module):
         )
 
 
-def densenet121(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+def densenet121(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
     """Huang et al., arXiv:1608.06993; `width` scales the growth rate (32) and the first convolution (64)."""
     growth, first = scaled(32, width), scaled(64, width)
     network = torchvision.models.DenseNet(growth, (6, 12, 24, 16), first)
@@ -69,19 +66,19 @@ def densenet121(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier
     return Classifier(network.features, network.classifier.in_features, tasks, width)
 
 
-def mobilenet_v2(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+def mobilenet_v2(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
     """Sandler et al., arXiv:1801.04381; `width` is its multiplier, below 1 the last 1280 channels stay."""
     network = torchvision.models.MobileNetV2(width_mult=width)
     return Classifier(network.features, network.last_channel, tasks, width)
 
 
-def resnet18(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+def resnet18(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
     """He et al., arXiv:1512.03385; `width` scales the four stages."""
     backbone = resnet18_backbone(width)
     return Classifier(backbone, backbone.stages[-1], tasks, width)
 
 
-def vgg19(tasks: Iterable[Task] = TASKS, width: float = 1.0) -> Classifier:
+def vgg19(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
     """Simonyan and Zisserman, arXiv:1409.1556, configuration E without batch normalisation, convolutions only."""
     channels = [scaled(size, width) if isinstance(size, int) else size for size in cfgs["E"]]
     backbone = make_layers(channels).apply(he_initialise)

@@ -3,7 +3,7 @@
 What is ours, as the paper gives only the name, its frames of 224 x 224 and the optimiser:
 
 - Anchors are fractions of the frame. torchvision's 32 to 512 pixels are for photographs of 800.
-- Frames are neither resized nor normalised here: they come as `comit_ray.data.transforms.normalise` leaves them.
+- Frames are neither resized nor normalised here: they come as `comit_ray.data.normalisation.normalise` leaves them.
 - Batch normalisation of the backbone is an ordinary one. torchvision's is frozen, which suits ImageNet weights and
   batches of two, not random weights; `train.batch_norm: frozen` gives it back. All stages are trained.
 - 128 boxes an image train the second stage, of 500 proposals (512 of 2000 in torchvision): a frame has a handful of

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 
-import torchvision.models as tv
 from torch import nn
 
 from comit_ray.errors import ConfigError
-from comit_ray.models import classifiers, segmenters
+from comit_ray.models import segmenters
 from comit_ray.models.comit import COMiTNet
-from comit_ray.models.mask_rcnn import MaskRCNN
-from comit_ray.schema import ALL_TASKS, MASK_TASKS, Task
+from comit_ray.schema import ALL_TASKS, MASK_TASKS, SCORE_TASKS, Task
 from comit_ray.train_config import ModelConfig
 
 
@@ -20,22 +20,34 @@ class ImageNetFile:
 
     Attributes:
         network: torchvision's name of the network the file is of.
-        url: where torchvision publishes it; the part after the dash begins its SHA-256.
         part: path of the submodule of ours that it fills.
         prefix: of the file's entries for it, which otherwise have our names (the VGG encoder's apart).
         classifier: prefix of the ImageNet classifier's entries, which are passed over.
     """
 
     network: str
-    url: str
     part: str
     prefix: str
     classifier: str
+
+    @cached_property
+    def url(self) -> str:
+        """Where torchvision publishes it; the part after the dash begins its SHA-256.
+
+        IMAGENET1K_V1 throughout: the files of the paper's time.
+        """
+        from torchvision.models import get_model_weights  # late: see `_later`
+
+        url: str = get_model_weights(self.network).IMAGENET1K_V1.url
+        return url
 
     @property
     def name(self) -> str:
         """The file's name, as torch.hub keeps it."""
         return self.url.rpartition("/")[2]
+
+
+Build = Callable[[tuple[Task, ...], float], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -52,33 +64,42 @@ class Entry:
         one_task: whether it has one head at a time.
     """
 
-    build: Callable[[tuple[Task, ...], float], nn.Module]
+    build: Build
     tasks: tuple[Task, ...]
     file: ImageNetFile | None
     one_task: bool = False
 
 
-# IMAGENET1K_V1 throughout: the files of the paper's time.
-VGG16_BN = ImageNetFile("vgg16_bn", tv.VGG16_BN_Weights.IMAGENET1K_V1.url, "encoder", "features.", "classifier.")
-DENSENET121 = ImageNetFile(
-    "densenet121", tv.DenseNet121_Weights.IMAGENET1K_V1.url, "backbone", "features.", "classifier."
-)
-MOBILENET_V2 = ImageNetFile(
-    "mobilenet_v2", tv.MobileNet_V2_Weights.IMAGENET1K_V1.url, "backbone", "features.", "classifier."
-)
-RESNET18 = ImageNetFile("resnet18", tv.ResNet18_Weights.IMAGENET1K_V1.url, "backbone", "", "fc.")
-RESNET50 = ImageNetFile("resnet50", tv.ResNet50_Weights.IMAGENET1K_V1.url, "network.backbone.body", "", "fc.")
-VGG19 = ImageNetFile("vgg19", tv.VGG19_Weights.IMAGENET1K_V1.url, "backbone", "features.", "classifier.")
+VGG16_BN = ImageNetFile("vgg16_bn", "encoder", "features.", "classifier.")
+DENSENET121 = ImageNetFile("densenet121", "backbone", "features.", "classifier.")
+MOBILENET_V2 = ImageNetFile("mobilenet_v2", "backbone", "features.", "classifier.")
+RESNET18 = ImageNetFile("resnet18", "backbone", "", "fc.")
+RESNET50 = ImageNetFile("resnet50", "network.backbone.body", "", "fc.")
+VGG19 = ImageNetFile("vgg19", "backbone", "features.", "classifier.")
+
+
+def _later(module: str, name: str) -> Build:
+    """What builds a network that torchvision has a part in, imported when it is asked for.
+
+    torchvision costs each process a second and 150 MB, which one that predicts with COMiT-Net need not pay.
+    """
+
+    def build(tasks: tuple[Task, ...], width: float) -> nn.Module:
+        network: nn.Module = getattr(import_module(f"comit_ray.models.{module}"), name)(tasks, width)
+        return network
+
+    return build
+
 
 MODELS: dict[str, Entry] = {
     "comit_net": Entry(COMiTNet, ALL_TASKS, VGG16_BN),
-    "densenet121": Entry(classifiers.densenet121, classifiers.TASKS, DENSENET121),
-    "mobilenet_v2": Entry(classifiers.mobilenet_v2, classifiers.TASKS, MOBILENET_V2),
-    "resnet18": Entry(classifiers.resnet18, classifiers.TASKS, RESNET18),
-    "vgg19": Entry(classifiers.vgg19, classifiers.TASKS, VGG19),
+    "densenet121": Entry(_later("classifiers", "densenet121"), SCORE_TASKS, DENSENET121),
+    "mobilenet_v2": Entry(_later("classifiers", "mobilenet_v2"), SCORE_TASKS, MOBILENET_V2),
+    "resnet18": Entry(_later("classifiers", "resnet18"), SCORE_TASKS, RESNET18),
+    "vgg19": Entry(_later("classifiers", "vgg19"), SCORE_TASKS, VGG19),
     "unet": Entry(segmenters.UNet, MASK_TASKS, None),
     "segnet": Entry(segmenters.SegNet, MASK_TASKS, VGG16_BN),
-    "mask_rcnn": Entry(MaskRCNN, MASK_TASKS, RESNET50, one_task=True),
+    "mask_rcnn": Entry(_later("mask_rcnn", "MaskRCNN"), MASK_TASKS, RESNET50, one_task=True),
 }
 
 

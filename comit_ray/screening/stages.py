@@ -18,8 +18,8 @@ from comit_ray.config import DecodeLimits, FrameConfig
 from comit_ray.data.dicom_file import looks_like_dicom
 from comit_ray.data.fetch import Place, known_exclusion, wanted
 from comit_ray.data.file_reader import FileReader
+from comit_ray.data.normalisation import normalise
 from comit_ray.data.raster import JPEG_SIGNATURE, PNG_SIGNATURE
-from comit_ray.data.transforms import normalise
 from comit_ray.errors import DecodeError, Status
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor

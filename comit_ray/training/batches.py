@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from comit_ray.data.ahead import map_ahead
+from comit_ray.data.augmentation import augment
 from comit_ray.data.frames import FrameStore
 from comit_ray.data.masks import IGNORE
-from comit_ray.data.transforms import augment
 from comit_ray.data.variation import draw, vary
 from comit_ray.schema import MASK_TASKS, Task
 from comit_ray.training.order import Items
@@ -31,7 +31,7 @@ class Batch:
         unhealthy_B: int64, 1, 0, or -1 where unknown.
         covid_B: as `unhealthy_B`.
         other_B: as `unhealthy_B`.
-        copy_B: int64, index into `comit_ray.data.transforms.COPIES`.
+        copy_B: int64, index into `comit_ray.data.augmentation.COPIES`.
         index_B: int64, place in the store; -1 for an image that only keeps its worker in step.
         variation_BP: of `comit_ray.data.variation.draw`; None: none.
     """

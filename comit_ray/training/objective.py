@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from comit_ray.data.transforms import normalise
+from comit_ray.data.normalisation import normalise
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.schema import Task
 from comit_ray.train_config import TrainConfig

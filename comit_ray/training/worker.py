@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from comit_ray import storage
+from comit_ray.data.augmentation import COPIES
 from comit_ray.data.frames import LABELS, FrameStore
-from comit_ray.data.transforms import COPIES
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.schema import Split

@@ -7,8 +7,8 @@ import torch
 
 from comit_ray import reference
 from comit_ray.data.frames import FRAMES, FrameStore
+from comit_ray.data.normalisation import normalise
 from comit_ray.data.pixel_statistics import statistics
-from comit_ray.data.transforms import normalise
 from comit_ray.models.registry import build_model
 from comit_ray.reference import Sample
 from comit_ray.schema import Split

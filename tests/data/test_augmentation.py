@@ -1,19 +1,8 @@
 import pytest
 import torch
 
+from comit_ray.data.augmentation import COPIES, augment
 from comit_ray.data.masks import IGNORE
-from comit_ray.data.transforms import COPIES, IMAGENET_MEAN, IMAGENET_STD, augment, normalise
-
-
-def test_normalise_gives_three_channels_with_imagenet_statistics() -> None:
-    frames = torch.tensor([[[0, 255], [51, 102]]], dtype=torch.uint8)
-    x = normalise(frames)
-    assert x.shape == (1, 3, 2, 2)
-    assert x.dtype == torch.float32
-    for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
-        expected = (torch.tensor([[0, 1], [0.2, 0.4]]) - mean) / std
-        torch.testing.assert_close(x[0, channel], expected)
-    assert normalise(frames, torch.bfloat16).dtype == torch.bfloat16
 
 
 def moved(copy: int, size: int = 224) -> tuple[torch.Tensor, torch.Tensor]:

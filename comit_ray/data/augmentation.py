@@ -1,15 +1,9 @@
-"""Batches on the device: normalisation, and the paper's six copies of a COVID-19 training image."""
+"""The paper's six copies of a COVID-19 training image, on the device."""
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from comit_ray.data.masks import IGNORE
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of pixels in 0..1, by channel: what torchvision's weights were trained with."""
 
 PAPER_SIZE = 224
 """Side in pixels of the frame in which the paper's shifts of 10 px are meant."""
@@ -22,21 +16,6 @@ COPIES: tuple[tuple[float, int, int], ...] = (
     (0, 10, 10),
 )
 """Section 3.1: rotation in degrees (clockwise), shifts in X (right) and Y (down) in pixels. Copy 0 is the image."""
-
-
-def normalise(frames_BHW: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Three equal channels with ImageNet's mean and deviation, on the tensor's device.
-
-    Args:
-        frames_BHW: uint8 frames.
-        dtype: of the result, the model's precision.
-
-    Returns:
-        (B, 3, H, W).
-    """
-    mean, std = (torch.tensor(values, device=frames_BHW.device) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    scaled_B1HW = (frames_BHW.unsqueeze(1).float()) / 255
-    return ((scaled_B1HW - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)).to(dtype)
 
 
 def augment(frames_BHW: Tensor, masks_BMHW: Tensor, copy_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,6 +33,10 @@ def augment(frames_BHW: Tensor, masks_BMHW: Tensor, copy_B: Tensor) -> tuple[Ten
     """
     if not bool(copy_B.any()):
         return frames_BHW, masks_BMHW
+    # Late: torchvision takes a second, and 150 MB, which the driver and Ray Train's controller need not pay.
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
     frames_BHW, masks_BMHW = frames_BHW.clone(), masks_BMHW.clone()
     scale = frames_BHW.shape[-1] / PAPER_SIZE
     for copy in torch.unique(copy_B).tolist():
