@@ -6,10 +6,12 @@ Writes report.md, metrics.json, tables/ and figures/.
 from comit_ray import cli, storage
 from comit_ray.config import EvaluateConfig
 from comit_ray.evaluation import screen_report, study_report
+from comit_ray.work import shared_storage
 
 
 def job(config: EvaluateConfig) -> int:
     """Read the tables, write the report, print it."""
+    shared_storage.check_submitted({}, {"output": config.output})
     if config.study is not None:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:

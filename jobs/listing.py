@@ -3,11 +3,13 @@
 from comit_ray import cli, storage
 from comit_ray.config import ListingConfig
 from comit_ray.data import listing
+from comit_ray.work import shared_storage
 
 
 def job(config: ListingConfig) -> int:
     """List, write, and say how much."""
     output = storage.normalise(config.output)
+    shared_storage.check_submitted({"root": config.root}, {"output": output})
     print(f"{listing.write(config.root, output):,} files")
     print(f"listing: {output}")
     return 0

@@ -15,11 +15,13 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ConfigError
 from comit_ray.preparing.fingerprints import fingerprints
+from comit_ray.work import shared_storage
 
 
 def job(config: ManifestConfig) -> int:
     """Build or merge, select, divide, write, and print the counts and the manifest's URI."""
     output = storage.normalise(config.output)
+    shared_storage.check_submitted({"root": config.root, "listing": config.listing}, {"output": output})
     table = _from_source(config, output) if config.source else _from_manifests(config)
     several = len(table["dataset"].unique()) > 1
     alike = config.duplicates or ("exclude" if several else "ignore")

@@ -3,10 +3,12 @@
 from comit_ray import cli
 from comit_ray.config import PhantomConfig
 from comit_ray.data import phantom_archive
+from comit_ray.work import shared_storage
 
 
 def main(config: PhantomConfig) -> int:
     """Draw, write, say what was written."""
+    shared_storage.check_submitted({}, {"output": config.output})
     entries = phantom_archive.write(config.output, config.count, config.seed)
     print(phantom_archive.summary(entries))
     print(f"archive: {config.output}")

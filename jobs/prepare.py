@@ -35,7 +35,7 @@ def job(config: PrepareConfig) -> int:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if not ray.is_initialized():
             ray.init()
-        shared_storage.check({"manifest": config.manifest}, {"output": output})
+        shared_storage.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
         with progress.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
             pipeline.prepare(config, remaining)

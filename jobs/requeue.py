@@ -3,11 +3,13 @@
 from comit_ray import cli, storage
 from comit_ray.config import RequeueConfig
 from comit_ray.screening import question, results
+from comit_ray.work import shared_storage
 
 
 def job(config: RequeueConfig) -> int:
     """Read the tables, write the queue if it differs."""
     output = storage.normalise(config.results)
+    shared_storage.check_submitted({}, {"results": output})
     operating_point = question.recorded_operating_point(output)
     written = results.write_queue(output, config.manifest, config.queue, operating_point)
     print(

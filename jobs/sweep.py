@@ -12,7 +12,7 @@ from comit_ray.screening import gradcam
 from comit_ray.sweep import record, scored, study, tuner
 from comit_ray.sweep.trial import Place
 from comit_ray.sweep_config import SweepConfig
-from comit_ray.work import plan, run_record
+from comit_ray.work import plan, run_record, shared_storage
 
 STUDIES = Path(__file__).resolve().parent / "configs" / "studies"
 
@@ -27,6 +27,7 @@ def job(config: SweepConfig) -> int:
     if any(trial.gradcam for trial in trials):
         gradcam.library()
     at_once = tuner.room(trials, config.concurrent)
+    shared_storage.check({"data": config.data, "manifest": manifest}, {"storage": config.storage})
     fingerprint = plan.make_plan(manifest, "all").fingerprint
     data = storage.normalise(config.data)
     question = record.question(path.stem, asked, data, fingerprint, training_hash, trials)

@@ -10,7 +10,7 @@ from comit_ray.config import DecodeLimits
 from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.data.frames import slices
 from comit_ray.preparing.fingerprint_rows import fingerprint_tables
-from comit_ray.work import graph
+from comit_ray.work import graph, shared_storage
 
 ROWS_PER_TASK = 256
 COLUMNS = ["image_id", *PLACE_COLUMNS, "excluded", "view"]
@@ -20,10 +20,12 @@ def fingerprints(rows: pa.Table, limits: DecodeLimits) -> pa.Table:
     """`image_id` and `fingerprint` (binary, null where there is no picture) of every row, in the rows' order.
 
     Raises:
+        ConfigError: images lie on a path that not all nodes see.
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
     """
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    shared_storage.check({}, {}, rows)
     graph.tell_little()
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     cut = slices(rows.select(COLUMNS), ROWS_PER_TASK)

@@ -9,10 +9,9 @@ from comit_ray.config import ScreenConfig
 from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.training import checkpoint
-from comit_ray.work import accounts, plan, progress, run_record, shared_storage
+from comit_ray.work import accounts, graph, plan, progress, run_record, shared_storage
 from comit_ray.work.accounts import Accounts
 from comit_ray.work.distrust import settle
-from comit_ray.work.graph import in_an_actor
 from comit_ray.work.stage_names import GRAPH
 from comit_ray.work.tally import Tally
 
@@ -53,10 +52,13 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None 
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if not ray.is_initialized():
             ray.init()
-        shared_storage.check({"manifest": config.manifest, "checkpoint": config.checkpoint}, {"output": output})
+        if config.gpu:
+            graph.check_gpus()
+        read = {"manifest": config.manifest, "checkpoint": config.checkpoint}
+        shared_storage.check(read, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
         frame, model_id = loaded.config.frame, loaded.model_id
-        with progress.lines("screened", remaining, storage.join(output, tables.main), silent=in_an_actor()):
+        with progress.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
             pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus, tally)
     seconds = time.monotonic() - started
     if tally is not None:

@@ -56,7 +56,7 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
         run_directory.check_manifest(run, trained_on)
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
-    shared_storage.check({"data": config.data}, {"storage": config.storage})
+    shared_storage.check({"data": config.data}, {"storage": config.storage}, rows)
     graph.tell_little()
     frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
     if not resuming:

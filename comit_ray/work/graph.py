@@ -14,7 +14,7 @@ from ray.data.datasource import WriteResult
 
 from comit_ray import parquet
 from comit_ray.data.file_reader import FileReader
-from comit_ray.errors import DecodeError
+from comit_ray.errors import ConfigError, DecodeError
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
 from comit_ray.work.counters import Counters
@@ -180,6 +180,19 @@ def write(chunks: Dataset, commit: Commit, share: float, memory: float) -> None:
         memory: share of `WRITE_MEMORY` that it reserves.
     """
     chunks.write_datasink(commit, ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory})
+
+
+def check_gpus() -> None:
+    """Say it where predictors will wait for a GPU, and refuse where there will never be one.
+
+    Raises:
+        ConfigError: this machine is all that there is, and has none.
+    """
+    if ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]
+        return
+    if len(ray.nodes()) == 1:  # type: ignore[no-untyped-call]
+        raise ConfigError("--gpu true: Ray finds no GPU on this machine: leave it out to predict on CPUs")
+    print("no node of the cluster has a GPU yet: predictors wait for one that has", flush=True)
 
 
 def cpu_share(wanted: float, held: float | None = None) -> float:

@@ -42,6 +42,11 @@ def of_this_process(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def submitted() -> bool:
+    """Whether this is the driver of a job that was submitted to a cluster."""
+    return _SUBMITTED in os.environ
+
+
 @cache
 def sources_hash() -> str:
     """First 16 hex digits of the SHA-256 of the package's Python files, in the order of their paths."""

@@ -1,10 +1,17 @@
 """Local paths on a cluster of several nodes: which are refused, and what the user is told."""
 
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 import pytest
 
 from comit_ray.errors import ConfigError
-from comit_ray.work import shared_storage
-from comit_ray.work.shared_storage import check, refuse
+from comit_ray.schema import MANIFEST
+from comit_ray.work import plan, provenance, shared_storage
+from comit_ray.work.shared_storage import check, check_submitted, refuse
+from tests.support import manifest_row, write_rows
 
 
 def test_what_every_node_sees_is_taken() -> None:
@@ -17,7 +24,7 @@ def test_what_a_node_does_not_see_is_refused_by_option_path_and_node() -> None:
     with pytest.raises(ConfigError) as error:
         refuse(paths, {"10.0.0.5": [True, True], "10.0.0.6": [True, False]})
     assert str(error.value) == (
-        "--output /home/me/out is a path of this machine, and node 10.0.0.6 of the cluster does not see it: give an "
+        "--output: /home/me/out is a path of this machine, and node 10.0.0.6 of the cluster does not see it: give an "
         "s3:// URI, or a path on storage that all nodes share"
     )
 
@@ -31,7 +38,7 @@ def test_nodes_are_asked_for_local_paths_alone_and_no_mark_is_left(tmp_path, mon
 
     monkeypatch.setattr(shared_storage, "_other_nodes", lambda: {"id": "10.0.0.5"})
     monkeypatch.setattr(shared_storage, "_ask", answer)
-    with pytest.raises(ConfigError, match=f"--output {tmp_path} is a path of this machine"):
+    with pytest.raises(ConfigError, match=f"--output: {tmp_path} is a path of this machine"):
         check({"manifest": "s3://a/m", "checkpoint": "/c"}, {"output": str(tmp_path)})
     assert asked[0][0] == "/c"
     assert asked[0][1].startswith(f"{tmp_path}/.seen-")
@@ -44,3 +51,78 @@ def test_one_node_is_not_asked(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(shared_storage, "_other_nodes", dict)
     monkeypatch.setattr(shared_storage, "_ask", lambda *_: pytest.fail("asked"))
     check({"manifest": "/nowhere"}, {"output": str(tmp_path)})
+
+
+@pytest.mark.parametrize("as_plan", [True, False])
+def test_nodes_are_asked_for_the_directories_of_images_that_the_driver_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_plan: bool
+) -> None:
+    """Else each image of one that a node does not see would be a failed row, and the job would say that all is well."""
+    (tmp_path / "nih").mkdir()
+    uris = [str(tmp_path / "nih" / "1.png"), str(tmp_path / "nih" / "2.png"), "s3://a/3.png", "/nowhere/4.png"]
+    rows = [manifest_row(f"a/{number}", uri=uri) for number, uri in enumerate(uris)]
+    manifest = write_rows(tmp_path / "manifest", rows, MANIFEST)
+    images = plan.make_plan(manifest, "all") if as_plan else pa.Table.from_pylist(rows, schema=MANIFEST)
+    asked: list[str] = []
+
+    def answer(paths: list[str], nodes: dict[str, str]) -> dict[str, list[bool]]:
+        asked.extend(paths)
+        return {address: [False] * len(paths) for address in nodes.values()}
+
+    monkeypatch.setattr(shared_storage, "_other_nodes", lambda: {"id": "10.0.0.5"})
+    monkeypatch.setattr(shared_storage, "_ask", answer)
+    with pytest.raises(
+        ConfigError, match=f"--manifest, where its images lie: {tmp_path}/nih is a path of this machine"
+    ):
+        check({}, {}, images)
+    assert asked == [str(tmp_path / "nih")]
+
+
+@pytest.mark.slow
+def test_a_node_that_gives_no_answer_is_not_taken_for_one_that_sees_all(
+    monkeypatch: pytest.MonkeyPatch, ray_session: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is one that was lost meanwhile: it is passed over."""
+    gone = {"0" * 56: "10.0.0.7"}
+    assert shared_storage._ask(["/a"], gone) == {}
+
+    def nobody(waiting: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        time.sleep(0.2)
+        return [], waiting
+
+    monkeypatch.setattr(shared_storage, "WAIT_S", 0.5)
+    monkeypatch.setattr("ray.wait", nobody)
+    monkeypatch.setattr(shared_storage, "_other_nodes", lambda: gone)
+    with pytest.raises(
+        ConfigError, match=r"whether all nodes see /a is not known, for 10\.0\.0\.7 gave no answer in 0\.5 s"
+    ):
+        shared_storage._ask(["/a"], gone)
+    assert "1 nodes have not said yet whether they see /a" in capsys.readouterr().out
+
+
+def test_what_a_submitted_job_writes_below_its_working_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one node too: Ray deletes the directory that it unpacked."""
+    unpacked = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    unpacked.mkdir(parents=True)
+    monkeypatch.chdir(unpacked)
+    monkeypatch.setattr(shared_storage, "_other_nodes", dict)
+    check({}, {"output": "tables"})
+    monkeypatch.setenv(provenance._SUBMITTED, "{}")
+    with pytest.raises(ConfigError, match=r"--output: .*/tables lies in the directory that Ray unpacked for this job"):
+        check({}, {"output": "tables"})
+    check({}, {"output": str(tmp_path / "out")})
+    check({}, {"output": "s3://a/out"})
+
+
+def test_a_job_in_its_driver_is_asked_if_it_was_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr(shared_storage, "check", lambda *given: asked.append(given))
+    check_submitted({"root": str(tmp_path)}, {"output": str(tmp_path)})
+    monkeypatch.setenv(provenance._SUBMITTED, "{}")
+    check_submitted({"root": "s3://a", "listing": None}, {"output": "s3://a/out"})
+    assert not asked
+    check_submitted({"root": "s3://a", "listing": None}, {"output": str(tmp_path)})
+    assert asked == [({"root": "s3://a"}, {"output": str(tmp_path)})]
