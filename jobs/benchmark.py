@@ -25,6 +25,8 @@ from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
 from comit_ray.screening.stages import Stage
 from comit_ray.training import checkpoint
+from comit_ray.work import graph, shared_storage
+from comit_ray.work.stage_names import PREDICTORS
 from comit_ray.work.tally import Tally
 
 ALONE, WARM = 256, 32
@@ -42,21 +44,31 @@ def job(config: BenchmarkConfig) -> int:
     rng = np.random.default_rng(config.seed + 1)  # every sample is of the same mix of sources and formats
     if not ray.is_initialized():
         ray.init()
-    alone = _alone(config, output, _drawn(rows, ALONE, rng))
+    if config.gpu:
+        graph.check_gpus()
+    inputs = {"checkpoint": config.checkpoint} | ({"manifest": config.manifest} if config.manifest else {})
+    shared_storage.check(inputs, {"output": output}, rows)
+    sample = _drawn(rows, ALONE, rng)
+    alone = _alone(config, output, sample)
     _screen(config, output, _drawn(rows, WARM, rng), "warm")
-    fewer = _drawn(rows, len(rows) // FEWER, rng)
+    cpus, fewer = _cpus(), _drawn(rows, len(rows) // FEWER, rng)
     seconds, took = _screen(config, output, rows, "all")
     fewer_seconds, fewer_took = _screen(config, output, fewer, "fewer")
     whole = EndToEnd(len(rows), seconds, len(fewer), fewer_seconds, took, fewer_took)
     size = stages.written_bytes(storage.join(output, "all", "results"), ("predictions", "masks"))
-    cpus = float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
-    found = Throughput(alone, whole, cpus, config.predictors, config.gpu, size / len(rows))
+    ran = min(config.predictors, int(took.pop(PREDICTORS)))
+    found = Throughput(alone, len(sample), whole, cpus, ran, config.gpu, size / len(rows))
     print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
-    few = projection.too_few(len(fewer), config.chunk_rows, pipeline.readers(cpus, config.predictors, config.gpu))
-    if few is not None:
-        print(few)
+    doubts = [
+        projection.other_cluster(cpus, _cpus()),
+        projection.fewer_predictors(config.predictors, ran),
+        projection.too_few(len(fewer), config.chunk_rows, pipeline.readers(cpus, ran, config.gpu)),
+    ]
+    notes = [doubt for doubt in doubts if doubt is not None]
+    for note in notes:
+        print(f"NOTE: {note}")
     record = asdict(found) | {"bounds": found.bounds, "rate": whole.rate, "of_the_bare_model": found.of_the_bare_model}
-    record |= {"predictors_time": found.predictors_time, "cpus_time": found.cpus_time, "too_few": few}
+    record |= {"predictors_time": found.predictors_time, "cpus_time": found.cpus_time, "notes": notes}
     uri = storage.join(output, "benchmark.json")
     storage.write_bytes(uri, json.dumps(record, indent=1).encode())
     print(f"benchmark: {uri}")
@@ -81,6 +93,10 @@ def images_of(config: BenchmarkConfig, output: str) -> pa.Table:
 def _drawn(rows: pa.Table, count: int, rng: np.random.Generator) -> pa.Table:
     """So many rows at random, or all that there are, in their order: archives are read from front to back."""
     return rows.take(pa.array(np.sort(rng.permutation(len(rows))[:count])))
+
+
+def _cpus() -> float:
+    return float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
 
 
 def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:

@@ -17,7 +17,7 @@ from comit_ray.work import graph
 from comit_ray.work.counters import Counters
 from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
 from comit_ray.work.plan import Plan
-from comit_ray.work.stage_names import PREDICT
+from comit_ray.work.stage_names import PREDICT, PREDICTORS
 from comit_ray.work.tally import Tally
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
@@ -55,6 +55,7 @@ class _Predict(Predictor):
     def __init__(self, counters: Counters, **predictor: Any) -> None:
         super().__init__(**predictor)
         self.counters = counters
+        counters.began(PREDICTORS)
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """The same, counted."""

@@ -57,14 +57,16 @@ class Throughput:
 
     Args:
         stages: each alone.
+        sampled: images of the archive that these were given, also those that ended before the last of them.
         whole: end to end.
         cpus: of the cluster.
-        predictors: actors.
+        predictors: actors that ran.
         gpu: whether each has a GPU, and then no CPU.
         row_bytes: of the tables, an image.
     """
 
     stages: Sequence[Stage]
+    sampled: int
     whole: EndToEnd
     cpus: float
     predictors: int
@@ -72,10 +74,8 @@ class Throughput:
     row_bytes: float
 
     def seconds(self, name: str) -> float:
-        """Of one core, or one predictor, for an image of this archive in a stage."""
-        mine = [stage for stage in self.stages if stage.name == name]
-        images = sum(stage.images for stage in mine)
-        return sum(stage.seconds for stage in mine) / images if images else 0.0
+        """Of one core, or one predictor, for an image of this archive in a stage, be it 0 for those that end before."""
+        return sum(stage.seconds for stage in self.stages if stage.name == name) / self.sampled
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -162,6 +162,28 @@ def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None
         size = number * found.row_bytes / 1e9
         said.append(f"{number:,} images: {hours:,.2f} hours on this cluster{cost}, {size:,.2f} GB of tables")
     return said
+
+
+def other_cluster(before: float, after: float) -> str | None:
+    """What a person should know where the cluster has grown, or lost a node, while it was measured.
+
+    Args:
+        before: CPUs.
+        after: CPUs.
+    """
+    if before == after:
+        return None
+    return (
+        f"the cluster had {before:g} CPUs when it was warm and {after:g} at the end: these figures are of neither; "
+        "keep its size (an autoscaler: as many nodes at least as at most), and measure again"
+    )
+
+
+def fewer_predictors(asked: int, ran: int) -> str | None:
+    """What a person should know where there was no room, or no work, for some of the predictors."""
+    if ran >= asked:
+        return None
+    return f"of {asked} predictors {ran} ran, and figures are of these: there was no room, or no work, for more"
 
 
 def too_few(fewer: int, chunk_rows: int, readers: float) -> str | None:

@@ -109,8 +109,10 @@ def predict(
     found = []
     for start in range(0, len(fetched), chunk_rows):
         part = fetched.slice(start, chunk_rows)
+        packed = chunk.pack("alone", {"fetched": part})
         with watches.timed(PREDICT, images=len(part)):
-            found.append(predictor.predict(part))
+            done = predictor(packed)
+        found.append(chunk.unpack(done)[1])
     _bare(fetched["frame"].to_pylist(), predictor, watches)
     return watches.stages, found
 

@@ -28,7 +28,7 @@ class Counters:
 
     Args:
         step: name of the job: screen or prepare.
-        tally: is told the seconds too; None: no one.
+        tally: is told the seconds too, and what began; None: no one.
     """
 
     def __init__(self, step: str, tally: Tally | None = None) -> None:
@@ -49,6 +49,11 @@ class Counters:
                 _counter(name).inc(amount, tags=tags)
         if self._tally is not None:
             self._tally.add(stage, seconds)
+
+    def began(self, what: str) -> None:
+        """An actor did; Ray's own metrics count them."""
+        if self._tally is not None:
+            self._tally.add(what, 1)
 
     @contextmanager
     def timed(self, stage: str, size: int = 0) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What the stages of one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`).
+"""What one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`).
 
 Nobody waits for an addition, for a predictor that waits would be measured as one without images. So one that is under
 way when the sums are read is not in them: at most the last chunk of a process.
@@ -14,26 +14,29 @@ class _Sums:
     """An actor. One process adds after the other."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._found: dict[str, float] = defaultdict(float)
 
-    def add(self, stage: str, seconds: float) -> None:
-        self._seconds[stage] += seconds
+    def add(self, name: str, amount: float) -> None:
+        self._found[name] += amount
 
     def read(self) -> dict[str, float]:
-        return dict(self._seconds)
+        return dict(self._found)
 
 
 class Tally:
-    """Seconds by stage. It is made in the driver, once Ray runs, and travels with what the stages are given."""
+    """Seconds by stage, and actors that began.
+
+    It is made in the driver, once Ray runs, and travels with what the stages are given.
+    """
 
     def __init__(self) -> None:
         self._sums: Any = ray.remote(num_cpus=0)(_Sums).remote()
 
-    def add(self, stage: str, seconds: float) -> None:
-        """Add to a stage, in a moment."""
-        self._sums.add.remote(stage, seconds)
+    def add(self, name: str, amount: float) -> None:
+        """Add to a name of `comit_ray.work.stage_names`, in a moment."""
+        self._sums.add.remote(name, amount)
 
     def read(self) -> dict[str, float]:
-        """Stage -> its seconds so far, those of this process with them."""
+        """Name -> its sum so far, what this process added with it."""
         found: dict[str, float] = ray.get(self._sums.read.remote())
         return found

@@ -76,8 +76,9 @@ def test_an_archive_is_measured_and_projected(cxr: Path, tmp_path: Path, ray_ses
         assert set(predictions["status"].to_pylist()) == {"ok"}
         sources = {image_id.split("/")[0] for image_id in predictions["image_id"].to_pylist()}
         assert sources == {"nih_chestxray14", "covid_chestxray"}, sample
-    assert found["too_few"] in said
-    assert "--images 512 or more" in found["too_few"]
+    (note,) = found["notes"]
+    assert "--images 512 or more" in note
+    assert f"NOTE: {note}" in said
     assert found["rate"] > 0
     assert all(
         found["whole"]["took"][stage] > 0 for stage in ("fetch", "decode", "predict", "measure", "write", "graph")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comit_ray.screening.projection import EndToEnd, Throughput, lines, too_few
+from comit_ray.screening.projection import EndToEnd, Throughput, fewer_predictors, lines, other_cluster, too_few
 from comit_ray.screening.stages import Stage
 
 STAGES = [
@@ -20,7 +20,7 @@ WHOLE = EndToEnd(400, 50.0, 100, 20.0, TOOK, FEWER_TOOK)
 
 
 def on(cpus: float = 4, predictors: int = 2, gpu: bool = False) -> Throughput:
-    return Throughput(STAGES, WHOLE, cpus, predictors, gpu, 5_000)
+    return Throughput(STAGES, 100, WHOLE, cpus, predictors, gpu, 5_000)
 
 
 def test_the_rate_is_that_of_the_further_images() -> None:
@@ -69,6 +69,25 @@ def test_too_few_images_to_tell_a_rate_are_said_to_be() -> None:
     assert said is not None
     assert "room for 4 reading processes, and the small screen has 4.0 chunks" in said
     assert "--images 2048 or more" in said
+
+
+def test_what_ends_early_takes_less_of_an_archive() -> None:
+    """Of 100 images 20 end before the network: it takes 80 times 50 ms for 100, not for 80."""
+    ended = [Stage("decode", "PNG", 100, 3.0, 1), Stage("predict", "", 80, 4.0), Stage("bare model", "", 80, 3.2)]
+    found = Throughput(ended, 100, WHOLE, 4, 2, True, 5_000)
+    assert found.seconds("predict") == pytest.approx(0.04)
+    assert found.of_the_bare_model == pytest.approx(10 * 0.032 / 2)
+
+
+def test_figures_of_another_cluster_than_was_asked_for_are_said_to_be() -> None:
+    assert other_cluster(16, 16) is None
+    grown = other_cluster(16, 64)
+    assert grown is not None
+    assert "16 CPUs when it was warm and 64 at the end" in grown
+    assert fewer_predictors(2, 2) is None
+    assert fewer_predictors(4, 1) == (
+        "of 4 predictors 1 ran, and figures are of these: there was no room, or no work, for more"
+    )
 
 
 def test_a_person_reads_all_of_it() -> None:
