@@ -23,8 +23,11 @@ from comit_ray.work.reading import Row, Spent, read_part
 from comit_ray.work.stage_names import DECODE, FETCH, MEASURE, WRITE
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
-READ_MEMORY, WRITE_MEMORY = 2**30, 2**29
-"""Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/scaling.md)."""
+READ_MEMORY, WRITE_MEMORY = 2**30, 3 * 2**28
+"""Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/scaling.md).
+
+Writing 0.6 GiB: its process may have read before, and keeps some of what that took.
+"""
 
 
 class ReadParts:

@@ -61,11 +61,17 @@ def test_the_package_holds_the_code_and_no_data(tmp_path: Path) -> None:
 def test_what_lies_about_does_not_go_along(tmp_path: Path) -> None:
     """Results and images of somebody who works in the repository, and what the ignore file names."""
     root = tmp_path / "repository"
-    kept = ("jobs/screen.py", "comit_ray/evaluation/templates/report.html.j2", "jobs/configs/studies/ablation.yaml")
+    kept: tuple[str, ...] = (
+        "jobs/screen.py",
+        "comit_ray/evaluation/templates/report.html.j2",
+        "jobs/configs/studies/ablation.yaml",
+    )
+    kept += ("README.md", "LICENSE", "pyproject.toml", "constraints.txt")
     lying = ("results/predictions/x.parquet", "archive/a.png", "a.dcm", "b.jpeg", "nih/images_001.tar.gz")
     others = ("runs/r/best/model.safetensors", "build/demo/x", ".venv/bin/python", ".git/config", "tests/data/x.py")
-    for name in (*kept, *lying, *others):
+    secret = ("token", "keys.csv", "report/report.html", "metadata.CSV", "A.PNG", "IM0001", "dicom.json", ".env")
+    for name in (*kept, *lying, *others, *secret):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
     (root / ".gitignore").write_text((REPOSITORY / ".gitignore").read_text())
-    assert {file for file in package(root, tmp_path / "package.zip") if not file.endswith("/")} == {*kept, ".gitignore"}
+    assert {file for file in package(root, tmp_path / "package.zip") if not file.endswith("/")} == set(kept)
