@@ -54,9 +54,10 @@ def job(config: BenchmarkConfig) -> int:
     cpus, fewer = _cpus(), _drawn(rows, len(rows) // FEWER, rng)
     seconds, took = _screen(config, output, rows, "all")
     fewer_seconds, fewer_took = _screen(config, output, fewer, "fewer")
+    ran = min(config.predictors, int(took.pop(PREDICTORS)))
+    fewer_took.pop(PREDICTORS)
     whole = EndToEnd(len(rows), seconds, len(fewer), fewer_seconds, took, fewer_took)
     size = stages.written_bytes(storage.join(output, "all", "results"), ("predictions", "masks"))
-    ran = min(config.predictors, int(took.pop(PREDICTORS)))
     found = Throughput(alone, len(sample), whole, cpus, ran, config.gpu, size / len(rows))
     print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
     doubts = [

@@ -28,6 +28,7 @@ def ray_session() -> Iterator[Path]:
     """A local Ray of two CPUs for the whole test session; the directory of its logs."""
     import ray
 
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process a training that has nothing to do
     context: Any = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield Path(context.address_info["session_dir"]) / "logs"
     ray.shutdown()

@@ -22,6 +22,7 @@ from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
 from comit_ray.train_config import TrainConfig
 from comit_ray.training import accounts, checkpoint, curves, run_directory, worker
+from comit_ray.training.history import given_up
 from comit_ray.training.tracking import Tracker
 from comit_ray.work import graph, run_record, shared_storage
 
@@ -54,6 +55,9 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     trained_on = manifest.training_hash(rows) if table is None else table.training_hash
     if resuming:
         run_directory.check_manifest(run, trained_on)
+        if _whole(run, config):
+            print(f"nothing is left to do: {run} has all its epochs", flush=True)
+            return storage.join(run, "best")
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
     shared_storage.check({"data": config.data}, {"storage": config.storage}, rows)
@@ -65,6 +69,14 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     Tracker(config, run)  # a server that refuses, or a package that is missing, is said here, once
     result = _fit(config, frames, initial, trained_on, callbacks)
     return _publish(result, run)
+
+
+def _whole(run: str, config: TrainConfig) -> bool:
+    """Whether a run that is published has all the epochs that are asked for, or gave up."""
+    if not run_directory.finished(run):
+        return False
+    history = checkpoint.load_history(storage.join(run, "last"))
+    return len(history) >= config.train.epochs or given_up(history, config.train.patience)
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:

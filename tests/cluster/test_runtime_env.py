@@ -66,7 +66,7 @@ def test_what_lies_about_does_not_go_along(tmp_path: Path) -> None:
         "comit_ray/evaluation/templates/report.html.j2",
         "jobs/configs/studies/ablation.yaml",
     )
-    kept += ("README.md", "LICENSE", "pyproject.toml", "constraints.txt")
+    kept += ("README.md", "LICENSE", "pyproject.toml", "constraints.txt", "my_study.yaml")
     lying = ("results/predictions/x.parquet", "archive/a.png", "a.dcm", "b.jpeg", "nih/images_001.tar.gz")
     others = ("runs/r/best/model.safetensors", "build/demo/x", ".venv/bin/python", ".git/config", "tests/data/x.py")
     secret = ("token", "keys.csv", "report/report.html", "metadata.CSV", "A.PNG", "IM0001", "dicom.json", ".env")

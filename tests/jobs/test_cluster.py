@@ -5,6 +5,7 @@ is S3, that jobs are stopped and that nodes are lost in the middle changes no nu
 """
 
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from comit_ray import cli, parquet, storage
 from comit_ray.config import ManifestConfig, PrepareConfig, ScreenConfig
@@ -39,7 +41,14 @@ MODEL = [
     "0.0625",
 ]
 EPOCHS, IMAGES = 8, 60
+STUDY = {
+    "base": ["jobs/configs/comit_net.yaml", "jobs/configs/small_cpu.yaml"],
+    "options": {"model.width": 0.0625, "train.epochs": 1, "workers.threads": 1},
+    "axes": {"heads": {"all": {}, "covid": {"model.tasks": ["covid"]}}},
+    "seeds": 1,
+}
 TRAINING = ["--train.epochs", str(EPOCHS), "--train.accumulate", "2", "--train.specificities", "[0.5]"]
+TRAINING += ["--train.balance", "class_and_source"]
 WORKERS = ["--workers.count", "2", "--workers.threads", "1"]
 
 
@@ -70,6 +79,8 @@ def options(root: str, output: str, checkpoint: str) -> dict[str, list[str]]:
         "prepare": [*manifest, "--output", f"{output}/data"],
         "train": [*MODEL, *TRAINING, *WORKERS, *run],
         "screen": [*manifest, "--checkpoint", checkpoint, "--output", f"{output}/results", *tables],
+        "benchmark": ["--checkpoint", checkpoint, "--output", f"{output}/benchmark"],
+        "sweep": ["--data", f"{output}/data", "--storage", f"{output}/studies", "--name", "two"],
         "evaluate": [*manifest, "--results", f"{output}/results", "--output", f"{output}/report", "--draws", "20"],
     }
 
@@ -130,6 +141,9 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     assert refused.returncode != 0
     assert "AuthenticationError" in refused.stderr
     assert not files(f"{way.output}/manifest")
+    lost = way.cluster.submit("python", "jobs/manifest.py", *SOURCE, "--root", way.root, "--output", "tables")
+    assert lost.returncode != 0
+    assert "lies in the directory that Ray unpacked for this job" in lost.stdout
     assert f"manifest: {way.output}/manifest" in way.done("manifest")
     assert f"data: {way.output}/data" in way.done("prepare")
 
@@ -150,6 +164,9 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     assert second.returncode == 0, printed[-5000:]
     assert f"{IMAGES} images in the manifest" in printed
     assert "report: " in way.done("evaluate")
+    measured = ["--manifest", f"{way.output}/manifest", "--images", "64", "--chunk_rows", "16"]
+    assert "bottleneck: " in way.done("benchmark", *measured)
+    assert storage.exists(f"{way.output}/benchmark/benchmark.json")
     processes = run_record.read(f"{way.output}/results")["processes"]
     assert processes[0]["job"]["job_submission_id"] == submission
     assert len({one["code"]["sources"] for one in processes}) == 1
@@ -184,7 +201,22 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
     assert second.returncode == 0, printed[-5000:]
     assert "epoch 1/" not in printed
     assert f"checkpoint: {run}/best" in printed
-    assert [epoch["epoch"] for epoch in checkpoint.load_history(f"{run}/last")] == list(range(1, EPOCHS + 1))
+    history = checkpoint.load_history(f"{run}/last")
+    assert [epoch["epoch"] for epoch in history] == list(range(1, EPOCHS + 1))
+    assert len({epoch["train_images"] for epoch in history}) == 1, "balanced, each epoch has as many"
+    assert set(checkpoint.load(f"{run}/best").operating_points) == {"specificity_0.50"}
+    left = files(run, "")
+    assert "curves.png" in left
+    assert len([name for name in left if name.startswith("tensorboard/")]) == EPOCHS
+
+    sweep = shlex.join(way.command("sweep", "--study", "two.yaml"))
+    swept = way.cluster.submit("bash", "-c", f"printf %s {shlex.quote(yaml.safe_dump(STUDY))} > two.yaml && {sweep}")
+    assert swept.returncode == 0, swept.stdout[-5000:]
+    trials = parquet.read_table(f"{way.output}/studies/two/trials")
+    assert sorted(zip(*trials.select(["variant", "status"]).to_pydict().values(), strict=True)) == [
+        ("all", "ok"),
+        ("covid", "ok"),
+    ]
 
     assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
     assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,9 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 
-from comit_ray import parquet, storage
+from comit_ray import parquet
 from comit_ray.data.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
 from comit_ray.schema import MANIFEST
@@ -23,7 +20,6 @@ from comit_ray.training import checkpoint, run_directory
 from comit_ray.training.distributed import train
 from comit_ray.training.history import best_epoch
 from jobs.train import job
-from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows
 
 TRAIN, VAL, COVID = 12, 5, 4  # COVID: of those to train on
@@ -164,7 +160,7 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_path: Path, ray_session) -> None:
+def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_path: Path, ray_session, capsys) -> None:
     """Which also says that one configuration and seed give the same numbers twice. Mask R-CNN draws boxes at random."""
     common: dict[str, Any] = {"size": 64, "model": {"name": "mask_rcnn", "tasks": ["lung"]}}
     train(config(manifest, tmp_path, "whole", epochs=3, **common))
@@ -177,6 +173,7 @@ def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_pat
 
     again = train(config(manifest, tmp_path, "parts", epochs=2, resume=True, **common))  # nothing is left to do
     assert again == best
+    assert "nothing is left to do" in capsys.readouterr().out
     assert figures(tmp_path / "parts") == parts
     with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
         train(config(manifest, tmp_path, "parts", epochs=3, resume=True, lr=0.5, **common))
@@ -275,58 +272,13 @@ def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(manifest, tmp_path: Pa
     assert (run / "best" / checkpoint.WEIGHTS).exists()
 
 
-def drive(options: TrainConfig, directory: Path) -> subprocess.Popen[bytes]:
-    """`jobs/train.py` as a process of its own, with a Ray of its own."""
-    path = directory / "train.yaml"
-    path.write_text(yaml.safe_dump(options.model_dump(mode="json")))
-    command = [sys.executable, "jobs/train.py", "--config", str(path)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
 @pytest.mark.slow
-def test_a_killed_driver_goes_on_from_s3_by_the_same_command(manifest, tmp_path: Path, bucket, ray_session) -> None:
-    """kill -9 after the second epoch; with `--resume true` it ends with the bytes of a local run left alone."""
-    more: dict[str, Any] = {"epochs": 25, "accumulate": 2, "balance": "class_and_source", "specificities": [0.5]}
-    options = config(manifest, tmp_path, **more).model_copy(update={"storage": f"{bucket}/runs"})
-    run = f"{bucket}/runs/run"
-    first = drive(options, tmp_path)
-    deadline = time.monotonic() + 120
-    while not storage.exists(f"{run}/checkpoint_0002/{checkpoint.CONFIG}"):
-        assert first.poll() is None, first.communicate()[0].decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    first.kill()
-    first.communicate()
-    assert not storage.exists(f"{run}/last/{checkpoint.CONFIG}"), "it was killed before its end"
-
-    second = drive(options.model_copy(update={"resume": True}), tmp_path)
-    train(config(manifest, tmp_path, **more))
-    printed = second.communicate(timeout=300)[0].decode()
-    assert second.returncode == 0, printed
-    assert "epoch 1/25" not in printed
-    assert printed.strip().endswith(f"checkpoint: {run}/best")
-    for which in ("last", "best"):
-        assert storage.read_bytes(f"{run}/{which}/{checkpoint.WEIGHTS}") == weights(tmp_path / "run", which)
-    history = checkpoint.load_history(f"{run}/last")
-    assert [figures["epoch"] for figures in history] == list(range(1, 26))
-    assert {figures["train_images"] for figures in history} == {SEEN}, "as many as without balance"
-    assert set(checkpoint.load(f"{run}/best").operating_points) == {"specificity_0.50"}
-    names = {entry.path for entry in storage.list_files(run)}
-    assert "curves.png" in names
-    assert len([name for name in names if name.startswith("tensorboard/")]) == 25
-
-
-@pytest.mark.slow
-def test_a_run_killed_in_its_first_epoch_begins_again(manifest, tmp_path: Path, ray_session, capsys) -> None:
+def test_a_run_killed_in_its_first_epoch_begins_again_and_its_broken_checkpoint_stops_it(
+    manifest, tmp_path: Path, ray_session
+) -> None:
     run_directory.record(str(tmp_path / "run"), config(manifest, tmp_path), training_hash(read(manifest)))
     assert job(config(manifest, tmp_path, resume=True)) == 0
     assert figures(tmp_path / "run")["epoch"] == 1
-
-
-@pytest.mark.slow
-def test_a_broken_checkpoint_stops_a_resumed_run(manifest, tmp_path: Path, ray_session) -> None:
-    train(config(manifest, tmp_path))
     path = tmp_path / "run" / "checkpoint_0001" / checkpoint.WEIGHTS
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
