@@ -18,7 +18,7 @@ from comit_ray.sweep import figures, record
 from comit_ray.sweep.study import Classifier, Member, Trial
 from comit_ray.training import checkpoint, run_directory
 from comit_ray.training.distributed import train
-from comit_ray.training.history import best_epoch, given_up
+from comit_ray.training.history import best_epoch, whole
 from comit_ray.training.scores import Figures
 
 STOPPED_EARLY = "stopped before its last epoch: others were ahead on the validation split, or its run was asked to stop"
@@ -92,8 +92,7 @@ def _network(trial: Trial, left: Sequence[Member], place: Place, callbacks: Sequ
 def _ended_early(trial: Trial, run_uri: str, history: Sequence[Figures]) -> bool:
     """Whether the training was asked to stop before its end; asked later, it has all it wanted."""
     train = trial.config.train
-    whole = len(history) >= train.epochs or given_up(history, train.patience)
-    return run_directory.asked_to_stop(run_uri) and not whole
+    return run_directory.asked_to_stop(run_uri) and not whole(history, train.epochs, train.patience)
 
 
 def row(member: Member, trial: Trial, place: Place) -> dict[str, Any]:

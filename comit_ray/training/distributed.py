@@ -21,8 +21,7 @@ from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
 from comit_ray.train_config import TrainConfig
-from comit_ray.training import accounts, checkpoint, curves, run_directory, worker
-from comit_ray.training.history import given_up
+from comit_ray.training import accounts, checkpoint, curves, history, run_directory, worker
 from comit_ray.training.tracking import Tracker
 from comit_ray.work import graph, run_record, shared_storage
 
@@ -75,8 +74,8 @@ def _whole(run: str, config: TrainConfig) -> bool:
     """Whether a run that is published has all the epochs that are asked for, or gave up."""
     if not run_directory.finished(run):
         return False
-    history = checkpoint.load_history(storage.join(run, "last"))
-    return len(history) >= config.train.epochs or given_up(history, config.train.patience)
+    figures = checkpoint.load_history(storage.join(run, "last"))
+    return history.whole(figures, config.train.epochs, config.train.patience)
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -183,6 +182,6 @@ def _publish(result: ray.train.Result, run: str) -> str:
     for name, source in (("best", best), ("last", result.checkpoint)):
         with source.as_directory() as directory:
             checkpoint.publish(Path(directory), storage.join(run, name))
-    history = checkpoint.load_history(storage.join(run, "last"))
-    storage.write_bytes(storage.join(run, run_directory.CURVES), curves.draw(history, title=run.rpartition("/")[2]))
+    figures = checkpoint.load_history(storage.join(run, "last"))
+    storage.write_bytes(storage.join(run, run_directory.CURVES), curves.draw(figures, title=run.rpartition("/")[2]))
     return storage.join(run, "best")

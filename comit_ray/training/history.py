@@ -22,3 +22,8 @@ def _lowest(history: Sequence[Figures]) -> list[int]:
     losses = [figures["val_loss"] for figures in history]
     lowest = min((loss for loss in losses if loss is not None), default=None)
     return [epoch for epoch, loss in enumerate(losses) if loss is not None and loss == lowest]
+
+
+def whole(history: Sequence[Figures], epochs: int, patience: int | None) -> bool:
+    """Whether a run has all the epochs that are asked for, or has given up."""
+    return len(history) >= epochs or given_up(history, patience)

@@ -30,7 +30,7 @@ from comit_ray.train_config import TrainConfig
 from comit_ray.training import batch_norm, checkpoint, collective, order, run_directory
 from comit_ray.training.batches import training_batches, validation_batches
 from comit_ray.training.checkpoint import TrainingState
-from comit_ray.training.history import given_up
+from comit_ray.training.history import whole
 from comit_ray.training.loop import train_epoch, validate
 from comit_ray.training.objective import Objective
 from comit_ray.training.optimiser import learning_rate, make_optimiser
@@ -111,8 +111,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, the validation loss has not fallen for too long, or it was asked to stop."""
-        done = len(self.history) >= self.config.train.epochs
-        return done or self.stopping or given_up(self.history, self.config.train.patience)
+        return self.stopping or whole(self.history, self.config.train.epochs, self.config.train.patience)
 
     def epoch(self) -> tuple[Figures, Validation]:
         """Train on every item once and validate; the figures, which are the same on all workers, go to `history`.
