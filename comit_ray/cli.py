@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import jsonargparse
 from pydantic import ValidationError
 
-from comit_ray.config_base import Config
+from comit_ray.config.config_base import Config
 from comit_ray.errors import ComitError, ConfigError
 
 C = TypeVar("C", bound=Config)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
 from comit_ray import metrics, storage
-from comit_ray.config_base import Config, Fraction
+from comit_ray.config.config_base import Config, Fraction
 from comit_ray.errors import ConfigError
 
 SPECIFICITIES = (0.90, 0.99)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from comit_ray import operating_points
-from comit_ray.config_base import Config, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import Config, PositiveFloat, PositiveInt
 
 LabelName = Literal["covid", "unhealthy"]
 """Labels of the manifest that a classifier is fitted to; its score is `p_covid` or `p_unhealthy`."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from comit_ray.config_base import Config
+from comit_ray.config.config_base import Config
 
 
 class ChexpertOptions(Config):

@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from comit_ray import metrics
-from comit_ray.config_base import Config
+from comit_ray.config.config_base import Config
 from comit_ray.errors import ConfigError
 
 LOWEST, HIGHEST = 0.05, 20.0

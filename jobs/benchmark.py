@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import ray
 
 from comit_ray import cli, storage
-from comit_ray.benchmark_config import BenchmarkConfig
-from comit_ray.config import ManifestConfig, ScreenConfig
+from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
 from comit_ray.data import manifest, manifest_cut, phantom_archive
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources.files import SourceFiles

@@ -4,7 +4,7 @@ Writes report.md, metrics.json, tables/ and figures/.
 """
 
 from comit_ray import cli, storage
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import screen_report, study_report
 from comit_ray.work import shared_storage
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from comit_ray import storage
 from comit_ray.cli import run
-from comit_ray.config import ManifestConfig
+from comit_ray.config.data_config import ManifestConfig
 from comit_ray.data import duplicates, manifest_check, paper_tables, protocol
 from comit_ray.data.manifest import write
 from comit_ray.data.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source

@@ -1,7 +1,7 @@
 """Write an archive of synthetic chest radiographs with known lungs and lesions, broken and alien files among them."""
 
 from comit_ray import cli
-from comit_ray.config import PhantomConfig
+from comit_ray.config.data_config import PhantomConfig
 from comit_ray.data import phantom_archive
 from comit_ray.work import shared_storage
 

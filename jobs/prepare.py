@@ -8,7 +8,7 @@ import time
 import ray
 
 from comit_ray import cli, storage
-from comit_ray.config import PrepareConfig
+from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data import manifest, prepared
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 from comit_ray import cli, storage
+from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.screening import gradcam
 from comit_ray.sweep import record, scored, study, tuner
 from comit_ray.sweep.trial import Place
-from comit_ray.sweep_config import SweepConfig
 from comit_ray.work import plan, run_record, shared_storage
 
 STUDIES = Path(__file__).resolve().parent / "configs" / "studies"

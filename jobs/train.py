@@ -1,7 +1,7 @@
 """Train a model on a manifest's radiographs, data-parallel on Ray. Prints the best checkpoint's URI last."""
 
 from comit_ray import cli
-from comit_ray.train_config import TrainConfig
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.training.distributed import train
 
 

@@ -3,9 +3,10 @@ import re
 import pytest
 
 from comit_ray import cli
-from comit_ray.config import ManifestConfig, ScreenConfig
+from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.train_config import TrainConfig
 
 TRAIN = ["--data", "d", "--storage", "s", "--name", "n"]
 

@@ -3,7 +3,7 @@
 The first bytes tell the format; a file's name is never asked. Nothing is repaired, and half a file is no radiograph.
 """
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.dicom import decode_dicom
 from comit_ray.data.dicom_file import looks_like_dicom
 from comit_ray.data.edge import library_edge

@@ -12,7 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data import views
 from comit_ray.data.dicom_display import PIXEL_KEYWORDS, display
 from comit_ray.data.dicom_elements import code_meaning, text, texts
@@ -22,7 +22,7 @@ from comit_ray.data.edge import library_edge
 from comit_ray.data.limits import check_bytes
 from comit_ray.data.radiograph import Radiograph
 from comit_ray.errors import DecodeError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 MAX_AGE = 120.0
 """Years; an age above it is a slip of the keyboard, and unknown."""

@@ -21,7 +21,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import DecodeError, Reason
 
 MAX_HEADER_BYTES = 16 * 2**20

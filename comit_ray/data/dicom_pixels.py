@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.codestream import inspect
 from comit_ray.data.colour import to_grey
 from comit_ray.data.dicom_file import DicomFile, encapsulated_frame, native_frame

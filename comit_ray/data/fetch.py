@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.archive import ArchiveKind, archive_kind
 from comit_ray.data.decode import decode
 from comit_ray.data.file_reader import FileReader
@@ -16,7 +16,7 @@ from comit_ray.data.file_ref import FileRef
 from comit_ray.data.radiograph import Radiograph
 from comit_ray.data.resize import FrameMap, frame_map, to_frame
 from comit_ray.errors import DecodeError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 PLACE_COLUMNS = ("uri", "member", "member_offset", "sidecar", "checksum")
 """Columns of the manifest that say where a radiograph is."""

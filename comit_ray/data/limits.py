@@ -1,6 +1,6 @@
 """The bounds on one image, checked before anything is decompressed or allocated."""
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import DecodeError, Reason
 
 

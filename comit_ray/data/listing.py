@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from comit_ray import parquet, storage
+from comit_ray import storage
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.storage import FileEntry
+from comit_ray.tables import parquet
 
 RECORD = "listing.json"
 PART_ROWS = 250_000

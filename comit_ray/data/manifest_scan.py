@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from comit_ray import parquet
 from comit_ray.data import manifest
 from comit_ray.data.ahead import map_ahead
 from comit_ray.data.manifest_cut import run_starts
-from comit_ray.schema import Split
+from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import Split
 
 THREADS = 4
 SPLITS = {None: -1, Split.TRAIN: 0, Split.VAL: 1, Split.TEST: 2}

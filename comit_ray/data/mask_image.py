@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.edge import library_edge
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef

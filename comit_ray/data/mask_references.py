@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from comit_ray.config_base import Config, PositiveInt
+from comit_ray.config.config_base import Config, PositiveInt
 from comit_ray.data.file_ref import FileRef
 from comit_ray.errors import ManifestError
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
 from comit_ray.data.lung_rectangles import lung_rectangles

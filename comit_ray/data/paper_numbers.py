@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 HEALTHY: dict[str, dict[View, int]] = {
     "ChestX-ray14": {View.PA: 4_088, View.AP: 2_688},

@@ -25,7 +25,7 @@ from comit_ray.data.paper_numbers import (
     UNHEALTHY,
     disagreements,
 )
-from comit_ray.schema import Split, View
+from comit_ray.tables.vocabulary import Split, View
 
 SITES: dict[str, str] = {
     "sirm": "Italy (SIRM)",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from comit_ray.data.paper_numbers import DATASETS, HEALTHY
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import MANIFEST
+from comit_ray.tables.schema import MANIFEST
 
 PNEUMONIA = "Pneumonia"
 """The finding of that name in ChestX-ray14 and CheXpert."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydicom.dataset import Dataset
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data import grayscale
 from comit_ray.data.codestream import inspect
 from comit_ray.data.colour import to_grey
@@ -28,7 +28,7 @@ from comit_ray.data.limits import check_size
 from comit_ray.data.radiograph import Radiograph
 from comit_ray.data.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.errors import DecodeError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from comit_ray.config import FrameConfig
+from comit_ray.config.data_config import FrameConfig
 
 LONGEST_SIDE = 512
 """Pixels of the longest side after `shrink`."""

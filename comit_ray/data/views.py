@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from comit_ray.errors import DecodeError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG"})
 """Modalities that are projection radiographs (PS3.3 C.7.3.1.1.1; DR is common, though not a defined term)."""

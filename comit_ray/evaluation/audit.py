@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from comit_ray import parquet, storage
+from comit_ray import storage
 from comit_ray.data.masks import from_png
 from comit_ray.errors import NotFoundError
 from comit_ray.evaluation import left_out_source, source_probe
@@ -23,6 +23,7 @@ from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, mea
 from comit_ray.evaluation.side_rows import read_rows
 from comit_ray.evaluation.weighted import RankedScores
 from comit_ray.screening.layout import EMBEDDINGS, GRADCAM, VARIANTS
+from comit_ray.tables import parquet
 
 WHOLE, REMOVED, ONLY, CROPPED = "auroc_full", "auroc_lungs_removed", "auroc_lungs_only", "auroc_borders_cropped"
 SOURCE_ALONE = "auroc_source_alone"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import audit, audit_words
 from comit_ray.evaluation.document import Chapter
 from comit_ray.evaluation.figure import Figure

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import Status
 from comit_ray.evaluation import radiographs, sheet
 from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written

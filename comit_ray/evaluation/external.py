@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
-from comit_ray import parquet
 from comit_ray.errors import ManifestError, Reason, Status
 from comit_ray.evaluation.figure import LEVELS
 from comit_ray.evaluation.measure import Ratio, share
-from comit_ray.schema import REVIEWS
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import REVIEWS
 
 LEFT_OUT = (Reason.DUPLICATE, Reason.NOT_IN_PROTOCOL)
 WORST_CASE = "sensitivity_with_unscored_missed"

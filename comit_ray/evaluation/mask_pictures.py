@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from comit_ray import storage
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation import radiographs, sheet
 from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written

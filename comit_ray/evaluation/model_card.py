@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation.document import ALARMS
 from comit_ray.evaluation.frozen import chosen_where

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import paper
 from comit_ray.evaluation.figure import Figure

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from comit_ray import storage
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
     belief,

@@ -9,8 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from comit_ray.config import FrameConfig
-from comit_ray.data.masks import IGNORE, from_png, lung_rectangles, read_mask
+from comit_ray.config.data_config import FrameConfig
+from comit_ray.data.lung_rectangles import lung_rectangles
+from comit_ray.data.mask_image import IGNORE
+from comit_ray.data.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status
 from comit_ray.evaluation.measure import BoolArray, Entry, FloatArray, Ratio, mean, share
 

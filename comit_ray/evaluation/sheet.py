@@ -6,7 +6,7 @@ from typing import Literal
 
 import pandas as pd
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.evaluation import radiographs
 from comit_ray.evaluation.contact_sheet import overlay_sheet
 from comit_ray.evaluation.radiographs import DISPLAY_PX, Row, Shown, Unreadable, is_null

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import parquet
+from comit_ray.tables import parquet
 
 
 def read_rows(uri: str, image_ids: Iterable[str]) -> pa.Table:

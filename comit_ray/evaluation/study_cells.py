@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_figures import Key, Row
-from comit_ray.schema import Task
+from comit_ray.tables.vocabulary import Task
 
 UNDEFINED, NOTHING = "undefined", "-"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from comit_ray import storage
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import (
     document,
     paper,

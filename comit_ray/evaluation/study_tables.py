@@ -9,7 +9,7 @@ from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_comparisons import Pair
 from comit_ray.evaluation.study_figures import AUROC, EER, Key, Row, sensitivity
 from comit_ray.evaluation.tables import Table
-from comit_ray.schema import Task
+from comit_ray.tables.vocabulary import Task
 
 READING = (
     "Mean over the seeds ± their standard deviation (n - 1) [95% interval of the mean over these seeds, by a bootstrap "

@@ -7,7 +7,7 @@ from comit_ray.evaluation import study_cells as cells
 from comit_ray.evaluation.study import STATUSES, Study
 from comit_ray.evaluation.study_comparisons import COMPARED, Pair
 from comit_ray.evaluation.study_figures import AUROC, Row, sensitivity
-from comit_ray.schema import Task
+from comit_ray.tables.vocabulary import Task
 
 SIGNIFICANT = 0.05
 """Of the adjusted p."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import (
     calibration,
     calibration_words,

@@ -14,7 +14,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from comit_ray.models.layers import Branch, he_initialise, scaled
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.resnet import resnet18_backbone
-from comit_ray.schema import SCORE_TASKS, Task
+from comit_ray.tables.vocabulary import SCORE_TASKS, Task
 
 
 class Classifier(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from comit_ray.models.layers import Branch, he_initialise
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.vgg import Decoder, Encoder
-from comit_ray.schema import ALL_TASKS, Task
+from comit_ray.tables.vocabulary import ALL_TASKS, Task
 
 
 class COMiTNet(nn.Module):

@@ -30,7 +30,7 @@ from comit_ray.models.instances import has_known_pixel, pixel_logits, targets_of
 from comit_ray.models.layers import check_sides, scaled
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.resnet import resnet50_backbone
-from comit_ray.schema import Task
+from comit_ray.tables.vocabulary import Task
 
 ANCHORS = ((1 / 16, 1 / 11), (1 / 8, 1 / 6), (1 / 4, 1 / 2), (3 / 8, 2 / 3), (3 / 4, 1.0))
 """Sides of the square anchors on each level, finest first, as fractions of the frame's longer side. A lung is about a

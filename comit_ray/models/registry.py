@@ -7,11 +7,11 @@ from importlib import import_module
 
 from torch import nn
 
+from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import ConfigError
 from comit_ray.models import segmenters
 from comit_ray.models.comit import COMiTNet
-from comit_ray.schema import ALL_TASKS, MASK_TASKS, SCORE_TASKS, Task
-from comit_ray.train_config import ModelConfig
+from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, SCORE_TASKS, Task
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from comit_ray.models.layers import check_sides, conv_layer, he_initialise, scaled
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.vgg import Decoder, Encoder
-from comit_ray.schema import MASK_TASKS, Task
+from comit_ray.tables.vocabulary import MASK_TASKS, Task
 
 UNET_CHANNELS = (64, 128, 256, 512, 1024)
 """Of U-Net's five resolutions, from the frame's to a 16th of it."""

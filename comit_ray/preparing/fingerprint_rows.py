@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.ahead import map_ahead
 from comit_ray.data.fetch import Place, known_exclusion, load_radiograph, wanted
 from comit_ray.data.file_reader import FileReader

@@ -6,7 +6,7 @@ from functools import partial
 import pyarrow as pa
 import ray.data
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.data.frames import slices
 from comit_ray.preparing.fingerprint_rows import fingerprint_tables

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from comit_ray import parquet, storage
+from comit_ray import storage
 from comit_ray.errors import ConfigError
+from comit_ray.tables import parquet
 from comit_ray.work.plan import ChunkPlan, Plan
 
 DIRECTORY = "compact"

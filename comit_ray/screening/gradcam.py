@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from comit_ray.errors import ConfigError
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.schema import Task
+from comit_ray.tables.vocabulary import Task
 
 SCORES = {Task.COVID: "covid", Task.HEALTH: "unhealthy"}
 """Head -> its score that has a map; the column of the `gradcam` table is `<score>_png`."""

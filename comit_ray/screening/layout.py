@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from comit_ray import parquet, schema, storage
+from comit_ray import storage
+from comit_ray.tables import parquet, schema
 from comit_ray.work.chunk import Layout
 
 PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM, VARIANTS = "predictions", "masks", "embeddings", "gradcam", "variants"

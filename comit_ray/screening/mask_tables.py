@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.data.masks import to_png
-from comit_ray.schema import MASK_TASKS, MASKS, Task
 from comit_ray.screening import regions
 from comit_ray.screening.regions import Mask, Regions
+from comit_ray.tables.schema import MASKS
+from comit_ray.tables.vocabulary import MASK_TASKS, Task
 
 MASK_BITS = pa.schema(
     [

@@ -7,7 +7,8 @@ import pyarrow as pa
 from ray.data import ActorPoolStrategy
 
 from comit_ray import storage
-from comit_ray.config import FrameConfig, ScreenConfig
+from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.layout import layout
 from comit_ray.screening.mask_tables import finish

@@ -9,16 +9,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from comit_ray.config import FrameConfig
+from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.normalisation import normalise
 from comit_ray.data.pixel_statistics import STATISTICS
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, GRADCAM, MASK_TASKS, PREDICTIONS, VARIANTS, Task
 from comit_ray.screening import variants
 from comit_ray.screening.gradcam import GradCam
 from comit_ray.screening.mask_tables import MASK_BITS, to_bits
+from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, PREDICTIONS, VARIANTS
+from comit_ray.tables.vocabulary import MASK_TASKS, Task
 from comit_ray.training import checkpoint
 from comit_ray.work import chunk
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_frame
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.pixel_statistics import STATISTICS, statistics
 from comit_ray.errors import DecodeError, Status
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 MANIFEST_COLUMNS = ["image_id", *PLACE_COLUMNS, "view", "excluded", "split", "chunk"]
 """What reading a chunk needs of the manifest."""

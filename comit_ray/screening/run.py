@@ -5,7 +5,7 @@ import time
 import ray
 
 from comit_ray import storage
-from comit_ray.config import ScreenConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.training import checkpoint

@@ -14,7 +14,7 @@ import pydicom
 import torch
 
 from comit_ray import storage
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.dicom_file import looks_like_dicom
 from comit_ray.data.fetch import Place, known_exclusion, wanted
 from comit_ray.data.file_reader import FileReader

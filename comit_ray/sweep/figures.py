@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from comit_ray import metrics
-from comit_ray.config import MasksConfig
+from comit_ray.config.data_config import MasksConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation.segmentation import segmentation_counts
 

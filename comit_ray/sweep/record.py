@@ -15,12 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import parquet, storage
+from comit_ray import storage
+from comit_ray.config.sweep_config import StudyConfig, SweepConfig
 from comit_ray.errors import ConfigError, NotFoundError
-from comit_ray.schema import STUDY_PREDICTIONS, TRIALS
 from comit_ray.screening.layout import read_predictions
 from comit_ray.sweep.study import Trial
-from comit_ray.sweep_config import StudyConfig, SweepConfig
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import STUDY_PREDICTIONS, TRIALS
 from comit_ray.work import run_record
 
 TRIALS_TABLE, PREDICTIONS, RESULTS, RUNS, ATTEMPTS = "trials", "predictions", "results", "runs", "attempts"

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from comit_ray.config.sweep_config import DrawConfig, SearchConfig
 from comit_ray.errors import ConfigError
-from comit_ray.sweep_config import DrawConfig, SearchConfig
 
 TRIES = 100  # draws a point that is wanted, until one is new
 

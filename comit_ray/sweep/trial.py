@@ -9,7 +9,8 @@ from typing import Any, Literal
 from ray.train import UserCallback
 
 from comit_ray import storage
-from comit_ray.config import MasksConfig, ScreenConfig
+from comit_ray.config.data_config import MasksConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ComitError, ConfigError, StorageError
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.screening.embedding_run import classify

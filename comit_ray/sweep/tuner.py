@@ -12,11 +12,11 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from comit_ray import storage
+from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.sweep import record
 from comit_ray.sweep.study import Trial
 from comit_ray.sweep.trial import Place, row, run
-from comit_ray.sweep_config import SearchConfig
 from comit_ray.training import run_directory
 
 NOTHING = {"memory": 1.0}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.errors import ConfigError, ManifestError
-from comit_ray.schema import Split
+from comit_ray.tables.vocabulary import Split
 
 COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
 """Of `comit_ray.data.frames.FRAMES`: small ones, so that a large manifest's fit on the driver."""

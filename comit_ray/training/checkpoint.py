@@ -30,11 +30,11 @@ import yaml
 from torch import nn
 
 from comit_ray import operating_points, reference, storage, temperature
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Document, OperatingPoint
 from comit_ray.reference import Reference
-from comit_ray.train_config import TrainConfig
 
 WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
 TEMPERATURES, METRICS, HISTORY = "temperatures.json", "metrics.json", "history.json"

@@ -9,12 +9,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comit_ray.schema import ALL_TASKS
+from comit_ray.tables.vocabulary import ALL_TASKS
 from comit_ray.training.history import best_epoch
 from comit_ray.training.scores import SPECIFICITY, TIMED, Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
 
 WIDTH, HEIGHT, DPI = 7.0, 3.4, 130  # of a panel in inches, legend included; pixels an inch
 COLUMNS = 2

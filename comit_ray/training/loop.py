@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from comit_ray import metrics
-from comit_ray.data.masks import IGNORE
+from comit_ray.config.train_config import TrainConfig
+from comit_ray.data.mask_image import IGNORE
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.schema import Task
-from comit_ray.train_config import TrainConfig
+from comit_ray.tables.vocabulary import Task
 from comit_ray.training import batch_norm, collective
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import switches, task_losses, total_loss

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from comit_ray.data.masks import IGNORE
+from comit_ray.config.train_config import LossConfig
+from comit_ray.data.mask_image import IGNORE
 from comit_ray.models.instances import has_known_pixel
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.schema import ALL_TASKS, Task
-from comit_ray.train_config import LossConfig
+from comit_ray.tables.vocabulary import ALL_TASKS, Task
 from comit_ray.training.batches import Batch
 
 

@@ -15,13 +15,14 @@ import time
 from typing import TYPE_CHECKING
 
 from comit_ray import storage
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
-from comit_ray.train_config import TrainConfig
 from comit_ray.training.scores import Figures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+
 
 REMEMBERED = "mlflow.json"
 MAX_PARAMS = 100  # a request; mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH

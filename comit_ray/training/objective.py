@@ -6,10 +6,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.normalisation import normalise
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.schema import Task
-from comit_ray.train_config import TrainConfig
+from comit_ray.tables.vocabulary import Task
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import switches, task_losses
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from comit_ray.train_config import OptimConfig
+from comit_ray.config.train_config import OptimConfig
 
 
 def make_optimiser(model: nn.Module, config: OptimConfig, fused: bool) -> torch.optim.Optimizer:

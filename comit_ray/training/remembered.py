@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from comit_ray import reference
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.frames import FrameStore
 from comit_ray.data.pixel_statistics import STATISTICS, statistics
 from comit_ray.reference import Reference, Sample
-from comit_ray.train_config import TrainConfig
 from comit_ray.training import collective
 from comit_ray.training.batches import collate
 from comit_ray.training.objective import predict

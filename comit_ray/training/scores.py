@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray import metrics, temperature
+from comit_ray.config.train_config import LossConfig
 from comit_ray.operating_points import Document, choose
-from comit_ray.schema import ALL_TASKS, MASK_TASKS, Task
-from comit_ray.train_config import LossConfig
+from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, Task
 
 Figures = dict[str, float | None]
 """Name -> value; None where it is undefined (no positive, no mask, ...)."""

@@ -1,6 +1,6 @@
 """Who is told of every epoch of a training while it runs: TensorBoard, and MLflow where it is asked for."""
 
-from comit_ray.train_config import TrainConfig
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.training import tensorboard
 from comit_ray.training.mlflow_run import MlflowRun
 from comit_ray.training.scores import Figures

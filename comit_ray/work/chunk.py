@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from comit_ray import parquet, storage
+from comit_ray import storage
+from comit_ray.tables import parquet
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from ray.data import DataContext, Dataset, Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
-from comit_ray import parquet
 from comit_ray.data.file_reader import FileReader
 from comit_ray.errors import ConfigError, DecodeError
+from comit_ray.tables import parquet
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
 from comit_ray.work.counters import Counters

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from comit_ray.config import SplitConfig
+from comit_ray.config.data_config import SplitConfig
 from comit_ray.data import manifest
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources.files import SourceFiles

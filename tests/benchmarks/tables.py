@@ -2,7 +2,7 @@
 
 import sys
 
-from comit_ray.config import SplitConfig
+from comit_ray.config.data_config import SplitConfig
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter

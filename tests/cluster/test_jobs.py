@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from comit_ray import cli
-from comit_ray.config import ScreenConfig
-from comit_ray.config_base import Config
-from comit_ray.sweep_config import SweepConfig
-from comit_ray.train_config import TrainConfig
+from comit_ray.config.config_base import Config
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.config.sweep_config import SweepConfig
+from comit_ray.config.train_config import TrainConfig
 from tests.cluster.manifests import JOBS, groups, ray_job
 from tests.conftest import REPOSITORY
 

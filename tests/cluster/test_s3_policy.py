@@ -14,7 +14,7 @@ from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import s3_backends
 
 from comit_ray import s3, storage
-from comit_ray.config import FrameConfig, SplitConfig
+from comit_ray.config.data_config import FrameConfig, SplitConfig
 from comit_ray.data import manifest
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources import images

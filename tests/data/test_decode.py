@@ -12,8 +12,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from comit_ray.config import DecodeLimits
-from comit_ray.data.decode import Radiograph, decode
+from comit_ray.config.data_config import DecodeLimits
+from comit_ray.data.decode import decode
+from comit_ray.data.radiograph import Radiograph
 from comit_ray.errors import DecodeError, Reason
 from tests.data.bombs import BOMBS
 from tests.data.dicom_files import dicom, ramp

@@ -10,7 +10,7 @@ from pydicom import uid
 from comit_ray.data.decode import decode
 from comit_ray.data.dicom import read_header
 from comit_ray.errors import DecodeError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 from tests.data.dicom_files import BUNDLED, LIMITS, dataset, dicom, ramp, reason, row, saved
 
 COMPRESSED = [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.decode import decode
 from comit_ray.data.fetch import Place, load_frame
 from comit_ray.data.file_reader import FileReader

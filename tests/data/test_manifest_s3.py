@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray import storage
-from comit_ray.config import FrameConfig, SplitConfig
+from comit_ray.config.data_config import FrameConfig, SplitConfig
 from comit_ray.data.manifest import part_uris, read, write
 from comit_ray.data.manifest_build import finish, mark_missing, merge, read_source
 from comit_ray.data.masks import read_mask, to_png

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from comit_ray import parquet
 from comit_ray.data import manifest, manifest_scan
 from comit_ray.data.manifest_scan import scan
 from comit_ray.errors import ManifestError, NotFoundError
-from comit_ray.schema import MANIFEST
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import MANIFEST
 from tests.support import manifest_row
 
 

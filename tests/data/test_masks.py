@@ -12,25 +12,18 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from comit_ray.config import FrameConfig
+from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
-from comit_ray.data.masks import (
-    IGNORE,
-    Mask,
+from comit_ray.data.mask_image import IGNORE, Mask
+from comit_ray.data.mask_references import (
     boxes_reference,
-    draw_mask,
-    fit_mask,
-    from_png,
-    needs_no_file,
     pasted_reference,
     polygons_reference,
-    read_mask,
     rle_reference,
     siim_reference,
-    to_original,
-    to_png,
 )
+from comit_ray.data.masks import draw_mask, fit_mask, from_png, needs_no_file, read_mask, to_original, to_png
 from comit_ray.data.resize import frame_map
 from comit_ray.errors import ManifestError
 

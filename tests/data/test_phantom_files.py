@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.decode import decode
 from comit_ray.data.phantom import Kind, draw
 from comit_ray.data.phantom_files import FORMATS, Header, encode, suffix

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.decode import decode
 from comit_ray.data.phantom_files import Header
 from comit_ray.data.phantom_troublemakers import BOMB_SIDE, TROUBLEMAKERS, Troublemaker

@@ -3,11 +3,12 @@ import json
 import pyarrow as pa
 import pytest
 
-from comit_ray import parquet, storage
-from comit_ray.config import FrameConfig
+from comit_ray import storage
+from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.prepared import describe, frame_tables, open_prepared
 from comit_ray.errors import ManifestError
-from comit_ray.schema import PREPARED
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import PREPARED
 
 
 def write(root, rows=2, **question) -> str:

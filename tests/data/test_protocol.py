@@ -14,8 +14,9 @@ from comit_ray.data.protocol import select_paper
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ManifestError
-from comit_ray.schema import MANIFEST, View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.vocabulary import View
 from tests.support import manifest_row
 
 

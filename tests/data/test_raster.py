@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.decode import decode
 from comit_ray.data.raster import PNG_SIGNATURE
 from comit_ray.errors import DecodeError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 LIMITS = DecodeLimits()
 

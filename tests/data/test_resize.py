@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.decode import decode
 from comit_ray.data.resize import LONGEST_SIDE, frame_map, mask_to_frame, shrink, to_frame
 

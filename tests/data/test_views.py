@@ -7,7 +7,7 @@ import pytest
 
 from comit_ray.data.views import not_a_chest, not_frontal, view_of, wrong_modality
 from comit_ray.errors import Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from comit_ray.evaluation import audit_words
 from comit_ray.evaluation.audit import Audit, audit
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.source_probe import block
-from comit_ray.schema import EMBEDDINGS, GRADCAM, VARIANTS
+from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, VARIANTS
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows
 
 COUNT = 120

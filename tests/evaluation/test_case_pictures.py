@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.evaluation import pictures
 from comit_ray.evaluation.plots import gallery
 from comit_ray.evaluation.tile import DISEASE, Blank, Tile

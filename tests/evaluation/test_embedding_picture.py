@@ -9,7 +9,7 @@ import pytest
 from comit_ray.errors import StorageError
 from comit_ray.evaluation import embedding_picture, pictures
 from comit_ray.evaluation.plots import embedding_map as plots_map
-from comit_ray.schema import EMBEDDINGS
+from comit_ray.tables.schema import EMBEDDINGS
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
 

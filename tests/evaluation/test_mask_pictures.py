@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.masks import to_png
 from comit_ray.evaluation import pictures
 from comit_ray.evaluation.plots import gradcam, masks_beside
 from comit_ray.evaluation.tile import LUNG, TRUE_LUNG
-from comit_ray.schema import GRADCAM
+from comit_ray.tables.schema import GRADCAM
 from tests.evaluation.support import LEFT, opened, screened_images, where
 from tests.support import write_rows
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import claim, model_card
 from comit_ray.evaluation.tables import Table
 from comit_ray.evaluation.trained import Trained

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comit_ray.config import EvaluateConfig
-from comit_ray.data.masks import boxes_reference, to_png
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.data.mask_references import boxes_reference
+from comit_ray.data.masks import to_png
 from comit_ray.evaluation import report
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.measure import OVER_PATIENTS

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import StorageError
 from comit_ray.evaluation import document, screen_report
-from comit_ray.schema import EMBEDDINGS, GRADCAM, REVIEWS
 from comit_ray.screening.drift import Drift
 from comit_ray.screening.drift_signals import Kind, Signal
+from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, REVIEWS
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.masks import to_png
 from comit_ray.evaluation import scores, sheet
 from comit_ray.evaluation.contact_sheet import GROUND

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from comit_ray import metrics
-from comit_ray.config import EvaluateConfig
-from comit_ray.data.masks import boxes_reference, to_png
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.data.mask_references import boxes_reference
+from comit_ray.data.masks import to_png
 from comit_ray.evaluation import study_report
 from tests.evaluation.study_tree import Images, Outcome, write_study
 from tests.support import mask_row

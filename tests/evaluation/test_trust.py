@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation import screen_report, trust
 from comit_ray.evaluation.figure import Figure

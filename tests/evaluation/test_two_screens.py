@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 
-from comit_ray.config import EvaluateConfig
+from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.evaluation import screen_report, two_screens
 from comit_ray.evaluation.scores import join_tables

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from comit_ray import cli
-from comit_ray.config import ScreenConfig
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.phantom import Kind, Phantom, draw
 from comit_ray.evaluation import audit as audit_of
 from comit_ray.evaluation.audit import Audit, audit
@@ -21,8 +22,7 @@ from comit_ray.evaluation.audit_words import CAUGHT, sentences
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Threshold
-from comit_ray.schema import MANIFEST
-from comit_ray.train_config import TrainConfig
+from comit_ray.tables.schema import MANIFEST
 from comit_ray.training import checkpoint
 from comit_ray.training.batches import Batch
 from comit_ray.training.checkpoint import TrainingState

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from comit_ray import cli, parquet
-from comit_ray.benchmark_config import BenchmarkConfig
+from comit_ray import cli
+from comit_ray.config.screen_config import BenchmarkConfig
 from comit_ray.errors import ConfigError
-from comit_ray.schema import MANIFEST
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import MANIFEST
 from comit_ray.work.counters import Counters
 from comit_ray.work.stage_names import DECODE, WRITE
 from comit_ray.work.tally import Tally

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from comit_ray import cli, parquet, storage
-from comit_ray.config import ManifestConfig, PrepareConfig, ScreenConfig
-from comit_ray.train_config import TrainConfig
+from comit_ray import cli, storage
+from comit_ray.config.data_config import ManifestConfig, PrepareConfig
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.config.train_config import TrainConfig
+from comit_ray.tables import parquet
 from comit_ray.training import checkpoint
 from comit_ray.training.distributed import train
 from comit_ray.work import run_record

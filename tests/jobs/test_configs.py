@@ -7,8 +7,8 @@ import torch
 import yaml
 
 from comit_ray import cli
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.models.registry import MODELS, build_model
-from comit_ray.train_config import TrainConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
 OF_TRAINING = sorted(path.name for path in CONFIGS.glob("*.yaml") if "model" in yaml.safe_load(path.read_text()))

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from comit_ray import cli, parquet
-from comit_ray.config import ManifestConfig, PhantomConfig, ScreenConfig
-from comit_ray.schema import Split
+from comit_ray import cli
+from comit_ray.config.data_config import ManifestConfig, PhantomConfig
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.screening import drift
-from comit_ray.train_config import TrainConfig
+from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import Split
 from comit_ray.training.distributed import train
 from jobs import manifest as manifest_job
 from jobs import phantom as phantom_job

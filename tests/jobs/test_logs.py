@@ -5,8 +5,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from comit_ray import parquet
-from comit_ray.config import ManifestConfig, PrepareConfig, ScreenConfig
+from comit_ray.config.data_config import ManifestConfig, PrepareConfig
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.tables import parquet
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job
 from jobs import screen as screen_job

@@ -6,10 +6,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray import cli, parquet
-from comit_ray.config import ManifestConfig, ScreenConfig
+from comit_ray import cli
+from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.fetch import Place, known_exclusion
 from comit_ray.data.tar_stream import TarStream
+from comit_ray.tables import parquet
 from comit_ray.work.reading import read_part
 from jobs import manifest as manifest_job
 from jobs import screen as screen_job

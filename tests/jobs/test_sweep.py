@@ -14,12 +14,13 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from comit_ray import parquet, storage
+from comit_ray import storage
+from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.data.manifest import read
 from comit_ray.errors import ConfigError
-from comit_ray.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
 from comit_ray.sweep import record
-from comit_ray.sweep_config import SweepConfig
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
 from comit_ray.training import checkpoint, run_directory
 from jobs.sweep import job
 from tests.conftest import REPOSITORY

@@ -7,7 +7,7 @@ from torch import nn
 from comit_ray.errors import ConfigError
 from comit_ray.models.comit import COMiTNet
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.schema import ALL_TASKS
+from comit_ray.tables.vocabulary import ALL_TASKS
 
 NARROW = 0.0625
 HEADS = ("lung", "disease", "health", "covid")

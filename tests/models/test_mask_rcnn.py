@@ -6,7 +6,7 @@ from torchvision.ops import box_iou
 
 from comit_ray.errors import ConfigError
 from comit_ray.models.mask_rcnn import ANCHORS, RATIOS, FrameAnchors, MaskRCNN
-from comit_ray.schema import Task
+from comit_ray.tables.vocabulary import Task
 
 UNKNOWN = 255
 

@@ -1,9 +1,9 @@
 import pytest
 
+from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import ConfigError
 from comit_ray.models.comit import COMiTNet
 from comit_ray.models.registry import MODELS, build_model
-from comit_ray.train_config import ModelConfig
 
 
 def test_a_model_is_built_by_name_with_its_options() -> None:

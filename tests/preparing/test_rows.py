@@ -8,16 +8,16 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from comit_ray import parquet
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.frames import COLUMNS, frame_tables
-from comit_ray.data.masks import boxes_reference
+from comit_ray.data.mask_references import boxes_reference
 from comit_ray.data.prepared import decode_stored, encode
 from comit_ray.data.prepared import frame_tables as prepared_tables
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.preparing.rows import FACTS, LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
-from comit_ray.schema import MANIFEST, PREPARED
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import MANIFEST, PREPARED
 from tests.support import manifest_row
 
 TASKS = ("lung", "disease", "health", "covid")

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from comit_ray.data.masks import to_png
-from comit_ray.schema import EMBEDDINGS, MANIFEST, MASKS, PREDICTIONS
 from comit_ray.screening.layout import layout
+from comit_ray.tables.schema import EMBEDDINGS, MANIFEST, MASKS, PREDICTIONS
 from comit_ray.work import chunk, run_record
 from comit_ray.work import plan as planning
 from tests.support import manifest_row, mask_row, prediction_row, write_rows

@@ -7,10 +7,10 @@ from scipy.stats import ks_2samp
 
 from comit_ray import reference, temperature
 from comit_ray.data.pixel_statistics import STATISTICS
-from comit_ray.schema import MANIFEST, PREDICTIONS
 from comit_ray.screening import drift, drift_signals
 from comit_ray.screening.drift import compare
 from comit_ray.screening.drift_signals import Kind, Signal
+from comit_ray.tables.schema import MANIFEST, PREDICTIONS
 from tests.support import manifest_row, prediction_row, write_rows
 
 SIGNALS = ("embedding_distance", *STATISTICS)

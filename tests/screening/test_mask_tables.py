@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.data.masks import from_png
-from comit_ray.schema import MASKS, PREDICTIONS
 from comit_ray.screening.mask_tables import MASK_BITS, finish, from_bits, to_bits
 from comit_ray.screening.regions import measure
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.support import prediction_row
 
 

@@ -14,11 +14,11 @@ from comit_ray.data.pixel_statistics import STATISTICS, statistics
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint
-from comit_ray.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
 from comit_ray.screening import predictor as predictor_module
 from comit_ray.screening import variants
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor, scaled_scores
+from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
 from comit_ray.training import checkpoint
 from comit_ray.work import chunk
 from tests.support import fetched, write_checkpoint

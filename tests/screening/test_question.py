@@ -3,7 +3,7 @@ import sys
 import pytest
 from scipy.special import expit, logit
 
-from comit_ray.config import ScreenConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import question

@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from comit_ray.config import DecodeLimits, FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data import manifest_build
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.sources import covid_chestxray

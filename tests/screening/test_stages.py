@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import stages
 from comit_ray.screening.layout import layout

@@ -3,10 +3,11 @@
 import pyarrow as pa
 import pytest
 
-from comit_ray import parquet, storage
+from comit_ray import storage
 from comit_ray.errors import ConfigError
-from comit_ray.schema import PREDICTIONS, STUDY_PREDICTIONS, TRIALS
 from comit_ray.sweep import record
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import PREDICTIONS, STUDY_PREDICTIONS, TRIALS
 from tests.support import prediction_row
 
 ASKED = {"kind": "sweep", "study": "ablation", "manifest": "f00", "trials": [{"trial": "a-s0"}, {"trial": "b-s0"}]}

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
+from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError
 from comit_ray.sweep.sampling import draw
-from comit_ray.sweep_config import SearchConfig
 
 
 def search(**draws) -> SearchConfig:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation import paper
 from comit_ray.sweep import study
 from comit_ray.sweep.study import Trial
-from comit_ray.sweep_config import SweepConfig
 from tests.conftest import REPOSITORY
 
 STUDIES = REPOSITORY / "jobs" / "configs" / "studies"

@@ -8,12 +8,12 @@ import pytest
 from ray import tune
 
 from comit_ray import storage
+from comit_ray.config.sweep_config import SearchConfig
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.sweep import record, tuner
 from comit_ray.sweep.study import Trial
 from comit_ray.sweep.trial import Place, row
-from comit_ray.sweep_config import SearchConfig
-from comit_ray.train_config import TrainConfig
 from comit_ray.training import run_directory
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from comit_ray import reference
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import choose
 from comit_ray.reference import Sample
 from comit_ray.temperature import Temperature
-from comit_ray.train_config import TrainConfig
 from comit_ray.training import checkpoint
 from comit_ray.training.checkpoint import TrainingState
 

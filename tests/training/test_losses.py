@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
-from comit_ray.data.masks import IGNORE
+from comit_ray.config.train_config import LossConfig
+from comit_ray.data.mask_image import IGNORE
 from comit_ray.models.comit import COMiTNet
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.train_config import LossConfig
 from comit_ray.training import collective
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import task_losses, total_loss

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
-from comit_ray.train_config import TrainConfig
 from comit_ray.training.mlflow_run import MlflowRun, parameters
 from comit_ray.training.scores import Figures
 from comit_ray.training.tracking import Tracker

@@ -1,8 +1,8 @@
 import torch
 
-from comit_ray.data.masks import IGNORE
+from comit_ray.config.train_config import TrainConfig
+from comit_ray.data.mask_image import IGNORE
 from comit_ray.models.registry import build_model
-from comit_ray.train_config import TrainConfig
 from comit_ray.training.batches import Batch
 from comit_ray.training.objective import Objective, instance_losses_alone, learns_from_instances
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from comit_ray.train_config import OptimConfig
+from comit_ray.config.train_config import OptimConfig
 from comit_ray.training.optimiser import learning_rate, make_optimiser
 
 

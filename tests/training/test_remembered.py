@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from comit_ray import reference
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.frames import FRAMES, FrameStore
 from comit_ray.data.normalisation import normalise
 from comit_ray.data.pixel_statistics import statistics
 from comit_ray.models.registry import build_model
 from comit_ray.reference import Sample
-from comit_ray.schema import Split
-from comit_ray.train_config import TrainConfig
+from comit_ray.tables.vocabulary import Split
 from comit_ray.training import collective, remembered
 from comit_ray.training.batches import validation_batches
 from comit_ray.training.loop import validate

@@ -1,7 +1,7 @@
 import pytest
 
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
-from comit_ray.train_config import TrainConfig
 from comit_ray.training import run_directory
 
 

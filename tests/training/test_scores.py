@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from comit_ray.train_config import LossConfig
+from comit_ray.config.train_config import LossConfig
 from comit_ray.training.scores import LossSums, Validation, merge, progress_line
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from comit_ray.work import accounts, chunk
 from comit_ray.work import plan as planning
 from comit_ray.work.chunk import Layout

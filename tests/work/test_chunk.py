@@ -2,8 +2,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comit_ray import parquet
 from comit_ray.errors import StorageError
+from comit_ray.tables import parquet
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
 

@@ -3,9 +3,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray import parquet, storage
-from comit_ray.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray import storage
 from comit_ray.screening.layout import layout
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from comit_ray.work import plan as planning
 from comit_ray.work.chunk import commit
 from comit_ray.work.distrust import settle

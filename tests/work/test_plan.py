@@ -1,7 +1,7 @@
 import pytest
 
 from comit_ray.errors import ManifestError
-from comit_ray.schema import MANIFEST
+from comit_ray.tables.schema import MANIFEST
 from comit_ray.work import plan as planning
 from tests.support import manifest_row, write_rows
 

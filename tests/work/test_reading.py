@@ -11,7 +11,7 @@ from comit_ray.data.fetch import Place
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.tar_stream import TarStream
 from comit_ray.errors import DecodeError
-from comit_ray.schema import MANIFEST
+from comit_ray.tables.schema import MANIFEST
 from comit_ray.work.reading import Spent, read_part
 from tests.data import archives
 from tests.support import manifest_row

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.errors import ConfigError
-from comit_ray.schema import MANIFEST
+from comit_ray.tables.schema import MANIFEST
 from comit_ray.work import plan, provenance, shared_storage
 from comit_ray.work.shared_storage import check, check_submitted, refuse
 from tests.support import manifest_row, write_rows

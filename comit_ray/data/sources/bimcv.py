@@ -28,8 +28,8 @@ from comit_ray.data.sources.bimcv_views import READ_BY_HAND, read_by_hand, view_
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 RADIOGRAPH = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.png"
 VOLUME = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.nii(?:\.gz)?"

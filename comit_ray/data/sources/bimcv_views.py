@@ -19,7 +19,7 @@ PA of SeriesDescription before both, it would be 94.0%, with 97 frontals taken f
 import re
 
 from comit_ray.data.views import plain
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 READ_BY_HAND = "Position_Manual"
 """`view_source` of the views that a person read: the quality sheet's column."""

@@ -14,8 +14,8 @@ from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.web_site import site_of
 from comit_ray.errors import Reason
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 _DAY_FORMATS = ("%B %d, %Y", "%b %d, %Y", "%Y-%m-%d", "%d %B %Y", "%d %b %Y")
 

@@ -24,8 +24,8 @@ from comit_ray.data.sources.covid_table import (
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.web_site import site_of
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 _TABLE = r"(?:.*/)?metadata\.csv(\.gz)?"
 _IMAGE = r"(?:.*/)?chest_xray_images/(covid19|normal|pneumonia)/[^/]+\.(?:png|jpe?g|jfif|webp)"

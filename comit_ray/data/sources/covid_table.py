@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.text_tables import read_csv
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 Labels = tuple[int | None, int | None, int | None]
 """Unhealthy, COVID-19, other disease: 1, 0 or None for unknown."""

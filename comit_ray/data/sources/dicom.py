@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 
 from comit_ray import storage
-from comit_ray.config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.archive import archive_kind
 from comit_ray.data.dicom import DicomHeader, read_header
 from comit_ray.data.file_reader import FileReader

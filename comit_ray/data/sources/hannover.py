@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from comit_ray.data.sources.covid_table import COVID, UNKNOWN, Labels, beside, read_records, view_of, whole
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 BEFORE: Labels = (None, 0, None)
 """Not yet COVID-19; why the radiograph was taken, and what it shows, nobody says."""

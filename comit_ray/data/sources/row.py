@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from comit_ray.data.sources.files import IMAGES, SourceFile, SourceFiles
 from comit_ray.errors import Reason
-from comit_ray.schema import Split, View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import Split, View
 
 MAX_AGE = 120  # years; older ages are typing errors in every source that has them
 _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # the units of DICOM's age string

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from comit_ray.data.masks import Box, boxes_reference, siim_reference
+from comit_ray.data.mask_references import Box, boxes_reference, siim_reference
 from comit_ray.data.sources.row import ManifestRow, parse_age, scoped
 from comit_ray.data.sources.table_cells import Record, fill
 from comit_ray.data.sources.table_mapping import Mapping, Table
 from comit_ray.data.sources.table_parts import Boxes, FrameColumns, Mask, SiimRuns
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 _BLANK = ("", "nan")  # as pandas writes a missing number
 LABELS = ("unhealthy", "covid", "other")

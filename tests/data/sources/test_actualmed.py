@@ -7,8 +7,8 @@ from comit_ray.data.sources.actualmed import rows
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 HEADER = (
     "patientid,offset,sex,age,finding,survival,temperature,pO2 saturation,view,modality,imagename,"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from comit_ray.data.sources.bimcv_views import read_by_hand, view_of
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 from tests.data import bimcv_tree
 
 

@@ -12,8 +12,8 @@ from comit_ray.data.sources.chexpert import NO_FINDING, PATHOLOGIES, SUPPORT_DEV
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import Split, View
 from comit_ray.source_options import ChexpertOptions, SourceOptions
+from comit_ray.tables.vocabulary import Split, View
 
 OPTIONS = SourceOptions()
 LABELS = (NO_FINDING, *PATHOLOGIES, SUPPORT_DEVICES)

@@ -6,8 +6,8 @@ from comit_ray.data.sources.covid_cxnet import rows, seen
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 HEADER = (
     "filename,patient_id,sex,age,view,label,pcr_test,survival,location,admission_offset,symptom_offset,also_had_ct,"

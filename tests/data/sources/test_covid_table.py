@@ -5,7 +5,7 @@ import pytest
 from comit_ray.data.sources.covid_table import beside, labels, read_records, tokens, view_of, whole
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import View
+from comit_ray.tables.vocabulary import View
 
 
 def records(root: Path, text: str, encoding: str = "utf-8") -> list[dict[str, str]]:

@@ -6,8 +6,8 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.hannover import labels, rows
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 HEADER = (
     "patient_id,image_id,sex,age,size,weight,admission_offset,icu_admission_offset,icu_release_offset,death_offset,"

@@ -10,8 +10,8 @@ from comit_ray.data.phantom_archive import Entry, write
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.phantom import COLUMNS, rows
 from comit_ray.errors import ManifestError, NotFoundError
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 OPTIONS = SourceOptions()
 

@@ -10,8 +10,8 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.radiography import rows
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
-from comit_ray.schema import View
 from comit_ray.source_options import SourceOptions
+from comit_ray.tables.vocabulary import View
 
 TOP = "COVID-19_Radiography_Dataset"
 BIMCV = "https://bimcv.cipf.es/bimcv-projects/bimcv-covid19/#1590858128006-9e640421-6711"

@@ -6,7 +6,7 @@ from comit_ray.data.sources import table_mapping
 from comit_ray.data.sources.table_cells import fill, template_columns
 from comit_ray.data.sources.table_mapping import Mapping, load, parse, shipped
 from comit_ray.errors import ConfigError, ManifestError, Reason
-from comit_ray.schema import Split, View
+from comit_ray.tables.vocabulary import Split, View
 
 LEAST = "tables: [{name: list.csv}]\nimage: {at: ['{file}']}\n"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comit_ray.config import FrameConfig
+from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.masks import read_mask
 from comit_ray.errors import ManifestError
-from comit_ray.schema import Split, View
+from comit_ray.tables.vocabulary import Split, View
 from tests.data.sources.table_trees import labels, read
 
 COVIDX = {

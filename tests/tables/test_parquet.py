@@ -3,8 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from comit_ray import parquet, storage
+from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.tables import parquet
 
 TABLE = pa.table({"image_id": ["a", "b"], "p": [0.5, None]})
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from comit_ray.config import DecodeLimits, FrameConfig, MasksConfig
-from comit_ray.config_base import Config, Fraction, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import Config, Fraction, PositiveFloat, PositiveInt
+from comit_ray.config.data_config import DecodeLimits, FrameConfig, MasksConfig
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.schema.Task`, as the command line takes them."""

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from comit_ray.schema import SCHEMA_VERSION, TABLES
+from comit_ray.tables.schema import SCHEMA_VERSION, TABLES
 
 PLAIN = (
     pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_date,

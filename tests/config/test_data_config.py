@@ -4,16 +4,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from comit_ray import config, shallow_config, train_config
-from comit_ray.config import FrameConfig, ManifestConfig, SplitConfig
-from comit_ray.config_base import Config
+from comit_ray import shallow_config
+from comit_ray.config import data_config, train_config
+from comit_ray.config.config_base import Config
+from comit_ray.config.data_config import FrameConfig, ManifestConfig, SplitConfig
+from comit_ray.config.train_config import ModelConfig, TrackConfig, TrainConfig
 from comit_ray.errors import ConfigError
-from comit_ray.schema import ALL_TASKS
-from comit_ray.train_config import ModelConfig, TrackConfig, TrainConfig
+from comit_ray.tables.vocabulary import ALL_TASKS
 
 CONFIGS = {
     found
-    for module in (config, train_config, shallow_config)
+    for module in (data_config, train_config, shallow_config)
     for _, found in inspect.getmembers(module, inspect.isclass)
     if issubclass(found, Config) and found is not Config
 }

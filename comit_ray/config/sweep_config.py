@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config_base import Config, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import Config, PositiveFloat, PositiveInt
 
 
 class DrawConfig(Config):

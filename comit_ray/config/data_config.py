@@ -1,0 +1,161 @@
+"""Every option of every job but training (train_config.py): default, unit and range; unknown keys are refused.
+
+The text under a field is what `--help` prints.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from comit_ray.config.config_base import Config, Fraction, PositiveInt
+from comit_ray.source_options import SourceOptions
+
+
+class FrameConfig(Config):
+    """The model's frame: what every radiograph is resampled to."""
+
+    size: PositiveInt = 224
+    """Side of the square frame in pixels; a multiple of 32."""
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    """How the original fills the frame: stretch (the paper's) or letterbox (keeps the aspect ratio, black borders)."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.size % 32:
+            raise ValueError(f"frame size must be a multiple of 32 (five poolings halve it), got {self.size}")
+        return self
+
+
+class SplitConfig(Config):
+    """How patients are divided into train, val and test."""
+
+    train: Fraction = 0.7
+    """Share of patients for training."""
+    val: Fraction = 0.1
+    """Share of patients for validation: early stopping and operating points."""
+    test: Fraction = 0.2
+    """Share of patients for testing."""
+    seed: int = 0
+    """Seed of the division; the same seed and rows give the same split."""
+    keep_source: bool | None = None
+    """Keep the split rows have: a source's own lists, or the inputs' on a merge; no val: drawn from train. null: yes on
+    a merge, so that no patient moves from one split to another, no for a source."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"split shares must sum to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
+        return self
+
+
+class DecodeLimits(Config):
+    """Bounds checked before anything is decompressed."""
+
+    max_bytes: PositiveInt = 256 * 2**20
+    """Largest file in bytes."""
+    max_pixels: PositiveInt = 64 * 2**20
+    """Largest image in pixels (rows times columns)."""
+    max_decoded_bytes: PositiveInt = 512 * 2**20
+    """Largest decompressed size in bytes: deflated DICOM included."""
+    min_side: PositiveInt = 32
+    """Shortest side in pixels that can still be a radiograph."""
+
+
+class MasksConfig(Config):
+    """What is taken of the annotated masks."""
+
+    lungs: Literal["pixels", "boxes"] = "pixels"
+    """Lung masks as drawn, or as the paper's: two solid rectangles, one around each lung."""
+
+
+class ListingConfig(Config):
+    """`jobs/listing.py`."""
+
+    root: str
+    """URI of the directory or bucket prefix to list."""
+    output: str
+    """URI of the listing to write; must be empty."""
+
+
+class ManifestConfig(SourceOptions):
+    """`jobs/manifest.py`."""
+
+    output: str
+    """URI of the manifest to write."""
+    source: str | None = None
+    """Name of the dataset's format: nih, chexpert, bimcv, covid-chestxray, radiography, hannover, figure1, actualmed,
+    covid-cxnet, table, dicom, images or phantom."""
+    root: str | None = None
+    """URI of the dataset's directory."""
+    listing: str | None = None
+    """URI of a listing of the root (jobs/listing.py); null: list it now."""
+    name: str | None = None
+    """`dataset` of the rows; null: the source's name. Give each of several `images` or `dicom` trees its own."""
+    inputs: str | None = None
+    """URIs of manifests to merge, separated by commas, instead of a source; the split is computed again."""
+    check_files: bool = False
+    """Mark rows whose file is absent (`missing`); list in OUTPUT/check.csv what only a table, or only storage, has."""
+    present_only: bool = False
+    """Leave out rows whose file is absent."""
+    duplicates: Literal["ignore", "report", "exclude"] | None = None
+    """Images that look alike, found by decoding all: report lists them in OUTPUT/duplicates.csv and keeps them in one
+    split; exclude also keeps, of the same picture in several datasets, the one with more annotations. null: exclude
+    where several datasets are merged, else ignore."""
+    protocol: Literal["all", "paper"] = "all"
+    """Images to use: all, or a selection by the paper's rules (section 3.1); the others are excluded."""
+    protocol_seed: int = 0
+    """Seed of the selection."""
+    chunk_rows: PositiveInt = 512
+    """Rows of one chunk: the unit of screening work, of commit and of resume."""
+    part_rows: PositiveInt = 2048
+    """Rows of one Parquet part: the unit of sequential reading."""
+    split: SplitConfig = SplitConfig()
+    """The split."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images, where `duplicates` has them decoded."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.inputs) == bool(self.source):
+            raise ValueError("give either --source with --root, or --inputs with manifests to merge")
+        if self.source and not self.root:
+            raise ValueError(f"--source {self.source} needs --root, the dataset's directory")
+        return self
+
+
+class PrepareConfig(Config):
+    """`jobs/prepare.py`."""
+
+    manifest: str
+    """URI of the manifest."""
+    output: str
+    """URI of the training table: images/ and run.json."""
+    format: Literal["png", "webp"] = "png"
+    """Lossless coding of the pixels: png, or webp (smaller, slower to write)."""
+    threads: PositiveInt = 2
+    """Threads that fetch and decode in one reading task."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
+
+
+class PhantomConfig(Config):
+    """`jobs/phantom.py`."""
+
+    output: str
+    """URI of the archive to write; must be empty."""
+    count: PositiveInt = 300
+    """Files of the archive, a dozen broken and alien ones included."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything; the same count and seed give the same bytes."""
+
+
+class DemoConfig(Config):
+    """`jobs/demo.py`."""
+
+    output: str = "build/demo"
+    """Local directory for everything the demo makes."""
+    count: PositiveInt = 300
+    """Phantom radiographs in the archive."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the phantoms."""

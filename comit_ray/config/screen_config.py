@@ -1,0 +1,130 @@
+"""Options of the throughput benchmark."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from comit_ray.config.config_base import Config, Fraction, PositiveInt
+from comit_ray.config.data_config import DecodeLimits
+from comit_ray.tables.vocabulary import ReviewReason
+
+
+class QueueConfig(Config):
+    """Who goes to the radiologist. A change rebuilds the queue from the tables, without a pass over the images."""
+
+    capacity: PositiveInt | None = None
+    """Images the readers can take; null: all that have a reason."""
+    near_threshold: Annotated[float, Field(ge=0)] = 0.5
+    """Scores this little below the operating point, in log-odds, are read too; 0.5: at least 0.61 times its odds."""
+    covid_but_healthy: Fraction = 0.5
+    """p_unhealthy below this on a flagged image is a disagreement."""
+    min_disease_area: Fraction = 0.002
+    """Predicted disease below this fraction of the frame counts as no disease mask."""
+    max_disease_outside: Fraction = 0.5
+    """Predicted disease lying outside the predicted lungs beyond this fraction is a disagreement."""
+    min_lung_area: Fraction = 0.05
+    """Predicted lung below this fraction of the frame counts as no lungs found."""
+    child_age: Annotated[float, Field(ge=0)] = 16
+    """Patients younger than this many years are read: the training data hold adults."""
+    random_negatives: Fraction = 0.02
+    """Share of the negatives without any other reason that is drawn at random, with its sampling weight."""
+    quotas: dict[str, Fraction] = {"random_negative": 0.1, "failed": 0.1}  # noqa: RUF012 pydantic copies it
+    """Share of the capacity kept for a reason, whatever the scores of others."""
+    seed: int = 0
+    """Seed of the random sample of negatives."""
+
+    @model_validator(mode="after")
+    def _quotas(self) -> Self:
+        unknown = sorted(set(self.quotas) - set(ReviewReason))
+        if unknown:
+            raise ValueError(f"quotas: unknown reason {unknown[0]!r}; known: {', '.join(ReviewReason)}")
+        if sum(self.quotas.values()) > 1:
+            raise ValueError(f"quotas must sum to at most 1, got {sum(self.quotas.values()):g}")
+        return self
+
+
+class ScreenConfig(Config):
+    """`jobs/screen.py`."""
+
+    manifest: str
+    """URI of the manifest to screen."""
+    checkpoint: str
+    """URI of the checkpoint."""
+    output: str
+    """URI of the results: predictions/, masks/, review_queue/, run.json."""
+    operating_point: str = "specificity_0.90"
+    """Name of the operating point, as stored in the checkpoint, that decides the flags."""
+    operating_points: str | None = None
+    """URI of a site's own operating points (JSON), meant for the scores as they are written; null: those of the
+    checkpoint."""
+    temperature: Literal["off", "on"] = "off"
+    """on: log-odds of every score are divided by the checkpoint's temperature for it, so that scores are nearer to
+    probabilities in data like its validation split; off: scores as the model gives them. The checkpoint's thresholds
+    are brought to the same scale, so flags stay; --queue.* options and a site's own operating points are taken as meant
+    for the scores as written (a temperature above 1 brings more images near the threshold). In YAML: 'on', quoted."""
+    split: Literal["all", "train", "val", "test"] = "all"
+    """Screen only this split of the manifest; all: every row."""
+    embeddings: bool = False
+    """Write embeddings/ too."""
+    gradcam: bool = False
+    """Write gradcam/ too: heat maps of where in an image p_covid and p_unhealthy come from (Grad-CAM). Needs captum
+    (the extra `gradcam`) and a model with a covid or health head; scores stay as they are."""
+    variants: tuple[Literal["lungs_only", "lungs_removed", "borders_cropped"], ...] = ()
+    """Write variants/ too: the scores of altered copies of every image, for the report's audit of shortcuts. Each costs
+    a forward pass; those of the lungs need a model with a lung head."""
+    batch_size: PositiveInt = 32
+    """Images a forward pass."""
+    predictors: PositiveInt = 1
+    """Predictor actors at most; fewer where the cluster has no room for them, or reading does not keep up."""
+    compact: bool = False
+    """At the end, copy the finished chunks into larger files under OUTPUT/compact (a local OUTPUT only)."""
+    gpu: bool = False
+    """One GPU a predictor."""
+    fetch_threads: PositiveInt = 2
+    """Threads that fetch and decode in one reading task."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
+    queue: QueueConfig = QueueConfig()
+    """The review queue."""
+
+
+class RequeueConfig(Config):
+    """`jobs/requeue.py`."""
+
+    results: str
+    """URI of a screening run's output."""
+    manifest: str
+    """URI of the manifest that was screened."""
+    queue: QueueConfig = QueueConfig()
+    """The review queue."""
+
+
+class BenchmarkConfig(Config):
+    """`jobs/benchmark.py`."""
+
+    checkpoint: str
+    """URI of the checkpoint."""
+    output: str
+    """URI of a new directory: the benchmark's manifests and screens, and benchmark.json."""
+    manifest: str | None = None
+    """URI of the manifest of the archive that is to be screened; null: an archive of phantoms is drawn."""
+    images: Annotated[int, Field(ge=64)] = 512
+    """Images that are screened, drawn at random from the manifest."""
+    chunk_rows: PositiveInt = 32
+    """Images of a chunk: fewer than a screen's, so that there are enough to keep every process busy."""
+    project: tuple[PositiveInt, ...] = (56_000, 10_000_000)
+    """Numbers of images to project hours (and cost) for."""
+    cost_per_hour: Annotated[float, Field(ge=0)] | None = None
+    """Of the whole cluster, in any currency; null: no cost is projected."""
+    batch_size: PositiveInt = 32
+    """Images a forward pass."""
+    predictors: PositiveInt = 1
+    """Predictor actors."""
+    gpu: bool = False
+    """One GPU a predictor."""
+    fetch_threads: PositiveInt = 2
+    """Threads that fetch and decode in one reading task."""
+    decode: DecodeLimits = DecodeLimits()
+    """Bounds on images."""
+    seed: int = 0
+    """Seed of the draw."""

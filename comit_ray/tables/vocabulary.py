@@ -1,0 +1,51 @@
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """The paper's tasks t1..t4 (section 2): one decoder or branch of COMiT-Net each."""
+
+    LUNG = "lung"
+    DISEASE = "disease"
+    HEALTH = "health"
+    COVID = "covid"
+
+
+ALL_TASKS: tuple[Task, ...] = tuple(Task)
+MASK_TASKS: tuple[Task, ...] = (Task.LUNG, Task.DISEASE)
+"""Heads whose output is a mask."""
+SCORE_TASKS: tuple[Task, ...] = (Task.HEALTH, Task.COVID)
+"""Heads whose output is a score."""
+
+
+class View(StrEnum):
+    """How the radiograph was taken. Only PA, AP and FRONTAL (projection unknown) and UNKNOWN are scored."""
+
+    PA = "PA"
+    AP = "AP"
+    FRONTAL = "frontal"
+    LATERAL = "lateral"
+    UNKNOWN = "unknown"
+
+
+class ReviewReason(StrEnum):
+    """Why an image is in the review queue, most urgent first."""
+
+    ABOVE_OPERATING_POINT = "above_operating_point"
+    LABEL_DISAGREES = "label_disagrees"
+    COVID_BUT_HEALTHY = "covid_but_healthy"
+    COVID_WITHOUT_DISEASE = "covid_without_disease"
+    DISEASE_OUTSIDE_LUNGS = "disease_outside_lungs"
+    NO_LUNGS_FOUND = "no_lungs_found"
+    NEAR_THRESHOLD = "near_threshold"
+    UNHEALTHY_ABOVE_OPERATING_POINT = "unhealthy_above_operating_point"
+    CHILD = "child"
+    FAILED = "failed"
+    RANDOM_NEGATIVE = "random_negative"
+
+
+class Split(StrEnum):
+    """The part of the data a patient belongs to."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
