@@ -5,8 +5,8 @@ same command writes the same rows again.
 """
 
 from comit_ray import cli
+from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.screening.embedding_run import classify
-from comit_ray.shallow_config import EmbeddingClassifierConfig
 from comit_ray.work import shared_storage
 
 

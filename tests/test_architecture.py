@@ -19,10 +19,10 @@ LAYERS: list[list[str]] = [
     [
         "comit_ray.metrics",
         "comit_ray.config.config_base",
-        "comit_ray.source_options",
+        "comit_ray.config.data_config",
         "comit_ray.config",
         "comit_ray.config.train_config",
-        "comit_ray.shallow_config",
+        "comit_ray.config.screen_config",
         "comit_ray.config.sweep_config",
         "comit_ray.config.screen_config",
         "comit_ray.s3",

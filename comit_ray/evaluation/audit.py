@@ -20,10 +20,10 @@ from comit_ray.evaluation import left_out_source, source_probe
 from comit_ray.evaluation.classification import labelled
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, mean, measure, ratios
-from comit_ray.evaluation.side_rows import read_rows
 from comit_ray.evaluation.weighted import RankedScores
 from comit_ray.screening.layout import EMBEDDINGS, GRADCAM, VARIANTS
 from comit_ray.tables import parquet
+from comit_ray.tables.parquet import read_rows
 
 WHOLE, REMOVED, ONLY, CROPPED = "auroc_full", "auroc_lungs_removed", "auroc_lungs_only", "auroc_borders_cropped"
 SOURCE_ALONE = "auroc_source_alone"

@@ -10,8 +10,8 @@ from comit_ray.evaluation import sheet
 from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written
 from comit_ray.evaluation.plots import embedding_map as embedding_plot
 from comit_ray.evaluation.radiographs import Row, is_null
-from comit_ray.evaluation.side_rows import read_rows
 from comit_ray.screening.layout import EMBEDDINGS
+from comit_ray.tables.parquet import read_rows
 
 MOST = 3_000
 """Images of the map: more would cover one another, and take minutes."""

@@ -18,8 +18,8 @@ from comit_ray.evaluation.plots import masks_beside as masks_plot
 from comit_ray.evaluation.plots.gradcam import GradcamRow
 from comit_ray.evaluation.plots.masks_beside import MaskRow
 from comit_ray.evaluation.radiographs import Row, Shown
-from comit_ray.evaluation.side_rows import read_rows
 from comit_ray.evaluation.tile import Mask, Pixels
+from comit_ray.tables.parquet import read_rows
 
 COUNT = 6
 GRADCAM = "gradcam"

@@ -1,8 +1,12 @@
-"""Tables by URI: Parquet files, one or a directory of parts, and CSV for a person; written whole or not at all."""
+"""Tables by URI: Parquet files, one or a directory of parts, and CSV for a person; written whole or not at all.
+
+Rows of a screen's side table for a few images, part by part: an archive's maps and embeddings fit no memory.
+"""
 
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
@@ -78,3 +82,18 @@ def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
 def read_parts(uris: Iterable[str], columns: list[str] | None = None) -> pa.Table:
     """Parquet files one after the other; one without a column that another has gives nulls."""
     return pa.concat_tables([read_part(uri, columns) for uri in uris], promote_options="default")
+
+
+def read_rows(uri: str, image_ids: Iterable[str]) -> pa.Table:
+    """The rows of the table at `uri` for these images, in no particular order.
+
+    Raises:
+        NotFoundError: there is no such table.
+        StorageError: it cannot be read.
+    """
+    wanted = pa.array(list(image_ids), pa.string())
+    tables = []
+    for part in parts(uri):
+        table = read_part(part)
+        tables.append(table.filter(pc.is_in(table["image_id"], wanted)))
+    return pa.concat_tables(tables)

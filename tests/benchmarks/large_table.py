@@ -7,12 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from comit_ray.config.data_config import SplitConfig
+from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
 from comit_ray.data import manifest
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
-from comit_ray.source_options import SourceOptions, TableOptions
 from tests.benchmarks.measure import measured
 
 MAPPING = """

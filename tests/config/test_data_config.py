@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from comit_ray import shallow_config
-from comit_ray.config import data_config, train_config
+from comit_ray.config import data_config, screen_config, train_config
 from comit_ray.config.config_base import Config
 from comit_ray.config.data_config import FrameConfig, ManifestConfig, SplitConfig
 from comit_ray.config.train_config import ModelConfig, TrackConfig, TrainConfig
@@ -14,7 +13,7 @@ from comit_ray.tables.vocabulary import ALL_TASKS
 
 CONFIGS = {
     found
-    for module in (data_config, train_config, shallow_config)
+    for module in (data_config, train_config, screen_config)
     for _, found in inspect.getmembers(module, inspect.isclass)
     if issubclass(found, Config) and found is not Config
 }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comit_ray.config.data_config import SplitConfig
+from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data import duplicates
 from comit_ray.data.duplicates import PAIRS, Resolution, describe, resolve, write
 from comit_ray.data.look_alikes import LookAlikes, Thresholds
@@ -16,7 +16,6 @@ from comit_ray.data.perceptual_hash import fingerprint
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ManifestError
-from comit_ray.source_options import SourceOptions
 from comit_ray.tables.schema import MANIFEST
 from tests.data.pictures import Picture, cropped, gamma, radiograph, random_picture, resized
 from tests.support import manifest_row

@@ -4,7 +4,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray.config.data_config import SplitConfig
+from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.paper_numbers import (
     COVID_IMAGES,
@@ -20,7 +20,6 @@ from comit_ray.data.paper_numbers import (
 from comit_ray.data.paper_tables import compare
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
-from comit_ray.source_options import SourceOptions
 from comit_ray.tables.schema import MANIFEST
 from tests.support import manifest_row
 

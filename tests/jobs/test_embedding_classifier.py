@@ -13,9 +13,8 @@ import pytest
 from comit_ray import cli
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.config.screen_config import RequeueConfig, ScreenConfig
+from comit_ray.config.screen_config import EmbeddingClassifierConfig, RequeueConfig, ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.shallow_config import EmbeddingClassifierConfig
 from comit_ray.tables import parquet
 from jobs import embedding_classifier, evaluate, requeue, screen
 from jobs import manifest as manifest_job

@@ -6,8 +6,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from comit_ray import metrics
+from comit_ray.config.screen_config import MethodConfig
 from comit_ray.models import shallow
-from comit_ray.shallow_config import MethodConfig
 
 METHODS = ["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"]
 

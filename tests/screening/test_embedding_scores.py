@@ -3,11 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import embedding_scores
 from comit_ray.screening.embedding_tables import EmbeddedChunk, Labelled
-from comit_ray.shallow_config import EmbeddingClassifierConfig
 from tests.screening.embedded_screens import labelled_rows, separable
 
 ROW = {"height": 64, "width": 48, "view": "PA", "model_id": "network", "reason": None, "detail": None, "status": "ok"}

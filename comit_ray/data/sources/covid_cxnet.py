@@ -9,6 +9,7 @@ folder is the label and patients are unknown. In the names `p` stands for a chil
 import re
 from collections.abc import Iterator
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.covid_table import (
     COVID,
     HEALTHY,
@@ -24,7 +25,6 @@ from comit_ray.data.sources.covid_table import (
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.web_site import site_of
-from comit_ray.source_options import SourceOptions
 from comit_ray.tables.vocabulary import View
 
 _TABLE = r"(?:.*/)?metadata\.csv(\.gz)?"

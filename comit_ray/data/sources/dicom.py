@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 
 from comit_ray import storage
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits, SourceOptions
 from comit_ray.data.archive import archive_kind
 from comit_ray.data.dicom import DicomHeader, read_header
 from comit_ray.data.file_reader import FileReader
@@ -24,7 +24,6 @@ from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.mask_files import MaskFiles
 from comit_ray.data.sources.row import MAX_AGE, ManifestRow, place
 from comit_ray.errors import ConfigError, DecodeError, StorageError
-from comit_ray.source_options import SourceOptions
 
 KEY_VARIABLE = "COMIT_ID_KEY"
 MIN_KEY_BYTES = 16

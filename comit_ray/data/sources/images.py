@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.mask_files import MaskFiles
 from comit_ray.data.sources.row import ManifestRow, place
-from comit_ray.source_options import SourceOptions
 
 IMAGE = r".+\.(png|jpe?g)"
 

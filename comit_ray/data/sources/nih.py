@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.mask_references import Box, boxes_reference
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
 from comit_ray.data.sources.text_tables import read_csv, read_lines
 from comit_ray.errors import ManifestError
-from comit_ray.source_options import SourceOptions
 from comit_ray.tables.vocabulary import Split, View
 
 BOX_FRAME = 1024  # pixels: boxes are in this square whatever the size of the file at hand

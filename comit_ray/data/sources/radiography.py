@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.covid_table import COVID, HEALTHY, OTHER, Labels
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow, place, unlisted
 from comit_ray.data.sources.sheet import read_sheet
 from comit_ray.data.sources.web_site import site_of
 from comit_ray.errors import ManifestError
-from comit_ray.source_options import SourceOptions
 
 _CLASS = r"(?P<root>(?:.*/)?)(?P<kind>COVID(?:-19)?|Normal|Lung[_ ]Opacity|Viral[_ ]Pneumonia)"
 _IMAGE = rf"{_CLASS}/(?:images/)?(?P<stem>[^/]+)\.(?:png|jpe?g)"  # early versions have no images/

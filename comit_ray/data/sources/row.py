@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.files import IMAGES, SourceFile, SourceFiles
 from comit_ray.errors import Reason
-from comit_ray.source_options import SourceOptions
 from comit_ray.tables.vocabulary import Split, View
 
 MAX_AGE = 120  # years; older ages are typing errors in every source that has them

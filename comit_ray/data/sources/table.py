@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.files import IMAGES, SourceFile, SourceFiles
 from comit_ray.data.sources.row import ManifestRow, place, unlisted
 from comit_ray.data.sources.table_cells import Record
@@ -17,7 +18,6 @@ from comit_ray.data.sources.table_parts import Mask
 from comit_ray.data.sources.table_rows import Description, describe, join, to_row
 from comit_ray.data.sources.text_tables import read_csv, read_lines
 from comit_ray.errors import ManifestError
-from comit_ray.source_options import SourceOptions
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from comit_ray.config.data_config import SourceOptions, TableOptions
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.data.sources.table import rows
-from comit_ray.source_options import SourceOptions, TableOptions
 
 
 def write(root: Path, files: Mapping[str, str | bytes]) -> str:

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.actualmed import rows
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
-from comit_ray.source_options import SourceOptions
 from comit_ray.tables.vocabulary import View
 
 HEADER = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from comit_ray import storage
-from comit_ray.config.data_config import SplitConfig
+from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
 from comit_ray.data import phantom_archive
 from comit_ray.data.fetch import Place, wanted
 from comit_ray.data.file_reader import FileReader
@@ -19,7 +19,6 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import SOURCES, adapter
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import NotFoundError, Reason
-from comit_ray.source_options import SourceOptions, TableOptions
 from comit_ray.tables.vocabulary import Split, View
 from tests.data import bimcv_tree
 from tests.data.sources import roots

@@ -8,7 +8,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from comit_ray import storage
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.data_config import DecodeLimits, SourceOptions
 from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
 from comit_ray.data.sources import dicom
@@ -16,7 +16,6 @@ from comit_ray.data.sources.dicom import pseudonym, rows
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, Reason, StorageError
-from comit_ray.source_options import SourceOptions
 from comit_ray.tables.vocabulary import View
 from tests.data import archives
 

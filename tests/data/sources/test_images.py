@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.images import rows
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
-from comit_ray.source_options import SourceOptions
 
 OPTIONS = SourceOptions()
 

@@ -1,8 +1,8 @@
 import pytest
 
 from comit_ray import cli
+from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import ConfigError
-from comit_ray.shallow_config import EmbeddingClassifierConfig
 from tests.conftest import REPOSITORY
 
 PLACES = {"results": "r", "manifest": "m", "output": "o"}
