@@ -17,9 +17,10 @@ from typing import Annotated
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from comit_ray import metrics, storage
+from comit_ray import metrics
 from comit_ray.config.config_base import Config, Fraction
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 
 SPECIFICITIES = (0.90, 0.99)
 """The paper's two operating points."""

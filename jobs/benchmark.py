@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from comit_ray import cli, storage
+from comit_ray import cli
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
 from comit_ray.data import manifest, manifest_cut, phantom_archive
@@ -24,6 +24,7 @@ from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
 from comit_ray.screening.stages import Stage
+from comit_ray.storage import storage
 from comit_ray.training import checkpoint
 from comit_ray.work import graph, shared_storage
 from comit_ray.work.stage_names import PREDICTORS

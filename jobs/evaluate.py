@@ -3,9 +3,10 @@
 Writes report.md, metrics.json, tables/ and figures/.
 """
 
-from comit_ray import cli, storage
+from comit_ray import cli
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import screen_report, study_report
+from comit_ray.storage import storage
 from comit_ray.work import shared_storage
 
 

@@ -1,8 +1,9 @@
 """List a bucket or directory once, into Parquet; `jobs/manifest.py --listing` then need not list it again."""
 
-from comit_ray import cli, storage
+from comit_ray import cli
 from comit_ray.config.data_config import ListingConfig
 from comit_ray.data import listing
+from comit_ray.storage import storage
 from comit_ray.work import shared_storage
 
 

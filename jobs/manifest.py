@@ -4,7 +4,6 @@ import sys
 
 import pyarrow as pa
 
-from comit_ray import storage
 from comit_ray.cli import run
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.data import duplicates, manifest_check, paper_tables, protocol
@@ -15,6 +14,7 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ConfigError
 from comit_ray.preparing.fingerprints import fingerprints
+from comit_ray.storage import storage
 from comit_ray.work import shared_storage
 
 

@@ -7,11 +7,12 @@ import time
 
 import ray
 
-from comit_ray import cli, storage
+from comit_ray import cli
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data import manifest, prepared
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
+from comit_ray.storage import storage
 from comit_ray.work import accounts, plan, progress, run_record, shared_storage
 from comit_ray.work.distrust import settle
 

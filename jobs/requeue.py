@@ -1,8 +1,9 @@
 """Build the review queue again from the tables of a screen, with other options; no image and no model is read."""
 
-from comit_ray import cli, storage
+from comit_ray import cli
 from comit_ray.config.screen_config import RequeueConfig
 from comit_ray.screening import question, results
+from comit_ray.storage import storage
 from comit_ray.work import shared_storage
 
 

@@ -6,10 +6,11 @@ Run the same command with --resume true after any interruption: finished trials 
 from collections import Counter
 from pathlib import Path
 
-from comit_ray import cli, storage
+from comit_ray import cli
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.screening import gradcam
+from comit_ray.storage import storage
 from comit_ray.sweep import record, scored, study, tuner
 from comit_ray.sweep.trial import Place
 from comit_ray.work import plan, run_record, shared_storage

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from comit_ray import s3
+from comit_ray.storage import s3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

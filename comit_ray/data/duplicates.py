@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from comit_ray import storage
 from comit_ray.data.look_alikes import CHOSEN, LookAlikes, Thresholds, find
 from comit_ray.errors import ManifestError, Reason
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.tables.vocabulary import View

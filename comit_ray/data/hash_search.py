@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from comit_ray.data.ahead import map_ahead
 from comit_ray.errors import ManifestError
+from comit_ray.storage.threads import map_ahead
 
 MAX_PAIRS = 50_000_000
 """Pairs at most, of 20 bytes. More are a sign of pictures that are no radiographs, or of a dataset taken many times."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from comit_ray import storage
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
-from comit_ray.storage import FileEntry
+from comit_ray.storage import storage
+from comit_ray.storage.storage import FileEntry
 from comit_ray.tables import parquet
 
 RECORD = "listing.json"

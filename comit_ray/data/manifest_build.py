@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data.manifest import DATASET_NAME, check_ids, read, validate
 from comit_ray.data.manifest_cut import chunk_names
@@ -16,6 +15,7 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import Adapter, ManifestRow
 from comit_ray.data.split import assign
 from comit_ray.errors import ConfigError, ManifestError, Reason
+from comit_ray.storage import storage
 from comit_ray.tables.schema import MANIFEST
 
 _BATCH = 8192  # rows held as Python objects at a time

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.errors import Reason
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 
 FILE = "check.csv"

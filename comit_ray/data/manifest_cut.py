@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.data.archive import ArchiveKind, archive_kind
+from comit_ray.storage.archive import ArchiveKind, archive_kind
 
 Starts = npt.NDArray[np.int64]
 

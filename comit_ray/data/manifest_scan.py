@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.data import manifest
-from comit_ray.data.ahead import map_ahead
 from comit_ray.data.manifest_cut import run_starts
+from comit_ray.storage.threads import map_ahead
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import Split
 

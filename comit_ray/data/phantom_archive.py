@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from comit_ray import storage
 from comit_ray.data.phantom import Kind, Phantom, draw
 from comit_ray.data.phantom_files import FORMATS, Header, encode, save_image, suffix
 from comit_ray.data.phantom_troublemakers import TROUBLEMAKERS, Troublemaker
 from comit_ray.errors import ConfigError, Reason
+from comit_ray.storage import storage
 
 COLUMNS = ("file", "patient", "study", "view", "sex", "age", "covid", "unhealthy", "other", "findings")
 SHARES = {Kind.HEALTHY: 0.4, Kind.COVID: 0.3, Kind.OTHER: 0.3}

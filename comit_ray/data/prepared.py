@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comit_ray import storage
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.frames import FRAMES, KEPT, MASKS, left_out
 from comit_ray.data.lung_rectangles import lung_rectangles
@@ -27,6 +26,7 @@ from comit_ray.data.mask_image import Mask
 from comit_ray.data.masks import fit_mask, read_mask
 from comit_ray.data.resize import to_frame
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREPARED
 from comit_ray.tables.vocabulary import Split, Task

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from comit_ray import storage
 from comit_ray.data.masks import from_png
 from comit_ray.errors import NotFoundError
 from comit_ray.evaluation import left_out_source, source_probe
@@ -22,6 +21,7 @@ from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, mean, measure, ratios
 from comit_ray.evaluation.weighted import RankedScores
 from comit_ray.screening.layout import EMBEDDINGS, GRADCAM, VARIANTS
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.parquet import read_rows
 

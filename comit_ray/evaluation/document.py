@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from comit_ray import storage
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.tables import Table
 from comit_ray.screening.drift_words import WARNING
+from comit_ray.storage import storage
 
 IN_THE_REPORT = 10
 """Most rows of a long table in report.md and report.html; tables/ has all."""

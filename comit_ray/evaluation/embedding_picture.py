@@ -4,13 +4,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray import storage
 from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.evaluation import sheet
 from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written
 from comit_ray.evaluation.plots import embedding_map as embedding_plot
 from comit_ray.evaluation.radiographs import Row, is_null
 from comit_ray.screening.layout import EMBEDDINGS
+from comit_ray.storage import storage
 from comit_ray.tables.parquet import read_rows
 
 MOST = 3_000

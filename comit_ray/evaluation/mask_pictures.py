@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from comit_ray import storage
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation import radiographs, sheet
@@ -19,6 +18,7 @@ from comit_ray.evaluation.plots.gradcam import GradcamRow
 from comit_ray.evaluation.plots.masks_beside import MaskRow
 from comit_ray.evaluation.radiographs import Row, Shown
 from comit_ray.evaluation.tile import Mask, Pixels
+from comit_ray.storage import storage
 from comit_ray.tables.parquet import read_rows
 
 COUNT = 6

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from comit_ray import storage
 from comit_ray.evaluation.plots.save import save
+from comit_ray.storage import storage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 DIRECTORY = "figures"
 

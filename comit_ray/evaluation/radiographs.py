@@ -15,12 +15,12 @@ import pandas as pd
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.fetch import PLACE_COLUMNS, Place, load_frame, wanted
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.masks import from_png, read_mask
 from comit_ray.data.resize import FrameMap
 from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.evaluation.tile import Mask, Pixels
+from comit_ray.storage.file_reader import FileReader
 
 DISPLAY_PX = 320
 """Longest side in pixels in which radiographs are shown: finer than the masks, so that a reader sees the chest."""

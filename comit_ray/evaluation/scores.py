@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.data import manifest
 from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.errors import ManifestError, NotFoundError, Status
@@ -18,6 +17,7 @@ from comit_ray.evaluation.measure import Ratio, measure, ratios, share
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.operating_points import SPECIFICITIES
 from comit_ray.screening.layout import read_predictions
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MASKS, PREDICTIONS
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
-from comit_ray import storage
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
@@ -31,6 +30,7 @@ from comit_ray.evaluation.classification import labelled, operating_points
 from comit_ray.evaluation.document import Chapter, Document
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.picture import DIRECTORY, Picture
+from comit_ray.storage import storage
 
 ALL = "all images"
 OF_THE_PAPER = (

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from comit_ray import storage
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import paper, pictures
 from comit_ray.evaluation.picture import Picture, nothing
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.study import Study, Trial
 from comit_ray.evaluation.study_figures import Row, sensitivity
+from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Task
 
 MOST_CURVES = 10

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from comit_ray import storage
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import (
     document,
@@ -23,6 +22,7 @@ from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_comparisons import Pair, compare
 from comit_ray.evaluation.study_figures import Row, measure_covid, summarise
 from comit_ray.evaluation.tables import Table
+from comit_ray.storage import storage
 
 SPECIFICITIES = (0.99, 0.90)
 """Those of tables 4 and 5, given whatever else is asked for."""

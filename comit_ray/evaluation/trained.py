@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.storage import storage
 from comit_ray.work import run_record
 
 

@@ -9,11 +9,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from comit_ray import storage
 from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import CheckpointError, ConfigError, StorageError
 from comit_ray.models.registry import ImageNetFile, entry_of
 from comit_ray.models.vgg import Encoder
+from comit_ray.storage import storage
 
 OPTIONAL = "num_batches_tracked"  # a counter that files older than torch 0.4.1 lack; nothing here reads it
 OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")

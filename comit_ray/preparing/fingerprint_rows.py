@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.ahead import map_ahead
 from comit_ray.data.fetch import Place, known_exclusion, load_radiograph, wanted
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.perceptual_hash import fingerprint
 from comit_ray.data.resize import shrink
 from comit_ray.errors import DecodeError
+from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.threads import map_ahead
 
 THREADS = 2
 ROWS_HELD = 1024

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from comit_ray import storage
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.preparing.rows import LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
+from comit_ray.storage import storage
 from comit_ray.tables.schema import PREPARED
 from comit_ray.work import graph
 from comit_ray.work.counters import Counters

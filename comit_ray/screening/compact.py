@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from comit_ray import storage
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.work.plan import ChunkPlan, Plan
 

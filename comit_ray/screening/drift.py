@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.data.pixel_statistics import STATISTICS
 from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.reference import DISTANCE, Reference
 from comit_ray.screening import drift_signals
 from comit_ray.screening.drift_signals import Kind, Signal
 from comit_ray.screening.layout import read_predictions
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import View
 

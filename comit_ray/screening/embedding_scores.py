@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from comit_ray import operating_points, storage
+from comit_ray import operating_points
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
 from comit_ray.models import shallow
@@ -18,6 +18,7 @@ from comit_ray.operating_points import Document, OperatingPoint
 from comit_ray.screening import embedding_tables
 from comit_ray.screening.embedding_tables import EmbeddedChunk, EmbeddedScreen, Labelled
 from comit_ray.screening.layout import MASKS, layout
+from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.tables.vocabulary import Split
 from comit_ray.work import chunk as chunks

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.config.screen_config import LabelName
 from comit_ray.data import manifest
 from comit_ray.errors import ConfigError, ManifestError, Status, StorageError
 from comit_ray.screening.layout import EMBEDDINGS, PREDICTIONS, layout
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import Split
 from comit_ray.work import accounts, run_record

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from comit_ray import storage
+from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.work.chunk import Layout
 

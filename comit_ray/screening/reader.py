@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_frame
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.pixel_statistics import STATISTICS, statistics
 from comit_ray.errors import DecodeError, Status
+from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables.vocabulary import View
 
 MANIFEST_COLUMNS = ["image_id", *PLACE_COLUMNS, "view", "excluded", "split", "chunk"]

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pydicom
 import torch
 
-from comit_ray import storage
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.dicom_file import looks_like_dicom
 from comit_ray.data.fetch import Place, known_exclusion, wanted
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.normalisation import normalise
 from comit_ray.data.raster import JPEG_SIGNATURE, PNG_SIGNATURE
 from comit_ray.errors import DecodeError, Status
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, fetch_row
+from comit_ray.storage import storage
+from comit_ray.storage.file_reader import FileReader
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
 from comit_ray.work.stage_names import BARE, DECODE, FETCH, MEASURE, PREDICT, WRITE

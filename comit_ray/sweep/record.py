@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.config.sweep_config import StudyConfig, SweepConfig
 from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.screening.layout import read_predictions
+from comit_ray.storage import storage
 from comit_ray.sweep.study import Trial
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import STUDY_PREDICTIONS, TRIALS

@@ -1,9 +1,9 @@
 """The manifest a study is scored on: that of its training data and no other."""
 
-from comit_ray import storage
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.data import manifest, prepared
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 from comit_ray.work import run_record
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from comit_ray import storage
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.config.sweep_config import StudyConfig, SweepConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 from comit_ray.sweep.sampling import draw
 from comit_ray.tables.vocabulary import Task
 

@@ -11,9 +11,9 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from comit_ray import storage
 from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError, StorageError
+from comit_ray.storage import storage
 from comit_ray.sweep import record
 from comit_ray.sweep.study import Trial
 from comit_ray.sweep.trial import Place, row, run

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.storage import storage
 
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:

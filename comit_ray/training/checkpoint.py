@@ -29,12 +29,13 @@ import torch
 import yaml
 from torch import nn
 
-from comit_ray import operating_points, reference, storage, temperature
+from comit_ray import operating_points, reference, temperature
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Document, OperatingPoint
 from comit_ray.reference import Reference
+from comit_ray.storage import storage
 
 WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
 TEMPERATURES, METRICS, HISTORY = "temperatures.json", "metrics.json", "history.json"

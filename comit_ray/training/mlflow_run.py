@@ -14,9 +14,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from comit_ray import storage
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 from comit_ray.training.scores import Figures
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import json
 
 import yaml
 
-from comit_ray import storage
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 
 CONFIG, MANIFEST, CURVES, STOP = "config.yaml", "manifest.json", "curves.png", "stop"
 MAY_CHANGE = {"resume", "storage", "workers", "speed", "track", "train.epochs", "train.patience", "max_failed_share"}

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from comit_ray import storage
+from comit_ray.storage import storage
 from comit_ray.training.scores import Figures
 
 DIRECTORY = "tensorboard"

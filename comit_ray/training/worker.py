@@ -20,12 +20,12 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from comit_ray import storage
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.augmentation import COPIES
 from comit_ray.data.frames import LABELS, FrameStore
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
+from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batch_norm, checkpoint, collective, order, run_directory
 from comit_ray.training.batches import training_batches, validation_batches

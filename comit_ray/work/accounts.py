@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.errors import NotFoundError, Reason, Status, StorageError
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.work.chunk import Layout, chunk_file
 from comit_ray.work.plan import ChunkPlan, Plan

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from comit_ray import storage
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 
 

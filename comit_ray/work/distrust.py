@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray import storage
 from comit_ray.errors import Reason, Status, StorageError
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.work import accounts
 from comit_ray.work.accounts import Accounts

@@ -12,8 +12,8 @@ from ray.data import DataContext, Dataset, Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
-from comit_ray.data.file_reader import FileReader
 from comit_ray.errors import ConfigError, DecodeError
+from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.storage import storage
 from comit_ray.work.plan import Plan
 
 OFTEN_S, SELDOM_S = 10.0, 60.0

@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from comit_ray.data.ahead import map_ahead
 from comit_ray.data.fetch import Place, known_exclusion, wanted
-from comit_ray.data.file_reader import FileReader
 from comit_ray.errors import DecodeError
+from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.threads import map_ahead
 from comit_ray.work.plan import chunks_of
 
 Row = dict[str, Any]

@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from comit_ray import storage
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
+from comit_ray.storage import storage
 from comit_ray.work import provenance
 
 FILE = "run.json"

@@ -17,8 +17,8 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from comit_ray import storage
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.work.plan import Plan
 from comit_ray.work.provenance import submitted

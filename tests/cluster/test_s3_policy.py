@@ -13,13 +13,13 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import s3_backends
 
-from comit_ray import s3, storage
 from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
 from comit_ray.data import manifest
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources import images
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.errors import StorageError
+from comit_ray.storage import s3, storage
 from comit_ray.training import checkpoint
 from comit_ray.work import run_record
 from tests.conftest import REPOSITORY

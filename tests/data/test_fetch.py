@@ -8,10 +8,10 @@ from PIL import Image
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.decode import decode
 from comit_ray.data.fetch import Place, load_frame
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.file_ref import FileRef
 from comit_ray.data.resize import frame_map, to_frame
 from comit_ray.errors import DecodeError, Reason, StorageError
+from comit_ray.storage.file_reader import FileReader
 
 FRAME, LIMITS = FrameConfig(size=96, fit="letterbox"), DecodeLimits()
 
@@ -38,7 +38,7 @@ def test_storage_errors_have_reasons(tmp_path, monkeypatch):
     def refuse(uri, at_most=None):
         raise StorageError("denied")
 
-    monkeypatch.setattr("comit_ray.storage.read_bytes", refuse)
+    monkeypatch.setattr("comit_ray.storage.storage.read_bytes", refuse)
     assert reason(tmp_path / "denied.png") is Reason.UNREADABLE
 
 

@@ -5,13 +5,13 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from comit_ray import s3, storage
 from comit_ray.config.data_config import ListingConfig, ManifestConfig
 from comit_ray.data import listing
 from comit_ray.data.manifest import read as read_manifest
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
-from comit_ray.storage import FileEntry
+from comit_ray.storage import s3, storage
+from comit_ray.storage.storage import FileEntry
 from comit_ray.tables import parquet
 from jobs.listing import job as listing_job
 from jobs.manifest import job as manifest_job

@@ -1,9 +1,9 @@
 import pyarrow as pa
 
-from comit_ray import storage
 from comit_ray.data.manifest_build import from_rows, mark_missing
 from comit_ray.data.manifest_check import describe, differences, write
 from comit_ray.data.sources.row import ManifestRow
+from comit_ray.storage import storage
 
 
 def test_what_is_missing_and_what_is_unlisted(tmp_path):

@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
 from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
 from comit_ray.data.manifest import part_uris, read, write
 from comit_ray.data.manifest_build import finish, mark_missing, merge, read_source
@@ -12,6 +11,7 @@ from comit_ray.data.masks import read_mask, to_png
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.nih import rows
 from comit_ray.errors import NotFoundError
+from comit_ray.storage import storage
 
 TABLE = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n" + "".join(
     f"0000000{number}_000.png,Mass,0,{number},58,M,PA\n" for number in range(1, 6)

@@ -13,7 +13,6 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from comit_ray import storage
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.decode import decode
 from comit_ray.data.phantom import Kind, draw
@@ -22,6 +21,7 @@ from comit_ray.data.phantom_files import FORMATS, suffix
 from comit_ray.data.phantom_troublemakers import TROUBLEMAKERS
 from comit_ray.errors import ConfigError, DecodeError, Reason
 from comit_ray.metrics import auroc
+from comit_ray.storage import storage
 
 COUNT, SEED = 34, 7
 

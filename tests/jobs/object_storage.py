@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from comit_ray import storage
+from comit_ray.storage import storage
 
 OF_THE_RUN = ("run_id", "screened_at")
 

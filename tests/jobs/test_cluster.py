@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from comit_ray import cli, storage
+from comit_ray import cli
 from comit_ray.config.data_config import ManifestConfig, PrepareConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.training import checkpoint
 from comit_ray.training.distributed import train

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from comit_ray import storage
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.data.manifest import read
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 from comit_ray.sweep import record
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS

@@ -8,11 +8,11 @@ import torch
 import torchvision.models as tv
 from torch import Tensor, nn
 
-from comit_ray import storage
 from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models.registry import MODELS, ImageNetFile, build_model
 from comit_ray.models.weights import fill, load_pretrained, read_state_dict
+from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Task
 
 STARTED = [name for name, entry in MODELS.items() if entry.file]

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
 from comit_ray.errors import ConfigError
+from comit_ray.storage import storage
 from comit_ray.sweep import record
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS, STUDY_PREDICTIONS, TRIALS

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from ray import tune
 
-from comit_ray import storage
 from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError, StorageError
+from comit_ray.storage import storage
 from comit_ray.sweep import record, tuner
 from comit_ray.sweep.study import Trial
 from comit_ray.sweep.trial import Place, row

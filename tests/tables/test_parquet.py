@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 
 TABLE = pa.table({"image_id": ["a", "b"], "p": [0.5, None]})

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from comit_ray import storage
+from comit_ray.storage import storage
 from comit_ray.training.scores import Figures
 from comit_ray.training.tensorboard import tag, write_epoch
 

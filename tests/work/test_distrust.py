@@ -3,8 +3,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray import storage
 from comit_ray.screening.layout import layout
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from comit_ray.work import plan as planning

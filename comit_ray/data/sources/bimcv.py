@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from comit_ray import storage
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data import views
 from comit_ray.data.sources import bimcv_tables
@@ -29,6 +28,7 @@ from comit_ray.data.sources.bimcv_views import READ_BY_HAND, read_by_hand, view_
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
 from comit_ray.errors import ManifestError, Reason
+from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import View
 
 RADIOGRAPH = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.png"

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 
-from comit_ray import storage
 from comit_ray.data.dicom_elements import text
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.sidecar import MAX_BYTES, read_sidecar
 from comit_ray.data.sources.bimcv_tables import parse_sessions, parse_study_day
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.errors import DecodeError, ManifestError, Reason
+from comit_ray.storage import storage
+from comit_ray.storage.file_reader import FileReader
 
 SIDECAR = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+(?<!_ct)\.json"
 SESSIONS = r"(?:.*/)?sub-[^/]+_sessions\.tsv"

@@ -44,12 +44,12 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, model_validator
 
-from comit_ray import storage
 from comit_ray.config.config_base import Config
 from comit_ray.data.sources.files import IMAGES
 from comit_ray.data.sources.table_cells import Column, Exclusion, Pattern, Template, template_columns
 from comit_ray.data.sources.table_parts import Day, Findings, Label, Mask, Number, Sex, Valued
 from comit_ray.errors import ConfigError, StorageError
+from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split, View
 
 COVIDX_COLUMNS = ("patientid", "filename", "label", "source")

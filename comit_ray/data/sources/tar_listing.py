@@ -7,9 +7,9 @@ beside the listing, else the one that `sha1sum.txt` states.
 import re
 from collections.abc import Iterable, Iterator
 
-from comit_ray import storage
-from comit_ray.data.archive import ArchiveKind, Member, archive_kind
 from comit_ray.errors import ManifestError
+from comit_ray.storage import storage
+from comit_ray.storage.archive import ArchiveKind, Member, archive_kind
 
 SUFFIX = ".tar-tvf.txt"
 CHECKSUMS = re.compile(r"sha1sums?(-\w+)?\.txt")

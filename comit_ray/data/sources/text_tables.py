@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from comit_ray import storage
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
+from comit_ray.storage import storage
 
 
 def read_lines(files: SourceFiles, file: SourceFile, encoding: str = "utf-8-sig") -> Iterator[str]:

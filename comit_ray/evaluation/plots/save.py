@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from comit_ray import storage
+from comit_ray.storage import storage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 DPI = 200
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray import storage
 from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
 from comit_ray.data import phantom_archive
 from comit_ray.data.fetch import Place, wanted
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.manifest import training_hash
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.mask_references import referenced_files
@@ -19,6 +17,8 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import SOURCES, adapter
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import NotFoundError, Reason
+from comit_ray.storage import storage
+from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables.vocabulary import Split, View
 from tests.data import bimcv_tree
 from tests.data.sources import roots

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray import storage
-from comit_ray.data.file_reader import FileReader
 from comit_ray.data.sources.files import BrokenArchive, SourceFiles
 from comit_ray.errors import ManifestError, NotFoundError, Reason, StorageError
+from comit_ray.storage import storage
+from comit_ray.storage.file_reader import FileReader
 from tests.data import archives
 
 

@@ -36,7 +36,7 @@ def test_the_mapping_of_the_documentation_is_one() -> None:
 
 
 def test_ones_own_mapping_is_read_from_a_file_or_a_bucket(tmp_path: Path, bucket: str) -> None:
-    from comit_ray import storage
+    from comit_ray.storage import storage
 
     for uri in (str(tmp_path / "my.yaml"), f"{bucket}/mappings/my.yaml"):
         storage.write_bytes(uri, LEAST.encode())

@@ -2,9 +2,9 @@ import subprocess
 
 import pytest
 
-from comit_ray.data.archive import Member, list_members
 from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
 from comit_ray.errors import ManifestError
+from comit_ray.storage.archive import Member, list_members
 from tests.data import archives
 
 SHA = "a" * 40

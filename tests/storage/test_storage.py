@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from comit_ray import storage
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.storage import storage
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -1,6 +1,6 @@
 """Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
 
-Credentials, region and endpoint of S3 come from the places that `comit_ray.s3` names, never from the command line or a
+Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command line or a
 URI.
 """
 
@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from comit_ray import local_files, s3
+from comit_ray import local_files
 from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.storage import s3
 
 STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
 SEEK_BUFFER = 2**17

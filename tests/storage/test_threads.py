@@ -1,6 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from comit_ray.data.ahead import map_ahead
+from comit_ray.storage.threads import map_ahead
 
 
 def test_results_are_in_order_and_no_more_than_the_bound_is_begun():

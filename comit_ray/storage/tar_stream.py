@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import IO, BinaryIO, Self, cast
 
-from comit_ray import storage
-from comit_ray.data.archive import BROKEN, AtOnce, absent, to_the_end, walk
 from comit_ray.errors import DecodeError, Reason, StorageError
+from comit_ray.storage import storage
+from comit_ray.storage.archive import BROKEN, AtOnce, absent, to_the_end, walk
 
 IN_MEMORY = 256 * 2**20
 """Bytes of one archive's members that are held in memory before they are asked for."""

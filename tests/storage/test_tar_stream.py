@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray import storage
-from comit_ray.data import tar_stream
-from comit_ray.data.tar_stream import TarStream
 from comit_ray.errors import DecodeError, Reason, StorageError
+from comit_ray.storage import storage, tar_stream
+from comit_ray.storage.tar_stream import TarStream
 from tests.data import archives
 
 FILES = archives.members()

@@ -5,10 +5,9 @@ import zipfile
 
 import pytest
 
-from comit_ray import storage
-from comit_ray.data import archive
-from comit_ray.data.archive import Member, archive_kind, list_members, open_zip, read_tar_member, read_zip_member
 from comit_ray.errors import DecodeError, NotFoundError, Reason, StorageError
+from comit_ray.storage import archive, storage
+from comit_ray.storage.archive import Member, archive_kind, list_members, open_zip, read_tar_member, read_zip_member
 from tests.data import archives
 
 FILES = archives.members()

@@ -1,7 +1,7 @@
 """Members of tar, tar.gz and zip archives, listed and read where the archive lies, without unpacking it to disk.
 
 A zip has a directory at its end and an uncompressed tar its members at known offsets: both are read at random. A tar.gz
-can only be read from its beginning; `comit_ray.data.tar_stream` passes over it once.
+can only be read from its beginning; `comit_ray.storage.tar_stream` passes over it once.
 """
 
 import gzip
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Self, cast
 
-from comit_ray import storage
 from comit_ray.errors import BrokenArchiveError, DecodeError, Reason
+from comit_ray.storage import storage
 
 BROKEN = (tarfile.TarError, zlib.error, EOFError, OSError)
 """What the libraries raise on a damaged tar or tar.gz; the storage's own errors are `StorageError`."""

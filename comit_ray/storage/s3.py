@@ -17,6 +17,7 @@ import pyarrow.fs as pafs
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+
 ATTEMPTS = 10  # pyarrow's and boto3's own retries, with backoff; Ray retries only five error patterns
 ANONYMOUS_VARIABLE = "COMIT_S3_ANONYMOUS"
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")

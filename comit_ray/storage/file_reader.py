@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from time import perf_counter
 from typing import Self
 
-from comit_ray import storage
-from comit_ray.data.archive import ArchiveKind, absent, archive_kind, open_zip, read_tar_member, read_zip_member
 from comit_ray.data.file_ref import FileRef
-from comit_ray.data.tar_stream import TarStream
 from comit_ray.errors import BrokenArchiveError, DecodeError, NotFoundError, Reason, StorageError
+from comit_ray.storage import storage
+from comit_ray.storage.archive import ArchiveKind, absent, archive_kind, open_zip, read_tar_member, read_zip_member
+from comit_ray.storage.tar_stream import TarStream
 
 
 class FileReader:
