@@ -26,7 +26,7 @@ LAYERS: list[list[str]] = [
         "comit_ray.config.sweep_config",
         "comit_ray.config.screen_config",
         "comit_ray.storage.s3",
-        "comit_ray.local_files",
+        "comit_ray.storage.storage",
         "comit_ray.storage.storage",
         "comit_ray.tables.parquet",
         "comit_ray.operating_points",

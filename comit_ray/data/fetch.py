@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.decode import decode
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.radiograph import Radiograph
 from comit_ray.data.resize import FrameMap, frame_map, to_frame
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.storage.archive import ArchiveKind, archive_kind
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.vocabulary import View
 
 PLACE_COLUMNS = ("uri", "member", "member_offset", "sidecar", "checksum")

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.manifest_cut import part_cuts, run_starts
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.storage import storage
+from comit_ray.storage.file_reader import FileRef
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, SCHEMA_VERSION
 from comit_ray.tables.vocabulary import Split, View

@@ -8,9 +8,8 @@ from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.edge import library_edge
-from comit_ray.data.file_ref import FileRef
 from comit_ray.errors import DecodeError, ManifestError
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 
 IGNORE = 255
 """Value of a pixel that no loss and no metric counts."""

@@ -23,8 +23,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from comit_ray.config.config_base import Config, PositiveInt
-from comit_ray.data.file_ref import FileRef
 from comit_ray.errors import ManifestError
+from comit_ray.storage.file_reader import FileRef
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""

@@ -2,6 +2,8 @@
 
 Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command line or a
 URI.
+
+The files below a local directory, in the order in which object storage lists keys.
 """
 
 import io
@@ -18,9 +20,34 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from comit_ray import local_files
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import s3
+
+
+def walk_local(root: str) -> Iterator[tuple[str, int]]:
+    """Relative path and size in bytes of every file below `root`, in the order of the paths' bytes.
+
+    Links are followed, except to a directory that the link lies in. One directory is held at a time.
+
+    Raises:
+        OSError: if a directory cannot be listed.
+    """
+    yield from _walk(root, "", ())
+
+
+def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, int]]:
+    with os.scandir(directory) as found:
+        # "/" after a directory's name: that is the order of whole paths
+        entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
+    for entry in entries:
+        if entry.is_dir():
+            status = entry.stat()
+            identity = (status.st_dev, status.st_ino)
+            if not entry.name.startswith(".") and identity not in above:
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, identity))
+        elif entry.is_file():
+            yield f"{prefix}{entry.name}", entry.stat().st_size
+
 
 STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
 SEEK_BUFFER = 2**17
@@ -212,7 +239,7 @@ def _list_local(root: str) -> Iterator[FileEntry]:
     if not os.path.isdir(root):
         raise NotFoundError(f"no directory at {root}")
     try:
-        for path, length in local_files.walk(root):
+        for path, length in walk_local(root):
             yield FileEntry(path, length)
     except OSError as error:
         raise StorageError(f"cannot list {root}: {error}") from error

@@ -10,13 +10,12 @@ from PIL import Image
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data import frames
 from comit_ray.data.fetch import Place, load_frame
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.frames import FrameStore, frame_tables, left_out, slices
 from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.mask_image import IGNORE
 from comit_ray.data.mask_references import boxes_reference
 from comit_ray.errors import ManifestError
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.tar_stream import TarStream
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.tables.vocabulary import Split, Task

@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.mask_references import (
     boxes_reference,
     parse_reference,
@@ -13,6 +12,7 @@ from comit_ray.data.mask_references import (
     siim_reference,
 )
 from comit_ray.errors import ManifestError
+from comit_ray.storage.file_reader import FileRef
 
 ARCHIVED = FileRef("s3://bucket/masks.tar", "a.png", 512)
 

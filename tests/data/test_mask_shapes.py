@@ -9,7 +9,6 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.mask_image import IGNORE, Mask
 from comit_ray.data.mask_references import (
     BoxesForm,
@@ -21,6 +20,7 @@ from comit_ray.data.mask_references import (
 )
 from comit_ray.data.mask_shapes import draw
 from comit_ray.errors import ManifestError
+from comit_ray.storage.file_reader import FileRef
 
 LETTER = np.array(  # neither symmetric nor square, so that no swap of rows and columns goes unseen
     [

@@ -13,7 +13,6 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from comit_ray.config.data_config import FrameConfig
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.mask_image import IGNORE, Mask
 from comit_ray.data.mask_references import (
     boxes_reference,
@@ -25,7 +24,7 @@ from comit_ray.data.mask_references import (
 from comit_ray.data.masks import draw_mask, fit_mask, from_png, needs_no_file, read_mask, to_original, to_png
 from comit_ray.data.resize import frame_map
 from comit_ray.errors import ManifestError
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 
 STRETCH = FrameConfig(size=64)
 LETTERBOX = FrameConfig(size=64, fit="letterbox")

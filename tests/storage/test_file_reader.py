@@ -2,11 +2,10 @@ import zipfile
 
 import pytest
 
-from comit_ray.data.file_ref import FileRef
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.archive import list_members
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 from tests.data import archives
 
 FILES = archives.members(12)

@@ -16,14 +16,13 @@ from itertools import islice
 
 from comit_ray.config.data_config import DecodeLimits, SourceOptions
 from comit_ray.data.dicom import DicomHeader, read_header
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.mask_files import MaskFiles
 from comit_ray.data.sources.row import MAX_AGE, ManifestRow, place
 from comit_ray.errors import ConfigError, DecodeError, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.archive import archive_kind
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 
 KEY_VARIABLE = "COMIT_ID_KEY"
 MIN_KEY_BYTES = 16

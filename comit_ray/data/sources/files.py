@@ -13,13 +13,12 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.listing import read as read_listing_of
 from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
 from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, Reason, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.archive import ArchiveKind, Member, archive_kind, list_members
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 
 IMAGES = r".+\.(png|jpe?g|dcm|dicom)"
 """Names that are taken for images where no table says so."""
@@ -47,7 +46,7 @@ class SourceFile:
         path: of the file itself, or of the archive that holds it, relative to the root.
         size: bytes.
         member: name inside the archive; None for a loose file.
-        offset: see `comit_ray.data.file_ref.FileRef`.
+        offset: see `comit_ray.storage.file_reader.FileRef`.
         position: place in the listing: files of one archive in the archive's order.
     """
 

@@ -12,7 +12,6 @@ import pytest
 
 from comit_ray.config.data_config import BimcvOptions, DecodeLimits, SourceOptions
 from comit_ray.data.decode import decode
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.manifest_build import read_source
 from comit_ray.data.sources.bimcv import rows
 from comit_ray.data.sources.bimcv_sidecars import unlike
@@ -20,7 +19,7 @@ from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.storage import tar_stream
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.vocabulary import View
 from tests.data import archives, bimcv_tree
 from tests.data.bimcv_tree import SECRET, Made, Tree

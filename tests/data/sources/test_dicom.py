@@ -8,14 +8,13 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from comit_ray.config.data_config import DecodeLimits, SourceOptions
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.sources import dicom
 from comit_ray.data.sources.dicom import pseudonym, rows
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, Reason, StorageError
 from comit_ray.storage import storage
-from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.vocabulary import View
 from tests.data import archives
 

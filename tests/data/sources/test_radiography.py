@@ -6,11 +6,11 @@ from openpyxl import Workbook
 from PIL import Image
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.file_ref import FileRef
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.radiography import rows
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.errors import ManifestError
+from comit_ray.storage.file_reader import FileRef
 from comit_ray.tables.vocabulary import View
 
 TOP = "COVID-19_Radiography_Dataset"
