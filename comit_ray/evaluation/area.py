@@ -7,7 +7,7 @@ thousand times, of one table each. Tested to be the same.
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.evaluation.measure import FloatArray, IntArray
+from comit_ray.statistics.metric import FloatArray, IntArray
 
 
 class Area:

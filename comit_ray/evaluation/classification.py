@@ -17,8 +17,8 @@ import pandas as pd
 from comit_ray.errors import Status
 from comit_ray.evaluation.figure import LEVELS
 from comit_ray.evaluation.levels import to_level
-from comit_ray.evaluation.measure import Block, BoolArray, Entry, FloatArray, IntArray, Ratio, ratios, share
-from comit_ray.evaluation.weighted import RankedScores
+from comit_ray.statistics.metric import Block, BoolArray, Entry, FloatArray, IntArray, Ratio, ratios, share
+from comit_ray.statistics.weighted import RankedScores
 
 PREFIXES = {"covid": "", "unhealthy": "unhealthy_"}
 """Label -> prefix of its metrics: those of COVID, what the screen is for, have none."""

@@ -5,8 +5,8 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import NAMES, PREFIXES, judged, operating_points
-from comit_ray.evaluation.metrics import Confusion
 from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.roc import Confusion
 
 KINDS = ("COVID-19", "other disease", "healthy", "not COVID-19, health not known", "COVID-19 not known")
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray.evaluation import metrics
 from comit_ray.evaluation.classification import labelled
 from comit_ray.evaluation.picture import Picture, nothing, span, written
 from comit_ray.evaluation.plots import lines, pr, roc, spread
 from comit_ray.evaluation.plots.lines import Points
+from comit_ray.statistics import roc as metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 Tables = Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]
 """Title of a panel -> variant -> images with p_covid, covid and status, one table a seed."""

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
-from comit_ray.evaluation.intervals import patient_codes
-from comit_ray.evaluation.weighted import BoolArray, FloatArray, RankedScores, Rates
+from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.weighted import BoolArray, FloatArray, RankedScores, Rates
 
 Name = TypeVar("Name", bound=Hashable)
 BLOCK = 50  # draws at a time

@@ -22,7 +22,7 @@ class Figure:
         at: the specificity or sensitivity it is given at, the name of an operating point, or a status.
         low: lower end of the interval; None where there is none.
         high: upper end.
-        interval: how it was made (`comit_ray.evaluation.intervals.Interval`); None where there is none.
+        interval: how it was made (`comit_ray.statistics.intervals.Interval`); None where there is none.
         patients: patients among the `n`; an image without a patient's id counts as one.
         level: what is counted.
         reason: why there is no value, or no interval.

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from comit_ray.evaluation.intervals import patient_codes
-from comit_ray.evaluation.measure import BoolArray
+from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.metric import BoolArray
 
 ATTRIBUTES = ("sex", "age", "view", "dataset", "site", "device")
 AGES = {"0-17": 18.0, "18-39": 40.0, "40-59": 60.0, "60-79": 80.0, "80+": np.inf}

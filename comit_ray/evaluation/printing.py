@@ -1,8 +1,8 @@
 """How a figure is printed: cut, never rounded, with its interval and what it is taken over."""
 
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.intervals import NEWCOMBE, WILSON
-from comit_ray.evaluation.measure import OVER_PATIENTS
+from comit_ray.statistics.intervals import NEWCOMBE, WILSON
+from comit_ray.statistics.metric import OVER_PATIENTS
 
 
 def cell(figure: Figure | None) -> str:

@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from comit_ray.evaluation.measure import FloatArray, IntArray
+from comit_ray.statistics.metric import FloatArray, IntArray
 
 FOLDS = 5
 

@@ -14,7 +14,7 @@ from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.mask_image import IGNORE
 from comit_ray.data.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status
-from comit_ray.evaluation.measure import BoolArray, Entry, FloatArray, Ratio, mean, share
+from comit_ray.statistics.metric import BoolArray, Entry, FloatArray, Ratio, mean, share
 
 COLUMNS = ["image_id", "task", "hits", "predicted", "true", "problem"]
 

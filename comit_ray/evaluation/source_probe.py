@@ -7,9 +7,9 @@ sources apart and look as if it told the disease.
 import numpy as np
 import pandas as pd
 
-from comit_ray.evaluation.intervals import patient_codes
-from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, undefined
 from comit_ray.evaluation.probe import FOLDS, out_of_fold
+from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.metric import Block, Entry, FloatArray, IntArray, undefined
 
 ENOUGH_IMAGES, ENOUGH_PATIENTS = 10, FOLDS
 """Of a source, to be told apart at all."""

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray.evaluation.exchange import rank_test
-from comit_ray.evaluation.intervals import Interval, bootstrap
-from comit_ray.evaluation.paired import RANKS, Comparison, holm
 from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_figures import AUROC, FloatArray, Key, Measured, or_none, sensitivity, weights
-from comit_ray.evaluation.weighted import Rates
+from comit_ray.statistics.comparison import RANKS, Comparison, holm
+from comit_ray.statistics.intervals import Interval, bootstrap
+from comit_ray.statistics.weighted import Rates
 
 COMPARED = (sensitivity(0.90), AUROC)
 """What is compared: more figures would cost each comparison power, for all are corrected together."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from comit_ray.evaluation import paper, study_masks
 from comit_ray.evaluation import study_cells as cells
-from comit_ray.evaluation.paired import RANKS
 from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_comparisons import Pair
 from comit_ray.evaluation.study_figures import AUROC, EER, Key, Row, sensitivity
 from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.comparison import RANKS
 from comit_ray.tables.vocabulary import Task
 
 READING = (

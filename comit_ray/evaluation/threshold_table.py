@@ -16,8 +16,8 @@ from comit_ray.evaluation.classification import PREFIXES, labelled, why_one_clas
 from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.frozen import Point
 from comit_ray.evaluation.groups import grouped, too_few
-from comit_ray.evaluation.measure import Block, Entry, FloatArray, IntArray, measure
-from comit_ray.evaluation.prevalence import at_prevalence
+from comit_ray.statistics.metric import Block, Entry, FloatArray, IntArray, measure
+from comit_ray.statistics.prevalence import at_prevalence
 
 MOST = 200
 """Thresholds of the whole table; of more different scores so many are taken, evenly by rank from lowest to highest."""
@@ -37,7 +37,7 @@ class Row:
         point: name of the operating point whose threshold it is; None: it is none's.
         sensitivity: at `threshold`.
         specificity: at `threshold`.
-        at_prevalence: prevalence -> the figures of `comit_ray.evaluation.prevalence.METRICS`.
+        at_prevalence: prevalence -> the figures of `comit_ray.statistics.prevalence.METRICS`.
         reason: why there is no figure of this group; None where there is.
     """
 

@@ -3,7 +3,7 @@ import pytest
 
 from comit_ray import metrics
 from comit_ray.evaluation.area import Area
-from comit_ray.evaluation.weighted import RankedScores
+from comit_ray.statistics.weighted import RankedScores
 
 
 @pytest.mark.parametrize("levels", [3, 100_000])

@@ -6,8 +6,8 @@ import pytest
 
 from comit_ray.errors import ManifestError, NotFoundError
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.measure import share
 from comit_ray.evaluation.scores import absent_heads, figures, head_of, join_predictions, join_tables
+from comit_ray.statistics.metric import share
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows

@@ -9,8 +9,8 @@ import pytest
 
 from comit_ray import metrics
 from comit_ray.evaluation import study
-from comit_ray.evaluation.intervals import bootstrap
 from comit_ray.evaluation.study_figures import AUROC, EER, Key, measure_covid, sensitivity, summarise
+from comit_ray.statistics.intervals import bootstrap
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
 AT_90 = sensitivity(0.9)

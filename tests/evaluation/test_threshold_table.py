@@ -8,8 +8,8 @@ import pytest
 
 from comit_ray import metrics
 from comit_ray.evaluation.frozen import Point, frozen_point
-from comit_ray.evaluation.measure import measure
 from comit_ray.evaluation.threshold_table import FLAGGED, Row, Scale, block, rows, scale
+from comit_ray.statistics.metric import measure
 from tests.evaluation.support import scored_images
 
 POINT = Point("specificity_0.90", 0.5, "recorded in run.json")

@@ -7,10 +7,10 @@ import numpy as np
 
 from comit_ray.evaluation import threshold_words
 from comit_ray.evaluation.frozen import Point, frozen_point
-from comit_ray.evaluation.prevalence import at_prevalence
 from comit_ray.evaluation.threshold_table import Row, Scale, rows, scale
-from tests.evaluation.test_prevalence import counted
+from comit_ray.statistics.prevalence import at_prevalence
 from tests.evaluation.test_threshold_table import POINT, sample
+from tests.statistics.test_prevalence import counted
 
 PREVALENCES = (0.01, 0.2)
 ONE = Scale(np.array([0.5], np.float32), np.array([0.5], np.float32), 1, POINT)

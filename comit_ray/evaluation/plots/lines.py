@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from comit_ray.evaluation.metrics import Curve
 from comit_ray.evaluation.plots.style import GREY, OTHER_DATA, PROPOSED, Look, looks, seeds_text
+from comit_ray.statistics.roc import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
 
 Panels = Mapping[str, Mapping[str, Sequence[Curve | None]]]
 """Title of a panel -> variant -> a curve a seed; None where a seed has none."""

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from comit_ray.evaluation import metrics
 from comit_ray.evaluation.plots.pr import draw
+from comit_ray.statistics import roc
 
 
 @pytest.fixture
 def curve():
     labels = np.repeat([1, 0], [20, 60])
-    return metrics.precision_recall(np.random.default_rng(0).normal(labels, 1).astype(np.float32), labels)
+    return roc.precision_recall(np.random.default_rng(0).normal(labels, 1).astype(np.float32), labels)
 
 
 def test_a_stepped_line_a_seed_with_the_curves_own_data(curve):
@@ -35,7 +35,7 @@ def test_the_area_under_the_steps_is_the_average_precision(curve):
     under = -np.sum(np.diff(recall) * precision[:-1])
     labels = np.repeat([1, 0], [20, 60])
     scores = np.random.default_rng(0).normal(labels, 1).astype(np.float32)
-    assert under == pytest.approx(metrics.average_precision(scores, labels))
+    assert under == pytest.approx(roc.average_precision(scores, labels))
 
 
 def test_no_panel_is_an_error():

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from comit_ray.evaluation import metrics
 from comit_ray.evaluation.contact_sheet import NOT_FOR_DIAGNOSIS
 from comit_ray.evaluation.plots.roc import draw
+from comit_ray.statistics import roc
 
 
 def curves(count: int, start: int = 0):
@@ -11,7 +11,7 @@ def curves(count: int, start: int = 0):
     for seed in range(start, start + count):
         rng = np.random.default_rng(seed)
         labels = np.repeat([1, 0], [20, 60])
-        found.append(metrics.roc(rng.normal(labels, 1).astype(np.float32), labels))
+        found.append(roc.roc(rng.normal(labels, 1).astype(np.float32), labels))
     return found
 
 

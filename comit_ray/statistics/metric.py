@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.evaluation.figure import Figure, Level
-from comit_ray.evaluation.intervals import Interval, bootstrap, newcombe, patient_codes, varied, wilson
+from comit_ray.statistics.intervals import Interval, bootstrap, newcombe, patient_codes, varied, wilson
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -7,8 +7,8 @@ from sklearn import metrics as sklearn_metrics
 from torchmetrics.functional import classification as torch_metrics
 
 from comit_ray import metrics as shared
-from comit_ray.evaluation import metrics
-from comit_ray.evaluation.metrics import Confusion
+from comit_ray.statistics import roc as metrics
+from comit_ray.statistics.roc import Confusion
 
 SEEDS = range(5)
 

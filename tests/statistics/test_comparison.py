@@ -7,8 +7,8 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from comit_ray.evaluation import paired
-from comit_ray.evaluation.paired import Comparison, compare_auroc, compare_flags, delong, holm
+from comit_ray.statistics import comparison
+from comit_ray.statistics.comparison import Comparison, compare_auroc, compare_flags, delong, holm
 
 
 def _alone(count: int) -> pd.Series:
@@ -135,6 +135,6 @@ def test_levels_hold_where_nothing_differs() -> None:
     for seed in range(200):
         first, second, labels = _scores(seed, gain=0.0)
         found = compare_auroc(first, second, labels, _alone(120))
-        assert found.method == paired.DELONG
+        assert found.method == comparison.DELONG
         low += found.p_value < 0.05
     assert 2 <= low <= 20

@@ -6,7 +6,7 @@ import torch
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
-from comit_ray.evaluation.calibration_bins import BINS, Binned, ScoreBins, errors_by_chance
+from comit_ray.statistics.calibration_metrics import BINS, Binned, ScoreBins, errors_by_chance
 
 ONCE = np.ones(300, np.int64)
 

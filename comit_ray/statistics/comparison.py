@@ -9,9 +9,9 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from comit_ray.evaluation.exchange import flag_test, rank_test
-from comit_ray.evaluation.intervals import Z, bootstrap, patient_codes
-from comit_ray.evaluation.weighted import RankedScores, Rates
 from comit_ray.metrics import checked
+from comit_ray.statistics.intervals import Z, bootstrap, patient_codes
+from comit_ray.statistics.weighted import RankedScores, Rates
 
 MCNEMAR, FLAGS = "McNemar, exact", "exchange of patients' flags, exact"
 DELONG, RANKS = "DeLong", "exchange of patients' ranks"
@@ -139,7 +139,7 @@ def compare_ranked(
         second: (N,) of the second on the same images.
         labels: (N,) 0 or 1.
         patients: (N,) of the images; a null is a patient of its own.
-        figure: of `comit_ray.evaluation.weighted.Rates`: its value for each of several tables.
+        figure: of `comit_ray.statistics.weighted.Rates`: its value for each of several tables.
         draws: of the bootstrap, and of the exchange.
         seed: of the draws.
 

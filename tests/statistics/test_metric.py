@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.intervals import newcombe, wilson
-from comit_ray.evaluation.measure import (
+from comit_ray.statistics.intervals import newcombe, wilson
+from comit_ray.statistics.metric import (
     OVER_PATIENTS,
     Block,
     Entry,

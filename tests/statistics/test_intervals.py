@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
-from comit_ray.evaluation.intervals import (
+from comit_ray.statistics.intervals import (
     IMAGES,
     NEWCOMBE,
     PATIENTS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from comit_ray import metrics
-from comit_ray.evaluation.weighted import FloatArray, RankedScores, Rates
+from comit_ray.statistics.weighted import FloatArray, RankedScores, Rates
 
 Figure = tuple[Callable[[Rates], FloatArray], Callable[..., float | None]]
 

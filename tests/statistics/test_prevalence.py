@@ -7,8 +7,8 @@ import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.intervals import wilson
-from comit_ray.evaluation.prevalence import (
+from comit_ray.statistics.intervals import wilson
+from comit_ray.statistics.prevalence import (
     METHOD,
     METRICS,
     NO_END,
