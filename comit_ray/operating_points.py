@@ -17,9 +17,9 @@ from typing import Annotated
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from comit_ray import metrics
 from comit_ray.config.config_base import Config, Fraction
 from comit_ray.errors import ConfigError
+from comit_ray.statistics import roc
 from comit_ray.storage import storage
 
 SPECIFICITIES = (0.90, 0.99)
@@ -85,7 +85,7 @@ def choose(
         specificities: each above 0 and at most 1.
 
     Raises:
-        ValueError: for a specificity outside its range, or scores or labels that `comit_ray.metrics` refuses.
+        ValueError: for a specificity outside its range, or scores or labels that `comit_ray.statistics.roc` refuses.
     """
     return {
         name(specificity): {score: _choose(values, labels, specificity) for score, (values, labels) in scores.items()}
@@ -102,15 +102,15 @@ def name(specificity: float) -> str:
 def _choose(values: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> Threshold:
     truth = list(map(int, labels))  # type: ignore[arg-type]
     positives, negatives = sum(truth), len(truth) - sum(truth)
-    threshold = metrics.threshold_at_specificity(values, labels, specificity)
+    threshold = roc.threshold_at_specificity(values, labels, specificity)
     if threshold is None or not positives:
         lacking = "negative" if threshold is None else "positive"
         reason = f"no {lacking} image in the validation split"
         return Threshold(threshold=None, positives=positives, negatives=negatives, reason=reason)
     return Threshold(
         threshold=threshold,
-        specificity=metrics.specificity_at(values, labels, threshold),
-        sensitivity=metrics.sensitivity_at(values, labels, threshold),
+        specificity=roc.specificity_at(values, labels, threshold),
+        sensitivity=roc.sensitivity_at(values, labels, threshold),
         positives=positives,
         negatives=negatives,
     )

@@ -19,9 +19,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from comit_ray import metrics
 from comit_ray.config.config_base import Config
 from comit_ray.errors import ConfigError
+from comit_ray.statistics import roc
 
 LOWEST, HIGHEST = 0.05, 20.0
 """The range that is searched. A best temperature at its border is a sign that there is none, and is not given."""
@@ -66,7 +66,7 @@ def fit(logits: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]) -> Document:
 
 
 def _fit(values: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature:
-    logits, positive = metrics.checked(values, labels)
+    logits, positive = roc.checked(values, labels)
     positives = int(positive.sum())
     negatives = len(positive) - positives
     # Large where the model is right, below 0 where it is wrong: the likelihood of a label is expit(margin / T).

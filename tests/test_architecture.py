@@ -17,7 +17,7 @@ LAYERS: list[list[str]] = [
     ["comit_ray.errors"],
     ["comit_ray.schema"],
     [
-        "comit_ray.metrics",
+        "comit_ray.statistics.roc",
         "comit_ray.config.config_base",
         "comit_ray.config.data_config",
         "comit_ray.config",

@@ -2,23 +2,13 @@
 
 from collections.abc import Mapping
 
-from comit_ray.evaluation.audit import (
-    CROPPED,
-    IN_LUNGS,
-    LUNGS,
-    ONLY,
-    REMOVED,
-    SOURCE_ALONE,
-    TOLD_WITHOUT,
-    WHOLE,
-    Audit,
-)
+from comit_ray.evaluation.audit import CROPPED, IN_LUNGS, LUNGS, ONLY, REMOVED, SOURCE_ALONE, TOLD_WITHOUT, WHOLE, Audit
 from comit_ray.evaluation.document import SHORTCUT
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT
 from comit_ray.evaluation.printing import cell, with_interval
 from comit_ray.evaluation.tables import Table
 from comit_ray.screening.drift_words import WARNING
+from comit_ray.statistics.metric import Figure
 
 CHANCE = 0.5
 """AUROC of a score that knows nothing."""

@@ -7,9 +7,9 @@ import pandas as pd
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import audit, audit_words
 from comit_ray.evaluation.document import Chapter
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.screening import drift, drift_words
+from comit_ray.statistics.metric import Figure
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, why_one_class
-from comit_ray.evaluation.figure import Figure
-from comit_ray.evaluation.recalibration import fit_intercept, fit_slope, log_odds
 from comit_ray.evaluation.scores import absent_heads
-from comit_ray.statistics.calibration_metrics import Kind, ScoreBins, errors_by_chance
-from comit_ray.statistics.metric import Block, BoolArray, Entry, FloatArray, IntArray, measure, ratios, share
+from comit_ray.statistics.calibration_metrics import (
+    Kind,
+    ScoreBins,
+    errors_by_chance,
+    fit_intercept,
+    fit_slope,
+    log_odds,
+)
+from comit_ray.statistics.metric import Block, BoolArray, Entry, Figure, FloatArray, IntArray, measure, ratios, share
 from comit_ray.temperature import FEWEST
 
 METRICS = ("brier", "ece", "ece_equal_width", "calibration_slope", "calibration_intercept")

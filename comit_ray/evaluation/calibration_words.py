@@ -7,11 +7,10 @@ import pandas as pd
 from comit_ray.evaluation.calibration import BY_CHANCE, Bin
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled
 from comit_ray.evaluation.external_tables import signed
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.printing import cut
 from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.calibration_metrics import BINS
-from comit_ray.statistics.metric import OVER_PATIENTS
+from comit_ray.statistics.metric import OVER_PATIENTS, Figure
 
 COLUMNS = {
     "brier": "Brier score",

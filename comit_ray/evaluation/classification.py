@@ -15,9 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.errors import Status
-from comit_ray.evaluation.figure import LEVELS
 from comit_ray.evaluation.levels import to_level
-from comit_ray.statistics.metric import Block, BoolArray, Entry, FloatArray, IntArray, Ratio, ratios, share
+from comit_ray.statistics.metric import LEVELS, Block, BoolArray, Entry, FloatArray, IntArray, Ratio, ratios, share
 from comit_ray.statistics.weighted import RankedScores
 
 PREFIXES = {"covid": "", "unhealthy": "unhealthy_"}

@@ -13,8 +13,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from comit_ray.errors import ManifestError, Reason, Status
-from comit_ray.evaluation.figure import LEVELS
-from comit_ray.statistics.metric import Ratio, share
+from comit_ray.statistics.metric import LEVELS, Ratio, share
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import REVIEWS
 

@@ -6,18 +6,11 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation import paper
-from comit_ray.evaluation.external import (
-    MISSED_READ,
-    MISSED_WITHOUT_ABNORMALITY,
-    WORST_CASE,
-    Outcome,
-    kappas,
-    outcomes,
-)
-from comit_ray.evaluation.figure import Figure, Level
+from comit_ray.evaluation.external import MISSED_READ, MISSED_WITHOUT_ABNORMALITY, WORST_CASE, Outcome, kappas, outcomes
 from comit_ray.evaluation.printing import cut, with_interval
 from comit_ray.evaluation.report import people
 from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.metric import Figure, Level
 
 UNSEEN = (
     "Whether the model was trained on images, or on patients, of this archive cannot be seen from its tables: compare "

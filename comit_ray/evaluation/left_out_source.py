@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray.evaluation.area import Area
 from comit_ray.evaluation.probe import FOLDS, out_of_fold, probe
 from comit_ray.statistics.intervals import patient_codes
 from comit_ray.statistics.metric import Block, BoolArray, Entry, FloatArray, undefined
+from comit_ray.statistics.weighted import Area
 
 LEFT_OUT, KEPT = "auroc_left_out", "auroc_kept"
 ENOUGH = FOLDS

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from comit_ray.evaluation.figure import Level
+from comit_ray.statistics.metric import Level
 
 
 def to_level(images: pd.DataFrame, level: Level, label: str) -> pd.DataFrame:

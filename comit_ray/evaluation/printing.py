@@ -1,8 +1,7 @@
 """How a figure is printed: cut, never rounded, with its interval and what it is taken over."""
 
-from comit_ray.evaluation.figure import Figure
 from comit_ray.statistics.intervals import NEWCOMBE, WILSON
-from comit_ray.statistics.metric import OVER_PATIENTS
+from comit_ray.statistics.metric import OVER_PATIENTS, Figure
 
 
 def cell(figure: Figure | None) -> str:

@@ -11,12 +11,12 @@ import pandas as pd
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import paper
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.paper import Printed
 from comit_ray.evaluation.printing import cell, with_interval
 from comit_ray.evaluation.scores import absent_heads, head_of
 from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.metric import Figure
 
 CAUTION = """\
 Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and others come from different sources, a

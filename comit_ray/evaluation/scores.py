@@ -12,11 +12,10 @@ from comit_ray.data import manifest
 from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.errors import ManifestError, NotFoundError, Status
 from comit_ray.evaluation import classification
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.operating_points import SPECIFICITIES
 from comit_ray.screening.layout import read_predictions
-from comit_ray.statistics.metric import Ratio, measure, ratios, share
+from comit_ray.statistics.metric import Figure, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MASKS, PREDICTIONS

@@ -28,8 +28,8 @@ from comit_ray.evaluation import (
 )
 from comit_ray.evaluation.classification import labelled, operating_points
 from comit_ray.evaluation.document import Chapter, Document
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.picture import DIRECTORY, Picture
+from comit_ray.statistics.metric import Figure
 from comit_ray.storage import storage
 
 ALL = "all images"

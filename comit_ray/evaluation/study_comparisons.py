@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.evaluation.exchange import rank_test
 from comit_ray.evaluation.study import Study
 from comit_ray.evaluation.study_figures import AUROC, FloatArray, Key, Measured, or_none, sensitivity, weights
-from comit_ray.statistics.comparison import RANKS, Comparison, holm
+from comit_ray.statistics.comparison import RANKS, Comparison, holm, rank_test
 from comit_ray.statistics.intervals import Interval, bootstrap
 from comit_ray.statistics.weighted import Rates
 

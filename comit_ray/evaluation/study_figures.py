@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.evaluation.seeds import Spread, spread
 from comit_ray.evaluation.study import Study, Trial
-from comit_ray.statistics.intervals import Interval, bootstrap, varied
+from comit_ray.statistics.intervals import Interval, Spread, bootstrap, spread, varied
 from comit_ray.statistics.weighted import RankedScores
 
 FloatArray = npt.NDArray[np.float64]

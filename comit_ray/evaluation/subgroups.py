@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from comit_ray.errors import Status
-from comit_ray.evaluation.area import Area
 from comit_ray.evaluation.classification import PREFIXES, flagged, labelled, operating_points, why_one_class
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.groups import ATTRIBUTES, grouped, is_known, too_few
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.statistics.intervals import patient_codes
-from comit_ray.statistics.metric import Block, Entry, Ratio, measure, ratios, share
+from comit_ray.statistics.metric import Block, Entry, Figure, Ratio, measure, ratios, share
+from comit_ray.statistics.weighted import Area
 
 AUROC, SENSITIVITY, SPECIFICITY = "auroc", "sensitivity_at_operating_point", "specificity_at_operating_point"
 SHARE_FLAGGED = "share_flagged_at_operating_point"

@@ -8,11 +8,11 @@ from comit_ray.errors import Status
 from comit_ray.evaluation import report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
 from comit_ray.evaluation.document import ALARMS
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.frozen import chosen_where, frozen_point
 from comit_ray.evaluation.printing import cut, with_interval
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.metric import Figure
 
 NOT_MEANT = (
     "It is no diagnosis and no clinical validation; not flagged is not normal. Figures hold for images and patients "

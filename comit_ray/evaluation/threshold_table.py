@@ -13,10 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.evaluation.classification import PREFIXES, labelled, why_one_class
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.frozen import Point
 from comit_ray.evaluation.groups import grouped, too_few
-from comit_ray.statistics.metric import Block, Entry, FloatArray, IntArray, measure
+from comit_ray.statistics.metric import Block, Entry, Figure, FloatArray, IntArray, measure
 from comit_ray.statistics.prevalence import at_prevalence
 
 MOST = 200

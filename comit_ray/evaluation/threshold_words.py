@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.printing import cut, with_interval
 from comit_ray.evaluation.tables import Table
 from comit_ray.evaluation.threshold_table import FLAGGED, MOST, Row, Scale
+from comit_ray.statistics.metric import Figure
 
 TITLES = {
     "ppv": "positive predictive value",

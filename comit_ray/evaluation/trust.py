@@ -17,10 +17,10 @@ from comit_ray.evaluation import (
 from comit_ray.evaluation.calibration_picture import reliability_diagram
 from comit_ray.evaluation.classification import PREFIXES
 from comit_ray.evaluation.document import Chapter
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.frozen import frozen_point
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.metric import Figure
 
 ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
 """Tables that are too long for a page."""

@@ -1,4 +1,7 @@
-"""95% confidence intervals: Wilson's for one share, and the bootstrap clustered by patient for everything else."""
+"""95% confidence intervals: Wilson's for one share, and the bootstrap clustered by patient for everything else.
+
+The spread of a figure over seeds: what another initialisation and order of training changes.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -164,3 +167,43 @@ def _percentiles(values: list[float | None], draws: int, method: str) -> Interva
         return Interval(None, None, method, f"{undefined:,} of {draws:,} draws of patients have no value")
     low, high = np.percentile(defined, (2.5, 97.5))
     return Interval(float(low), float(high), method)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Over the seeds that have a value.
+
+    Args:
+        mean: of the values; None where no seed has one.
+        deviation: standard deviation with n - 1; None for fewer than two values.
+        low: the lowest value.
+        high: the highest.
+        n: seeds with a value.
+        missing: seeds without.
+    """
+
+    mean: float | None
+    deviation: float | None
+    low: float | None
+    high: float | None
+    n: int
+    missing: int
+
+
+def spread(values: Sequence[float | None]) -> Spread:
+    """The spread of a figure over seeds.
+
+    Args:
+        values: one a seed; None where it is undefined or the seed failed.
+
+    Raises:
+        ValueError: a value that is not finite; what is undefined is None.
+    """
+    known = np.array([value for value in values if value is not None], np.float64)
+    if not np.isfinite(known).all():
+        raise ValueError(f"values must be finite or None, got {known[~np.isfinite(known)][0]}")
+    missing = len(values) - known.size
+    if not known.size:
+        return Spread(None, None, None, None, 0, missing)
+    deviation = float(known.std(ddof=1)) if known.size > 1 else None
+    return Spread(float(known.mean()), deviation, float(known.min()), float(known.max()), known.size, missing)

@@ -13,7 +13,7 @@ would take a specificity of 1 on 30 images for certain.
 import math
 from dataclasses import dataclass, replace
 
-from comit_ray.evaluation.figure import Figure
+from comit_ray.statistics.metric import Figure
 
 METHOD = "MOVER of sensitivity and specificity"
 METRICS = ("ppv", "npv", "sent", "sent_per_case")

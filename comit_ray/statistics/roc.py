@@ -1,8 +1,12 @@
 """Curves, and figures of merit at one threshold. What is undefined is None, never a number.
 
-AUROC, EER and the sensitivity at a specificity are in `comit_ray.metrics`, for training needs them too; those of a
+AUROC, EER and the sensitivity at a specificity are in `comit_ray.statistics.roc`, for training needs them too; those of a
 bootstrap, which counts an image several times, in `weighted` and `measure`. Scores are compared as float32, as the
 tables store them. Nothing is interpolated: a threshold lies where the data have one.
+
+Figures of merit that training and evaluation share. What is undefined is None, never a number.
+
+Scores are compared as float32, as the tables store them, so that a threshold means the same everywhere.
 """
 
 import math
@@ -13,7 +17,144 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
-from comit_ray.metrics import checked
+ScoreArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
+    """Area under the receiver operating characteristic; None if a class is absent.
+
+    Args:
+        scores: (N,) finite scores, higher meaning more positive.
+        labels: (N,) 0 or 1.
+
+    Raises:
+        ValueError: for other labels, scores that are not finite, or unequal lengths.
+    """
+    values, positive = checked(scores, labels)
+    if positive.all() or not positive.any():
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(positive, values))
+
+
+def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
+    """Equal error rate: where the false positive rate equals the false negative rate; None if a class is absent.
+
+    A finite sample seldom has a threshold where both are equal: the rate is interpolated linearly along the ROC curve,
+    between the two of its points where (false positive rate - false negative rate) changes sign.
+
+    Args:
+        scores: (N,) finite scores, higher meaning more positive.
+        labels: (N,) 0 or 1.
+
+    Raises:
+        ValueError: as `auroc`.
+    """
+    values, positive = checked(scores, labels)
+    if positive.all() or not positive.any():
+        return None
+    from sklearn.metrics import roc_curve  # late: as above
+
+    false_positive, true_positive, _ = roc_curve(positive, values, drop_intermediate=False)
+    excess = false_positive + true_positive - 1  # over the false negative rate: from -1 to 1, never falling
+    after = int(np.argmax(excess >= 0))
+    before = after - 1
+    share = -excess[before] / (excess[after] - excess[before])
+    return float(false_positive[before] + share * (false_positive[after] - false_positive[before]))
+
+
+def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
+    """A threshold t that flags as much as it may: the share of negatives with score >= t is at most 1 - specificity.
+
+    It lies midway between the highest negative that must not be flagged and the next higher score of any image, or 1
+    where no score is higher. Every threshold of that gap decides these data alike; the middle of it still does where
+    another batch size or memory layout moves a score by a rounding error. Ties are never split, and the share is never
+    rounded up (12 negatives at 0.90: one may be flagged). None if there is no negative.
+
+    Args:
+        scores: (N,) finite scores.
+        labels: (N,) 0 or 1.
+        specificity: above 0 and at most 1.
+
+    Raises:
+        ValueError: as `auroc`, or for a specificity outside its range.
+    """
+    values, positive = checked(scores, labels)
+    if not 0 < specificity <= 1:
+        raise ValueError(f"specificity must be above 0 and at most 1, got {specificity}")
+    negatives = np.sort(values[~positive])[::-1]
+    if not negatives.size:
+        return None
+    # Exact decimal arithmetic: in floating point 1 - 0.9 is a little less than 0.1, and one of ten would be lost.
+    allowed = int((1 - Fraction(str(specificity))) * negatives.size)
+    return _midway_above(negatives[allowed], values)
+
+
+def specificity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
+    """Share of the negatives with score < threshold; None if there is none."""
+    values, positive = checked(scores, labels)
+    return float(np.mean(values[~positive] < np.float32(threshold))) if not positive.all() else None
+
+
+def sensitivity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
+    """Share of the positives with score >= threshold; None if there is none."""
+    values, positive = checked(scores, labels)
+    return float(np.mean(values[positive] >= np.float32(threshold))) if positive.any() else None
+
+
+def sensitivity_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
+    """Sensitivity at the threshold of these very data (the paper's way); None if a class is absent."""
+    threshold = threshold_at_specificity(scores, labels, specificity)
+    return None if threshold is None else sensitivity_at(scores, labels, threshold)
+
+
+def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None) -> float | None:
+    """Intersection over union of one image's mask, over the pixels whose truth is known; None if both are empty.
+
+    Args:
+        prediction: (H, W) where the model says foreground.
+        truth: (H, W) where foreground is.
+        known: (H, W) where the truth is known; None: everywhere.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"masks of one shape are needed, got {prediction.shape} and {truth.shape}")
+    if known is not None:
+        prediction, truth = prediction & known, truth & known
+    union = int((prediction | truth).sum())
+    return int((prediction & truth).sum()) / union if union else None
+
+
+def checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[ScoreArray, BoolArray]:
+    """(N,) scores as float32 and (N,) labels as Booleans.
+
+    Raises:
+        ValueError: for labels other than 0 and 1, scores that are not finite, or unequal lengths.
+    """
+    values, truth = np.asarray(scores, dtype=np.float32), np.asarray(labels)
+    if values.ndim != 1 or values.shape != truth.shape:
+        raise ValueError(f"one score and one label an image are needed, got {values.shape} and {truth.shape}")
+    if not values.size:
+        return values, truth.astype(bool)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {values.size} scores are not finite")
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"labels must be 0 or 1, got {sorted(set(truth.tolist()) - {0, 1})[:5]}")
+    return values, truth.astype(bool)
+
+
+def _midway_above(score: np.float32, values: ScoreArray) -> float:
+    """The float32 midway between `score` and the next higher of `values`, else 1; always above `score`."""
+    step_up = np.nextafter(score, np.float32(np.inf))
+    higher = values[values > score]
+    ceiling = higher.min() if higher.size else max(np.float32(1), step_up)
+    middle = np.float32((float(score) + float(ceiling)) / 2)  # of neighbouring float32 it may round down to `score`
+    return float(max(middle, step_up))
+
 
 FloatArray = npt.NDArray[np.float64]
 

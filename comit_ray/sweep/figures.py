@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from comit_ray import metrics
 from comit_ray.config.data_config import MasksConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation.segmentation import segmentation_counts
+from comit_ray.statistics import roc
 
 
 def of(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
@@ -27,11 +27,11 @@ def of(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
     ious = (lung["hits"] / union)[union > 0]
     hits, predicted, true = (int(disease[name].sum()) for name in ("hits", "predicted", "true"))
     return {
-        "auroc": metrics.auroc(*covid),
-        "eer": metrics.eer(*covid),
-        "sensitivity_at_90": metrics.sensitivity_at_specificity(*covid, 0.90),
-        "sensitivity_at_99": metrics.sensitivity_at_specificity(*covid, 0.99),
-        "unhealthy_auroc": metrics.auroc(*unhealthy),
+        "auroc": roc.auroc(*covid),
+        "eer": roc.eer(*covid),
+        "sensitivity_at_90": roc.sensitivity_at_specificity(*covid, 0.90),
+        "sensitivity_at_99": roc.sensitivity_at_specificity(*covid, 0.99),
+        "unhealthy_auroc": roc.auroc(*unhealthy),
         "lung_iou": float(ious.mean()) if len(ious) else None,
         "disease_tpr": hits / true if true else None,
         "disease_precision": hits / predicted if predicted else None,

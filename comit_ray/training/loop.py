@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from comit_ray import metrics
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.mask_image import IGNORE
 from comit_ray.models.outputs import ModelOutput
+from comit_ray.statistics import roc
 from comit_ray.tables.vocabulary import Task
 from comit_ray.training import batch_norm, collective
 from comit_ray.training.batches import Batch
@@ -140,7 +140,7 @@ def _scored(output: ModelOutput, batch: Batch) -> dict[str, tuple[Tensor, Tensor
 def _ious(logits_B2HW: Tensor, mask_BHW: Tensor) -> list[float]:
     """IoU of each image with a known mask, except where prediction and truth are both empty."""
     predicted, truth = _numpy(logits_B2HW.argmax(dim=1)) == 1, _numpy(mask_BHW)
-    values = (metrics.iou(p, t == 1, t != IGNORE) for p, t in zip(predicted, truth, strict=True) if (t != IGNORE).any())
+    values = (roc.iou(p, t == 1, t != IGNORE) for p, t in zip(predicted, truth, strict=True) if (t != IGNORE).any())
     return [value for value in values if value is not None]
 
 

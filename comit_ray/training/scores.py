@@ -7,9 +7,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray import metrics, temperature
+from comit_ray import temperature
 from comit_ray.config.train_config import LossConfig
 from comit_ray.operating_points import Document, choose
+from comit_ray.statistics import roc
 from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, Task
 
 Figures = dict[str, float | None]
@@ -96,8 +97,8 @@ class Validation:
         for name in SCREENED:
             if name in self.scores:
                 scores, labels = self.known(name)
-                figures[f"val_auroc_{name}"] = metrics.auroc(scores, labels)
-                at_90 = metrics.sensitivity_at_specificity(scores, labels, SPECIFICITY)
+                figures[f"val_auroc_{name}"] = roc.auroc(scores, labels)
+                at_90 = roc.sensitivity_at_specificity(scores, labels, SPECIFICITY)
                 figures[f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}"] = at_90
         for task, values in self.ious.items():
             figures[f"val_{task}_iou"] = float(np.mean(values)) if values else None

@@ -20,7 +20,7 @@ from comit_ray.data.phantom_archive import COLUMNS, Entry, plan, summary, write
 from comit_ray.data.phantom_files import FORMATS, suffix
 from comit_ray.data.phantom_troublemakers import TROUBLEMAKERS
 from comit_ray.errors import ConfigError, DecodeError, Reason
-from comit_ray.metrics import auroc
+from comit_ray.statistics.roc import auroc
 from comit_ray.storage import storage
 
 COUNT, SEED = 34, 7

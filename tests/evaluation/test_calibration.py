@@ -20,8 +20,8 @@ from comit_ray.evaluation.calibration import (
     figures,
     reliability,
 )
-from comit_ray.evaluation.figure import Figure
 from comit_ray.statistics.calibration_metrics import ScoreBins
+from comit_ray.statistics.metric import Figure
 from tests.evaluation.support import scored_images
 
 

@@ -1,4 +1,4 @@
-"""Figures of the scores against scikit-learn and comit_ray.metrics, and by hand."""
+"""Figures of the scores against scikit-learn and comit_ray.statistics.roc, and by hand."""
 
 from typing import Any
 
@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, precision_score, roc_curve
 
-from comit_ray import metrics
 from comit_ray.evaluation.classification import blocks, covid_called_unhealthy, flagged, operating_points, ranked
-from comit_ray.evaluation.figure import LEVELS, Figure
-from comit_ray.statistics.metric import measure, ratios
+from comit_ray.statistics import roc
+from comit_ray.statistics.metric import LEVELS, Figure, measure, ratios
 
 SPECIFICITIES, SENSITIVITIES = (0.5, 0.9, 0.99, 1.0), (0.5, 0.9, 0.95, 1.0)
 
@@ -46,16 +45,16 @@ def test_ranked_figures_are_those_of_scikit_learn_in_any_draw(levels: int) -> No
         drawn = rows[~np.isnan(labels[rows]) & ~np.isnan(scores[rows])]
         p, y = scores[drawn], labels[drawn]
         false, true, _ = roc_curve(y, p, drop_intermediate=False)
-        assert found["auroc", None] == pytest.approx(metrics.auroc(p, y))
-        assert found["eer", None] == pytest.approx(metrics.eer(p, y))
+        assert found["auroc", None] == pytest.approx(roc.auroc(p, y))
+        assert found["eer", None] == pytest.approx(roc.eer(p, y))
         assert found["average_precision", None] == pytest.approx(average_precision_score(y, p))
         for at in SENSITIVITIES:
             assert found["specificity_at_sensitivity", at] == pytest.approx((1 - false[true >= at - 1e-9]).max())
         for at in SPECIFICITIES:
-            threshold = metrics.threshold_at_specificity(p, y, at)
+            threshold = roc.threshold_at_specificity(p, y, at)
             assert threshold is not None
             flags = p >= np.float32(threshold)
-            sensitivity = metrics.sensitivity_at_specificity(p, y, at)
+            sensitivity = roc.sensitivity_at_specificity(p, y, at)
             assert found["sensitivity_at_specificity", at] == found["recall_at_specificity", at]
             assert found["recall_at_specificity", at] == pytest.approx(sensitivity)
             assert found["accuracy_at_specificity", at] == pytest.approx((flags == y).mean())

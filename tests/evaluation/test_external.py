@@ -12,8 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from comit_ray.errors import ManifestError
 from comit_ray.evaluation.external import Outcome, consensus, figures_of, kappas, outcomes, read_reviews
-from comit_ray.evaluation.figure import Figure
-from comit_ray.statistics.metric import measure, ratios
+from comit_ray.statistics.metric import Figure, measure, ratios
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, REVIEWS
 from tests.support import manifest_row, write_rows

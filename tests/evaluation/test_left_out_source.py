@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT, blocks
-from comit_ray.statistics.metric import measure
+from comit_ray.statistics.metric import Figure, measure
 
 
 def embedded(directions: dict[str, int], count: int = 60, both: bool = True) -> tuple[pd.DataFrame, np.ndarray]:

@@ -10,11 +10,10 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.data.mask_references import boxes_reference
 from comit_ray.data.masks import to_png
 from comit_ray.evaluation import report
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.printing import cell, cut
 from comit_ray.evaluation.report import NO_SINGLE_SOURCE
 from comit_ray.evaluation.scores import figures, join_tables
-from comit_ray.statistics.metric import OVER_PATIENTS
+from comit_ray.statistics.metric import OVER_PATIENTS, Figure
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 CONFIG = EvaluateConfig(results="r", manifest="m", output="o", draws=20)

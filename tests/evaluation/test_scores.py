@@ -5,9 +5,8 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.errors import ManifestError, NotFoundError
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.scores import absent_heads, figures, head_of, join_predictions, join_tables
-from comit_ray.statistics.metric import share
+from comit_ray.statistics.metric import Figure, share
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows

@@ -11,10 +11,9 @@ from PIL import Image
 from comit_ray.data.mask_references import boxes_reference
 from comit_ray.data.masks import to_png
 from comit_ray.errors import Status
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.segmentation import COLUMNS, mask_ratios, segmentation_counts
-from comit_ray.statistics.metric import measure, ratios
+from comit_ray.statistics.metric import Figure, measure, ratios
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 LEFT_BOX = boxes_reference([(0, 0, 32, 64)], 64, 64)

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from comit_ray import metrics
 from comit_ray.evaluation import study
 from comit_ray.evaluation.study_figures import AUROC, EER, Key, measure_covid, sensitivity, summarise
+from comit_ray.statistics import roc
 from comit_ray.statistics.intervals import bootstrap
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
@@ -59,9 +59,9 @@ def test_the_interval_is_that_of_every_seed_computed_anew(tmp_path: Path) -> Non
     def slowly(rows: npt.NDArray[np.int64]) -> Mapping[str, float | None]:
         rows = rows[known[rows]]
         values = {
-            "auroc": [metrics.auroc(np.array(table)[rows], covid[rows]) for table in tables],
-            "eer": [metrics.eer(np.array(table)[rows], covid[rows]) for table in tables],
-            "at 90": [metrics.sensitivity_at_specificity(np.array(table)[rows], covid[rows], 0.9) for table in tables],
+            "auroc": [roc.auroc(np.array(table)[rows], covid[rows]) for table in tables],
+            "eer": [roc.eer(np.array(table)[rows], covid[rows]) for table in tables],
+            "at 90": [roc.sensitivity_at_specificity(np.array(table)[rows], covid[rows], 0.9) for table in tables],
         }
         return {name: float(np.mean([value for value in of if value is not None])) for name, of in values.items()}
 

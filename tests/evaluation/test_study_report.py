@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray import metrics
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.data.mask_references import boxes_reference
 from comit_ray.data.masks import to_png
 from comit_ray.evaluation import study_report
+from comit_ray.statistics import roc
 from tests.evaluation.study_tree import Images, Outcome, write_study
 from tests.support import mask_row
 
@@ -99,7 +99,7 @@ def test_metrics_are_those_of_the_scores(report: Path) -> None:
         for record in records
         if record["variant"] == "All 4 tasks" and record["metric"] == "auroc" and record["group"] == "all"
     }
-    expected = [metrics.auroc(_scores(seed, 0.2), np.array(COVID)) for seed in range(3)]
+    expected = [roc.auroc(_scores(seed, 0.2), np.array(COVID)) for seed in range(3)]
     assert [mine[seed]["value"] for seed in range(3)] == pytest.approx(expected)
     assert mine["mean"]["value"] == pytest.approx(np.mean(np.array(expected, float)))
     assert mine["sd"]["value"] == pytest.approx(np.std(np.array(expected, float), ddof=1))

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray import metrics
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.subgroups import AUROC, SENSITIVITY, SHARE_FLAGGED, SPECIFICITY, compared, divided, figures
+from comit_ray.statistics import roc
+from comit_ray.statistics.metric import Figure
 from tests.evaluation.support import scored_images
 
 
@@ -34,7 +34,7 @@ def test_a_group_is_measured_as_if_it_were_alone() -> None:
         rows = images[images["sex"] == sex]
         positive, negative = rows[rows["covid"] == 1], rows[rows["covid"] == 0]
         group = f"sex={sex}"
-        auroc = metrics.auroc(rows["p_covid"].to_numpy(), rows["covid"].to_numpy(int))
+        auroc = roc.auroc(rows["p_covid"].to_numpy(), rows["covid"].to_numpy(int))
         assert found[group, AUROC].value == pytest.approx(auroc)
         assert found[group, AUROC].n == 300
         sensitivity, specificity = found[group, SENSITIVITY], found[group, SPECIFICITY]

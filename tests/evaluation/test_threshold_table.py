@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray import metrics
 from comit_ray.evaluation.frozen import Point, frozen_point
 from comit_ray.evaluation.threshold_table import FLAGGED, Row, Scale, block, rows, scale
+from comit_ray.statistics import roc
 from comit_ray.statistics.metric import measure
 from tests.evaluation.support import scored_images
 
@@ -51,7 +51,7 @@ def test_a_draw_is_measured_on_the_drawn_images() -> None:
         found = measured.values(np.bincount(drawn, minlength=120))
         known = images.iloc[drawn[drawn > 7]]
         p, y = known["p_covid"].to_numpy(np.float32), known["covid"].to_numpy(int)
-        expected = [at(p, y, float(t)) for at in (metrics.sensitivity_at, metrics.specificity_at) for t in thresholds]
+        expected = [at(p, y, float(t)) for at in (roc.sensitivity_at, roc.specificity_at) for t in thresholds]
         assert found.tolist() == pytest.approx(expected)
 
 

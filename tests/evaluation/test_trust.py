@@ -11,8 +11,8 @@ import pytest
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation import screen_report, trust
-from comit_ray.evaluation.figure import Figure
 from comit_ray.evaluation.scores import join_tables
+from comit_ray.statistics.metric import Figure
 from tests.support import manifest_row, prediction_row, write_results
 
 COUNT = 200

@@ -5,9 +5,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from comit_ray import metrics
 from comit_ray.config.screen_config import MethodConfig
 from comit_ray.models import shallow
+from comit_ray.statistics import roc
 
 METHODS = ["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"]
 
@@ -31,7 +31,7 @@ def test_it_learns_what_can_be_learned_and_nothing_else(name):
         assert scores.dtype == np.float32
         assert scores.shape == (400,)
         assert ((scores >= 0) & (scores <= 1)).all()
-        assert low <= metrics.auroc(scores, labels) <= high
+        assert low <= roc.auroc(scores, labels) <= high
 
 
 def test_the_defaults_are_scikit_learns_own():

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.figure import Figure
 from comit_ray.statistics.intervals import newcombe, wilson
 from comit_ray.statistics.metric import (
     OVER_PATIENTS,
     Block,
     Entry,
+    Figure,
     FloatArray,
     IntArray,
     Ratio,

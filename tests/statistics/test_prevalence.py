@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from comit_ray.evaluation.figure import Figure
 from comit_ray.statistics.intervals import wilson
+from comit_ray.statistics.metric import Figure
 from comit_ray.statistics.prevalence import (
     METHOD,
     METRICS,

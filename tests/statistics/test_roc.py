@@ -6,8 +6,8 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torchmetrics.functional import classification as torch_metrics
 
-from comit_ray import metrics as shared
 from comit_ray.statistics import roc as metrics
+from comit_ray.statistics import roc as shared
 from comit_ray.statistics.roc import Confusion
 
 SEEDS = range(5)

@@ -1,11 +1,11 @@
-"""The quick figures are those of comit_ray.metrics."""
+"""The quick figures are those of comit_ray.statistics.roc."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from comit_ray import metrics
+from comit_ray.statistics import roc
 from comit_ray.statistics.weighted import FloatArray, RankedScores, Rates
 
 Figure = tuple[Callable[[Rates], FloatArray], Callable[..., float | None]]
@@ -14,13 +14,13 @@ Figure = tuple[Callable[[Rates], FloatArray], Callable[..., float | None]]
 def sensitivity(at: float) -> Figure:
     return (
         lambda rates: rates.sensitivity(at),
-        lambda scores, labels: metrics.sensitivity_at_specificity(scores, labels, at),
+        lambda scores, labels: roc.sensitivity_at_specificity(scores, labels, at),
     )
 
 
 FIGURES: dict[str, Figure] = {
-    "auroc": (Rates.auroc, metrics.auroc),
-    "eer": (Rates.eer, metrics.eer),
+    "auroc": (Rates.auroc, roc.auroc),
+    "eer": (Rates.eer, roc.eer),
     **{f"sensitivity at {at}": sensitivity(at) for at in (0.5, 0.9, 0.99, 1.0)},
 }
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from comit_ray.evaluation.plots.style import BLACK, COLOURS, OTHER_DATA, as_written, new_figure, seeds_text
-from comit_ray.evaluation.seeds import spread
+from comit_ray.statistics.intervals import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 ROW = 0.5  # inches a variant
 LIFT = 0.22  # of a row: seeds lie as far above their mean, the paper's value as far below it

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from comit_ray.evaluation.seeds import Spread, spread
+from comit_ray.statistics.intervals import Spread, spread
 
 
 def test_mean_and_deviation_are_those_of_the_standard_library() -> None:

@@ -1,4 +1,4 @@
-from comit_ray.evaluation.figure import Figure
+from comit_ray.statistics.metric import Figure
 
 
 def test_what_stands_in_metrics_json() -> None:

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from comit_ray import metrics
-from comit_ray.evaluation.area import Area
-from comit_ray.statistics.weighted import RankedScores
+from comit_ray.statistics import roc
+from comit_ray.statistics.weighted import Area, RankedScores
 
 
 @pytest.mark.parametrize("levels", [3, 100_000])
@@ -19,7 +18,7 @@ def test_it_is_that_of_scikit_learn_and_of_weighted_in_any_draw(levels: int) -> 
         weights = np.bincount(rows, minlength=60)
         drawn = rows[known[rows]]
         (found,) = area(weights)
-        assert found == pytest.approx(metrics.auroc(scores[drawn], labels[drawn].astype(int)))
+        assert found == pytest.approx(roc.auroc(scores[drawn], labels[drawn].astype(int)))
         assert found == pytest.approx(other.rates(weights).auroc()[0])
 
 

@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 from sklearn.linear_model import LogisticRegression
 
-from comit_ray.evaluation.recalibration import NEAREST, fit_intercept, fit_slope, log_odds
+from comit_ray.statistics.calibration_metrics import NEAREST, fit_intercept, fit_slope, log_odds
 
 ONCE = np.ones(400, np.int64)
 
