@@ -57,10 +57,10 @@ WIRING = {
 }
 MAY_IMPORT_RAY = WIRING
 NO_TORCH = (
-    "comit_ray.data.decode",
-    "comit_ray.data.dicom",
-    "comit_ray.data.raster",
-    "comit_ray.data.resize",
+    "comit_ray.data.images.load",
+    "comit_ray.data.images.dicom_radiograph",
+    "comit_ray.data.images.raster",
+    "comit_ray.data.images.frame",
     "comit_ray.data.fetch",
     "comit_ray.data.frames",
     "comit_ray.data.prepared",

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
-from comit_ray.data.decode import decode
-from comit_ray.data.radiograph import Radiograph
-from comit_ray.data.resize import FrameMap, frame_map, to_frame
+from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
+from comit_ray.data.images.load import decode
+from comit_ray.data.images.radiograph import Radiograph
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.storage.archive import ArchiveKind, archive_kind
 from comit_ray.storage.file_reader import FileReader, FileRef

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.data.images.frame import FrameMap, frame_map, mask_to_frame
 from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.mask_image import IGNORE, Mask, read_mask_image
 from comit_ray.data.mask_references import (
@@ -27,7 +28,6 @@ from comit_ray.data.mask_references import (
     siim_reference,
 )
 from comit_ray.data.mask_shapes import check_aspect, check_inside, draw, resize_nearest
-from comit_ray.data.resize import FrameMap, frame_map, mask_to_frame
 from comit_ray.errors import ManifestError
 from comit_ray.storage.file_reader import FileReader, FileRef
 

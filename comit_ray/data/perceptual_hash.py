@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
-from comit_ray.data.resize import shrink
+from comit_ray.data.images.frame import shrink
 from comit_ray.errors import ManifestError
 
 HASH_SIDE = 16

@@ -1,7 +1,7 @@
 """The training table that `jobs/prepare.py` writes: radiographs decoded once, with their masks; and frames made of it.
 
 `OUTPUT/images/*.parquet` has one row for every row of the manifest (`comit_ray.schema.PREPARED`), `OUTPUT/run.json`
-says of which manifest. Pixels are those of `comit_ray.data.resize.shrink`, so a frame made of them is, bit for bit, the
+says of which manifest. Pixels are those of `comit_ray.data.images.frame.shrink`, so a frame made of them is, bit for bit, the
 one that screening makes of the original.
 """
 
@@ -21,10 +21,10 @@ from PIL import Image
 
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.frames import FRAMES, KEPT, MASKS, left_out
+from comit_ray.data.images.frame import to_frame
 from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.mask_image import Mask
 from comit_ray.data.masks import fit_mask, read_mask
-from comit_ray.data.resize import to_frame
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
 from comit_ray.storage import storage
 from comit_ray.tables import parquet

@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 from comit_ray.errors import DecodeError, Reason
 
 LIMITS = DecodeLimits()

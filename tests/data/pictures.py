@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 
 Picture = NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 from comit_ray.data.phantom import Kind, draw
 from comit_ray.data.phantom_archive import COLUMNS, Entry, plan, summary, write
 from comit_ray.data.phantom_files import FORMATS, suffix

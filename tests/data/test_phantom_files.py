@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 from comit_ray.data.phantom import Kind, draw
 from comit_ray.data.phantom_files import FORMATS, Header, encode, suffix
 

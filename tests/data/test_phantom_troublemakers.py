@@ -3,7 +3,7 @@
 import pytest
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 from comit_ray.data.phantom_files import Header
 from comit_ray.data.phantom_troublemakers import BOMB_SIDE, TROUBLEMAKERS, Troublemaker
 from comit_ray.errors import DecodeError, Reason

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.config.data_config import FrameConfig
-from comit_ray.data.resize import to_frame
+from comit_ray.data.images.frame import to_frame
 from comit_ray.screening import variants
 
 SIZE = 96

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data import views
+from comit_ray.data.images import views
 from comit_ray.data.sources import bimcv_tables
 from comit_ray.data.sources.bimcv_copies import Copies
 from comit_ray.data.sources.bimcv_labels import CovidTest, covid_label

@@ -18,7 +18,7 @@ PA of SeriesDescription before both, it would be 94.0%, with 97 frontals taken f
 
 import re
 
-from comit_ray.data.views import plain
+from comit_ray.data.images.views import plain
 from comit_ray.tables.vocabulary import View
 
 READ_BY_HAND = "Position_Manual"

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 
 from comit_ray.config.data_config import DecodeLimits, SourceOptions
-from comit_ray.data.dicom import DicomHeader, read_header
+from comit_ray.data.images.dicom_radiograph import DicomHeader, read_header
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.data.sources.mask_files import MaskFiles
 from comit_ray.data.sources.row import MAX_AGE, ManifestRow, place

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from comit_ray.config.data_config import BimcvOptions, DecodeLimits, SourceOptions
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 from comit_ray.data.manifest_build import read_source
 from comit_ray.data.sources.bimcv import rows
 from comit_ray.data.sources.bimcv_sidecars import unlike

@@ -13,8 +13,8 @@ import pydicom
 import pytest
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.decode import decode
-from comit_ray.data.radiograph import Radiograph
+from comit_ray.data.images.load import decode
+from comit_ray.data.images.radiograph import Radiograph
 from comit_ray.errors import DecodeError, Reason
 from tests.data.bombs import BOMBS
 from tests.data.dicom_files import dicom, ramp
@@ -107,7 +107,7 @@ def test_bombs_take_no_memory_outside_python_either(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from comit_ray.config import DecodeLimits
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 from comit_ray.errors import DecodeError
 
 def outcome(name):

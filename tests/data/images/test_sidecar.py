@@ -15,8 +15,8 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from comit_ray.data.decode import decode
-from comit_ray.data.sidecar import MAX_BYTES, read_sidecar
+from comit_ray.data.images.load import decode
+from comit_ray.data.images.sidecar import MAX_BYTES, read_sidecar
 from comit_ray.errors import DecodeError, Reason
 from tests.data.dicom_files import LIMITS, dataset, dicom, ramp, saved
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.data.codestream import MAX_SCANS, Codestream, inspect
+from comit_ray.data.images.codestream import MAX_SCANS, Codestream, inspect
 from comit_ray.errors import DecodeError, Reason
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
-from comit_ray.data.decode import decode
-from comit_ray.data.resize import LONGEST_SIDE, frame_map, mask_to_frame, shrink, to_frame
+from comit_ray.data.images.frame import LONGEST_SIDE, frame_map, mask_to_frame, shrink, to_frame
+from comit_ray.data.images.load import decode
 
 FRAMES = [FrameConfig(size=size, fit=fit) for size in (64, 224, 640) for fit in ("stretch", "letterbox")]
 SHAPES = st.tuples(st.integers(1, 900), st.integers(1, 900))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from comit_ray.data.dicom_display import PIXEL_KEYWORDS, display
-from comit_ray.data.dicom_file import open_dicom
+from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, display
+from comit_ray.data.images.dicom_file import open_dicom
 from tests.data.dicom_files import dicom, ramp
 
 

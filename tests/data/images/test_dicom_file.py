@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pydicom import uid
 
-from comit_ray.data.decode import decode
-from comit_ray.data.dicom import read_header
+from comit_ray.data.images.dicom_radiograph import read_header
+from comit_ray.data.images.load import decode
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 from tests.data.dicom_files import BUNDLED, LIMITS, dataset, dicom, ramp, reason, row, saved

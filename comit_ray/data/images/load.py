@@ -4,13 +4,13 @@ The first bytes tell the format; a file's name is never asked. Nothing is repair
 """
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.dicom import decode_dicom
-from comit_ray.data.dicom_file import looks_like_dicom
 from comit_ray.data.edge import library_edge
+from comit_ray.data.images.dicom_file import looks_like_dicom
+from comit_ray.data.images.dicom_radiograph import decode_dicom
+from comit_ray.data.images.radiograph import Radiograph
+from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE, decode_jpeg, decode_png
+from comit_ray.data.images.sidecar import read_sidecar
 from comit_ray.data.limits import check_bytes
-from comit_ray.data.radiograph import Radiograph
-from comit_ray.data.raster import JPEG_SIGNATURE, PNG_SIGNATURE, decode_jpeg, decode_png
-from comit_ray.data.sidecar import read_sidecar
 from comit_ray.errors import DecodeError, Reason
 
 __all__ = ["Radiograph", "decode"]
@@ -22,7 +22,7 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
     Args:
         data: a whole DICOM, PNG or JPEG file.
         limits: bounds on bytes in, pixels, and bytes out, checked before anything is decompressed.
-        sidecar: the DICOM JSON of the file that a PNG of stored values was made of; see `comit_ray.data.sidecar`. A
+        sidecar: the DICOM JSON of the file that a PNG of stored values was made of; see `comit_ray.data.images.sidecar`. A
             DICOM file has its own header, and any sidecar of it is ignored.
 
     Raises:

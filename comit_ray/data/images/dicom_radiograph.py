@@ -1,7 +1,7 @@
 """DICOM bytes -> header facts, and -> display pixels.
 
 The header is read first: it excludes what is no frontal chest radiograph, and bounds what the pixels may cost, before
-anything is decompressed. What the stored values look like on a screen is `comit_ray.data.dicom_display`'s business.
+anything is decompressed. What the stored values look like on a screen is `comit_ray.data.images.dicom_display`'s business.
 """
 
 import re
@@ -13,14 +13,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data import views
-from comit_ray.data.dicom_display import PIXEL_KEYWORDS, display
 from comit_ray.data.dicom_elements import code_meaning, text, texts
-from comit_ray.data.dicom_file import DicomFile, looks_like_dicom, open_dicom
-from comit_ray.data.dicom_pixels import decode_stored, geometry_of
 from comit_ray.data.edge import library_edge
+from comit_ray.data.images import views
+from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, display
+from comit_ray.data.images.dicom_file import DicomFile, looks_like_dicom, open_dicom
+from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
+from comit_ray.data.images.radiograph import Radiograph
 from comit_ray.data.limits import check_bytes
-from comit_ray.data.radiograph import Radiograph
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 

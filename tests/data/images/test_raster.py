@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.decode import decode
-from comit_ray.data.raster import PNG_SIGNATURE
+from comit_ray.data.images.load import decode
+from comit_ray.data.images.raster import PNG_SIGNATURE
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 

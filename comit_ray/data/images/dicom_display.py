@@ -2,7 +2,7 @@
 
 PS3.3 C.11, PS3.4 N.2: padding is set aside, then Modality LUT or rescale, then VOI LUT or the first window (else
 percentiles), then MONOCHROME1 is inverted, once. The stored values may come from a DICOM file, or from a PNG whose
-elements lie beside it (`comit_ray.data.sidecar`): the same values and elements give the same pixels.
+elements lie beside it (`comit_ray.data.images.sidecar`): the same values and elements give the same pixels.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def display(
         photometric: MONOCHROME1 (the least value is white) or MONOCHROME2.
 
     Returns:
-        Pixels in the display sense, and what was applied, as `comit_ray.data.radiograph.Radiograph` names it.
+        Pixels in the display sense, and what was applied, as `comit_ray.data.images.radiograph.Radiograph` names it.
 
     Raises:
         ValueError: a window or look-up table that the standard does not allow; pydicom's own errors for others.

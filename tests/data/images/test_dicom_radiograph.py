@@ -9,8 +9,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from comit_ray.data.decode import decode
-from comit_ray.data.dicom import read_header
+from comit_ray.data.images.dicom_radiograph import read_header
+from comit_ray.data.images.load import decode
 from comit_ray.errors import Reason
 from comit_ray.tables.vocabulary import View
 from tests.data.dicom_files import LIMITS, dataset, dicom, ramp, reason, row, saved

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from comit_ray.data.views import not_a_chest, not_frontal, view_of, wrong_modality
+from comit_ray.data.images.views import not_a_chest, not_frontal, view_of, wrong_modality
 from comit_ray.errors import Reason
 from comit_ray.tables.vocabulary import View
 

@@ -11,7 +11,7 @@ import pytest
 from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 
-from comit_ray.data.decode import decode
+from comit_ray.data.images.load import decode
 from comit_ray.errors import Reason
 from tests.data.dicom_files import BUNDLED, LIMITS, dataset, dicom, ramp, reason, saved
 

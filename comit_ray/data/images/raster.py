@@ -3,7 +3,7 @@
 8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
 window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window.
 
-Where the elements of the DICOM file that a PNG was made of lie beside it (`comit_ray.data.sidecar`), a grey PNG of 8 or
+Where the elements of the DICOM file that a PNG was made of lie beside it (`comit_ray.data.images.sidecar`), a grey PNG of 8 or
 16 bits is that file's stored values, and goes through the same pipeline. Colour, transparency and JPEG are display
 values already, as RGB is in a DICOM file; but not where the elements say MONOCHROME1: some converters invert it and
 some do not, and nothing in the picture tells.
@@ -21,12 +21,12 @@ from pydicom.dataset import Dataset
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data import grayscale
-from comit_ray.data.codestream import inspect
 from comit_ray.data.colour import to_grey
-from comit_ray.data.dicom_display import display
+from comit_ray.data.images.codestream import inspect
+from comit_ray.data.images.dicom_display import display
+from comit_ray.data.images.radiograph import Radiograph
+from comit_ray.data.images.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.data.limits import check_size
-from comit_ray.data.radiograph import Radiograph
-from comit_ray.data.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
