@@ -38,7 +38,7 @@ class Sample:
 
     Args:
         embeddings_NC: of each.
-        pixels: statistic (`comit_ray.data.pixel_statistics`) -> (N,).
+        pixels: statistic (`comit_ray.data.images.frame`) -> (N,).
         groups: source and view of each, as one text.
         patients: of each; None: not known.
     """

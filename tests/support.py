@@ -11,7 +11,7 @@ import torch
 
 from comit_ray import temperature
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.pixel_statistics import statistics
+from comit_ray.data.images.frame import statistics
 from comit_ray.models.registry import build_model
 from comit_ray.operating_points import Threshold
 from comit_ray.screening.reader import FETCHED

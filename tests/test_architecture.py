@@ -61,7 +61,7 @@ NO_TORCH = (
     "comit_ray.data.images.dicom_radiograph",
     "comit_ray.data.images.raster",
     "comit_ray.data.images.frame",
-    "comit_ray.data.fetch",
+    "comit_ray.data.images.load",
     "comit_ray.data.frames",
     "comit_ray.data.prepared",
     "comit_ray.screening.reader",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_frame, wanted
+from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_frame, wanted
 from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.mask_references import referenced_files
 from comit_ray.data.masks import read_mask

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.edge import library_edge
+from comit_ray.data.images.radiograph import library_edge
 from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.storage.file_reader import FileReader, FileRef
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import PLACE_COLUMNS, Place, load_frame, wanted
 from comit_ray.data.images.frame import FrameMap
+from comit_ray.data.images.load import PLACE_COLUMNS, Place, load_frame, wanted
 from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.masks import from_png, read_mask
 from comit_ray.errors import DecodeError, ManifestError

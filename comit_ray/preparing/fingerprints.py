@@ -7,8 +7,8 @@ import pyarrow as pa
 import ray.data
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.fetch import PLACE_COLUMNS
 from comit_ray.data.frames import slices
+from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.preparing.fingerprint_rows import fingerprint_tables
 from comit_ray.work import graph, shared_storage
 

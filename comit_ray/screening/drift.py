@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 import pyarrow.compute as pc
 
-from comit_ray.data.pixel_statistics import STATISTICS
+from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.reference import DISTANCE, Reference
 from comit_ray.screening import drift_signals

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import PLACE_COLUMNS, Place, known_exclusion, load_frame
-from comit_ray.data.pixel_statistics import STATISTICS, statistics
+from comit_ray.data.images.frame import STATISTICS, statistics
+from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_frame
 from comit_ray.errors import DecodeError, Status
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables.vocabulary import View

@@ -10,7 +10,7 @@ from torch import nn
 from comit_ray import reference
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.frames import FrameStore
-from comit_ray.data.pixel_statistics import STATISTICS, statistics
+from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.reference import Reference, Sample
 from comit_ray.training import collective
 from comit_ray.training.batches import collate

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from comit_ray.data.fetch import Place, known_exclusion, wanted
+from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.errors import DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.threads import map_ahead
@@ -52,7 +52,7 @@ def read_part(
     """The name and the rows of each chunk that is asked for, as soon as it is read.
 
     Args:
-        rows: of the manifest part, with `comit_ray.data.fetch.PLACE_COLUMNS`, `excluded`, `view` and `chunk`.
+        rows: of the manifest part, with `comit_ray.data.images.load.PLACE_COLUMNS`, `excluded`, `view` and `chunk`.
         chunks: names of the chunks to read; the others are passed over.
         read: a manifest row to a result; it raises nothing for what lies in the file, and asks the reader for nothing
             where the manifest itself excludes the row.

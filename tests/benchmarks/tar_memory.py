@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from comit_ray.data.fetch import Place
+from comit_ray.data.images.load import Place
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.work.reading import read_part

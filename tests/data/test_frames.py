@@ -9,8 +9,8 @@ from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data import frames
-from comit_ray.data.fetch import Place, load_frame
 from comit_ray.data.frames import FrameStore, frame_tables, left_out, slices
+from comit_ray.data.images.load import Place, load_frame
 from comit_ray.data.lung_rectangles import lung_rectangles
 from comit_ray.data.mask_image import IGNORE
 from comit_ray.data.mask_references import boxes_reference

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from comit_ray import reference, temperature
-from comit_ray.data.pixel_statistics import STATISTICS
+from comit_ray.data.images.frame import STATISTICS
 from comit_ray.screening import drift, drift_signals
 from comit_ray.screening.drift import compare
 from comit_ray.screening.drift_signals import Kind, Signal

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray.data.fetch import Place
+from comit_ray.data.images.load import Place
 from comit_ray.errors import DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.tar_stream import TarStream

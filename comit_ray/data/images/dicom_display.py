@@ -3,15 +3,140 @@
 PS3.3 C.11, PS3.4 N.2: padding is set aside, then Modality LUT or rescale, then VOI LUT or the first window (else
 percentiles), then MONOCHROME1 is inverted, once. The stored values may come from a DICOM file, or from a PNG whose
 elements lie beside it (`comit_ray.data.images.sidecar`): the same values and elements give the same pixels.
+
+Elements of a DICOM data set as plain text: absent, blank and unreadable ones are all the same, nothing.
+
+Stored values of at most 16 bits -> display values of 8, by one table look-up.
+
+All steps of the DICOM grayscale pipeline (PS3.3 C.11) are functions of the stored value alone, so they are computed
+once for each of its 256 or 65,536 possible values. Pixels are touched twice, in blocks: to count and to look up.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-from comit_ray.data import grayscale
-from comit_ray.data.dicom_elements import text, texts
+
+def texts(elements: Dataset, keyword: str) -> list[str]:
+    """The values of an element as text; none if it is absent or cannot be read."""
+    try:
+        value = elements.get(keyword)
+        values = [] if value is None else [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+        return [str(one).strip().strip("\0") for one in values if str(one).strip()]
+    except Exception:  # noqa: BLE001 pydicom converts lazily and raises anything; one bad tag makes no bad radiograph
+        return []
+
+
+def text(elements: Dataset, keyword: str) -> str:
+    """The first value of an element as text, or an empty string."""
+    values = texts(elements, keyword)
+    return values[0] if values else ""
+
+
+def code_meaning(elements: Dataset, keyword: str) -> str:
+    """CodeMeaning of the first item of a code sequence, or an empty string."""
+    try:
+        items = elements.get(keyword)
+        return text(items[0], "CodeMeaning") if items else ""
+    except Exception:  # noqa: BLE001 as in `texts`
+        return ""
+
+
+PERCENTILES = (0.5, 99.5)
+"""The range spread over black to white where a file names neither window nor VOI LUT."""
+
+_BLOCK_PIXELS = 2**20
+
+
+def possible_values(stored_HW: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Every value the array's type can hold, at the place its bit pattern has when read as unsigned."""
+    dtype = stored_HW.dtype
+    assert dtype.kind in "iu", dtype
+    assert dtype.itemsize <= 2, dtype
+    unsigned = np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
+    return unsigned.view(dtype.newbyteorder("=")).astype(np.int64)
+
+
+def count_values(stored_HW: NDArray[np.generic]) -> NDArray[np.int64]:
+    """How many pixels hold each of `possible_values`."""
+    size = 2 ** (8 * stored_HW.dtype.itemsize)
+    counts = np.zeros(size, np.int64)
+    for _, block in _blocks(stored_HW):
+        counts += np.bincount(block.ravel(), minlength=size)
+    return counts
+
+
+def look_up(stored_HW: NDArray[np.generic], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`table`, ordered as `possible_values`, at every pixel."""
+    shown = np.empty(stored_HW.shape, np.uint8)
+    for rows, block in _blocks(stored_HW):
+        shown[rows] = table[block]
+    return shown
+
+
+def apply_window(
+    values: NDArray[np.float64], center: float, width: float, function: str = "LINEAR"
+) -> NDArray[np.float64]:
+    """Values through a window, as 0 (black) to 1 (PS3.3 C.11.2.1.2; `function` as in C.11.2.1.3).
+
+    Raises:
+        ValueError: a width or function the standard does not allow.
+    """
+    if function == "LINEAR":
+        if not width >= 1:
+            raise ValueError("a linear window must be at least 1 wide")
+        if width == 1:
+            return (values > center - 0.5).astype(np.float64)
+        shown = (values - (center - 0.5)) / (width - 1) + 0.5
+    elif not width > 0:
+        raise ValueError("a window must be wider than 0")
+    elif function == "LINEAR_EXACT":
+        shown = (values - center) / width + 0.5
+    elif function == "SIGMOID":
+        shown = 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
+    else:
+        raise ValueError("expected VOI LUT function LINEAR, LINEAR_EXACT or SIGMOID")
+    return np.clip(shown, 0, 1)
+
+
+def spread_values(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Values between the 0.5 and 99.5 percentile of the counted pixels, as 0 to 1.
+
+    Where 99% of the pixels are one value, the full range takes the percentiles' place; where all are, all is 0.
+    """
+    present = np.flatnonzero(counts)
+    if not present.size:
+        return np.zeros_like(values)
+    order = present[np.argsort(values[present], kind="stable")]
+    reached = np.cumsum(counts[order])
+    wanted = np.array(PERCENTILES) / 100 * reached[-1]
+    low, high = values[order[np.searchsorted(reached, wanted)]]
+    if low == high:
+        low, high = values[order[0]], values[order[-1]]
+    if low == high:
+        return np.zeros_like(values)
+    shown: NDArray[np.float64] = np.clip((values - low) / (high - low), 0, 1)
+    return shown
+
+
+def to_uint8(shown: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """0 to 1 as 0 to 255, rounded."""
+    return np.rint(shown * 255).astype(np.uint8)
+
+
+def _blocks(stored_HW: NDArray[np.generic]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
+    """Bands of rows, as unsigned indices: numpy widens an index to 8 bytes a pixel, too much for a whole image."""
+    height, width = stored_HW.shape
+    step = max(1, _BLOCK_PIXELS // max(1, width))
+    unsigned = f"u{stored_HW.dtype.itemsize}"
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        native = np.ascontiguousarray(stored_HW[rows], stored_HW.dtype.newbyteorder("="))
+        yield rows, native.view(unsigned)
+
 
 PIXEL_KEYWORDS = (
     "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
@@ -36,8 +161,8 @@ def display(
     Raises:
         ValueError: a window or look-up table that the standard does not allow; pydicom's own errors for others.
     """
-    possible = grayscale.possible_values(stored_HW)
-    counts = grayscale.count_values(stored_HW)
+    possible = possible_values(stored_HW)
+    counts = count_values(stored_HW)
     applied: list[str] = []
     padding = _padding(elements, possible)
     counts[padding] = 0
@@ -53,11 +178,11 @@ def display(
     if photometric == "MONOCHROME1":
         shown = 1 - shown
         applied.append("monochrome1_inverted")
-    table = grayscale.to_uint8(shown)
+    table = to_uint8(shown)
     if padding.any():
         table[padding] = 0
         applied.append("padding")
-    return grayscale.look_up(stored_HW, table), tuple(applied)
+    return look_up(stored_HW, table), tuple(applied)
 
 
 def _values_of_interest(
@@ -72,8 +197,8 @@ def _values_of_interest(
     function = text(elements, "VOILUTFunction").upper() or "LINEAR"
     narrowest = 1 if function == "LINEAR" else np.finfo(np.float64).tiny
     if centers and widths and float(widths[0]) >= narrowest:
-        return grayscale.window(values, float(centers[0]), float(widths[0]), function), "window"
-    return grayscale.spread(values, counts), "percentiles"
+        return apply_window(values, float(centers[0]), float(widths[0]), function), "window"
+    return spread_values(values, counts), "percentiles"
 
 
 def _padding(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.bool_]:

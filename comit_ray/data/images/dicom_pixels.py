@@ -15,10 +15,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.colour import to_grey
-from comit_ray.data.images.codestream import inspect
+from comit_ray.data.images.codestream import inspect, to_grey
 from comit_ray.data.images.dicom_file import DicomFile, encapsulated_frame, native_frame
-from comit_ray.data.limits import check_size
+from comit_ray.data.images.radiograph import check_size
 from comit_ray.errors import DecodeError, Reason
 
 _NATIVE = (

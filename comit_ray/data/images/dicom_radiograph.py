@@ -13,14 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.dicom_elements import code_meaning, text, texts
-from comit_ray.data.edge import library_edge
 from comit_ray.data.images import views
-from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, display
+from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts
 from comit_ray.data.images.dicom_file import DicomFile, looks_like_dicom, open_dicom
 from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
-from comit_ray.data.images.radiograph import Radiograph
-from comit_ray.data.limits import check_bytes
+from comit_ray.data.images.radiograph import Radiograph, check_bytes, library_edge
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 

@@ -1,17 +1,29 @@
 """Bytes of one file -> `Radiograph`, or a `DecodeError` that says why not: the only door to pixels.
 
 The first bytes tell the format; a file's name is never asked. Nothing is repaired, and half a file is no radiograph.
+
+One radiograph from where it lies to the model's frame: fetch, check, decode, resample. Every job shares it.
 """
 
-from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.edge import library_edge
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.dicom_radiograph import decode_dicom
-from comit_ray.data.images.radiograph import Radiograph
+from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
+from comit_ray.data.images.radiograph import Radiograph, check_bytes, library_edge
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE, decode_jpeg, decode_png
 from comit_ray.data.images.sidecar import read_sidecar
-from comit_ray.data.limits import check_bytes
 from comit_ray.errors import DecodeError, Reason
+from comit_ray.storage.archive import ArchiveKind, archive_kind
+from comit_ray.storage.file_reader import FileReader, FileRef
+from comit_ray.tables.vocabulary import View
 
 __all__ = ["Radiograph", "decode"]
 
@@ -44,3 +56,114 @@ def _dispatch(data: bytes, limits: DecodeLimits, sidecar: bytes | None) -> Radio
     if looks_like_dicom(data):
         return decode_dicom(data, limits)
     raise DecodeError(Reason.NOT_AN_IMAGE, "expected a DICOM, PNG or JPEG file, got bytes that begin as none of them")
+
+
+PLACE_COLUMNS = ("uri", "member", "member_offset", "sidecar", "checksum")
+"""Columns of the manifest that say where a radiograph is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a radiograph's bytes are, and what belongs to them.
+
+    Attributes:
+        file: the image.
+        sidecar: the DICOM JSON with its tags, or None.
+        checksum: `algorithm:hex` digest of the file at `file.uri`, or None.
+    """
+
+    file: FileRef
+    sidecar: FileRef | None = None
+    checksum: str | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The place that a row of the manifest (`PLACE_COLUMNS`) names."""
+        sidecar = row.get("sidecar")
+        return cls(
+            FileRef(row["uri"], row["member"], row.get("member_offset")),
+            None if sidecar is None else FileRef.from_text(sidecar),
+            row.get("checksum"),
+        )
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is a member of an archive that can only be read from its beginning."""
+        return self.file.member is not None and archive_kind(self.file.uri) is ArchiveKind.TAR_GZ
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A radiograph as the model sees it.
+
+    Attributes:
+        pixels_HW: uint8 (size, size), air dark and bone bright.
+        height: rows of the original.
+        width: columns of the original.
+        view: of the image's own header; `View.UNKNOWN` where it has none.
+        view_source: the evidence for `view`.
+        frame_map: where the original lies in the frame.
+    """
+
+    pixels_HW: npt.NDArray[np.uint8]
+    height: int
+    width: int
+    view: View
+    view_source: str
+    frame_map: FrameMap
+
+
+def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
+    """Every file that reading `places` asks for, for `FileReader`."""
+    for place in places:
+        yield place.file
+        if place.sidecar is not None:
+            yield place.sidecar
+
+
+def load_radiograph(place: Place, reader: FileReader, limits: DecodeLimits) -> Radiograph:
+    """The radiograph at `place`, in the display sense.
+
+    Raises:
+        DecodeError: with the reason it cannot, or must not, be scored: the reader's and the decoder's reasons, or
+            `checksum_mismatch`.
+    """
+    data = reader.read(place.file)
+    if place.checksum is not None and place.file.member is None:
+        check(data, place.checksum)
+    sidecar = None if place.sidecar is None else reader.read(place.sidecar)
+    return decode(data, limits, sidecar)
+
+
+def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> Frame:
+    """The radiograph at `place`, resampled to `frame`; raises as `load_radiograph`."""
+    radiograph = load_radiograph(place, reader, limits)
+    return Frame(
+        pixels_HW=to_frame(radiograph.pixels_HW, frame),
+        height=radiograph.height,
+        width=radiograph.width,
+        view=radiograph.view,
+        view_source=radiograph.view_source,
+        frame_map=frame_map(radiograph.height, radiograph.width, frame),
+    )
+
+
+def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
+    """Why the manifest itself says that a row (`excluded`, `view`) is not to be read, or None."""
+    known = row["excluded"] or (Reason.LATERAL if row["view"] == View.LATERAL else None)
+    return None if known is None else DecodeError(Reason(known), f"known from the manifest: {known}")
+
+
+def check(data: bytes, checksum: str) -> None:
+    """Compare a whole file with its `algorithm:hex` digest.
+
+    Raises:
+        DecodeError: `checksum_mismatch`, also for an algorithm that is not known.
+    """
+    algorithm, _, expected = checksum.partition(":")
+    try:
+        found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+    except ValueError:
+        raise DecodeError(Reason.CHECKSUM_MISMATCH, f"the checksum is of an unknown kind, {algorithm[:20]}") from None
+    if found != expected.lower():
+        raise DecodeError(Reason.CHECKSUM_MISMATCH, f"the file's {algorithm} is not the one that its dataset states")

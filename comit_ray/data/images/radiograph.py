@@ -1,10 +1,26 @@
-"""The one thing decoding gives: a radiograph's pixels in the display sense, and what is known of them."""
+"""The one thing decoding gives: a radiograph's pixels in the display sense, and what is known of them.
 
+The edge to the libraries that parse foreign bytes: silent, and nothing but DecodeError comes out.
+
+pydicom warns and logs with the values of the header in its messages: those must reach no log, and under
+`-W error` must not fail a sound image. `warnings.catch_warnings` swaps state of the whole process, which breaks when
+threads leave it in another order than they entered; so the first thread in swaps it and the last one out restores it.
+
+The bounds on one image, checked before anything is decompressed or allocated.
+"""
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from comit_ray.config.data_config import DecodeLimits
+from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
 
@@ -29,3 +45,79 @@ class Radiograph:
     view: View
     view_source: str
     applied: tuple[str, ...]
+
+
+for _name in ("pydicom", "pylibjpeg", "openjpeg", "PIL"):
+    logging.getLogger(_name).propagate = False
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+_lock = threading.Lock()
+_inside = 0
+_saved: AbstractContextManager[object] | None = None
+
+
+@contextmanager
+def library_edge() -> Iterator[None]:
+    """Silences the libraries; turns whatever they raise into a DecodeError that names the exception's type alone."""
+    _enter()
+    try:
+        yield
+    except DecodeError:
+        raise
+    except MemoryError:
+        raise DecodeError(Reason.TOO_LARGE, "memory ran out while decoding") from None
+    except Exception as error:  # noqa: BLE001 decoders raise anything on damaged bytes, with header values in the text
+        raise DecodeError(Reason.CORRUPT, f"the decoder gave up with {type(error).__name__}") from None
+    finally:
+        _leave()
+
+
+def _enter() -> None:
+    global _inside, _saved
+    with _lock:
+        if _inside == 0:
+            _saved = warnings.catch_warnings()
+            _saved.__enter__()
+            warnings.simplefilter("ignore")
+        _inside += 1
+
+
+def _leave() -> None:
+    global _inside, _saved
+    with _lock:
+        _inside -= 1
+        if _inside == 0:
+            assert _saved is not None
+            _saved.__exit__(None, None, None)
+            _saved = None
+
+
+def check_bytes(data: bytes, limits: DecodeLimits) -> None:
+    """Refuses an empty file and one of too many bytes.
+
+    Raises:
+        DecodeError: EMPTY or TOO_LARGE.
+    """
+    if not data:
+        raise DecodeError(Reason.EMPTY, "the file has no bytes")
+    if len(data) > limits.max_bytes:
+        raise DecodeError(Reason.TOO_LARGE, f"expected at most {limits.max_bytes} bytes, got {len(data)}")
+
+
+def check_size(height: int, width: int, bytes_per_pixel: int, limits: DecodeLimits) -> None:
+    """Refuses what is too small for a radiograph or too large to decode; nothing is allocated before this.
+
+    Raises:
+        DecodeError: BAD_GEOMETRY, TOO_LARGE or TOO_SMALL.
+    """
+    if height < 1 or width < 1:
+        raise DecodeError(Reason.BAD_GEOMETRY, f"expected rows and columns, got {height} x {width}")
+    if height * width > limits.max_pixels:
+        raise DecodeError(Reason.TOO_LARGE, f"expected at most {limits.max_pixels} pixels, got {height} x {width}")
+    decoded = height * width * bytes_per_pixel
+    if decoded > limits.max_decoded_bytes:
+        raise DecodeError(Reason.TOO_LARGE, f"expected at most {limits.max_decoded_bytes} bytes decoded, got {decoded}")
+    if min(height, width) < limits.min_side:
+        raise DecodeError(
+            Reason.TOO_SMALL, f"expected at least {limits.min_side} pixels a side, got {height} x {width}"
+        )

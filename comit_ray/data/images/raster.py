@@ -20,13 +20,11 @@ from PIL import Image, ImageOps
 from pydicom.dataset import Dataset
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data import grayscale
-from comit_ray.data.colour import to_grey
-from comit_ray.data.images.codestream import inspect
+from comit_ray.data.images import dicom_display
+from comit_ray.data.images.codestream import inspect, to_grey
 from comit_ray.data.images.dicom_display import display
-from comit_ray.data.images.radiograph import Radiograph
+from comit_ray.data.images.radiograph import Radiograph, check_size
 from comit_ray.data.images.sidecar import as_stored, check_shown, photometric_of
-from comit_ray.data.limits import check_size
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
@@ -134,9 +132,9 @@ def _stored(image: Image.Image, depth: int, applied: list[str], elements: Datase
 def _spread(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
     stored_HW = np.asarray(image).astype(np.uint16)
     applied.append("percentiles")
-    values = grayscale.possible_values(stored_HW).astype(np.float64)
-    table = grayscale.to_uint8(grayscale.spread(values, grayscale.count_values(stored_HW)))
-    return grayscale.look_up(stored_HW, table)
+    values = dicom_display.possible_values(stored_HW).astype(np.float64)
+    table = dicom_display.to_uint8(dicom_display.spread_values(values, dicom_display.count_values(stored_HW)))
+    return dicom_display.look_up(stored_HW, table)
 
 
 def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:

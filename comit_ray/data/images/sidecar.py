@@ -19,8 +19,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from comit_ray.data import grayscale
-from comit_ray.data.dicom_elements import text
+from comit_ray.data.images import dicom_display
+from comit_ray.data.images.dicom_display import text
 from comit_ray.errors import DecodeError, Reason
 
 MAX_BYTES = 2**20
@@ -114,7 +114,7 @@ def as_stored(png_HW: NDArray[np.uint8] | NDArray[np.uint16], elements: Dataset)
     if not 1 <= bits <= depth:
         raise _bad(f"of an image of at most the PNG's {depth} bits, got BitsStored {bits}")
     signed = int(elements.get("PixelRepresentation", 0)) == 1
-    patterns = np.flatnonzero(grayscale.count_values(png_HW))
+    patterns = np.flatnonzero(dicom_display.count_values(png_HW))
     above = patterns >> bits  # the bits above BitsStored: none, or all like the sign
     spread = signed & (patterns >> (bits - 1) & 1 == 1) & (above == 2 ** (depth - bits) - 1)
     if not ((above == 0) | spread).all():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 
-from comit_ray.data.dicom_elements import text
+from comit_ray.data.images.dicom_display import text
 from comit_ray.data.images.sidecar import MAX_BYTES, read_sidecar
 from comit_ray.data.sources.bimcv_tables import parse_sessions, parse_study_day
 from comit_ray.data.sources.files import SourceFile, SourceFiles

@@ -9,7 +9,7 @@ import pytest
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
 from comit_ray.data import phantom_archive
-from comit_ray.data.fetch import Place, wanted
+from comit_ray.data.images.load import Place, wanted
 from comit_ray.data.manifest import training_hash
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.mask_references import referenced_files

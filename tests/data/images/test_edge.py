@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from comit_ray.data.edge import library_edge
+from comit_ray.data.images.radiograph import library_edge
 from comit_ray.errors import DecodeError, Reason
 
 

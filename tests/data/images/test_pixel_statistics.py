@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.data.pixel_statistics import STATISTICS, statistics
+from comit_ray.data.images.frame import STATISTICS, statistics
 
 
 def test_by_hand() -> None:

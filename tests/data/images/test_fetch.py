@@ -6,9 +6,8 @@ import pytest
 from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
-from comit_ray.data.fetch import Place, load_frame
 from comit_ray.data.images.frame import frame_map, to_frame
-from comit_ray.data.images.load import decode
+from comit_ray.data.images.load import Place, decode, load_frame
 from comit_ray.errors import DecodeError, Reason, StorageError
 from comit_ray.storage.file_reader import FileReader, FileRef
 
