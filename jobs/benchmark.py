@@ -13,8 +13,9 @@ import ray
 from comit_ray import cli
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
-from comit_ray.data import manifest, manifest_cut, phantom_archive
+from comit_ray.data import manifest, manifest_cut
 from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
 from comit_ray.errors import ConfigError

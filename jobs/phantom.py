@@ -2,7 +2,7 @@
 
 from comit_ray import cli
 from comit_ray.config.data_config import PhantomConfig
-from comit_ray.data import phantom_archive
+from comit_ray.data.phantom import phantom_archive
 from comit_ray.work import shared_storage
 
 

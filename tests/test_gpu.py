@@ -12,7 +12,7 @@ from torch import Tensor
 from comit_ray import cli
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import ModelConfig, TrainConfig
-from comit_ray.data.masks import from_png
+from comit_ray.data.masks.masks import from_png
 from comit_ray.models.registry import MODELS, build_model
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.predictor import Predictor

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from comit_ray.data.masks import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 
 PAPER_SIZE = 224
 """Side in pixels of the frame in which the paper's shifts of 10 px are meant."""

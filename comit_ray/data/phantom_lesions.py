@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.data.phantom_anatomy import LEFT, RIGHT, Chest
-from comit_ray.data.phantom_canvas import Canvas, Map, sigmoid, soften
+from comit_ray.data.phantom.phantom_anatomy import LEFT, RIGHT, Chest
+from comit_ray.data.phantom.phantom_canvas import Canvas, Map, sigmoid, soften
 
 Mask = npt.NDArray[np.bool_]
 

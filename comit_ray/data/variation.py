@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from comit_ray.data.masks import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 
 RANGES = {
     "angle": 10.0,  # degrees either way

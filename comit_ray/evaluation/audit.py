@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from comit_ray.data.masks import from_png
+from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import NotFoundError
 from comit_ray.evaluation import left_out_source, source_probe
 from comit_ray.evaluation.classification import labelled

@@ -11,8 +11,8 @@ import pandas as pd
 
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.lung_rectangles import lung_rectangles
-from comit_ray.data.mask_image import IGNORE
-from comit_ray.data.masks import from_png, read_mask
+from comit_ray.data.masks.mask_images import IGNORE
+from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status
 from comit_ray.statistics.metric import BoolArray, Entry, FloatArray, Ratio, mean, share
 

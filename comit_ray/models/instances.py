@@ -5,7 +5,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from comit_ray.data.masks import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 
 LEAST_PIXELS = 4
 """A component of fewer pixels is no instance: a crumb of resampling."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.masks import to_png
 from comit_ray.screening import regions
 from comit_ray.screening.regions import Mask, Regions
 from comit_ray.tables.schema import MASKS

@@ -49,7 +49,7 @@ MANIFEST = _table(
         _field(
             "lung_mask",
             pa.string(),
-            "mask reference (comit_ray.data.masks): a mask image, or boxes, polygons or runs; null if none",
+            "mask reference (comit_ray.data.masks.masks): a mask image, or boxes, polygons or runs; null if none",
         ),
         _field("disease_mask", pa.string(), "mask reference, as `lung_mask`"),
         _field(

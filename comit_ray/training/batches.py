@@ -12,7 +12,7 @@ from torch import Tensor
 
 from comit_ray.data.augmentation import augment
 from comit_ray.data.frames import FrameStore
-from comit_ray.data.mask_image import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.data.variation import draw, vary
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables.vocabulary import MASK_TASKS, Task

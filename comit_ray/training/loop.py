@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.mask_image import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.statistics import roc
 from comit_ray.tables.vocabulary import Task

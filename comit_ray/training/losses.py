@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from comit_ray.config.train_config import LossConfig
-from comit_ray.data.mask_image import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.instances import has_known_pixel
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.tables.vocabulary import ALL_TASKS, Task

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from comit_ray.data.phantom import Kind, draw
+from comit_ray.data.phantom.phantom_drawing import Kind, draw
 
 SIDE = 128  # pixels
 SECRET = "Secret^Person"

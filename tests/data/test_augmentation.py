@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from comit_ray.data.augmentation import COPIES, augment
-from comit_ray.data.masks import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 
 
 def moved(copy: int, size: int = 224) -> tuple[torch.Tensor, torch.Tensor]:

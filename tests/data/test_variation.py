@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from comit_ray.data.masks import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.data.variation import RANGES, draw, vary
 
 ITEMS = np.array([[0, 0], [0, 3], [7, 0]])

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from comit_ray.data.masks import boxes_reference, to_png
+from comit_ray.data.masks.mask_references import boxes_reference
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import scores
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.tile import Colour

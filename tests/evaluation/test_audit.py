@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import audit_words
 from comit_ray.evaluation.audit import Audit, audit
 from comit_ray.evaluation.scores import join_tables

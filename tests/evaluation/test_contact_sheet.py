@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.data.phantom import Kind, draw
+from comit_ray.data.phantom.phantom_drawing import Kind, draw
 from comit_ray.evaluation.contact_sheet import GROUND, INK, MARGIN, overlay_sheet, sheet
 from comit_ray.evaluation.tile import LUNG, TRUE_LUNG, Blank, Tile
 from tests.evaluation.support import GREY, SQUARE, where

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import pictures
 from comit_ray.evaluation.plots import gradcam, masks_beside
 from comit_ray.evaluation.tile import LUNG, TRUE_LUNG

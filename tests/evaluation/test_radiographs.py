@@ -7,7 +7,7 @@ from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import frame_map, mask_to_frame
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation.radiographs import DISPLAY_PX, Shown, Unreadable, load, on_radiograph, predicted
 from tests.support import manifest_row
 

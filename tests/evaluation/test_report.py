@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.data.mask_references import boxes_reference
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.mask_references import boxes_reference
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import report
 from comit_ray.evaluation.printing import cell, cut
 from comit_ray.evaluation.report import NO_SINGLE_SOURCE

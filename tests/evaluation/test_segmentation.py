@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comit_ray.data.mask_references import boxes_reference
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.mask_references import boxes_reference
+from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import Status
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.segmentation import COLUMNS, mask_ratios, segmentation_counts

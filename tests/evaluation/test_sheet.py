@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import scores, sheet
 from comit_ray.evaluation.contact_sheet import GROUND
 from tests.support import manifest_row, mask_row, prediction_row, write_results

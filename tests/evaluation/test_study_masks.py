@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comit_ray.data.masks import boxes_reference, to_png
+from comit_ray.data.masks.mask_references import boxes_reference
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import study, study_masks
 from comit_ray.evaluation.study_figures import summarise
 from tests.evaluation.study_tree import Images, write_study

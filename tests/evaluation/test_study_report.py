@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.data.mask_references import boxes_reference
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.mask_references import boxes_reference
+from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import study_report
 from comit_ray.statistics import roc
 from tests.evaluation.study_tree import Images, Outcome, write_study

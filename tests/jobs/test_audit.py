@@ -15,7 +15,7 @@ from PIL import Image
 from comit_ray import cli
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.phantom import Kind, Phantom, draw
+from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
 from comit_ray.evaluation import audit as audit_of
 from comit_ray.evaluation.audit import Audit, audit
 from comit_ray.evaluation.audit_words import CAUGHT, sentences

@@ -5,8 +5,8 @@ import pytest
 
 from comit_ray import cli
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.data.mask_references import boxes_reference
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.mask_references import boxes_reference
+from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import ManifestError
 from comit_ray.tables.schema import REVIEWS
 from jobs import evaluate

@@ -10,7 +10,7 @@ from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.frames import COLUMNS, frame_tables
-from comit_ray.data.mask_references import boxes_reference
+from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.prepared import decode_stored, encode
 from comit_ray.data.prepared import frame_tables as prepared_tables
 from comit_ray.errors import DecodeError, Reason

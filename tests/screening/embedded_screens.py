@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from comit_ray.data.masks import to_png
+from comit_ray.data.masks.masks import to_png
 from comit_ray.screening.layout import layout
 from comit_ray.tables.schema import EMBEDDINGS, MANIFEST, MASKS, PREDICTIONS
 from comit_ray.work import chunk, run_record

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from comit_ray.data.masks import from_png
+from comit_ray.data.masks.masks import from_png
 from comit_ray.screening.mask_tables import MASK_BITS, finish, from_bits, to_bits
 from comit_ray.screening.regions import measure
 from comit_ray.tables.schema import MASKS, PREDICTIONS

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from comit_ray import reference
 from comit_ray.data.images.frame import STATISTICS, statistics
-from comit_ray.data.masks import from_png
+from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.operating_points import OperatingPoint

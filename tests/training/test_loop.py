@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from comit_ray.config.train_config import ModelConfig, TrainConfig
-from comit_ray.data.mask_image import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.registry import build_model
 from comit_ray.training.batches import Batch, unlabelled
 from comit_ray.training.loop import train_epoch, validate

@@ -9,7 +9,7 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from comit_ray.config.train_config import LossConfig
-from comit_ray.data.mask_image import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.comit import COMiTNet
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.training import collective

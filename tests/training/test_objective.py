@@ -1,7 +1,7 @@
 import torch
 
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.mask_image import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.registry import build_model
 from comit_ray.training.batches import Batch
 from comit_ray.training.objective import Objective, instance_losses_alone, learns_from_instances

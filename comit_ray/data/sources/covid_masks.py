@@ -9,8 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from comit_ray.data.mask_references import Part
-from comit_ray.data.masks import Box, boxes_reference, pasted_reference
+from comit_ray.data.masks.mask_references import Box, Part, boxes_reference, pasted_reference
 from comit_ray.data.sources.covid_table import beside, read_records
 from comit_ray.data.sources.files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError

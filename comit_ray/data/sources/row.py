@@ -42,7 +42,7 @@ class ManifestRow:
         age: years; see `parse_age`.
         findings: the source's own labels, unchanged.
         unhealthy: 1, 0 or None (unknown); so are `covid` and `other`.
-        lung_mask: URI of a mask image, or `comit_ray.data.masks.boxes_reference`; so is `disease_mask`.
+        lung_mask: URI of a mask image, or `comit_ray.data.masks.masks.boxes_reference`; so is `disease_mask`.
         excluded: why the source itself says that the image is no frontal chest radiograph.
         source_split: the split the source itself puts the image in, where it has one.
     """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from comit_ray.data.mask_references import Box, boxes_reference, siim_reference
+from comit_ray.data.masks.mask_references import Box, boxes_reference, siim_reference
 from comit_ray.data.sources.row import ManifestRow, parse_age, scoped
 from comit_ray.data.sources.table_cells import Record, fill
 from comit_ray.data.sources.table_mapping import Mapping, Table

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
-from comit_ray.data import phantom_archive
 from comit_ray.data.images.load import Place, wanted
 from comit_ray.data.manifest import training_hash
 from comit_ray.data.manifest_build import finish, read_source
-from comit_ray.data.mask_references import referenced_files
+from comit_ray.data.masks.mask_references import referenced_files
+from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import SOURCES, adapter
 from comit_ray.data.sources.row import ManifestRow

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.phantom import Kind
-from comit_ray.data.phantom_archive import Entry, write
+from comit_ray.data.phantom.phantom_archive import Entry, write
+from comit_ray.data.phantom.phantom_drawing import Kind
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.phantom import COLUMNS, rows
 from comit_ray.errors import ManifestError, NotFoundError

@@ -8,7 +8,7 @@ from PIL import Image
 
 from comit_ray.config.data_config import FrameConfig, SplitConfig
 from comit_ray.data.manifest_build import finish, read_source
-from comit_ray.data.masks import read_mask
+from comit_ray.data.masks.masks import read_mask
 from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.row import ManifestRow
 from comit_ray.data.sources.table import rows

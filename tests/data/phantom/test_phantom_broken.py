@@ -4,8 +4,8 @@ import pytest
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.load import decode
-from comit_ray.data.phantom_files import Header
-from comit_ray.data.phantom_troublemakers import BOMB_SIDE, TROUBLEMAKERS, Troublemaker
+from comit_ray.data.phantom.phantom_broken import BOMB_SIDE, TROUBLEMAKERS, Troublemaker
+from comit_ray.data.phantom.phantom_files import Header
 from comit_ray.errors import DecodeError, Reason
 
 HEADER = Header("p0001", "p0001_s1", "p0001_x", "PA", "F", 50, "DX", "CHEST", "20200315")

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
 
-from comit_ray.data.mask_image import IGNORE, MAX_PIXELS, Mask
-from comit_ray.data.mask_references import DrawnForm, PastedForm, PolygonsForm, RleForm
+from comit_ray.data.masks.mask_images import IGNORE, MAX_PIXELS, Mask
+from comit_ray.data.masks.mask_references import DrawnForm, PastedForm, PolygonsForm, RleForm
 from comit_ray.errors import ManifestError
 from comit_ray.storage.file_reader import FileRef
 

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from comit_ray.data.phantom import Kind, Phantom, draw
-from comit_ray.data.phantom_files import FORMATS, Header, encode, save_image, suffix
-from comit_ray.data.phantom_troublemakers import TROUBLEMAKERS, Troublemaker
+from comit_ray.data.phantom.phantom_broken import TROUBLEMAKERS, Troublemaker
+from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
+from comit_ray.data.phantom.phantom_files import FORMATS, Header, encode, save_image, suffix
 from comit_ray.errors import ConfigError, Reason
 from comit_ray.storage import storage
 

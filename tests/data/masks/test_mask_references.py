@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from comit_ray.data.mask_references import (
+from comit_ray.data.masks.mask_references import (
     boxes_reference,
     parse_reference,
     pasted_reference,

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 
-from comit_ray.data.phantom import Kind, Phantom, draw
+from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
 
 SEEDS = range(16)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from comit_ray.data.phantom_canvas import Canvas, Line, Map, Points, closed_curve, curve, sigmoid, soften
+from comit_ray.data.phantom.phantom_canvas import Canvas, Line, Map, Points, closed_curve, curve, sigmoid, soften
 
 RIGHT, LEFT = -1, 1  # of the patient: the right lung lies at negative u, on the image's left
 

@@ -14,9 +14,9 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import MPEG4HP41, CTImageStorage
 
-from comit_ray.data.phantom import Kind, draw
-from comit_ray.data.phantom_canvas import Canvas, Line, curve, sigmoid, soften
-from comit_ray.data.phantom_files import Header, Pixels, dicom, encode, save_dicom, save_image
+from comit_ray.data.phantom.phantom_canvas import Canvas, Line, curve, sigmoid, soften
+from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.data.phantom.phantom_files import Header, Pixels, dicom, encode, save_dicom, save_image
 from comit_ray.errors import Reason
 
 BOMB_SIDE = 60_000  # pixels: the side a PNG of some 100 bytes claims

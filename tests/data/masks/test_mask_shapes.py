@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from comit_ray.data.mask_image import IGNORE, Mask
-from comit_ray.data.mask_references import (
+from comit_ray.data.masks.mask_images import IGNORE, Mask
+from comit_ray.data.masks.mask_references import (
     BoxesForm,
     parse_reference,
     pasted_reference,
@@ -18,7 +18,7 @@ from comit_ray.data.mask_references import (
     rle_reference,
     siim_reference,
 )
-from comit_ray.data.mask_shapes import draw
+from comit_ray.data.masks.mask_shapes import draw
 from comit_ray.errors import ManifestError
 from comit_ray.storage.file_reader import FileRef
 

@@ -14,15 +14,15 @@ from pycocotools import mask as coco
 
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.images.frame import frame_map
-from comit_ray.data.mask_image import IGNORE, Mask
-from comit_ray.data.mask_references import (
+from comit_ray.data.masks.mask_images import IGNORE, Mask
+from comit_ray.data.masks.mask_references import (
     boxes_reference,
     pasted_reference,
     polygons_reference,
     rle_reference,
     siim_reference,
 )
-from comit_ray.data.masks import draw_mask, fit_mask, from_png, needs_no_file, read_mask, to_original, to_png
+from comit_ray.data.masks.masks import draw_mask, fit_mask, from_png, needs_no_file, read_mask, to_original, to_png
 from comit_ray.errors import ManifestError
 from comit_ray.storage.file_reader import FileReader, FileRef
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from comit_ray.data import phantom_lesions as lesions
-from comit_ray.data.phantom_anatomy import Chest, Patient, build
-from comit_ray.data.phantom_canvas import Canvas, Line, Map, curve, soften
+from comit_ray.data.phantom.phantom_anatomy import Chest, Patient, build
+from comit_ray.data.phantom.phantom_canvas import Canvas, Line, Map, curve, soften
 
 
 class Kind(StrEnum):

@@ -1,6 +1,6 @@
 """Masks: from a reference in the manifest to the model's frame, into 1-bit PNG, and back to the original's pixels.
 
-This is the door to masks. `comit_ray.data.mask_references` has the forms that a reference may take, `mask_shapes` draws
+This is the door to masks. `comit_ray.data.masks.mask_references` has the forms that a reference may take, `mask_shapes` draws
 them, `mask_image` reads mask images, `lung_rectangles` turns drawn lungs into the paper's two boxes.
 """
 
@@ -15,8 +15,8 @@ from scipy import ndimage
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import FrameMap, frame_map, mask_to_frame
 from comit_ray.data.lung_rectangles import lung_rectangles
-from comit_ray.data.mask_image import IGNORE, Mask, read_mask_image
-from comit_ray.data.mask_references import (
+from comit_ray.data.masks.mask_images import IGNORE, Mask, read_mask_image
+from comit_ray.data.masks.mask_references import (
     Box,
     BoxesForm,
     boxes_reference,
@@ -27,7 +27,7 @@ from comit_ray.data.mask_references import (
     rle_reference,
     siim_reference,
 )
-from comit_ray.data.mask_shapes import check_aspect, check_inside, draw, resize_nearest
+from comit_ray.data.masks.mask_shapes import check_aspect, check_inside, draw, resize_nearest
 from comit_ray.errors import ManifestError
 from comit_ray.storage.file_reader import FileReader, FileRef
 
@@ -61,7 +61,7 @@ def read_mask(reference: str, frame: FrameConfig, height: int, width: int, *, re
     Every connected part of the mask keeps at least one pixel, so that a small lesion does not vanish.
 
     Args:
-        reference: a `lung_mask` or `disease_mask` of the manifest (see `comit_ray.data.mask_references`).
+        reference: a `lung_mask` or `disease_mask` of the manifest (see `comit_ray.data.masks.mask_references`).
         frame: the model's frame.
         height: rows of the original radiograph.
         width: columns of the original radiograph.

@@ -15,10 +15,10 @@ from sklearn.preprocessing import StandardScaler
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.load import decode
-from comit_ray.data.phantom import Kind, draw
-from comit_ray.data.phantom_archive import COLUMNS, Entry, plan, summary, write
-from comit_ray.data.phantom_files import FORMATS, suffix
-from comit_ray.data.phantom_troublemakers import TROUBLEMAKERS
+from comit_ray.data.phantom.phantom_archive import COLUMNS, Entry, plan, summary, write
+from comit_ray.data.phantom.phantom_broken import TROUBLEMAKERS
+from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.data.phantom.phantom_files import FORMATS, suffix
 from comit_ray.errors import ConfigError, DecodeError, Reason
 from comit_ray.statistics.roc import auroc
 from comit_ray.storage import storage
