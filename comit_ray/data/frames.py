@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_frame, wanted
-from comit_ray.data.lung_rectangles import lung_rectangles
+from comit_ray.data.masks.mask_images import lung_rectangles
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.masks.masks import read_mask
 from comit_ray.errors import DecodeError, ManifestError, Status

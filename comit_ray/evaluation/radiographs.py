@@ -16,7 +16,7 @@ import pandas as pd
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, load_frame, wanted
-from comit_ray.data.lung_rectangles import lung_rectangles
+from comit_ray.data.masks.mask_images import lung_rectangles
 from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.evaluation.tile import Mask, Pixels

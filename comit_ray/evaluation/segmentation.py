@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from comit_ray.config.data_config import FrameConfig
-from comit_ray.data.lung_rectangles import lung_rectangles
-from comit_ray.data.masks.mask_images import IGNORE
+from comit_ray.data.masks.mask_images import IGNORE, lung_rectangles
 from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status
 from comit_ray.statistics.metric import BoolArray, Entry, FloatArray, Ratio, mean, share

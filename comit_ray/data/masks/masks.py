@@ -14,8 +14,7 @@ from scipy import ndimage
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import FrameMap, frame_map, mask_to_frame
-from comit_ray.data.lung_rectangles import lung_rectangles
-from comit_ray.data.masks.mask_images import IGNORE, Mask, read_mask_image
+from comit_ray.data.masks.mask_images import IGNORE, Mask, lung_rectangles, read_mask_image
 from comit_ray.data.masks.mask_references import (
     Box,
     BoxesForm,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from comit_ray.data.lung_rectangles import lung_boxes, lung_rectangles
+from comit_ray.data.masks.mask_images import lung_boxes, lung_rectangles
 
 RIGHT, LEFT = (20, 80, 10, 45), (25, 85, 55, 90)  # top, bottom, left, right: the patient's right is the image's left
 
