@@ -16,8 +16,8 @@ from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
 from comit_ray.data import manifest, manifest_cut
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.phantom import phantom_archive
-from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.registry import adapter
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
 from comit_ray.screening import pipeline, projection, question, stages
 from comit_ray.screening.layout import layout

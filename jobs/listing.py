@@ -2,7 +2,7 @@
 
 from comit_ray import cli
 from comit_ray.config.data_config import ListingConfig
-from comit_ray.data import listing
+from comit_ray.data.sources import listing
 from comit_ray.storage import storage
 from comit_ray.work import shared_storage
 

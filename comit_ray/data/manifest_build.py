@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data.manifest import DATASET_NAME, check_ids, read, validate
 from comit_ray.data.manifest_cut import chunk_names
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import Adapter, ManifestRow
+from comit_ray.data.sources.adapter import Adapter, ManifestRow
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.split import assign
 from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.storage import storage

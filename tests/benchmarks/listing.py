@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from urllib.parse import parse_qs, urlsplit
 
-from comit_ray.data import listing
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources import listing
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.storage import storage
 from tests.benchmarks.measure import measured
 

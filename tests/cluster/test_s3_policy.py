@@ -17,7 +17,7 @@ from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
 from comit_ray.data import manifest
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.sources import images
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import StorageError
 from comit_ray.storage import s3, storage
 from comit_ray.training import checkpoint

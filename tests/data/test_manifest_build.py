@@ -7,8 +7,8 @@ from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data.manifest import read, write
 from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge, present_only, read_source
 from comit_ray.data.sources import images
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow
+from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.storage import storage
 from comit_ray.tables import parquet

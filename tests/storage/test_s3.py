@@ -11,7 +11,7 @@ from moto.s3.models import s3_backends
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.manifest_build import read_source
 from comit_ray.data.sources import images
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import s3, storage
 

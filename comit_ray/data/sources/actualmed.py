@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from datetime import date, datetime
 
 from comit_ray.config.data_config import SourceOptions
+from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
 from comit_ray.data.sources.covid_table import beside, labels, read_records, tokens, view_of, whole
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.vocabulary import View
 
 _DAY = re.compile(r"date taken \(YYYYMMDD\):\s*(\d{8})")

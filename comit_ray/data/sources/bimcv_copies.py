@@ -5,9 +5,9 @@ The iterations of the dataset overlap, and of some archives there may be no more
 
 from typing import NamedTuple
 
+from comit_ray.data.sources.bimcv.bimcv_sidecars import at_hand
 from comit_ray.data.sources.bimcv_sidecars import Sidecars
-from comit_ray.data.sources.bimcv_small_files import at_hand
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 
 
 class _Standing(NamedTuple):

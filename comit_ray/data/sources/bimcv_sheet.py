@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.readers import read_csv
 from comit_ray.data.sources.sheet import read_sheet
-from comit_ray.data.sources.text_tables import read_csv
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 
 SHEETS = r"(?:.*/)?(image_metadata[^/]*\.tsv(\.gz)?|COVID19_(POSI|NEG)[^/]*\.xlsx)"

@@ -7,8 +7,8 @@ window). It is another image all the same: for the manifest only what belongs to
 
 import re
 
-from comit_ray.data.sources.bimcv_small_files import SIDECAR, at_hand
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.bimcv.bimcv_sidecars import SIDECAR, at_hand
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 
 _NUMBERS = re.compile(r"_(acq|run)-\d+")
 

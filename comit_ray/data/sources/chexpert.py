@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped
-from comit_ray.data.sources.text_tables import read_csv
+from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, scoped
+from comit_ray.data.sources.readers import read_csv
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import Split, View
 

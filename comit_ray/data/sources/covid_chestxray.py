@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from datetime import date, datetime
 
 from comit_ray.config.data_config import SourceOptions
+from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.covid_masks import DrawnMasks, drawn_masks, lung_boxes
 from comit_ray.data.sources.covid_table import beside, labels, read_records, tokens, view_of, whole
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, place, scoped
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.data.sources.web_site import site_of
 from comit_ray.errors import Reason
 from comit_ray.tables.vocabulary import View

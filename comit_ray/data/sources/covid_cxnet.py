@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from comit_ray.config.data_config import SourceOptions
+from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.covid_table import (
     COVID,
     HEALTHY,
@@ -22,8 +23,7 @@ from comit_ray.data.sources.covid_table import (
     view_of,
     whole,
 )
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, place, scoped
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.web_site import site_of
 from comit_ray.tables.vocabulary import View
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from comit_ray.data.masks.mask_references import Box, Part, boxes_reference, pasted_reference
 from comit_ray.data.sources.covid_table import beside, read_records
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 
 _BOXES = r"(?:.*/)?imageannotation_ai_lung_bounding_boxes\.json"

@@ -7,8 +7,8 @@ views are the same words everywhere.
 import re
 from collections.abc import Iterator
 
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.text_tables import read_csv
+from comit_ray.data.sources.readers import read_csv
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import View
 

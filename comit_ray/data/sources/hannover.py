@@ -10,9 +10,9 @@ findings (issue 8).
 from collections.abc import Iterator
 
 from comit_ray.config.data_config import SourceOptions
+from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
 from comit_ray.data.sources.covid_table import COVID, UNKNOWN, Labels, beside, read_records, view_of, whole
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.vocabulary import View
 
 BEFORE: Labels = (None, 0, None)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.mask_files import MaskFiles
-from comit_ray.data.sources.row import ManifestRow, place
+from comit_ray.data.sources.adapter import ManifestRow, place
+from comit_ray.data.sources.image_files import MaskFiles
+from comit_ray.data.sources.source_files import SourceFiles
 
 IMAGE = r".+\.(png|jpe?g)"
 

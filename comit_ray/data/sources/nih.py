@@ -12,9 +12,9 @@ from typing import Any
 
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.masks.mask_references import Box, boxes_reference
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
-from comit_ray.data.sources.text_tables import read_csv, read_lines
+from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
+from comit_ray.data.sources.readers import read_csv, read_lines
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 from comit_ray.tables.vocabulary import Split, View
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
-from comit_ray.data.sources.text_tables import read_csv
+from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
+from comit_ray.data.sources.readers import read_csv
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 from comit_ray.tables.vocabulary import View
 

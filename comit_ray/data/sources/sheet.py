@@ -5,7 +5,7 @@ import io
 from openpyxl import load_workbook
 
 from comit_ray.data.images.radiograph import library_edge
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import DecodeError, ManifestError
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.table_cells import Record, fill, template_columns
-from comit_ray.data.sources.table_mapping import Mapping, Table
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
+from comit_ray.data.sources.table.table_cells import Record, fill, template_columns
+from comit_ray.data.sources.table.table_mapping import Mapping, Table
 from comit_ray.errors import ManifestError
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from comit_ray.config.data_config import SourceOptions, TableOptions
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow
-from comit_ray.data.sources.table import rows
+from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.table.table import rows
 
 
 def write(root: Path, files: Mapping[str, str | bytes]) -> str:

@@ -5,7 +5,7 @@ import pytest
 from openpyxl import Workbook
 
 from comit_ray.data.sources.bimcv_sheet import sheet_rows
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 
 HEADER = ["Subject", "Session", "mod", "File", "Position_Manual", "Exclude", "Series Description", "Study Date"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from comit_ray.data.sources.covid_table import beside, labels, read_records, tokens, view_of, whole
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import View
 

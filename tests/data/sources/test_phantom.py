@@ -8,8 +8,8 @@ import pytest
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.phantom.phantom_archive import Entry, write
 from comit_ray.data.phantom.phantom_drawing import Kind
-from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.phantom import COLUMNS, rows
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError, NotFoundError
 from comit_ray.tables.vocabulary import View
 

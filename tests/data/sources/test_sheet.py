@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from comit_ray.data.sources.files import SourceFiles
 from comit_ray.data.sources.sheet import read_sheet
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 
 

@@ -13,8 +13,8 @@ from itertools import islice
 
 from comit_ray.data.images.dicom_display import text
 from comit_ray.data.images.sidecar import MAX_BYTES, read_sidecar
-from comit_ray.data.sources.bimcv_tables import parse_sessions, parse_study_day
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.bimcv.bimcv_tables import parse_sessions, parse_study_day
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
@@ -75,7 +75,7 @@ def read_small_files(files: SourceFiles, *, sidecars: bool) -> SmallFiles:
                 found.sessions[subject, session] = day
         else:
             try:
-                found.described[file.name] = _described(data)
+                found.described[file.name] = _described_file(data)
             except DecodeError:
                 absent["are no DICOM JSON"] += 1
     for why, number in absent.items():
@@ -91,7 +91,7 @@ def at_hand(files: SourceFiles, file: SourceFile) -> bool:
     return archive is not None and archive.member is None
 
 
-def _described(data: bytes) -> Described:
+def _described_file(data: bytes) -> Described:
     elements = read_sidecar(data)
     oriented = elements.get("PatientOrientation") or ""
     device = f"{text(elements, 'Manufacturer')} {text(elements, 'ManufacturerModelName')}".replace('"', "")

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.data.sources import bimcv_tables as tables
-from comit_ray.data.sources.bimcv_labels import CovidTest
+from comit_ray.data.sources.bimcv import bimcv_tables as tables
+from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest
 from comit_ray.data.sources.bimcv_reports import Report
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 
 ENGLISH = "label\tsubject\tdate\ttest\tresult\tparticipant\tUnnamed: 6\n"

@@ -2,7 +2,7 @@
 
 import re
 
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 
 _FOLDERS = ("", "annotations/")

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.files import IMAGES, SourceFile, SourceFiles
-from comit_ray.data.sources.row import ManifestRow, place, unlisted
-from comit_ray.data.sources.table_cells import Record
+from comit_ray.data.sources.adapter import ManifestRow, place, unlisted
+from comit_ray.data.sources.readers import read_csv, read_lines
+from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles
+from comit_ray.data.sources.table.table_cells import Record
+from comit_ray.data.sources.table.table_mapping import COVIDX_COLUMNS, Mapping, Table, load
+from comit_ray.data.sources.table.table_parts import Mask
+from comit_ray.data.sources.table.table_rows import Description, describe, join, to_row
 from comit_ray.data.sources.table_images import ImageFinder
-from comit_ray.data.sources.table_mapping import COVIDX_COLUMNS, Mapping, Table, load
-from comit_ray.data.sources.table_parts import Mask
-from comit_ray.data.sources.table_rows import Description, describe, join, to_row
-from comit_ray.data.sources.text_tables import read_csv, read_lines
 from comit_ray.errors import ManifestError
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}

@@ -9,9 +9,9 @@ from PIL import Image
 from comit_ray.config.data_config import FrameConfig, SplitConfig
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.masks.masks import read_mask
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow
-from comit_ray.data.sources.table import rows
+from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.table.table import rows
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import Split, View
 from tests.data.sources.table_trees import labels, options, read, write

@@ -13,10 +13,10 @@ import pytest
 from comit_ray.config.data_config import BimcvOptions, DecodeLimits, SourceOptions
 from comit_ray.data.images.load import decode
 from comit_ray.data.manifest_build import read_source
-from comit_ray.data.sources.bimcv import rows
+from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.bimcv.bimcv import rows
 from comit_ray.data.sources.bimcv_sidecars import unlike
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.storage import tar_stream
 from comit_ray.storage.file_reader import FileReader, FileRef

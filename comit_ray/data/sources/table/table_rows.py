@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comit_ray.data.masks.mask_references import Box, boxes_reference, siim_reference
-from comit_ray.data.sources.row import ManifestRow, parse_age, scoped
-from comit_ray.data.sources.table_cells import Record, fill
-from comit_ray.data.sources.table_mapping import Mapping, Table
-from comit_ray.data.sources.table_parts import Boxes, FrameColumns, Mask, SiimRuns
+from comit_ray.data.sources.adapter import ManifestRow, parse_age, scoped
+from comit_ray.data.sources.table.table_cells import Record, fill
+from comit_ray.data.sources.table.table_mapping import Mapping, Table
+from comit_ray.data.sources.table.table_parts import Boxes, FrameColumns, Mask, SiimRuns
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import View
 

@@ -18,7 +18,7 @@ from datetime import date
 from typing import Any, Protocol
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.files import IMAGES, SourceFile, SourceFiles
+from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles
 from comit_ray.errors import Reason
 from comit_ray.tables.vocabulary import Split, View
 

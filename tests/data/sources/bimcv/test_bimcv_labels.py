@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comit_ray.data.sources.bimcv_labels import DAYS_POSITIVE, CovidTest, covid_label
+from comit_ray.data.sources.bimcv.bimcv_labels import DAYS_POSITIVE, CovidTest, covid_label
 
 DAY = date(2020, 3, 20)
 

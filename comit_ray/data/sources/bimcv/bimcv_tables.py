@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import NamedTuple
 
-from comit_ray.data.sources import bimcv_labels
-from comit_ray.data.sources.bimcv_labels import CovidTest
+from comit_ray.data.sources.adapter import parse_age, parse_sex
+from comit_ray.data.sources.bimcv import bimcv_labels
+from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest
 from comit_ray.data.sources.bimcv_reports import Report, join, parse_labels
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.row import parse_age, parse_sex
-from comit_ray.data.sources.text_tables import read_csv
+from comit_ray.data.sources.readers import read_csv
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 
 PARTICIPANTS = r"(?:.*/)?participants\.tsv(\.gz)?"

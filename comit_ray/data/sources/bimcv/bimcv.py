@@ -16,17 +16,17 @@ from typing import Any, TypeVar
 
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.images import views
-from comit_ray.data.sources import bimcv_tables
+from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
+from comit_ray.data.sources.bimcv import bimcv_tables
+from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest, covid_label
+from comit_ray.data.sources.bimcv.bimcv_sidecars import Described, SmallFiles, read_small_files
+from comit_ray.data.sources.bimcv.bimcv_tables import Participant, parse_study_day
 from comit_ray.data.sources.bimcv_copies import Copies
-from comit_ray.data.sources.bimcv_labels import CovidTest, covid_label
 from comit_ray.data.sources.bimcv_reports import Report, parse_labels, targets
 from comit_ray.data.sources.bimcv_sheet import SheetRow, sheet_rows
 from comit_ray.data.sources.bimcv_sidecars import Sidecars
-from comit_ray.data.sources.bimcv_small_files import Described, SmallFiles, read_small_files
-from comit_ray.data.sources.bimcv_tables import Participant, parse_study_day
 from comit_ray.data.sources.bimcv_views import READ_BY_HAND, read_by_hand, view_of
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import View

@@ -16,9 +16,9 @@ from itertools import islice
 
 from comit_ray.config.data_config import DecodeLimits, SourceOptions
 from comit_ray.data.images.dicom_radiograph import DicomHeader, read_header
-from comit_ray.data.sources.files import SourceFile, SourceFiles
-from comit_ray.data.sources.mask_files import MaskFiles
-from comit_ray.data.sources.row import MAX_AGE, ManifestRow, place
+from comit_ray.data.sources.adapter import MAX_AGE, ManifestRow, place
+from comit_ray.data.sources.image_files import MaskFiles
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ConfigError, DecodeError, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.archive import archive_kind

@@ -6,9 +6,9 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 from comit_ray.config.data_config import ListingConfig, ManifestConfig
-from comit_ray.data import listing
 from comit_ray.data.manifest import read as read_manifest
-from comit_ray.data.sources.files import SourceFiles
+from comit_ray.data.sources import listing
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.storage import s3, storage
 from comit_ray.storage.storage import FileEntry

@@ -45,9 +45,9 @@ import yaml
 from pydantic import BaseModel, Field, model_validator
 
 from comit_ray.config.config_base import Config
-from comit_ray.data.sources.files import IMAGES
-from comit_ray.data.sources.table_cells import Column, Exclusion, Pattern, Template, template_columns
-from comit_ray.data.sources.table_parts import Day, Findings, Label, Mask, Number, Sex, Valued
+from comit_ray.data.sources.source_files import IMAGES
+from comit_ray.data.sources.table.table_cells import Column, Exclusion, Pattern, Template, template_columns
+from comit_ray.data.sources.table.table_parts import Day, Findings, Label, Mask, Number, Sex, Valued
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split, View
@@ -55,7 +55,7 @@ from comit_ray.tables.vocabulary import Split, View
 COVIDX_COLUMNS = ("patientid", "filename", "label", "source")
 """Columns of the format `covidx`, which has no header; the source may be absent from a line, and is blank then."""
 
-_SHIPPED = package_files("comit_ray.data.sources") / "mappings"
+_SHIPPED = package_files("comit_ray.data.sources.table") / "mappings"
 
 
 class Table(Config):

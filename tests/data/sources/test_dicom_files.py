@@ -8,10 +8,10 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from comit_ray.config.data_config import DecodeLimits, SourceOptions
-from comit_ray.data.sources import dicom
-from comit_ray.data.sources.dicom import pseudonym, rows
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.row import ManifestRow
+from comit_ray.data.sources import dicom_files
+from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.dicom_files import pseudonym, rows
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, Reason, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader, FileRef
@@ -201,9 +201,9 @@ def test_members_that_are_read_are_announced_and_no_others_and_let_go_at_the_end
             closed.append(uri)
             super().close_archive(uri)
 
-    monkeypatch.setattr(dicom, "FileReader", Noting)
-    monkeypatch.setattr(dicom, "DecodeLimits", lambda: DecodeLimits(max_bytes=len(whole)))
-    monkeypatch.setattr(dicom, "WINDOW", 2)  # the last of the first archive ends a window
+    monkeypatch.setattr(dicom_files, "FileReader", Noting)
+    monkeypatch.setattr(dicom_files, "DecodeLimits", lambda: DecodeLimits(max_bytes=len(whole)))
+    monkeypatch.setattr(dicom_files, "WINDOW", 2)  # the last of the first archive ends a window
     found = {row.member: row for row in rows(SourceFiles(str(tmp_path)), "d", OPTIONS)}
     assert announced == ["a.tgz!a.dcm", "a.tgz!IM1", "a.tgz!x.bin", "b.tgz!c.dcm"]
     assert set(found) == {"a.dcm", "IM1", "huge.dcm", "c.dcm", "d.dcm"}
@@ -216,7 +216,7 @@ def test_a_file_beyond_the_limit_is_a_row_and_never_read(
 ) -> None:
     with (tmp_path / "huge.dcm").open("wb") as stream:
         stream.truncate(DecodeLimits().max_bytes + 1)
-    monkeypatch.setattr(dicom, "read_header", lambda *_: pytest.fail("read a file beyond the limit"))
+    monkeypatch.setattr(dicom_files, "read_header", lambda *_: pytest.fail("read a file beyond the limit"))
     assert by_name(tmp_path) == {"huge.dcm": ManifestRow(path="huge.dcm")}
 
 
@@ -226,7 +226,7 @@ def test_a_header_longer_than_the_first_read_is_read_whole(
     shutil.copy(cxr / "dicom" / "RG1_J2KI.dcm", tmp_path / "a.dcm")
     expected = by_name(tmp_path)["a.dcm"]
     assert expected.patient_id is not None or expected.device is not None
-    monkeypatch.setattr(dicom, "HEAD_BYTES", 300)
+    monkeypatch.setattr(dicom_files, "HEAD_BYTES", 300)
     assert by_name(tmp_path)["a.dcm"] == expected
 
 

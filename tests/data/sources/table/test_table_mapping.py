@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.data.sources import table_mapping
-from comit_ray.data.sources.table_cells import fill, template_columns
-from comit_ray.data.sources.table_mapping import Mapping, load, parse, shipped
+from comit_ray.data.sources.table import table_mapping
+from comit_ray.data.sources.table.table_cells import fill, template_columns
+from comit_ray.data.sources.table.table_mapping import Mapping, load, parse, shipped
 from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.tables.vocabulary import Split, View
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.data.sources.files import BrokenArchive, SourceFiles
+from comit_ray.data.sources.source_files import BrokenArchive, SourceFiles
 from comit_ray.errors import ManifestError, NotFoundError, Reason, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader

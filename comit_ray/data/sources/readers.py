@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from comit_ray.data.sources.files import SourceFile, SourceFiles
+from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 from comit_ray.storage import storage
 

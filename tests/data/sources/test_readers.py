@@ -3,8 +3,8 @@ import tracemalloc
 
 import pytest
 
-from comit_ray.data.sources.files import SourceFiles
-from comit_ray.data.sources.text_tables import read_csv, read_lines
+from comit_ray.data.sources.readers import read_csv, read_lines
+from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 from tests.data import archives
 

@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from comit_ray.data.listing import read as read_listing_of
+from comit_ray.data.sources.listing import read as read_listing_of
 from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
 from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, Reason, StorageError
 from comit_ray.storage import storage
@@ -74,7 +74,7 @@ class SourceFiles:
     Args:
         root: URI of the source's directory.
         inside_archives: whether to list the members of archives too.
-        listing: URI of what `comit_ray.data.listing` wrote of the root; None: list it now.
+        listing: URI of what `comit_ray.data.sources.listing` wrote of the root; None: list it now.
         trust_listings: whether a `tar-tvf.txt` stands for its archive where that is at hand too.
 
     Attributes:
