@@ -16,7 +16,7 @@ from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
 from comit_ray.data import manifest, manifest_cut
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.phantom import phantom_archive
-from comit_ray.data.sources.registry import adapter
+from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
 from comit_ray.screening import pipeline, projection, question, stages

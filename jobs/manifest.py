@@ -10,7 +10,7 @@ from comit_ray.data import duplicates, manifest_check, paper_tables, protocol
 from comit_ray.data.manifest import write
 from comit_ray.data.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
 from comit_ray.data.manifest_summary import describe
-from comit_ray.data.sources.registry import adapter
+from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
 from comit_ray.preparing.fingerprints import fingerprints

@@ -16,7 +16,7 @@ from moto.s3.models import s3_backends
 from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
 from comit_ray.data import manifest
 from comit_ray.data.manifest_build import finish, read_source
-from comit_ray.data.sources import images
+from comit_ray.data.sources import image_files
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import StorageError
 from comit_ray.storage import s3, storage
@@ -111,7 +111,7 @@ def judge(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
 
 def way_of_a_job(archive: str, output: str, tmp_path: Path) -> None:
     """What jobs ask of storage: an archive listed and read, tables, records, checkpoints, and Ray Train's own files."""
-    rows = read_source(images.rows, SourceFiles(archive), "d", SourceOptions()).table
+    rows = read_source(image_files.rows, SourceFiles(archive), "d", SourceOptions()).table
     assert [storage.read_bytes(row["uri"]) for row in rows.to_pylist()] == [b"pixels", b"pixels"]
     table = finish(rows, SplitConfig(), 512)
     manifest.write(f"{output}/manifest", table, part_rows=1)

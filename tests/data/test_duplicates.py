@@ -13,7 +13,7 @@ from comit_ray.data.duplicates import PAIRS, Resolution, describe, resolve, writ
 from comit_ray.data.look_alikes import LookAlikes, Thresholds
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.perceptual_hash import fingerprint
-from comit_ray.data.sources.registry import adapter
+from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 from comit_ray.tables.schema import MANIFEST

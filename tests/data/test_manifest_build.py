@@ -6,7 +6,7 @@ import pytest
 from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data.manifest import read, write
 from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge, present_only, read_source
-from comit_ray.data.sources import images
+from comit_ray.data.sources import image_files
 from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_a_row_with_its_reason(tmp_path: Path) -> None:
     archives.write(tmp_path / "a.tgz", {"2.png": b"y"})
     (tmp_path / "a.tar-tvf.txt").write_text("-rw-r--r-- u/g 1 2020-05-30 10:11 gone.png\n")
     files = SourceFiles(str(tmp_path), trust_listings=False)
-    source = read_source(images.rows, files, "d", SourceOptions())
+    source = read_source(image_files.rows, files, "d", SourceOptions())
     rows = {row["image_id"]: row["excluded"] for row in mark_missing(source.table, files).to_pylist()}
     assert rows == {"d/1.png": None, "d/a.tgz!2.png": None, "d/a.tgz!gone.png": "missing"}
 

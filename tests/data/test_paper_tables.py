@@ -18,7 +18,7 @@ from comit_ray.data.paper_numbers import (
     disagreements,
 )
 from comit_ray.data.paper_tables import compare
-from comit_ray.data.sources.registry import adapter
+from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.schema import MANIFEST
 from tests.support import manifest_row

@@ -12,7 +12,7 @@ from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.manifest_build import read_source
 from comit_ray.data.paper_numbers import HEALTHY
 from comit_ray.data.protocol import select_paper
-from comit_ray.data.sources.registry import adapter
+from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 from comit_ray.tables.schema import MANIFEST

@@ -10,7 +10,7 @@ from moto.s3.models import s3_backends
 
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.manifest_build import read_source
-from comit_ray.data.sources import images
+from comit_ray.data.sources import image_files
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import s3, storage
@@ -65,7 +65,7 @@ def test_a_key_with_an_empty_part_is_listed_and_cannot_be_read(bucket):
     with pytest.raises(StorageError, match="cannot read"):
         storage.read_bytes(f"{bucket}/a//b.png")
     files = SourceFiles(f"{bucket}/a")
-    rows = read_source(images.rows, files, "d", SourceOptions()).table.to_pylist()
+    rows = read_source(image_files.rows, files, "d", SourceOptions()).table.to_pylist()
     assert [row["uri"] for row in rows] == [f"{bucket}/a//b.png", f"{bucket}/a/b.png"]
 
 

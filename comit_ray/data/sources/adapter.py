@@ -10,16 +10,19 @@ one, never opens pixels, and raises `ManifestError` where a table does not have 
 source, unusable ones with their reason in `excluded`, and ends with `unlisted(...)`: the images no table names.
 Registering it in `registry.py` makes it known to the command line; `tests/data/sources/test_contract.py` holds every
 adapter to this text.
+
+The sources the command line knows, by name.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from importlib import import_module
 from typing import Any, Protocol
 
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles
-from comit_ray.errors import Reason
+from comit_ray.errors import ConfigError, Reason
 from comit_ray.tables.vocabulary import Split, View
 
 MAX_AGE = 120  # years; older ages are typing errors in every source that has them
@@ -126,3 +129,33 @@ def parse_age(text: str) -> float | None:
     except ValueError:
         return None
     return years if 0 <= years <= MAX_AGE else None
+
+
+SOURCES: dict[str, str] = {
+    "nih": "comit_ray.data.sources.nih",
+    "chexpert": "comit_ray.data.sources.chexpert",
+    "bimcv": "comit_ray.data.sources.bimcv.bimcv",
+    "covid-chestxray": "comit_ray.data.sources.covid_chestxray",
+    "radiography": "comit_ray.data.sources.radiography",
+    "hannover": "comit_ray.data.sources.hannover",
+    "figure1": "comit_ray.data.sources.figure1",
+    "actualmed": "comit_ray.data.sources.actualmed",
+    "covid-cxnet": "comit_ray.data.sources.covid_cxnet",
+    "table": "comit_ray.data.sources.table.table",
+    "dicom": "comit_ray.data.sources.dicom_files",
+    "images": "comit_ray.data.sources.image_files",
+    "phantom": "comit_ray.data.sources.phantom",
+}
+"""Name -> module with the function `rows` (see `comit_ray.data.sources.adapter`)."""
+
+
+def adapter(source: str) -> Adapter:
+    """The adapter of `source`; its module is imported only when asked for, as some need a DICOM library.
+
+    Raises:
+        ConfigError: for an unknown name; it lists the known ones.
+    """
+    if source not in SOURCES:
+        raise ConfigError(f"unknown source {source!r}; known: {', '.join(SOURCES)}")
+    rows: Adapter = import_module(SOURCES[source]).rows
+    return rows

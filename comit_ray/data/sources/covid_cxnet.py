@@ -23,8 +23,8 @@ from comit_ray.data.sources.covid_table import (
     view_of,
     whole,
 )
+from comit_ray.data.sources.readers import site_of
 from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.data.sources.web_site import site_of
 from comit_ray.tables.vocabulary import View
 
 _TABLE = r"(?:.*/)?metadata\.csv(\.gz)?"

@@ -1,7 +1,13 @@
-"""Masks that lie beside an archive's images, found by stem: `lung_masks/<stem>.png` and `disease_masks/<stem>.png`."""
+"""Masks that lie beside an archive's images, found by stem: `lung_masks/<stem>.png` and `disease_masks/<stem>.png`.
+
+Any tree of PNG and JPEG files: nothing is known of them but where they are and which masks lie beside them.
+"""
 
 import re
+from collections.abc import Iterator
 
+from comit_ray.config.data_config import SourceOptions
+from comit_ray.data.sources.adapter import ManifestRow, place
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 
@@ -46,3 +52,21 @@ class MaskFiles:
                 "image with a mask a name of its own"
             )
         return self._files.first_uri(found[0])
+
+
+IMAGE = r".+\.(png|jpe?g)"
+
+
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
+    """Every `.png`, `.jpg` and `.jpeg` file below `root`, in any case, sorted by path; labels and patients unknown.
+
+    Masks (see `MaskFiles`) are no radiographs; one belongs to the image whose name without suffix is its stem.
+
+    Raises:
+        ManifestError: if it is not clear which mask belongs to which image.
+    """
+    masks = MaskFiles(files)
+    for file in files.matching(IMAGE):
+        if not masks.holds(file.name):
+            lung, disease = masks.take(file.name, file.name.rpartition("/")[2].rpartition(".")[0])
+            yield ManifestRow(**place(file), lung_mask=lung, disease_mask=disease)

@@ -12,9 +12,8 @@ from dataclasses import replace
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.adapter import ManifestRow, place, unlisted
 from comit_ray.data.sources.covid_table import COVID, HEALTHY, OTHER, Labels
-from comit_ray.data.sources.sheet import read_sheet
+from comit_ray.data.sources.readers import read_sheet, site_of
 from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.data.sources.web_site import site_of
 from comit_ray.errors import ManifestError
 
 _CLASS = r"(?P<root>(?:.*/)?)(?P<kind>COVID(?:-19)?|Normal|Lung[_ ]Opacity|Viral[_ ]Pneumonia)"

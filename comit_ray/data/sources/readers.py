@@ -1,4 +1,9 @@
-"""A source's text tables, plain or gzip, loose or inside an archive, read line by line."""
+"""A source's text tables, plain or gzip, loose or inside an archive, read line by line.
+
+The first sheet of an Excel workbook, read as a table of text.
+
+Where on the web an image came from, by its URL: what the column `site` says of collections of published images.
+"""
 
 import codecs
 import csv
@@ -6,9 +11,13 @@ import gzip
 import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
+from urllib.parse import SplitResult, urlsplit
 
+from openpyxl import load_workbook
+
+from comit_ray.data.images.radiograph import library_edge
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
-from comit_ray.errors import ManifestError
+from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.storage import storage
 
 
@@ -60,3 +69,52 @@ def _filled(reader: Iterator[list[str]], width: int, files: SourceFiles, file: S
                 yield row + [""] * (width - len(row))
     except csv.Error as error:
         raise ManifestError(f"expected a CSV table in {files.reference(file)}, got: {error}") from error
+
+
+def read_sheet(files: SourceFiles, file: SourceFile) -> tuple[list[str], list[list[str]]]:
+    """The header of the first sheet and its rows, cells as stripped text; a row without any cell is left out.
+
+    Raises:
+        ManifestError: if the file is no Excel workbook, or its first sheet is empty.
+    """
+    data = files.read(file)
+    try:
+        with library_edge():
+            sheet = load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
+            sheet.reset_dimensions()  # some writers state a size that is too small, and the rest would be left out
+            lines = [
+                ["" if cell is None else str(cell).strip() for cell in row] for row in sheet.iter_rows(values_only=True)
+            ]
+    except DecodeError as error:
+        raise ManifestError(f"expected an Excel workbook (.xlsx) at {files.reference(file)}: {error.detail}") from error
+    lines = [line for line in lines if any(line)]
+    if not lines:
+        raise ManifestError(f"expected a header line in {files.reference(file)}, got an empty sheet")
+    header, *rest = lines
+    return header, [line + [""] * (len(header) - len(line)) for line in rest]
+
+
+_SITES = ("sirm", "radiopaedia", "eurorad", "bsti", "rsna", "figure1", "bimcv")  # known by a label of the host name
+_SHARED_HOSTS = {"github.com", "kaggle.com"}  # one host, many collections: the first folder tells them apart
+_SHELVES = {"c", "competitions", "datasets"}  # folders of Kaggle before the collection's own
+
+
+def site_of(url: str) -> str | None:
+    """`sirm`, `radiopaedia`, `eurorad` ... from the URL's host; an unknown host stands for itself.
+
+    On GitHub and Kaggle the owner or the competition is the site: `https://github.com/ml-workgroup/x` is
+    `ml-workgroup`. None for a blank cell or one that is no URL.
+    """
+    try:
+        parts = urlsplit(url if "://" in url else f"//{url}")
+    except ValueError:
+        return None
+    host = (parts.hostname or "").removeprefix("www.")
+    if host in _SHARED_HOSTS:
+        return _owner(parts) or host
+    return next((site for site in _SITES if site in host.split(".")), host or None)
+
+
+def _owner(parts: SplitResult) -> str | None:
+    folders = [folder for folder in parts.path.split("/") if folder]
+    return next((folder for folder in folders if folder not in _SHELVES), None)

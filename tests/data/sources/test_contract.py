@@ -13,8 +13,7 @@ from comit_ray.data.manifest import training_hash
 from comit_ray.data.manifest_build import finish, read_source
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.phantom import phantom_archive
-from comit_ray.data.sources.adapter import ManifestRow
-from comit_ray.data.sources.registry import SOURCES, adapter
+from comit_ray.data.sources.adapter import SOURCES, ManifestRow, adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import NotFoundError, Reason
 from comit_ray.storage import storage

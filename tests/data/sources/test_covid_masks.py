@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from comit_ray.data.sources.covid_masks import DrawnMasks, drawn_masks, lung_boxes
+from comit_ray.data.sources.covid_chestxray import DrawnMasks, drawn_masks, lung_boxes
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from comit_ray.data.sources.sheet import read_sheet
+from comit_ray.data.sources.readers import read_sheet
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 

@@ -1,6 +1,6 @@
 import pytest
 
-from comit_ray.data.sources.web_site import site_of
+from comit_ray.data.sources.readers import site_of
 
 
 @pytest.mark.parametrize(

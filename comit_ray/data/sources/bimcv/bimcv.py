@@ -7,29 +7,94 @@
 Vaya et al., "BIMCV COVID-19+: a large annotated dataset of RX and CT images from COVID-19 patients", 2020. Any of its
 iterations, of the positive and the negative collection (`covid19_neg`): the name of a collection is no label, only a
 patient's tests are. The rules are in modules of their own: `bimcv_labels`, `bimcv_reports` and `bimcv_views`.
+
+BIMCV-COVID19: which copy of an image stands for it, where the same file lies in several archives or folders.
+
+The iterations of the dataset overlap, and of some archives there may be no more than a listing.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.images import views
 from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
 from comit_ray.data.sources.bimcv import bimcv_tables
-from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest, covid_label
-from comit_ray.data.sources.bimcv.bimcv_sidecars import Described, SmallFiles, read_small_files
-from comit_ray.data.sources.bimcv.bimcv_tables import Participant, parse_study_day
-from comit_ray.data.sources.bimcv_copies import Copies
-from comit_ray.data.sources.bimcv_reports import Report, parse_labels, targets
-from comit_ray.data.sources.bimcv_sheet import SheetRow, sheet_rows
-from comit_ray.data.sources.bimcv_sidecars import Sidecars
-from comit_ray.data.sources.bimcv_views import READ_BY_HAND, read_by_hand, view_of
+from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest, Report, covid_label, parse_labels, targets
+from comit_ray.data.sources.bimcv.bimcv_sidecars import (
+    READ_BY_HAND,
+    Described,
+    Sidecars,
+    SmallFiles,
+    at_hand,
+    read_by_hand,
+    read_small_files,
+    view_of,
+)
+from comit_ray.data.sources.bimcv.bimcv_tables import Participant, SheetRow, parse_study_day, sheet_rows
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import View
+
+
+class _Standing(NamedTuple):
+    """How well a copy can stand for its image; the smallest does."""
+
+    no_sidecar: bool
+    absent: bool
+    sidecar_absent: bool
+    borrows: bool
+    position: int
+
+
+class Copies:
+    """The best copy of every image: with a sidecar, in the storage, its sidecar too, and that of its own name.
+
+    Args:
+        files: of the source.
+        sidecars: of the images.
+        images: regular expression of their names.
+    """
+
+    def __init__(self, files: SourceFiles, sidecars: Sidecars, images: str) -> None:
+        self._best: dict[str, _Standing] = {}
+        for image in files.matching(images):
+            name = _base(image)
+            standing = _standing(files, sidecars, image)
+            self._best[name] = min(standing, self._best.get(name, standing))
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is an image of this file name."""
+        return name in self._best
+
+    def __len__(self) -> int:
+        return len(self._best)
+
+    def is_best(self, image: SourceFile) -> bool:
+        """Whether this copy stands for its image."""
+        return self._best[_base(image)].position == image.position
+
+    def is_at_hand(self, image: SourceFile) -> bool:
+        """Whether the copy that stands for the image is in the storage."""
+        return not self._best[_base(image)].absent
+
+
+def _standing(files: SourceFiles, sidecars: Sidecars, image: SourceFile) -> _Standing:
+    absent = not at_hand(files, image)
+    if not image.name.lower().endswith(".png"):  # a CT volume
+        return _Standing(False, absent, False, False, image.position)
+    own = sidecars.own(image)
+    sidecar = own or sidecars.borrowed(image)
+    sidecar_absent = sidecar is not None and not at_hand(files, sidecar)
+    return _Standing(sidecar is None, absent, sidecar_absent, own is None, image.position)
+
+
+def _base(image: SourceFile) -> str:
+    return image.name.rpartition("/")[2]
+
 
 RADIOGRAPH = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.png"
 VOLUME = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+\.nii(?:\.gz)?"

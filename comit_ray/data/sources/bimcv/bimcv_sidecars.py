@@ -1,8 +1,32 @@
 """BIMCV-COVID19: the small files between the images, sidecars and lists of sessions, each archive passed over once.
 
 They are read in the archives' order and only what the manifest needs of them is kept, about a kilobyte an image.
+
+BIMCV-COVID19: which JSON describes an image: the one of its name, else one of the same session in its folder.
+
+Some images lack theirs. Another image of the session nearly always has the same PhotometricInterpretation: of the
+1,684 radiographs of iteration 1 whose session has another one, 1,682 have that of the one chosen here (and 1,145 its
+window). It is another image all the same: for the manifest only what belongs to patient and session is taken of it.
+
+BIMCV-COVID19: frontal or lateral? From a radiograph's name and two elements of its DICOM header.
+
+The rule was measured on the 3,178 radiographs of iteration 1, whose position was read by hand. ViewPosition and the
+`vp-` token of the names, which repeats it, are wrong for laterals too often to come first. What is tried, in order:
+
+ 1. SeriesDescription names a lateral;
+ 2. it names an AP, portable or supine image: taken at the bedside, where there is no second, lateral image;
+ 3. the `acq-` number of the name: the images of one examination are numbered, the frontal first. It comes before a PA
+    in SeriesDescription, because consoles copy that to the lateral (56 of the 67 such images with acq-2 are laterals);
+ 4. SeriesDescription names a PA;
+ 5. PatientOrientation: rows that run to the front or back are lateral, to the left or right frontal;
+ 6. the `vp-` token.
+
+Called frontal or unknown against lateral, it agrees with the readers on 97.9%: 23 frontals are taken for laterals, 10
+laterals for frontals, and 95 (32 of them laterals) stay unknown. With PatientOrientation before `acq-`, and any AP or
+PA of SeriesDescription before both, it would be 94.0%, with 97 frontals taken for laterals.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,11 +37,13 @@ from itertools import islice
 
 from comit_ray.data.images.dicom_display import text
 from comit_ray.data.images.sidecar import MAX_BYTES, read_sidecar
+from comit_ray.data.images.views import plain
 from comit_ray.data.sources.bimcv.bimcv_tables import parse_sessions, parse_study_day
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
+from comit_ray.tables.vocabulary import View
 
 SIDECAR = r"(?:.*/)?sub-[^/_]+_ses-[^/_]+_[^/]+(?<!_ct)\.json"
 SESSIONS = r"(?:.*/)?sub-[^/]+_sessions\.tsv"
@@ -127,3 +153,127 @@ def _read(files: SourceFiles, pattern: str) -> Iterator[tuple[SourceFile, bytes 
             yield from zip(window, pool.map(read, window), strict=True)
             for passed in {file.path for file in window} - {window[-1].path}:
                 reader.close_archive(storage.join(files.root, passed))
+
+
+_NUMBERS = re.compile(r"_(acq|run)-\d+")
+
+
+class Sidecars:
+    """The sidecars among a source's files; only those that lie twice or that images without one may borrow are held.
+
+    Args:
+        files: of the source.
+        images: regular expression of the names of images that should have one.
+    """
+
+    def __init__(self, files: SourceFiles, images: str) -> None:
+        self._files = files
+        self._copies: dict[str, list[SourceFile]] = {}
+        self._others: dict[str, list[str]] = {
+            _session(image.name): [] for image in files.matching(images) if self.own(image) is None
+        }
+        for file in files.matching(SIDECAR):
+            first = files.find(file.name)
+            if first is not None and first.position != file.position:
+                self._copies.setdefault(file.name, [first]).append(file)
+            elif _session(file.name) in self._others:
+                self._others[_session(file.name)].append(file.name)
+
+    def own(self, image: SourceFile) -> SourceFile | None:
+        """The JSON of the image's own name."""
+        return self._for(image, f"{image.name.rpartition('.')[0]}.json")
+
+    def borrowed(self, image: SourceFile) -> SourceFile | None:
+        """The JSON of the most similar name in the same folder and session."""
+        name = min(self._others.get(_session(image.name), []), key=lambda other: unlike(image.name, other), default="")
+        return self._for(image, name)
+
+    def _for(self, image: SourceFile, name: str) -> SourceFile | None:
+        """The file of this name; of several the one in the image's archive, else one that is in the storage."""
+        copies = self._copies.get(name)
+        if copies is None:
+            return self._files.find(name)
+        return min(copies, key=lambda copy: (copy.path != image.path, not at_hand(self._files, copy), copy.position))
+
+
+def unlike(name: str, other: str) -> tuple[bool, bool, str]:
+    """How little two names have in common but for their numbers; smaller is more alike, equals are ordered by name."""
+    stem, other_stem = name.rpartition(".")[0], other.rpartition(".")[0]
+    same_series = _NUMBERS.sub("", stem) == _NUMBERS.sub("", other_stem)
+    same_device = stem.rpartition("_")[2] == other_stem.rpartition("_")[2]  # cr or dx
+    return not same_series, not same_device, other
+
+
+def _session(name: str) -> str:
+    """Folder, subject and session of a name."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + "_".join(file.split("_")[:2])
+
+
+READ_BY_HAND = "Position_Manual"
+"""`view_source` of the views that a person read: the quality sheet's column."""
+
+_LATERAL = re.compile(r"\bLAT(?!\w*\W*DECUB)|\bPERFIL|\bPROFIL")
+_AP = re.compile(r"\bAP\b")
+_PA = re.compile(r"\bPA\b")
+_BEDSIDE = re.compile(r"\bPORTA[BT]|\bSUPIN")
+_TOKENS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "LATERAL": View.LATERAL}
+
+
+def view_of(name: str, series: str, orientation: str) -> tuple[View, str]:
+    """The view of a radiograph and the evidence for it.
+
+    Args:
+        name: of the file.
+        series: SeriesDescription (0008,103E) of the image itself, in any language and case; blank if unknown.
+        orientation: first value of PatientOrientation (0020,0020): where rows run to; blank if unknown.
+
+    Returns:
+        The view, and `SeriesDescription`, `PatientOrientation`, `file name: acq`, `file name: vp` or `none`.
+    """
+    described = _described(series)
+    at_bedside = described is View.AP or _BEDSIDE.search(plain(series)) is not None
+    if described is View.LATERAL or (described is not None and at_bedside):
+        return described, "SeriesDescription"
+    acquisition = re.search(r"_acq-(\d+)_", name, re.IGNORECASE)
+    if acquisition is not None and int(acquisition[1]) > 1:
+        return View.LATERAL, "file name: acq"
+    if described is not None:
+        return described, "SeriesDescription"
+    if acquisition is not None:
+        return View.FRONTAL, "file name: acq"
+    towards = {"A": View.LATERAL, "P": View.LATERAL, "L": View.FRONTAL, "R": View.FRONTAL}.get(plain(orientation)[:1])
+    if towards is not None:
+        return towards, "PatientOrientation"
+    token = re.search(r"_vp-([a-z]+)_", name, re.IGNORECASE)
+    view = _TOKENS.get(token[1].upper()) if token else None
+    return (View.UNKNOWN, "none") if view is None else (view, "file name: vp")
+
+
+def read_by_hand(position: str, series: str) -> View | None:
+    """The view that the quality sheet states, or None if it states none.
+
+    Its `PA` means no more than frontal (supine images have it too), so the projection is SeriesDescription's.
+
+    Args:
+        position: `Position_Manual`: PA, L or blank.
+        series: as in `view_of`.
+    """
+    stated = position.strip().upper()
+    if stated == "L":
+        return View.LATERAL
+    if stated != "PA":
+        return None
+    described = _described(series)
+    return described if described in (View.PA, View.AP) else View.FRONTAL
+
+
+def _described(series: str) -> View | None:
+    """The one view that a description names; None if it names none, or a lateral and a frontal."""
+    words = plain(series)
+    lateral, ap, pa = (bool(pattern.search(words)) for pattern in (_LATERAL, _AP, _PA))
+    if lateral:
+        return None if ap or pa else View.LATERAL
+    if ap or pa:
+        return View.FRONTAL if ap and pa else View.AP if ap else View.PA
+    return View.FRONTAL if _BEDSIDE.search(words) else None

@@ -15,7 +15,7 @@ from comit_ray.data.images.load import decode
 from comit_ray.data.manifest_build import read_source
 from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.bimcv.bimcv import rows
-from comit_ray.data.sources.bimcv_sidecars import unlike
+from comit_ray.data.sources.bimcv.bimcv_sidecars import unlike
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.storage import tar_stream

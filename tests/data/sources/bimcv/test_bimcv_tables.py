@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from comit_ray.data.sources.bimcv import bimcv_tables as tables
-from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest
-from comit_ray.data.sources.bimcv_reports import Report
+from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest, Report
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 

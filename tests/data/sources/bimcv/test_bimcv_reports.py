@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comit_ray.data.sources.bimcv_reports import Report, join, parse_labels, targets, unhealthy_label
+from comit_ray.data.sources.bimcv.bimcv_labels import Report, join, parse_labels, targets, unhealthy_label
 
 
 @pytest.mark.parametrize(

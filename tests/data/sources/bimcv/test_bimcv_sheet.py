@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from comit_ray.data.sources.bimcv_sheet import sheet_rows
+from comit_ray.data.sources.bimcv.bimcv_tables import sheet_rows
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 

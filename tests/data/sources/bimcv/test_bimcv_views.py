@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.data.sources.bimcv_views import read_by_hand, view_of
+from comit_ray.data.sources.bimcv.bimcv_sidecars import read_by_hand, view_of
 from comit_ray.tables.vocabulary import View
 from tests.data import bimcv_tree
 
