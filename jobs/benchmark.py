@@ -13,8 +13,8 @@ import ray
 from comit_ray import cli
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
-from comit_ray.data import manifest, manifest_cut
-from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.manifest import manifest, manifest_chunks
+from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
@@ -133,7 +133,7 @@ def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:
 def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> tuple[float, dict[str, float]]:
     """Seconds of a whole screen of these rows, and of its graph and stages."""
     index = rows.schema.get_field_index("chunk")
-    rows = rows.set_column(index, rows.schema.field(index), manifest_cut.chunk_names(rows, config.chunk_rows))
+    rows = rows.set_column(index, rows.schema.field(index), manifest_chunks.chunk_names(rows, config.chunk_rows))
     uri = storage.join(output, name, "manifest")
     manifest.write(uri, rows, config.chunk_rows)
     tally = Tally()

@@ -6,9 +6,9 @@ import pyarrow as pa
 
 from comit_ray.cli import run
 from comit_ray.config.data_config import ManifestConfig
-from comit_ray.data import duplicates, manifest_check, paper_tables, protocol
-from comit_ray.data.manifest import write
-from comit_ray.data.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
+from comit_ray.data.manifest import duplicates, manifest_check, paper_tables, protocol
+from comit_ray.data.manifest.manifest import write
+from comit_ray.data.manifest.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
 from comit_ray.data.manifest_summary import describe
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
@@ -58,7 +58,7 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
         return source.table
     table = mark_missing(source.table, files)
     found = manifest_check.differences(table, source.listed)
-    print(f"{manifest_check.describe(found)}\ncheck: {manifest_check.write(output, found)}")
+    print(f"{manifest_check.describe_check(found)}\ncheck: {manifest_check.write(output, found)}")
     return table
 
 

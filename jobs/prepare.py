@@ -9,7 +9,8 @@ import ray
 
 from comit_ray import cli
 from comit_ray.config.data_config import PrepareConfig
-from comit_ray.data import manifest, prepared
+from comit_ray.data import prepared
+from comit_ray.data.manifest import manifest
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
 from comit_ray.storage import storage

@@ -20,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from comit_ray.data.alignment import aligned, in_place
-from comit_ray.data.hash_search import find_pairs
-from comit_ray.data.perceptual_hash import Pictures, unpack
+from comit_ray.data.manifest.fingerprint import Pictures, unpack
+from comit_ray.data.manifest.matching import find_pairs
 from comit_ray.storage.threads import map_ahead
 
 _BATCH = 256  # pairs of thumbnails that one thread compares at a time

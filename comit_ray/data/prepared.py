@@ -45,7 +45,7 @@ class PreparedTable:
     Attributes:
         parts: URIs of its files.
         rows: images, ok or not.
-        training_hash: `comit_ray.data.manifest.training_hash` of the manifest it was made of.
+        training_hash: `comit_ray.data.manifest.manifest.training_hash` of the manifest it was made of.
     """
 
     parts: tuple[str, ...]

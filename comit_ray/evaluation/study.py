@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray.data import manifest
+from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Status, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet

@@ -10,7 +10,7 @@ import pyarrow as pa
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.frame import shrink
 from comit_ray.data.images.load import Place, known_exclusion, load_radiograph, wanted
-from comit_ray.data.perceptual_hash import fingerprint
+from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.errors import DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.threads import map_ahead

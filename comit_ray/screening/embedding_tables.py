@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.config.screen_config import LabelName
-from comit_ray.data import manifest
+from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, ManifestError, Status, StorageError
 from comit_ray.screening.layout import EMBEDDINGS, PREDICTIONS, layout
 from comit_ray.storage import storage

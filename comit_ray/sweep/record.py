@@ -49,7 +49,7 @@ def question(
         study: as read.
         data: URI of what is trained on; a training that has begun goes on from there alone.
         manifest: its fingerprint (`comit_ray.work.plan.Plan`).
-        training_hash: of what is trained on (`comit_ray.data.manifest.training_hash`).
+        training_hash: of what is trained on (`comit_ray.data.manifest.manifest.training_hash`).
         trials: all that are planned.
     """
     members = [member for trial in trials for member in trial.members]

@@ -1,14 +1,15 @@
 """The manifest a study is scored on: that of its training data and no other."""
 
 from comit_ray.config.sweep_config import SweepConfig
-from comit_ray.data import manifest, prepared
+from comit_ray.data import prepared
+from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 from comit_ray.work import run_record
 
 
 def find(config: SweepConfig) -> tuple[str, str]:
-    """URI of the manifest, and its training hash (`comit_ray.data.manifest.training_hash`).
+    """URI of the manifest, and its training hash (`comit_ray.data.manifest.manifest.training_hash`).
 
     Raises:
         ConfigError: its splits or labels are not those of the training data: a patient of its test split may have been

@@ -57,7 +57,7 @@ class Checkpoint:
         operating_points: by name.
         temperatures: by score; empty in a checkpoint from before there were any.
         model_id: 12 hex digits of the weights file's SHA-256.
-        manifest: `comit_ray.data.manifest.training_hash` of what it was trained on; None where it was not recorded.
+        manifest: `comit_ray.data.manifest.manifest.training_hash` of what it was trained on; None where it was not recorded.
         reference: of the data it was trained on; None in a checkpoint from before there was any.
     """
 

@@ -15,7 +15,8 @@ from ray.data.dataset import Dataset, MaterializedDataset
 
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data import frames as frame_data
-from comit_ray.data import manifest, prepared
+from comit_ray.data import prepared
+from comit_ray.data.manifest import manifest
 from comit_ray.data.prepared import PreparedTable
 from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model

@@ -26,7 +26,7 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's list of whole check
 
 
 def record(run: str, config: TrainConfig, trained_on: str) -> None:
-    """Begin the run at the URI `run`; `trained_on` is `comit_ray.data.manifest.training_hash` of its manifest.
+    """Begin the run at the URI `run`; `trained_on` is `comit_ray.data.manifest.manifest.training_hash` of its manifest.
 
     Raises:
         ConfigError: if another job began a run of this name in the meantime.

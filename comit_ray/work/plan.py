@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.data.manifest_scan import scan
+from comit_ray.data.manifest.manifest_scan import scan
 from comit_ray.errors import ManifestError
 from comit_ray.storage.file_reader import FileRef
 from comit_ray.work.chunk import chunk_file

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from comit_ray.data import manifest
+from comit_ray.data.manifest import manifest
 from comit_ray.training import checkpoint
 
 SMALL = "jobs/configs/small_cpu.yaml"

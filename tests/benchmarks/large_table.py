@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
-from comit_ray.data import manifest
-from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.manifest import manifest
+from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from tests.benchmarks.measure import measured

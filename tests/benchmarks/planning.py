@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from comit_ray.data import manifest
+from comit_ray.data.manifest import manifest
 from comit_ray.screening.layout import layout
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS

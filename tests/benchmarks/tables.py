@@ -3,7 +3,7 @@
 import sys
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig
-from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from tests.benchmarks.measure import measured

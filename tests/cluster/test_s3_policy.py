@@ -14,8 +14,8 @@ from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import s3_backends
 
 from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
-from comit_ray.data import manifest
-from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.manifest import manifest
+from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources import image_files
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import StorageError

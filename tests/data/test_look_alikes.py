@@ -7,7 +7,7 @@ import pytest
 
 from comit_ray.data import look_alikes
 from comit_ray.data.look_alikes import CHOSEN, LookAlikes, Thresholds, find
-from comit_ray.data.perceptual_hash import fingerprint
+from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.errors import ManifestError
 from tests.data.pictures import NEAR, SAME, Picture, cropped, jpeg, letterboxed, radiograph, random_picture, resized
 

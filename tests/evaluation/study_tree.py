@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from comit_ray.data import manifest as manifests
+from comit_ray.data.manifest import manifest as manifests
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import EMBEDDINGS, MANIFEST, MASKS, PREDICTIONS, STUDY_PREDICTIONS, TRIALS
 from comit_ray.work import plan

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from PIL import Image
 
-from comit_ray.data.manifest import read
+from comit_ray.data.manifest.manifest import read
 from tests.conftest import REPOSITORY
 
 

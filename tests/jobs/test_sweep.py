@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from comit_ray.config.sweep_config import SweepConfig
-from comit_ray.data.manifest import read
+from comit_ray.data.manifest.manifest import read
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 from comit_ray.sweep import record

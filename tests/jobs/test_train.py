@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.manifest import read, training_hash, write
+from comit_ray.data.manifest.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST

@@ -1,7 +1,7 @@
 import pyarrow as pa
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig, SourceOptions
-from comit_ray.data import manifest_build
+from comit_ray.data.manifest import manifest_build
 from comit_ray.data.sources import covid_chestxray
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.screening.reader import FETCHED, fetch_row

@@ -9,8 +9,8 @@ import pytest
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
 from comit_ray.data.images.load import Place, wanted
-from comit_ray.data.manifest import training_hash
-from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.manifest.manifest import training_hash
+from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.sources.adapter import SOURCES, ManifestRow, adapter

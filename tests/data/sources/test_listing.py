@@ -6,7 +6,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 from comit_ray.config.data_config import ListingConfig, ManifestConfig
-from comit_ray.data.manifest import read as read_manifest
+from comit_ray.data.manifest.manifest import read as read_manifest
 from comit_ray.data.sources import listing
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError

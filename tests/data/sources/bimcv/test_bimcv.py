@@ -12,7 +12,7 @@ import pytest
 
 from comit_ray.config.data_config import BimcvOptions, DecodeLimits, SourceOptions
 from comit_ray.data.images.load import decode
-from comit_ray.data.manifest_build import read_source
+from comit_ray.data.manifest.manifest_build import read_source
 from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.bimcv.bimcv import rows
 from comit_ray.data.sources.bimcv.bimcv_sidecars import unlike

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.config.data_config import FrameConfig, SplitConfig
-from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.masks.masks import read_mask
 from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from comit_ray.data.hash_search import find_pairs
+from comit_ray.data.manifest.matching import find_pairs
 from comit_ray.errors import ManifestError
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.data.images.frame import shrink
-from comit_ray.data.perceptual_hash import HASH_BYTES, RECORD_BYTES, THUMBNAIL, fingerprint, unpack
+from comit_ray.data.manifest.fingerprint import HASH_BYTES, RECORD_BYTES, THUMBNAIL, fingerprint, unpack
 from comit_ray.errors import ManifestError
 from tests.data.pictures import NEAR, SAME, Picture, letterboxed, radiograph, random_picture, resized
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from comit_ray.data import manifest, manifest_scan
-from comit_ray.data.manifest_scan import scan
+from comit_ray.data.manifest import manifest, manifest_scan
+from comit_ray.data.manifest.manifest_scan import scan
 from comit_ray.errors import ManifestError, NotFoundError
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from comit_ray.data import manifest
-from comit_ray.data.manifest_cut import run_starts
+from comit_ray.data.manifest import manifest
+from comit_ray.data.manifest.manifest_chunks import run_starts
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import Split

@@ -1,7 +1,7 @@
 import pyarrow as pa
 
-from comit_ray.data.manifest_build import from_rows, mark_missing
-from comit_ray.data.manifest_check import describe, differences, write
+from comit_ray.data.manifest.manifest_build import from_rows, mark_missing
+from comit_ray.data.manifest.manifest_check import describe_check, differences, write
 from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.storage import storage
 
@@ -17,7 +17,7 @@ def test_what_is_missing_and_what_is_unlisted(tmp_path):
         ("d/b.png", "missing"),
         ("d/c.png", "unlisted"),
     ]
-    assert describe(found).splitlines() == [
+    assert describe_check(found).splitlines() == [
         "1 missing (in a table, not in storage): d/b.png",
         "1 unlisted (in storage, in no table): d/c.png",
     ]
@@ -28,5 +28,5 @@ def test_what_is_missing_and_what_is_unlisted(tmp_path):
 def test_nothing_differs():
     source = from_rows([ManifestRow(path="a.png")], "/r", "d")
     found = differences(source.table, source.listed)
-    assert describe(found).startswith("0 missing")
+    assert describe_check(found).startswith("0 missing")
     assert found.schema.field("problem").type == pa.string()

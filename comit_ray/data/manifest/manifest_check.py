@@ -33,7 +33,7 @@ def write(output: str, found: pa.Table) -> str:
     return uri
 
 
-def describe(found: pa.Table) -> str:
+def describe_check(found: pa.Table) -> str:
     """How many of each, with the first few."""
     lines = []
     for problem, meaning in (("missing", "in a table, not in storage"), ("unlisted", "in storage, in no table")):

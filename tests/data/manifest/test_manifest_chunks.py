@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comit_ray.data.manifest_cut import chunk_names, part_cuts, run_starts, streamed
+from comit_ray.data.manifest.manifest_chunks import chunk_names, part_cuts, run_starts, streamed
 from comit_ray.tables.schema import MANIFEST
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig
-from comit_ray.data.manifest_build import read_source
+from comit_ray.data.manifest.manifest_build import read_source
+from comit_ray.data.manifest.split import assign
 from comit_ray.data.sources.nih import rows as nih_rows
 from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.data.split import assign
 from comit_ray.tables.schema import MANIFEST
 
 CONFIG = SplitConfig()

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig
-from comit_ray.data.manifest_build import finish, read_source
+from comit_ray.data.manifest.manifest_build import finish, read_source
+from comit_ray.data.manifest.paper_tables import compare
 from comit_ray.data.paper_numbers import (
     COVID_IMAGES,
     COVID_SOURCES,
@@ -17,7 +18,6 @@ from comit_ray.data.paper_numbers import (
     UNHEALTHY,
     disagreements,
 )
-from comit_ray.data.paper_tables import compare
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.schema import MANIFEST

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
-from comit_ray.data.manifest import part_uris, read, write
-from comit_ray.data.manifest_build import finish, mark_missing, merge, read_source
+from comit_ray.data.manifest.manifest import part_uris, read, write
+from comit_ray.data.manifest.manifest_build import finish, mark_missing, merge, read_source
 from comit_ray.data.masks.masks import read_mask, to_png
 from comit_ray.data.sources.nih import rows
 from comit_ray.data.sources.source_files import SourceFiles

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.data.manifest_cut import part_cuts, run_starts
+from comit_ray.data.manifest.manifest_chunks import part_cuts, run_starts
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileRef

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig
-from comit_ray.data.manifest import read, write
-from comit_ray.data.manifest_build import finish, from_rows, mark_missing, merge, present_only, read_source
+from comit_ray.data.manifest.manifest import read, write
+from comit_ray.data.manifest.manifest_build import finish, from_rows, mark_missing, merge, present_only, read_source
 from comit_ray.data.sources import image_files
 from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles

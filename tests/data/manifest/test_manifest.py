@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from comit_ray.config.data_config import SplitConfig
-from comit_ray.data.manifest import content_hash, part_uris, read, training_hash, validate, write
-from comit_ray.data.manifest_build import finish, from_rows
+from comit_ray.data.manifest.manifest import content_hash, part_uris, read, training_hash, validate, write
+from comit_ray.data.manifest.manifest_build import finish, from_rows
 from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.tables import parquet
@@ -195,7 +195,7 @@ def test_the_content_hash_changes_with_any_value_and_not_with_its_layout() -> No
 
 
 def test_the_content_hash_of_more_rows_than_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comit_ray.data.manifest._HASHED_ROWS", 4)
+    monkeypatch.setattr("comit_ray.data.manifest.manifest._HASHED_ROWS", 4)
     table = manifest(10)
     assert content_hash(table) == content_hash(pa.concat_tables([table.slice(0, 5), table.slice(5)]))
     assert len({content_hash(table.slice(0, count)) for count in range(11)}) == 11
