@@ -9,7 +9,7 @@ from comit_ray.config.data_config import ManifestConfig
 from comit_ray.data.manifest import duplicates, manifest_check, paper_tables, protocol
 from comit_ray.data.manifest.manifest import write
 from comit_ray.data.manifest.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
-from comit_ray.data.manifest_summary import describe
+from comit_ray.data.manifest.manifest_check import describe_manifest
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
@@ -37,7 +37,7 @@ def job(config: ManifestConfig) -> int:
     keep = config.split.keep_source if config.split.keep_source is not None else bool(config.inputs)
     table = finish(table, config.split.model_copy(update={"keep_source": keep}), config.chunk_rows)
     write(output, table, config.part_rows, config.model_dump_json())
-    print(describe(table))
+    print(describe_manifest(table))
     if config.protocol == "paper":
         print(paper_tables.compare(table))
     print(f"manifest: {output}")

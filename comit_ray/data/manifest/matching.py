@@ -2,12 +2,21 @@
 
 Banding (only pairs that agree in one of several slices of their bits) is exact too and faster where at most 31 of 256
 bits may differ; for the distances that cropped copies need it would look at more pairs than there are.
+
+Whether two thumbnails show one radiograph: correlation of their local contrast, in place or after alignment.
+
+Local contrast (the deviation from the surroundings, in units of the surroundings' spread) keeps ribs, vessels and
+devices, and takes away brightness, gamma and the shape that all chests have. Of 309 pairs of different patients in
+public collections whose hashes are alike (66 bits of 256 or fewer) none correlates by more than 0.84 after alignment,
+or 0.80 in place; copies recompressed at JPEG quality 20 or cropped by 5% on every side do by 0.93 at least, aligned.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from comit_ray.errors import ManifestError
 from comit_ray.storage.threads import map_ahead
@@ -101,3 +110,122 @@ class _Buffers:
             np.bitwise_count(differing, out=bits)
             np.add(distances, bits, out=distances)
         return distances
+
+
+SPREAD = 2.5
+"""Pixels of a thumbnail: the standard deviation of the surroundings."""
+MARGIN = 3
+"""Pixels by which a thumbnail may be shifted against the other, each way."""
+ZOOMS = (0.92, 0.96, 1.0, 1.04, 1.08)
+"""Sizes of one thumbnail that are tried, of both sides; the best is varied by `_STEP` on each side alone."""
+_STEP = 0.04
+_FLOOR = 2.0  # grey levels added to the spread, so that the noise of a uniform area does not count as contrast
+
+Stack = NDArray[np.floating]
+"""Thumbnails (P, S, S), one a pair; S above 2 * MARGIN."""
+
+
+def in_place(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """Correlation -1..1 of each pair of thumbnails (P, S, S) as they lie, marks near the edges counting little."""
+    one, other = _contrast(first), _contrast(second)
+    weight_SS = np.pad(_weight(one.shape[1] - 2 * MARGIN), MARGIN)
+    mean, other_mean = _mean(one, weight_SS), _mean(other, weight_SS)
+    variance = _mean(one * one, weight_SS) - mean**2
+    other_variance = _mean(other * other, weight_SS) - other_mean**2
+    return _correlation(_mean(one * other, weight_SS) - mean * other_mean, variance * other_variance)
+
+
+def aligned(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """The best correlation of each pair when the first is shifted by up to 3 px and enlarged or reduced by up to 12%.
+
+    Height and width are changed together or apart, as by a crop at one edge. 1.3 ms a pair. Swapping the two
+    changes little, but something.
+    """
+    image, template = first.astype(np.float32), _centred(_contrast(second)[:, MARGIN:-MARGIN, MARGIN:-MARGIN])
+    by_zoom = np.stack([_best_shift(image, template, zoom, zoom) for zoom in ZOOMS])
+    chosen = by_zoom.argmax(0)
+    best: NDArray[np.floating] = by_zoom.max(0)
+    for index, zoom in enumerate(ZOOMS):
+        pairs = np.flatnonzero(chosen == index)
+        for down in (-_STEP, 0.0, _STEP):
+            for across in (-_STEP, 0.0, _STEP):
+                if len(pairs) and (down or across):
+                    found = _best_shift(image[pairs], template[pairs], zoom + down, zoom + across)
+                    best[pairs] = np.maximum(best[pairs], found)
+    return best
+
+
+def _best_shift(image: Stack, template: Stack, down: float, across: float) -> NDArray[np.floating]:
+    """The best correlation over all shifts of `template` (see `_centred`) on the zoomed images."""
+    side = image.shape[1]
+    enlarged = _zoom(side, down) @ image @ _zoom(side, across).T
+    zoomed = _contrast(enlarged)
+    sums = _windows(side)  # one weighted sum of each row and column under the template, a shift
+    mean = sums @ zoomed @ sums.T
+    variance = sums @ (zoomed * zoomed) @ sums.T - mean**2
+    under = np.lib.stride_tricks.sliding_window_view(zoomed, template.shape[1:], axis=(1, 2))
+    covariance = np.einsum("pijkl,pkl->pij", under, template)
+    best: NDArray[np.floating] = _correlation(covariance, variance).max((1, 2))
+    return best
+
+
+def _correlation(covariance: Stack, variances: Stack) -> NDArray[np.floating]:
+    """Covariance over the root of the variances' product; 0 where one does not vary."""
+    varies = variances > 1e-6
+    correlation: Stack = np.where(varies, covariance / np.sqrt(np.where(varies, variances, 1)), 0)
+    return correlation
+
+
+def _centred(template: Stack) -> Stack:
+    """Weighted, with weighted mean 0 and weighted variance 1: its sum with an image is their weighted covariance."""
+    weight = _weight(template.shape[1])
+    centred = template - _mean(template, weight)[:, None, None]
+    variance = np.maximum(_mean(centred * centred, weight), 1e-6)[:, None, None]
+    unit: Stack = centred * weight / np.sqrt(variance)
+    return unit
+
+
+def _contrast(thumbnails: NDArray[np.uint8] | Stack) -> Stack:
+    pixels, blur = thumbnails.astype(np.float32), _blur(thumbnails.shape[1])
+    deviation = pixels - blur @ pixels @ blur.T
+    contrast: Stack = deviation / (np.sqrt(blur @ (deviation * deviation) @ blur.T) + _FLOOR)
+    return contrast
+
+
+def _mean(stack: Stack, weight_SS: NDArray[np.floating]) -> NDArray[np.floating]:
+    means: NDArray[np.floating] = np.einsum("pij,ij->p", stack, weight_SS)
+    return means
+
+
+@cache
+def _fading(side: int) -> NDArray[np.floating]:
+    """Weights of sum 1 that fall towards both ends."""
+    weights = np.sqrt(np.sin(np.pi * (np.arange(side) + 0.5) / side))
+    return np.asarray(weights / weights.sum(), np.float32)
+
+
+def _weight(side: int) -> NDArray[np.floating]:
+    return np.outer(_fading(side), _fading(side)).astype(np.float32)
+
+
+@cache
+def _windows(side: int) -> NDArray[np.floating]:
+    """(shifts, side): row s holds the template's weights from s on."""
+    length = side - 2 * MARGIN
+    rows = np.zeros((2 * MARGIN + 1, side), np.float32)
+    for shift in range(2 * MARGIN + 1):
+        rows[shift, shift : shift + length] = _fading(length)
+    return rows
+
+
+@cache
+def _blur(side: int) -> NDArray[np.floating]:
+    """(side, side): a Gaussian of `SPREAD`, edges repeated."""
+    return np.asarray(gaussian_filter1d(np.eye(side), SPREAD, axis=0, mode="nearest"), np.float32)
+
+
+@cache
+def _zoom(side: int, factor: float) -> NDArray[np.floating]:
+    """(side, side): linear interpolation about the centre; beyond the edges 0."""
+    source = (np.arange(side) + 0.5 - side / 2) / factor + side / 2 - 0.5
+    return np.asarray(np.maximum(0, 1 - np.abs(source[:, None] - np.arange(side))), np.float32)

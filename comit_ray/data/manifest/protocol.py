@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from comit_ray.data.paper_numbers import DATASETS, HEALTHY
+from comit_ray.data.manifest.paper_tables import DATASETS, HEALTHY
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.schema import MANIFEST
 

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig
-from comit_ray.data.look_alikes import LookAlikes, Thresholds
 from comit_ray.data.manifest import duplicates
-from comit_ray.data.manifest.duplicates import PAIRS, Resolution, describe, resolve, write
+from comit_ray.data.manifest.duplicates import PAIRS, LookAlikes, Resolution, Thresholds, describe, resolve, write
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources.adapter import adapter

@@ -6,8 +6,7 @@ import pytest
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data.manifest.manifest_build import finish, read_source
-from comit_ray.data.manifest.paper_tables import compare
-from comit_ray.data.paper_numbers import (
+from comit_ray.data.manifest.paper_tables import (
     COVID_IMAGES,
     COVID_SOURCES,
     HEALTHY,
@@ -16,6 +15,7 @@ from comit_ray.data.paper_numbers import (
     TOTAL,
     TRAIN,
     UNHEALTHY,
+    compare,
     disagreements,
 )
 from comit_ray.data.sources.adapter import adapter

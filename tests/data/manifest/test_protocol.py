@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.manifest.manifest_build import read_source
+from comit_ray.data.manifest.paper_tables import HEALTHY
 from comit_ray.data.manifest.protocol import select_paper
-from comit_ray.data.paper_numbers import HEALTHY
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError

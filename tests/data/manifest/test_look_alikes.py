@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from comit_ray.data import look_alikes
-from comit_ray.data.look_alikes import CHOSEN, LookAlikes, Thresholds, find
+from comit_ray.data.manifest import duplicates
+from comit_ray.data.manifest.duplicates import CHOSEN, LookAlikes, Thresholds, find
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.errors import ManifestError
 from tests.data.pictures import NEAR, SAME, Picture, cropped, jpeg, letterboxed, radiograph, random_picture, resized
@@ -118,7 +118,7 @@ def test_pairs_come_in_the_order_of_their_rows() -> None:
 def test_many_pairs_are_compared_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: list[Picture | None] = [jpeg(random_picture(seed % 5), 95) for seed in range(20)]
     whole = find(column(pictures), CHOSEN)
-    monkeypatch.setattr(look_alikes, "_BATCH", 3)
+    monkeypatch.setattr(duplicates, "_BATCH", 3)
     parts = find(column(pictures), CHOSEN)
     assert pairs(parts) == pairs(whole)
     assert len(pairs(whole)) == 5 * 6

@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from comit_ray.data.manifest_summary import counts, describe
+from comit_ray.data.manifest.manifest_check import counts, describe_manifest
 from comit_ray.tables.schema import MANIFEST
 
 ROWS = [
@@ -34,6 +34,6 @@ def test_every_group_is_counted() -> None:
 
 
 def test_totals() -> None:
-    assert describe(table()).splitlines()[-1] == (
+    assert describe_manifest(table()).splitlines()[-1] == (
         "7 images of 2 patients (3 images without a patient): 3 train, 0 val, 2 test, 1 excluded"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from comit_ray.data.alignment import MARGIN, aligned, in_place
+from comit_ray.data.manifest.matching import MARGIN, aligned, in_place
 from tests.data.pictures import Picture, cropped, gamma, random_picture, resized, with_text
 
 SIDE = 48
@@ -37,13 +37,13 @@ def test_different_pictures_do_not_correlate() -> None:
 
 def test_the_average_is_over_the_pixels_as_numpy_weighs_them() -> None:
     """In place, against the textbook's formula on the same local contrast."""
-    from comit_ray.data import alignment
+    from comit_ray.data.manifest import matching
 
     one, other = thumbnails(ORIGINALS[:1]), thumbnails(ORIGINALS[1:2])
     side = SIDE - 2 * MARGIN
     fading = np.sqrt(np.sin(np.pi * (np.arange(side) + 0.5) / side))
     inner = np.s_[0, MARGIN:-MARGIN, MARGIN:-MARGIN]
-    first, second = (alignment._contrast(stack)[inner].ravel() for stack in (one, other))
+    first, second = (matching._contrast(stack)[inner].ravel() for stack in (one, other))
     covariance = np.cov(first, second, aweights=np.outer(fading, fading).ravel(), ddof=0)
     expected = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
     assert in_place(one, other)[0] == pytest.approx(expected, abs=1e-4)
