@@ -69,7 +69,7 @@ NO_TORCH = (
     "comit_ray.screening.layout",
     "comit_ray.work.reading",
     "comit_ray.preparing.rows",
-    "comit_ray.models.shallow",
+    "comit_ray.models.embedding_classifiers",
     "comit_ray.screening.embedding_scores",
 )
 

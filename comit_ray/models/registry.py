@@ -10,7 +10,7 @@ from torch import nn
 from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import ConfigError
 from comit_ray.models import segmenters
-from comit_ray.models.comit import COMiTNet
+from comit_ray.models.comit_net import COMiTNet
 from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, SCORE_TASKS, Task
 
 

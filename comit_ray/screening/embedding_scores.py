@@ -12,8 +12,8 @@ import pyarrow as pa
 from comit_ray import operating_points
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
-from comit_ray.models import shallow
-from comit_ray.models.shallow import EmbeddingClassifier
+from comit_ray.models import embedding_classifiers
+from comit_ray.models.embedding_classifiers import EmbeddingClassifier
 from comit_ray.operating_points import Document, OperatingPoint
 from comit_ray.screening import embedding_tables
 from comit_ray.screening.embedding_tables import EmbeddedChunk, EmbeddedScreen, Labelled
@@ -55,7 +55,9 @@ def fit(images: Labelled, network: str, config: EmbeddingClassifierConfig) -> Fi
     """
     classifiers: dict[str, EmbeddingClassifier] = {}
     counts: dict[str, tuple[int, int]] = {}
-    digest = hashlib.sha256(json.dumps([shallow.parameters(config.method), network], sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps([embedding_classifiers.parameters(config.method), network], sort_keys=True).encode()
+    )
     for label in sorted(config.tasks):
         known = images.known(Split.TRAIN, label)
         labels = images.labels[label][known].astype(np.int8)
@@ -69,7 +71,7 @@ def fit(images: Labelled, network: str, config: EmbeddingClassifierConfig) -> Fi
                 f"{len(labels) - positives}: screen a manifest whose train split has both{hint}"
             )
         digest.update(json.dumps([label, images.ids[known].tolist(), labels.tolist()]).encode())
-        classifiers[label] = shallow.fit(config.method, images.x_NC[known], labels, config.threads)
+        classifiers[label] = embedding_classifiers.fit(config.method, images.x_NC[known], labels, config.threads)
     return Fitted(classifiers, counts, digest.hexdigest()[:12])
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import ConfigError
-from comit_ray.models.comit import COMiTNet
+from comit_ray.models.comit_net import COMiTNet
 from comit_ray.models.registry import MODELS, build_model
 
 

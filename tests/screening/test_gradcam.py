@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import ConfigError
-from comit_ray.models.comit import COMiTNet
+from comit_ray.models.comit_net import COMiTNet
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.registry import build_model
 from comit_ray.screening import gradcam

@@ -10,7 +10,7 @@ from torch.multiprocessing.spawn import spawn
 
 from comit_ray.config.train_config import LossConfig
 from comit_ray.data.masks.mask_images import IGNORE
-from comit_ray.models.comit import COMiTNet
+from comit_ray.models.comit_net import COMiTNet
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.training import collective
 from comit_ray.training.batches import Batch

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from comit_ray.errors import ConfigError
-from comit_ray.models.comit import COMiTNet
+from comit_ray.models.comit_net import COMiTNet
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.tables.vocabulary import ALL_TASKS
 
