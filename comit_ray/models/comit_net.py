@@ -59,7 +59,7 @@ class COMiTNet(nn.Module):
         )
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch (see `comit_ray.data.normalisation.normalise`).
+        """Logits of `x_B3HW`, a normalised batch (see `comit_ray.models.outputs.normalise`).
 
         Raises:
             ConfigError: if a side is not a multiple of 32.

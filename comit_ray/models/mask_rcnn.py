@@ -3,7 +3,7 @@
 What is ours, as the paper gives only the name, its frames of 224 x 224 and the optimiser:
 
 - Anchors are fractions of the frame. torchvision's 32 to 512 pixels are for photographs of 800.
-- Frames are neither resized nor normalised here: they come as `comit_ray.data.normalisation.normalise` leaves them.
+- Frames are neither resized nor normalised here: they come as `comit_ray.models.outputs.normalise` leaves them.
 - Batch normalisation of the backbone is an ordinary one. torchvision's is frozen, which suits ImageNet weights and
   batches of two, not random weights; `train.batch_norm: frozen` gives it back. All stages are trained.
 - 128 boxes an image train the second stage, of 500 proposals (512 of 2000 in torchvision): a frame has a handful of
@@ -26,10 +26,10 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import MultiScaleRoIAlign
 
+from comit_ray.models.classifiers import resnet50_backbone
 from comit_ray.models.instances import has_known_pixel, pixel_logits, targets_of
 from comit_ray.models.layers import check_sides, scaled
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.models.resnet import resnet50_backbone
 from comit_ray.tables.vocabulary import Task
 
 ANCHORS = ((1 / 16, 1 / 11), (1 / 8, 1 / 6), (1 / 4, 1 / 2), (3 / 8, 2 / 3), (3 / 4, 1.0))

@@ -11,9 +11,8 @@ import torch
 
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.images.frame import STATISTICS
-from comit_ray.data.normalisation import normalise
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
-from comit_ray.models.outputs import ModelOutput
+from comit_ray.models.outputs import ModelOutput, normalise
 from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import variants
 from comit_ray.screening.gradcam import GradCam

@@ -17,8 +17,8 @@ from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE
-from comit_ray.data.normalisation import normalise
 from comit_ray.errors import DecodeError, Status
+from comit_ray.models.outputs import normalise
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, fetch_row

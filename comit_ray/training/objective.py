@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.normalisation import normalise
-from comit_ray.models.outputs import ModelOutput
+from comit_ray.models.outputs import ModelOutput, normalise
 from comit_ray.tables.vocabulary import Task
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import switches, task_losses

@@ -9,7 +9,7 @@ from comit_ray import reference
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.frames import FRAMES, FrameStore
 from comit_ray.data.images.frame import statistics
-from comit_ray.data.normalisation import normalise
+from comit_ray.models.outputs import normalise
 from comit_ray.models.registry import build_model
 from comit_ray.reference import Sample
 from comit_ray.tables.vocabulary import Split

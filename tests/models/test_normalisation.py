@@ -1,6 +1,6 @@
 import torch
 
-from comit_ray.data.normalisation import IMAGENET_MEAN, IMAGENET_STD, normalise
+from comit_ray.models.outputs import IMAGENET_MEAN, IMAGENET_STD, normalise
 
 
 def test_normalise_gives_three_channels_with_imagenet_statistics() -> None:
