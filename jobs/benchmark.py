@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import ray
 
 from comit_ray import cli
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
 from comit_ray.data.manifest import manifest, manifest_chunks
@@ -26,7 +27,6 @@ from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
 from comit_ray.screening.stages import Stage
 from comit_ray.storage import storage
-from comit_ray.training import checkpoint
 from comit_ray.work import graph, shared_storage
 from comit_ray.work.stage_names import PREDICTORS
 from comit_ray.work.tally import Tally

@@ -9,16 +9,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from comit_ray import temperature
+from comit_ray.checkpoint import checkpoint, temperature
+from comit_ray.checkpoint.checkpoint import TrainingState
+from comit_ray.checkpoint.operating_points import Threshold
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import statistics
 from comit_ray.models.registry import build_model
-from comit_ray.operating_points import Threshold
 from comit_ray.screening.reader import FETCHED
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
-from comit_ray.training import checkpoint
-from comit_ray.training.checkpoint import TrainingState
 
 
 def manifest_row(image_id: str, **changes: Any) -> dict[str, Any]:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from comit_ray import cli
+from comit_ray.checkpoint import checkpoint
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import ModelConfig, TrainConfig
 from comit_ray.data.masks.masks import from_png
 from comit_ray.models.registry import MODELS, build_model
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.predictor import Predictor
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.training import checkpoint
 from comit_ray.training.distributed import train
 from jobs import screen as screen_job
 from tests.support import fetched, manifest_row, write_checkpoint, write_rows

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray import operating_points
+from comit_ray.checkpoint import operating_points
 from comit_ray.config.config_base import Config, Fraction, PositiveFloat, PositiveInt
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.tables.vocabulary import ReviewReason

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from comit_ray.checkpoint.temperature import FEWEST
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, why_one_class
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.statistics.calibration_metrics import (
@@ -22,7 +23,6 @@ from comit_ray.statistics.calibration_metrics import (
     log_odds,
 )
 from comit_ray.statistics.metric import Block, BoolArray, Entry, Figure, FloatArray, IntArray, measure, ratios, share
-from comit_ray.temperature import FEWEST
 
 METRICS = ("brier", "ece", "ece_equal_width", "calibration_slope", "calibration_intercept")
 BY_CHANCE = "ece_if_calibrated"

@@ -8,12 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.checkpoint.operating_points import SPECIFICITIES
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Status
 from comit_ray.evaluation import classification
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
-from comit_ray.operating_points import SPECIFICITIES
 from comit_ray.screening.layout import read_predictions
 from comit_ray.statistics.metric import Figure, Ratio, measure, ratios, share
 from comit_ray.storage import storage

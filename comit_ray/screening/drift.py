@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 import pyarrow.compute as pc
 
+from comit_ray.checkpoint.reference import DISTANCE, Reference
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import NotFoundError, Status, StorageError
-from comit_ray.reference import DISTANCE, Reference
 from comit_ray.screening import drift_signals
 from comit_ray.screening.drift_signals import Kind, Signal
 from comit_ray.screening.layout import read_predictions

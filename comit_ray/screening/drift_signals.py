@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import beta, binomtest, kstwobign
 
-from comit_ray import temperature
-from comit_ray.reference import DISTANCE, Facts
+from comit_ray.checkpoint import temperature
+from comit_ray.checkpoint.reference import DISTANCE, Facts
 from comit_ray.screening.mixture import FloatArray, gap
 
 OUTSIDE = 0.05

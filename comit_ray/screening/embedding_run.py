@@ -1,6 +1,6 @@
 """A whole run of an embedding classifier: what `jobs/embedding_classifier.py` does, and some trials of a sweep."""
 
-from comit_ray import operating_points
+from comit_ray.checkpoint import operating_points
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.screening import embedding_scores, embedding_tables
 from comit_ray.screening.layout import MASKS, PREDICTIONS, layout

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from comit_ray import operating_points
+from comit_ray.checkpoint import operating_points
+from comit_ray.checkpoint.operating_points import Document, OperatingPoint
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
 from comit_ray.models import embedding_classifiers
 from comit_ray.models.embedding_classifiers import EmbeddingClassifier
-from comit_ray.operating_points import Document, OperatingPoint
 from comit_ray.screening import embedding_tables
 from comit_ray.screening.embedding_tables import EmbeddedChunk, EmbeddedScreen, Labelled
 from comit_ray.screening.layout import MASKS, layout

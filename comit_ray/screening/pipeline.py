@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 from ray.data import ActorPoolStrategy
 
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.layout import layout
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor

@@ -9,17 +9,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from comit_ray.checkpoint import checkpoint
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
 from comit_ray.models.outputs import ModelOutput, normalise
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import variants
 from comit_ray.screening.gradcam import GradCam
 from comit_ray.screening.mask_tables import MASK_BITS, to_bits
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, PREDICTIONS, VARIANTS
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
-from comit_ray.training import checkpoint
 from comit_ray.work import chunk
 
 FOREGROUND = 0.5

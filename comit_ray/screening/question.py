@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from comit_ray import operating_points, temperature
+from comit_ray.checkpoint import operating_points, temperature
+from comit_ray.checkpoint.checkpoint import Checkpoint
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import gradcam, variants
 from comit_ray.tables.vocabulary import Task
-from comit_ray.training.checkpoint import Checkpoint
 from comit_ray.work import run_record
 from comit_ray.work.plan import Plan
 

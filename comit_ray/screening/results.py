@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
 from comit_ray.errors import StorageError
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.layout import read_predictions
 from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
 from comit_ray.storage import storage

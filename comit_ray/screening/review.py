@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 from scipy.special import logit
 
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
 from comit_ray.errors import Reason, Status
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.tables.schema import REVIEW_QUEUE
 from comit_ray.tables.vocabulary import ReviewReason
 

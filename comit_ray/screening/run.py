@@ -4,11 +4,11 @@ import time
 
 import ray
 
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.storage import storage
-from comit_ray.training import checkpoint
 from comit_ray.work import accounts, graph, plan, progress, run_record, shared_storage
 from comit_ray.work.accounts import Accounts
 from comit_ray.work.distrust import settle

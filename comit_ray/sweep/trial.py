@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ray.train import UserCallback
 
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.data_config import MasksConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ComitError, ConfigError, StorageError
@@ -17,7 +18,7 @@ from comit_ray.screening.run import screen
 from comit_ray.storage import storage
 from comit_ray.sweep import figures, record
 from comit_ray.sweep.study import Classifier, Member, Trial
-from comit_ray.training import checkpoint, run_directory
+from comit_ray.training import run_directory
 from comit_ray.training.distributed import train
 from comit_ray.training.history import best_epoch, whole
 from comit_ray.training.scores import Figures

@@ -13,6 +13,7 @@ import ray.train.torch
 import torch
 from ray.data.dataset import Dataset, MaterializedDataset
 
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data import frames as frame_data
 from comit_ray.data import prepared
@@ -22,7 +23,7 @@ from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
 from comit_ray.storage import storage
-from comit_ray.training import accounts, checkpoint, curves, history, run_directory, worker
+from comit_ray.training import accounts, curves, history, run_directory, worker
 from comit_ray.training.tracking import Tracker
 from comit_ray.work import graph, run_record, shared_storage
 

@@ -7,9 +7,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray import temperature
+from comit_ray.checkpoint import temperature
+from comit_ray.checkpoint.operating_points import Document, choose
 from comit_ray.config.train_config import LossConfig
-from comit_ray.operating_points import Document, choose
 from comit_ray.statistics import roc
 from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, Task
 

@@ -20,6 +20,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from comit_ray.checkpoint import checkpoint
+from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.augmentation import COPIES
 from comit_ray.data.frames import LABELS, FrameStore
@@ -27,9 +29,8 @@ from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageEr
 from comit_ray.models.registry import build_model
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training import batch_norm, checkpoint, collective, order, run_directory
+from comit_ray.training import batch_norm, collective, order, run_directory
 from comit_ray.training.batches import training_batches, validation_batches
-from comit_ray.training.checkpoint import TrainingState
 from comit_ray.training.history import whole
 from comit_ray.training.loop import train_epoch, validate
 from comit_ray.training.objective import Objective

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from comit_ray.checkpoint import checkpoint
 from comit_ray.data.manifest import manifest
-from comit_ray.training import checkpoint
 
 SMALL = "jobs/configs/small_cpu.yaml"
 TRAINED_ON = 400  # images of the training split, drawn by class and source

@@ -16,12 +16,13 @@ import ray
 import ray.data
 import torch
 
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data import prepared
 from comit_ray.data.frames import FrameStore
 from comit_ray.models.registry import build_model
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training import batch_norm, checkpoint, order
+from comit_ray.training import batch_norm, order
 from comit_ray.training.batches import Batch, training_batches
 from comit_ray.training.distributed import train
 from comit_ray.training.loop import train_epoch

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from comit_ray import reference
+from comit_ray.checkpoint import checkpoint, reference
 from comit_ray.evaluation import trained
-from comit_ray.training import checkpoint
 from tests.support import write_checkpoint
 
 

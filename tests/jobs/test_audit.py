@@ -13,6 +13,9 @@ import torch
 from PIL import Image
 
 from comit_ray import cli
+from comit_ray.checkpoint import checkpoint
+from comit_ray.checkpoint.checkpoint import TrainingState
+from comit_ray.checkpoint.operating_points import Threshold
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
@@ -21,11 +24,8 @@ from comit_ray.evaluation.audit import Audit, audit
 from comit_ray.evaluation.audit_words import CAUGHT, sentences
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.models.registry import build_model
-from comit_ray.operating_points import Threshold
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.training import checkpoint
 from comit_ray.training.batches import Batch
-from comit_ray.training.checkpoint import TrainingState
 from comit_ray.training.loop import train_epoch
 from comit_ray.training.objective import Objective
 from comit_ray.training.optimiser import make_optimiser

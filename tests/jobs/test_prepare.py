@@ -11,11 +11,11 @@ import duckdb
 import pytest
 
 from comit_ray import cli
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.data_config import ManifestConfig, PrepareConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.training import checkpoint
 from comit_ray.training.distributed import train
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job

@@ -18,10 +18,10 @@ from PIL import Image
 from scipy.special import logit
 
 from comit_ray import cli
+from comit_ray.checkpoint.temperature import Temperature
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import QueueConfig, RequeueConfig, ScreenConfig
 from comit_ray.errors import ConfigError
-from comit_ray.temperature import Temperature
 from jobs import manifest as manifest_job
 from jobs import requeue as requeue_job
 from jobs import screen as screen_job

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.data.manifest.manifest import read
 from comit_ray.errors import ConfigError
@@ -21,7 +22,7 @@ from comit_ray.storage import storage
 from comit_ray.sweep import record
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
-from comit_ray.training import checkpoint, run_directory
+from comit_ray.training import run_directory
 from jobs.sweep import job
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows

@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from comit_ray.checkpoint import checkpoint
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.training import checkpoint, run_directory
+from comit_ray.training import run_directory
 from comit_ray.training.distributed import train
 from comit_ray.training.history import best_epoch
 from jobs.train import job

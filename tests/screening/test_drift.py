@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
-from comit_ray import reference, temperature
+from comit_ray.checkpoint import reference, temperature
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.screening import drift, drift_signals
 from comit_ray.screening.drift import compare

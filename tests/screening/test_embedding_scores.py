@@ -3,9 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import ConfigError, ManifestError
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import embedding_scores
 from comit_ray.screening.embedding_tables import EmbeddedChunk, Labelled
 from tests.screening.embedded_screens import labelled_rows, separable

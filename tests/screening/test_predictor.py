@@ -8,18 +8,17 @@ import torch
 from PIL import Image
 from scipy.special import expit, logit
 
-from comit_ray import reference
+from comit_ray.checkpoint import checkpoint, reference
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening import predictor as predictor_module
 from comit_ray.screening import variants
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor, scaled_scores
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
-from comit_ray.training import checkpoint
 from comit_ray.work import chunk
 from tests.support import fetched, write_checkpoint
 

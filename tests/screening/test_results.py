@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.results import scores_line, summary, write_queue
 from comit_ray.tables.schema import REVIEW_QUEUE
 from comit_ray.work.accounts import Accounts

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from scipy.special import expit, logit
 
-from comit_ray import temperature
+from comit_ray.checkpoint import temperature
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
-from comit_ray.operating_points import OperatingPoint
 from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comit_ray import operating_points
+from comit_ray.checkpoint import operating_points
 from comit_ray.errors import ConfigError, NotFoundError
 
 

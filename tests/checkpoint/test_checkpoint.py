@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from comit_ray import reference
+from comit_ray.checkpoint import checkpoint, reference
+from comit_ray.checkpoint.checkpoint import TrainingState
+from comit_ray.checkpoint.operating_points import choose
+from comit_ray.checkpoint.reference import Sample
+from comit_ray.checkpoint.temperature import Temperature
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, StorageError
 from comit_ray.models.registry import build_model
-from comit_ray.operating_points import choose
-from comit_ray.reference import Sample
-from comit_ray.temperature import Temperature
-from comit_ray.training import checkpoint
-from comit_ray.training.checkpoint import TrainingState
 
 CONFIG = TrainConfig.parse(
     {"data": "d", "storage": "s", "name": "n", "model": {"width": 0.0625, "weights": "none"}}, origin="test"

@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
-from comit_ray import temperature
+from comit_ray.checkpoint import temperature
 from comit_ray.errors import ConfigError
 
 

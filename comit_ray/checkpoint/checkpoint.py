@@ -2,11 +2,11 @@
 
 weights.safetensors     the network
 config.yaml             the training's resolved configuration
-operating_points.json   thresholds chosen on the validation split (comit_ray.operating_points)
+operating_points.json   thresholds chosen on the validation split (comit_ray.checkpoint.operating_points)
 temperatures.json       what the log-odds are divided by to be calibrated on the validation split
-                        (comit_ray.temperature); applied only where it is asked for
+                        (comit_ray.checkpoint.temperature); applied only where it is asked for
 reference.json, reference.safetensors
-                        what it remembers of its data (comit_ray.reference), to say when an archive is unlike them
+                        what it remembers of its data (comit_ray.checkpoint.reference), to say when an archive is unlike them
 metrics.json            figures of the epoch
 history.json            figures of every epoch up to this one
 environment.json        versions, and the hashes of the weights the other files belong to and of the manifest
@@ -29,12 +29,12 @@ import torch
 import yaml
 from torch import nn
 
-from comit_ray import operating_points, reference, temperature
+from comit_ray.checkpoint import operating_points, reference, temperature
+from comit_ray.checkpoint.operating_points import Document, OperatingPoint
+from comit_ray.checkpoint.reference import Reference
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
-from comit_ray.operating_points import Document, OperatingPoint
-from comit_ray.reference import Reference
 from comit_ray.storage import storage
 
 WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"

@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
-from comit_ray import reference
+from comit_ray.checkpoint import reference
+from comit_ray.checkpoint.reference import Sample
 from comit_ray.errors import ConfigError
-from comit_ray.reference import Sample
 
 RANDOM = np.random.default_rng(0)
 MIXING = RANDOM.normal(size=(8, 8))
