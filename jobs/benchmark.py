@@ -12,6 +12,7 @@ import ray
 
 from comit_ray import cli
 from comit_ray.checkpoint import checkpoint
+from comit_ray.chunks import graph, nodes
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
 from comit_ray.data.manifest import manifest, manifest_chunks
@@ -27,7 +28,6 @@ from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
 from comit_ray.screening.stages import Stage
 from comit_ray.storage import storage
-from comit_ray.work import graph, shared_storage
 from comit_ray.work.stage_names import PREDICTORS
 from comit_ray.work.tally import Tally
 
@@ -49,7 +49,7 @@ def job(config: BenchmarkConfig) -> int:
     if config.gpu:
         graph.check_gpus()
     inputs = {"checkpoint": config.checkpoint} | ({"manifest": config.manifest} if config.manifest else {})
-    shared_storage.check(inputs, {"output": output}, rows)
+    nodes.check(inputs, {"output": output}, rows)
     sample = _drawn(rows, ALONE, rng)
     alone = _alone(config, output, sample)
     _screen(config, output, _drawn(rows, WARM, rng), "warm")

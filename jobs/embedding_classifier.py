@@ -5,14 +5,14 @@ same command writes the same rows again.
 """
 
 from comit_ray import cli
+from comit_ray.chunks import nodes
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.screening.embedding_run import classify
-from comit_ray.work import shared_storage
 
 
 def job(config: EmbeddingClassifierConfig) -> int:
     """Exit status 0 only if every image of the manifest has exactly one row."""
-    shared_storage.check_submitted({}, {"output": config.output})
+    nodes.check_submitted({}, {"output": config.output})
     return 0 if classify(config).balanced else 1
 
 

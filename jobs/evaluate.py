@@ -4,15 +4,15 @@ Writes report.md, metrics.json, tables/ and figures/.
 """
 
 from comit_ray import cli
+from comit_ray.chunks import nodes
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import screen_report, study_report
 from comit_ray.storage import storage
-from comit_ray.work import shared_storage
 
 
 def job(config: EvaluateConfig) -> int:
     """Read the tables, write the report, print it."""
-    shared_storage.check_submitted({}, {"output": config.output})
+    nodes.check_submitted({}, {"output": config.output})
     if config.study is not None:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:

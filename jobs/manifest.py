@@ -4,6 +4,7 @@ import sys
 
 import pyarrow as pa
 
+from comit_ray.chunks import nodes
 from comit_ray.cli import run
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.data.manifest import duplicates, manifest_check, paper_tables, protocol
@@ -15,13 +16,12 @@ from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
 from comit_ray.preparing.fingerprints import fingerprints
 from comit_ray.storage import storage
-from comit_ray.work import shared_storage
 
 
 def job(config: ManifestConfig) -> int:
     """Build or merge, select, divide, write, and print the counts and the manifest's URI."""
     output = storage.normalise(config.output)
-    shared_storage.check_submitted({"root": config.root, "listing": config.listing}, {"output": output})
+    nodes.check_submitted({"root": config.root, "listing": config.listing}, {"output": output})
     table = _from_source(config, output) if config.source else _from_manifests(config)
     several = len(table["dataset"].unique()) > 1
     alike = config.duplicates or ("exclude" if several else "ignore")

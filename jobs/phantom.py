@@ -1,14 +1,14 @@
 """Write an archive of synthetic chest radiographs with known lungs and lesions, broken and alien files among them."""
 
 from comit_ray import cli
+from comit_ray.chunks import nodes
 from comit_ray.config.data_config import PhantomConfig
 from comit_ray.data.phantom import phantom_archive
-from comit_ray.work import shared_storage
 
 
 def main(config: PhantomConfig) -> int:
     """Draw, write, say what was written."""
-    shared_storage.check_submitted({}, {"output": config.output})
+    nodes.check_submitted({}, {"output": config.output})
     entries = phantom_archive.write(config.output, config.count, config.seed)
     print(phantom_archive.summary(entries))
     print(f"archive: {config.output}")

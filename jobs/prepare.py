@@ -8,13 +8,13 @@ import time
 import ray
 
 from comit_ray import cli
+from comit_ray.chunks import accounts, monitor, nodes, plan, run_record
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data import prepared
 from comit_ray.data.manifest import manifest
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
 from comit_ray.storage import storage
-from comit_ray.work import accounts, plan, progress, run_record, shared_storage
 from comit_ray.work.distrust import settle
 
 
@@ -37,9 +37,9 @@ def job(config: PrepareConfig) -> int:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if not ray.is_initialized():
             ray.init()
-        shared_storage.check({"manifest": config.manifest}, {"output": output}, remaining)
+        nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
-        with progress.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
+        with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
             pipeline.prepare(config, remaining)
     seconds = time.monotonic() - started
 

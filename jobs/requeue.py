@@ -1,16 +1,16 @@
 """Build the review queue again from the tables of a screen, with other options; no image and no model is read."""
 
 from comit_ray import cli
+from comit_ray.chunks import nodes
 from comit_ray.config.screen_config import RequeueConfig
 from comit_ray.screening import question, results
 from comit_ray.storage import storage
-from comit_ray.work import shared_storage
 
 
 def job(config: RequeueConfig) -> int:
     """Read the tables, write the queue if it differs."""
     output = storage.normalise(config.results)
-    shared_storage.check_submitted({}, {"results": output})
+    nodes.check_submitted({}, {"results": output})
     operating_point = question.recorded_operating_point(output)
     written = results.write_queue(output, config.manifest, config.queue, operating_point)
     print(

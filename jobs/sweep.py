@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 from comit_ray import cli
+from comit_ray.chunks import nodes, plan, run_record
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.screening import gradcam
 from comit_ray.storage import storage
 from comit_ray.sweep import record, scored, study, tuner
 from comit_ray.sweep.trial import Place
-from comit_ray.work import plan, run_record, shared_storage
 
 STUDIES = Path(__file__).resolve().parent / "configs" / "studies"
 
@@ -28,7 +28,7 @@ def job(config: SweepConfig) -> int:
     if any(trial.gradcam for trial in trials):
         gradcam.library()
     at_once = tuner.room(trials, config.concurrent)
-    shared_storage.check({"data": config.data, "manifest": manifest}, {"storage": config.storage})
+    nodes.check({"data": config.data, "manifest": manifest}, {"storage": config.storage})
     fingerprint = plan.make_plan(manifest, "all").fingerprint
     data = storage.normalise(config.data)
     question = record.question(path.stem, asked, data, fingerprint, training_hash, trials)

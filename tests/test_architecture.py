@@ -42,8 +42,8 @@ LAYERS: list[list[str]] = [
     ["jobs"],
 ]
 WIRING = {
-    "comit_ray.work.graph",
-    "comit_ray.work.shared_storage",
+    "comit_ray.chunks.graph",
+    "comit_ray.chunks.nodes",
     "comit_ray.work.counters",
     "comit_ray.work.tally",
     "comit_ray.training.distributed",
@@ -67,7 +67,7 @@ NO_TORCH = (
     "comit_ray.screening.reader",
     "comit_ray.screening.mask_tables",
     "comit_ray.screening.layout",
-    "comit_ray.work.reading",
+    "comit_ray.chunks.reading",
     "comit_ray.preparing.rows",
     "comit_ray.models.embedding_classifiers",
     "comit_ray.screening.embedding_scores",

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from comit_ray.chunks import run_record
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation.classification import operating_points
-from comit_ray.work import run_record
 
 RECORDED = "recorded in run.json"
 FROM_FLAGS = "the lowest flagged score: where exactly the threshold lies is not recorded"

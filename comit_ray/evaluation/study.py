@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from comit_ray.chunks import plan, run_record
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Status, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.work import plan, run_record
 
 TRIALS, PREDICTIONS = "trials", "predictions"
 LABELS = ("image_id", "dataset", "patient_id", "unhealthy", "covid", "other", "split")

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from comit_ray.chunks import run_record
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
-from comit_ray.work import run_record
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from functools import partial
 import pyarrow as pa
 import ray.data
 
+from comit_ray.chunks import graph, nodes
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.frames import slices
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.preparing.fingerprint_rows import fingerprint_tables
-from comit_ray.work import graph, shared_storage
 
 ROWS_PER_TASK = 256
 COLUMNS = ["image_id", *PLACE_COLUMNS, "excluded", "view"]
@@ -25,7 +25,7 @@ def fingerprints(rows: pa.Table, limits: DecodeLimits) -> pa.Table:
     """
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
-    shared_storage.check({}, {}, rows)
+    nodes.check({}, {}, rows)
     graph.tell_little()
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     cut = slices(rows.select(COLUMNS), ROWS_PER_TASK)

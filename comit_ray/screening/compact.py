@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from comit_ray.chunks.plan import ChunkPlan, Plan
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.work.plan import ChunkPlan, Plan
 
 DIRECTORY = "compact"
 ROWS = 65_536

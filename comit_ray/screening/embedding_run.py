@@ -1,12 +1,12 @@
 """A whole run of an embedding classifier: what `jobs/embedding_classifier.py` does, and some trials of a sweep."""
 
 from comit_ray.checkpoint import operating_points
+from comit_ray.chunks import accounts, run_record
+from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.screening import embedding_scores, embedding_tables
 from comit_ray.screening.layout import MASKS, PREDICTIONS, layout
 from comit_ray.storage import storage
-from comit_ray.work import accounts, run_record
-from comit_ray.work.accounts import Accounts
 
 POINTS = "operating_points.json"
 

@@ -97,7 +97,7 @@ def choose_thresholds(
 def question(
     screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, config: EmbeddingClassifierConfig
 ) -> dict[str, Any]:
-    """Everything that decides the rows, as `comit_ray.work.run_record` records it; jobs/requeue.py reads the point."""
+    """Everything that decides the rows, as `comit_ray.chunks.run_record` records it; jobs/requeue.py reads the point."""
     return {
         "manifest": screen.plan.fingerprint,
         "split": "all",

@@ -9,6 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.chunks import accounts, run_record
+from comit_ray.chunks import plan as planning
+from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import LabelName
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, ManifestError, Status, StorageError
@@ -16,9 +19,6 @@ from comit_ray.screening.layout import EMBEDDINGS, PREDICTIONS, layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import Split
-from comit_ray.work import accounts, run_record
-from comit_ray.work import plan as planning
-from comit_ray.work.plan import Plan
 
 COLUMNS = ["image_id", "status", "reason", "detail", "height", "width", "view", "model_id"]
 """What is kept of a screen's predictions: no score, no figure of a mask."""

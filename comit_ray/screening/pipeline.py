@@ -7,6 +7,9 @@ import pyarrow as pa
 from ray.data import ActorPoolStrategy
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.chunks import graph
+from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
+from comit_ray.chunks.plan import Plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening.layout import layout
@@ -14,10 +17,7 @@ from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
 from comit_ray.storage import storage
-from comit_ray.work import graph
 from comit_ray.work.counters import Counters
-from comit_ray.work.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
-from comit_ray.work.plan import Plan
 from comit_ray.work.stage_names import PREDICT, PREDICTORS
 from comit_ray.work.tally import Tally
 

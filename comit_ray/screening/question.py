@@ -1,4 +1,4 @@
-"""The question of a screen: what decides its numbers, as `comit_ray.work.run_record` records it."""
+"""The question of a screen: what decides its numbers, as `comit_ray.chunks.run_record` records it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,12 +7,12 @@ from typing import Any
 from comit_ray.checkpoint import operating_points, temperature
 from comit_ray.checkpoint.checkpoint import Checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.chunks import run_record
+from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.screening import gradcam, variants
 from comit_ray.tables.vocabulary import Task
-from comit_ray.work import run_record
-from comit_ray.work.plan import Plan
 
 
 def choose_temperatures(config: ScreenConfig, checkpoint: Checkpoint) -> dict[str, float]:

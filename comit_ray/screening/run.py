@@ -5,12 +5,12 @@ import time
 import ray
 
 from comit_ray.checkpoint import checkpoint
+from comit_ray.chunks import accounts, graph, monitor, nodes, plan, run_record
+from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.storage import storage
-from comit_ray.work import accounts, graph, plan, progress, run_record, shared_storage
-from comit_ray.work.accounts import Accounts
 from comit_ray.work.distrust import settle
 from comit_ray.work.stage_names import GRAPH
 from comit_ray.work.tally import Tally
@@ -55,10 +55,10 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None 
         if config.gpu:
             graph.check_gpus()
         read = {"manifest": config.manifest, "checkpoint": config.checkpoint}
-        shared_storage.check(read, {"output": output}, remaining)
+        nodes.check(read, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
         frame, model_id = loaded.config.frame, loaded.model_id
-        with progress.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
+        with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
             pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus, tally)
     seconds = time.monotonic() - started
     if tally is not None:

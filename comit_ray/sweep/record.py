@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.chunks import run_record
 from comit_ray.config.sweep_config import StudyConfig, SweepConfig
 from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.screening.layout import read_predictions
@@ -22,7 +23,6 @@ from comit_ray.storage import storage
 from comit_ray.sweep.study import Trial
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import STUDY_PREDICTIONS, TRIALS
-from comit_ray.work import run_record
 
 TRIALS_TABLE, PREDICTIONS, RESULTS, RUNS, ATTEMPTS = "trials", "predictions", "results", "runs", "attempts"
 OK, STOPPED, FAILED = "ok", "stopped", "failed"
@@ -48,7 +48,7 @@ def question(
         name: of the study.
         study: as read.
         data: URI of what is trained on; a training that has begun goes on from there alone.
-        manifest: its fingerprint (`comit_ray.work.plan.Plan`).
+        manifest: its fingerprint (`comit_ray.chunks.plan.Plan`).
         training_hash: of what is trained on (`comit_ray.data.manifest.manifest.training_hash`).
         trials: all that are planned.
     """

@@ -1,11 +1,11 @@
 """The manifest a study is scored on: that of its training data and no other."""
 
+from comit_ray.chunks import run_record
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.data import prepared
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.work import run_record
 
 
 def find(config: SweepConfig) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import torch
 from ray.data.dataset import Dataset, MaterializedDataset
 
 from comit_ray.checkpoint import checkpoint
+from comit_ray.chunks import graph, nodes, run_record
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data import frames as frame_data
 from comit_ray.data import prepared
@@ -25,7 +26,6 @@ from comit_ray.models.weights import load_pretrained
 from comit_ray.storage import storage
 from comit_ray.training import accounts, curves, history, run_directory, worker
 from comit_ray.training.tracking import Tracker
-from comit_ray.work import graph, run_record, shared_storage
 
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
 
@@ -61,7 +61,7 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
             return storage.join(run, "best")
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
-    shared_storage.check({"data": config.data}, {"storage": config.storage}, rows)
+    nodes.check({"data": config.data}, {"storage": config.storage}, rows)
     graph.tell_little()
     frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
     if not resuming:

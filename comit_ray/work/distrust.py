@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.chunks import accounts
+from comit_ray.chunks.accounts import Accounts
+from comit_ray.chunks.plan import ChunkPlan, PartPlan, Plan
 from comit_ray.errors import Reason, Status, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.work import accounts
-from comit_ray.work.accounts import Accounts
 from comit_ray.work.chunk import Layout, commit
-from comit_ray.work.plan import ChunkPlan, PartPlan, Plan
 
 _COLUMNS = ["image_id", "status", "reason", "detail"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from comit_ray.chunks.reading import read_part
 from comit_ray.data.images.load import Place
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
-from comit_ray.work.reading import read_part
 from tests.benchmarks.measure import measured, peak_mb
 
 MEMBER = 8_000_000  # bytes: a radiograph of 2,000 x 2,000 pixels and 16 bits

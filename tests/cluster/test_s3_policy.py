@@ -14,6 +14,7 @@ from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import s3_backends
 
 from comit_ray.checkpoint import checkpoint
+from comit_ray.chunks import run_record
 from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.data.manifest.manifest_build import finish, read_source
@@ -21,7 +22,6 @@ from comit_ray.data.sources import image_files
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import StorageError
 from comit_ray.storage import s3, storage
-from comit_ray.work import run_record
 from tests.conftest import REPOSITORY
 from tests.support import write_checkpoint
 

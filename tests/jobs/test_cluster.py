@@ -18,13 +18,13 @@ import yaml
 
 from comit_ray import cli
 from comit_ray.checkpoint import checkpoint
+from comit_ray.chunks import run_record
 from comit_ray.config.data_config import ManifestConfig, PrepareConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.training.distributed import train
-from comit_ray.work import run_record
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job
 from jobs import screen as screen_job

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from comit_ray import cli
+from comit_ray.chunks.reading import read_part
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.images.load import Place, known_exclusion
 from comit_ray.storage.tar_stream import TarStream
 from comit_ray.tables import parquet
-from comit_ray.work.reading import read_part
 from jobs import manifest as manifest_job
 from jobs import screen as screen_job
 from tests.data import bimcv_tree

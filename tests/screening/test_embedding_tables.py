@@ -5,11 +5,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from comit_ray.chunks import run_record
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, StorageError
 from comit_ray.screening.embedding_tables import chunks, labelled, open_screen
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import EMBEDDINGS, MANIFEST
-from comit_ray.work import run_record
 from tests.screening.embedded_screens import WIDTH, labelled_rows, separable, write_screen
 from tests.support import write_rows
 

@@ -6,11 +6,11 @@ from scipy.special import expit, logit
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.checkpoint.temperature import Temperature
+from comit_ray.chunks import run_record
+from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.screening import question
-from comit_ray.work import run_record
-from comit_ray.work.plan import Plan
 from tests.support import write_checkpoint
 
 QUESTION = {"model_id": "m1", "manifest": "f1"}

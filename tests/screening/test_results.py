@@ -3,10 +3,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.screen_config import QueueConfig
 from comit_ray.screening.results import scores_line, summary, write_queue
 from comit_ray.tables.schema import REVIEW_QUEUE
-from comit_ray.work.accounts import Accounts
 from tests.support import manifest_row, prediction_row, write_results
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})

@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from comit_ray.chunks.plan import chunks_of
 from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.errors import DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.threads import map_ahead
-from comit_ray.work.plan import chunks_of
 
 Row = dict[str, Any]
 

@@ -7,10 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from comit_ray.chunks import nodes as shared_storage
+from comit_ray.chunks import plan
+from comit_ray.chunks.nodes import check, check_submitted, refuse
 from comit_ray.errors import ConfigError
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.work import plan, provenance, shared_storage
-from comit_ray.work.shared_storage import check, check_submitted, refuse
+from comit_ray.work import provenance
 from tests.support import manifest_row, write_rows
 
 

@@ -1,8 +1,8 @@
 import pytest
 
+from comit_ray.chunks import plan as planning
 from comit_ray.errors import ManifestError
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.work import plan as planning
 from tests.support import manifest_row, write_rows
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from comit_ray.chunks.plan import Plan
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
-from comit_ray.work.plan import Plan
 
 OFTEN_S, SELDOM_S = 10.0, 60.0
 """Seconds between two lines, in the first minute and later."""

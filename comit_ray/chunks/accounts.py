@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
+from comit_ray.chunks.plan import ChunkPlan, Plan
 from comit_ray.errors import NotFoundError, Reason, Status, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.work.chunk import Layout, chunk_file
-from comit_ray.work.plan import ChunkPlan, Plan
 
 THREADS = 8  # reading small files waits for storage most of the time
 COLUMNS = ["image_id", "status", "reason"]

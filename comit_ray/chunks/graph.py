@@ -12,14 +12,14 @@ from ray.data import DataContext, Dataset, Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
+from comit_ray.chunks.plan import Plan, select
+from comit_ray.chunks.reading import Row, Spent, read_part
 from comit_ray.errors import ConfigError, DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
 from comit_ray.work import chunk
 from comit_ray.work.chunk import Layout
 from comit_ray.work.counters import Counters
-from comit_ray.work.plan import Plan, select
-from comit_ray.work.reading import Row, Spent, read_part
 from comit_ray.work.stage_names import DECODE, FETCH, MEASURE, WRITE
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
@@ -40,7 +40,7 @@ class ReadParts:
         columns: of the manifest that reading needs.
         split: of the manifest; all: every row.
         schema: of the rows that `read` gives.
-        read: see `comit_ray.work.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
+        read: see `comit_ray.chunks.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
         name: of the packed table.
         counters: of the job.
     """
@@ -129,7 +129,7 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
     # Of a job that an actor runs (a trial of a sweep), every update would be a line in the driver's output.
     context.enable_progress_bars = not in_an_actor()
     context.enable_rich_progress_bars, context.use_ray_tqdm = True, False
-    if not sys.stdout.isatty():  # Ray says it in eight lines, `comit_ray.work.progress` in one
+    if not sys.stdout.isatty():  # Ray says it in eight lines, `comit_ray.chunks.monitor` in one
         logging.getLogger("ray.data").setLevel(logging.WARNING)
     if cpus is not None:
         context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(cpu=cpus)

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from comit_ray.chunks.run_record import open_run, read, sign
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.work.run_record import open_run, read, sign
 
 QUESTION = {"model_id": "m1", "manifest": "f1"}
 

@@ -7,12 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from comit_ray.chunks.reading import Spent, read_part
 from comit_ray.data.images.load import Place
 from comit_ray.errors import DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.tar_stream import TarStream
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.work.reading import Spent, read_part
 from tests.data import archives
 from tests.support import manifest_row
 
