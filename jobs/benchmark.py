@@ -13,6 +13,8 @@ import ray
 from comit_ray import cli
 from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import graph, nodes
+from comit_ray.chunks.monitor import Tally
+from comit_ray.chunks.plan import PREDICTORS
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
 from comit_ray.data.manifest import manifest, manifest_chunks
@@ -28,8 +30,6 @@ from comit_ray.screening.projection import EndToEnd, Throughput
 from comit_ray.screening.run import screen
 from comit_ray.screening.stages import Stage
 from comit_ray.storage import storage
-from comit_ray.work.stage_names import PREDICTORS
-from comit_ray.work.tally import Tally
 
 ALONE, WARM = 256, 32
 """Most images whose stages are measured alone, and images of a screen that warms the cluster up."""

@@ -9,13 +9,13 @@ import ray
 
 from comit_ray import cli
 from comit_ray.chunks import accounts, monitor, nodes, plan, run_record
+from comit_ray.chunks.accounts import settle
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data import prepared
 from comit_ray.data.manifest import manifest
 from comit_ray.preparing import pipeline
 from comit_ray.preparing.rows import LAYOUT
 from comit_ray.storage import storage
-from comit_ray.work.distrust import settle
 
 
 def job(config: PrepareConfig) -> int:

@@ -44,8 +44,8 @@ LAYERS: list[list[str]] = [
 WIRING = {
     "comit_ray.chunks.graph",
     "comit_ray.chunks.nodes",
-    "comit_ray.work.counters",
-    "comit_ray.work.tally",
+    "comit_ray.chunks.monitor",
+    "comit_ray.chunks.monitor",
     "comit_ray.training.distributed",
     "comit_ray.training.worker",
     "comit_ray.screening.pipeline",

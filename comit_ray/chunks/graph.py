@@ -12,15 +12,13 @@ from ray.data import DataContext, Dataset, Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
-from comit_ray.chunks.plan import Plan, select
+from comit_ray.chunks import plan as chunk
+from comit_ray.chunks.monitor import Counters
+from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
 from comit_ray.chunks.reading import Row, Spent, read_part
 from comit_ray.errors import ConfigError, DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
-from comit_ray.work import chunk
-from comit_ray.work.chunk import Layout
-from comit_ray.work.counters import Counters
-from comit_ray.work.stage_names import DECODE, FETCH, MEASURE, WRITE
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 READ_MEMORY, WRITE_MEMORY = 2**30, 3 * 2**28

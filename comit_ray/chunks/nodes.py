@@ -18,10 +18,10 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from comit_ray.chunks.plan import Plan
+from comit_ray.chunks.run_record import submitted
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.work.provenance import submitted
 
 WAIT_S, SAY_S = 900, 10
 """For a node's answer, which may have to install the job's environment first; and until a person is told of it."""

@@ -2,7 +2,7 @@
 
 A part that holds members of a tar.gz holds all of them, in the archive's order, so one pass serves it. When the last of
 them has been read the archive as a whole is compared with its checksum. By then its first rows may be committed: those
-of the chunk at hand fail with `checksum_mismatch`, and `comit_ray.work.distrust` fails the others.
+of the chunk at hand fail with `checksum_mismatch`, and `comit_ray.chunks.accounts` fails the others.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator

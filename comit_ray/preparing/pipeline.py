@@ -4,12 +4,12 @@ from functools import partial
 
 from comit_ray.chunks import graph
 from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
+from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.plan import Plan
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.preparing.rows import LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
 from comit_ray.storage import storage
 from comit_ray.tables.schema import PREPARED
-from comit_ray.work.counters import Counters
 
 DECODE_CPUS = 1.0  # decoding is the work here; nothing follows that could wait for a CPU
 

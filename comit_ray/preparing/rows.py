@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from comit_ray.chunks.plan import Layout
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.frame import shrink
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph
@@ -13,7 +14,6 @@ from comit_ray.errors import DecodeError, ManifestError, Reason, Status
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.schema import MANIFEST, PREPARED
 from comit_ray.tables.vocabulary import View
-from comit_ray.work.chunk import Layout
 
 FACTS = tuple(name for name in PREPARED.names if name in MANIFEST.names and not name.endswith("_mask"))
 """Columns that are the manifest's own."""

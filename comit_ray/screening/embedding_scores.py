@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from comit_ray.checkpoint import operating_points
 from comit_ray.checkpoint.operating_points import Document, OperatingPoint
+from comit_ray.chunks import plan as chunks
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
 from comit_ray.models import embedding_classifiers
@@ -21,7 +22,6 @@ from comit_ray.screening.layout import MASKS, layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.tables.vocabulary import Split
-from comit_ray.work import chunk as chunks
 
 _GEOMETRY = [name for name in schema.MASKS.names if not name.endswith("_png")]
 

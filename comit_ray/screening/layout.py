@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
+from comit_ray.chunks.plan import Layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
-from comit_ray.work.chunk import Layout
 
 PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM, VARIANTS = "predictions", "masks", "embeddings", "gradcam", "variants"
 

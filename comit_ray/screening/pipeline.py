@@ -9,7 +9,8 @@ from ray.data import ActorPoolStrategy
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import graph
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
-from comit_ray.chunks.plan import Plan
+from comit_ray.chunks.monitor import Counters, Tally
+from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening.layout import layout
@@ -17,9 +18,6 @@ from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
 from comit_ray.storage import storage
-from comit_ray.work.counters import Counters
-from comit_ray.work.stage_names import PREDICT, PREDICTORS
-from comit_ray.work.tally import Tally
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
 PREDICT_CPUS = 1.0

@@ -11,6 +11,7 @@ import torch
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.chunks import plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import STATUS_OF, CheckpointError, Reason, Status
@@ -20,7 +21,6 @@ from comit_ray.screening.gradcam import GradCam
 from comit_ray.screening.mask_tables import MASK_BITS, to_bits
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, PREDICTIONS, VARIANTS
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
-from comit_ray.work import chunk
 
 FOREGROUND = 0.5
 """A pixel is lung, or disease, from this probability on (paper, section 4.1)."""
@@ -124,8 +124,8 @@ class Predictor:
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """One packed fetched chunk in, the same chunk packed with what `predict` gives out."""
-        file, tables = chunk.unpack(row)
-        return chunk.pack(file, self.predict(tables["fetched"]))
+        file, tables = plan.unpack(row)
+        return plan.pack(file, self.predict(tables["fetched"]))
 
     def predict(self, fetched: pa.Table) -> dict[str, pa.Table]:
         """The tables `predictions`, `masks` and what else is asked for, of one fetched chunk.

@@ -6,14 +6,13 @@ import ray
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import accounts, graph, monitor, nodes, plan, run_record
-from comit_ray.chunks.accounts import Accounts
+from comit_ray.chunks.accounts import Accounts, settle
+from comit_ray.chunks.monitor import Tally
+from comit_ray.chunks.plan import GRAPH
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
 from comit_ray.screening.layout import PREDICTIONS, layout
 from comit_ray.storage import storage
-from comit_ray.work.distrust import settle
-from comit_ray.work.stage_names import GRAPH
-from comit_ray.work.tally import Tally
 
 
 def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None = None) -> Accounts:

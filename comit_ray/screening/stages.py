@@ -13,6 +13,8 @@ import pyarrow as pa
 import pydicom
 import torch
 
+from comit_ray.chunks import plan
+from comit_ray.chunks.plan import BARE, DECODE, FETCH, MEASURE, PREDICT, WRITE, Layout
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.load import Place, known_exclusion, wanted
@@ -24,9 +26,6 @@ from comit_ray.screening.predictor import Predictor
 from comit_ray.screening.reader import FETCHED, fetch_row
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
-from comit_ray.work import chunk
-from comit_ray.work.chunk import Layout
-from comit_ray.work.stage_names import BARE, DECODE, FETCH, MEASURE, PREDICT, WRITE
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,10 @@ def predict(
     found = []
     for start in range(0, len(fetched), chunk_rows):
         part = fetched.slice(start, chunk_rows)
-        packed = chunk.pack("alone", {"fetched": part})
+        packed = plan.pack("alone", {"fetched": part})
         with watches.timed(PREDICT, images=len(part)):
             done = predictor(packed)
-        found.append(chunk.unpack(done)[1])
+        found.append(plan.unpack(done)[1])
     _bare(fetched["frame"].to_pylist(), predictor, watches)
     return watches.stages, found
 
@@ -134,7 +133,7 @@ def write(predicted: Sequence[Mapping[str, pa.Table]], output: str, layout: Layo
         with watches.timed(MEASURE, images=images):
             tables = finish(part)
         with watches.timed(WRITE, images=images):
-            chunk.commit(output, f"stage-{number:05d}.parquet", tables, layout)
+            plan.commit(output, f"stage-{number:05d}.parquet", tables, layout)
     return watches.stages
 
 

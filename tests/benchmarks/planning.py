@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from comit_ray.chunks import accounts, plan
+from comit_ray.chunks.plan import chunk_file
 from comit_ray.data.manifest import manifest
 from comit_ray.screening.layout import layout
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
-from comit_ray.work.chunk import chunk_file
 from tests.benchmarks.measure import measured
 
 CHUNK, PART = 512, 2_048

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.chunks import accounts
+from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import plan as planning
+from comit_ray.chunks.plan import Layout
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
-from comit_ray.work import chunk
-from comit_ray.work.chunk import Layout
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 LAYOUT = Layout("predictions", ("masks",), flag="covid_flag")

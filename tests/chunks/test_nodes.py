@@ -8,11 +8,10 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.chunks import nodes as shared_storage
-from comit_ray.chunks import plan
+from comit_ray.chunks import plan, run_record
 from comit_ray.chunks.nodes import check, check_submitted, refuse
 from comit_ray.errors import ConfigError
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.work import provenance
 from tests.support import manifest_row, write_rows
 
 
@@ -111,7 +110,7 @@ def test_what_a_submitted_job_writes_below_its_working_directory_is_refused(
     monkeypatch.chdir(unpacked)
     monkeypatch.setattr(shared_storage, "_other_nodes", dict)
     check({}, {"output": "tables"})
-    monkeypatch.setenv(provenance._SUBMITTED, "{}")
+    monkeypatch.setenv(run_record._SUBMITTED, "{}")
     with pytest.raises(ConfigError, match=r"--output: .*/tables lies in the directory that Ray unpacked for this job"):
         check({}, {"output": "tables"})
     check({}, {"output": str(tmp_path / "out")})
@@ -123,7 +122,7 @@ def test_a_job_in_its_driver_is_asked_if_it_was_submitted(tmp_path: Path, monkey
     monkeypatch.setattr("ray.is_initialized", lambda: True)
     monkeypatch.setattr(shared_storage, "check", lambda *given: asked.append(given))
     check_submitted({"root": str(tmp_path)}, {"output": str(tmp_path)})
-    monkeypatch.setenv(provenance._SUBMITTED, "{}")
+    monkeypatch.setenv(run_record._SUBMITTED, "{}")
     check_submitted({"root": "s3://a", "listing": None}, {"output": "s3://a/out"})
     assert not asked
     check_submitted({"root": "s3://a", "listing": None}, {"output": str(tmp_path)})

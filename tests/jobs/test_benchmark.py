@@ -8,13 +8,12 @@ import pytest
 import ray
 
 from comit_ray import cli
+from comit_ray.chunks.monitor import Counters, Tally
+from comit_ray.chunks.plan import DECODE, WRITE
 from comit_ray.config.screen_config import BenchmarkConfig
 from comit_ray.errors import ConfigError
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.work.counters import Counters
-from comit_ray.work.stage_names import DECODE, WRITE
-from comit_ray.work.tally import Tally
 from jobs import benchmark as benchmark_job
 from tests.support import manifest_row, write_checkpoint, write_rows
 

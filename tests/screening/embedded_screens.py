@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import plan as planning
 from comit_ray.chunks import run_record
 from comit_ray.data.masks.masks import to_png
 from comit_ray.screening.layout import layout
 from comit_ray.tables.schema import EMBEDDINGS, MANIFEST, MASKS, PREDICTIONS
-from comit_ray.work import chunk
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 WIDTH = 8

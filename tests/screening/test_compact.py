@@ -2,12 +2,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import plan as planning
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.screening import compact
 from comit_ray.screening.layout import layout
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
-from comit_ray.work import chunk
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 TABLES = ("predictions", "masks")

@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from comit_ray.checkpoint import checkpoint, reference
 from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.chunks import plan
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import CheckpointError, ConfigError
@@ -19,7 +20,6 @@ from comit_ray.screening import variants
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor, scaled_scores
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
-from comit_ray.work import chunk
 from tests.support import fetched, write_checkpoint
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.0})
@@ -316,8 +316,8 @@ def test_a_copy_that_cannot_be_made_is_null_with_its_reason(tmp_path, monkeypatc
 
 
 def test_a_packed_chunk_comes_back_packed(tmp_path):
-    row = predictor(tmp_path, embeddings=False)(chunk.pack("f.parquet", {"fetched": fetched(noise(0), None)}))
-    file, tables = chunk.unpack(row)
+    row = predictor(tmp_path, embeddings=False)(plan.pack("f.parquet", {"fetched": fetched(noise(0), None)}))
+    file, tables = plan.unpack(row)
     assert file == "f.parquet"
     assert sorted(tables) == ["masks", "predictions"]
 

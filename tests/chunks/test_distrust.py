@@ -4,12 +4,12 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.chunks import plan as planning
+from comit_ray.chunks.accounts import settle
+from comit_ray.chunks.plan import commit
 from comit_ray.screening.layout import layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
-from comit_ray.work.chunk import commit
-from comit_ray.work.distrust import settle
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 LAYOUT = layout(embeddings=False)

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from comit_ray.work import provenance
+from comit_ray.chunks import run_record
 from tests.conftest import REPOSITORY
 
 
 def test_it_names_who_where_and_which_code(monkeypatch):
     monkeypatch.setenv("COMIT_USER", "anna")
-    found = provenance.of_this_process({"split": "test"})
+    found = run_record.of_this_process({"split": "test"})
     assert found["user"] == "anna"
     assert found["host"]
     assert found["job"] == {}
@@ -23,13 +23,13 @@ def test_it_names_who_where_and_which_code(monkeypatch):
 def test_a_submitted_job_names_itself(monkeypatch):
     metadata = {"job_submission_id": "raysubmit_1", "ticket": "42"}
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"metadata": metadata}))
-    assert provenance.of_this_process({})["job"] == metadata
+    assert run_record.of_this_process({})["job"] == metadata
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"metadata": null}'])
 def test_what_ray_does_not_say_is_not_made_up(monkeypatch, text):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", text)
-    assert provenance.of_this_process({})["job"] == {}
+    assert run_record.of_this_process({})["job"] == {}
 
 
 def test_the_hash_is_that_of_the_files_and_not_of_where_they_lie(tmp_path, monkeypatch):
@@ -38,26 +38,26 @@ def test_the_hash_is_that_of_the_files_and_not_of_where_they_lie(tmp_path, monke
         (tmp_path / name / "data" / "one.py").write_text("x = 1\n")
 
     def hashed(name: str) -> str:
-        monkeypatch.setattr(provenance, "ROOT", tmp_path / name)
-        provenance.sources_hash.cache_clear()
-        return provenance.sources_hash()
+        monkeypatch.setattr(run_record, "ROOT", tmp_path / name)
+        run_record.sources_hash.cache_clear()
+        return run_record.sources_hash()
 
     first = hashed("a")
     assert hashed("b") == first
     (tmp_path / "b" / "data" / "one.py").write_text("x = 2\n")
     assert hashed("b") != first
-    provenance.sources_hash.cache_clear()
+    run_record.sources_hash.cache_clear()
 
 
 def test_a_commit_is_named_with_its_changes(tmp_path, monkeypatch):
     package = tmp_path / "comit_ray"
     package.mkdir()
     (package / "one.py").write_text("x = 1\n")
-    monkeypatch.setattr(provenance, "ROOT", package)
-    provenance.sources_hash.cache_clear()
+    monkeypatch.setattr(run_record, "ROOT", package)
+    run_record.sources_hash.cache_clear()
 
     def commit() -> str | None:
-        return provenance.of_this_process({})["code"]["commit"]
+        return run_record.of_this_process({})["code"]["commit"]
 
     def git(*arguments: str) -> None:
         options = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
@@ -72,10 +72,10 @@ def test_a_commit_is_named_with_its_changes(tmp_path, monkeypatch):
     assert len(clean) == 40
     (package / "one.py").write_text("x = 2\n")
     assert commit() == f"{clean}+changes"
-    provenance.sources_hash.cache_clear()
+    run_record.sources_hash.cache_clear()
 
 
 def test_the_hash_of_a_checkout_is_had_by_the_command_of_the_readme():
-    command = [sys.executable, "-m", "comit_ray.work.provenance"]
+    command = [sys.executable, "-m", "comit_ray.chunks.run_record"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == provenance.sources_hash()
+    assert done.stdout.strip() == run_record.sources_hash()

@@ -5,9 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray.work import counters
-from comit_ray.work.counters import METRICS, Counters
-from comit_ray.work.stage_names import FETCH, WRITE
+from comit_ray.chunks import monitor
+from comit_ray.chunks.monitor import METRICS, Counters
+from comit_ray.chunks.plan import FETCH, WRITE
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def counted(monkeypatch) -> dict[tuple[str, ...], float]:
             key = (self.name, *(tags[tag] for tag in METRICS[self.name][1]))
             found[key] = found.get(key, 0) + amount
 
-    monkeypatch.setattr(counters, "_counter", Remembering)
+    monkeypatch.setattr(monitor, "_counter", Remembering)
     return found
 
 
