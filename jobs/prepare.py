@@ -11,9 +11,8 @@ from comit_ray import cli
 from comit_ray.chunks import accounts, monitor, nodes, plan, run_record
 from comit_ray.chunks.accounts import settle
 from comit_ray.config.data_config import PrepareConfig
-from comit_ray.data import prepared
 from comit_ray.data.manifest import manifest
-from comit_ray.preparing import pipeline
+from comit_ray.prepare import prepare_pipeline, prepared
 from comit_ray.preparing.rows import LAYOUT
 from comit_ray.storage import storage
 
@@ -40,7 +39,7 @@ def job(config: PrepareConfig) -> int:
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
         with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
-            pipeline.prepare(config, remaining)
+            prepare_pipeline.prepare(config, remaining)
     seconds = time.monotonic() - started
 
     taken = settle(whole, output, LAYOUT)

@@ -52,7 +52,7 @@ WIRING = {
     "comit_ray.screening.run",
     "comit_ray.sweep.trial",
     "comit_ray.sweep.tuner",
-    "comit_ray.preparing.pipeline",
+    "comit_ray.prepare.prepare_pipeline",
     "comit_ray.preparing.fingerprints",
 }
 MAY_IMPORT_RAY = WIRING
@@ -62,8 +62,8 @@ NO_TORCH = (
     "comit_ray.data.images.raster",
     "comit_ray.data.images.frame",
     "comit_ray.data.images.load",
-    "comit_ray.data.frames",
-    "comit_ray.data.prepared",
+    "comit_ray.prepare.frames",
+    "comit_ray.prepare.prepared",
     "comit_ray.screening.reader",
     "comit_ray.screening.mask_tables",
     "comit_ray.screening.layout",

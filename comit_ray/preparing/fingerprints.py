@@ -8,9 +8,9 @@ import ray.data
 
 from comit_ray.chunks import graph, nodes
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.frames import slices
 from comit_ray.data.images.load import PLACE_COLUMNS
-from comit_ray.preparing.fingerprint_rows import fingerprint_tables
+from comit_ray.prepare.fingerprints import fingerprint_tables
+from comit_ray.prepare.frames import slices
 
 ROWS_PER_TASK = 256
 COLUMNS = ["image_id", *PLACE_COLUMNS, "excluded", "view"]

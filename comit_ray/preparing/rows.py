@@ -9,8 +9,8 @@ from comit_ray.data.images.frame import shrink
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.masks.masks import draw_mask, needs_no_file
-from comit_ray.data.prepared import ROW_GROUP_ROWS, TABLE, encode
 from comit_ray.errors import DecodeError, ManifestError, Reason, Status
+from comit_ray.prepare.prepared import ROW_GROUP_ROWS, TABLE, encode
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.schema import MANIFEST, PREPARED
 from comit_ray.tables.vocabulary import View

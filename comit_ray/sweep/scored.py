@@ -2,9 +2,9 @@
 
 from comit_ray.chunks import run_record
 from comit_ray.config.sweep_config import SweepConfig
-from comit_ray.data import prepared
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError
+from comit_ray.prepare import prepared
 from comit_ray.storage import storage
 
 

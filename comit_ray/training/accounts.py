@@ -11,7 +11,7 @@ from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.tables.vocabulary import Split
 
 COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
-"""Of `comit_ray.data.frames.FRAMES`: small ones, so that a large manifest's fit on the driver."""
+"""Of `comit_ray.prepare.frames.FRAMES`: small ones, so that a large manifest's fit on the driver."""
 EXAMPLES = 5
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from comit_ray.data.augmentation import augment
-from comit_ray.data.frames import FrameStore
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.data.variation import draw, vary
+from comit_ray.prepare.frames import FrameStore
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
 from comit_ray.training.order import Items

@@ -16,13 +16,13 @@ from ray.data.dataset import Dataset, MaterializedDataset
 from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import graph, nodes, run_record
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data import frames as frame_data
-from comit_ray.data import prepared
 from comit_ray.data.manifest import manifest
-from comit_ray.data.prepared import PreparedTable
 from comit_ray.errors import ComitError, ConfigError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
+from comit_ray.prepare import frames as frame_data
+from comit_ray.prepare import prepared
+from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
 from comit_ray.training import accounts, curves, history, run_directory, worker
 from comit_ray.training.tracking import Tracker

@@ -10,8 +10,8 @@ from torch import nn
 from comit_ray.checkpoint import reference
 from comit_ray.checkpoint.reference import Reference, Sample
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.frames import FrameStore
 from comit_ray.data.images.frame import STATISTICS, statistics
+from comit_ray.prepare.frames import FrameStore
 from comit_ray.training import collective
 from comit_ray.training.batches import collate
 from comit_ray.training.objective import predict

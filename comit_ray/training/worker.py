@@ -24,9 +24,9 @@ from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.augmentation import COPIES
-from comit_ray.data.frames import LABELS, FrameStore
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
+from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batch_norm, collective, order, run_directory

@@ -18,9 +18,9 @@ import torch
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data import prepared
-from comit_ray.data.frames import FrameStore
 from comit_ray.models.registry import build_model
+from comit_ray.prepare import prepared
+from comit_ray.prepare.frames import FrameStore
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batch_norm, order
 from comit_ray.training.batches import Batch, training_batches

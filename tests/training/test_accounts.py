@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from comit_ray.data.frames import FRAMES
 from comit_ray.errors import ConfigError, ManifestError
+from comit_ray.prepare.frames import FRAMES
 from comit_ray.training.accounts import COLUMNS, account, check, check_left_out
 
 

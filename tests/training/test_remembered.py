@@ -8,10 +8,10 @@ import torch
 from comit_ray.checkpoint import reference
 from comit_ray.checkpoint.reference import Sample
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.frames import FRAMES, FrameStore
 from comit_ray.data.images.frame import statistics
 from comit_ray.models.outputs import normalise
 from comit_ray.models.registry import build_model
+from comit_ray.prepare.frames import FRAMES, FrameStore
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import collective, remembered
 from comit_ray.training.batches import validation_batches

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.config.data_config import FrameConfig
-from comit_ray.data.prepared import describe, frame_tables, open_prepared
 from comit_ray.errors import ManifestError
+from comit_ray.prepare.prepared import describe, frame_tables, open_prepared
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREPARED

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from comit_ray.config.data_config import FrameConfig
-from comit_ray.data.frames import FRAMES, KEPT, MASKS, left_out
 from comit_ray.data.images.frame import to_frame
 from comit_ray.data.masks.mask_images import Mask, lung_rectangles
 from comit_ray.data.masks.masks import fit_mask, read_mask
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
+from comit_ray.prepare.frames import FRAMES, KEPT, MASKS, left_out
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREPARED

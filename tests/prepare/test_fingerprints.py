@@ -3,7 +3,7 @@ import pyarrow as pa
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.data.manifest.fingerprint import fingerprint
-from comit_ray.preparing.fingerprint_rows import SCHEMA, fingerprint_tables
+from comit_ray.prepare.fingerprints import SCHEMA, fingerprint_tables
 from comit_ray.tables.schema import MANIFEST
 from tests.data import archives
 from tests.support import manifest_row

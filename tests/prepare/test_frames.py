@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
-from comit_ray.data import frames
-from comit_ray.data.frames import FrameStore, frame_tables, left_out, slices
 from comit_ray.data.images.load import Place, load_frame
 from comit_ray.data.masks.mask_images import IGNORE, lung_rectangles
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.errors import ManifestError
+from comit_ray.prepare import frames
+from comit_ray.prepare.frames import FrameStore, frame_tables, left_out, slices
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.tar_stream import TarStream
 from comit_ray.tables.schema import MANIFEST
