@@ -14,7 +14,7 @@ from comit_ray.data.manifest.manifest_check import describe_manifest
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
-from comit_ray.preparing.fingerprints import fingerprints
+from comit_ray.prepare.fingerprints import fingerprints
 from comit_ray.storage import storage
 
 

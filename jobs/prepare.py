@@ -13,7 +13,7 @@ from comit_ray.chunks.accounts import settle
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.prepare import prepare_pipeline, prepared
-from comit_ray.preparing.rows import LAYOUT
+from comit_ray.prepare.prepare_pipeline import LAYOUT
 from comit_ray.storage import storage
 
 

@@ -53,7 +53,7 @@ WIRING = {
     "comit_ray.sweep.trial",
     "comit_ray.sweep.tuner",
     "comit_ray.prepare.prepare_pipeline",
-    "comit_ray.preparing.fingerprints",
+    "comit_ray.prepare.fingerprints",
 }
 MAY_IMPORT_RAY = WIRING
 NO_TORCH = (
@@ -68,7 +68,7 @@ NO_TORCH = (
     "comit_ray.screening.mask_tables",
     "comit_ray.screening.layout",
     "comit_ray.chunks.reading",
-    "comit_ray.preparing.rows",
+    "comit_ray.prepare.prepare_pipeline",
     "comit_ray.models.embedding_classifiers",
     "comit_ray.screening.embedding_scores",
 )

@@ -1,15 +1,95 @@
-"""The Ray Data graph of preparing: manifest parts -> fetched, decoded and shrunken chunks -> committed files."""
+"""The Ray Data graph of preparing: manifest parts -> fetched, decoded and shrunken chunks -> committed files.
 
+A manifest row -> a row of the training table: fetch, decode, shrink, and its masks with it.
+"""
+
+from collections.abc import Iterator
 from functools import partial
+from typing import Any, Literal
 
 from comit_ray.chunks import graph
 from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
 from comit_ray.chunks.monitor import Counters
-from comit_ray.chunks.plan import Plan
-from comit_ray.config.data_config import PrepareConfig
-from comit_ray.preparing.rows import LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
+from comit_ray.chunks.plan import Layout, Plan
+from comit_ray.config.data_config import DecodeLimits, PrepareConfig
+from comit_ray.data.images.frame import shrink
+from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph
+from comit_ray.data.masks.mask_references import referenced_files
+from comit_ray.data.masks.masks import draw_mask, needs_no_file
+from comit_ray.errors import DecodeError, ManifestError, Reason, Status
+from comit_ray.prepare.prepared import ROW_GROUP_ROWS, TABLE, encode
 from comit_ray.storage import storage
-from comit_ray.tables.schema import PREPARED
+from comit_ray.storage.file_reader import FileReader, FileRef
+from comit_ray.tables.schema import MANIFEST, PREPARED
+from comit_ray.tables.vocabulary import View
+
+FACTS = tuple(name for name in PREPARED.names if name in MANIFEST.names and not name.endswith("_mask"))
+"""Columns that are the manifest's own."""
+MANIFEST_COLUMNS = [*FACTS, *PLACE_COLUMNS, "excluded", "lung_mask", "disease_mask", "chunk"]
+"""What is read of the manifest."""
+LAYOUT = Layout(main=TABLE, facts=FACTS, row_group_rows=ROW_GROUP_ROWS)
+
+
+def prepare_row(
+    row: dict[str, Any], reader: FileReader, limits: DecodeLimits, coding: Literal["png", "webp"]
+) -> dict[str, Any]:
+    """One manifest row as one `PREPARED` row; never raises for what lies in its files."""
+    known = known_exclusion(row)
+    if known is not None:
+        return fail_row(row, known)
+    try:
+        radiograph = load_radiograph(Place.of(row), reader, limits)
+        masks = _masks(row, reader, radiograph.height, radiograph.width)
+    except DecodeError as error:
+        return fail_row(row, error)
+    except ManifestError as error:
+        return fail_row(row, DecodeError(Reason.BAD_MASK, str(error)))
+    facts = {name: row[name] for name in FACTS}
+    view = row["view"] if row["view"] != View.UNKNOWN else str(radiograph.view)
+    return (
+        facts
+        | masks
+        | {
+            "view": view,
+            "status": str(Status.OK),
+            "height": radiograph.height,
+            "width": radiograph.width,
+            "pixels": encode(shrink(radiograph.pixels_HW), coding),
+        }
+    )
+
+
+def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
+    """A manifest row that cannot, or must not, be trained on as a `PREPARED` row."""
+    facts = {name: row[name] for name in FACTS}
+    return facts | {"status": str(error.status), "reason": str(error.reason), "detail": error.detail}
+
+
+def wanted_masks(row: dict[str, Any]) -> Iterator[FileRef]:
+    """The files that a row's masks need of the reader; none of a row that is not read, or of a malformed reference."""
+    if known_exclusion(row) is not None:
+        return
+    for column in ("lung_mask", "disease_mask"):
+        if row[column] is not None:
+            try:
+                yield from referenced_files(row[column])
+            except ManifestError:
+                continue  # `prepare_row` says so in the row
+
+
+def _masks(row: dict[str, Any], reader: FileReader, height: int, width: int) -> dict[str, Any]:
+    """Boxes stay what they are, exact in any frame; all else becomes a PNG as large as it was drawn."""
+    columns: dict[str, Any] = {}
+    for task in ("lung", "disease"):
+        reference = row[f"{task}_mask"]
+        if reference is None:
+            continue
+        if needs_no_file(reference):
+            columns[f"{task}_mask"] = reference
+        else:
+            columns[f"{task}_png"] = encode(draw_mask(reference, height, width, reader=reader), "png")
+    return columns
+
 
 DECODE_CPUS = 1.0  # decoding is the work here; nothing follows that could wait for a CPU
 

@@ -12,9 +12,9 @@ from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.prepare.frames import COLUMNS, frame_tables
+from comit_ray.prepare.prepare_pipeline import FACTS, LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
 from comit_ray.prepare.prepared import decode_stored, encode
 from comit_ray.prepare.prepared import frame_tables as prepared_tables
-from comit_ray.preparing.rows import FACTS, LAYOUT, MANIFEST_COLUMNS, fail_row, prepare_row, wanted_masks
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, PREPARED
