@@ -2,7 +2,7 @@
 
 from comit_ray import cli
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.training.distributed import train
+from comit_ray.training.run_training import train
 
 
 def job(config: TrainConfig) -> int:

@@ -46,7 +46,7 @@ WIRING = {
     "comit_ray.chunks.nodes",
     "comit_ray.chunks.monitor",
     "comit_ray.chunks.monitor",
-    "comit_ray.training.distributed",
+    "comit_ray.training.run_training",
     "comit_ray.training.worker",
     "comit_ray.screening.pipeline",
     "comit_ray.screening.run",

@@ -19,7 +19,7 @@ from comit_ray.models.registry import MODELS, build_model
 from comit_ray.screening.predictor import Predictor
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST
-from comit_ray.training.distributed import train
+from comit_ray.training.run_training import train
 from jobs import screen as screen_job
 from tests.support import fetched, manifest_row, write_checkpoint, write_rows
 

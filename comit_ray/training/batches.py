@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from comit_ray.data.augmentation import augment
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.data.variation import draw, vary
 from comit_ray.prepare.frames import FrameStore
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
+from comit_ray.training.augmentation import augment
 from comit_ray.training.order import Items
 
 ON_HOST = ("copy_B", "index_B")
@@ -31,7 +31,7 @@ class Batch:
         unhealthy_B: int64, 1, 0, or -1 where unknown.
         covid_B: as `unhealthy_B`.
         other_B: as `unhealthy_B`.
-        copy_B: int64, index into `comit_ray.data.augmentation.COPIES`.
+        copy_B: int64, index into `comit_ray.training.augmentation.COPIES`.
         index_B: int64, place in the store; -1 for an image that only keeps its worker in step.
         variation_BP: of `comit_ray.data.variation.draw`; None: none.
     """

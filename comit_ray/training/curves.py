@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from comit_ray.tables.vocabulary import ALL_TASKS
 from comit_ray.training.history import best_epoch
-from comit_ray.training.scores import SPECIFICITY, TIMED, Figures
+from comit_ray.training.validation import SPECIFICITY, TIMED, Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

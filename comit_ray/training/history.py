@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from comit_ray.training.scores import Figures
+from comit_ray.training.validation import Figures
 
 
 def best_epoch(history: Sequence[Figures]) -> int | None:

@@ -19,8 +19,8 @@ from comit_ray.training import batch_norm, collective
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import switches, task_losses, total_loss
 from comit_ray.training.objective import instance_losses_alone, learns_from_instances, predict
-from comit_ray.training.scores import LossSums, Validation
 from comit_ray.training.stopwatch import Stopwatch
+from comit_ray.training.validation import LossSums, Validation
 
 
 def train_epoch(

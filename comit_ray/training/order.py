@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Items = npt.NDArray[np.int64]
-"""(N, 2): index of the image, and of its copy (`comit_ray.data.augmentation.COPIES`)."""
+"""(N, 2): index of the image, and of its copy (`comit_ray.training.augmentation.COPIES`)."""
 
 
 def items(copies: npt.NDArray[np.int64]) -> Items:

@@ -15,7 +15,7 @@ from comit_ray.prepare.frames import FrameStore
 from comit_ray.training import collective
 from comit_ray.training.batches import collate
 from comit_ray.training.objective import predict
-from comit_ray.training.scores import Validation
+from comit_ray.training.validation import Validation
 
 
 def remember(

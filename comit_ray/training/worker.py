@@ -23,21 +23,21 @@ from torch.nn.parallel import DistributedDataParallel
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.augmentation import COPIES
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batch_norm, collective, order, run_directory
+from comit_ray.training.augmentation import COPIES
 from comit_ray.training.batches import training_batches, validation_batches
 from comit_ray.training.history import whole
 from comit_ray.training.loop import train_epoch, validate
 from comit_ray.training.objective import Objective
 from comit_ray.training.optimiser import learning_rate, make_optimiser
 from comit_ray.training.remembered import remember
-from comit_ray.training.scores import Figures, Validation, merge, merge_losses, progress_line
 from comit_ray.training.tracking import Tracker
+from comit_ray.training.validation import Figures, Validation, merge, merge_losses, progress_line
 
 
 def run(options: dict[str, Any]) -> ComitError | None:

@@ -24,11 +24,11 @@ from comit_ray.prepare.frames import FrameStore
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batch_norm, order
 from comit_ray.training.batches import Batch, training_batches
-from comit_ray.training.distributed import train
 from comit_ray.training.loop import train_epoch
 from comit_ray.training.objective import Objective
 from comit_ray.training.optimiser import make_optimiser
-from comit_ray.training.scores import Figures
+from comit_ray.training.run_training import train
+from comit_ray.training.validation import Figures
 
 CPU = torch.device("cpu")
 Groups = dict[str, dict[str, Any]]

@@ -24,7 +24,7 @@ from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.training.distributed import train
+from comit_ray.training.run_training import train
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job
 from jobs import screen as screen_job

@@ -13,7 +13,7 @@ from comit_ray.config.train_config import TrainConfig
 from comit_ray.screening import drift
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training.distributed import train
+from comit_ray.training.run_training import train
 from jobs import manifest as manifest_job
 from jobs import phantom as phantom_job
 from jobs import screen as screen_job

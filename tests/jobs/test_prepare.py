@@ -16,7 +16,7 @@ from comit_ray.config.data_config import ManifestConfig, PrepareConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.training.distributed import train
+from comit_ray.training.run_training import train
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job
 from tests.conftest import REPOSITORY

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.training.curves import draw
-from comit_ray.training.scores import TIMED, Figures
+from comit_ray.training.validation import TIMED, Figures
 
 
 def figures(epoch: int, **changes: float | None) -> Figures:

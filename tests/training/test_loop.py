@@ -11,7 +11,7 @@ from comit_ray.training.batches import Batch, unlabelled
 from comit_ray.training.loop import train_epoch, validate
 from comit_ray.training.objective import Objective, predict
 from comit_ray.training.optimiser import make_optimiser
-from comit_ray.training.scores import merge
+from comit_ray.training.validation import merge
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from comit_ray.config.train_config import LossConfig
-from comit_ray.training.scores import LossSums, Validation, merge, progress_line
+from comit_ray.training.validation import LossSums, Validation, merge, progress_line
 
 
 def part(index: list[int], scores: list[float], labels: list[int], loss: float = 0.0) -> Validation:

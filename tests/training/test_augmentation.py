@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from comit_ray.data.augmentation import COPIES, augment
 from comit_ray.data.masks.mask_images import IGNORE
+from comit_ray.training.augmentation import COPIES, augment
 
 
 def moved(copy: int, size: int = 224) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.training.scores import Figures
+from comit_ray.training.validation import Figures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

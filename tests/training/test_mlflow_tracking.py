@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
-from comit_ray.training.mlflow_run import MlflowRun, parameters
-from comit_ray.training.scores import Figures
+from comit_ray.training.mlflow_tracking import MlflowRun, parameters
 from comit_ray.training.tracking import Tracker
+from comit_ray.training.validation import Figures
 
 FIGURES: Figures = {"train_loss": 0.1, "val_auroc_covid": None, "val_sensitivity_at_specificity_0.90_covid": 0.75}
 

@@ -6,8 +6,8 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from comit_ray.storage import storage
-from comit_ray.training.scores import Figures
-from comit_ray.training.tensorboard import tag, write_epoch
+from comit_ray.training.tracking import tag, write_epoch
+from comit_ray.training.validation import Figures
 
 FIGURES: Figures = {
     "train_loss": 1.234567890123,
