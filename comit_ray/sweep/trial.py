@@ -19,9 +19,8 @@ from comit_ray.storage import storage
 from comit_ray.sweep import figures, record
 from comit_ray.sweep.study import Classifier, Member, Trial
 from comit_ray.training import run_directory
-from comit_ray.training.history import best_epoch, whole
 from comit_ray.training.run_training import train
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import Figures, best_epoch, whole
 
 STOPPED_EARLY = "stopped before its last epoch: others were ahead on the validation split, or its run was asked to stop"
 

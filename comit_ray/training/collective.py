@@ -1,9 +1,13 @@
-"""What workers say to each other, on torch.distributed; in one process each is the identity."""
+"""What workers say to each other, on torch.distributed; in one process each is the identity.
+
+Batch normalisation when a batch is shared by workers: per worker, over all of them, or frozen.
+"""
 
 from typing import TypeVar
 
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 T = TypeVar("T")
 
@@ -40,3 +44,16 @@ def share_buffers(model: nn.Module) -> None:
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """The model with statistics of the whole batch (torch.nn.SyncBatchNorm, GPUs only); the same state dict."""
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
+
+
+def freeze(model: nn.Module) -> None:
+    """Use the running statistics, and leave them as they are, until the next `model.train()`; the weights learn on."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

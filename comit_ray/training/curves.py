@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from comit_ray.tables.vocabulary import ALL_TASKS
-from comit_ray.training.history import best_epoch
-from comit_ray.training.validation import SPECIFICITY, TIMED, Figures
+from comit_ray.training.validation import SPECIFICITY, TIMED, Figures, best_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

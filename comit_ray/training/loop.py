@@ -1,7 +1,15 @@
-"""An epoch of training and a pass over the validation split: plain PyTorch, one process or many."""
+"""An epoch of training and a pass over the validation split: plain PyTorch, one process or many.
 
+Where an epoch's time goes: waiting for data, forward, backward, optimiser.
+
+The optimiser and its learning rate.
+"""
+
+import math
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,17 +18,67 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from comit_ray.config.train_config import TrainConfig
+from comit_ray.config.train_config import OptimConfig, TrainConfig
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.statistics import roc
 from comit_ray.tables.vocabulary import Task
-from comit_ray.training import batch_norm, collective
+from comit_ray.training import collective
 from comit_ray.training.batches import Batch
-from comit_ray.training.losses import switches, task_losses, total_loss
-from comit_ray.training.objective import instance_losses_alone, learns_from_instances, predict
-from comit_ray.training.stopwatch import Stopwatch
+from comit_ray.training.losses import (
+    instance_losses_alone,
+    learns_from_instances,
+    predict,
+    switches,
+    task_losses,
+    total_loss,
+)
 from comit_ray.training.validation import LossSums, Validation
+
+
+class Stopwatch:
+    """Seconds by part. A GPU works behind its host's back: there its own events are the clock, read at the end.
+
+    So on a GPU the host's waiting may overlap the device's parts. On a CPU a part may hold a wait for other workers:
+    forward, for the count of labels in the step; backward, for their gradients.
+
+    Args:
+        device: that computes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def host(self, part: str) -> Iterator[None]:
+        """Count what the host spends, for instance waiting."""
+        began = time.perf_counter()
+        yield
+        self._seconds[part] += time.perf_counter() - began
+
+    @contextmanager
+    def device(self, part: str) -> Iterator[None]:
+        """Count what the device spends."""
+        if not self._on_gpu:
+            with self.host(part):
+                yield
+            return
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begin.record()
+        yield
+        end.record()
+        self._events.append((part, begin, end))
+
+    def seconds(self) -> dict[str, float]:
+        """Sum of each part, in seconds; on a GPU this waits until it has done everything."""
+        if self._events:
+            torch.cuda.synchronize()
+        for part, begin, end in self._events:
+            self._seconds[part] += begin.elapsed_time(end) / 1000  # milliseconds
+        self._events.clear()
+        return dict(self._seconds)
 
 
 def train_epoch(
@@ -34,7 +92,7 @@ def train_epoch(
     """One step a batch; every worker must bring the same number of batches.
 
     Args:
-        objective: `comit_ray.training.objective.Objective`, in DistributedDataParallel where there are several workers.
+        objective: `comit_ray.training.losses.Objective`, in DistributedDataParallel where there are several workers.
         optimiser: of its parameters.
         batches: this worker's.
         rates: the learning rate of each step.
@@ -46,7 +104,7 @@ def train_epoch(
     """
     objective.train()
     if config.train.batch_norm == "frozen":
-        batch_norm.freeze(objective)
+        collective.freeze(objective)
     watch = Stopwatch(device)
     total_T, switched_T = torch.zeros(4, device=device), torch.zeros(4, device=device)
     images = 0
@@ -146,3 +204,21 @@ def _ious(logits_B2HW: Tensor, mask_BHW: Tensor) -> list[float]:
 
 def _numpy(values: Tensor) -> npt.NDArray[Any]:
     return values.cpu().numpy()
+
+
+def make_optimiser(model: nn.Module, config: OptimConfig, fused: bool) -> torch.optim.Optimizer:
+    """Adam, or stochastic gradient descent with momentum, of all parameters of `model`."""
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, fused=fused)
+    return torch.optim.Adam(model.parameters(), lr=config.lr, fused=fused)
+
+
+def learning_rate(config: OptimConfig, step: int, steps_an_epoch: int) -> float:
+    """Learning rate of `step` (from 0, over all epochs): constant, or a linear warm-up epoch and a cosine to zero."""
+    if config.schedule == "constant":
+        return config.lr
+    if step < steps_an_epoch and config.epochs > 1:
+        return config.lr * (step + 1) / steps_an_epoch
+    warmup = steps_an_epoch if config.epochs > 1 else 0
+    done = (step - warmup) / (config.epochs * steps_an_epoch - warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done))

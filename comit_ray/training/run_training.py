@@ -1,11 +1,17 @@
-"""Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the best and the last checkpoint."""
+"""Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the best and the last checkpoint.
 
+What became of every manifest row before training: used, left out on purpose, or failed; each counted and told.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
 import ray.train
@@ -17,15 +23,112 @@ from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import graph, nodes, run_record
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest import manifest
-from comit_ray.errors import ComitError, ConfigError
+from comit_ray.errors import ComitError, ConfigError, ManifestError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
 from comit_ray.prepare import frames as frame_data
 from comit_ray.prepare import prepared
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
-from comit_ray.training import accounts, curves, history, run_directory, worker
+from comit_ray.tables.vocabulary import Split
+from comit_ray.training import curves, run_directory, validation, worker
 from comit_ray.training.tracking import Tracker
+
+ACCOUNT_COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
+"""Of `comit_ray.prepare.frames.FRAMES`: small ones, so that a large manifest's fit on the driver."""
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Counts of manifest rows; `rows` is the sum of all the others.
+
+    Attributes:
+        rows: of the manifest.
+        used: split -> frames.
+        covid: frames of the training split with COVID-19.
+        left_out: why -> rows that training does not want.
+        failed: (image id, reason and sentence) of wanted rows that could not be read.
+    """
+
+    rows: int
+    used: dict[str, int]
+    covid: int
+    left_out: dict[str, int]
+    failed: list[tuple[str, str]]
+
+    @property
+    def lines(self) -> list[str]:
+        """For a person: one line of counts, one of what was left out, and one a failure for the first few."""
+        train, val = self.used.get(Split.TRAIN, 0), self.used.get(Split.VAL, 0)
+        counts = (
+            f"manifest: {self.rows} rows = {train} to train on ({self.covid} with COVID-19) + {val} to validate on + "
+            f"{sum(self.left_out.values())} left out + {len(self.failed)} failed"
+        )
+        lines = [counts]
+        if self.left_out:
+            why = sorted(self.left_out.items(), key=lambda item: -item[1])
+            lines.append("left out: " + ", ".join(f"{count} {reason}" for reason, count in why))
+        if self.failed:
+            codes = Counter(_code(text) for _, text in self.failed)
+            lines.append("failed: " + ", ".join(f"{count} {code}" for code, count in codes.most_common()))
+            lines += [f"  {image_id}: {text}" for image_id, text in self.failed[:EXAMPLES]]
+            if len(self.failed) > EXAMPLES:
+                lines.append(f"  and {len(self.failed) - EXAMPLES} more")
+        return lines
+
+
+def account_rows(frames: pa.Table) -> Accounts:
+    """The accounts of `COLUMNS` of all frame rows."""
+    used = frames.filter(pc.and_(pc.is_null(frames["left_out"]), pc.is_null(frames["failed"])))
+    train = used.filter(pc.equal(used["split"], Split.TRAIN))
+    failed = frames.filter(pc.is_valid(frames["failed"]))
+    return Accounts(
+        rows=frames.num_rows,
+        used=dict(Counter(used["split"].to_pylist())),
+        covid=int(pc.sum(pc.equal(train["covid"], 1)).as_py() or 0),
+        left_out=dict(Counter(frames["left_out"].drop_null().to_pylist())),
+        failed=sorted(zip(failed["image_id"].to_pylist(), failed["failed"].to_pylist(), strict=True)),
+    )
+
+
+def check_accounts(accounts: Accounts, max_failed_share: float) -> None:
+    """Stop before a training that would not be the one that was asked for.
+
+    Raises:
+        ManifestError: if a split is empty, or more than `max_failed_share` of the wanted rows failed.
+    """
+    wanted = sum(accounts.used.values()) + len(accounts.failed)
+    if len(accounts.failed) > max_failed_share * wanted:
+        raise ManifestError(
+            f"{len(accounts.failed)} of {wanted} images cannot be read, more than max_failed_share "
+            f"({max_failed_share:g}) allows; {'; '.join(accounts.lines[-EXAMPLES - 2 :])}"
+        )
+    for split in (Split.TRAIN, Split.VAL):
+        if not accounts.used.get(split):
+            raise ManifestError(
+                f"the manifest has no image of the {split} split with a label or mask for the model's tasks; "
+                f"{'; '.join(accounts.lines)}"
+            )
+
+
+def check_left_out(accounts: Accounts, sources: Sequence[str]) -> None:
+    """A source that is to be left out and has nothing to leave out is a slip of the pen.
+
+    Raises:
+        ConfigError: naming it, and those that were left out.
+    """
+    nothing = [name for name in sources if not accounts.left_out.get(f"source: {name}")]
+    if nothing:
+        raise ConfigError(
+            f"leave_out: the data have no image of {', '.join(nothing)} to train or validate on; datasets are named as "
+            f"in the manifest's column `dataset`. {'; '.join(accounts.lines)}"
+        )
+
+
+def _code(text: str) -> str:
+    return text.partition(":")[0]
+
 
 ROWS_PER_TASK = 64  # manifest rows decoded by one task
 
@@ -77,7 +180,7 @@ def _whole(run: str, config: TrainConfig) -> bool:
     if not run_directory.finished(run):
         return False
     figures = checkpoint.load_history(storage.join(run, "last"))
-    return history.whole(figures, config.train.epochs, config.train.patience)
+    return validation.whole(figures, config.train.epochs, config.train.patience)
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -121,15 +224,15 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
     """Frames in the object store, with their accounts printed.
 
     Raises:
-        ManifestError: as `comit_ray.training.accounts.check`.
-        ConfigError: as `comit_ray.training.accounts.check_left_out`.
+        ManifestError: as `comit_ray.training.run_training.check`.
+        ConfigError: as `comit_ray.training.run_training.check_left_out`.
     """
     frames = lazy.materialize()
-    small = ray.get(frames.select_columns(accounts.COLUMNS).to_arrow_refs())
-    account = accounts.account(pa.concat_tables(small))
+    small = ray.get(frames.select_columns(ACCOUNT_COLUMNS).to_arrow_refs())
+    account = account_rows(pa.concat_tables(small))
     print("\n".join(account.lines), flush=True)
-    accounts.check_left_out(account, config.leave_out)
-    accounts.check(account, config.max_failed_share)
+    check_left_out(account, config.leave_out)
+    check_accounts(account, config.max_failed_share)
     return cast("MaterializedDataset[Any]", frames)
 
 

@@ -1,4 +1,7 @@
-"""An epoch's losses and validation scores, gathered from all workers, and the figures made of them."""
+"""An epoch's losses and validation scores, gathered from all workers, and the figures made of them.
+
+What can be read off the figures of the epochs so far: the best one, and whether to go on.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -159,3 +162,27 @@ def progress_line(epoch: int, epochs: int, figures: Figures) -> str:
     if "seconds_waiting" in figures:
         parts.append(", ".join(f"{part} {show(f'seconds_{part}', 1)} s" for part in TIMED))
     return "  ".join(parts)
+
+
+def best_epoch(history: Sequence[Figures]) -> int | None:
+    """Index of the epoch with the lowest validation loss, the last of equals, as Ray Train keeps it; None: no epoch."""
+    known = _lowest(history)
+    return known[-1] if known else None
+
+
+def given_up(history: Sequence[Figures], patience: int | None) -> bool:
+    """Whether `patience` epochs have passed without a lower validation loss; never if it is None."""
+    known = _lowest(history)
+    return patience is not None and bool(known) and len(history) - 1 - known[0] >= patience
+
+
+def _lowest(history: Sequence[Figures]) -> list[int]:
+    """The epochs that have the lowest validation loss."""
+    losses = [figures["val_loss"] for figures in history]
+    lowest = min((loss for loss in losses if loss is not None), default=None)
+    return [epoch for epoch, loss in enumerate(losses) if loss is not None and loss == lowest]
+
+
+def whole(history: Sequence[Figures], epochs: int, patience: int | None) -> bool:
+    """Whether a run has all the epochs that are asked for, or has given up."""
+    return len(history) >= epochs or given_up(history, patience)

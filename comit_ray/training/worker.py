@@ -3,6 +3,8 @@
 Every worker reads every frame from the node's shared memory (size x size bytes an image) and takes its part of each
 global batch, so an epoch is the same for any number of workers. Batch normalisation statistics are each worker's own in
 a step, unless they are synchronised or frozen; rank 0's are validated and saved.
+
+What a checkpoint is to remember of its data: a pass over some of its images, shared by the workers.
 """
 
 import logging
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import ray
 import ray.train
 import ray.train.torch
@@ -20,24 +23,92 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from comit_ray.checkpoint import checkpoint
+from comit_ray.checkpoint import checkpoint, reference
 from comit_ray.checkpoint.checkpoint import TrainingState
+from comit_ray.checkpoint.reference import Reference, Sample
 from comit_ray.config.train_config import TrainConfig
+from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training import batch_norm, collective, order, run_directory
+from comit_ray.training import batches as order
+from comit_ray.training import collective, run_directory
 from comit_ray.training.augmentation import COPIES
-from comit_ray.training.batches import training_batches, validation_batches
-from comit_ray.training.history import whole
-from comit_ray.training.loop import train_epoch, validate
-from comit_ray.training.objective import Objective
-from comit_ray.training.optimiser import learning_rate, make_optimiser
-from comit_ray.training.remembered import remember
+from comit_ray.training.batches import collate, training_batches, validation_batches
+from comit_ray.training.loop import learning_rate, make_optimiser, train_epoch, validate
+from comit_ray.training.losses import Objective, predict
 from comit_ray.training.tracking import Tracker
-from comit_ray.training.validation import Figures, Validation, merge, merge_losses, progress_line
+from comit_ray.training.validation import Figures, Validation, merge, merge_losses, progress_line, whole
+
+
+def remember(
+    model: nn.Module,
+    training: FrameStore,
+    validation: FrameStore,
+    scored: Validation,
+    config: TrainConfig,
+    device: torch.device,
+) -> Reference:
+    """The reference of a network between epochs; the same on all workers, each of which embeds its part.
+
+    Args:
+        model: the bare network; it is left in evaluation mode.
+        training: its training frames, as they are, not augmented.
+        validation: its validation frames.
+        scored: of all validation frames.
+        config: of the training.
+        device: the model's.
+    """
+    seed = config.train.seed
+    batch = max(1, config.train.batch_size // collective.world_size())
+    drawn = _drawn(training, seed)
+    embeddings_NC, pixels_NP = _embedded(model, training, drawn, batch, config, device)
+    embeddings_MC, _ = _embedded(model, validation, _drawn(validation, seed), batch, config, device)
+    sample = Sample(
+        embeddings_NC,
+        dict(zip(STATISTICS, pixels_NP.T, strict=True)),
+        [f"{training.datasets[i]} {training.views[i]}" for i in drawn],
+        [training.patients[i] for i in drawn],
+    )
+    return reference.make(
+        sample,
+        embeddings_MC,
+        {name: np.concatenate(values) for name, values in scored.scores.items()},
+        training.views,
+        training.datasets,
+        validation.patients,
+    )
+
+
+def _drawn(store: FrameStore, seed: int) -> npt.NDArray[np.int64]:
+    """At most `reference.SAMPLE` places in the store, rising."""
+    return np.sort(np.random.default_rng(seed).permutation(len(store))[: reference.SAMPLE])
+
+
+@torch.no_grad()
+def _embedded(
+    model: nn.Module,
+    store: FrameStore,
+    drawn: npt.NDArray[np.int64],
+    size: int,
+    config: TrainConfig,
+    device: torch.device,
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Embeddings and statistics of pixels of the frames `drawn`, in batches of `size`, which the workers share."""
+    model.eval()
+    batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+    mine: dict[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+    for number in range(collective.rank(), len(batches), collective.world_size()):
+        chosen = batches[number]
+        batch = collate(store, np.stack([chosen, np.zeros_like(chosen)], axis=1))
+        output = predict(model, batch.to(device), "float32", config.speed.channels_last)
+        pixels = statistics(batch.frames_BHW.numpy())
+        mine[number] = output.embedding.float().cpu().numpy(), np.stack([pixels[name] for name in STATISTICS], axis=1)
+    every = dict(sorted(item for part in collective.gather(mine) for item in part.items()))
+    embeddings, pixels_of = zip(*every.values(), strict=True)
+    return np.concatenate(embeddings), np.concatenate(pixels_of)
 
 
 def run(options: dict[str, Any]) -> ComitError | None:
@@ -100,7 +171,7 @@ class Training:
         layout = torch.channels_last if config.speed.channels_last else torch.contiguous_format
         bare = build_model(config.model).to(device).to(memory_format=layout)
         if config.train.batch_norm == "synchronised":
-            bare = batch_norm.synchronised(bare)
+            bare = collective.synchronised(bare)
         self.model: nn.Module = bare
         self.optimiser = make_optimiser(bare, config.train, config.speed.fused)
         self.history = self._restore(initial)

@@ -22,11 +22,11 @@ from comit_ray.models.registry import build_model
 from comit_ray.prepare import prepared
 from comit_ray.prepare.frames import FrameStore
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training import batch_norm, order
+from comit_ray.training import batches as order
+from comit_ray.training import collective
 from comit_ray.training.batches import Batch, training_batches
-from comit_ray.training.loop import train_epoch
-from comit_ray.training.objective import Objective
-from comit_ray.training.optimiser import make_optimiser
+from comit_ray.training.loop import make_optimiser, train_epoch
+from comit_ray.training.losses import Objective
 from comit_ray.training.run_training import train
 from comit_ray.training.validation import Figures
 
@@ -74,7 +74,7 @@ def plain_loop(store: FrameStore, options: TrainConfig) -> float:
     torch.set_num_threads(1)
     ready = batches(store, options)
     objective = Objective(build_model(options.model).to(memory_format=torch.channels_last), options)
-    batch_norm.freeze(objective.train())
+    collective.freeze(objective.train())
     optimiser = torch.optim.Adam(objective.parameters(), lr=options.train.lr, fused=True)
     speeds = []
     for _ in range(EPOCHS):

@@ -26,9 +26,8 @@ from comit_ray.evaluation.scores import join_tables
 from comit_ray.models.registry import build_model
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.training.batches import Batch
-from comit_ray.training.loop import train_epoch
-from comit_ray.training.objective import Objective
-from comit_ray.training.optimiser import make_optimiser
+from comit_ray.training.loop import make_optimiser, train_epoch
+from comit_ray.training.losses import Objective
 from jobs import screen as screen_job
 from tests.support import manifest_row, write_rows
 

@@ -3,14 +3,14 @@ import pytest
 
 from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.prepare.frames import FRAMES
-from comit_ray.training.accounts import COLUMNS, account, check, check_left_out
+from comit_ray.training.run_training import ACCOUNT_COLUMNS, account_rows, check_accounts, check_left_out
 
 
 def table(*rows: tuple[str | None, str | None, str | None, int | None]) -> pa.Table:
     """(split, left_out, failed, covid) of each row."""
     names = ("split", "left_out", "failed", "covid")
     records = [{"image_id": f"x/{i}", **dict(zip(names, row, strict=True))} for i, row in enumerate(rows)]
-    return pa.Table.from_pylist(records, schema=FRAMES).select(COLUMNS)
+    return pa.Table.from_pylist(records, schema=FRAMES).select(ACCOUNT_COLUMNS)
 
 
 GOOD = [("train", None, None, 1), ("train", None, None, 0), ("train", None, None, None), ("val", None, None, 1)]
@@ -19,7 +19,7 @@ BROKEN = ("train", None, "truncated: half a file", 1)
 
 
 def test_every_row_is_counted_once() -> None:
-    accounts = account(table(*GOOD, TEST, TEST, BROKEN))
+    accounts = account_rows(table(*GOOD, TEST, TEST, BROKEN))
     assert accounts.used == {"train": 3, "val": 1}
     assert accounts.covid == 1
     assert accounts.left_out == {"split: test": 2}
@@ -36,26 +36,26 @@ def test_every_row_is_counted_once() -> None:
 
 
 def test_failures_above_the_allowed_share_stop_the_training() -> None:
-    accounts = account(table(*GOOD, BROKEN))
-    check(accounts, 0.2)
+    accounts = account_rows(table(*GOOD, BROKEN))
+    check_accounts(accounts, 0.2)
     with pytest.raises(ManifestError, match=r"1 of 5 images cannot be read.*x/4: truncated"):
-        check(accounts, 0.19)
+        check_accounts(accounts, 0.19)
 
 
 @pytest.mark.parametrize(("rows", "split"), [(GOOD[:3], "val"), (GOOD[3:], "train"), ([TEST], "train")])
 def test_an_empty_split_stops_the_training(rows, split) -> None:
     with pytest.raises(ManifestError, match=f"no image of the {split} split"):
-        check(account(table(*rows)), 0.05)
+        check_accounts(account_rows(table(*rows)), 0.05)
 
 
 def test_many_failures_are_cut_to_a_few_and_counted() -> None:
-    lines = account(table(*GOOD, *[BROKEN] * 8)).lines
+    lines = account_rows(table(*GOOD, *[BROKEN] * 8)).lines
     assert lines[1] == "failed: 8 truncated"
     assert lines[-1] == "  and 3 more"
 
 
 def test_a_source_that_has_nothing_to_leave_out_is_a_slip_and_is_named() -> None:
-    accounts = account(table(*GOOD, ("train", "source: nih", None, None)))
+    accounts = account_rows(table(*GOOD, ("train", "source: nih", None, None)))
     check_left_out(accounts, ("nih",))
     with pytest.raises(ConfigError, match="leave_out: the data have no image of NIH to train or validate on"):
         check_left_out(accounts, ("nih", "NIH"))

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from comit_ray.training import batch_norm
+from comit_ray.training import collective
 
 
 def network() -> nn.Sequential:
@@ -10,7 +10,7 @@ def network() -> nn.Sequential:
 
 def test_frozen_until_the_next_train() -> None:
     model = network().train()
-    batch_norm.freeze(model)
+    collective.freeze(model)
     assert [module.training for module in model] == [True, False, True]
     assert all(parameter.requires_grad for parameter in model.parameters())
     model.train()
@@ -20,7 +20,7 @@ def test_frozen_until_the_next_train() -> None:
 def test_synchronised_has_the_same_state_dict() -> None:
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    converted = batch_norm.synchronised(model)
+    converted = collective.synchronised(model)
     assert isinstance(converted.get_submodule("1"), nn.SyncBatchNorm)
     after = converted.state_dict()
     assert after.keys() == before.keys()

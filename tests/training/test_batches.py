@@ -9,7 +9,7 @@ import torch
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.prepare.frames import FRAMES, FrameStore
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training import order
+from comit_ray.training import batches as order
 from comit_ray.training.batches import collate, training_batches, unlabelled, validation_batches
 
 

@@ -8,9 +8,8 @@ from comit_ray.config.train_config import ModelConfig, TrainConfig
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.registry import build_model
 from comit_ray.training.batches import Batch, unlabelled
-from comit_ray.training.loop import train_epoch, validate
-from comit_ray.training.objective import Objective, predict
-from comit_ray.training.optimiser import make_optimiser
+from comit_ray.training.loop import make_optimiser, train_epoch, validate
+from comit_ray.training.losses import Objective, predict
 from comit_ray.training.validation import merge
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.registry import build_model
 from comit_ray.training.batches import Batch
-from comit_ray.training.objective import Objective, instance_losses_alone, learns_from_instances
+from comit_ray.training.losses import Objective, instance_losses_alone, learns_from_instances
 
 CONFIG = TrainConfig.parse(
     {

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from comit_ray.training import order
+from comit_ray.training import batches
 
 
 @pytest.fixture
-def everything() -> order.Items:
-    return order.items(np.array([1, 6, 1, 1, 6, 1, 1]))
+def everything() -> batches.Items:
+    return batches.items(np.array([1, 6, 1, 1, 6, 1, 1]))
 
 
 def as_set(items: np.ndarray) -> set[tuple[int, int]]:
@@ -19,10 +19,10 @@ def test_items_are_every_image_with_each_of_its_copies(everything) -> None:
 
 
 def test_an_order_belongs_to_its_seed_and_epoch(everything) -> None:
-    first = order.shuffled(everything, 0, 0)
-    assert np.array_equal(first, order.shuffled(everything, 0, 0))
-    assert not np.array_equal(first, order.shuffled(everything, 0, 1))
-    assert not np.array_equal(first, order.shuffled(everything, 1, 0))
+    first = batches.shuffled(everything, 0, 0)
+    assert np.array_equal(first, batches.shuffled(everything, 0, 0))
+    assert not np.array_equal(first, batches.shuffled(everything, 0, 1))
+    assert not np.array_equal(first, batches.shuffled(everything, 1, 0))
     assert as_set(first) == as_set(everything)
 
 
@@ -31,26 +31,26 @@ def test_an_order_belongs_to_its_seed_and_epoch(everything) -> None:
 def test_every_item_is_seen_once_and_the_global_batches_do_not_depend_on_the_workers(
     everything, batch_size, world_size
 ) -> None:
-    steps = order.global_batches(order.shuffled(everything, 0, 0), batch_size)
+    steps = batches.global_batches(batches.shuffled(everything, 0, 0), batch_size)
     assert len(steps) == -(-17 // batch_size)
     sizes = [len(step) for step in steps]
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
     for step in steps:
-        shares = [order.share(step, rank, world_size) for rank in range(world_size)]
+        shares = [batches.share(step, rank, world_size) for rank in range(world_size)]
         assert np.array_equal(np.concatenate(shares), step)
         assert len(shares[0]) >= 1
     assert sum(sizes) == len(as_set(np.concatenate(steps))) == 17
 
 
 def test_no_items_no_batches() -> None:
-    assert order.global_batches(np.empty((0, 2), dtype=np.int64), 4) == []
+    assert batches.global_batches(np.empty((0, 2), dtype=np.int64), 4) == []
 
 
 def test_a_balanced_order_has_every_group_equally_often(everything) -> None:
     """Seven images, two of them of a rare group with six copies each."""
     groups = ["covid" if image in (1, 4) else "healthy" for image in range(7)]
-    drawn = np.concatenate([order.balanced(everything, groups, 0, epoch) for epoch in range(300)])
+    drawn = np.concatenate([batches.balanced(everything, groups, 0, epoch) for epoch in range(300)])
     assert len(drawn) == 300 * len(everything)
     assert as_set(drawn) == as_set(everything)
     covid = np.isin(drawn[:, 0], (1, 4))
@@ -61,7 +61,7 @@ def test_a_balanced_order_has_every_group_equally_often(everything) -> None:
 
 def test_a_balanced_order_belongs_to_its_seed_and_epoch(everything) -> None:
     groups = list("abababa")
-    first = order.balanced(everything, groups, 0, 0)
-    assert np.array_equal(first, order.balanced(everything, groups, 0, 0))
-    assert not np.array_equal(first, order.balanced(everything, groups, 0, 1))
-    assert not np.array_equal(first, order.balanced(everything, groups, 1, 0))
+    first = batches.balanced(everything, groups, 0, 0)
+    assert np.array_equal(first, batches.balanced(everything, groups, 0, 0))
+    assert not np.array_equal(first, batches.balanced(everything, groups, 0, 1))
+    assert not np.array_equal(first, batches.balanced(everything, groups, 1, 0))

@@ -13,7 +13,7 @@ from comit_ray.models.outputs import normalise
 from comit_ray.models.registry import build_model
 from comit_ray.prepare.frames import FRAMES, FrameStore
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training import collective, remembered
+from comit_ray.training import collective, worker
 from comit_ray.training.batches import validation_batches
 from comit_ray.training.loop import validate
 
@@ -57,7 +57,7 @@ def model() -> torch.nn.Module:
 
 def run(model, training, validation):
     scored = validate(model, validation_batches(validation, 0, 1, 8), CONFIG, CPU)
-    return remembered.remember(model, training, validation, scored, CONFIG, CPU), scored
+    return worker.remember(model, training, validation, scored, CONFIG, CPU), scored
 
 
 def frames(store: FrameStore) -> np.ndarray:
@@ -102,14 +102,14 @@ def test_workers_embed_their_part_and_have_the_same(model, monkeypatch) -> None:
         asked: list[dict] = []
         monkeypatch.setattr(collective, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(collective, "gather", lambda value, asked=asked: asked.append(value) or [value])
-        remembered.remember(model, training, validation, scored, CONFIG, CPU)
+        worker.remember(model, training, validation, scored, CONFIG, CPU)
         parts.append(asked)
     assert all(len(part) for asked in parts for part in asked), "each has some of both splits"
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert not set(parts[one][0]) & set(parts[other][0]), "no batch is embedded twice"
     calls = iter([[asked[split] for asked in parts] for split in range(2)])
     monkeypatch.setattr(collective, "gather", lambda value: next(calls))
-    together = remembered.remember(model, training, validation, scored, CONFIG, CPU)
+    together = worker.remember(model, training, validation, scored, CONFIG, CPU)
     assert together.facts.sampled_images == alone.facts.sampled_images == 30
     for name, values in alone.facts.quantiles.items():
         assert together.facts.quantiles[name] == pytest.approx(values, rel=1e-3), name

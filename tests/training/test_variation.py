@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from comit_ray.data.masks.mask_images import IGNORE
-from comit_ray.data.variation import RANGES, draw, vary
+from comit_ray.training.augmentation import RANGES, draw, vary
 
 ITEMS = np.array([[0, 0], [0, 3], [7, 0]])
 
