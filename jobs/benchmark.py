@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 import ray
 
 from comit_ray import cli
+from comit_ray.benchmark import projection, stages
+from comit_ray.benchmark.projection import EndToEnd, Throughput
+from comit_ray.benchmark.stages import Stage
 from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import graph, nodes
 from comit_ray.chunks.monitor import Tally
@@ -23,12 +26,10 @@ from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
-from comit_ray.screening import pipeline, projection, question, stages
-from comit_ray.screening.layout import layout
+from comit_ray.screening import run_settings, screen_pipeline
 from comit_ray.screening.predictor import Predictor
-from comit_ray.screening.projection import EndToEnd, Throughput
-from comit_ray.screening.run import screen
-from comit_ray.screening.stages import Stage
+from comit_ray.screening.run_screen import screen
+from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 
 ALONE, WARM = 256, 32
@@ -65,7 +66,7 @@ def job(config: BenchmarkConfig) -> int:
     doubts = [
         projection.other_cluster(cpus, _cpus()),
         projection.fewer_predictors(config.predictors, ran),
-        projection.too_few(len(fewer), config.chunk_rows, pipeline.readers(cpus, ran, config.gpu)),
+        projection.too_few(len(fewer), config.chunk_rows, screen_pipeline.readers(cpus, ran, config.gpu)),
     ]
     notes = [doubt for doubt in doubts if doubt is not None]
     for note in notes:
@@ -105,11 +106,11 @@ def _cpus() -> float:
 def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
     """Every stage while nothing else runs, on a node that a screen would run it on, which the driver's need not be."""
     loaded = checkpoint.load(config.checkpoint)
-    point = question.choose_operating_point(_options(config, "", ""), loaded)
+    point = run_settings.choose_operating_point(_options(config, "", ""), loaded)
     device = "cuda" if config.gpu else "cpu"
     load = partial(Predictor, config.checkpoint, loaded.model_id, point, "benchmark", config.batch_size, device)
     on_cpu, gpus = ray.remote(num_cpus=1), 1 if config.gpu else 0
-    predictor = ray.remote(num_cpus=pipeline.predict_cpus(config.gpu), num_gpus=gpus)
+    predictor = ray.remote(num_cpus=screen_pipeline.predict_cpus(config.gpu), num_gpus=gpus)
     read, fetched = ray.get(on_cpu(stages.read).remote(rows.to_pylist(), loaded.config.frame, config.decode))
     predict, predicted = ray.get(predictor(stages.predict).remote(fetched, config.chunk_rows, load))
     tables = layout(embeddings=False)

@@ -3,7 +3,7 @@
 from comit_ray import cli
 from comit_ray.chunks import nodes
 from comit_ray.config.screen_config import RequeueConfig
-from comit_ray.screening import question, results
+from comit_ray.screening import results, run_settings
 from comit_ray.storage import storage
 
 
@@ -11,7 +11,7 @@ def job(config: RequeueConfig) -> int:
     """Read the tables, write the queue if it differs."""
     output = storage.normalise(config.results)
     nodes.check_submitted({}, {"results": output})
-    operating_point = question.recorded_operating_point(output)
+    operating_point = run_settings.recorded_operating_point(output)
     written = results.write_queue(output, config.manifest, config.queue, operating_point)
     print(
         "the review queue was built from the tables" if written else "the review queue is what it would be: unchanged"

@@ -5,7 +5,7 @@ Run the same command again after any interruption: only what is missing is done.
 
 from comit_ray import cli
 from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.screening.run import screen
+from comit_ray.screening.run_screen import screen
 
 
 def job(config: ScreenConfig) -> int:

@@ -15,7 +15,7 @@ from comit_ray.checkpoint.operating_points import Threshold
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import statistics
 from comit_ray.models.registry import build_model
-from comit_ray.screening.reader import FETCHED
+from comit_ray.screening.fetch import FETCHED
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 

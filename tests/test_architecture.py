@@ -48,8 +48,8 @@ WIRING = {
     "comit_ray.chunks.monitor",
     "comit_ray.training.run_training",
     "comit_ray.training.worker",
-    "comit_ray.screening.pipeline",
-    "comit_ray.screening.run",
+    "comit_ray.screening.screen_pipeline",
+    "comit_ray.screening.run_screen",
     "comit_ray.sweep.trial",
     "comit_ray.sweep.tuner",
     "comit_ray.prepare.prepare_pipeline",
@@ -64,13 +64,13 @@ NO_TORCH = (
     "comit_ray.data.images.load",
     "comit_ray.prepare.frames",
     "comit_ray.prepare.prepared",
-    "comit_ray.screening.reader",
+    "comit_ray.screening.fetch",
     "comit_ray.screening.mask_tables",
-    "comit_ray.screening.layout",
+    "comit_ray.screening.screen_tables",
     "comit_ray.chunks.reading",
     "comit_ray.prepare.prepare_pipeline",
     "comit_ray.models.embedding_classifiers",
-    "comit_ray.screening.embedding_scores",
+    "comit_ray.screening.embedding_screen",
 )
 
 

@@ -17,7 +17,7 @@ from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import NotFoundError
 from comit_ray.evaluation import left_out_source, source_probe
 from comit_ray.evaluation.classification import labelled
-from comit_ray.screening.layout import EMBEDDINGS, GRADCAM, VARIANTS
+from comit_ray.screening.screen_tables import EMBEDDINGS, GRADCAM, VARIANTS
 from comit_ray.statistics.metric import Block, Entry, Figure, FloatArray, IntArray, mean, measure, ratios
 from comit_ray.statistics.weighted import RankedScores
 from comit_ray.storage import storage

@@ -9,7 +9,7 @@ from comit_ray.evaluation import sheet
 from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written
 from comit_ray.evaluation.plots import embedding_map as embedding_plot
 from comit_ray.evaluation.radiographs import Row, is_null
-from comit_ray.screening.layout import EMBEDDINGS
+from comit_ray.screening.screen_tables import EMBEDDINGS
 from comit_ray.storage import storage
 from comit_ray.tables.parquet import read_rows
 

@@ -14,7 +14,7 @@ from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Status
 from comit_ray.evaluation import classification
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
-from comit_ray.screening.layout import read_predictions
+from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.statistics.metric import Figure, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet

@@ -24,7 +24,7 @@ from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.screening import drift_signals
 from comit_ray.screening.drift_signals import Kind, Signal
-from comit_ray.screening.layout import read_predictions
+from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import View

@@ -4,8 +4,8 @@ from comit_ray.checkpoint import operating_points
 from comit_ray.chunks import accounts, run_record
 from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
-from comit_ray.screening import embedding_scores, embedding_tables
-from comit_ray.screening.layout import MASKS, PREDICTIONS, layout
+from comit_ray.screening import embedding_screen, embedding_tables
+from comit_ray.screening.screen_tables import MASKS, PREDICTIONS, layout
 from comit_ray.storage import storage
 
 POINTS = "operating_points.json"
@@ -22,16 +22,16 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
     output = storage.normalise(config.output)
     screen = embedding_tables.open_screen(config.results, config.manifest)
     images = embedding_tables.labelled(screen, config.manifest)
-    fitted = embedding_scores.fit(images, screen.model_id, config)
-    document, point = embedding_scores.choose_thresholds(fitted, images, config)
-    asked = embedding_scores.question(screen, fitted, point, config)
+    fitted = embedding_screen.fit_classifiers(images, screen.model_id, config)
+    document, point = embedding_screen.choose_thresholds(fitted, images, config)
+    asked = embedding_screen.classifier_settings(screen, fitted, point, config)
     run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for label, (negatives, positives) in fitted.counts.items():
         print(f"{config.method.name} for {label}: fitted on {positives:,} positive and {negatives:,} negative images")
     for label, reason in point.missing.items():
         print(f"operating point {point.name} has no threshold for {label} ({reason}): its flags are null")
     storage.write_bytes(storage.join(output, POINTS), operating_points.to_json(document))
-    embedding_scores.write(screen, fitted, point, output, run_id)
+    embedding_screen.write_classified(screen, fitted, point, output, run_id)
 
     taken = accounts.take(screen.plan, output, layout(embeddings=False))
     print(f"{taken.asked:>9,} images in the manifest")

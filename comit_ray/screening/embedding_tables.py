@@ -15,7 +15,7 @@ from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import LabelName
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, ManifestError, Status, StorageError
-from comit_ray.screening.layout import EMBEDDINGS, PREDICTIONS, layout
+from comit_ray.screening.screen_tables import EMBEDDINGS, PREDICTIONS, layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import Split

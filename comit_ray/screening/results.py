@@ -8,8 +8,8 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.screen_config import QueueConfig
 from comit_ray.errors import StorageError
-from comit_ray.screening.layout import read_predictions
-from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
+from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
+from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from comit_ray.chunks import run_record
 from comit_ray.config.sweep_config import StudyConfig, SweepConfig
 from comit_ray.errors import ConfigError, NotFoundError
-from comit_ray.screening.layout import read_predictions
+from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.sweep.study import Trial
 from comit_ray.tables import parquet

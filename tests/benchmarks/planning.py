@@ -16,7 +16,7 @@ import pyarrow as pa
 from comit_ray.chunks import accounts, plan
 from comit_ray.chunks.plan import chunk_file
 from comit_ray.data.manifest import manifest
-from comit_ray.screening.layout import layout
+from comit_ray.screening.screen_tables import layout
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from tests.benchmarks.measure import measured

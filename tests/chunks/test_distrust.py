@@ -6,7 +6,7 @@ import pytest
 from comit_ray.chunks import plan as planning
 from comit_ray.chunks.accounts import settle
 from comit_ray.chunks.plan import commit
-from comit_ray.screening.layout import layout
+from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS

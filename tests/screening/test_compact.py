@@ -6,7 +6,7 @@ from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import plan as planning
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.screening import compact
-from comit_ray.screening.layout import layout
+from comit_ray.screening.screen_tables import layout
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 

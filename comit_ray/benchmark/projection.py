@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from comit_ray.benchmark.stages import Stage
 from comit_ray.chunks.plan import BARE, DECODE, FETCH, GRAPH, MEASURE, PREDICT, WRITE
-from comit_ray.screening.stages import Stage
 
 STAGES = (FETCH, DECODE, PREDICT, MEASURE, WRITE)
 TASKS_EACH = 4

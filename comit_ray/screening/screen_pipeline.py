@@ -13,10 +13,10 @@ from comit_ray.chunks.monitor import Counters, Tally
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.screening.layout import layout
+from comit_ray.screening.fetch import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
-from comit_ray.screening.reader import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
+from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 
 # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
@@ -80,7 +80,7 @@ def screen(
         plan: what is still to do.
         frame: the model's.
         model_id: the checkpoint's.
-        operating_point: decides the flags; `comit_ray.screening.question.choose_operating_point` gives it.
+        operating_point: decides the flags; `comit_ray.screening.run_settings.choose_operating_point` gives it.
         temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
         run_id: written into every row.
         cpus: of the cluster that it may hold; None: all.

@@ -18,7 +18,7 @@ from comit_ray.models import embedding_classifiers
 from comit_ray.models.embedding_classifiers import EmbeddingClassifier
 from comit_ray.screening import embedding_tables
 from comit_ray.screening.embedding_tables import EmbeddedChunk, EmbeddedScreen, Labelled
-from comit_ray.screening.layout import MASKS, layout
+from comit_ray.screening.screen_tables import MASKS, layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.tables.vocabulary import Split
@@ -42,7 +42,7 @@ class Fitted:
     model_id: str
 
 
-def fit(images: Labelled, network: str, config: EmbeddingClassifierConfig) -> Fitted:
+def fit_classifiers(images: Labelled, network: str, config: EmbeddingClassifierConfig) -> Fitted:
     """One classifier for each of `config.tasks`, on the training images whose label is known.
 
     Args:
@@ -94,7 +94,7 @@ def choose_thresholds(
     return document, point
 
 
-def question(
+def classifier_settings(
     screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, config: EmbeddingClassifierConfig
 ) -> dict[str, Any]:
     """Everything that decides the rows, as `comit_ray.chunks.run_record` records it; jobs/requeue.py reads the point."""
@@ -110,7 +110,7 @@ def question(
     }
 
 
-def write(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, output: str, run_id: str) -> None:
+def write_classified(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, output: str, run_id: str) -> None:
     """Score every chunk of the screen and commit it under its own name; a second call writes the same rows again.
 
     Raises:

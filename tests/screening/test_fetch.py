@@ -4,7 +4,7 @@ from comit_ray.config.data_config import DecodeLimits, FrameConfig, SourceOption
 from comit_ray.data.manifest import manifest_build
 from comit_ray.data.sources import covid_chestxray
 from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.screening.reader import FETCHED, fetch_row
+from comit_ray.screening.fetch import FETCHED, fetch_row
 from comit_ray.storage.file_reader import FileReader
 from tests.support import manifest_row
 

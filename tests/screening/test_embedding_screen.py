@@ -6,7 +6,7 @@ import pytest
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import ConfigError, ManifestError
-from comit_ray.screening import embedding_scores
+from comit_ray.screening import embedding_screen
 from comit_ray.screening.embedding_tables import EmbeddedChunk, Labelled
 from tests.screening.embedded_screens import labelled_rows, separable
 
@@ -34,9 +34,9 @@ def images(per_split: dict[str, int], **covid: Any) -> Labelled:
 def test_each_label_has_its_own_classifier_thresholds_and_counts():
     data = images({"train": 60, "val": 40})
     data.labels["covid"][0] = np.nan  # one positive of the training split
-    fitted = embedding_scores.fit(data, "network", config())
+    fitted = embedding_screen.fit_classifiers(data, "network", config())
     assert fitted.counts == {"covid": (40, 19), "unhealthy": (20, 40)}
-    document, point = embedding_scores.choose_thresholds(fitted, data, config(operating_point="specificity_0.99"))
+    document, point = embedding_screen.choose_thresholds(fitted, data, config(operating_point="specificity_0.99"))
     assert list(document) == ["specificity_0.90", "specificity_0.99"]
     assert point.name == "specificity_0.99"
     for label in ("covid", "unhealthy"):
@@ -48,10 +48,10 @@ def test_each_label_has_its_own_classifier_thresholds_and_counts():
 
 def test_only_the_training_split_decides_the_model():
     data, config_ = images({"train": 60, "val": 40}), config(tasks=["covid"])
-    first = embedding_scores.fit(data, "network", config_)
+    first = embedding_screen.fit_classifiers(data, "network", config_)
     data.x_NC[60:] = 0
     data.labels["covid"][60:] = 1
-    again = embedding_scores.fit(data, "network", config_)
+    again = embedding_screen.fit_classifiers(data, "network", config_)
     assert again.model_id == first.model_id
     assert again.classifiers["covid"].score(data.x_NC).tolist() == first.classifiers["covid"].score(data.x_NC).tolist()
 
@@ -63,7 +63,7 @@ def test_the_model_id_names_everything_that_decides():
     renamed = images({"train": 60})
     renamed.ids[0] = "a/another"
     found = [
-        embedding_scores.fit(some, network, config(**options)).model_id
+        embedding_screen.fit_classifiers(some, network, config(**options)).model_id
         for some, network, options in (
             (data, "network", {}),
             (data, "another", {}),
@@ -75,32 +75,32 @@ def test_the_model_id_names_everything_that_decides():
         )
     ]
     assert len(set(found)) == len(found)
-    assert embedding_scores.fit(data, "network", config(tasks=["unhealthy", "covid"])).model_id == found[0]
+    assert embedding_screen.fit_classifiers(data, "network", config(tasks=["unhealthy", "covid"])).model_id == found[0]
 
 
 @pytest.mark.parametrize(("label", "counts"), [(0, "got 0 and 60"), (1, "got 60 and 0"), (np.nan, "got 0 and 0")])
 def test_one_class_alone_in_train_is_refused(label, counts):
     data = images({"train": 60, "val": 40}, train=label)
     with pytest.raises(ManifestError, match=rf"training images with covid 1 and 0, {counts}.*--tasks '\[unhealthy\]'"):
-        embedding_scores.fit(data, "network", config())
+        embedding_screen.fit_classifiers(data, "network", config())
     with pytest.raises(ManifestError, match=r"train split has both$"):
-        embedding_scores.fit(data, "network", config(tasks=["covid"]))
+        embedding_screen.fit_classifiers(data, "network", config(tasks=["covid"]))
 
 
 def test_a_threshold_that_cannot_be_chosen_is_an_error_for_covid_and_a_reason_for_the_unhealthy():
     data = images({"train": 60, "val": 40}, val=0)
-    fitted = embedding_scores.fit(data, "network", config())
+    fitted = embedding_screen.fit_classifiers(data, "network", config())
     with pytest.raises(ConfigError, match="no threshold for covid: no positive image in the validation split"):
-        embedding_scores.choose_thresholds(fitted, data, config())
+        embedding_screen.choose_thresholds(fitted, data, config())
     data = images({"train": 60, "val": 40})
     data.labels["unhealthy"][60:] = np.nan
-    _, point = embedding_scores.choose_thresholds(fitted, data, config())
+    _, point = embedding_screen.choose_thresholds(fitted, data, config())
     assert point.missing == {"unhealthy": "no negative image in the validation split"}
 
 
 def test_rows_keep_what_they_were_and_take_nothing_of_the_network():
     data = images({"train": 60, "val": 40})
-    fitted = embedding_scores.fit(data, "network", config())
+    fitted = embedding_screen.fit_classifiers(data, "network", config())
     rows: list[dict[str, Any]] = [
         ROW | {"image_id": "a/covid"},
         ROW | {"image_id": "a/broken", "status": "failed", "reason": "truncated", "detail": "half a file"},
@@ -109,7 +109,7 @@ def test_rows_keep_what_they_were_and_take_nothing_of_the_network():
     ]
     x = np.stack([data.x_NC[0], np.full(8, np.inf, np.float32), data.x_NC[1]])
     point = OperatingPoint("mine", {"covid": 0.5})
-    found = embedding_scores.predict(EmbeddedChunk("f", rows, x), fitted, point, "run")
+    found = embedding_screen.predict(EmbeddedChunk("f", rows, x), fitted, point, "run")
     assert [(r["image_id"], r["status"], r["reason"]) for r in found] == [
         ("a/covid", "ok", None),
         ("a/broken", "failed", "truncated"),
@@ -127,9 +127,9 @@ def test_rows_keep_what_they_were_and_take_nothing_of_the_network():
 
 def test_a_score_at_the_threshold_is_flagged():
     data = images({"train": 60})
-    fitted = embedding_scores.fit(data, "network", config())
+    fitted = embedding_screen.fit_classifiers(data, "network", config())
     score = float(fitted.classifiers["covid"].score(data.x_NC[:1])[0])
     chunk = EmbeddedChunk("f", [ROW | {"image_id": "a/1"}], data.x_NC[:1])
     for threshold, flagged in ((score, True), (float(np.nextafter(np.float32(score), np.float32(2))), False)):
         point = OperatingPoint("mine", {"covid": threshold})
-        assert embedding_scores.predict(chunk, fitted, point, "run")[0]["covid_flag"] == flagged
+        assert embedding_screen.predict(chunk, fitted, point, "run")[0]["covid_flag"] == flagged

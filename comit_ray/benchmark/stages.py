@@ -21,9 +21,9 @@ from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE
 from comit_ray.errors import DecodeError, Status
 from comit_ray.models.outputs import normalise
+from comit_ray.screening.fetch import FETCHED, fetch_row
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
-from comit_ray.screening.reader import FETCHED, fetch_row
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
 

@@ -10,7 +10,7 @@ from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, NotFoundError
-from comit_ray.screening import question
+from comit_ray.screening import run_settings
 from tests.support import write_checkpoint
 
 QUESTION = {"model_id": "m1", "manifest": "f1"}
@@ -31,7 +31,7 @@ def config(points=None, name="specificity_0.90", temperature="off", gradcam=Fals
 
 def choose(tmp_path, points=None, name="specificity_0.90", **model):
     loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint", threshold=0.4, **model))
-    return question.choose_operating_point(config(points, name), loaded)
+    return run_settings.choose_operating_point(config(points, name), loaded)
 
 
 def test_the_checkpoints_operating_point_by_default(tmp_path):
@@ -72,10 +72,10 @@ def test_without_a_covid_head_the_unhealthy_need_one(tmp_path):
 def test_the_record_holds_the_operating_point(tmp_path):
     point = {"name": "specificity_0.90", "thresholds": {"covid": 0.25}}
     run_record.open_run(str(tmp_path), QUESTION | {"operating_point": point}, {}, "predictions")
-    found = question.recorded_operating_point(str(tmp_path))
+    found = run_settings.recorded_operating_point(str(tmp_path))
     assert (found.name, found.thresholds) == ("specificity_0.90", {"covid": 0.25})
     with pytest.raises(NotFoundError):
-        question.recorded_operating_point(str(tmp_path / "elsewhere"))
+        run_settings.recorded_operating_point(str(tmp_path / "elsewhere"))
 
 
 def test_a_model_without_scores_needs_no_operating_point(tmp_path):
@@ -99,13 +99,13 @@ ALL = {"covid": 2.0, "other": 1.5, "unhealthy": 3.0}
 
 def test_temperatures_only_where_they_are_asked_for(tmp_path):
     loaded = fitted(tmp_path, **ALL)
-    assert question.choose_temperatures(config(), loaded) == {}
-    assert question.choose_temperatures(config(temperature="on"), loaded) == ALL
+    assert run_settings.choose_temperatures(config(), loaded) == {}
+    assert run_settings.choose_temperatures(config(temperature="on"), loaded) == ALL
 
 
 def test_temperatures_are_those_of_the_models_heads(tmp_path):
     loaded = fitted(tmp_path, tasks=("health",), **ALL)
-    assert question.choose_temperatures(config(temperature="on"), loaded) == {"unhealthy": 3.0}
+    assert run_settings.choose_temperatures(config(temperature="on"), loaded) == {"unhealthy": 3.0}
 
 
 @pytest.mark.parametrize(
@@ -117,27 +117,27 @@ def test_temperatures_are_those_of_the_models_heads(tmp_path):
 )
 def test_without_a_temperature_on_is_refused_with_the_reason(tmp_path, temperatures, message):
     with pytest.raises(ConfigError, match=message):
-        question.choose_temperatures(config(temperature="on"), fitted(tmp_path, **temperatures))
+        run_settings.choose_temperatures(config(temperature="on"), fitted(tmp_path, **temperatures))
 
 
 def test_a_model_without_scores_has_nothing_to_scale(tmp_path):
     with pytest.raises(ConfigError, match=r"no score to scale \(heads: lung, disease\)"):
-        question.choose_temperatures(config(temperature="on"), fitted(tmp_path, tasks=("lung", "disease"), **ALL))
+        run_settings.choose_temperatures(config(temperature="on"), fitted(tmp_path, tasks=("lung", "disease"), **ALL))
 
 
 def test_the_checkpoints_thresholds_are_recorded_on_the_scale_of_the_scores():
     point = OperatingPoint("specificity_0.90", {"covid": 0.4, "unhealthy": 0.9}, {"other": "why"})
     on = config(temperature="on")
-    written = question.as_written(point, on, ALL)
+    written = run_settings.as_written(point, on, ALL)
     assert written.thresholds["covid"] == pytest.approx(expit(logit(0.4) / 2))
     assert written.thresholds["unhealthy"] == pytest.approx(expit(logit(0.9) / 3))
     assert (written.name, written.missing) == (point.name, point.missing)
-    assert question.as_written(point, config(), {}) == point
-    assert question.as_written(point, config(points="site.json", temperature="on"), ALL) == point
+    assert run_settings.as_written(point, config(), {}) == point
+    assert run_settings.as_written(point, config(points="site.json", temperature="on"), ALL) == point
 
 
 def asked(loaded, **options):
-    return question.of(config(**options), loaded, Plan((), "fingerprint"), OperatingPoint("x", {}), {})
+    return run_settings.of(config(**options), loaded, Plan((), "fingerprint"), OperatingPoint("x", {}), {})
 
 
 def test_grad_cam_is_part_of_the_question(tmp_path):

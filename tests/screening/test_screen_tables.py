@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.errors import NotFoundError
-from comit_ray.screening.layout import layout, read_predictions
+from comit_ray.screening.screen_tables import layout, read_predictions
 from comit_ray.tables.schema import PREDICTIONS
 from tests.support import prediction_row, write_rows
 

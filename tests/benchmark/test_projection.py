@@ -2,8 +2,8 @@
 
 import pytest
 
-from comit_ray.screening.projection import EndToEnd, Throughput, fewer_predictors, lines, other_cluster, too_few
-from comit_ray.screening.stages import Stage
+from comit_ray.benchmark.projection import EndToEnd, Throughput, fewer_predictors, lines, other_cluster, too_few
+from comit_ray.benchmark.stages import Stage
 
 STAGES = [
     Stage("fetch", "", 100, 1.0, 200_000_000),

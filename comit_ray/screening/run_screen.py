@@ -10,8 +10,8 @@ from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import Tally
 from comit_ray.chunks.plan import GRAPH
 from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.screening import compact, drift, drift_words, pipeline, question, results
-from comit_ray.screening.layout import PREDICTIONS, layout
+from comit_ray.screening import compact, drift, drift_words, results, run_settings, screen_pipeline
+from comit_ray.screening.screen_tables import PREDICTIONS, layout
 from comit_ray.storage import storage
 
 
@@ -34,15 +34,15 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None 
     if config.compact:
         compact.check(output)
     loaded = checkpoint.load(config.checkpoint)
-    temperatures = question.choose_temperatures(config, loaded)
-    operating_point = question.choose_operating_point(config, loaded)
-    written_point = question.as_written(operating_point, config, temperatures)
+    temperatures = run_settings.choose_temperatures(config, loaded)
+    operating_point = run_settings.choose_operating_point(config, loaded)
+    written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
-    asked = question.of(config, loaded, whole, written_point, temperatures)
+    asked = run_settings.of(config, loaded, whole, written_point, temperatures)
     run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
-    print(results.scores_line(question.score_names(loaded), temperatures))
+    print(results.scores_line(run_settings.score_names(loaded), temperatures))
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     remaining = whole.without(accounts.committed(whole, output, tables))
@@ -58,7 +58,9 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None 
         run_record.sign(output, config.model_dump(mode="json"))
         frame, model_id = loaded.config.frame, loaded.model_id
         with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
-            pipeline.screen(config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus, tally)
+            screen_pipeline.screen(
+                config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus, tally
+            )
     seconds = time.monotonic() - started
     if tally is not None:
         tally.add(GRAPH, seconds)

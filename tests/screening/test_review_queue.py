@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
-from comit_ray.screening.review import MANIFEST_COLUMNS, build_queue
+from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.6})
