@@ -7,7 +7,7 @@ same command writes the same rows again.
 from comit_ray import cli
 from comit_ray.chunks import nodes
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
-from comit_ray.screening.embedding_run import classify
+from comit_ray.screening.embedding_screen import classify
 
 
 def job(config: EmbeddingClassifierConfig) -> int:

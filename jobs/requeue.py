@@ -3,7 +3,7 @@
 from comit_ray import cli
 from comit_ray.chunks import nodes
 from comit_ray.config.screen_config import RequeueConfig
-from comit_ray.screening import results, run_settings
+from comit_ray.screening import run_screen, run_settings
 from comit_ray.storage import storage
 
 
@@ -12,11 +12,11 @@ def job(config: RequeueConfig) -> int:
     output = storage.normalise(config.results)
     nodes.check_submitted({}, {"results": output})
     operating_point = run_settings.recorded_operating_point(output)
-    written = results.write_queue(output, config.manifest, config.queue, operating_point)
+    written = run_screen.write_queue(output, config.manifest, config.queue, operating_point)
     print(
         "the review queue was built from the tables" if written else "the review queue is what it would be: unchanged"
     )
-    print(f"review_queue: {storage.join(output, results.QUEUE_FILE)}")
+    print(f"review_queue: {storage.join(output, run_screen.QUEUE_FILE)}")
     return 0
 
 

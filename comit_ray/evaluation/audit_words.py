@@ -7,7 +7,7 @@ from comit_ray.evaluation.document import SHORTCUT
 from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT
 from comit_ray.evaluation.printing import cell, with_interval
 from comit_ray.evaluation.tables import Table
-from comit_ray.screening.drift_words import WARNING
+from comit_ray.screening.drift import WARNING
 from comit_ray.statistics.metric import Figure
 
 CHANCE = 0.5

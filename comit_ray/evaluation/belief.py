@@ -8,7 +8,7 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import audit, audit_words
 from comit_ray.evaluation.document import Chapter
 from comit_ray.evaluation.scores import absent_heads
-from comit_ray.screening import drift, drift_words
+from comit_ray.screening import drift
 from comit_ray.statistics.metric import Figure
 
 
@@ -40,7 +40,7 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
     if config.results is None:
         return Belief([], Chapter(name, title))
     drifted = drift.read(config.results)
-    told = [] if drifted is None else [_sentence(" ".join(line.strip() for line in drift_words.lines(drifted)))]
+    told = [] if drifted is None else [_sentence(" ".join(line.strip() for line in drift.lines(drifted)))]
     if "covid" in absent_heads(images):
         return Belief([], Chapter(name, title, told))
     audited = audit.audit(images, config.results, split, config.draws, config.seed)

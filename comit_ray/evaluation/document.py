@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.tables import Table
-from comit_ray.screening.drift_words import WARNING
+from comit_ray.screening.drift import WARNING
 from comit_ray.storage import storage
 
 IN_THE_REPORT = 10

@@ -1,4 +1,7 @@
-"""Embedding tables in, a predictions table out: the shallow classifiers, fitted, given thresholds, and applied."""
+"""Embedding tables in, a predictions table out: the shallow classifiers, fitted, given thresholds, and applied.
+
+A whole run of an embedding classifier: what `jobs/embedding_classifier.py` does, and some trials of a sweep.
+"""
 
 import hashlib
 import json
@@ -11,14 +14,16 @@ import pyarrow as pa
 
 from comit_ray.checkpoint import operating_points
 from comit_ray.checkpoint.operating_points import Document, OperatingPoint
+from comit_ray.chunks import accounts, run_record
 from comit_ray.chunks import plan as chunks
+from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
 from comit_ray.models import embedding_classifiers
 from comit_ray.models.embedding_classifiers import EmbeddingClassifier
 from comit_ray.screening import embedding_tables
 from comit_ray.screening.embedding_tables import EmbeddedChunk, EmbeddedScreen, Labelled
-from comit_ray.screening.screen_tables import MASKS, layout
+from comit_ray.screening.screen_tables import MASKS, PREDICTIONS, layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.tables.vocabulary import Split
@@ -153,3 +158,40 @@ def predict(chunk: EmbeddedChunk, fitted: Fitted, point: OperatingPoint, run_id:
             kept |= {"status": str(STATUS_OF[reason]), "reason": str(reason), "detail": detail}
         rows.append(kept)
     return rows
+
+
+POINTS = "operating_points.json"
+
+
+def classify(config: EmbeddingClassifierConfig) -> Accounts:
+    """Fit, choose thresholds, score every image of the screen; the accounts of the output.
+
+    Raises:
+        ConfigError: the screen has no embeddings or one split alone, or the output belongs to another question.
+        ManifestError: another manifest was screened, the screen is not whole, or a label has one class.
+        StorageError: tables cannot be read or written.
+    """
+    output = storage.normalise(config.output)
+    screen = embedding_tables.open_screen(config.results, config.manifest)
+    images = embedding_tables.labelled(screen, config.manifest)
+    fitted = fit_classifiers(images, screen.model_id, config)
+    document, point = choose_thresholds(fitted, images, config)
+    asked = classifier_settings(screen, fitted, point, config)
+    run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    for label, (negatives, positives) in fitted.counts.items():
+        print(f"{config.method.name} for {label}: fitted on {positives:,} positive and {negatives:,} negative images")
+    for label, reason in point.missing.items():
+        print(f"operating point {point.name} has no threshold for {label} ({reason}): its flags are null")
+    storage.write_bytes(storage.join(output, POINTS), operating_points.to_json(document))
+    write_classified(screen, fitted, point, output, run_id)
+
+    taken = accounts.take(screen.plan, output, layout(embeddings=False))
+    print(f"{taken.asked:>9,} images in the manifest")
+    for status, count in sorted(taken.by_status.items(), key=lambda item: -item[1]):
+        print(f"{count:>9,} {status}")
+    print(f"{taken.flagged:>9,} above the operating point; not flagged is not normal")
+    for problem in taken.problems:
+        print(f"PROBLEM: {problem}")
+    for name in (PREDICTIONS, MASKS, POINTS):
+        print(f"{name}: {storage.join(output, name)}")
+    return taken

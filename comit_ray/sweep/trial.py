@@ -13,7 +13,7 @@ from comit_ray.config.data_config import MasksConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ComitError, ConfigError, StorageError
 from comit_ray.evaluation.scores import join_tables
-from comit_ray.screening.embedding_run import classify
+from comit_ray.screening.embedding_screen import classify
 from comit_ray.screening.run_screen import screen
 from comit_ray.storage import storage
 from comit_ray.sweep import figures, record

@@ -5,7 +5,7 @@ import pytest
 from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import plan as planning
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.screening import compact
+from comit_ray.screening import run_screen
 from comit_ray.screening.screen_tables import layout
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
@@ -30,7 +30,7 @@ def plan(tmp_path) -> planning.Plan:
 
 def test_every_row_is_copied_in_order_into_fewer_files(plan, tmp_path):
     for _ in range(2):  # a second time replaces the first
-        assert compact.write(plan, str(tmp_path), TABLES, rows=4) == str(tmp_path / "compact")
+        assert run_screen.write(plan, str(tmp_path), TABLES, rows=4) == str(tmp_path / "compact")
     for table, schema in (("predictions", PREDICTIONS), ("masks", MASKS)):
         files = sorted((tmp_path / "compact" / table).iterdir())
         assert [pq.read_table(f).num_rows for f in files] == [4, 4, 2]
@@ -41,14 +41,14 @@ def test_every_row_is_copied_in_order_into_fewer_files(plan, tmp_path):
 
 
 def test_a_failure_leaves_the_earlier_copy(plan, tmp_path):
-    compact.write(plan, str(tmp_path), TABLES)
+    run_screen.write(plan, str(tmp_path), TABLES)
     (tmp_path / "masks" / plan.chunks[3].file).write_bytes(b"PAR1")
     with pytest.raises(StorageError):
-        compact.write(plan, str(tmp_path), TABLES)
+        run_screen.write(plan, str(tmp_path), TABLES)
     assert pq.read_table(tmp_path / "compact" / "masks").num_rows == 10
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_s3_is_refused():
     with pytest.raises(ConfigError, match="--compact needs a local --output"):
-        compact.check("s3://bucket/results")
+        run_screen.check("s3://bucket/results")

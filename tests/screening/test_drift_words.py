@@ -1,6 +1,5 @@
-from comit_ray.screening.drift import Drift
+from comit_ray.screening.drift import UNKNOWN, Drift, lines
 from comit_ray.screening.drift_signals import Kind, Signal
-from comit_ray.screening.drift_words import UNKNOWN, lines
 
 FINE = Signal("pixel_mean", Kind.RANGE, 0.04, 8, 0.02, 0.08, 0.05, False, "8 above 0.7")
 FAR = Signal("embedding_distance", Kind.RANGE, 0.9, 180, 0.85, 0.94, 0.05, True, "180 above 1.4")

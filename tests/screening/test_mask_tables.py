@@ -5,8 +5,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.data.masks.masks import from_png
-from comit_ray.screening.mask_tables import MASK_BITS, finish, from_bits, to_bits
-from comit_ray.screening.regions import measure
+from comit_ray.screening.mask_tables import MASK_BITS, finish, from_bits, measure_regions, to_bits
 from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.support import prediction_row
 
@@ -44,7 +43,7 @@ def test_images_that_are_scored_have_pngs_and_figures_and_others_null() -> None:
     assert tables["embeddings"].to_pylist() == [{"x": 1}]
     rows = tables["predictions"].to_pylist()
     for row, lung, disease in zip([rows[0], rows[1], rows[3]], lungs, [*diseases[:2], None], strict=True):
-        expected = measure(lung, disease)
+        expected = measure_regions(lung, disease)
         assert row["lung_area"] == pytest.approx(expected.lung_area)
         assert row["disease_area"] == (None if disease is None else pytest.approx(expected.disease_area))
         assert (row["zone_disease"] is None) == (expected.zone_disease is None)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from comit_ray.screening.mixture import gap
+from comit_ray.screening.drift_signals import gap
 
 RANDOM = np.random.default_rng(0)
 DARK, BRIGHT = RANDOM.normal(0.3, 0.05, 150), RANDOM.normal(0.6, 0.05, 150)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comit_ray.screening.regions import ZONES, measure
+from comit_ray.screening.mask_tables import ZONES, measure_regions
 
 
 def lungs() -> np.ndarray:
@@ -18,7 +18,7 @@ def lungs() -> np.ndarray:
 def test_areas_are_fractions_of_the_frame_and_of_the_lung():
     disease = np.zeros((10, 10), bool)
     disease[2:8, 0:2] = True  # half of it in the right lung
-    found = measure(lungs(), disease)
+    found = measure_regions(lungs(), disease)
     assert found.lung_area == pytest.approx(0.24)
     assert found.disease_area == pytest.approx(0.12)
     assert found.disease_in_lung == pytest.approx(6 / 24)
@@ -30,7 +30,7 @@ def test_each_zone_is_the_patients(zone):
     disease = np.zeros((10, 10), bool)
     third, left = zone % 3, zone >= 3
     disease[2 + 2 * third : 4 + 2 * third, (7 if left else 1) : (9 if left else 3)] = True
-    found = measure(lungs(), disease).zone_disease
+    found = measure_regions(lungs(), disease).zone_disease
     assert found == [1.0 if place == zone else 0.0 for place in range(6)]
     assert ZONES[zone].startswith("left" if left else "right")
 
@@ -49,16 +49,16 @@ def test_zones_are_those_of_pixel_centres(seed: int, height: int, width: int, sh
         for low, high in pairwise(cuts):
             zone = on_side & (rows + 0.5 >= low) & (rows + 0.5 < high)
             expected.append(float(disease[rows, columns][zone].mean()) if zone.any() else None)
-    assert measure(lung, disease).zone_disease == expected
+    assert measure_regions(lung, disease).zone_disease == expected
 
 
 def test_no_lung_gives_null_not_zero():
-    found = measure(np.zeros((4, 4), bool), np.ones((4, 4), bool))
+    found = measure_regions(np.zeros((4, 4), bool), np.ones((4, 4), bool))
     assert (found.lung_area, found.disease_area) == (0.0, 1.0)
     assert found.disease_in_lung is None
     assert found.zone_disease is None
 
 
 def test_absent_heads_give_nulls():
-    assert measure(None, None) == measure(None, None).__class__(None, None, None, None)
-    assert measure(lungs(), None).disease_area is None
+    assert measure_regions(None, None) == measure_regions(None, None).__class__(None, None, None, None)
+    assert measure_regions(lungs(), None).disease_area is None
