@@ -6,7 +6,8 @@ Writes report.md, metrics.json, tables/ and figures/.
 from comit_ray import cli
 from comit_ray.chunks import nodes
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.evaluation import screen_report, study_report
+from comit_ray.evaluation import screen_report
+from comit_ray.evaluation.study import study_report
 from comit_ray.storage import storage
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.evaluation import audit, audit_words
-from comit_ray.evaluation.document import Chapter
+from comit_ray.evaluation import shortcuts, shortcuts_report
+from comit_ray.evaluation.report.document import Chapter
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.screening import drift
 from comit_ray.statistics.metric import Figure
@@ -43,10 +43,10 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
     told = [] if drifted is None else [_sentence(" ".join(line.strip() for line in drift.lines(drifted)))]
     if "covid" in absent_heads(images):
         return Belief([], Chapter(name, title, told))
-    audited = audit.audit(images, config.results, split, config.draws, config.seed)
-    shown = audit_words.table(audited)
+    audited = shortcuts.audit(images, config.results, split, config.draws, config.seed)
+    shown = shortcuts_report.audit_table(audited)
     tables = {"audit": shown} if shown else {}
-    return Belief(audited.figures, Chapter(name, title, [*audit_words.sentences(audited), *told], tables))
+    return Belief(audited.figures, Chapter(name, title, [*shortcuts_report.audit_sentences(audited), *told], tables))
 
 
 def _sentence(text: str) -> str:

@@ -8,8 +8,8 @@ import pandas as pd
 from comit_ray.evaluation.calibration import Bin
 from comit_ray.evaluation.classification import NAMES, labelled
 from comit_ray.evaluation.picture import Picture, nothing, written
-from comit_ray.evaluation.plots import reliability
-from comit_ray.evaluation.plots.reliability import Reliability
+from comit_ray.evaluation.pictures import reliability_picture
+from comit_ray.evaluation.pictures.reliability_picture import Reliability
 
 NAME = "reliability"
 
@@ -38,7 +38,7 @@ def reliability_diagram(images: pd.DataFrame, bins: Mapping[str, Sequence[Bin]],
             caption += f" {counts}."
     if not panels:
         return nothing(NAME, caption, "no score has enough labelled images of both classes")
-    return written(output, NAME, caption, reliability.draw(panels))
+    return written(output, NAME, caption, reliability_picture.draw(panels))
 
 
 def _panel(known: pd.DataFrame, label: str, bins: Sequence[Bin]) -> Reliability:

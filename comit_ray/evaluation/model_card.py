@@ -10,8 +10,8 @@ import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
-from comit_ray.evaluation.document import ALARMS
 from comit_ray.evaluation.frozen import chosen_where
+from comit_ray.evaluation.report.document import ALARMS
 from comit_ray.evaluation.tables import Table
 from comit_ray.evaluation.trained import Trained
 
@@ -31,7 +31,9 @@ ETHICS = (
 SOFTWARE = ("comit_ray", "python", "torch", "torchvision", "ray", "numpy", "pyarrow")
 
 
-def table(images: pd.DataFrame, trained: Trained, summary: Table, said: Sequence[str], config: EvaluateConfig) -> Table:
+def card_table(
+    images: pd.DataFrame, trained: Trained, summary: Table, said: Sequence[str], config: EvaluateConfig
+) -> Table:
     """The card.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from comit_ray.evaluation.plots.save import save
+from comit_ray.evaluation.pictures.picture import save
 from comit_ray.storage import storage
 
 if TYPE_CHECKING:

@@ -12,23 +12,21 @@ from comit_ray.evaluation import (
     belief,
     claim,
     confusion,
-    document,
     external,
-    external_tables,
+    external_report,
     model_card,
-    paper,
-    pictures,
-    report,
     scores,
-    sheet,
+    scores_report,
     summary,
     trained,
     trust,
     two_screens,
 )
 from comit_ray.evaluation.classification import labelled, operating_points
-from comit_ray.evaluation.document import Chapter, Document
 from comit_ray.evaluation.picture import DIRECTORY, Picture
+from comit_ray.evaluation.pictures import random_sheet, report_pictures
+from comit_ray.evaluation.report import document, paper_values
+from comit_ray.evaluation.report.document import Chapter, Document
 from comit_ray.statistics.metric import Figure
 from comit_ray.storage import storage
 
@@ -71,7 +69,7 @@ def write(config: EvaluateConfig) -> str:
     trusted = trust.judge(config, images, split, output)
     audited = belief.examine(config, images, split)
     drawn = _pictures(config, images, verdicts, split, output)
-    tables = report.tables(figures, images, config.external) | confusion.tables(images)
+    tables = scores_report.tables(figures, images, config.external) | confusion.tables(images)
     figures = trust.together([*figures, *audited.figures], trusted.figures)
     chapters = [
         audited.chapter,
@@ -80,7 +78,7 @@ def write(config: EvaluateConfig) -> str:
         Chapter(
             "scores",
             "Scores",
-            report.sentences(images, figures),
+            scores_report.sentences(images, figures),
             {name: shown for name, shown in tables.items() if name != "masks"},
             drawn.curves,
         ),
@@ -131,8 +129,8 @@ def _external(
 ) -> list[Chapter]:
     if not config.external:
         return []
-    said = external_tables.sentences(images, figures, verdicts)
-    return [Chapter("external", "Found and missed", said, external_tables.tables(images, verdicts, readings))]
+    said = external_report.sentences(images, figures, verdicts)
+    return [Chapter("external", "Found and missed", said, external_report.tables(images, verdicts, readings))]
 
 
 def _pictures(
@@ -145,21 +143,26 @@ def _pictures(
     if "covid" not in absent:
         panels = {f"{split} split": _curves(images)}
         points = {} if config.external else {ALL: _paper_points()}
-        drawn.curves += [pictures.rocs(panels, output, points), pictures.precision_recalls(panels, output)]
+        drawn.curves += [
+            report_pictures.rocs(panels, output, points),
+            report_pictures.precision_recalls(panels, output),
+        ]
         name = "figure_14_missed" if config.external else "missed"
         if config.external:
-            drawn.galleries.append(pictures.found(images, output, limits, seed=seed, lungs=lungs))
-        drawn.galleries.append(pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs, name=name))
-        drawn.galleries.append(pictures.falsely_called(images, output, limits, seed=seed, lungs=lungs))
+            drawn.galleries.append(report_pictures.found(images, output, limits, seed=seed, lungs=lungs))
+        drawn.galleries.append(
+            report_pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs, name=name)
+        )
+        drawn.galleries.append(report_pictures.falsely_called(images, output, limits, seed=seed, lungs=lungs))
         if not config.external and "unhealthy" not in absent:
-            drawn.galleries.append(pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
+            drawn.galleries.append(report_pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
     drawn.galleries += _sheet(config, images, split, output)
     if config.results is not None:
         results = storage.normalise(config.results)
         if storage.exists(storage.join(results, "embeddings")):
-            drawn.maps.append(pictures.embedding_map(images, results, output, seed))
+            drawn.maps.append(report_pictures.embedding_map(images, results, output, seed))
         if storage.exists(storage.join(results, "gradcam")):
-            drawn.heat.append(pictures.gradcam(images, results, output, limits, seed=seed))
+            drawn.heat.append(report_pictures.gradcam(images, results, output, limits, seed=seed))
     return drawn
 
 
@@ -172,7 +175,7 @@ def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
 
 
 def _paper_points() -> list[tuple[float, float]]:
-    theirs = paper.TABLE_4["COMiT-Net"]
+    theirs = paper_values.TABLE_4["COMiT-Net"]
     return [(0.01, theirs.at_99), (0.10, theirs.at_90)]
 
 
@@ -180,8 +183,8 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
     scored = images[images["status"] == Status.OK]
     if not config.sheet_images or scored.empty:
         return []
-    chosen = sheet.choose(scored, config.sheet_images, config.sheet_seed)
-    png = sheet.draw(chosen, f"{split} split, drawn at random", config.decode, config.masks.lungs)
+    chosen = random_sheet.choose(scored, config.sheet_images, config.sheet_seed)
+    png = random_sheet.draw(chosen, f"{split} split, drawn at random", config.decode, config.masks.lungs)
     file = f"{DIRECTORY}/sheet.png"
     storage.write_bytes(storage.join(output, file), png)
     caption = (
@@ -198,21 +201,25 @@ def _document(
     believed = chapters[0].said
     first = summary.table(images, figures, split, config.results, believed)
     known = trained.read(config.results)
-    card = model_card.table(images, known, first, believed, config)
+    card = model_card.card_table(images, known, first, believed, config)
     titles = {chapter.name: chapter.title for chapter in chapters if not chapter.empty}
     items = claim.table(model_card.claim(images, known, config, titles, split))
-    of_the_paper = OF_THE_PAPER.format(covid=paper.COVID_IMAGES, others=paper.OTHER_IMAGES)
+    of_the_paper = OF_THE_PAPER.format(covid=paper_values.COVID_IMAGES, others=paper_values.OTHER_IMAGES)
     whole = [
         Chapter("summary", "Summary", (), {"summary": first}),
         *chapters,
         Chapter("model_card", "Model card", (), {"model_card": card, "claim": items}),
-        Chapter("reading", "How to read the figures", [*report.READING, report.intervals(config), of_the_paper]),
+        Chapter(
+            "reading",
+            "How to read the figures",
+            [*scores_report.READING, scores_report.intervals(config), of_the_paper],
+        ),
     ]
     what = "External archive" if config.external else "Evaluation"
-    shown_whole = {*report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *trust.WHOLE}
+    shown_whole = {*scores_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *trust.WHOLE}
     return Document(
-        f"{what}: {split} split, {len(images):,} images of {report.people(images):,} patients",
-        report.CAUTION,
+        f"{what}: {split} split, {len(images):,} images of {scores_report.people(images):,} patients",
+        scores_report.CAUTION,
         whole,
         "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
         frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from comit_ray.evaluation.study import Study
-from comit_ray.evaluation.study_figures import Key, Row
+from comit_ray.evaluation.study.study_metrics import Key, Row
+from comit_ray.evaluation.study.study_results import Study
 from comit_ray.tables.vocabulary import Task
 
 UNDEFINED, NOTHING = "undefined", "-"

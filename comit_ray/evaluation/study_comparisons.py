@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.evaluation.study import Study
-from comit_ray.evaluation.study_figures import AUROC, FloatArray, Key, Measured, or_none, sensitivity, weights
+from comit_ray.evaluation.study.study_metrics import AUROC, FloatArray, Key, Measured, or_none, sensitivity, weights
+from comit_ray.evaluation.study.study_results import Study
 from comit_ray.statistics.comparison import RANKS, Comparison, holm, rank_test
 from comit_ray.statistics.intervals import Interval, bootstrap
 from comit_ray.statistics.weighted import Rates

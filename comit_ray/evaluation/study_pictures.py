@@ -6,11 +6,12 @@ from dataclasses import replace
 import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.evaluation import paper, pictures
 from comit_ray.evaluation.picture import Picture, nothing
+from comit_ray.evaluation.pictures import report_pictures
+from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.scores import join_tables
-from comit_ray.evaluation.study import Study, Trial
-from comit_ray.evaluation.study_figures import Row, sensitivity
+from comit_ray.evaluation.study.study_metrics import Row, sensitivity
+from comit_ray.evaluation.study.study_results import Study, Trial
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Task
 
@@ -33,9 +34,11 @@ def curves(study: Study, output: str) -> list[Picture]:
     if not panels:
         return []
     points = {
-        name: [(0.01, row.at_99), (0.10, row.at_90)] for name, row in paper.TABLE_4.items() if name in study.variants
+        name: [(0.01, row.at_99), (0.10, row.at_90)]
+        for name, row in paper_values.TABLE_4.items()
+        if name in study.variants
     }
-    return [pictures.rocs(panels, output, points), pictures.precision_recalls(panels, output)]
+    return [report_pictures.rocs(panels, output, points), report_pictures.precision_recalls(panels, output)]
 
 
 def _panels(study: Study, variant: str) -> list[str]:
@@ -54,9 +57,9 @@ def spread(rows: Iterable[Row], output: str) -> list[Picture]:
     if not any(len(of_seeds) > 1 for of_seeds in values.values()):
         return []
     theirs: dict[str, tuple[float | None, float | None]] = {
-        name: (row.at_99, None) for name, row in paper.TABLE_4.items()
+        name: (row.at_99, None) for name, row in paper_values.TABLE_4.items()
     }
-    return [pictures.seed_spread(values, theirs, output)]
+    return [report_pictures.seed_spread(values, theirs, output)]
 
 
 def masks(study: Study, manifest_uri: str, output: str, config: EvaluateConfig) -> list[Picture]:
@@ -73,12 +76,16 @@ def masks(study: Study, manifest_uri: str, output: str, config: EvaluateConfig) 
         tables = {name: _images(study, trial, manifest_uri) for name, trial in models.items()}
         if task == "lung":
             found.append(
-                pictures.masks_beside(tables, "lung", output, config.decode, seed=config.seed, lungs=config.masks.lungs)
+                report_pictures.masks_beside(
+                    tables, "lung", output, config.decode, seed=config.seed, lungs=config.masks.lungs
+                )
             )
         else:
             found += [
-                pictures.masks_beside(tables, "disease", output, config.decode, seed=config.seed),
-                pictures.masks_beside(tables, "disease", output, config.decode, seed=config.seed, only="not_covid"),
+                report_pictures.masks_beside(tables, "disease", output, config.decode, seed=config.seed),
+                report_pictures.masks_beside(
+                    tables, "disease", output, config.decode, seed=config.seed, only="not_covid"
+                ),
             ]
     return [_said(OF_FIRST, picture) for picture in found]
 
@@ -89,11 +96,11 @@ def cases(study: Study, manifest_uri: str, output: str, config: EvaluateConfig) 
     if trial is None:
         return []
     images, results = _images(study, trial, manifest_uri), study.results(trial)
-    found = [pictures.misclassified(images, output, config.decode, seed=config.seed, lungs=config.masks.lungs)]
+    found = [report_pictures.misclassified(images, output, config.decode, seed=config.seed, lungs=config.masks.lungs)]
     if storage.exists(storage.join(results, "embeddings")):
-        found.append(pictures.embedding_map(images, results, output, config.seed))
+        found.append(report_pictures.embedding_map(images, results, output, config.seed))
     if storage.exists(storage.join(results, "gradcam")):
-        found.append(pictures.gradcam(images, results, output, config.decode, seed=config.seed))
+        found.append(report_pictures.gradcam(images, results, output, config.decode, seed=config.seed))
     return [_said(OF_ONE.format(variant=trial.variant, seed=trial.seed), picture) for picture in found]
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from comit_ray.errors import Status
-from comit_ray.evaluation import report
+from comit_ray.evaluation import scores_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
-from comit_ray.evaluation.document import ALARMS
 from comit_ray.evaluation.frozen import chosen_where, frozen_point
-from comit_ray.evaluation.printing import cut, with_interval
+from comit_ray.evaluation.report.document import ALARMS
+from comit_ray.evaluation.report.printing import cut, with_interval
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.metric import Figure
@@ -80,13 +80,13 @@ def _data(images: pd.DataFrame) -> str:
         counts += "; of none is it known whether it shows COVID-19"
     by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].value_counts().items())
     by_view = ", ".join(f"{name} {count:,}" for name, count in scored["view"].fillna("unknown").value_counts().items())
-    few = " ".join(report.positives(scored))
+    few = " ".join(scores_report.positives(scored))
     counts += f". {few.rstrip('.')}" if few else ""
     return f"{counts}. Sources: {by_source or 'none'}. Views: {by_view or 'none'}."
 
 
 def _count(images: pd.DataFrame) -> str:
-    patients = report.people(images)
+    patients = scores_report.people(images)
     return (
         f"{len(images):,} image{'' if len(images) == 1 else 's'} of {patients:,} patient{'' if patients == 1 else 's'}"
     )

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.evaluation import (
-    calibration,
-    calibration_words,
-    subgroup_words,
-    subgroups,
-    threshold_table,
-    threshold_words,
-)
+from comit_ray.evaluation import calibration, calibration_report, subgroups, subgroups_report, thresholds_report
+from comit_ray.evaluation import thresholds as threshold_table
 from comit_ray.evaluation.calibration_picture import reliability_diagram
 from comit_ray.evaluation.classification import PREFIXES
-from comit_ray.evaluation.document import Chapter
 from comit_ray.evaluation.frozen import frozen_point
+from comit_ray.evaluation.report.document import Chapter
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.metric import Figure
@@ -65,9 +59,9 @@ def judge(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str)
     for label in labels:
         thresholds = threshold_table.scale(images, label, frozen_point(images, label, config.results))
         rows = threshold_table.rows(images, label, thresholds, config.prevalences, minimum, split, draws, seed)
-        figures += threshold_words.figures(label, rows)
-        tables |= threshold_words.tables(label, rows, thresholds, minimum)
-        said += threshold_words.sentences(label, rows)
+        figures += thresholds_report.figures(label, rows)
+        tables |= thresholds_report.tables(label, rows, thresholds, minimum)
+        said += thresholds_report.sentences(label, rows)
 
     calibrated = calibration.figures(images, split, draws, seed)
     bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
@@ -77,15 +71,15 @@ def judge(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str)
         Chapter(
             "calibration",
             "Calibration",
-            calibration_words.sentences(calibrated, images),
-            calibration_words.tables(calibrated, images, bins),
+            calibration_report.sentences(calibrated, images),
+            calibration_report.tables(calibrated, images, bins),
             [reliability_diagram(images, bins, output)],
         ),
         Chapter(
             "subgroups",
             "Subgroups",
-            subgroup_words.sentences(images, grouped, minimum),
-            subgroup_words.tables(images, grouped, minimum),
+            subgroups_report.sentences(images, grouped, minimum),
+            subgroups_report.tables(images, grouped, minimum),
         ),
     ]
     return Trust([*figures, *calibrated, *grouped], chapters)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import StorageError
-from comit_ray.evaluation import document, screen_report
+from comit_ray.evaluation import screen_report
+from comit_ray.evaluation.report import document
 from comit_ray.screening.drift import Drift
 from comit_ray.screening.drift_signals import Kind, Signal
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, REVIEWS

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comit_ray.evaluation import study
+from comit_ray.evaluation.study import study_results
+from comit_ray.evaluation.study.study_metrics import AUROC, measure_covid, sensitivity
 from comit_ray.evaluation.study_comparisons import COMPARED, Pair, compare, reference_of
-from comit_ray.evaluation.study_figures import AUROC, measure_covid, sensitivity
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
 AT_90 = sensitivity(0.9)
 
 
 def _pairs(root: Path, covid: list[int | None], variants: dict[str, list[Outcome]]) -> list[Pair]:
-    taken = study.read(*write_study(root, Images(covid), variants))
+    taken = study_results.read(*write_study(root, Images(covid), variants))
     measured = measure_covid(taken, [0.9])
     assert measured is not None
     return compare(taken, measured, 400, 0)
@@ -64,7 +64,7 @@ def test_reference(tmp_path: Path) -> None:
         made = write_study(
             tmp_path / str(number), Images([1, 0]), {name: [scores] for name in variants}, tasks={"lungs": ["lung"]}
         )
-        taken = study.read(*made)
+        taken = study_results.read(*made)
         measured = measure_covid(taken, [0.9])
         assert measured is not None
         assert reference_of(taken, measured) == expected

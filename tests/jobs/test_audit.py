@@ -19,10 +19,10 @@ from comit_ray.checkpoint.operating_points import Threshold
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
-from comit_ray.evaluation import audit as audit_of
-from comit_ray.evaluation.audit import Audit, audit
-from comit_ray.evaluation.audit_words import CAUGHT, sentences
+from comit_ray.evaluation import shortcuts as audit_of
 from comit_ray.evaluation.scores import join_tables
+from comit_ray.evaluation.shortcuts import Audit, audit
+from comit_ray.evaluation.shortcuts_report import CAUGHT, audit_sentences
 from comit_ray.models.registry import build_model
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.training.batches import Batch
@@ -108,14 +108,16 @@ def values(found: Audit) -> dict[str, float]:
 
 
 def caught(found: Audit) -> list[str]:
-    return [sentence for sentence in sentences(found) if sentence.startswith(CAUGHT)]
+    return [sentence for sentence in audit_sentences(found) if sentence.startswith(CAUGHT)]
 
 
 def test_a_mark_is_caught_and_its_absence_is_not(phantoms, tmp_path, ray_session) -> None:
     marked, plain = (audited(tmp_path / name, phantoms, name == "marked") for name in ("marked", "plain"))
-    assert any("with the lungs blacked out the score still tells" in one for one in caught(marked)), sentences(marked)
-    assert any("without the borders" in one for one in caught(marked)), sentences(marked)
-    assert caught(plain) == [], sentences(plain)
+    assert any("with the lungs blacked out the score still tells" in one for one in caught(marked)), audit_sentences(
+        marked
+    )
+    assert any("without the borders" in one for one in caught(marked)), audit_sentences(marked)
+    assert caught(plain) == [], audit_sentences(plain)
     of_mark, of_lungs = values(marked), values(plain)
     assert of_mark[audit_of.WHOLE] > 0.95, "a mark is easily learnt"
     assert of_mark[audit_of.REMOVED] > 0.9, "and needs no lungs"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from comit_ray.evaluation.contact_sheet import sheet
-from comit_ray.evaluation.radiographs import DISPLAY_PX
+from comit_ray.evaluation.pictures.contact_sheet import sheet
+from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX
 from comit_ray.evaluation.tile import Blank, Tile
 
 COLUMNS = 4

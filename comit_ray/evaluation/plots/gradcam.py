@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from comit_ray.evaluation.contact_sheet import sheet
-from comit_ray.evaluation.radiographs import DISPLAY_PX
+from comit_ray.evaluation.pictures.contact_sheet import sheet
+from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX
 from comit_ray.evaluation.tile import Blank, Mask, Pixels, Tile
 
 HEADS = ("radiograph", "annotated disease", "Grad-CAM", "predicted disease")

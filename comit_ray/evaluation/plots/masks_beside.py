@@ -6,8 +6,8 @@ from typing import Literal
 
 from PIL import Image
 
-from comit_ray.evaluation.contact_sheet import sheet
-from comit_ray.evaluation.radiographs import DISPLAY_PX
+from comit_ray.evaluation.pictures.contact_sheet import sheet
+from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX
 from comit_ray.evaluation.tile import Blank, Mask, Pixels, Tile
 
 

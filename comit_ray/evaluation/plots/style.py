@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from comit_ray.evaluation.contact_sheet import NOT_FOR_DIAGNOSIS
+from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 BLACK, GREY = "#000000", "#999999"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from comit_ray.evaluation.contact_sheet import NOT_FOR_DIAGNOSIS
+from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
 from comit_ray.evaluation.plots.embedding_map import PREDICTED_CLASSES, TRUE_CLASSES, draw, project
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 
-from comit_ray.evaluation.contact_sheet import MARGIN
+from comit_ray.evaluation.pictures.contact_sheet import MARGIN
+from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX
 from comit_ray.evaluation.plots.gallery import COLUMNS, draw
-from comit_ray.evaluation.radiographs import DISPLAY_PX
 from comit_ray.evaluation.tile import DISEASE, Blank, Tile
 from tests.evaluation.support import GREY, SQUARE, where
 

@@ -1,8 +1,8 @@
 import numpy as np
 
-from comit_ray.evaluation.contact_sheet import GROUND, MARGIN
+from comit_ray.evaluation.pictures.contact_sheet import GROUND, MARGIN
+from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX
 from comit_ray.evaluation.plots.gradcam import GradcamRow, draw
-from comit_ray.evaluation.radiographs import DISPLAY_PX
 from comit_ray.evaluation.tile import DISEASE, TRUE_DISEASE
 from tests.evaluation.support import where
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from comit_ray.evaluation.contact_sheet import NOT_FOR_DIAGNOSIS
+from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
 from comit_ray.evaluation.plots.roc import draw
 from comit_ray.statistics import roc
 

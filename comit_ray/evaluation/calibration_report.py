@@ -1,0 +1,159 @@
+"""Calibration as tables, and in words: can these scores be read as probabilities?"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from comit_ray.evaluation.calibration import BY_CHANCE, Bin
+from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled
+from comit_ray.evaluation.external_report import signed
+from comit_ray.evaluation.report.printing import cut
+from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.calibration_metrics import BINS
+from comit_ray.statistics.metric import OVER_PATIENTS, Figure
+
+COLUMNS = {
+    "brier": "Brier score",
+    "ece": "ECE",
+    BY_CHANCE: "ECE by chance alone",
+    "ece_equal_width": "ECE, equal widths",
+    "calibration_slope": "slope",
+    "calibration_intercept": "intercept",
+}
+NOTE = (
+    "Brier score: mean of (score - label) squared. ECE: |mean score - share of positives|, averaged over the images of "
+    f"{BINS} bins of equal numbers of images, or of equal width; of few images it is above 0 by chance alone, as the "
+    "column beside it says (labels drawn from the scores: mean, and 95% of draws). Slope and intercept of logistic "
+    "recalibration: a slope below 1 means scores that are too extreme, an intercept below 0 (at a slope of 1) scores "
+    "that are too high; 1 and 0 are perfect. Square brackets are 95% intervals of bootstrap draws of patients, those "
+    "of ECE with their bias turned back. All hold for the share of positives in these images."
+)
+SHIFT = (
+    "A score is a probability, if at all, only where positives are as frequent as in the images it was judged on: at "
+    "another prevalence, as between an enriched test set and an archive, the same score means another probability."
+)
+AS_WRITTEN = {
+    "none": "as the model gives them, not calibrated",
+    "temperature": "calibrated: log-odds divided by a temperature",
+}
+
+
+def tables(figures: Sequence[Figure], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
+    """`calibration`, and of each score that has bins `calibration_bins` (`unhealthy_calibration_bins`).
+
+    Args:
+        figures: of `calibration.figures`.
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        bins: label -> `calibration.reliability`.
+    """
+    found = {}
+    rows = [
+        (NAMES[label], group, *_share(images, label, group), *(_cell(mine[metric]) for metric in COLUMNS))
+        for (label, group), mine in _by_group(figures).items()
+    ]
+    if rows:
+        columns = ("score", "images", "labelled", "share of positives", "mean score", *COLUMNS.values())
+        found["calibration"] = Table(
+            "Calibration: can scores be read as probabilities?", columns, tuple(rows), _note(figures)
+        )
+    for label, mine in bins.items():
+        if mine:
+            found[f"{PREFIXES[label]}calibration_bins"] = _bins(label, mine)
+    return found
+
+
+def sentences(figures: Sequence[Figure], images: pd.DataFrame) -> list[str]:
+    """Whether the scores can be read as probabilities, and what breaks it.
+
+    Args:
+        figures: of `calibration.figures`.
+        images: of `comit_ray.evaluation.scores.join_tables`.
+    """
+    known = sorted(images["calibration"].dropna().unique())
+    what = "; ".join(AS_WRITTEN.get(name, name) for name in known) or "not said to be calibrated"
+    said = [
+        f"Scores of {NAMES[label]} ({what}): {_judged(mine, NAMES[label])}"
+        for (label, group), mine in _by_group(figures).items()
+        if group == "all"
+    ]
+    return [*said, SHIFT] if said else []
+
+
+def _judged(figures: dict[str, Figure], name: str) -> str:
+    ece, chance = figures["ece"], figures[BY_CHANCE]
+    slope, intercept = figures["calibration_slope"], figures["calibration_intercept"]
+    if ece.value is None or chance.high is None:
+        return f"whether they can be read as probabilities cannot be judged: {ece.reason}."
+    measured = (
+        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to {cut(chance.high)} by "
+        f"chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
+    )
+    wrong = []
+    if ece.value > chance.high:
+        wrong.append("they are further from the shares seen than chance explains")
+    if intercept.low is not None and intercept.high is not None and not intercept.low <= 0 <= intercept.high:
+        wrong.append(f"they are too {'high' if intercept.high < 0 else 'low'} throughout")
+    if slope.low is not None and slope.high is not None and not slope.low <= 1 <= slope.high:
+        wrong.append(f"they are too {'extreme' if slope.high < 1 else 'close to one another'}")
+    if wrong:
+        return f"they cannot be read as probabilities of {name}, for {' and '.join(wrong)}: {measured}"
+    if slope.low is None or intercept.low is None:
+        why = "; ".join(dict.fromkeys(figure.reason for figure in (slope, intercept) if figure.reason))
+        return f"that they can be read as probabilities is not shown ({why}): {measured}"
+    return f"no fault of calibration can be shown in these images, which does not show that there is none: {measured}"
+
+
+def _by_group(figures: Sequence[Figure]) -> dict[tuple[str, str], dict[str, Figure]]:
+    """(label, group) -> metric without its prefix -> figure."""
+    found: dict[tuple[str, str], dict[str, Figure]] = {}
+    for figure in figures:
+        label = "unhealthy" if figure.metric.startswith(PREFIXES["unhealthy"]) else "covid"
+        metric = figure.metric.removeprefix(PREFIXES[label])
+        if metric in COLUMNS:
+            found.setdefault((label, figure.group), {})[metric] = figure
+    return found
+
+
+def _share(images: pd.DataFrame, label: str, group: str) -> tuple[str, str, str]:
+    """How many are labelled and scored, the share of positives among them, and their mean score."""
+    rows = images if group == "all" else images[images["dataset"] == group.removeprefix("dataset=")]
+    known = rows[labelled(rows, label)]
+    if known.empty:
+        return "0", "undefined", "undefined"
+    return f"{len(known):,}", cut(float((known[label] == 1).mean())), cut(float(known[f"p_{label}"].mean()))
+
+
+def _note(figures: Sequence[Figure]) -> str:
+    reasons: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.reason is not None:
+            what = "Undefined" if figure.value is None else "No interval"
+            reasons.setdefault(f"{what} ({figure.group})", []).append(figure.reason)
+    told = [f"{place}: {'; '.join(dict.fromkeys(why))}." for place, why in reasons.items()]
+    return " ".join([NOTE, *told])
+
+
+def _bins(label: str, bins: Sequence[Bin]) -> Table:
+    rows = []
+    for one in bins:
+        figure = one.observed
+        assert figure.value is not None, "a bin holds an image"
+        patients = figure.n if figure.patients is None else figure.patients
+        cells = (cut(one.low), cut(one.high), cut(one.mean), _cell(figure))
+        rows.append((*cells, f"{round(figure.value * figure.n):,}", f"{figure.n:,}", f"{patients:,}"))
+    columns = ("lowest score", "highest", "mean score", "share of positives", "positives", "images", "patients")
+    note = (
+        f"Bins of as equal a number of images as ties allow, at most {BINS}. w: Wilson's interval; without a mark that "
+        "of bootstrap draws of patients, for some have several images in the bin."
+    )
+    return Table(f"Scores and labels in bins: {NAMES[label]}", columns, tuple(rows), note)
+
+
+def _cell(figure: Figure) -> str:
+    """The value and its interval; both may be below 0."""
+    if figure.value is None:
+        return "undefined"
+    if figure.low is None or figure.high is None:
+        return signed(figure.value)
+    mark = " w" if figure.interval in ("wilson", OVER_PATIENTS) else ""
+    return f"{signed(figure.value)} [{signed(figure.low)}, {signed(figure.high)}]{mark}"

@@ -1,0 +1,198 @@
+"""Pictures of masks: several models beside the annotation (figures 5 to 7 of the paper), and Grad-CAM (figure 12)."""
+
+import io
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from comit_ray.config.data_config import DecodeLimits
+from comit_ray.errors import NotFoundError, Status
+from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written
+from comit_ray.evaluation.pictures import radiographs, random_sheet
+from comit_ray.evaluation.pictures.radiographs import Row, Shown
+from comit_ray.evaluation.plots import gradcam as gradcam_plot
+from comit_ray.evaluation.plots import masks_beside as masks_plot
+from comit_ray.evaluation.plots.gradcam import GradcamRow
+from comit_ray.evaluation.plots.masks_beside import MaskRow
+from comit_ray.evaluation.tile import Mask, Pixels
+from comit_ray.storage import storage
+from comit_ray.tables.parquet import read_rows
+
+COUNT = 6
+GRADCAM = "gradcam"
+"""Directory of the maps below a screen's results."""
+Task = Literal["lung", "disease"]
+WORDS: dict[Task, str] = {"lung": "lungs", "disease": "disease"}
+
+
+def masks_beside(
+    models: Mapping[str, pd.DataFrame],
+    task: Task,
+    output: str,
+    limits: DecodeLimits,
+    count: int = COUNT,
+    seed: int = 0,
+    *,
+    only: Literal["any", "not_covid"] = "any",
+    lungs: Literal["pixels", "boxes"] = "pixels",
+) -> Picture:
+    """Every model's mask of the same annotated images: `figure_05_lung_masks`, `figure_06_disease_masks`.
+
+    Args:
+        models: column's name -> images of `scores.join_tables`.
+        task: which masks; of disease, images with COVID-19 and with another finding are shown.
+        output: URI of the report.
+        limits: bounds on images.
+        count: most images to show, half of them COVID-19 where there are so many.
+        seed: of the draw where there are more.
+        only: `not_covid` shows images with another finding than COVID-19 alone: `figure_07_other_disease_masks`.
+        lungs: as `comit_ray.config.MasksConfig` has it.
+
+    Raises:
+        ValueError: there is no model.
+        StorageError: it cannot be written.
+    """
+    if not models:
+        raise ValueError("masks beside one another need a model, got none")
+    name = {"lung": "figure_05_lung_masks", "disease": "figure_06_disease_masks"}[task]
+    what = WORDS[task]
+    caption = f"Annotated {what} (dashed), alone in the first column, and over it the {what} that each model draws."
+    images = pd.concat([table[table["status"] == Status.OK] for table in models.values()])
+    annotated = images[images[f"{task}_mask"].notna()].drop_duplicates("image_id")
+    other = (annotated["covid"] == 0) & (annotated["unhealthy"] == 1)
+    kind = f"images with annotated {what}"
+    if only == "not_covid":
+        name, annotated = f"figure_07_other_{task}_masks", annotated[other]
+        kind += " and another finding than COVID-19"
+    elif task == "disease":
+        annotated = annotated[(annotated["covid"] == 1) | other]
+    if annotated.empty:
+        return nothing(name, caption, f"no scored {kind.replace('images', 'image', 1)}")
+    chosen = random_sheet.choose(annotated, count, seed)
+    caption += (
+        f" Shown: {drawn_of(len(chosen), len(annotated), kind)}; with COVID-19: {int((chosen['covid'] == 1).sum())}."
+    )
+    rows_of = {
+        model: {row["image_id"]: row for row in table[table["image_id"].isin(chosen["image_id"])].to_dict("records")}
+        for model, table in models.items()
+    }
+    rows: list[MaskRow] = []
+    unread = 0
+    for shown in radiographs.load(chosen, limits, lungs):
+        if not isinstance(shown, Shown):
+            unread += 1
+            continue
+        masks = {model: _mask(shown, by_id.get(shown.row["image_id"]), task) for model, by_id in rows_of.items()}
+        lines = (f"label: {random_sheet.label(shown.row)}", *_about_truth(shown, task), shown.row["image_id"])
+        rows.append(MaskRow(shown.pixels_HW, shown.true[task], masks, lines))
+    if not rows:
+        return nothing(name, caption, f"none of the {unread} radiographs chosen can be read again")
+    if unread:
+        caption += f" Left out, for their radiographs cannot be read again: {unread}."
+    title = f"Predicted {what} of {len(models)} model{'s' if len(models) > 1 else ''} beside the annotation"
+    return written(output, name, caption, masks_plot.draw(rows, list(models), task, title))
+
+
+def gradcam(
+    images: pd.DataFrame,
+    results_uri: str,
+    output: str,
+    limits: DecodeLimits,
+    count: int = COUNT,
+    seed: int = 0,
+) -> Picture:
+    """Where a score comes from, beside annotated and predicted disease, `figure_12_gradcam`.
+
+    The map is that of the COVID-19 score for an image labelled COVID-19, of the unhealthy score for another finding.
+
+    Args:
+        images: of `scores.join_tables`.
+        results_uri: of the screen; its `gradcam/` is read.
+        output: URI of the report.
+        limits: bounds on images.
+        count: most images to show, half of them COVID-19 where there are so many.
+        seed: of the draw where there are more.
+
+    Raises:
+        StorageError: the maps cannot be read, or the picture not be written.
+    """
+    name = "figure_12_gradcam"
+    caption = (
+        "Grad-CAM: the places that raise a score most, beside annotated (dashed) and predicted disease. Of images "
+        "labelled COVID-19 the map is that of the COVID-19 score, of others that of the unhealthy score. Each map is "
+        "scaled to its own highest value. A map on the lesion does not show that the lesion is why."
+    )
+    known = images[images["status"] == Status.OK]
+    known = known[(known["covid"] == 1) | ((known["covid"] == 0) & (known["unhealthy"] == 1))]
+    if known.empty:
+        return nothing(name, caption, "no scored image is labelled COVID-19 or with another finding")
+    annotated = known[known["disease_mask"].notna()]
+    pool = known if annotated.empty else annotated
+    kind = "images labelled with a disease" if annotated.empty else "images with annotated disease"
+    chosen = random_sheet.choose(pool, count, seed)
+    try:
+        maps = read_rows(storage.join(storage.normalise(results_uri), GRADCAM), chosen["image_id"])
+    except NotFoundError:
+        return nothing(name, caption, f"{results_uri} has no Grad-CAM maps: screen with --gradcam true")
+    by_id = {row["image_id"]: row for row in maps.to_pylist()}
+    rows: list[GradcamRow] = []
+    unread = 0
+    for shown in radiographs.load(chosen, limits):
+        if isinstance(shown, Shown):
+            rows.append(_gradcam_row(shown, by_id.get(shown.row["image_id"])))
+        else:
+            unread += 1
+    if not rows:
+        return nothing(name, caption, f"none of the {unread} radiographs chosen can be read again")
+    caption += f" Shown: {drawn_of(len(chosen), len(pool), kind)}; with COVID-19: {int((chosen['covid'] == 1).sum())}."
+    if unread:
+        caption += f" Left out, for their radiographs cannot be read again: {unread}."
+    return written(output, name, caption, gradcam_plot.draw(rows, "Grad-CAM beside annotated and predicted disease"))
+
+
+def _mask(shown: Shown, row: Row | None, task: Task) -> Mask | str:
+    """The model's mask, or why it has none."""
+    if row is None:
+        return "not screened by this model"
+    if row["status"] != Status.OK:
+        return f"not scored by this model: {row['reason']}"
+    mask = radiographs.predicted(shown, row, task)
+    return f"this model draws no {WORDS[task]}" if mask is None else mask
+
+
+def _gradcam_row(shown: Shown, maps: Row | None) -> GradcamRow:
+    score = "covid" if shown.row["covid"] == 1 else "unhealthy"
+    words = {"covid": "COVID-19", "unhealthy": "unhealthy"}[score]
+    true = shown.true["disease"]
+    heat = _heat(shown, None if maps is None else maps[f"{score}_png"], words)
+    nowhere = not isinstance(heat, str) and not heat.any()
+    return GradcamRow(
+        pixels_HW=shown.pixels_HW,
+        true_HW=true
+        if true is not None and true.any()
+        else next(iter(_about_truth(shown, "disease")), "not annotated"),
+        heat_HW=heat,
+        predicted_HW=_mask(shown, shown.row, "disease"),
+        caption=(f"label: {random_sheet.label(shown.row)}", random_sheet.said(shown.row), shown.row["image_id"]),
+        heat_caption=(f"of the {words} score", *(["nowhere positive"] if nowhere else [])),
+    )
+
+
+def _heat(shown: Shown, png: bytes | None, words: str) -> Pixels | str:
+    """The map on the radiograph's field, or why there is none."""
+    if png is None:
+        return f"no map of the {words} score"
+    with Image.open(io.BytesIO(png)) as image:
+        heat_HW = np.asarray(image.convert("L"))
+    return radiographs.on_radiograph(heat_HW, shown, shown.row)
+
+
+def _about_truth(shown: Shown, task: Task) -> tuple[str, ...]:
+    """What a reader must know of an annotation that shows nothing."""
+    true = shown.true[task]
+    if task in shown.problems:
+        return ("the annotation cannot be read",)
+    return (f"the annotation marks no {WORDS[task]}",) if true is not None and not true.any() else ()

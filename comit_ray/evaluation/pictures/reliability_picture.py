@@ -1,0 +1,89 @@
+"""Reliability diagrams: the share of positives over the mean score of each bin, and below how the scores are spread."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from comit_ray.evaluation.plots.lines import PANEL, finish
+from comit_ray.evaluation.plots.style import BLACK, COLOURS, GREY, as_written, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+HISTOGRAM, HISTOGRAM_BINS = 2.0, 20  # inches; bars from 0 to 1
+POSITIVE, NEGATIVE = COLOURS[4], COLOURS[5]
+BIN, PERFECT = "a bin, and its 95% interval", "perfectly calibrated"
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What one panel shows.
+
+    Args:
+        means: mean score of each bin.
+        observed: share of positives in each.
+        lows: lower ends of the shares' intervals; None where there is none.
+        highs: upper ends.
+        scores_N: (N,) scores from 0 to 1.
+        positive_N: (N,) whether each image is positive.
+    """
+
+    means: Sequence[float]
+    observed: Sequence[float]
+    lows: Sequence[float | None]
+    highs: Sequence[float | None]
+    scores_N: npt.NDArray[np.float64]
+    positive_N: npt.NDArray[np.bool_]
+
+
+def draw(panels: Mapping[str, Reliability]) -> "Figure":
+    """A column a panel: the diagram above, below the number of images by score, positives drawn over negatives.
+
+    The number of images is on a logarithmic axis: in screening a hundred negatives stand beside a positive.
+
+    Args:
+        panels: title -> what it shows.
+
+    Raises:
+        ValueError: there is no panel.
+    """
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    if not panels:
+        raise ValueError("a reliability diagram needs a panel, got none")
+    figure = new_figure(PANEL * len(panels), PANEL + HISTOGRAM + 0.4)
+    grid = figure.add_gridspec(2, len(panels), height_ratios=[PANEL, HISTOGRAM])
+    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+    for column, (title, mine) in enumerate(panels.items()):
+        above = figure.add_subplot(grid[0, column])
+        above.set(title=title, xlabel="mean score of the bin", ylabel="share of positives in the bin (fraction)")
+        above.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        above.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label=PERFECT, zorder=1)
+        for mean, low, high in zip(mine.means, mine.lows, mine.highs, strict=True):
+            if low is not None and high is not None:
+                above.plot([mean, mean], [low, high], color=BLACK, linewidth=1.0, label="_interval", zorder=2)
+        above.plot(mine.means, mine.observed, color=BLACK, linewidth=0.8, marker="o", markersize=5, label=BIN, zorder=3)
+        above.legend(loc="upper left", frameon=False, fontsize=9)
+        below = figure.add_subplot(grid[1, column])
+        below.set(xlabel="score", ylabel="images, logarithmic", xlim=(-0.01, 1.01))
+        for label, chosen_N, colour, hatch in (
+            ("negative", ~mine.positive_N, NEGATIVE, ""),
+            ("positive", mine.positive_N, POSITIVE, "////"),
+        ):
+            below.hist(
+                mine.scores_N[chosen_N], bins=edges.tolist(), histtype="step", color=colour, hatch=hatch, linewidth=1.4,
+                label=f"{label} ({int(chosen_N.sum()):,})",
+            )  # fmt: skip
+        below.set_yscale("log", nonpositive="clip")
+        below.set_ylim(bottom=0.8)
+        below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        below.yaxis.set_minor_formatter(NullFormatter())
+        below.legend(loc="upper center", frameon=False, fontsize=9)
+        for axes in (above, below):
+            finish(axes)
+    as_written(figure)
+    return figure

@@ -1,0 +1,147 @@
+"""A report as data: chapters of sentences, tables and pictures; written as Markdown and as one HTML page."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from comit_ray.evaluation.picture import Picture
+from comit_ray.evaluation.tables import Table
+from comit_ray.screening.drift import WARNING
+from comit_ray.storage import storage
+
+IN_THE_REPORT = 10
+"""Most rows of a long table in report.md and report.html; tables/ has all."""
+SHORTCUT = "SHORTCUT: "
+ALARMS = (SHORTCUT, WARNING)
+"""How a sentence begins that a reader must not pass over."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of a report.
+
+    Args:
+        name: of its place in the page: lower case, no spaces.
+        title: its heading.
+        said: sentences computed from the figures, most important first.
+        tables: name of its files -> table.
+        pictures: those without a file say why.
+    """
+
+    name: str
+    title: str
+    said: Sequence[str] = ()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it; then it is left out."""
+        return not (self.said or self.tables or self.pictures)
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a person reads.
+
+    Args:
+        title: what was judged, on which images.
+        caution: what it does not mean; before everything else.
+        chapters: in the order in which they are read.
+        foot: how numbers are printed.
+        long: names of the tables of which the report shows the first rows alone.
+        aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
+    """
+
+    title: str
+    caution: str
+    chapters: Sequence[Chapter]
+    foot: str
+    long: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        names = [name for chapter in self.chapters for name in chapter.tables]
+        assert len(set(names)) == len(names), f"two tables of one name: {sorted(names)}"
+
+
+def write(document: Document, output: str) -> str:
+    """Write report.md, report.html and tables/ below `output`, where the pictures lie already; the Markdown.
+
+    Raises:
+        StorageError: they cannot be written, or a picture not be read.
+    """
+    output = storage.normalise(output)
+    for chapter in document.chapters:
+        for name, table in chapter.tables.items():
+            storage.write_bytes(storage.join(output, "tables", f"{name}.csv"), table.csv().encode())
+            if name not in document.aside:
+                storage.write_bytes(storage.join(output, "tables", f"{name}.tex"), table.latex().encode())
+    text = markdown(document)
+    storage.write_bytes(storage.join(output, "report.md"), text.encode())
+    pictures = [picture for chapter in document.chapters for picture in chapter.pictures]
+    files = [picture.files[0] for picture in pictures if picture.files]
+    images = {file: storage.read_bytes(storage.join(output, file)) for file in files}
+    storage.write_bytes(storage.join(output, "report.html"), html(document, images).encode())
+    return text
+
+
+def markdown(document: Document) -> str:
+    """The report as Markdown; pictures are linked."""
+    parts = [f"# {document.title}\n", f"{document.caution}\n"]
+    for chapter in _shown(document):
+        parts.append(f"## {chapter.title}\n")
+        if chapter.said:
+            parts.append("\n".join(f"- {sentence}" for sentence in chapter.said) + "\n")
+        parts += [table.markdown() for table in chapter.tables.values()]
+        parts += map(_linked, chapter.pictures)
+    return "\n".join([*parts, f"{document.foot}\n"])
+
+
+def html(document: Document, images: Mapping[str, bytes]) -> str:
+    """The report as one page that asks for nothing else: style and pictures are in it.
+
+    Args:
+        document: what it says.
+        images: file of a picture -> its PNG.
+    """
+    environment = Environment(
+        loader=PackageLoader("comit_ray.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    embedded = {file: base64.b64encode(png).decode() for file, png in images.items()}
+    page = environment.get_template("report.html.j2")
+    return page.render(document=document, chapters=_shown(document), images=embedded, alarms=ALARMS)
+
+
+def _shown(document: Document) -> list[Chapter]:
+    """The chapters as the report has them: of a long table the first rows, none of what stands aside."""
+    found = []
+    for chapter in document.chapters:
+        tables = {
+            name: _short(name, table) if name in document.long else table
+            for name, table in chapter.tables.items()
+            if name not in document.aside
+        }
+        shown = Chapter(chapter.name, chapter.title, chapter.said, tables, chapter.pictures)
+        if not shown.empty:
+            found.append(shown)
+    return found
+
+
+def _short(name: str, table: Table) -> Table:
+    if len(table.rows) <= IN_THE_REPORT:
+        return table
+    note = f"The first {IN_THE_REPORT} of {len(table.rows):,} rows; tables/{name}.csv has all. {table.note}"
+    return Table(table.title, table.columns, table.rows[:IN_THE_REPORT], note)
+
+
+def _linked(picture: Picture) -> str:
+    """The picture with its caption, or why there is none."""
+    caption = picture.caption if picture.reason is None else f"{picture.caption} No picture: {picture.reason}."
+    return (f"![{picture.name}]({picture.files[0]})\n\n" if picture.files else "") + f"{caption}\n"

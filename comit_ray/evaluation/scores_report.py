@@ -1,0 +1,237 @@
+"""The figures of one screen as tables that a person reads, and in words what they mean and what they do not.
+
+Figures are cut, not rounded: 0.99999 is printed as 0.9999.
+"""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.errors import Status
+from comit_ray.evaluation.report import paper_values
+from comit_ray.evaluation.report.paper_values import Printed
+from comit_ray.evaluation.report.printing import cell, with_interval
+from comit_ray.evaluation.scores import absent_heads, head_of
+from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.metric import Figure
+
+CAUTION = """\
+Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and others come from different sources, a
+network can tell the sources apart instead of the disease: read what is said of shortcuts and the figures inside one
+source first, and their n."""
+READING = """\
+share says how many images were scored at all; the other figures are over those alone.
+..._at_specificity takes its threshold from these very images, as the paper does, and so does \
+specificity_at_sensitivity; ..._at_operating_point uses the threshold frozen on validation data.
+eer is the rate at which as large a share of negatives is flagged as of positives is missed.
+The disease figures are pooled over the pixels of images that have a true disease mask; painting everything would give \
+a TPR of 1, so read precision, Dice and what is painted on healthy images beside it.
+Precision depends on how frequent COVID-19 is among the images.""".splitlines()
+"""How to read the figures."""
+HEADS = {
+    "covid": "a COVID-19 score",
+    "unhealthy": "an unhealthy score",
+    "lung": "lung masks",
+    "disease": "disease masks",
+}
+CALIBRATIONS = {
+    "none": "Scores are as the model gives them, not calibrated.",
+    "temperature": "Scores are calibrated: log-odds divided by the temperatures in the results' run.json.",
+}
+SECTIONS = {
+    "accounts": ("What became of the images", (None,)),
+    "covid": ("COVID-19", ("covid",)),
+    "unhealthy": ("Unhealthy", ("unhealthy",)),
+    "masks": ("Lungs and disease", ("lung", "disease")),
+}
+"""Name of a table -> its title, and the heads whose figures are in it."""
+NO_SINGLE_SOURCE = (
+    "No dataset has images with COVID-19 and images without: these figures cannot tell whether the disease was learned "
+    "or the source."
+)
+FEW = 100
+"""Positive patients; with fewer, one of them is more than a point."""
+Place = tuple[str, float | str | None]
+"""A metric, and what it is at."""
+_COMIT_NET = paper_values.TABLE_4["COMiT-Net"]
+_MASKS = paper_values.SEGMENTATION["COMiT-Net"]
+PAPER: dict[Place, Printed] = {
+    ("sensitivity_at_specificity", 0.90): paper_values.SENSITIVITY_AT_90,
+    ("sensitivity_at_specificity", 0.99): paper_values.SENSITIVITY_AT_99,
+    ("eer", None): Printed(_COMIT_NET.eer, "section 4.2, table 4"),
+    ("accuracy_at_specificity", 0.99): paper_values.ACCURACY,
+    ("precision_at_specificity", 0.99): paper_values.PRECISION,
+    ("f1_at_specificity", 0.99): paper_values.F1,
+    ("covid_called_unhealthy", None): paper_values.COVID_CALLED_UNHEALTHY,
+    ("unhealthy_accuracy_at_operating_point", None): paper_values.UNHEALTHY_ACCURACY,
+}
+if _MASKS.lung_iou is not None and _MASKS.disease_tpr is not None:
+    PAPER[("lung_iou", None)] = Printed(_MASKS.lung_iou, "section 4.1")
+    PAPER[("disease_tpr", None)] = Printed(_MASKS.disease_tpr, "section 4.1")
+"""Metric and the specificity it is at -> what the paper prints of COMiT-Net on its own test split."""
+PAPER_EXTERNAL: dict[Place, Printed] = {
+    ("sensitivity_at_operating_point", "specificity_0.90"): paper_values.BIMCV_FOUND,
+    ("missed_without_abnormality", None): paper_values.BIMCV_MISSED_WITHOUT_ABNORMALITY,
+}
+"""The same of the archive that the paper's model never saw."""
+
+
+def tables(figures: Sequence[Figure], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
+    """The figures as tables, a column a group; figures of a head the model does not have are left out.
+
+    Args:
+        figures: of `comit_ray.evaluation.scores.figures`.
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        external: of an archive that the model never saw: other values of the paper stand beside them.
+    """
+    absent = absent_heads(images)
+    printed = PAPER_EXTERNAL if external else PAPER
+    found = {}
+    for name, (title, heads) in SECTIONS.items():
+        mine = [
+            figure
+            for figure in figures
+            if head_of(figure.metric) in heads
+            and head_of(figure.metric) not in absent
+            and "recall" not in figure.metric
+        ]
+        if mine:
+            found[name] = _table(title, mine, printed)
+    return found
+
+
+def _table(title: str, figures: Sequence[Figure], printed: dict[Place, Printed]) -> Table:
+    groups = list(dict.fromkeys(figure.group for figure in figures))
+    places = list(dict.fromkeys((figure.metric, figure.at, figure.level) for figure in figures))
+    by_place = {(figure.metric, figure.at, figure.level, figure.group): figure for figure in figures}
+    papers = {place: _printed(*place, printed) for place in places}
+    with_paper = any(papers.values())
+    rows = []
+    for place in places:
+        metric, at, level = place
+        cells = [cell(by_place.get((*place, group))) for group in groups]
+        theirs = papers[place]
+        beside = [f"{theirs.value:.4g}" if theirs else ""] if with_paper else []
+        rows.append((metric, "" if at is None else str(at), level, *cells, *beside))
+    columns = ("figure", "at", "counted", *groups, *(["paper (other data)"] if with_paper else []))
+    remarks = [
+        f"Paper, {metric}: {theirs.place}{f'; {theirs.remark}' if theirs.remark else ''}."
+        for (metric, *_), theirs in papers.items()
+        if theirs
+    ]
+    note = " ".join([*_reasons(figures), *dict.fromkeys(remarks)])
+    return Table(title, columns, tuple(rows), note)
+
+
+def _printed(metric: str, at: float | str | None, level: str, printed: dict[Place, Printed]) -> Printed | None:
+    """What the paper prints beside a figure; it does not name its operating points as we do."""
+    if level != "image":
+        return None
+    return printed.get((metric, at)) or (printed.get((metric, None)) if isinstance(at, str) else None)
+
+
+def _reasons(figures: Sequence[Figure]) -> list[str]:
+    """Why there is no value, or no interval, a sentence for each of both and every group."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for figure in figures:
+        if figure.reason is not None:
+            what = "Undefined" if figure.value is None else "No interval"
+            found.setdefault((what, figure.group), []).append(figure.reason)
+    return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
+
+
+def sentences(images: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
+    """What a reader must know of these images and scores, computed from them.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        figures: of `comit_ray.evaluation.scores.figures`.
+    """
+    scored = images[images["status"] == Status.OK]
+    return [*positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images)]
+
+
+def intervals(config: EvaluateConfig) -> str:
+    """What the intervals and n are."""
+    return (
+        "Square brackets are 95% intervals. w: Wilson's, where the threshold is frozen and no patient has several of "
+        f"the images. Without a mark: percentiles of {config.draws:,} bootstrap draws (seed {config.seed}) of patients "
+        "with all their images; thresholds that come from the images are taken anew in each draw. Where patients have "
+        "several images and all or none of these are hits, every draw is alike: w is then Wilson's interval over "
+        "patients, and p Newcombe's, of an AUROC of 0 or 1. n is what a figure is taken over: positives for a "
+        "sensitivity, negatives for a specificity, what was flagged for a precision, else all images that count. "
+        "Studies and patients (column counted) are flagged where any image of theirs is: with more images a patient, "
+        "sensitivity rises and specificity falls."
+    )
+
+
+def people(images: pd.DataFrame) -> int:
+    """Patients of these images; one without an id counts as one."""
+    return len(set(patient_codes(images["patient_id"]).tolist()))
+
+
+def positives(scored: pd.DataFrame) -> list[str]:
+    """What one patient is worth, where they are few."""
+    covid = scored[(scored["covid"] == 1) & scored["p_covid"].notna()]
+    patients = people(covid)
+    if not patients or patients >= FEW:
+        return []
+    points = math.ceil(1000 / patients) / 10  # rounded up: cut, the figures would look finer than they are
+    who = f"{patients} patient{'s' if patients > 1 else ''} with COVID-19 ({len(covid)} images)"
+    return [f"{who}: one patient is {points:.1f} points of patient-level sensitivity."]
+
+
+def _sources(scored: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
+    """What is left of the AUROC inside a source that has both classes, where there are several sources."""
+    known = scored[scored["covid"].notna() & scored["p_covid"].notna()]
+    classes = known.groupby("dataset")["covid"].nunique()
+    if known["covid"].nunique() < 2 or len(classes) < 2:
+        return []
+    if not (classes == 2).any():
+        return [NO_SINGLE_SOURCE]
+    aurocs = {figure.group: figure for figure in figures if figure.metric == "auroc"}
+    inside = {str(name): aurocs[f"dataset={name}"] for name in classes.index[classes == 2]}
+    told = [f"{with_interval(figure)} inside {name}" for name, figure in inside.items()]
+    found = [f"AUROC for COVID-19: {with_interval(aurocs['all'])} over all sources, {', '.join(told)}."]
+    chance = [name for name, figure in inside.items() if figure.low is not None and figure.low <= 0.5]
+    unsure = [name for name, figure in inside.items() if figure.low is None]
+    if unsure:
+        found.append(f"Inside {', '.join(unsure)} it has no interval: the images are too few to conclude from it.")
+    if chance:
+        found.append(
+            f"Inside {', '.join(chance)} it cannot be told from chance (0.5): what was learned may be the source and "
+            "not the disease."
+        )
+    return found
+
+
+def _without_id(images: pd.DataFrame) -> list[str]:
+    """Of how many images patients and studies are not known."""
+    found = []
+    patients, studies = (int(images[column].isna().sum()) for column in ("patient_id", "study_id"))
+    if patients:
+        found.append(
+            f"{patients:,} of {len(images):,} images have no patient's id: each counts as a patient of its own, and "
+            "intervals are too narrow where several are of one patient."
+        )
+    if 0 < studies < len(images):
+        found.append(f"{studies:,} of {len(images):,} images have no study's id: they are in no figure of studies.")
+    return found
+
+
+def _about(images: pd.DataFrame) -> list[str]:
+    """What the scores are, and which figures there are none of."""
+    absent = absent_heads(images)
+    models = sorted(images["model_id"].dropna().unique())
+    found = [f"Scores are those of {'model' if len(models) == 1 else 'several models:'} {', '.join(models)}."]
+    found = found if models else []
+    found += [CALIBRATIONS.get(name, f"Scores: {name}.") for name in sorted(images["calibration"].dropna().unique())]
+    if len(absent) == len(HEADS):
+        return [*found, "No image has a score or a mask: only their shares can be given."]
+    if absent:
+        missing = " or ".join(HEADS[head] for head in absent)
+        found.append(f"No image has {missing}: those figures are left out.")
+    return found

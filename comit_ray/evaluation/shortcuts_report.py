@@ -1,0 +1,183 @@
+"""The audit of shortcuts as a table and in plain words, also when they are bad."""
+
+from collections.abc import Mapping
+
+from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT
+from comit_ray.evaluation.report.document import SHORTCUT
+from comit_ray.evaluation.report.printing import cell, with_interval
+from comit_ray.evaluation.shortcuts import (
+    CROPPED,
+    IN_LUNGS,
+    LUNGS,
+    ONLY,
+    REMOVED,
+    SOURCE_ALONE,
+    TOLD_WITHOUT,
+    WHOLE,
+    Audit,
+)
+from comit_ray.evaluation.tables import Table
+from comit_ray.screening.drift import WARNING
+from comit_ray.statistics.metric import Figure
+
+CHANCE = 0.5
+"""AUROC of a score that knows nothing."""
+CONFOUNDED = WARNING
+"""How it begins where source and disease are one."""
+CAUGHT = SHORTCUT
+"""How a sentence begins where the audit caught one."""
+NONE = (
+    "The audit of shortcuts is not whole: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', "
+    "--embeddings true and --gradcam true."
+)
+
+
+def audit_table(found: Audit) -> Table | None:
+    """The audit as a table; None where there is nothing to show."""
+    if not found.figures:
+        return None
+    groups = list(dict.fromkeys(figure.group for figure in found.figures))
+    by_place = {(figure.metric, figure.group): figure for figure in found.figures}
+    metrics = list(dict.fromkeys(figure.metric for figure in found.figures))
+    rows = tuple((metric, *(cell(by_place.get((metric, group))) for group in groups)) for metric in metrics)
+    note = (
+        "auroc_...: of COVID-19 on altered copies of the same images (full: unaltered; source_alone: each image "
+        "scored by the share of COVID-19 in its source). source_told: balanced accuracy "
+        f"of a linear probe that names the source from the embeddings, of {found.sources[0]} sources, without COVID-19 "
+        f"of {found.sources[1]}; chance is one by their number. auroc_left_out: of a linear probe for COVID-19 on the "
+        "embeddings, fitted without the source; auroc_kept: fitted with it, on other patients; the network that made "
+        "the embeddings may have been trained on the source. gradcam_in_lungs: share of the map of the COVID-19 "
+        "score that lies in the predicted lungs, beside the share of the frame that they take."
+    )
+    return Table("Audit of shortcuts", ("figure", *groups), rows, note)
+
+
+def audit_sentences(found: Audit) -> list[str]:
+    """What the audit says, in one sentence each; it begins with `CAUGHT` where a shortcut was caught.
+
+    - With the lungs blacked out, the interval of the AUROC lies above chance.
+    - Then, without the borders, the AUROC is below what it was, and the intervals do not touch. (Alone it says
+      nothing: black borders may be foreign to the network, as of 12 trained on unmarked phantoms they were to two.)
+    - The source of images without COVID-19 can be told from their embeddings, and not every source has both classes.
+    - A probe fitted without a source tells COVID-19 less well there than one fitted with it; intervals do not touch.
+    """
+    by_metric = {figure.metric: figure for figure in found.figures if figure.group == "all"}
+    said = [
+        _of_the_source(by_metric),
+        _of_lungs(by_metric),
+        _of_borders(by_metric),
+        _of_sources(by_metric, found),
+        *_of_left_out(found),
+        _of_heat(by_metric),
+    ]
+    told = [text for text in said if text is not None]
+    return told if REMOVED in by_metric and TOLD_WITHOUT in by_metric else [*told, NONE]
+
+
+def _of_the_source(by_metric: Mapping[str, Figure]) -> str | None:
+    """What who knows nothing but the source would reach."""
+    source, whole = by_metric.get(SOURCE_ALONE), by_metric.get(WHOLE)
+    if source is None or whole is None or source.value is None or whole.value is None:
+        return None
+    figures = f"AUROC {with_interval(source)} (n={source.n:,}); the score reaches {with_interval(whole)}"
+    told = f"who knows nothing of an image but its source tells COVID-19 here with {figures}"
+    if source.value >= whole.value:
+        return (
+            f"{CONFOUNDED}{told}. Telling hospitals apart would be enough for all that it reaches: over all sources "
+            "these figures do not show that it sees the disease."
+        )
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:
+    removed, whole, only = by_metric.get(REMOVED), by_metric.get(WHOLE), by_metric.get(ONLY)
+    if removed is None or whole is None:
+        return None
+    if removed.value is None or removed.low is None:
+        return f"What is left of the score without the lungs is not known: {removed.reason}."
+    rest = f"; of the lungs alone {with_interval(only)}" if only is not None and only.value is not None else ""
+    figures = f"AUROC {with_interval(removed)}, of {with_interval(whole)} on the whole images (n={removed.n:,}){rest}"
+    if removed.low > CHANCE:
+        return (
+            f"{CAUGHT}with the lungs blacked out the score still tells COVID-19 from the rest, {figures}. It can have "
+            "used what is not in the lungs: marks, borders, the patient's position, or how a source makes its images; "
+            "or lung that its mask does not reach."
+        )
+    if removed.high is not None and removed.high < CHANCE:
+        return (
+            f"With the lungs blacked out the score ranks COVID-19 the wrong way round, {figures}: what is left moves "
+            "it, be it the size of what is black; the test does not say what it uses."
+        )
+    if only is not None and only.low is not None and only.low <= CHANCE:
+        return (
+            f"Neither without the lungs nor of the lungs alone does the score tell COVID-19, {figures}: blackened "
+            "images are foreign to this network, and the test says nothing of what it uses."
+        )
+    return (
+        f"With the lungs blacked out the score cannot be told from chance, {figures}: nothing outside them was found "
+        "that it uses. That there is nothing is not shown."
+    )
+
+
+def _of_borders(by_metric: Mapping[str, Figure]) -> str | None:
+    cropped, whole = by_metric.get(CROPPED), by_metric.get(WHOLE)
+    if cropped is None or whole is None or cropped.high is None or whole.low is None or cropped.high >= whole.low:
+        return None
+    figures = f"AUROC {with_interval(cropped)}, of {with_interval(whole)}"
+    removed = by_metric.get(REMOVED)
+    if removed is not None and removed.low is not None and removed.low > CHANCE:
+        return (
+            f"{CAUGHT}without the borders of the images the score loses what it told, {figures}: marks may lie there."
+        )
+    return (
+        f"Without the borders of the images the score tells less, {figures}: there may be lung in them, or black "
+        "borders may be foreign to this network."
+    )
+
+
+def _of_sources(by_metric: Mapping[str, Figure], found: Audit) -> str | None:
+    told = by_metric.get(TOLD_WITHOUT)
+    if told is None:
+        return None
+    if told.value is None or told.low is None:
+        return (
+            f"Whether sources can be told from the embeddings of images without COVID-19 is not known: {told.reason}."
+        )
+    chance = 1 / found.sources[1]
+    figures = f"balanced accuracy {with_interval(told)} (n={told.n:,}, chance {chance:.2f})"
+    if told.low <= chance:
+        return f"Sources of images without COVID-19 cannot be told from their embeddings, {figures}."
+    if not found.confounded:
+        return f"Sources can be told from the embeddings, {figures}, but every source has both classes."
+    return (
+        f"{CAUGHT}a linear probe tells the sources apart from embeddings of images without COVID-19, {figures}, and "
+        "not every source has images with and without COVID-19: a high AUROC over several sources can be theirs."
+    )
+
+
+def _of_left_out(found: Audit) -> list[str]:
+    """One sentence for each source with a figure, and one for all that have none."""
+    left, kept = ({f.group: f for f in found.figures if f.metric == name} for name in (LEFT_OUT, KEPT))
+    said = []
+    for group, mine in left.items():
+        with_it = kept[group]
+        if mine.value is None or mine.high is None:
+            continue
+        fell = with_it.low is not None and mine.high < with_it.low
+        said.append(
+            f"{CAUGHT if fell else ''}leave-one-source-out: a linear probe fitted without {group} tells COVID-19 there "
+            f"with AUROC {with_interval(mine)}, one fitted with it {with_interval(with_it)} (n={mine.n:,})"
+            + (": what it goes by in the other sources holds less there." if fell else ": no fall can be claimed.")
+        )
+    none = [f"{group}: {mine.reason}" for group, mine in left.items() if mine.value is None]
+    return said + ([f"Leave-one-source-out says nothing of {'; '.join(none)}."] if none else [])
+
+
+def _of_heat(by_metric: Mapping[str, Figure]) -> str | None:
+    inside, lungs = by_metric.get(IN_LUNGS), by_metric.get(LUNGS)
+    if inside is None or lungs is None or inside.value is None or lungs.value is None:
+        return None
+    return (
+        f"Of the Grad-CAM map of the COVID-19 score {with_interval(inside)} lies in the predicted lungs, which take "
+        f"{with_interval(lungs)} of the frame (means of n={inside.n:,} images)."
+    )

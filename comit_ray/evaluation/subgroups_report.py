@@ -1,0 +1,119 @@
+"""Subgroups as tables, and in words: do any two differ by more than chance, and among how many was that looked for?"""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from comit_ray.evaluation.classification import NAMES, PREFIXES
+from comit_ray.evaluation.groups import ATTRIBUTES
+from comit_ray.evaluation.report.printing import with_interval
+from comit_ray.evaluation.scores_report import people
+from comit_ray.evaluation.subgroups import AUROC, SENSITIVITY, SHARE_FLAGGED, SPECIFICITY, SUPPRESSED, compared, divided
+from comit_ray.evaluation.tables import Table
+from comit_ray.statistics.metric import Figure
+
+COLUMNS = {AUROC: "AUROC", SENSITIVITY: "sensitivity", SPECIFICITY: "specificity", SHARE_FLAGGED: "share flagged"}
+BY_CHANCE = 0.0056
+"""Of two groups that are alike, with estimates as exact as each other, so often do 95% intervals not overlap: their
+difference is then beyond 2 * 1.96 / sqrt(2) of its standard errors."""
+
+
+def tables(images: pd.DataFrame, found: Sequence[Figure], minimum: int) -> dict[str, Table]:
+    """`by_sex`, `by_age`, ...: a row a score and group.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        found: of `subgroups.figures`.
+        minimum: the fewest patients.
+    """
+    by_place = {(figure.group, figure.metric): figure for figure in found}
+    made = {}
+    for attribute, groups in divided(images).items():
+        rows: list[tuple[str, ...]] = []
+        shown: list[Figure] = []
+        for prefix, name in ((PREFIXES[label], NAMES[label]) for label in PREFIXES):
+            for group, mine in groups.items():
+                figures = [by_place[group, f"{prefix}{m}"] for m in COLUMNS if (group, f"{prefix}{m}") in by_place]
+                if figures:
+                    shown += figures
+                    sizes = (f"{len(mine):,}", f"{people(mine):,}")
+                    rows.append((name, group.partition("=")[2], *sizes, *map(_cell, figures)))
+        if rows:
+            columns = ("score", attribute, "images", "patients", *COLUMNS.values())
+            made[f"by_{attribute}"] = Table(f"By {attribute}", columns, tuple(rows), _note(shown, minimum))
+    return made
+
+
+def sentences(images: pd.DataFrame, found: Sequence[Figure], minimum: int) -> list[str]:
+    """Of each score, the largest gap between two groups whose intervals do not overlap, or that none can be claimed.
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        found: of `subgroups.figures`.
+        minimum: the fewest patients.
+    """
+    looked_by = [attribute for attribute in ATTRIBUTES if attribute in divided(images)]
+    if not looked_by:
+        return ["Images are not parted by sex, age, view, dataset, site or device: nothing is known of subgroups."]
+    by = f"by {', '.join(looked_by)}"
+    not_by = [attribute for attribute in ATTRIBUTES if attribute not in looked_by]
+    unknown = f" Not looked at, for it is not known or the same throughout: {', '.join(not_by)}." if not_by else ""
+    suppressed = sum((figure.reason or "").startswith(SUPPRESSED) for figure in found)
+    said = [_compared(label, found, by) for label in PREFIXES if _has(found, label)]
+    if not said:
+        return []
+    few = f"{suppressed:,} of {len(found):,} figures of subgroups are suppressed: of fewer than {minimum} patients."
+    return [*said, f"{few}{unknown}"]
+
+
+def _compared(label: str, found: Sequence[Figure], by: str) -> str:
+    """A gap is claimed of an attribute that has more of them than chance alone would give in as many comparisons."""
+    by_attribute = compared(found, label)
+    pairs = sum(count for _, count in by_attribute.values())
+    name = NAMES[label]
+    if not pairs:
+        return f"{name} {by}: no two groups have patients enough to be compared."
+    looked = f"{pairs:,} comparison{'s' if pairs > 1 else ''} of two groups ({by})"
+    apart = sum(len(gaps) for gaps, _ in by_attribute.values())
+    if not apart:
+        return f"{name}: in {looked} all intervals overlap: no difference can be claimed, nor that there is none."
+    said = f"{name}: in {apart:,} of {looked} intervals do not overlap"
+    claimed = [gap for gaps, count in by_attribute.values() if len(gaps) > BY_CHANCE * count for gap in gaps]
+    if not claimed:
+        chance = math.ceil(10 * BY_CHANCE * pairs) / 10
+        return f"{said}, no more than by chance alone (about {chance:.1f}): no difference can be claimed."
+    largest = max(claimed, key=lambda gap: gap.size)
+    attribute = largest.high.group.partition("=")[0]
+    gaps, count = by_attribute[attribute]
+    what = COLUMNS[largest.high.metric.removeprefix(PREFIXES[label])]
+    return (
+        f"{said}. The largest difference that is more than chance is in {what} by {attribute}: "
+        f"{with_interval(largest.high)} of {largest.high.group}, {with_interval(largest.low)} of {largest.low.group} "
+        f"({len(gaps):,} of {count:,} comparisons by {attribute}; chance alone: about "
+        f"{math.ceil(10 * BY_CHANCE * count) / 10:.1f}). Groups may differ in how ill the patients are and in where "
+        "their images are from."
+    )
+
+
+def _has(found: Sequence[Figure], label: str) -> bool:
+    return any(figure.metric == f"{PREFIXES[label]}{AUROC}" for figure in found)
+
+
+def _cell(figure: Figure) -> str:
+    if (figure.reason or "").startswith(SUPPRESSED):
+        return f"{SUPPRESSED} (n={figure.n:,})"
+    return f"{with_interval(figure)} (n={figure.n:,})"
+
+
+def _note(shown: Sequence[Figure], minimum: int) -> str:
+    suppressed = sum((figure.reason or "").startswith(SUPPRESSED) for figure in shown)
+    undefined = dict.fromkeys(
+        figure.reason for figure in shown if figure.value is None and not (figure.reason or "").startswith(SUPPRESSED)
+    )
+    return (
+        f"Scored images. Suppressed: {suppressed:,} of {len(shown):,} figures, of fewer than {minimum} patients with a "
+        "positive image (sensitivity), with a negative one (specificity), with either (AUROC), or with a flag (share "
+        "flagged). The share flagged needs no label. w: Wilson's interval; without a mark bootstrap draws of patients."
+        + "".join(f" Undefined: {reason}." for reason in undefined if reason)
+    )

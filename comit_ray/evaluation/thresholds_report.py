@@ -1,0 +1,188 @@
+"""The figures of every threshold as tables, short and whole, and what the frozen one asks of readers, in words."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from comit_ray.evaluation.classification import NAMES, PREFIXES
+from comit_ray.evaluation.report.printing import cut, with_interval
+from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.thresholds import FLAGGED, MOST, Row, Scale
+from comit_ray.statistics.metric import Figure
+
+TITLES = {
+    "ppv": "positive predictive value",
+    "npv": "negative predictive value",
+    "sent": "share of images sent to readers",
+    "sent_per_case": "images sent per case found",
+}
+GIVEN = (
+    "Every threshold is given, and intervals take it so: who chooses one here for what it gives must measure it again "
+    "on other images. Not flagged is not normal."
+)
+WILSONS = "w: Wilson's interval; of sensitivity and specificity without a mark: bootstrap draws of patients."
+DERIVED = "Intervals of what follows from sensitivity and specificity are made from theirs (MOVER)."
+NO_POINT = "none is shown, for there are no flags, flags of several points, or flags that no threshold gives"
+AS_HERE = "provided that positives and negatives there are of the same kinds as here"
+
+
+def tables(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> dict[str, Table]:
+    """`thresholds` for the report, `thresholds_all` for tables/, and `prevalence` where there is an operating point.
+
+    Those of `unhealthy` have its prefix; none where no image has a label and a score.
+
+    Args:
+        label: `covid` or `unhealthy`.
+        rows: of `threshold_table.rows`.
+        thresholds: of `threshold_table.scale`.
+        minimum: patients of each class that a group needs.
+    """
+    if not thresholds.distinct:
+        return {}
+    prefix = PREFIXES[label]
+    found = {
+        f"{prefix}thresholds": _short(label, rows, thresholds, minimum),
+        f"{prefix}thresholds_all": _whole(label, rows),
+    }
+    frozen = [row for row in rows if row.group == "all" and row.point is not None]
+    if frozen:
+        found[f"{prefix}prevalence"] = _prevalence(label, frozen[0])
+    return found
+
+
+def figures(label: str, rows: Sequence[Row]) -> list[Figure]:
+    """What the frozen operating point means at each prevalence, of every group, for metrics.json."""
+    found = []
+    for row in rows:
+        for prevalence, mine in row.at_prevalence.items() if row.point is not None else ():
+            found += [
+                replace(
+                    figure,
+                    metric=f"{PREFIXES[label]}{name}_at_operating_point",
+                    at=f"{row.point} at prevalence {prevalence:g}",
+                )
+                for name, figure in mine.items()
+            ]
+    return found
+
+
+def sentences(label: str, rows: Sequence[Row]) -> list[str]:
+    """What the frozen operating point asks of readers at the lowest and the highest prevalence."""
+    frozen = next((row for row in rows if row.group == "all" and row.point is not None), None)
+    if frozen is None or not frozen.at_prevalence:
+        return []
+    told = []
+    for prevalence in sorted({min(frozen.at_prevalence), max(frozen.at_prevalence)}):
+        mine = frozen.at_prevalence[prevalence]
+        if mine["sent"].value is not None:
+            per_case = mine["sent_per_case"]
+            read = (
+                "and no case would be found"
+                if per_case.value is None
+                else f"{with_interval(per_case)} for each case found (positive predictive value "
+                f"{with_interval(mine['ppv'])})"
+            )
+            told.append(
+                f"with {_percent(prevalence)} positive, {with_interval(mine['sent'])} of images would go to readers, "
+                f"{read}"
+            )
+    if not told:
+        return []
+    return [f"{NAMES[label]} at the operating point {frozen.point}, {AS_HERE}: {'; '.join(told)}."]
+
+
+def _short(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> Table:
+    """Overall, at the thresholds of `Scale.short`: sensitivity, specificity, and predictive values of a flag."""
+    chosen = {float(threshold) for threshold in thresholds.short}
+    mine = [row for row in rows if row.group == "all" and row.threshold in chosen]
+    prevalences = sorted(mine[0].at_prevalence) if mine else []
+    cells = []
+    for row in mine:
+        assert row.sensitivity is not None
+        assert row.specificity is not None
+        values = [row.at_prevalence[prevalence]["ppv"] for prevalence in prevalences]
+        cells.append(
+            (
+                _number(row.threshold),
+                row.point or "",
+                *(with_interval(figure) for figure in (row.sensitivity, row.specificity, *values)),
+            )
+        )
+    columns = (
+        *("threshold", "operating point", "sensitivity", "specificity"),
+        *(f"positive predictive value at {_percent(prevalence)}" for prevalence in prevalences),
+    )
+    shares = ", ".join(_percent(share) for share in FLAGGED)
+    counts = ""
+    if mine and mine[0].sensitivity is not None and mine[0].specificity is not None:
+        counts = f"Over {mine[0].sensitivity.n:,} positive and {mine[0].specificity.n:,} negative images. "
+    every = thresholds.short.size == thresholds.all.size
+    which = "every different score" if every else f"the lowest that flag at most {shares} of them, whatever their label"
+    point = f" Operating point: {NO_POINT if thresholds.point is None else thresholds.point.origin}."
+    note = (
+        f"{counts}Thresholds: {which}.{point} The predictive value is the share of flagged images that are positive "
+        f"where so many of all images are, {AS_HERE}. {WILSONS} {DERIVED} {GIVEN} {_more(label, thresholds, minimum)}"
+    )
+    return Table(f"Thresholds: {NAMES[label]}", columns, tuple(cells), note)
+
+
+def _prevalence(label: str, row: Row) -> Table:
+    cells = [
+        (_percent(prevalence), *(with_interval(mine[name]) for name in TITLES))
+        for prevalence, mine in sorted(row.at_prevalence.items())
+    ]
+    note = f"{AS_HERE[:1].upper()}{AS_HERE[1:]}. {DERIVED} Not flagged is not normal."
+    title = f"What the operating point {row.point} asks of readers: {NAMES[label]}"
+    return Table(title, ("prevalence", *TITLES.values()), tuple(cells), note)
+
+
+def _more(label: str, thresholds: Scale, minimum: int) -> str:
+    """What is in tables/ alone."""
+    taken = "every one" if thresholds.distinct <= MOST else f"{MOST} of them, evenly by rank, the others left out"
+    return (
+        f"tables/{PREFIXES[label]}thresholds_all.csv has all figures at {thresholds.all.size:,} thresholds "
+        f"({thresholds.distinct:,} different scores: {taken}), and at those of this table by dataset, site and view "
+        f"where at least {minimum} patients of each class are; smaller groups are suppressed there, with the reason."
+    )
+
+
+def _whole(label: str, rows: Sequence[Row]) -> Table:
+    """A row a group, threshold and prevalence; ends of intervals in columns of their own."""
+    names = ("sensitivity", "specificity", *TITLES)
+    columns = (
+        *("images", "threshold", "operating point", "prevalence", "positives", "negatives"),
+        *(f"{name}{end}" for name in names for end in ("", "_low", "_high")),
+        *("interval of sensitivity", "interval of specificity", "reason"),
+    )
+    cells: list[tuple[str, ...]] = []
+    for row in rows:
+        if row.sensitivity is None or row.specificity is None:
+            cells.append((row.group, *[""] * (len(columns) - 2), row.reason or ""))
+            continue
+        for prevalence, mine in sorted(row.at_prevalence.items()):
+            of_row = [row.sensitivity, row.specificity, *mine.values()]
+            reasons = dict.fromkeys(figure.reason for figure in of_row if figure.reason)
+            cells.append(
+                (
+                    *(row.group, _number(row.threshold), row.point or "", f"{prevalence:g}"),
+                    *(str(figure.n) for figure in of_row[:2]),
+                    *(_plain(value) for figure in of_row for value in (figure.value, figure.low, figure.high)),
+                    *(figure.interval or "" for figure in of_row[:2]),
+                    "; ".join(reasons),
+                )
+            )
+    return Table(f"All thresholds: {NAMES[label]}", columns, tuple(cells))
+
+
+def _number(threshold: float | None) -> str:
+    """The shortest digits that give the same float32: cut, it would flag other images."""
+    return "" if threshold is None else str(np.float32(threshold))
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else cut(value)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"

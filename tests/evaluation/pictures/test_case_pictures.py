@@ -1,0 +1,133 @@
+"""Pictures of single images: who is on them, in which order, and what their captions say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from comit_ray.config.data_config import DecodeLimits
+from comit_ray.evaluation.pictures import report_pictures
+from comit_ray.evaluation.plots import gallery
+from comit_ray.evaluation.tile import DISEASE, Blank, Tile
+from tests.evaluation.support import opened, screened_images, where
+
+LIMITS = DecodeLimits()
+
+
+@pytest.fixture
+def images(cxr, tmp_path) -> pd.DataFrame:
+    return screened_images(cxr, tmp_path)
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list:
+    """What reaches the plots, which are drawn all the same."""
+    seen: list = []
+    draw = gallery.draw
+
+    def spy(tiles, title):
+        seen.extend(tiles)
+        return draw(tiles, title)
+
+    monkeypatch.setattr(gallery, "draw", spy)
+    return seen
+
+
+def ids(tiles) -> list[str]:
+    return [tile.caption[-1] for tile in tiles]
+
+
+def test_misclassified_are_those_that_no_score_flags(images, tmp_path, drawn):
+    picture = report_pictures.misclassified(images, str(tmp_path), LIMITS)
+    assert picture.name == "figure_10_misclassified"
+    assert [tile.caption for tile in drawn] == [("COVID 0.10 unhealthy 0.10", "day of illness 7", "a/05")]
+    assert "1 of 1 such images, all of them" in picture.caption
+    assert "6 images labelled COVID-19 were scored" in picture.caption
+    assert where(opened(tmp_path, picture), DISEASE).any()
+
+
+def test_they_come_by_day_of_illness_then_by_id_the_unknown_last(images, tmp_path, drawn):
+    nobody = images.assign(covid_flag=False, unhealthy_flag=False)
+    picture = report_pictures.misclassified(nobody, str(tmp_path), LIMITS)
+    assert ids(drawn) == ["a/03", "a/04", "a/01", "a/05", "a/00", "a/02"]
+    assert drawn[-1].caption[1] == "day of illness not known"
+    assert "known of 5 of those shown" in picture.caption
+
+
+def test_of_many_some_are_drawn_at_random_and_the_total_is_said(images, tmp_path, drawn):
+    nobody = images.assign(covid_flag=False, unhealthy_flag=False)
+    picture = report_pictures.misclassified(nobody, str(tmp_path), LIMITS, count=3)
+    assert len(drawn) == 3
+    assert "3 of 6 such images, drawn at random" in picture.caption
+    chosen = set(ids(drawn))
+    drawn.clear()
+    scored_otherwise = nobody.assign(p_covid=np.linspace(0, 1, 12).astype(np.float32))
+    report_pictures.misclassified(scored_otherwise, str(tmp_path), LIMITS, count=3)
+    assert set(ids(drawn)) == chosen, "scores decide nothing"
+    drawn.clear()
+    report_pictures.misclassified(nobody, str(tmp_path), LIMITS, count=3, seed=1)
+    assert set(ids(drawn)) != chosen
+
+
+def test_found_are_flagged_covid(images, tmp_path, drawn):
+    picture = report_pictures.found(images, str(tmp_path), LIMITS)
+    assert sorted(ids(drawn)) == ["a/00", "a/01", "a/02", "a/03"]
+    assert all(isinstance(tile, Tile) and tile.disease_HW is not None for tile in drawn)
+    assert "specificity_0.90" in picture.caption
+    assert "4 of 4 such images, all of them" in picture.caption
+
+
+def test_missed_without_readings_are_all(images, tmp_path, drawn):
+    picture = report_pictures.missed(images, None, str(tmp_path), LIMITS)
+    assert sorted(ids(drawn)) == ["a/04", "a/05"]
+    assert "2 of 6 images labelled COVID-19 were missed" in picture.caption
+    assert "no readings" in picture.caption
+    assert not any("readers" in line for tile in drawn for line in tile.caption)
+
+
+def test_missed_that_readers_call_normal_go_first(images, tmp_path, drawn):
+    readings = pd.DataFrame({"image_id": ["a/04", "a/05", "a/00"], "abnormal": [True, False, False]})
+    picture = report_pictures.missed(images, readings, str(tmp_path), LIMITS)
+    assert [tile.caption[2:] for tile in drawn] == [("readers: no abnormality", "a/05")]
+    assert "Readers read 2 of the missed and saw no abnormality in 1" in picture.caption
+
+
+def test_where_no_reader_agrees_all_missed_are_shown_with_the_verdicts(images, tmp_path, drawn):
+    readings = pd.DataFrame({"image_id": ["a/04"], "abnormal": pd.array([None], "boolean")})
+    picture = report_pictures.missed(images, readings, str(tmp_path), LIMITS)
+    assert {tile.caption[-1]: tile.caption[2] for tile in drawn} == {
+        "a/04": "readers: undecided",
+        "a/05": "readers: not read",
+    }
+    assert "Readers read 1 of the missed and saw no abnormality in 0" in picture.caption
+
+
+def test_where_there_is_nothing_to_show_a_reason_stands(images, tmp_path):
+    all_flagged = images.assign(covid_flag=True, unhealthy_flag=True)
+    no_flags = images.assign(covid_flag=None, unhealthy_flag=None)
+    healthy = images[images["covid"] == 0]
+    for picture, reason in (
+        (report_pictures.misclassified(all_flagged, str(tmp_path), LIMITS), "each of 6 images"),
+        (report_pictures.missed(all_flagged, None, str(tmp_path), LIMITS), "flags all of 6 images"),
+        (report_pictures.found(images.assign(covid_flag=False), str(tmp_path), LIMITS), "of 6 images"),
+        (report_pictures.misclassified(no_flags, str(tmp_path), LIMITS), "has flags"),
+        (report_pictures.found(no_flags, str(tmp_path), LIMITS), "flag"),
+        (report_pictures.missed(healthy, None, str(tmp_path), LIMITS), "no scored image labelled COVID-19"),
+    ):
+        assert picture.files == ()
+        assert reason in picture.reason
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_radiograph_that_is_gone_keeps_its_place(images, tmp_path, drawn):
+    gone = images.assign(uri=images["uri"].where(images["image_id"] != "a/05", "/nowhere/x.png"))
+    report_pictures.missed(gone, None, str(tmp_path), LIMITS)
+    places = {tile.caption[-1]: tile for tile in drawn}
+    assert isinstance(places["a/05"], Blank)
+    assert "no file where the manifest says" in places["a/05"].text
+    assert isinstance(places["a/04"], Tile)
+
+
+def test_the_same_tables_give_the_same_bytes(images, tmp_path):
+    first = (tmp_path / "a", report_pictures.found(images, str(tmp_path / "a"), LIMITS))
+    other = (tmp_path / "b", report_pictures.found(images.sample(frac=1, random_state=0), str(tmp_path / "b"), LIMITS))
+    assert (first[0] / first[1].files[0]).read_bytes() == (other[0] / other[1].files[0]).read_bytes()

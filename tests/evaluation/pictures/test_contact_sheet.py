@@ -1,0 +1,112 @@
+"""The sheet: what lies where, and that odd input fits."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.evaluation.pictures.contact_sheet import GROUND, INK, MARGIN, overlay_sheet, sheet
+from comit_ray.evaluation.tile import LUNG, TRUE_LUNG, Blank, Tile
+from tests.evaluation.support import GREY, SQUARE, where
+
+
+def opened(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def test_the_sheet_has_a_place_for_every_tile() -> None:
+    phantoms = [draw(seed, Kind.COVID, size=(160, 160)) for seed in range(5)]
+    tiles = [Tile(p.pixels_HW, p.lung_HW, p.disease_HW, caption=("COVID 0.93", "label: COVID")) for p in phantoms]
+    sheet = opened(overlay_sheet(tiles, columns=3, tile_px=128, title="a run"))
+    assert sheet.width == MARGIN + 3 * (128 + MARGIN)
+    assert sheet.height > 2 * 128
+    picture = np.asarray(sheet)
+    for column in range(3):
+        left = MARGIN + column * (128 + MARGIN)
+        blue = where(sheet, LUNG)[100:, left : left + 128].any(axis=1)
+        lowest = int(np.flatnonzero(blue)[-1]) + 100
+        assert (lowest > sheet.height // 2) == (column < 2), "the second row holds two tiles"
+    assert picture[: 2 * MARGIN].max() > 200, "the title is written at the top"
+
+
+def test_the_legend_shows_only_what_is_drawn() -> None:
+    bare = opened(overlay_sheet([Tile(GREY)], columns=1, tile_px=200, title="run"))
+    lungs = opened(overlay_sheet([Tile(GREY, lung_HW=np.zeros_like(SQUARE))], columns=1, tile_px=200, title="run"))
+    assert not where(bare, LUNG).any()
+    assert where(lungs, LUNG).any()
+    assert not where(lungs, TRUE_LUNG).any()
+
+
+@pytest.mark.parametrize("title", ["run", "a very long name of a run " * 20, "x" * 500])
+def test_long_titles_and_captions_stay_on_the_sheet(title: str) -> None:
+    tile = Tile(GREY, SQUARE, SQUARE, SQUARE, SQUARE, caption=("caption " * 30,))
+    sheet = opened(overlay_sheet([tile], columns=4, tile_px=128, title=title))
+    assert sheet.width == 128 + 2 * MARGIN
+    margin = np.asarray(sheet)[:, -MARGIN // 2 :]
+    assert margin.max() < 60, "nothing is written over the edge"
+
+
+def test_no_tiles_give_a_sheet_that_says_so() -> None:
+    sheet = opened(overlay_sheet([], columns=4, tile_px=320, title="a run"))
+    assert np.asarray(sheet).max() > 200
+
+
+def test_equal_tiles_give_equal_bytes() -> None:
+    tile = Tile(GREY, SQUARE, SQUARE)
+    assert overlay_sheet([tile], 1, 128, "run") == overlay_sheet([tile], 1, 128, "run")
+
+
+def test_a_row_is_as_high_as_its_highest_radiograph() -> None:
+    wide, high = Tile(np.full((100, 200), 90, np.uint8)), Tile(np.full((200, 100), 90, np.uint8))
+    one_row = sheet([wide, wide], 2, 128, "run")
+    assert sheet([wide, high], 2, 128, "run").height == one_row.height + 64
+    assert sheet([wide, wide, high, wide], 2, 128, "run").height == one_row.height + 128 + 2 * MARGIN
+
+
+def test_a_place_without_a_radiograph_says_why() -> None:
+    picture = np.asarray(sheet([Tile(GREY), Blank("this model draws no lungs")], 2, 200, "run"))
+    right = picture[:, 200 + 2 * MARGIN :]
+    ground = (right == GROUND).all(axis=2)
+    rows, columns = np.nonzero(ground)
+    assert (columns.min(), columns.max()) == (0, 199)
+    assert rows.max() - rows.min() == 199
+    inside = right[rows.min() : rows.max() + 1, :200]
+    assert (inside > 150).any(), "words are written on it"
+    assert not (np.asarray(sheet([Tile(GREY)], 1, 200, "run")) == GROUND).all(axis=2).any()
+
+
+def test_headings_stand_above_their_columns() -> None:
+    tiles = [Tile(np.zeros((200, 200), np.uint8))] * 2
+    plain = sheet(tiles, 2, 200, "run")
+    headed = sheet(tiles, 2, 200, "run", heads=("annotation", "model"))
+    line = headed.height - plain.height
+    assert line > 10
+    top = headed.height - 200 - 2 * MARGIN
+    band = np.asarray(headed)[top - line - 3 : top].max(axis=(0, 2)) > 150
+    for left in (MARGIN, 200 + 2 * MARGIN):
+        written = np.flatnonzero(band[left : left + 200])
+        assert written.size
+        assert abs((written.min() + written.max()) / 2 - 100) < 4, "in the middle of its column"
+
+
+def test_of_a_long_image_id_the_end_stays() -> None:
+    def foot(image_id: str) -> np.ndarray:
+        return np.asarray(sheet([Tile(GREY, caption=(image_id,))], 1, 128, "run"))[-MARGIN * 3 :]
+
+    start = "source/a-very-long-directory-of-a-data-set/"
+    assert not np.array_equal(foot(f"{start}00000013_006.png"), foot(f"{start}00000013_007.png"))
+    assert np.array_equal(foot(f"{start}0000013.png"), foot("source/b-very-long-directory-of-a-data-set/0000013.png"))
+    sentence = "a very long sentence that is not the name of any file at all, "
+    assert np.array_equal(foot(f"{sentence}one"), foot(f"{sentence}two"))
+
+
+def test_the_legend_of_a_heat_map_runs_from_dark_to_bright() -> None:
+    heat = np.zeros((200, 160), np.uint8)
+    with_heat, without = sheet([Tile(GREY, heat_HW=heat)], 1, 200, "run"), sheet([Tile(GREY)], 1, 200, "run")
+    assert with_heat.height > without.height
+    added = np.asarray(with_heat)[: with_heat.height - 220]
+    assert (added[..., 0].astype(int) - added[..., 2] > 100).any(), "the reds of the heat map"
+    assert not (np.asarray(without)[..., 0] != np.asarray(without)[..., 2]).any()
+    assert INK[0] > 200

@@ -1,0 +1,77 @@
+"""What is said of calibration, and the tables."""
+
+import numpy as np
+import pandas as pd
+
+from comit_ray.evaluation import calibration, calibration_report
+from comit_ray.evaluation.calibration_report import SHIFT
+from tests.evaluation.support import scored_images
+from tests.evaluation.test_calibration import sample
+
+
+def told(images: pd.DataFrame, draws: int = 100) -> list[str]:
+    return calibration_report.sentences(calibration.figures(images, "test", draws), images)
+
+
+def test_scores_that_are_no_probabilities_are_said_to_be_none() -> None:
+    (said, shift) = told(sample(2000, shift=1, slope=0.5, calibration="none"))
+    assert said.startswith("Scores of COVID-19 (as the model gives them, not calibrated): they cannot be read as prob")
+    assert (
+        "further from the shares seen than chance explains and they are too low throughout and they are too extr"
+        in said
+    )
+    assert "expected calibration error 0." in said
+    assert "by chance), slope 0." in said
+    assert shift == SHIFT
+
+
+def test_scores_that_are_too_high_and_too_close_to_one_another() -> None:
+    said, _ = told(sample(2000, shift=-2, slope=2, calibration="temperature"))
+    assert "(calibrated: log-odds divided by a temperature)" in said
+    assert "too high throughout" in said
+    assert "too close to one another" in said
+    assert "intercept -" in said
+
+
+def test_that_nothing_is_found_does_not_show_that_nothing_is_there() -> None:
+    said, _ = told(sample(300))
+    assert "(not said to be calibrated)" in said
+    assert "no fault of calibration can be shown in these images, which does not show that there is none" in said
+    assert "cannot be read" not in said
+
+
+def test_what_cannot_be_judged_is_said_with_its_reason() -> None:
+    said, _ = told(scored_images(12, covid=[1.0] * 6 + [0.0] * 6, p_covid=np.linspace(0, 1, 12)))
+    assert "cannot be judged: 6 images labelled COVID-19 and 6 not: at least 10 of each" in said
+    covid = np.repeat([0.0, 1.0], 20)
+    parted = scored_images(40, covid=covid, p_covid=np.where(covid == 1, 0.52, 0.48))
+    said, _ = told(parted)
+    assert "cannot be read as probabilities" in said
+    assert "slope undefined" in said
+    assert told(scored_images(3)) == []
+
+
+def test_the_table_has_a_row_a_score_and_group() -> None:
+    images = sample(dataset=["a"] * 300 + ["b"] * 100)
+    images.loc[images["dataset"] == "b", "covid"] = 1.0
+    images["unhealthy"], images["p_unhealthy"] = images["covid"], images["p_covid"]
+    found = calibration.figures(images, "test", 30)
+    bins = {label: calibration.reliability(images, label, "test", 30) for label in ("covid", "unhealthy")}
+    tables = calibration_report.tables(found, images, bins)
+    assert list(tables) == ["calibration", "calibration_bins", "unhealthy_calibration_bins"]
+    rows = {row[:2]: row for row in tables["calibration"].rows}
+    assert set(rows) == {
+        (name, group) for name in ("COVID-19", "unhealthy") for group in ("all", "dataset=a", "dataset=b")
+    }
+    assert rows["COVID-19", "all"][2] == "400"
+    assert rows["COVID-19", "dataset=b"][3] == "1.0000"
+    assert rows["COVID-19", "dataset=b"][5:] == ("undefined",) * 6
+    assert "Undefined (dataset=b): no scored image is labelled not COVID-19" in tables["calibration"].note
+    assert len(tables["calibration_bins"].rows) == 10
+    assert sum(int(row[5]) for row in tables["calibration_bins"].rows) == 400
+    assert sum(int(row[4]) for row in tables["calibration_bins"].rows) == int(images["covid"].sum())
+    assert all(row[3].endswith(" w") for row in tables["calibration_bins"].rows)
+
+
+def test_no_scores_no_table() -> None:
+    assert calibration_report.tables([], scored_images(3), {"covid": []}) == {}

@@ -1,0 +1,180 @@
+"""The figures of a screen as tables, and what is said of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.data.masks.mask_references import boxes_reference
+from comit_ray.data.masks.masks import to_png
+from comit_ray.evaluation import scores_report
+from comit_ray.evaluation.report.printing import cell, cut
+from comit_ray.evaluation.scores import figures, join_tables
+from comit_ray.evaluation.scores_report import NO_SINGLE_SOURCE
+from comit_ray.statistics.metric import OVER_PATIENTS, Figure
+from tests.support import manifest_row, mask_row, prediction_row, write_results
+
+CONFIG = EvaluateConfig(results="r", manifest="m", output="o", draws=20)
+LUNG = to_png(np.ones((64, 64), bool))
+NO_SCORES = {"p_covid": None, "covid_flag": None, "p_unhealthy": None, "unhealthy_flag": None, "operating_point": None}
+BOX = boxes_reference([(0, 0, 64, 64)], 64, 64)
+
+
+def made(root: Path, masks: dict[str, bytes], **changes: Any) -> tuple[str, str]:
+    """Tables and sentences of two labelled images with masks."""
+    manifest = [manifest_row(f"a/{i}", covid=i, unhealthy=i, lung_mask=BOX) for i in range(2)]
+    predictions = [prediction_row(f"a/{i}", 0.1 + 0.8 * i) | changes for i in range(2)]
+    return told(root, manifest, predictions, [mask_row(f"a/{i}", **masks) for i in range(2)])
+
+
+def told(
+    root: Path, manifest: list[dict[str, Any]], predictions: list[dict[str, Any]], masks: list[dict[str, Any]]
+) -> tuple[str, str]:
+    images = join_tables(*write_results(root, manifest, predictions, masks), "test")
+    found = figures(images, "test", draws=CONFIG.draws)
+    tables = scores_report.tables(found, images)
+    return "\n".join(table.markdown() for table in tables.values()), "\n".join(scores_report.sentences(images, found))
+
+
+def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
+    tables, said = made(tmp_path / "classifier", {})
+    assert "No image has lung masks or disease masks: those" in said
+    assert "| auroc |  | image | 1.0000 (n=2)" in tables
+    assert "| unhealthy\\_eer |  | image | 0.0000 (n=2)" in tables
+    assert "lung" not in tables
+    assert "disease" not in tables
+    tables, said = made(tmp_path / "segmenter", {"lung_png": LUNG}, **NO_SCORES)
+    assert "No image has a COVID-19 score or an unhealthy score or disease masks: those" in said
+    assert "| lung\\_iou |  | image | 1.0000 (n=2)" in tables
+    assert "auroc" not in tables
+    assert "sensitivity" not in tables
+
+
+def test_the_report_says_what_the_scores_are(tmp_path: Path) -> None:
+    assert "Scores are calibrated" in made(tmp_path / "on", {}, calibration="temperature")[1]
+    assert "not calibrated" in made(tmp_path / "off", {}, calibration="none")[1]
+    older = made(tmp_path / "older", {})[1]
+    assert "calibrated" not in older
+    assert "Scores are those of model m." in older
+    tables, said = made(tmp_path / "nothing", {}, **NO_SCORES)
+    assert "No image has a score or a mask" in said
+    assert "| share | ok | image | 1.0000 [0.3423, 1.0000] w (n=2)" in tables
+
+
+def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Path) -> None:
+    tables, _ = made(tmp_path, {"lung_png": LUNG})
+    assert "| paper (other data) |" in tables
+    rows = [line.replace("\\", "").strip("| ").split(" | ") for line in tables.splitlines() if line.startswith("|")]
+    beside = {(row[0], row[1]): row[-1] for row in rows}
+    assert beside["sensitivity_at_specificity", "0.9"] == "0.968"
+    assert beside["sensitivity_at_specificity", "0.99"] == "0.872"
+    assert beside["precision_at_specificity", "0.99"] == "0.6412"
+    assert beside["lung_iou", ""] == "0.85"
+    assert beside["covid_called_unhealthy", "specificity_0.90"] == "0.9725"
+    ours = ["precision_at_specificity", "sensitivity_at_operating_point"]
+    assert all("(n=" in beside[metric, at] for metric, at in zip(ours, ("0.9", "specificity_0.90"), strict=True))
+    assert "Paper, accuracy\\_at\\_specificity: section 4.2; at 99% specificity, with the 61 false positives" in tables
+
+
+def test_of_an_external_archive_the_paper_has_other_values(tmp_path: Path) -> None:
+    point = "specificity_0.90"
+    found = [
+        Figure("sensitivity_at_operating_point", 0.5, 4, "all", "all", at=point),
+        Figure("sensitivity_at_operating_point", 0.5, 2, "all", "all", at=point, level="patient"),
+        Figure("sensitivity_at_operating_point", 0.5, 4, "all", "all", at="specificity_0.99"),
+        Figure("sensitivity_at_specificity", 0.5, 4, "all", "all", at=0.9),
+    ]
+    images = join_tables(*write_results(tmp_path, [manifest_row("a/0")], [prediction_row("a/0")], []), "test")
+    (table,) = scores_report.tables(found, images, external=True).values()
+    assert [row[-1] for row in table.rows] == ["0.8546", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (Figure("x", 0.99999, 10, "test", "all"), "0.9999 (n=10)"),
+        (Figure("x", None, 1, "test", "all", patients=1), "undefined (n=1)"),
+        (Figure("x", 0.5, 4, "t", "all", low=0.15, high=0.85, interval="wilson"), "0.5000 [0.1500, 0.8500] w (n=4)"),
+        (
+            Figure("x", 1.0, 40, "t", "all", low=0.8, high=1.0, interval=OVER_PATIENTS, patients=17),
+            "1.0000 [0.8000, 1.0000] w (n=40 of 17 patients)",
+        ),
+        (
+            Figure("x", 0.29, 4000, "t", "all", low=0.19999, high=0.3, interval="patient bootstrap", patients=4000),
+            "0.2900 [0.1999, 0.3000] (n=4,000)",
+        ),
+    ],
+)
+def test_figures_are_cut_not_rounded_and_carry_their_n(figure: Figure, text: str) -> None:
+    assert cell(figure) == text
+
+
+def test_a_float_is_not_cut_below_its_own_digits() -> None:
+    """0.29 * 10,000 is 2,899.999... in floating point."""
+    assert (cut(0.29), cut(0.57), cut(1.0), cut(0.0)) == ("0.2900", "0.5700", "1.0000", "0.0000")
+
+
+def test_a_reason_stands_once_a_group(tmp_path: Path) -> None:
+    manifest = [manifest_row(f"{name}/{i}", covid=i if name == "a" else 0) for name in "ab" for i in range(2)]
+    predictions = [prediction_row(row["image_id"], 0.1 + 0.8 * row["covid"]) for row in manifest]
+    tables, _ = told(tmp_path, manifest, predictions, [])
+    assert "Undefined (dataset=b): no scored image is labelled COVID-19;" in tables
+    assert tables.count("no scored image is labelled COVID-19") == 1
+
+
+def test_few_positives_are_said_to_be_few(tmp_path: Path) -> None:
+    """17 patients: 5.88 points each, rounded up. Of 100 nothing is said."""
+    manifest = [manifest_row(f"a/{i:03d}", covid=int(i < 30), patient_id=f"p{i % 17}") for i in range(34)]
+    manifest += [manifest_row("a/failed", covid=1)]
+    predictions = [prediction_row(row["image_id"], 0.5) for row in manifest[:-1]] + [prediction_row("a/failed", None)]
+    _, said = told(tmp_path / "few", manifest, predictions, [])
+    assert "17 patients with COVID-19 (30 images): one patient is 5.9 points of patient-level sensitivity." in said
+    many = [manifest_row(f"a/{i:03d}", covid=1) for i in range(100)]
+    _, said = told(tmp_path / "many", many, [prediction_row(row["image_id"]) for row in many], [])
+    assert "one patient is" not in said
+
+
+CHANCE = "Inside a it cannot be told from chance (0.5): what was learned may be the source and not the disease."
+NO_INTERVAL = "Inside a it has no interval: the images are too few to conclude from it."
+
+
+@pytest.mark.parametrize(
+    ("images", "better", "said_of_it"), [(20, 0.0, CHANCE), (20, 0.15, None), (2, 0.5, NO_INTERVAL)]
+)
+def test_what_is_left_inside_one_source(tmp_path: Path, images: int, better: float, said_of_it: str | None) -> None:
+    """Dataset b is negative alone and has low scores; in a positives are better by nothing, by much, or are too few."""
+    manifest = [manifest_row(f"a/{i:02d}", covid=i % 2) for i in range(images)]
+    manifest += [manifest_row(f"b/{i:02d}", covid=0) for i in range(40)]
+    predictions = [prediction_row(f"a/{i:02d}", 0.3 + 0.02 * i + better * (i % 2)) for i in range(images)]
+    predictions += [prediction_row(f"b/{i:02d}", 0.1 + i / 1000) for i in range(40)]
+    _, said = told(tmp_path, manifest, predictions, [])
+    assert "over all sources, " in said
+    assert "inside a." in said
+    assert [sentence for sentence in (CHANCE, NO_INTERVAL) if sentence in said] == ([said_of_it] if said_of_it else [])
+
+
+def test_classes_of_separate_sources(tmp_path: Path) -> None:
+    manifest = [manifest_row(f"{name}/{i}", covid=int(name == "a")) for name in "ab" for i in range(3)]
+    predictions = [prediction_row(row["image_id"], 0.5) for row in manifest]
+    assert NO_SINGLE_SOURCE in told(tmp_path / "two", manifest, predictions, [])[1]
+    assert NO_SINGLE_SOURCE not in told(tmp_path / "one", manifest[:3], predictions[:3], [])[1]
+
+
+def test_unknown_patients_and_studies_are_counted(tmp_path: Path) -> None:
+    manifest = [
+        manifest_row(f"a/{i}", patient_id=f"p{i}" if i else None, study_id="s" if i < 2 else None) for i in (0, 1, 2)
+    ]
+    predictions = [prediction_row(row["image_id"]) for row in manifest]
+    _, said = told(tmp_path, manifest, predictions, [])
+    assert "1 of 3 images have no patient's id: each counts as a patient of its own" in said
+    assert "1 of 3 images have no study's id" in said
+
+
+def test_the_report_says_what_intervals_are(tmp_path: Path) -> None:
+    said = scores_report.intervals(CONFIG)
+    assert "percentiles of 20 bootstrap draws (seed 0) of patients" in said
+    assert "n is what a figure is taken over" in said
+    assert "Not for diagnosis" in scores_report.CAUTION
+    assert "Not flagged is not normal" in scores_report.CAUTION
