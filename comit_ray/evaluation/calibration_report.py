@@ -7,8 +7,8 @@ import pandas as pd
 from comit_ray.evaluation.calibration import BY_CHANCE, Bin
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled
 from comit_ray.evaluation.external_report import signed
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import cut
-from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.calibration_metrics import BINS
 from comit_ray.statistics.metric import OVER_PATIENTS, Figure
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import NAMES, PREFIXES, judged, operating_points
-from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.report.document import Table
 from comit_ray.statistics.roc import Confusion
 
 KINDS = ("COVID-19", "other disease", "healthy", "not COVID-19, health not known", "COVID-19 not known")

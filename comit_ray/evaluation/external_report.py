@@ -7,9 +7,9 @@ import pandas as pd
 from comit_ray.errors import Status
 from comit_ray.evaluation.external import MISSED_READ, MISSED_WITHOUT_ABNORMALITY, WORST_CASE, Outcome, kappas, outcomes
 from comit_ray.evaluation.report import paper_values
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import cut, with_interval
 from comit_ray.evaluation.scores_report import people
-from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.metric import Figure, Level
 
 UNSEEN = (

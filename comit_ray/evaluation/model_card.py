@@ -1,19 +1,91 @@
 """The model card of a screened model, filled from the run, and the CLAIM items that the run answers.
 
 Mitchell et al. 2019, "Model cards for model reporting". What the run does not know is said to be unknown, not guessed.
+
+What the checkpoint of a screen says of its training, read as data; its weights are not loaded.
+
+CLAIM, the checklist for artificial intelligence in medical imaging: what a report answers, and what it cannot.
+
+Tejani et al. 2024, "Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update", Radiology:
+Artificial Intelligence 6(4):e240300. The topics are paraphrased; read the original before submitting a paper.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import yaml
 
+from comit_ray.chunks import run_record
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.errors import Status
-from comit_ray.evaluation.frozen import chosen_where
-from comit_ray.evaluation.report.document import ALARMS
-from comit_ray.evaluation.tables import Table
-from comit_ray.evaluation.trained import Trained
+from comit_ray.errors import NotFoundError, Status, StorageError
+from comit_ray.evaluation.report.document import ALARMS, Table
+from comit_ray.evaluation.thresholds import chosen_where
+from comit_ray.storage import storage
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of a training; empty where it is not.
+
+    Args:
+        checkpoint: its URI; None: the results do not say.
+        config: as in its `config.yaml`.
+        environment: as in its `environment.json`.
+        facts: as in its `reference.json`.
+        epochs: that were trained.
+        reason: why nothing of it is known; None: it is.
+    """
+
+    checkpoint: str | None = None
+    config: dict[str, Any] | None = None
+    environment: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
+    epochs: int | None = None
+    reason: str | None = None
+
+
+def read(results: str | None) -> Trained:
+    """What the checkpoint that `results` were screened with says; a checkpoint that is gone is no error."""
+    if results is None:
+        return Trained(reason="a bare predictions table does not name its checkpoint")
+    try:
+        record = run_record.read(results)
+    except (NotFoundError, StorageError) as error:
+        return Trained(reason=f"the results have no run.json that tells: {error}")
+    settings, question = record.get("settings"), record["question"]
+    uri = settings.get("checkpoint") if isinstance(settings, dict) else None
+    if not isinstance(uri, str):
+        return Trained(reason="the results' run.json names no checkpoint")
+    try:
+        config, environment = _part(uri, "config.yaml"), _part(uri, "environment.json")
+        if environment.get("model_id") != question.get("model_id"):
+            return Trained(uri, reason=f"{uri} is not the checkpoint of these results any more")
+        return Trained(uri, config, environment, _facts(uri), len(_history(uri)))
+    except (StorageError, ValueError, yaml.YAMLError) as error:
+        return Trained(uri, reason=f"the checkpoint cannot be read now: {error}")
+
+
+def _part(uri: str, name: str) -> dict[str, Any]:
+    found = yaml.safe_load(storage.read_bytes(storage.join(storage.normalise(uri), name)))  # YAML has JSON in it
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} holds no mapping")
+    return found
+
+
+def _facts(uri: str) -> dict[str, Any] | None:
+    try:
+        return _part(uri, "reference.json")
+    except NotFoundError:
+        return None
+
+
+def _history(uri: str) -> list[Any]:
+    found = json.loads(storage.read_bytes(storage.join(storage.normalise(uri), "history.json")))
+    return found if isinstance(found, list) else []
+
 
 INTENDED = (
     "Research, and choosing which chest radiographs of an archive a radiologist reads first. Frontal radiographs (PA "
@@ -195,3 +267,69 @@ def _accounts(images: pd.DataFrame) -> str:
 def _chapter(chapters: Mapping[str, str], *names: str) -> str | None:
     titles = [chapters[name] for name in names if name in chapters]
     return f"see {' and '.join(titles)}" if titles else None
+
+
+TOPICS = (
+    "title names the AI method",
+    "structured abstract",
+    "background, intended use and clinical role",
+    "aims and hypotheses",
+    "prospective or retrospective",
+    "goal of the study",
+    "data sources",
+    "inclusion and exclusion criteria",
+    "preprocessing",
+    "selection of subsets of the data",
+    "de-identification",
+    "missing data",
+    "image acquisition protocol",
+    "how the reference standard was obtained",
+    "why this reference standard",
+    "who annotated for the reference standard",
+    "annotation of the test set",
+    "variability between and within annotators",
+    "how data were divided into partitions",
+    "level at which partitions are disjoint",
+    "intended sample size of the test set",
+    "the model in detail",
+    "software libraries",
+    "initial values of parameters",
+    "training in detail",
+    "how the final model was chosen",
+    "ensembling",
+    "performance metrics",
+    "statistical uncertainty and significance",
+    "robustness or sensitivity analysis",
+    "explainability",
+    "evaluation on internal data",
+    "testing on external data",
+    "registration of a clinical trial",
+    "patients and images included and excluded",
+    "demographic and clinical characteristics of each partition",
+    "performance with its uncertainty",
+    "diagnostic performance and its precision",
+    "analysis of failures",
+    "limitations",
+    "implications for practice",
+    "where the full protocol is",
+    "availability of software, model and data",
+    "funding",
+)
+"""Of the items 1 to 44."""
+UNANSWERED = "not answered by this run: to be written by its authors"
+
+
+def claim_table(answers: Mapping[int, str]) -> Table:
+    """All items with their answers; those without one say so.
+
+    Args:
+        answers: number of an item, 1 to 44 -> what the run says of it.
+    """
+    assert set(answers) <= set(range(1, len(TOPICS) + 1)), sorted(answers)
+    rows = tuple((str(number), topic, answers.get(number, UNANSWERED)) for number, topic in enumerate(TOPICS, start=1))
+    open_items = [str(number) for number in range(1, len(TOPICS) + 1) if number not in answers]
+    note = (
+        f"{len(answers)} of {len(TOPICS)} items are answered from the run. Open: {', '.join(open_items)}. Topics are "
+        "paraphrased from Tejani et al. 2024."
+    )
+    return Table("CLAIM 2024 checklist", ("item", "asks for", "answer"), rows, note)

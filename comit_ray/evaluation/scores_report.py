@@ -11,10 +11,10 @@ import pandas as pd
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation.report import paper_values
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.paper_values import Printed
 from comit_ray.evaluation.report.printing import cell, with_interval
 from comit_ray.evaluation.scores import absent_heads, head_of
-from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.intervals import patient_codes
 from comit_ray.statistics.metric import Figure
 

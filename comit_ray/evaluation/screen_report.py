@@ -1,4 +1,7 @@
-"""The report of one screen, or of a bare predictions table, written from tables: figures, pictures and words."""
+"""The report of one screen, or of a bare predictions table, written from tables: figures, pictures and words.
+
+Can the numbers of a screen be believed? What a report adds of calibration, thresholds, prevalence and subgroups.
+"""
 
 import json
 from collections.abc import Sequence
@@ -9,26 +12,107 @@ import pandas as pd
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
-    belief,
-    claim,
+    calibration,
+    calibration_report,
     confusion,
     external,
     external_report,
     model_card,
     scores,
     scores_report,
+    shortcuts_report,
+    subgroups,
+    subgroups_report,
     summary,
-    trained,
-    trust,
+    thresholds_report,
     two_screens,
 )
-from comit_ray.evaluation.classification import labelled, operating_points
-from comit_ray.evaluation.picture import DIRECTORY, Picture
+from comit_ray.evaluation import thresholds as threshold_table
+from comit_ray.evaluation.calibration import reliability_diagram
+from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points
 from comit_ray.evaluation.pictures import random_sheet, report_pictures
+from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document, paper_values
-from comit_ray.evaluation.report.document import Chapter, Document
+from comit_ray.evaluation.report.document import Chapter, Document, Table
+from comit_ray.evaluation.scores import absent_heads
+from comit_ray.evaluation.thresholds import frozen_point
 from comit_ray.statistics.metric import Figure
 from comit_ray.storage import storage
+
+ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
+"""Tables that are too long for a page."""
+WHOLE = frozenset({*(f"{prefix}thresholds" for prefix in PREFIXES.values()), "by_sex", "by_age", "by_view"})
+"""Tables that a page shows with all their rows."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What there is to say.
+
+    Args:
+        figures: for metrics.json.
+        chapters: thresholds, calibration, subgroups; none of a model without scores.
+    """
+
+    figures: list[Figure]
+    chapters: list[Chapter]
+
+
+def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> Trust:
+    """Calibration, thresholds and subgroups of the scores that there are; nothing of a model without scores.
+
+    Args:
+        config: of the job.
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        split: its name.
+        output: URI of the report, below which the picture is written.
+
+    Raises:
+        StorageError: the picture cannot be written, or `run.json` is not that of a run.
+    """
+    absent = absent_heads(images)
+    labels = [label for label in PREFIXES if label not in absent]
+    if not labels:
+        return Trust([], [])
+    draws, seed, minimum = config.draws, config.seed, config.subgroup_minimum
+
+    figures: list[Figure] = []
+    tables: dict[str, Table] = {}
+    said: list[str] = []
+    for label in labels:
+        thresholds = threshold_table.scale(images, label, frozen_point(images, label, config.results))
+        rows = threshold_table.rows(images, label, thresholds, config.prevalences, minimum, split, draws, seed)
+        figures += thresholds_report.figures(label, rows)
+        tables |= thresholds_report.tables(label, rows, thresholds, minimum)
+        said += thresholds_report.sentences(label, rows)
+
+    calibrated = calibration.figures(images, split, draws, seed)
+    bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
+    grouped = subgroups.figures(images, split, minimum, draws, seed)
+    chapters = [
+        Chapter("thresholds", "Thresholds and what they cost", said, tables),
+        Chapter(
+            "calibration",
+            "Calibration",
+            calibration_report.sentences(calibrated, images),
+            calibration_report.tables(calibrated, images, bins),
+            [reliability_diagram(images, bins, output)],
+        ),
+        Chapter(
+            "subgroups",
+            "Subgroups",
+            subgroups_report.sentences(images, grouped, minimum),
+            subgroups_report.tables(images, grouped, minimum),
+        ),
+    ]
+    return Trust([*figures, *calibrated, *grouped], chapters)
+
+
+def together(figures: Sequence[Figure], more: Sequence[Figure]) -> list[Figure]:
+    """The figures of both, those first that both have: a dataset alone is measured, whole, without any suppression."""
+    known = {(figure.metric, figure.group, figure.at, figure.level) for figure in figures}
+    return [*figures, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
+
 
 ALL = "all images"
 OF_THE_PAPER = (
@@ -66,11 +150,11 @@ def write(config: EvaluateConfig) -> str:
         more=external.figures_of(operating_points(images)["covid"], verdicts) if config.external else None,
     )
     output = storage.normalise(config.output)
-    trusted = trust.judge(config, images, split, output)
-    audited = belief.examine(config, images, split)
+    trusted = judge_trust(config, images, split, output)
+    audited = shortcuts_report.examine(config, images, split)
     drawn = _pictures(config, images, verdicts, split, output)
     tables = scores_report.tables(figures, images, config.external) | confusion.tables(images)
-    figures = trust.together([*figures, *audited.figures], trusted.figures)
+    figures = together([*figures, *audited.figures], trusted.figures)
     chapters = [
         audited.chapter,
         *_comparison(config, images, split, output),
@@ -200,10 +284,10 @@ def _document(
     """Summary first, then the chapters, the model card and how to read it all."""
     believed = chapters[0].said
     first = summary.table(images, figures, split, config.results, believed)
-    known = trained.read(config.results)
+    known = model_card.read(config.results)
     card = model_card.card_table(images, known, first, believed, config)
     titles = {chapter.name: chapter.title for chapter in chapters if not chapter.empty}
-    items = claim.table(model_card.claim(images, known, config, titles, split))
+    items = model_card.claim_table(model_card.claim(images, known, config, titles, split))
     of_the_paper = OF_THE_PAPER.format(covid=paper_values.COVID_IMAGES, others=paper_values.OTHER_IMAGES)
     whole = [
         Chapter("summary", "Summary", (), {"summary": first}),
@@ -216,12 +300,12 @@ def _document(
         ),
     ]
     what = "External archive" if config.external else "Evaluation"
-    shown_whole = {*scores_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *trust.WHOLE}
+    shown_whole = {*scores_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
     return Document(
         f"{what}: {split} split, {len(images):,} images of {scores_report.people(images):,} patients",
         scores_report.CAUTION,
         whole,
         "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
         frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,
-        trust.ASIDE,
+        ASIDE,
     )

@@ -2,27 +2,201 @@
 
 In the paper COVID-19 and other images come from different sources; a network can score high by telling hospitals apart.
 What is found here is evidence of what a score can have used, not proof of what it used.
+
+The linear probe of the audit: logistic regression on standardised embeddings, classes weighted alike.
+
+Leave one source out: does what tells COVID-19 in the other sources tell it in this one?
+
+A linear probe on the embeddings, not the network: it is fitted without any image of the source, and the network may
+have been trained on it. So a fall says that the sources' COVID-19 lies in different directions; no fall does not say
+that a network trained without the source would find it: that is what the study `leave_one_source_out` trains.
+
+Can the source of an image be told from what the network keeps of it? A linear probe on the embeddings.
+
+If it can, even of images without COVID-19, and COVID-19 comes from a source of its own, then a score may tell the
+sources apart and look as if it told the disease.
 """
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import NotFoundError
-from comit_ray.evaluation import left_out_source, source_probe
 from comit_ray.evaluation.classification import labelled
 from comit_ray.screening.screen_tables import EMBEDDINGS, GRADCAM, VARIANTS
-from comit_ray.statistics.metric import Block, Entry, Figure, FloatArray, IntArray, mean, measure, ratios
-from comit_ray.statistics.weighted import RankedScores
+from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.metric import (
+    Block,
+    BoolArray,
+    Entry,
+    Figure,
+    FloatArray,
+    IntArray,
+    mean,
+    measure,
+    ratios,
+    undefined,
+)
+from comit_ray.statistics.weighted import Area, RankedScores
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.parquet import read_rows
+
+FOLDS = 5
+
+
+def probe() -> Pipeline:
+    """One that is not fitted yet."""
+    return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=5_000))
+
+
+def out_of_fold(
+    x_NC: FloatArray,
+    truth_N: npt.NDArray[Any],
+    patients_N: IntArray,
+    seed: int,
+    method: Literal["predict", "decision_function"],
+) -> npt.NDArray[Any]:
+    """(N,) what the probe says of every image, fitted without its patient (scikit-learn, `StratifiedGroupKFold`).
+
+    Args:
+        x_NC: embeddings, finite.
+        truth_N: class of each.
+        patients_N: a whole number a patient.
+        seed: of the 5 folds.
+        method: the class, or the decision function of two classes.
+    """
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    found: npt.NDArray[Any] = cross_val_predict(probe(), x_NC, truth_N, groups=patients_N, cv=folds, method=method)
+    return found
+
+
+LEFT_OUT, KEPT = "auroc_left_out", "auroc_kept"
+ENOUGH = FOLDS
+"""Patients of each class that a probe is fitted on, and judged by, at least."""
+
+
+def left_out_blocks(images: pd.DataFrame, x_NC: FloatArray, seed: int) -> dict[str, tuple[BoolArray, list[Block]]]:
+    """Source -> its images (N,), and the AUROC among them of the probe fitted without and with the source.
+
+    Logistic regression on standardised embeddings, classes weighted alike. With the source: every image is scored by a
+    probe that was fitted without its patient (scikit-learn, `StratifiedGroupKFold`, 5 folds). The blocks are of all
+    images, and count those of the source. The bootstrap draws patients' scores and fits nothing again.
+
+    Args:
+        images: N of them, with dataset, patient_id and covid (0 or 1).
+        x_NC: their embeddings, finite.
+        seed: of the folds.
+    """
+    codes_N = patient_codes(images["patient_id"])
+    covid_N = (images["covid"] == 1).to_numpy(bool)
+    sources = images["dataset"].astype(str).to_numpy()
+    names = sorted(set(sources))
+    if len(names) < 2:
+        return {}
+    kept_N = _kept(x_NC, covid_N, codes_N, seed)
+    found = {}
+    for name in names:
+        mine_N = sources == name
+        rest_N = ~mine_N & ~np.isin(codes_N, codes_N[mine_N])
+        alone = _lacks(covid_N[mine_N], codes_N[mine_N])
+        others = _lacks(covid_N[rest_N], codes_N[rest_N])
+        left_N = None
+        if alone is None and others is None:
+            left_N = np.zeros(len(images))
+            left_N[mine_N] = probe().fit(x_NC[rest_N], covid_N[rest_N]).decision_function(x_NC[mine_N])
+        why_left = f"the source has {alone}" if alone else f"without it there are {others}"
+        why_kept = f"the source has {alone}" if alone else "all sources together are too few to be cut into folds"
+        found[name] = (
+            mine_N,
+            [
+                _auroc_left_out(LEFT_OUT, left_N, covid_N, mine_N, why_left),
+                _auroc_left_out(KEPT, None if alone else kept_N, covid_N, mine_N, why_kept),
+            ],
+        )
+    return found
+
+
+def _lacks(covid_M: BoolArray, codes_M: npt.NDArray[np.int64]) -> str | None:
+    """What is missing to tell two classes apart, or None."""
+    for has, what in ((covid_M, "with COVID-19"), (~covid_M, "without COVID-19")):
+        patients = len(np.unique(codes_M[has]))
+        if patients < ENOUGH:
+            return f"images {what} of {patients} patients, at least {ENOUGH} are needed"
+    return None
+
+
+def _kept(x_NC: FloatArray, covid_N: BoolArray, codes_N: npt.NDArray[np.int64], seed: int) -> FloatArray | None:
+    if _lacks(covid_N, codes_N) is not None:
+        return None
+    return out_of_fold(x_NC, covid_N, codes_N, seed, "decision_function")
+
+
+def _auroc_left_out(metric: str, scores_N: FloatArray | None, covid_N: BoolArray, mine_N: BoolArray, why: str) -> Block:
+    if scores_N is None:
+        return undefined(metric, len(mine_N), why)
+    return Block((Entry(metric, mine_N, undefined=why, positive_N=covid_N),), Area(scores_N, covid_N, mine_N))
+
+
+ENOUGH_IMAGES, ENOUGH_PATIENTS = 10, FOLDS
+"""Of a source, to be told apart at all."""
+
+
+def source_probe_block(metric: str, images: pd.DataFrame, x_NC: FloatArray, seed: int = 0) -> Block:
+    """The balanced accuracy of the probe: the mean over sources of the share of their images that it names right.
+
+    Logistic regression on standardised embeddings, classes weighted alike; every image is named by a probe that was
+    fitted without its patient (scikit-learn, `StratifiedGroupKFold`, 5 folds). Chance is 1 / number of sources. The
+    bootstrap draws patients' named images and fits nothing again.
+
+    Args:
+        metric: its name.
+        images: N of them, with dataset and patient_id.
+        x_NC: their embeddings, finite.
+        seed: of the folds.
+    """
+    codes_N = patient_codes(images["patient_id"])
+    sources = sources_with_enough_images(images)
+    used_N = images["dataset"].isin(sources).to_numpy(bool)
+    if len(sources) < 2:
+        why = (
+            f"at least two sources with {ENOUGH_IMAGES} images of {ENOUGH_PATIENTS} patients are needed, got "
+            f"{len(sources)}"
+        )
+        return undefined(metric, len(images), why)
+    truth_N = np.searchsorted(sources, images["dataset"].astype(str).to_numpy())
+    named_N = np.zeros(len(images), np.int64)
+    named_N[used_N] = out_of_fold(x_NC[used_N], truth_N[used_N], codes_N[used_N], seed, "predict")
+    right_N = (named_N == truth_N) & used_N
+
+    def values(weights_N: IntArray) -> FloatArray:
+        count_S, right_S = (
+            np.bincount(truth_N[used_N], part_N[used_N], len(sources)) for part_N in (weights_N, weights_N * right_N)
+        )
+        return np.array([np.nan if (count_S == 0).any() else float((right_S / count_S).mean())])
+
+    return Block((Entry(metric, used_N, all_or_none=True),), values)
+
+
+def sources_with_enough_images(images: pd.DataFrame) -> list[str]:
+    """The sources that are large enough, sorted."""
+    counts = (
+        images.assign(code=patient_codes(images["patient_id"])).groupby("dataset")["code"].agg(["count", "nunique"])
+    )
+    known = counts[(counts["count"] >= ENOUGH_IMAGES) & (counts["nunique"] >= ENOUGH_PATIENTS)]
+    return sorted(str(name) for name in known.index)
+
 
 WHOLE, REMOVED, ONLY, CROPPED = "auroc_full", "auroc_lungs_removed", "auroc_lungs_only", "auroc_borders_cropped"
 SOURCE_ALONE = "auroc_source_alone"
@@ -117,10 +291,10 @@ def _probes(
     found, counts = [], []
     for metric, chosen_N in ((TOLD, np.ones(len(mine), bool)), (TOLD_WITHOUT, (mine["covid"] == 0).to_numpy(bool))):
         images = mine.iloc[np.flatnonzero(chosen_N)].reset_index(drop=True)
-        counts.append(len(source_probe.enough(images)))
-        block = source_probe.block(metric, images, x_NC[chosen_N], seed)
+        counts.append(len(sources_with_enough_images(images)))
+        block = source_probe_block(metric, images, x_NC[chosen_N], seed)
         found += measure([block], images["patient_id"], split, "all", draws, seed)
-    for source, (_, blocks) in left_out_source.blocks(mine, x_NC, seed).items():
+    for source, (_, blocks) in left_out_blocks(mine, x_NC, seed).items():
         found += measure(blocks, mine["patient_id"], split, f"dataset={source}", draws, seed)
     return found, (counts[0], counts[1])
 

@@ -1,13 +1,23 @@
-"""The audit of shortcuts as a table and in plain words, also when they are bad."""
+"""The audit of shortcuts as a table and in plain words, also when they are bad.
+
+Can the figures be believed? Shortcuts and drift: what a report says of them before any figure.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT
-from comit_ray.evaluation.report.document import SHORTCUT
+import pandas as pd
+
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.evaluation import shortcuts
+from comit_ray.evaluation.report.document import SHORTCUT, Chapter, Table
 from comit_ray.evaluation.report.printing import cell, with_interval
+from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.shortcuts import (
     CROPPED,
     IN_LUNGS,
+    KEPT,
+    LEFT_OUT,
     LUNGS,
     ONLY,
     REMOVED,
@@ -16,7 +26,7 @@ from comit_ray.evaluation.shortcuts import (
     WHOLE,
     Audit,
 )
-from comit_ray.evaluation.tables import Table
+from comit_ray.screening import drift
 from comit_ray.screening.drift import WARNING
 from comit_ray.statistics.metric import Figure
 
@@ -181,3 +191,44 @@ def _of_heat(by_metric: Mapping[str, Figure]) -> str | None:
         f"Of the Grad-CAM map of the COVID-19 score {with_interval(inside)} lies in the predicted lungs, which take "
         f"{with_interval(lungs)} of the frame (means of n={inside.n:,} images)."
     )
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What was examined.
+
+    Args:
+        figures: for metrics.json.
+        chapter: of the report; empty for a bare predictions table.
+    """
+
+    figures: list[Figure]
+    chapter: Chapter
+
+
+def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
+    """The audit of shortcuts and the drift of a screen.
+
+    Args:
+        config: of the job.
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        split: its name.
+
+    Raises:
+        StorageError: one of the screen's tables, or its `drift.json`, cannot be read.
+    """
+    name, title = "belief", "Can it be believed?"
+    if config.results is None:
+        return Belief([], Chapter(name, title))
+    drifted = drift.read(config.results)
+    told = [] if drifted is None else [_sentence(" ".join(line.strip() for line in drift.lines(drifted)))]
+    if "covid" in absent_heads(images):
+        return Belief([], Chapter(name, title, told))
+    audited = shortcuts.audit(images, config.results, split, config.draws, config.seed)
+    shown = audit_table(audited)
+    tables = {"audit": shown} if shown else {}
+    return Belief(audited.figures, Chapter(name, title, [*audit_sentences(audited), *told], tables))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

@@ -6,11 +6,19 @@ from collections.abc import Sequence
 import pandas as pd
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
-from comit_ray.evaluation.groups import ATTRIBUTES
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import with_interval
 from comit_ray.evaluation.scores_report import people
-from comit_ray.evaluation.subgroups import AUROC, SENSITIVITY, SHARE_FLAGGED, SPECIFICITY, SUPPRESSED, compared, divided
-from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.subgroups import (
+    ATTRIBUTES,
+    AUROC,
+    SENSITIVITY,
+    SHARE_FLAGGED,
+    SPECIFICITY,
+    SUPPRESSED,
+    compared,
+    divided,
+)
 from comit_ray.statistics.metric import Figure
 
 COLUMNS = {AUROC: "AUROC", SENSITIVITY: "sensitivity", SPECIFICITY: "specificity", SHARE_FLAGGED: "share flagged"}

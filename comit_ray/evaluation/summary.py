@@ -7,11 +7,10 @@ import pandas as pd
 from comit_ray.errors import Status
 from comit_ray.evaluation import scores_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
-from comit_ray.evaluation.frozen import chosen_where, frozen_point
-from comit_ray.evaluation.report.document import ALARMS
+from comit_ray.evaluation.report.document import ALARMS, Table
 from comit_ray.evaluation.report.printing import cut, with_interval
 from comit_ray.evaluation.scores import absent_heads
-from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.thresholds import chosen_where, frozen_point
 from comit_ray.statistics.metric import Figure
 
 NOT_MEANT = (

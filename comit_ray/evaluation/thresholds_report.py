@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import cut, with_interval
-from comit_ray.evaluation.tables import Table
 from comit_ray.evaluation.thresholds import FLAGGED, MOST, Row, Scale
 from comit_ray.statistics.metric import Figure
 

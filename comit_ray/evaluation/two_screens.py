@@ -9,9 +9,9 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import cut
-from comit_ray.evaluation.study_cells import p_value
-from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.study.study_words import p_value
 from comit_ray.statistics.comparison import Comparison, compare_auroc, compare_flags, compare_ranked, holm
 
 AT = 0.90

@@ -12,8 +12,8 @@ from PIL import Image
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import scores
-from comit_ray.evaluation.picture import Picture
-from comit_ray.evaluation.tile import Colour
+from comit_ray.evaluation.pictures.contact_sheet import Colour
+from comit_ray.evaluation.pictures.picture import Picture
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 GREY = np.full((200, 160), 100, np.uint8)

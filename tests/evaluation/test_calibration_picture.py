@@ -1,7 +1,7 @@
 import pandas as pd
 
 from comit_ray.evaluation import calibration
-from comit_ray.evaluation.calibration_picture import reliability_diagram
+from comit_ray.evaluation.calibration import reliability_diagram
 from tests.evaluation.support import opened, scored_images
 from tests.evaluation.test_calibration import sample
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from comit_ray.evaluation import confusion
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.scores import join_tables
-from comit_ray.evaluation.tables import Table
 from tests.support import manifest_row, prediction_row, write_results
 
 IMAGES: list[tuple[int | None, int | None, bool | None, bool | None, int]] = [

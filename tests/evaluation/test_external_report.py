@@ -11,8 +11,8 @@ import pytest
 from comit_ray.evaluation import external_report
 from comit_ray.evaluation.external import consensus, figures_of
 from comit_ray.evaluation.external_report import signed
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.scores import figures, join_tables
-from comit_ray.evaluation.tables import Table
 from tests.support import manifest_row, prediction_row, write_results
 
 READINGS = pd.DataFrame(

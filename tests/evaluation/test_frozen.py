@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from comit_ray.errors import StorageError
-from comit_ray.evaluation.frozen import FROM_FLAGS, RECORDED, chosen_where, frozen_point
+from comit_ray.evaluation.thresholds import FROM_FLAGS, RECORDED, chosen_where, frozen_point
 from tests.evaluation.support import scored_images
 
 SCORES = np.array([0.1, 0.2, 0.4, 0.6, 0.9], np.float32)

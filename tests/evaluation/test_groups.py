@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.groups import grouped, is_known, too_few
+from comit_ray.evaluation.subgroups import grouped, is_known, too_few
 from tests.evaluation.support import scored_images
 
 

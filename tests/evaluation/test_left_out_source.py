@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.left_out_source import KEPT, LEFT_OUT, blocks
+from comit_ray.evaluation.shortcuts import KEPT, LEFT_OUT, left_out_blocks
 from comit_ray.statistics.metric import Figure, measure
 
 
@@ -24,7 +24,7 @@ def embedded(directions: dict[str, int], count: int = 60, both: bool = True) -> 
 
 def figures(images: pd.DataFrame, x_NC: np.ndarray) -> dict[tuple[str, str], Figure]:
     found = {}
-    for source, (mine_N, made) in blocks(images, x_NC, 0).items():
+    for source, (mine_N, made) in left_out_blocks(images, x_NC, 0).items():
         assert mine_N.tolist() == (images["dataset"] == source).tolist()
         for figure in measure(made, images["patient_id"], "test", source, 200, 0):
             found[source, figure.metric] = figure
@@ -75,4 +75,4 @@ def test_one_source_cannot_be_left_out(sources) -> None:
     images, x_NC = embedded(sources)
     if images.empty:
         images = pd.DataFrame({"dataset": [], "patient_id": [], "covid": []})
-    assert blocks(images, x_NC, 0) == {}
+    assert left_out_blocks(images, x_NC, 0) == {}

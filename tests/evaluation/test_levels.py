@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.levels import to_level
+from comit_ray.evaluation.classification import to_level
 
 
 def _images() -> pd.DataFrame:

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.evaluation import claim, model_card
-from comit_ray.evaluation.tables import Table
-from comit_ray.evaluation.trained import Trained
+from comit_ray.evaluation import model_card
+from comit_ray.evaluation.model_card import Trained
+from comit_ray.evaluation.report.document import Table
 
 CONFIG = EvaluateConfig(results="r", manifest="m", output="o")
 FACTS = {
@@ -80,7 +80,7 @@ def test_what_is_not_known_is_said_and_not_guessed() -> None:
 def test_claim_items_are_answered_or_open() -> None:
     chapters = {"scores": "Scores", "galleries": "Single images"}
     answers = model_card.claim(IMAGES, KNOWN, CONFIG, chapters, "test")
-    shown = claim.table(answers)
+    shown = model_card.claim_table(answers)
     assert len(shown.rows) == 44
     by_number = {int(row[0]): row for row in shown.rows}
     assert by_number[8][2] == "excluded, by reason: 1 lateral"
@@ -91,7 +91,7 @@ def test_claim_items_are_answered_or_open() -> None:
     assert by_number[20][2] == "patient: the manifest is refused where one lies in two splits"
     assert by_number[32][2] == "this report"
     for number in (1, 11, 19, 31, 33, 36, 44):
-        assert by_number[number][2] == claim.UNANSWERED
+        assert by_number[number][2] == model_card.UNANSWERED
     assert "Open: 1, 2, 3," in shown.note
     assert f"{len(answers)} of 44" in shown.note
 
@@ -111,8 +111,8 @@ def test_without_a_checkpoint_fewer_items_are_answered() -> None:
 
 def test_an_item_that_does_not_exist_is_a_mistake() -> None:
     with pytest.raises(AssertionError):
-        claim.table({45: "x"})
+        model_card.claim_table({45: "x"})
 
 
 def test_every_topic_stands_once() -> None:
-    assert len(set(claim.TOPICS)) == len(claim.TOPICS) == 44
+    assert len(set(model_card.TOPICS)) == len(model_card.TOPICS) == 44

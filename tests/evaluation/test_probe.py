@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from comit_ray.evaluation.probe import FOLDS, out_of_fold, probe
+from comit_ray.evaluation.shortcuts import FOLDS, out_of_fold, probe
 
 RANDOM = np.random.default_rng(0)
 TRUTH = np.arange(60) % 2 == 0

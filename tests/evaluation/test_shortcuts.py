@@ -13,8 +13,7 @@ from PIL import Image
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import shortcuts_report
 from comit_ray.evaluation.scores import join_tables
-from comit_ray.evaluation.shortcuts import Audit, audit
-from comit_ray.evaluation.source_probe import block
+from comit_ray.evaluation.shortcuts import Audit, audit, source_probe_block
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, VARIANTS
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows
 
@@ -154,9 +153,11 @@ def test_images_of_a_patient_are_never_in_the_probe_and_outside_it(tmp_path: Pat
         {"patient_id": [f"p{one}" for one in patients], "dataset": np.where(rng.random(40) < 0.5, "a", "b")[patients]}
     )
     x_NC = rng.normal(size=(40, 60))[patients]
-    (value,) = block("told", images, x_NC).values(np.ones(400, np.int64))
+    (value,) = source_probe_block("told", images, x_NC).values(np.ones(400, np.int64))
     assert value < 0.75
-    few = block("told", images[images["dataset"] == "a"].reset_index(drop=True), x_NC[images["dataset"] == "a"])
+    few = source_probe_block(
+        "told", images[images["dataset"] == "a"].reset_index(drop=True), x_NC[images["dataset"] == "a"]
+    )
     assert "at least two sources" in few.entries[0].undefined
 
 

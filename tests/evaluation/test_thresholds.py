@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.frozen import Point, frozen_point
-from comit_ray.evaluation.thresholds import FLAGGED, Row, Scale, block, rows, scale
+from comit_ray.evaluation.thresholds import FLAGGED, Point, Row, Scale, block, frozen_point, rows, scale
 from comit_ray.statistics import roc
 from comit_ray.statistics.metric import measure
 from tests.evaluation.support import scored_images

@@ -6,8 +6,7 @@ import io
 import numpy as np
 
 from comit_ray.evaluation import thresholds_report
-from comit_ray.evaluation.frozen import Point, frozen_point
-from comit_ray.evaluation.thresholds import Row, Scale, rows, scale
+from comit_ray.evaluation.thresholds import Point, Row, Scale, frozen_point, rows, scale
 from comit_ray.statistics.prevalence import at_prevalence
 from tests.evaluation.test_thresholds import POINT, sample
 from tests.statistics.test_prevalence import counted

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from comit_ray.checkpoint import checkpoint, reference
-from comit_ray.evaluation import trained
+from comit_ray.evaluation import model_card
 from tests.support import write_checkpoint
 
 
@@ -21,7 +21,7 @@ def results(root: Path, uri: str | None, **question: Any) -> str:
 
 def test_a_checkpoint_says_its_configuration_and_software(tmp_path: Path) -> None:
     uri = write_checkpoint(tmp_path / "checkpoint")
-    found = trained.read(results(tmp_path, uri, model_id=checkpoint.load(uri).model_id))
+    found = model_card.read(results(tmp_path, uri, model_id=checkpoint.load(uri).model_id))
     assert found.reason is None
     assert found.config is not None
     assert found.config["frame"]["size"] == 64
@@ -36,7 +36,7 @@ def test_its_data_are_told_where_it_remembers_them(tmp_path: Path) -> None:
     known = reference.make(sample, np.eye(30), {}, ["PA"] * 30, ["nih"] * 30, ["p"] * 5)
     for name, data in zip(checkpoint.REFERENCE, reference.to_files(known), strict=True):
         (tmp_path / "checkpoint" / name).write_bytes(data)
-    found = trained.read(results(tmp_path, uri, model_id=checkpoint.load(uri).model_id))
+    found = model_card.read(results(tmp_path, uri, model_id=checkpoint.load(uri).model_id))
     assert found.facts is not None
     assert (found.facts["training_images"], found.facts["sources"]) == (30, {"nih": 1.0})
 
@@ -49,7 +49,7 @@ def test_what_is_not_known_has_a_reason(tmp_path: Path) -> None:
         results(tmp_path, None, model_id="m"): "names no checkpoint",
     }
     for where, reason in asked.items():
-        assert reason in (trained.read(where).reason or "")
-    assert "not the checkpoint of these results any more" in (trained.read(results(tmp_path, uri)).reason or "")
+        assert reason in (model_card.read(where).reason or "")
+    assert "not the checkpoint of these results any more" in (model_card.read(results(tmp_path, uri)).reason or "")
     gone = results(tmp_path, str(tmp_path / "gone"), model_id="m")
-    assert "the checkpoint cannot be read now" in (trained.read(gone).reason or "")
+    assert "the checkpoint cannot be read now" in (model_card.read(gone).reason or "")

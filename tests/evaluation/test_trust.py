@@ -10,7 +10,7 @@ import pytest
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError
-from comit_ray.evaluation import screen_report, trust
+from comit_ray.evaluation import screen_report
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.statistics.metric import Figure
 from tests.support import manifest_row, prediction_row, write_results
@@ -121,11 +121,13 @@ def test_a_model_without_scores_has_none_of_it(screen: dict[str, Any]) -> None:
     images = join_tables(screen["results"], screen["manifest"], "test")
     for name in ("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag"):
         images[name] = None
-    assert trust.judge(EvaluateConfig(**screen), images, "test", screen["output"]) == trust.Trust([], [])
+    assert screen_report.judge_trust(EvaluateConfig(**screen), images, "test", screen["output"]) == screen_report.Trust(
+        [], []
+    )
 
 
 def test_what_both_have_is_taken_from_the_first() -> None:
     whole = Figure("auroc", 0.8, 9, "test", "dataset=a")
     suppressed = Figure("auroc", None, 9, "test", "dataset=a", reason="suppressed: ...")
     other = Figure("auroc", 0.7, 9, "test", "sex=F")
-    assert trust.together([whole], [suppressed, other]) == [whole, other]
+    assert screen_report.together([whole], [suppressed, other]) == [whole, other]

@@ -1,16 +1,33 @@
-"""Pictures of single COVID-19 images: misclassified (figure 10 of the paper), found and missed (figures 13 and 14)."""
+"""Pictures of single COVID-19 images: misclassified (figure 10 of the paper), found and missed (figures 13 and 14).
 
-from collections.abc import Callable
+Captioned radiographs with masks, four a line (figures 10, 13 and 14 of the paper).
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pandas as pd
+from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import Status
-from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written
 from comit_ray.evaluation.pictures import radiographs, random_sheet
-from comit_ray.evaluation.pictures.radiographs import Row, is_null
-from comit_ray.evaluation.plots import gallery
+from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, sheet
+from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing, written
+from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, is_null
+
+COLUMNS = 4
+
+
+def draw_gallery(tiles: Sequence[Tile | Blank], title: str) -> Image.Image:
+    """The tiles in reading order.
+
+    Args:
+        tiles: radiographs with masks and captions, and places of those that cannot be shown.
+        title: above them.
+    """
+    return sheet(tiles, COLUMNS, DISPLAY_PX, title)
+
 
 COUNT = 8
 """Images on a gallery: two lines."""
@@ -189,7 +206,7 @@ def _gallery(
     lines: Callable[[Row], tuple[str, ...]],
 ) -> Picture:
     tiles = [random_sheet.tile(shown, lines(shown.row)) for shown in radiographs.load(chosen, limits, lungs)]
-    return written(output, name, caption, gallery.draw(tiles, title))
+    return written(output, name, caption, draw_gallery(tiles, title))
 
 
 def _lines(row: Row) -> tuple[str, ...]:

@@ -1,7 +1,13 @@
-"""Pictures of masks: several models beside the annotation (figures 5 to 7 of the paper), and Grad-CAM (figure 12)."""
+"""Pictures of masks: several models beside the annotation (figures 5 to 7 of the paper), and Grad-CAM (figure 12).
+
+Grad-CAM heat maps (Selvaraju et al., 2017) beside annotated and predicted disease (figure 12 of the paper).
+
+Masks of several models beside the annotation, a row an image (figures 5 to 7 of the paper).
+"""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,16 +16,109 @@ from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import NotFoundError, Status
-from comit_ray.evaluation.picture import Picture, drawn_of, nothing, written
 from comit_ray.evaluation.pictures import radiographs, random_sheet
-from comit_ray.evaluation.pictures.radiographs import Row, Shown
-from comit_ray.evaluation.plots import gradcam as gradcam_plot
-from comit_ray.evaluation.plots import masks_beside as masks_plot
-from comit_ray.evaluation.plots.gradcam import GradcamRow
-from comit_ray.evaluation.plots.masks_beside import MaskRow
-from comit_ray.evaluation.tile import Mask, Pixels
+from comit_ray.evaluation.pictures.contact_sheet import Blank, Mask, Pixels, Tile, sheet
+from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing, written
+from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, Shown
 from comit_ray.storage import storage
 from comit_ray.tables.parquet import read_rows
+
+HEADS = ("radiograph", "annotated disease", "Grad-CAM", "predicted disease")
+
+
+@dataclass(frozen=True)
+class GradcamRow:
+    """One image.
+
+    Args:
+        pixels_HW: uint8, the radiograph.
+        true_HW: annotated disease, or why there is none.
+        heat_HW: uint8, 255 the map's highest value, or why there is none; another size covers the same field.
+        predicted_HW: predicted disease, likewise.
+        caption: lines below the radiograph.
+        heat_caption: which score the map is of.
+    """
+
+    pixels_HW: Pixels
+    true_HW: Mask | str
+    heat_HW: Pixels | str
+    predicted_HW: Mask | str
+    caption: tuple[str, ...] = ()
+    heat_caption: tuple[str, ...] = ()
+
+
+def draw_gradcam(rows: Sequence[GradcamRow], title: str) -> Image.Image:
+    """Four columns: the radiograph alone, with annotated disease, with the heat map, with predicted disease.
+
+    Args:
+        rows: the images, from top to bottom.
+        title: above them.
+    """
+    tiles = [tile for row in rows for tile in _gradcam_tiles(row)]
+    return sheet(tiles, len(HEADS), DISPLAY_PX, title, heads=HEADS)
+
+
+def _gradcam_tiles(row: GradcamRow) -> list[Tile | Blank]:
+    """The annotation lies over the heat and the prediction too, so that a reader need not compare by eye."""
+    true, heat, predicted = row.true_HW, row.heat_HW, row.predicted_HW
+    known = None if isinstance(true, str) else true
+    return [
+        Tile(row.pixels_HW, caption=row.caption),
+        Blank(true) if isinstance(true, str) else Tile(row.pixels_HW, true_disease_HW=true),
+        Blank(heat, row.heat_caption)
+        if isinstance(heat, str)
+        else Tile(row.pixels_HW, heat_HW=heat, true_disease_HW=known, caption=row.heat_caption),
+        Blank(predicted)
+        if isinstance(predicted, str)
+        else Tile(row.pixels_HW, disease_HW=predicted, true_disease_HW=known),
+    ]
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """One image.
+
+    Args:
+        pixels_HW: uint8, the radiograph.
+        true_HW: the annotation; None if it cannot be read.
+        masks: model -> its mask, which may have another size and covers the same field, or why there is none.
+        caption: lines below the first column.
+    """
+
+    pixels_HW: Pixels
+    true_HW: Mask | None
+    masks: Mapping[str, Mask | str]
+    caption: tuple[str, ...] = ()
+
+
+def draw_masks_beside(
+    rows: Sequence[MaskRow], models: Sequence[str], task: Literal["lung", "disease"], title: str
+) -> Image.Image:
+    """The radiograph with its annotation, then with every model's mask over the annotation.
+
+    Args:
+        rows: the images, from top to bottom.
+        models: the columns, keys of every row's masks.
+        task: what the masks are of.
+        title: above them.
+    """
+    tiles = [tile for row in rows for tile in _mask_tiles(row, models, task)]
+    return sheet(tiles, 1 + len(models), DISPLAY_PX, title, heads=("annotation", *models))
+
+
+def _mask_tiles(row: MaskRow, models: Sequence[str], task: Literal["lung", "disease"]) -> list[Tile | Blank]:
+    tiles: list[Tile | Blank] = [_tile(row, None, task, row.caption)]
+    for model in models:
+        mask = row.masks[model]
+        tiles.append(Blank(mask) if isinstance(mask, str) else _tile(row, mask, task))
+    return tiles
+
+
+def _tile(row: MaskRow, mask_HW: Mask | None, task: Literal["lung", "disease"], caption: tuple[str, ...] = ()) -> Tile:
+    if task == "lung":
+        return Tile(row.pixels_HW, lung_HW=mask_HW, true_lung_HW=row.true_HW, caption=caption)
+    return Tile(row.pixels_HW, disease_HW=mask_HW, true_disease_HW=row.true_HW, caption=caption)
+
 
 COUNT = 6
 GRADCAM = "gradcam"
@@ -93,7 +192,7 @@ def masks_beside(
     if unread:
         caption += f" Left out, for their radiographs cannot be read again: {unread}."
     title = f"Predicted {what} of {len(models)} model{'s' if len(models) > 1 else ''} beside the annotation"
-    return written(output, name, caption, masks_plot.draw(rows, list(models), task, title))
+    return written(output, name, caption, draw_masks_beside(rows, list(models), task, title))
 
 
 def gradcam(
@@ -150,7 +249,7 @@ def gradcam(
     caption += f" Shown: {drawn_of(len(chosen), len(pool), kind)}; with COVID-19: {int((chosen['covid'] == 1).sum())}."
     if unread:
         caption += f" Left out, for their radiographs cannot be read again: {unread}."
-    return written(output, name, caption, gradcam_plot.draw(rows, "Grad-CAM beside annotated and predicted disease"))
+    return written(output, name, caption, draw_gradcam(rows, "Grad-CAM beside annotated and predicted disease"))
 
 
 def _mask(shown: Shown, row: Row | None, task: Task) -> Mask | str:

@@ -1,10 +1,22 @@
-"""A picture as files: the same picture gives the same bytes."""
+"""A picture as files: the same picture gives the same bytes.
+
+A picture of a report: where its files are, and what a reader must know of it.
+
+What all plots share: colours, line styles and markers, so that no line is told by its colour alone.
+
+Colours are those of Okabe and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart.
+matplotlib's objects are used without pyplot, which would keep every figure, and imported when something is drawn: it
+takes a second.
+"""
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
+from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
 from comit_ray.storage import storage
 
 if TYPE_CHECKING:
@@ -41,3 +53,118 @@ def save(picture: "Figure | Image.Image", uri: str) -> tuple[str, ...]:
             picture.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
             storage.write_bytes(f"{uri}.{kind}", buffer.getvalue())
     return ".png", ".svg"
+
+
+DIRECTORY = "figures"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, or why there is none.
+
+    Args:
+        name: of its files, without a suffix.
+        caption: a paragraph in plain words: what it shows, of how many images, and how they were chosen.
+        files: paths relative to the report's directory, PNG first; none where there is nothing to show.
+        reason: why there is nothing to show; None where there is a picture.
+    """
+
+    name: str
+    caption: str
+    files: tuple[str, ...] = ()
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        assert bool(self.files) == (self.reason is None), (self.files, self.reason)
+
+
+def written(output: str, name: str, caption: str, drawn: "Figure | Image.Image") -> Picture:
+    """The picture, its files written below `output`.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    suffixes = save(drawn, storage.join(storage.normalise(output), DIRECTORY, name))
+    return Picture(name, caption, tuple(f"{DIRECTORY}/{name}{suffix}" for suffix in suffixes))
+
+
+def nothing(name: str, caption: str, reason: str) -> Picture:
+    """No picture, and why."""
+    return Picture(name, caption, reason=reason)
+
+
+def drawn_of(shown: int, total: int, what: str) -> str:
+    """How many are shown of how many, and how they were chosen."""
+    how = "all of them" if shown == total else "drawn at random (by a hash of their ids and a seed, never by scores)"
+    return f"{shown:,} of {total:,} {what}, {how}"
+
+
+def span(values: Sequence[int]) -> str:
+    """`30`, or `28 to 30` where the values differ."""
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+BLACK, GREY = "#000000", "#999999"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+Line = Literal["-"] | tuple[float, tuple[float, ...]]
+LINES: tuple[Line, ...] = (
+    (0, (6, 2)),
+    (0, (1.5, 1.2)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (3, 1.5)),
+    (0, (8, 1.5, 1.5, 1.5, 1.5, 1.5)),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+PROPOSED = "COMiT-Net"
+"""The variant that every other is compared with: black and solid."""
+OTHER_DATA = "paper, other data"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one variant is drawn."""
+
+    colour: str
+    line: Line
+    marker: str
+
+
+def looks(variants: Iterable[str]) -> dict[str, Look]:
+    """A look for every variant; no two are alike while there are at most 30."""
+    found: dict[str, Look] = {}
+    for name in variants:
+        if name in found:
+            continue
+        if name == PROPOSED:
+            found[name] = Look(BLACK, "-", "*")
+            continue
+        place = sum(other != PROPOSED for other in found)
+        colour, line = COLOURS[place % len(COLOURS)], LINES[place % len(LINES)]
+        found[name] = Look(colour, line, MARKERS[place % len(MARKERS)])
+    return found
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty white figure of width x height inches with the words "not for diagnosis" below what will be on it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure.supxlabel(NOT_FOR_DIAGNOSIS, fontsize=8, color="#444444", x=0.01, ha="left")
+    return figure
+
+
+def as_written(figure: "Figure") -> None:
+    """Show every text of the figure as it is: a `$` in a variant's or data set's name begins no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+
+
+def seeds_text(values: Sequence[object | None]) -> str:
+    """How many seeds there are, and of how many there is a value."""
+    known = sum(value is not None for value in values)
+    number = f"{len(values)} seed{'s' if len(values) != 1 else ''}"
+    return number if known == len(values) else f"{known} of {number}"

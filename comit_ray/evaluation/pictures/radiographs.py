@@ -19,7 +19,7 @@ from comit_ray.data.images.load import PLACE_COLUMNS, Place, load_frame, wanted
 from comit_ray.data.masks.mask_images import lung_rectangles
 from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import DecodeError, ManifestError
-from comit_ray.evaluation.tile import Mask, Pixels
+from comit_ray.evaluation.pictures.contact_sheet import Mask, Pixels
 from comit_ray.storage.file_reader import FileReader
 
 DISPLAY_PX = 320

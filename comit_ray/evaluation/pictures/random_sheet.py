@@ -8,9 +8,8 @@ import pandas as pd
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.evaluation.pictures import radiographs
-from comit_ray.evaluation.pictures.contact_sheet import overlay_sheet
+from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, overlay_sheet
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, Shown, Unreadable, is_null
-from comit_ray.evaluation.tile import Blank, Tile
 
 COLUMNS = 4
 

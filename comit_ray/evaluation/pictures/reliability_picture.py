@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.evaluation.plots.lines import PANEL, finish
-from comit_ray.evaluation.plots.style import BLACK, COLOURS, GREY, as_written, new_figure
+from comit_ray.evaluation.pictures.curve_pictures import PANEL, finish
+from comit_ray.evaluation.pictures.picture import BLACK, COLOURS, GREY, as_written, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,10 +1,10 @@
 """The paper's figures 5 to 14 from tables: each function writes a picture below a report and says what it shows."""
 
-from comit_ray.evaluation.picture import Picture
 from comit_ray.evaluation.pictures.case_pictures import falsely_called, found, misclassified, missed
 from comit_ray.evaluation.pictures.curve_pictures import precision_recalls, rocs, seed_spread
 from comit_ray.evaluation.pictures.embedding_pictures import embedding_map
 from comit_ray.evaluation.pictures.mask_pictures import gradcam, masks_beside
+from comit_ray.evaluation.pictures.picture import Picture
 
 __all__ = [
     "Picture",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from comit_ray.evaluation.plots.style import BLACK, COLOURS, OTHER_DATA, as_written, new_figure, seeds_text
+from comit_ray.evaluation.pictures.picture import BLACK, COLOURS, OTHER_DATA, as_written, new_figure, seeds_text
 from comit_ray.statistics.intervals import spread
 
 if TYPE_CHECKING:

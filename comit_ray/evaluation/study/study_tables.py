@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from comit_ray.evaluation import study_cells as cells
 from comit_ray.evaluation.report import paper_values
+from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.study import study_masks
-from comit_ray.evaluation.study.study_metrics import AUROC, EER, Key, Row, sensitivity
+from comit_ray.evaluation.study import study_words as cells
+from comit_ray.evaluation.study.study_metrics import AUROC, EER, Key, Pair, Row, sensitivity
 from comit_ray.evaluation.study.study_results import Study
-from comit_ray.evaluation.study_comparisons import Pair
-from comit_ray.evaluation.tables import Table
 from comit_ray.statistics.comparison import RANKS
 from comit_ray.tables.vocabulary import Task
 
@@ -35,16 +34,16 @@ STABILITY = sensitivity(0.99)
 
 def classification(study: Study, rows: Sequence[Row], specificities: Sequence[float]) -> Table:
     """Table 4: sensitivities, EER and AUROC of COVID-19, the paper's beside them where it has the variant."""
-    variants = cells.concerned(study, {Task.COVID})
+    variants = cells.rows_of(study, {Task.COVID})
     keys = [*(sensitivity(at) for at in sorted(specificities, reverse=True)), EER, AUROC]
     keys += sorted({row.key for row in rows if row.key.group != AUROC.group}, key=lambda key: key.group)
     ours = {variant: paper_values.TABLE_4.get(variant) for variant in variants}
     beside = any(ours.values())
     columns = ["variant", "seeds"]
     for key in keys:
-        columns.append(cells.words(key) + ("" if key.metric == "auroc" else " (%)"))
+        columns.append(cells.in_words(key) + ("" if key.metric == "auroc" else " (%)"))
         if beside and _printed(key):
-            columns.append(f"paper: {cells.words(key)} (%)")
+            columns.append(f"paper: {cells.in_words(key)} (%)")
     body = []
     for variant in variants:
         line = [variant, cells.seeds(study, variant)]
@@ -61,7 +60,7 @@ def classification(study: Study, rows: Sequence[Row], specificities: Sequence[fl
 def ablation(study: Study, rows: Sequence[Row]) -> Table:
     """Table 5: sensitivity at 90% specificity with fewer tasks."""
     key = sensitivity(0.90)
-    variants = cells.concerned(study, {Task.COVID})
+    variants = cells.rows_of(study, {Task.COVID})
     body = tuple(
         (
             variant,
@@ -71,14 +70,14 @@ def ablation(study: Study, rows: Sequence[Row]) -> Table:
         )
         for variant in variants
     )
-    columns = ("tasks", "seeds", f"{cells.words(key)} (%)", "paper: sensitivity (%)")
+    columns = ("tasks", "seeds", f"{cells.in_words(key)} (%)", "paper: sensitivity (%)")
     notes = [READING, OTHER_DATA, paper_values.TABLE_5_REMARK, cells.absent(study, variants)]
     return Table(f"Table 5: fewer tasks, {study.split} split", columns, body, _joined(notes))
 
 
 def segmentation(study: Study, rows: Sequence[Row], unreadable: int) -> Table:
     """Section 4.1: lung IoU and disease TPR, and what a TPR alone hides."""
-    variants = cells.concerned(study, {Task.LUNG, Task.DISEASE})
+    variants = cells.rows_of(study, {Task.LUNG, Task.DISEASE})
     beside = any(variant in paper_values.SEGMENTATION for variant in variants)
     columns = ["model", "seeds"]
     titles = dict(
@@ -101,7 +100,7 @@ def segmentation(study: Study, rows: Sequence[Row], unreadable: int) -> Table:
                 theirs = paper_values.SEGMENTATION.get(variant)
                 line.append(cells.paper_fraction(getattr(theirs, printed[key]) if theirs else None))
         counted = (study_masks.LUNG_IOU, study_masks.DISEASE_TPR, study_masks.PAINTED_ON_HEALTHY)
-        found = [cells.find(rows, variant, key) for key in counted]
+        found = [cells.find_row(rows, variant, key) for key in counted]
         line.append(", ".join(f"{row.n:,}" if row else cells.NOTHING for row in found))
         body.append(tuple(line))
     notes = [
@@ -118,10 +117,10 @@ def segmentation(study: Study, rows: Sequence[Row], unreadable: int) -> Table:
 
 def stability(study: Study, rows: Sequence[Row]) -> Table:
     """Figure 8: the spread of the sensitivity at 99% specificity over seeds."""
-    variants = cells.concerned(study, {Task.COVID})
+    variants = cells.rows_of(study, {Task.COVID})
     body = []
     for variant in variants:
-        row = cells.find(rows, variant, STABILITY)
+        row = cells.find_row(rows, variant, STABILITY)
         spread = row.spread if row else None
         deviation = spread.deviation if spread else None
         body.append(
@@ -139,7 +138,7 @@ def stability(study: Study, rows: Sequence[Row]) -> Table:
         "Standard deviation with n - 1; none for one seed. With three seeds the true one may be half as large or six "
         "times as large (95%, if values are normally distributed). The paper shows figure 8 without numbers."
     )
-    title = f"Figure 8: {cells.words(STABILITY)} over seeds, {study.split} split"
+    title = f"Figure 8: {cells.in_words(STABILITY)} over seeds, {study.split} split"
     return Table(title, columns, tuple(body), _joined([note, cells.absent(study, variants)]))
 
 
@@ -151,7 +150,7 @@ def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
         has_interval = result.low is not None and result.high is not None
         body.append(
             (
-                cells.words(pair.key) + (" (%)" if pair.key.at else ""),
+                cells.in_words(pair.key) + (" (%)" if pair.key.at else ""),
                 pair.variant,
                 ", ".join(map(str, pair.seeds)) or cells.NOTHING,
                 show(result.first),
@@ -228,7 +227,7 @@ def search(study: Study) -> Table:
 def _cell(study: Study, rows: Sequence[Row], variant: str, key: Key) -> str:
     if not study.ok(variant):
         return "not scored"
-    return cells.figure(cells.find(rows, variant, key), in_percent=key.metric != "auroc")
+    return cells.figure(cells.find_row(rows, variant, key), in_percent=key.metric != "auroc")
 
 
 def _head_cell(study: Study, rows: Sequence[Row], variant: str, key: Key) -> str:
@@ -237,7 +236,7 @@ def _head_cell(study: Study, rows: Sequence[Row], variant: str, key: Key) -> str
     task = Task.LUNG if key.metric.startswith("lung") else Task.DISEASE
     if ok and task not in ok[0].row["tasks"]:
         return cells.NOTHING
-    return cells.figure(cells.find(rows, variant, key), in_percent=False) if ok else "not scored"
+    return cells.figure(cells.find_row(rows, variant, key), in_percent=False) if ok else "not scored"
 
 
 def _printed(key: Key) -> bool:

@@ -1,13 +1,117 @@
-"""What a study's figures allow to be said, in plain sentences computed from them."""
+"""What a study's figures allow to be said, in plain sentences computed from them.
+
+How a study's figures are printed: cut, never rounded, so that nothing looks better than it is.
+"""
 
 from collections.abc import Sequence
 
-from comit_ray.evaluation import study_cells as cells
 from comit_ray.evaluation.report import paper_values
-from comit_ray.evaluation.study.study_metrics import AUROC, Row, sensitivity
+from comit_ray.evaluation.study.study_metrics import AUROC, COMPARED, Key, Pair, Row, sensitivity
 from comit_ray.evaluation.study.study_results import STATUSES, Study
-from comit_ray.evaluation.study_comparisons import COMPARED, Pair
 from comit_ray.tables.vocabulary import Task
+
+UNDEFINED, NOTHING = "undefined", "-"
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent, with the paper's two digits; cut."""
+    return UNDEFINED if value is None else f"{_cut(value, 10_000) * 100:.2f}"
+
+
+def fraction(value: float | None) -> str:
+    """A fraction with three digits; cut."""
+    return UNDEFINED if value is None else f"{_cut(value, 1_000):.3f}"
+
+
+def paper_percent(value: float | None) -> str:
+    """A number of the paper, in percent; a dash where it prints none."""
+    return NOTHING if value is None else f"{value * 100:.2f}"
+
+
+def paper_fraction(value: float | None) -> str:
+    """A number of the paper as it prints it; a dash where it prints none."""
+    return NOTHING if value is None else f"{value:.2f}"
+
+
+def p_value(value: float | None) -> str:
+    """Rounded up, for a smaller one claims more."""
+    return NOTHING if value is None else f"{min(1.0, -(-(value - 1e-9) * 1_000 // 1) / 1_000):.3f}"
+
+
+def figure(row: Row | None, in_percent: bool) -> str:
+    """`mean ± SD [interval]`; without what it does not have."""
+    if row is None:
+        return UNDEFINED
+    show = percent if in_percent else fraction
+    text = show(row.spread.mean)
+    if row.spread.deviation is not None:
+        text += f" ± {show(row.spread.deviation)}"
+    if row.interval.low is not None and row.interval.high is not None:
+        text += f" [{show(row.interval.low)}, {show(row.interval.high)}]"
+    return text
+
+
+def find_row(rows: Sequence[Row], variant: str, key: Key) -> Row | None:
+    """The row of this figure; None where it is undefined."""
+    return next((row for row in rows if row.variant == variant and row.key == key), None)
+
+
+def seeds(study: Study, variant: str) -> str:
+    """How many of the planned seeds were scored: `2 of 3 (1 failed)`."""
+    trials = study.of(variant)
+    ok = len(study.ok(variant))
+    others = [f"{sum(t.status == status for t in trials)} {status}" for status in ("stopped", "failed", "missing")]
+    others = [text for text in others if not text.startswith("0 ")]
+    return f"{ok} of {len(trials)}" + (f" ({', '.join(others)})" if others else "")
+
+
+def rows_of(study: Study, tasks: set[Task]) -> list[str]:
+    """The variants with one of these heads, and those of which none was scored and nothing is known."""
+    return [
+        variant
+        for variant in study.variants
+        if any(not trial.row or tasks & set(trial.row["tasks"]) for trial in study.of(variant))
+    ]
+
+
+def absent(study: Study, variants: Sequence[str]) -> str:
+    """A sentence for every trial of these that was not scored; empty where all were."""
+    return " ".join(
+        f"Not scored: {variant}, seed {trial.seed}: {trial.status} ({in_short(trial.detail)})."
+        for variant in variants
+        for trial in study.of(variant)
+        if trial.status != "ok"
+    )
+
+
+def in_short(text: str | None, most: int = 160) -> str:
+    """A detail in a sentence's length."""
+    if not text:
+        return "no reason was recorded"
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def without_interval(rows: Sequence[Row]) -> str:
+    """A sentence for every reason that a figure has no interval; empty where all have."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.interval.reason is not None:
+            reasons.setdefault(row.interval.reason, []).append(f"{row.variant} ({in_words(row.key)})")
+    return " ".join(f"No interval: {', '.join(names)}: {reason}." for reason, names in reasons.items())
+
+
+def in_words(key: Key) -> str:
+    """A figure's name as a reader would say it."""
+    if key.at is not None:
+        return f"sensitivity at {key.at * 100:g}% specificity"
+    name = {"auroc": "AUROC", "eer": "EER"}.get(key.metric, key.metric.replace("_", " "))
+    return name if key.group == "all" else f"{name} inside {key.group.partition('=')[2]}"
+
+
+def _cut(value: float, steps: int) -> float:
+    return int(value * steps + (1e-9 if value >= 0 else -1e-9)) / steps
+
 
 SIGNIFICANT = 0.05
 """Of the adjusted p."""
@@ -39,7 +143,7 @@ def sentences(study: Study, rows: Sequence[Row], pairs: Sequence[Pair], draws: i
         found.append(
             "The figures are of the validation split, on which epochs and thresholds were chosen: they flatter."
         )
-    if cells.concerned(study, {Task.COVID}):
+    if rows_of(study, {Task.COVID}):
         found.append(_positives(study))
     if rows:
         found += [*telling_apart(pairs, draws), *_seeds(rows), *sources(study, rows)]
@@ -69,7 +173,7 @@ def telling_apart(pairs: Sequence[Pair], draws: int) -> list[str]:
     if least >= SIGNIFICANT:
         enough = int(len(tested) / SIGNIFICANT)
         found.append(
-            f"With {draws:,} draws and {len(tested)} comparisons the smallest p cannot be below {cells.p_value(least)} "
+            f"With {draws:,} draws and {len(tested)} comparisons the smallest p cannot be below {p_value(least)} "
             f"after correction: that nothing differs is no finding. Give more than --draws {enough}."
         )
     return found
@@ -80,8 +184,8 @@ def _none(tested: Sequence[Pair]) -> str:
     smallest = min(pair.result.adjusted for pair in tested if pair.result.adjusted is not None)
     subject = f"None of the {len(compared)} variants can" if len(compared) > 1 else "The one other variant cannot"
     return (
-        f"{subject} be told from {reference} by {' or '.join(map(cells.words, COMPARED))}, after correction for "
-        f"{len(tested)} comparisons (smallest adjusted p {cells.p_value(smallest)}): do not read the order of the rows "
+        f"{subject} be told from {reference} by {' or '.join(map(in_words, COMPARED))}, after correction for "
+        f"{len(tested)} comparisons (smallest adjusted p {p_value(smallest)}): do not read the order of the rows "
         "as a ranking. That they are alike is not shown either."
     )
 
@@ -93,7 +197,7 @@ def _some(tested: Sequence[Pair], apart: Sequence[Pair]) -> list[str]:
     found = [f"After correction for {len(tested)} comparisons, {many} can be told from {reference}."]
     for key in COMPARED:
         mine = [_difference(pair) for pair in apart if pair.key == key]
-        found += [f"By {cells.words(key)}, compared with {reference}: {'; '.join(mine)}."] if mine else []
+        found += [f"By {in_words(key)}, compared with {reference}: {'; '.join(mine)}."] if mine else []
     rest = [variant for variant in compared if variant not in names]
     if rest:
         found.append(f"Not told from {reference}: {'; '.join(rest)}. Do not read the order of these rows as a ranking.")
@@ -109,7 +213,7 @@ def sources(study: Study, rows: Sequence[Row]) -> list[str]:
         return [NO_SINGLE_SOURCE]
     found = []
     for group in dict.fromkeys(row.key.group for row in inside):
-        mine = [(row, cells.find(rows, row.variant, AUROC)) for row in inside if row.key.group == group]
+        mine = [(row, find_row(rows, row.variant, AUROC)) for row in inside if row.key.group == group]
         suspects = [(row, whole) for row, whole in mine if whole and _above_chance(whole) and not _above_chance(row)]
         if suspects:
             names = "all variants" if len(suspects) == len(mine) else "; ".join(row.variant for row, _ in suspects)
@@ -151,18 +255,18 @@ def _difference(pair: Pair) -> str:
     """One difference that was found."""
     result = pair.result
     assert result.difference is not None
-    show, unit = (cells.fraction, "") if pair.key == AUROC else (cells.percent, " points")
+    show, unit = (fraction, "") if pair.key == AUROC else (percent, " points")
     interval = f"95% interval {show(result.low)} to {show(result.high)}, " if result.low is not None else ""
     return (
         f"{pair.variant}, {show(abs(result.difference))}{unit} {'lower' if result.difference < 0 else 'higher'} "
-        f"({interval}adjusted p {cells.p_value(result.adjusted)})"
+        f"({interval}adjusted p {p_value(result.adjusted)})"
     )
 
 
 def _range(rows: Sequence[Row]) -> str:
     """The values of several variants."""
     values = [row.spread.mean for row in rows if row.spread.mean is not None]
-    low, high = cells.fraction(min(values)), cells.fraction(max(values))
+    low, high = fraction(min(values)), fraction(max(values))
     return low if low == high else f"{low} to {high}"
 
 
@@ -174,7 +278,7 @@ def _seeds(rows: Sequence[Row]) -> list[str]:
     found = []
     if same:
         found.append(
-            f"All seeds give the same {cells.words(sensitivity(0.99))} for {', '.join(same)}: where one image is worth "
+            f"All seeds give the same {in_words(sensitivity(0.99))} for {', '.join(same)}: where one image is worth "
             "so much, or a method draws nothing at random, that is no sign of stability."
         )
     if one:

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.evaluation.pictures import report_pictures
-from comit_ray.evaluation.plots import gallery
-from comit_ray.evaluation.tile import DISEASE, Blank, Tile
+from comit_ray.evaluation.pictures import case_pictures, report_pictures
+from comit_ray.evaluation.pictures.contact_sheet import DISEASE, Blank, Tile
 from tests.evaluation.support import opened, screened_images, where
 
 LIMITS = DecodeLimits()
@@ -22,13 +21,13 @@ def images(cxr, tmp_path) -> pd.DataFrame:
 def drawn(monkeypatch) -> list:
     """What reaches the plots, which are drawn all the same."""
     seen: list = []
-    draw = gallery.draw
+    draw = case_pictures.draw_gallery
 
     def spy(tiles, title):
         seen.extend(tiles)
         return draw(tiles, title)
 
-    monkeypatch.setattr(gallery, "draw", spy)
+    monkeypatch.setattr(case_pictures, "draw", spy)
     return seen
 
 

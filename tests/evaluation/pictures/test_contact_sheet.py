@@ -7,8 +7,17 @@ import pytest
 from PIL import Image
 
 from comit_ray.data.phantom.phantom_drawing import Kind, draw
-from comit_ray.evaluation.pictures.contact_sheet import GROUND, INK, MARGIN, overlay_sheet, sheet
-from comit_ray.evaluation.tile import LUNG, TRUE_LUNG, Blank, Tile
+from comit_ray.evaluation.pictures.contact_sheet import (
+    GROUND,
+    INK,
+    LUNG,
+    MARGIN,
+    TRUE_LUNG,
+    Blank,
+    Tile,
+    overlay_sheet,
+    sheet,
+)
 from tests.evaluation.support import GREY, SQUARE, where
 
 

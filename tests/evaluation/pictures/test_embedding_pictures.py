@@ -8,7 +8,7 @@ import pytest
 
 from comit_ray.errors import StorageError
 from comit_ray.evaluation.pictures import embedding_pictures, report_pictures
-from comit_ray.evaluation.plots import embedding_map as plots_map
+from comit_ray.evaluation.pictures import embedding_pictures as plots_map
 from comit_ray.tables.schema import EMBEDDINGS
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
@@ -35,7 +35,7 @@ def x_NC() -> np.ndarray:
 
 def test_labels_flags_and_sources_reach_the_map(images, x_NC, tmp_path, monkeypatch):
     seen: dict = {}
-    draw = plots_map.draw
+    draw = plots_map.draw_embedding_map
 
     def spy(points_N2, truth, predicted, datasets):
         seen.update(points=points_N2, truth=truth, predicted=predicted, datasets=datasets)

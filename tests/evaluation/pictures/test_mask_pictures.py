@@ -9,9 +9,8 @@ from PIL import Image
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.masks.masks import to_png
-from comit_ray.evaluation.pictures import report_pictures
-from comit_ray.evaluation.plots import gradcam, masks_beside
-from comit_ray.evaluation.tile import LUNG, TRUE_LUNG
+from comit_ray.evaluation.pictures import mask_pictures, report_pictures
+from comit_ray.evaluation.pictures.contact_sheet import LUNG, TRUE_LUNG
 from comit_ray.tables.schema import GRADCAM
 from tests.evaluation.support import LEFT, opened, screened_images, where
 from tests.support import write_rows
@@ -29,8 +28,8 @@ def drawn(monkeypatch) -> list:
     """What reaches the plots, which are drawn all the same."""
     seen: list = []
     for plot in (
-        masks_beside,
-        gradcam,
+        mask_pictures,
+        mask_pictures,
     ):
         draw = plot.draw
 

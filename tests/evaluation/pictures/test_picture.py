@@ -4,8 +4,7 @@ import numpy as np
 from PIL import Image
 
 from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
-from comit_ray.evaluation.pictures.picture import save
-from comit_ray.evaluation.plots.style import as_written, looks, new_figure
+from comit_ray.evaluation.pictures.picture import as_written, looks, new_figure, save
 
 
 def plot(title: str = "a plot"):

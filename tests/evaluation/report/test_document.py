@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from comit_ray.evaluation.picture import Picture
+from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report import document
-from comit_ray.evaluation.report.document import Chapter, Document
-from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.report.document import Chapter, Document, Table
 
 TABLE = Table(
     "A <title> & more", ("figure", "all"), (("a_b", "0.5 [0.4, 0.6]"), ("<script>x</script>", "-")), "A note."

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.evaluation import study_cells
-from comit_ray.evaluation.study import study_results, study_tables
-from comit_ray.evaluation.study.study_metrics import Row, measure_covid, summarise
+from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.study import study_results, study_tables, study_words
+from comit_ray.evaluation.study.study_metrics import Row, compare, measure_covid, summarise
 from comit_ray.evaluation.study.study_results import Study
-from comit_ray.evaluation.study_comparisons import compare
-from comit_ray.evaluation.tables import Table
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
 GOOD, MIDDLE, BAD = [0.9, 0.8, 0.2, 0.1], [0.9, 0.1, 0.5, 0.2], [0.5, 0.5, 0.5, 0.5]
@@ -146,10 +144,10 @@ def test_a_search_is_ranked_by_what_it_judged_by(tmp_path: Path, judge: str, ord
     ],
 )
 def test_values_are_cut(value: float | None, percent: str, fraction: str) -> None:
-    assert study_cells.percent(value) == percent
-    assert study_cells.fraction(value) == fraction
+    assert study_words.percent(value) == percent
+    assert study_words.fraction(value) == fraction
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0121, "0.013"), (0.05, "0.050"), (1.0, "1.000"), (None, "-")])
 def test_a_p_value_is_rounded_up(value: float | None, text: str) -> None:
-    assert study_cells.p_value(value) == text
+    assert study_words.p_value(value) == text

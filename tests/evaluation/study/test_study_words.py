@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from comit_ray.evaluation.study import study_results
-from comit_ray.evaluation.study.study_metrics import measure_covid, summarise
+from comit_ray.evaluation.study.study_metrics import compare, measure_covid, summarise
 from comit_ray.evaluation.study.study_words import NO_SINGLE_SOURCE, THE_SOURCE, sentences
-from comit_ray.evaluation.study_comparisons import compare
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
 COVID: list[int | None] = [int(number < 17) for number in range(120)]

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from comit_ray.evaluation.tables import Table
+from comit_ray.evaluation.report.document import Table
 
 NASTY = ("a|b", "50 % & $5", "x_1^2~#", "{\\n}", 'say "no", twice', "12.00 ± 3.00 [1, 2]", "p < 0.05 > 0", "*a* `b`")
 TABLE = Table("Of 100% & more_", NASTY, (NASTY, ("[1, 2]", "", *NASTY[2:])), "n_1 = 5%.")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
-from comit_ray.evaluation.plots.roc import draw
+from comit_ray.evaluation.pictures.curve_pictures import draw_roc
 from comit_ray.statistics import roc
 
 
@@ -25,7 +25,7 @@ def lines(axes, variant):
 
 
 def test_a_line_a_seed_with_the_curves_own_data_over_both_axes(panels):
-    figure = draw(panels, {})
+    figure = draw_roc(panels, {})
     assert [axes.get_title() for axes in figure.axes] == ["deep", "", "embeddings", ""]
     for axes, title in zip(figure.axes, ("deep", "deep", "embeddings", "embeddings"), strict=True):
         for variant, mine in panels[title].items():
@@ -39,7 +39,7 @@ def test_a_line_a_seed_with_the_curves_own_data_over_both_axes(panels):
 
 
 def test_a_variant_looks_the_same_in_every_panel_and_unlike_the_others(panels):
-    figure = draw(panels, {})
+    figure = draw_roc(panels, {})
     looks = [(line.get_color(), line.get_linestyle()) for axes in figure.axes for line in lines(axes, "COMiT-Net")]
     assert set(looks) == {("#000000", "-")}
     other = lines(figure.axes[0], "ResNet18 + FC")[0]
@@ -48,7 +48,7 @@ def test_a_variant_looks_the_same_in_every_panel_and_unlike_the_others(panels):
 
 
 def test_the_papers_points_are_hollow_and_named_as_of_other_data(panels):
-    figure = draw(panels, {"COMiT-Net": [(0.01, 0.872), (0.1, 0.968)], "not here": [(0.5, 0.5)]})
+    figure = draw_roc(panels, {"COMiT-Net": [(0.01, 0.872), (0.1, 0.968)], "not here": [(0.5, 0.5)]})
     for axes in figure.axes:
         (points,) = lines(axes, "COMiT-Net: paper, other data")
         np.testing.assert_array_equal(points.get_xydata(), [(0.01, 0.872), (0.1, 0.968)])
@@ -57,12 +57,12 @@ def test_the_papers_points_are_hollow_and_named_as_of_other_data(panels):
         assert not lines(axes, "not here: paper, other data")
     legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert legend == ["ResNet18 + FC (3 seeds)", "COMiT-Net (2 seeds)", "hollow marker: paper, other data"]
-    without = draw(panels, {}).axes[1].get_legend().get_texts()
+    without = draw_roc(panels, {}).axes[1].get_legend().get_texts()
     assert [text.get_text() for text in without] == legend[:2]
 
 
 def test_a_seed_without_a_curve_is_counted_not_drawn():
-    figure = draw({"one": {"A": [None, *curves(1)], "B": [None]}}, {})
+    figure = draw_roc({"one": {"A": [None, *curves(1)], "B": [None]}}, {})
     assert len(lines(figure.axes[0], "A")) == 1
     assert lines(figure.axes[0], "B") == []
     legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
@@ -70,14 +70,14 @@ def test_a_seed_without_a_curve_is_counted_not_drawn():
 
 
 def test_it_says_that_it_is_not_for_diagnosis(panels):
-    assert draw(panels, {}).get_supxlabel() == NOT_FOR_DIAGNOSIS
+    assert draw_roc(panels, {}).get_supxlabel() == NOT_FOR_DIAGNOSIS
 
 
 def test_ticks_of_the_logarithmic_axis_are_plain_numbers(panels):
-    ticks = [label.get_text() for label in draw(panels, {}).axes[1].get_xticklabels()]
+    ticks = [label.get_text() for label in draw_roc(panels, {}).axes[1].get_xticklabels()]
     assert ticks == ["0.001", "0.01", "0.1", "1"]
 
 
 def test_no_panel_is_an_error():
     with pytest.raises(ValueError, match="got none"):
-        draw({}, {})
+        draw_roc({}, {})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from comit_ray.evaluation.plots.pr import draw
+from comit_ray.evaluation.pictures.curve_pictures import draw_precision_recall
 from comit_ray.statistics import roc
 
 
@@ -12,7 +12,9 @@ def curve():
 
 
 def test_a_stepped_line_a_seed_with_the_curves_own_data(curve):
-    figure = draw({"a": {"X": [curve, None, curve]}, "b": {"COMiT-Net": [curve]}}, {"COMiT-Net": [(0.872, 0.6412)]})
+    figure = draw_precision_recall(
+        {"a": {"X": [curve, None, curve]}, "b": {"COMiT-Net": [curve]}}, {"COMiT-Net": [(0.872, 0.6412)]}
+    )
     left, right = figure.axes
     assert (left.get_title(), right.get_title()) == ("a", "b")
     drawn = [line for line in left.get_lines() if line.get_label() == "X"]
@@ -29,7 +31,7 @@ def test_a_stepped_line_a_seed_with_the_curves_own_data(curve):
 
 def test_the_area_under_the_steps_is_the_average_precision(curve):
     """Steps drawn to the wrong side would show another area."""
-    line = draw({"a": {"X": [curve]}}, {}).axes[0].get_lines()[0]
+    line = draw_precision_recall({"a": {"X": [curve]}}, {}).axes[0].get_lines()[0]
     recall, precision = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
     assert recall[0] > recall[-1], "steps-post holds a precision down to the next lower recall"
     under = -np.sum(np.diff(recall) * precision[:-1])
@@ -40,4 +42,4 @@ def test_the_area_under_the_steps_is_the_average_precision(curve):
 
 def test_no_panel_is_an_error():
     with pytest.raises(ValueError, match="got none"):
-        draw({}, {})
+        draw_precision_recall({}, {})

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from comit_ray.evaluation.study import study_results
-from comit_ray.evaluation.study.study_metrics import AUROC, measure_covid, sensitivity
-from comit_ray.evaluation.study_comparisons import COMPARED, Pair, compare, reference_of
+from comit_ray.evaluation.study.study_metrics import (
+    AUROC,
+    COMPARED,
+    Pair,
+    compare,
+    measure_covid,
+    reference_of,
+    sensitivity,
+)
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
 AT_90 = sensitivity(0.9)

@@ -3,7 +3,12 @@ import pytest
 from matplotlib.colors import to_hex
 
 from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
-from comit_ray.evaluation.plots.embedding_map import PREDICTED_CLASSES, TRUE_CLASSES, draw, project
+from comit_ray.evaluation.pictures.embedding_pictures import (
+    PREDICTED_CLASSES,
+    TRUE_CLASSES,
+    draw_embedding_map,
+    project,
+)
 
 
 def clusters(each: int, seed: int = 0) -> np.ndarray:
@@ -62,7 +67,7 @@ def coloured(axes) -> dict[str, set[tuple[float, ...]]]:
 
 
 def test_the_same_places_coloured_by_label_and_by_flag():
-    figure = draw(POINTS, TRUTH, FLAGS)
+    figure = draw_embedding_map(POINTS, TRUTH, FLAGS)
     left, right = figure.axes
     for axes, classes, colours in ((left, TRUTH, TRUE_CLASSES), (right, FLAGS, PREDICTED_CLASSES)):
         expected = {
@@ -76,7 +81,7 @@ def test_the_same_places_coloured_by_label_and_by_flag():
 
 
 def test_the_legend_counts_and_never_calls_what_is_not_flagged_healthy():
-    left, right = draw(POINTS, TRUTH, FLAGS).axes
+    left, right = draw_embedding_map(POINTS, TRUTH, FLAGS).axes
     legend = [text.get_text() for text in left.get_legend().get_texts()]
     assert legend == ["healthy (2)", "other disease (1)", "COVID (2)", "not known (1)"]
     flags = " ".join(text.get_text() for text in right.get_legend().get_texts())
@@ -87,7 +92,7 @@ def test_the_legend_counts_and_never_calls_what_is_not_flagged_healthy():
 
 def test_data_sets_differ_in_shape():
     datasets = ["nih", "nih", "nih", "nih", "covid-chestxray", "bimcv"]
-    axes = draw(POINTS, TRUTH, FLAGS, datasets).axes[0]
+    axes = draw_embedding_map(POINTS, TRUTH, FLAGS, datasets).axes[0]
     legend = [text.get_text() for text in axes.get_legend().get_texts()][-3:]
     assert legend == ["nih", "bimcv", "covid-chestxray"], "the most frequent first"
     shapes = {len(np.asarray(collection.get_paths()[0].vertices)) for collection in axes.collections}
@@ -97,12 +102,12 @@ def test_data_sets_differ_in_shape():
 def test_many_data_sets_share_the_last_shape():
     points = np.zeros((40, 2), np.float32)
     datasets = [f"source {number:02d}" for number in range(20)] * 2
-    legend = draw(points, ["COVID"] * 40, ["not flagged"] * 40, datasets).axes[0].get_legend().get_texts()
+    legend = draw_embedding_map(points, ["COVID"] * 40, ["not flagged"] * 40, datasets).axes[0].get_legend().get_texts()
     assert legend[-1].get_text() == "further data sets"
 
 
 def test_what_does_not_fit_is_an_error():
     with pytest.raises(ValueError, match=r"one label, flag and data set a point.*got 5, 6 and 6 for 6"):
-        draw(POINTS, TRUTH[:5], FLAGS)
+        draw_embedding_map(POINTS, TRUTH[:5], FLAGS)
     with pytest.raises(ValueError, match="got normal"):
-        draw(POINTS, ["normal"] * 6, FLAGS)
+        draw_embedding_map(POINTS, ["normal"] * 6, FLAGS)

@@ -1,9 +1,8 @@
 import numpy as np
 
-from comit_ray.evaluation.pictures.contact_sheet import GROUND, MARGIN
+from comit_ray.evaluation.pictures.contact_sheet import DISEASE, GROUND, MARGIN, TRUE_DISEASE
+from comit_ray.evaluation.pictures.mask_pictures import GradcamRow, draw_gradcam
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX
-from comit_ray.evaluation.plots.gradcam import GradcamRow, draw
-from comit_ray.evaluation.tile import DISEASE, TRUE_DISEASE
 from tests.evaluation.support import where
 
 GREY = np.full((DISPLAY_PX, DISPLAY_PX), 100, np.uint8)
@@ -21,7 +20,7 @@ def columns(picture):
 
 
 def test_radiograph_annotation_heat_and_prediction_stand_side_by_side():
-    plain, annotated, heat, predicted = columns(draw([GradcamRow(GREY, TRUTH, HEAT, ~TRUTH)], "t"))
+    plain, annotated, heat, predicted = columns(draw_gradcam([GradcamRow(GREY, TRUTH, HEAT, ~TRUTH)], "t"))
     assert (np.asarray(plain) == 100).all()
     assert where(annotated, TRUE_DISEASE).any()
     assert (np.asarray(annotated)[:150] == 100).all()
@@ -34,7 +33,7 @@ def test_radiograph_annotation_heat_and_prediction_stand_side_by_side():
 
 
 def test_what_is_absent_says_why():
-    picture = draw(
+    picture = draw_gradcam(
         [GradcamRow(GREY, "not annotated", "no map of the COVID-19 score", "this model draws no disease")], "t"
     )
     plain, *others = columns(picture)
@@ -47,4 +46,4 @@ def test_what_is_absent_says_why():
 
 def test_a_row_an_image():
     row = GradcamRow(GREY, TRUTH, HEAT, TRUTH)
-    assert draw([row] * 3, "t").height - draw([row], "t").height == 2 * (DISPLAY_PX + 2 * MARGIN)
+    assert draw_gradcam([row] * 3, "t").height - draw_gradcam([row], "t").height == 2 * (DISPLAY_PX + 2 * MARGIN)

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from comit_ray.evaluation.tile import DISEASE, HEAT_FILL, LUNG, TRUE_DISEASE, TRUE_LUNG, Tile, heat_colours, paint
+from comit_ray.evaluation.pictures.contact_sheet import (
+    DISEASE,
+    HEAT_FILL,
+    LUNG,
+    TRUE_DISEASE,
+    TRUE_LUNG,
+    Tile,
+    heat_colours,
+    paint,
+)
 from tests.evaluation.support import GREY, SQUARE, where
 
 

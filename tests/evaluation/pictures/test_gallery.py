@@ -1,15 +1,14 @@
 import numpy as np
 
-from comit_ray.evaluation.pictures.contact_sheet import MARGIN
+from comit_ray.evaluation.pictures.case_pictures import COLUMNS, draw_gallery
+from comit_ray.evaluation.pictures.contact_sheet import DISEASE, MARGIN, Blank, Tile
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX
-from comit_ray.evaluation.plots.gallery import COLUMNS, draw
-from comit_ray.evaluation.tile import DISEASE, Blank, Tile
 from tests.evaluation.support import GREY, SQUARE, where
 
 
 def test_four_a_line():
     tile = Tile(GREY, disease_HW=SQUARE, caption=("COVID 0.03", "day of illness 3"))
-    four, five = draw([tile] * 4, "t"), draw([tile] * 5, "t")
+    four, five = draw_gallery([tile] * 4, "t"), draw_gallery([tile] * 5, "t")
     assert four.width == five.width == MARGIN + COLUMNS * (DISPLAY_PX + MARGIN)
     assert five.height > four.height + DISPLAY_PX
     last = five.crop((0, four.height, five.width, five.height))
@@ -18,11 +17,13 @@ def test_four_a_line():
 
 
 def test_captions_are_written_below_their_radiograph():
-    one, other = (draw([Tile(GREY, caption=(text,))], "t") for text in ("day of illness 3", "day of illness 8"))
+    one, other = (draw_gallery([Tile(GREY, caption=(text,))], "t") for text in ("day of illness 3", "day of illness 8"))
     differ = (np.asarray(one) != np.asarray(other)).any(axis=(1, 2))
     assert differ.any()
     assert np.flatnonzero(differ).min() > one.height - 60
 
 
 def test_a_place_that_cannot_be_shown_is_kept():
-    assert draw([Tile(GREY), Blank("the radiograph cannot be read")], "t").width == MARGIN + 2 * (DISPLAY_PX + MARGIN)
+    assert draw_gallery([Tile(GREY), Blank("the radiograph cannot be read")], "t").width == MARGIN + 2 * (
+        DISPLAY_PX + MARGIN
+    )
