@@ -12,7 +12,7 @@ from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.screening import gradcam
 from comit_ray.storage import storage
-from comit_ray.sweep import record, scored, study, tuner
+from comit_ray.sweep import scored, study, sweep_record, tuner
 from comit_ray.sweep.trial import Place
 
 STUDIES = Path(__file__).resolve().parent / "configs" / "studies"
@@ -24,28 +24,28 @@ def job(config: SweepConfig) -> int:
     asked = study.read(path)
     trials = study.trials(asked, path, config)
     manifest, training_hash = scored.find(config)
-    uri = record.directory(config)
+    uri = sweep_record.directory(config)
     if any(trial.gradcam for trial in trials):
         gradcam.library()
     at_once = tuner.room(trials, config.concurrent)
     nodes.check({"data": config.data, "manifest": manifest}, {"storage": config.storage})
     fingerprint = plan.make_plan(manifest, "all").fingerprint
     data = storage.normalise(config.data)
-    question = record.question(path.stem, asked, data, fingerprint, training_hash, trials)
-    record.open_study(uri, question, config.model_dump(mode="json") | {"manifest": manifest}, config.resume)
+    question = sweep_record.question(path.stem, asked, data, fingerprint, training_hash, trials)
+    sweep_record.open_study(uri, question, config.model_dump(mode="json") | {"manifest": manifest}, config.resume)
     run_record.sign(uri, config.model_dump(mode="json"))
 
-    statuses = record.recorded(uri)
-    left = [trial for trial in trials if any(record.is_open(statuses.get(member.id)) for member in trial.members)]
+    statuses = sweep_record.recorded(uri)
+    left = [trial for trial in trials if any(sweep_record.is_open(statuses.get(member.id)) for member in trial.members)]
     place = Place(path.stem, uri, manifest, asked.split, asked.search.metric if asked.search else None)
     tuner.sweep(left, place, asked.search, at_once, config.retries)
 
-    statuses = record.recorded(uri)
+    statuses = sweep_record.recorded(uri)
     planned = [member.id for trial in trials for member in trial.members]
     for status, count in sorted(Counter(statuses.get(one, "without a row") for one in planned).items()):
         print(f"{count:>6,} {status}")
     print(f"study: {uri}")
-    return 1 if any(record.is_open(statuses.get(one)) for one in planned) else 0
+    return 1 if any(sweep_record.is_open(statuses.get(one)) for one in planned) else 0
 
 
 def _file(name: str) -> Path:

@@ -16,7 +16,7 @@ from comit_ray.evaluation.scores import join_tables
 from comit_ray.screening.embedding_screen import classify
 from comit_ray.screening.run_screen import screen
 from comit_ray.storage import storage
-from comit_ray.sweep import figures, record
+from comit_ray.sweep import figures, sweep_record
 from comit_ray.sweep.study import Classifier, Member, Trial
 from comit_ray.training import run_directory
 from comit_ray.training.run_training import train
@@ -59,9 +59,9 @@ def run(trial: Trial, place: Place, callbacks: Sequence[UserCallback] = ()) -> N
         ComitError: any but a wrong option.
         ray.exceptions.RayError: if a task, an actor or a worker failed more often than Ray retries it.
     """
-    statuses = record.recorded(place.uri)
-    left = [member for member in trial.members if record.is_open(statuses.get(member.id))]
-    record.begin(place.uri, trial.id)
+    statuses = sweep_record.recorded(place.uri)
+    left = [member for member in trial.members if sweep_record.is_open(statuses.get(member.id))]
+    sweep_record.begin(place.uri, trial.id)
     if trial in left and not _network(trial, left, place, callbacks):
         return
     for classifier in trial.classifiers:
@@ -82,11 +82,11 @@ def _network(trial: Trial, left: Sequence[Member], place: Place, callbacks: Sequ
             return True
     except ConfigError as error:
         for member in left:
-            record.commit(place.uri, row(member, trial, place) | _failure(error, time.monotonic() - began))
+            sweep_record.commit(place.uri, row(member, trial, place) | _failure(error, time.monotonic() - began))
         return False
-    end = {"status": record.STOPPED, "detail": STOPPED_EARLY, "seconds": time.monotonic() - began}
+    end = {"status": sweep_record.STOPPED, "detail": STOPPED_EARLY, "seconds": time.monotonic() - began}
     for member in reversed(left):  # the network last: a classifier without a row would want its embeddings
-        record.commit(place.uri, (trained if member is trial else row(member, trial, place)) | end)
+        sweep_record.commit(place.uri, (trained if member is trial else row(member, trial, place)) | end)
     return False
 
 
@@ -114,17 +114,17 @@ def row(member: Member, trial: Trial, place: Place) -> dict[str, Any]:
         "config": json.dumps(member.config.model_dump(mode="json"), sort_keys=True),
         "config_digest": member.config.digest(),
         "split": place.split,
-        "attempts": record.attempts(place.uri, trial.id),
+        "attempts": sweep_record.attempts(place.uri, trial.id),
     }
 
 
 def _failure(error: ComitError, seconds: float) -> dict[str, Any]:
-    return {"status": record.FAILED, "detail": f"{type(error).__name__}: {error}", "seconds": seconds}
+    return {"status": sweep_record.FAILED, "detail": f"{type(error).__name__}: {error}", "seconds": seconds}
 
 
 def _train(trial: Trial, place: Place, callbacks: Sequence[UserCallback]) -> str:
     """Train unless that is done; URI of the run."""
-    runs = storage.join(place.uri, record.RUNS)
+    runs = storage.join(place.uri, sweep_record.RUNS)
     run_uri = storage.join(runs, trial.id)
     if not run_directory.finished(run_uri):
         train(trial.config.model_copy(update={"storage": runs, "resume": True}), callbacks)
@@ -150,7 +150,7 @@ def _screen(trial: Trial, place: Place, best: str) -> None:
     options = ScreenConfig(
         manifest=place.manifest,
         checkpoint=best,
-        output=record.results(place.uri, trial.id),
+        output=sweep_record.results(place.uri, trial.id),
         split="all" if trial.classifiers else place.split,
         embeddings=trial.embeddings or bool(trial.classifiers),
         gradcam=trial.gradcam,
@@ -165,26 +165,26 @@ def _screen(trial: Trial, place: Place, best: str) -> None:
 
 def _record(member: Member, place: Place, masks: MasksConfig, seconds: float, more: dict[str, Any]) -> None:
     """Read back what the member's screen left, and commit its predictions and its row."""
-    where = record.results(place.uri, member.id)
+    where = sweep_record.results(place.uri, member.id)
     images = join_tables(where, place.manifest, place.split)
     trial_row = more | {
-        "status": record.OK,
+        "status": sweep_record.OK,
         "seconds": seconds,
         "model_id": images["model_id"].iloc[0],
-        "results": f"{record.RESULTS}/{member.id}",
+        "results": f"{sweep_record.RESULTS}/{member.id}",
         **figures.of(images, masks),
     }
-    scored = record.scored_rows(place.uri, member.id, member.variant, member.seed, images["image_id"].tolist())
-    record.commit(place.uri, trial_row, scored)
+    scored = sweep_record.scored_rows(place.uri, member.id, member.variant, member.seed, images["image_id"].tolist())
+    sweep_record.commit(place.uri, trial_row, scored)
 
 
 def _run_classifier(classifier: Classifier, trial: Trial, place: Place) -> None:
     began = time.monotonic()
     config = classifier.config.model_copy(
         update={
-            "results": record.results(place.uri, trial.id),
+            "results": sweep_record.results(place.uri, trial.id),
             "manifest": place.manifest,
-            "output": record.results(place.uri, classifier.id),
+            "output": sweep_record.results(place.uri, classifier.id),
         }
     )
     planned = row(classifier, trial, place)
@@ -194,4 +194,4 @@ def _run_classifier(classifier: Classifier, trial: Trial, place: Place) -> None:
             raise StorageError(f"the tables of {classifier.id} are not whole: {next(iter(taken.problems), 'no row')}")
         _record(classifier, place, trial.config.masks, time.monotonic() - began, planned)
     except ConfigError as error:
-        record.commit(place.uri, planned | _failure(error, time.monotonic() - began))
+        sweep_record.commit(place.uri, planned | _failure(error, time.monotonic() - began))

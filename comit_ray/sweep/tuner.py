@@ -14,7 +14,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.storage import storage
-from comit_ray.sweep import record
+from comit_ray.sweep import sweep_record
 from comit_ray.sweep.study import Trial
 from comit_ray.sweep.trial import Place, row, run
 from comit_ray.training import run_directory
@@ -131,7 +131,7 @@ class _AskingScheduler(ASHAScheduler):
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
             try:
-                run_directory.ask_to_stop(storage.join(self.place.uri, record.RUNS, name))
+                run_directory.ask_to_stop(storage.join(self.place.uri, sweep_record.RUNS, name))
             except StorageError as error:
                 print(f"trial {name} could not be asked to stop and trains on: {error}", flush=True)
         return str(TrialScheduler.CONTINUE)
@@ -163,17 +163,17 @@ class _Recorder(tune.Callback):
         """It failed once more than it may."""
         mine = self.by_id[trial.config["trial"]]
         error = trial.get_error()
-        end = {"status": record.FAILED, "detail": _in_short(error) if error else "Ray Tune gives no error"}
-        statuses = record.recorded(self.place.uri)
+        end = {"status": sweep_record.FAILED, "detail": _in_short(error) if error else "Ray Tune gives no error"}
+        statuses = sweep_record.recorded(self.place.uri)
         for member in mine.members:
-            if record.is_open(statuses.get(member.id)):
-                record.commit(self.place.uri, row(member, mine, self.place) | end)
+            if sweep_record.is_open(statuses.get(member.id)):
+                sweep_record.commit(self.place.uri, row(member, mine, self.place) | end)
         self._tell(mine)
 
     def _tell(self, trial: Trial) -> None:
         self.ended += 1
         try:
-            statuses = record.recorded(self.place.uri)
+            statuses = sweep_record.recorded(self.place.uri)
         except StorageError as error:  # raised here, Tune would take it for the trial's failure
             print(
                 f"[{self.ended}/{len(self.by_id)}] {trial.id} ended; its rows cannot be read now: {error}", flush=True

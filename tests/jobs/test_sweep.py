@@ -19,7 +19,7 @@ from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.data.manifest.manifest import read
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.sweep import record
+from comit_ray.sweep import sweep_record
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
 from comit_ray.training import run_directory
@@ -211,7 +211,7 @@ def test_an_unknown_study_is_refused_with_those_that_there_are(tmp_path) -> None
     options = {"study": "ablatoin", "data": "d", "storage": str(tmp_path), "name": "one"}
     with pytest.raises(ConfigError, match="no study 'ablatoin'; known: ablation, "):
         job(SweepConfig.parse(options, origin="test"))
-    assert record.recorded(str(tmp_path / "one")) == {}
+    assert sweep_record.recorded(str(tmp_path / "one")) == {}
 
 
 def test_the_table_of_trials_reads_in_duckdb(tmp_path) -> None:

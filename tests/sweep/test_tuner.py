@@ -11,7 +11,7 @@ from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.storage import storage
-from comit_ray.sweep import record, tuner
+from comit_ray.sweep import sweep_record, tuner
 from comit_ray.sweep.study import Trial
 from comit_ray.sweep.trial import Place, row
 from comit_ray.training import run_directory
@@ -77,7 +77,9 @@ def _run(scheduler: Any, epoch: int, **figures: float | None) -> list[str]:
 
 def _stopped(place: Place) -> set[str]:
     return {
-        name for name in ("good", "poor") if run_directory.asked_to_stop(storage.join(place.uri, record.RUNS, name))
+        name
+        for name in ("good", "poor")
+        if run_directory.asked_to_stop(storage.join(place.uri, sweep_record.RUNS, name))
     }
 
 
@@ -130,10 +132,10 @@ def test_a_storage_that_refuses_stops_no_sweep(tmp_path: Path, monkeypatch, caps
 def test_a_trial_that_failed_too_often_is_a_row_and_what_is_ok_stays(tmp_path: Path) -> None:
     place = _place(tmp_path)
     done, broken = _trial("done"), _trial("broken")
-    record.commit(place.uri, row(done, done, place) | {"status": record.OK})
+    sweep_record.commit(place.uri, row(done, done, place) | {"status": sweep_record.OK})
     recorder = tuner._Recorder({"done": done, "broken": broken}, place)
     error = RuntimeError("Traceback ...\nOSError: the node is gone")
     for name in ("done", "broken"):
         trial = SimpleNamespace(config={"trial": name}, get_error=lambda: error)
         recorder.on_trial_error(1, [], trial)
-    assert record.recorded(place.uri) == {"done": "ok", "broken": "failed"}
+    assert sweep_record.recorded(place.uri) == {"done": "ok", "broken": "failed"}
