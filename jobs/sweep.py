@@ -12,7 +12,7 @@ from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.screening import gradcam
 from comit_ray.storage import storage
-from comit_ray.sweep import scored, study, sweep_record, tuner
+from comit_ray.sweep import study, sweep_record, tuner
 from comit_ray.sweep.trial import Place
 
 STUDIES = Path(__file__).resolve().parent / "configs" / "studies"
@@ -23,7 +23,7 @@ def job(config: SweepConfig) -> int:
     path = _file(config.study)
     asked = study.read(path)
     trials = study.trials(asked, path, config)
-    manifest, training_hash = scored.find(config)
+    manifest, training_hash = sweep_record.find(config)
     uri = sweep_record.directory(config)
     if any(trial.gradcam for trial in trials):
         gradcam.library()

@@ -1,4 +1,7 @@
-"""One trial of a study: train, screen the scored split, fit the classifiers on its embeddings, leave a row for each."""
+"""One trial of a study: train, screen the scored split, fit the classifiers on its embeddings, leave a row for each.
+
+The chief figures of a trial, from the tables it left: the columns of `trials` that analysts sort by.
+"""
 
 import json
 import time
@@ -6,21 +9,61 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 from ray.train import UserCallback
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.config.data_config import MasksConfig
 from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.errors import ComitError, ConfigError, StorageError
+from comit_ray.errors import ComitError, ConfigError, Status, StorageError
 from comit_ray.evaluation.scores import join_tables
+from comit_ray.evaluation.segmentation import segmentation_counts
 from comit_ray.screening.embedding_screen import classify
 from comit_ray.screening.run_screen import screen
+from comit_ray.statistics import roc
 from comit_ray.storage import storage
-from comit_ray.sweep import figures, sweep_record
+from comit_ray.sweep import sweep_record
 from comit_ray.sweep.study import Classifier, Member, Trial
 from comit_ray.training import run_directory
 from comit_ray.training.run_training import train
 from comit_ray.training.validation import Figures, best_epoch, whole
+
+
+def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
+    """AUROC, EER and sensitivities of COVID-19, AUROC of unhealthy, lung IoU, disease TPR and precision.
+
+    What the model has no head for, or the images no truth, is None. Intervals are the report's (`jobs/evaluate.py`).
+
+    Args:
+        images: of `comit_ray.evaluation.scores.join_tables`.
+        masks: which true masks, as the model was trained.
+    """
+    scored = images[images["status"] == Status.OK]
+    covid, unhealthy = (_known(scored, label) for label in ("covid", "unhealthy"))
+    counts = segmentation_counts(scored, masks.lungs)
+    counts = counts[counts["problem"].isna()]
+    lung, disease = (counts[counts["task"] == task] for task in ("lung", "disease"))
+    union = lung["predicted"] + lung["true"] - lung["hits"]
+    ious = (lung["hits"] / union)[union > 0]
+    hits, predicted, true = (int(disease[name].sum()) for name in ("hits", "predicted", "true"))
+    return {
+        "auroc": roc.auroc(*covid),
+        "eer": roc.eer(*covid),
+        "sensitivity_at_90": roc.sensitivity_at_specificity(*covid, 0.90),
+        "sensitivity_at_99": roc.sensitivity_at_specificity(*covid, 0.99),
+        "unhealthy_auroc": roc.auroc(*unhealthy),
+        "lung_iou": float(ious.mean()) if len(ious) else None,
+        "disease_tpr": hits / true if true else None,
+        "disease_precision": hits / predicted if predicted else None,
+    }
+
+
+def _known(images: pd.DataFrame, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels of the images that have both."""
+    rows = images[images[label].notna() & images[f"p_{label}"].notna()]
+    return rows[f"p_{label}"].to_numpy(np.float32), rows[label].to_numpy(np.int8)
+
 
 STOPPED_EARLY = "stopped before its last epoch: others were ahead on the validation split, or its run was asked to stop"
 
@@ -172,7 +215,7 @@ def _record(member: Member, place: Place, masks: MasksConfig, seconds: float, mo
         "seconds": seconds,
         "model_id": images["model_id"].iloc[0],
         "results": f"{sweep_record.RESULTS}/{member.id}",
-        **figures.of(images, masks),
+        **trial_metrics(images, masks),
     }
     scored = sweep_record.scored_rows(place.uri, member.id, member.variant, member.seed, images["image_id"].tolist())
     sweep_record.commit(place.uri, trial_row, scored)

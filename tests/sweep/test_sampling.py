@@ -4,7 +4,7 @@ import pytest
 
 from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError
-from comit_ray.sweep.sampling import draw
+from comit_ray.sweep.study import draw
 
 
 def search(**draws) -> SearchConfig:
