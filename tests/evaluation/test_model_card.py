@@ -51,7 +51,7 @@ IMAGES = pd.DataFrame(
 
 
 def card(trained: Trained) -> dict[str, str]:
-    rows = model_card.table(IMAGES, trained, SUMMARY, ["Fine.", "SHORTCUT: a mark."], CONFIG).rows
+    rows = model_card.card_table(IMAGES, trained, SUMMARY, ["Fine.", "SHORTCUT: a mark."], CONFIG).rows
     return {part: text for part, text in rows}  # noqa: C416 rows have any length
 
 
