@@ -45,7 +45,6 @@ WIRING = {
     "comit_ray.chunks.graph",
     "comit_ray.chunks.nodes",
     "comit_ray.chunks.monitor",
-    "comit_ray.chunks.monitor",
     "comit_ray.training.run_training",
     "comit_ray.training.worker",
     "comit_ray.screening.screen_pipeline",

@@ -6,7 +6,7 @@ operating_points.json   thresholds chosen on the validation split (comit_ray.che
 temperatures.json       what the log-odds are divided by to be calibrated on the validation split
                         (comit_ray.checkpoint.temperature); applied only where it is asked for
 reference.json, reference.safetensors
-                        what it remembers of its data (comit_ray.checkpoint.reference), to say when an archive is unlike them
+                        what it remembers of its data (comit_ray.checkpoint.reference): says when an archive differs
 metrics.json            figures of the epoch
 history.json            figures of every epoch up to this one
 environment.json        versions, and the hashes of the weights the other files belong to and of the manifest
@@ -57,7 +57,8 @@ class Checkpoint:
         operating_points: by name.
         temperatures: by score; empty in a checkpoint from before there were any.
         model_id: 12 hex digits of the weights file's SHA-256.
-        manifest: `comit_ray.data.manifest.manifest.training_hash` of what it was trained on; None where it was not recorded.
+        manifest: `comit_ray.data.manifest.manifest.training_hash` of what it was trained on; None where it was not
+            recorded.
         reference: of the data it was trained on; None in a checkpoint from before there was any.
     """
 

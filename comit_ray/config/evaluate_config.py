@@ -1,3 +1,5 @@
+"""Every option of `comit-ray evaluate`: default, unit and range; unknown keys are refused."""
+
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator

@@ -12,7 +12,7 @@ from comit_ray.config.config_base import Config, Fraction, PositiveFloat, Positi
 from comit_ray.config.data_config import DecodeLimits, FrameConfig, MasksConfig
 
 TaskName = Literal["lung", "disease", "health", "covid"]
-"""The values of `comit_ray.schema.Task`, as the command line takes them."""
+"""The values of `comit_ray.tables.vocabulary.Task`, as the command line takes them."""
 Specificity = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -62,7 +62,7 @@ def join_predictions(predictions: str, manifest_uri: str, split: str) -> pd.Data
     lacking = [name for name in ("image_id", "status") if name not in table.column_names]
     if lacking:
         raise ManifestError(
-            f"{predictions}: expected a predictions table (comit_ray.schema.PREDICTIONS), the columns "
+            f"{predictions}: expected a predictions table (comit_ray.tables.schema.PREDICTIONS), the columns "
             f"{', '.join(lacking)} are not there"
         )
     for field in PREDICTIONS:

@@ -102,7 +102,7 @@ def choose_thresholds(
 def classifier_settings(
     screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, config: EmbeddingClassifierConfig
 ) -> dict[str, Any]:
-    """Everything that decides the rows, as `comit_ray.chunks.run_record` records it; jobs/requeue.py reads the point."""
+    """Everything that decides the rows, as `comit_ray.chunks.run_record` records it; a requeue reads the point."""
     return {
         "manifest": screen.plan.fingerprint,
         "split": "all",

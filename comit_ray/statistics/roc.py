@@ -1,7 +1,7 @@
-"""Curves, and figures of merit at one threshold. What is undefined is None, never a number.
+"""Curves, and metrics at one threshold. What is undefined is None, never a number.
 
-AUROC, EER and the sensitivity at a specificity are in `comit_ray.statistics.roc`, for training needs them too; those of a
-bootstrap, which counts an image several times, in `weighted` and `measure`. Scores are compared as float32, as the
+AUROC, EER and the sensitivity at a specificity are in `comit_ray.statistics.roc`, for training needs them too; those of
+a bootstrap, which counts an image several times, in `weighted` and `measure`. Scores are compared as float32, as the
 tables store them. Nothing is interpolated: a threshold lies where the data have one.
 
 Figures of merit that training and evaluation share. What is undefined is None, never a number.
@@ -15,10 +15,10 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
 ScoreArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 
 
 def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
@@ -156,9 +156,6 @@ def _midway_above(score: np.float32, values: ScoreArray) -> float:
     return float(max(middle, step_up))
 
 
-FloatArray = npt.NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class Curve:
     """Points of a curve, from one threshold to the next.
@@ -187,6 +184,8 @@ def roc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | None:
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
+    from sklearn.metrics import roc_curve  # late: a process that predicts needs no scikit-learn
+
     false_positive, true_positive, thresholds = roc_curve(positive, values, drop_intermediate=False)
     return Curve(*(np.asarray(part, np.float64) for part in (false_positive, true_positive, thresholds)))
 
@@ -199,6 +198,8 @@ def precision_recall(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | No
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
+    from sklearn.metrics import precision_recall_curve  # late, as in `roc`
+
     precision, recall, thresholds = precision_recall_curve(positive, values)
     return Curve(recall, precision, np.append(np.asarray(thresholds, np.float64), np.inf))
 
@@ -211,6 +212,8 @@ def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | N
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
+    from sklearn.metrics import average_precision_score  # late, as in `roc`
+
     return float(average_precision_score(positive, values))
 
 

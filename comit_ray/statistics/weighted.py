@@ -56,7 +56,7 @@ class Rates:
         return self._where_defined(start + share * (end - start))
 
     def sensitivity(self, specificity: float) -> FloatArray:
-        """(T,) sensitivities at each table's own threshold, as `comit_ray.statistics.roc.sensitivity_at_specificity` has it.
+        """(T,) sensitivities at each table's own threshold, as `roc.sensitivity_at_specificity` has it.
 
         Args:
             specificity: above 0 and at most 1.

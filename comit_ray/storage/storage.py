@@ -1,7 +1,7 @@
 """Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
 
-Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command line or a
-URI.
+Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command
+line or a URI.
 
 The files below a local directory, in the order in which object storage lists keys.
 """

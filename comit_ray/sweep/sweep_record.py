@@ -1,8 +1,8 @@
 """A study's directory: begun once, and one row a trial, which is the commit of all that the trial left.
 
 STUDY/run.json                     the question: study, split, manifest, and every trial that is planned
-STUDY/trials/<trial>.parquet       one row (comit_ray.schema.TRIALS), written last
-STUDY/predictions/<trial>.parquet  the scored split's rows (comit_ray.schema.STUDY_PREDICTIONS)
+STUDY/trials/<trial>.parquet       one row (comit_ray.tables.schema.TRIALS), written last
+STUDY/predictions/<trial>.parquet  the scored split's rows (comit_ray.tables.schema.STUDY_PREDICTIONS)
 STUDY/results/<trial>/             the trial's screen: predictions/, masks/, ...
 STUDY/runs/<trial>/                its training
 STUDY/attempts/<trial>/<n>.json    when it was begun

@@ -1,3 +1,5 @@
+"""Words that every table and job shares: tasks of the model, views, splits, reasons for a review."""
+
 from enum import StrEnum
 
 

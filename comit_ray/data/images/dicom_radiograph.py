@@ -1,7 +1,8 @@
 """DICOM bytes -> header facts, and -> display pixels.
 
 The header is read first: it excludes what is no frontal chest radiograph, and bounds what the pixels may cost, before
-anything is decompressed. What the stored values look like on a screen is `comit_ray.data.images.dicom_display`'s business.
+anything is decompressed. What the stored values look like on a screen is `comit_ray.data.images.dicom_display`'s
+business.
 """
 
 import re

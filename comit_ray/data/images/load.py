@@ -34,8 +34,8 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
     Args:
         data: a whole DICOM, PNG or JPEG file.
         limits: bounds on bytes in, pixels, and bytes out, checked before anything is decompressed.
-        sidecar: the DICOM JSON of the file that a PNG of stored values was made of; see `comit_ray.data.images.sidecar`. A
-            DICOM file has its own header, and any sidecar of it is ignored.
+        sidecar: the DICOM JSON of the file that a PNG of stored values was made of; see
+            `comit_ray.data.images.sidecar`. A DICOM file has its own header, and any sidecar of it is ignored.
 
     Raises:
         DecodeError: whatever the bytes are, nothing else is raised. Its `status` says failed or excluded.

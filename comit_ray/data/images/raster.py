@@ -3,11 +3,11 @@
 8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
 window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window.
 
-Where the elements of the DICOM file that a PNG was made of lie beside it (`comit_ray.data.images.sidecar`), a grey PNG of 8 or
-16 bits is that file's stored values, and goes through the same pipeline. Colour, transparency and JPEG are display
-values already, as RGB is in a DICOM file; but not where the elements say MONOCHROME1: some converters invert it and
-some do not, and nothing in the picture tells.
-Transparency lies on black. An EXIF orientation is honoured: viewers and annotators saw the picture turned.
+Where the elements of the DICOM file that a PNG was made of lie beside it (`comit_ray.data.images.sidecar`), a grey PNG
+of 8 or 16 bits is that file's stored values, and goes through the same pipeline. Colour, transparency and JPEG are
+display values already, as RGB is in a DICOM file; but not where the elements say MONOCHROME1: some converters invert it
+and some do not, and nothing in the picture tells. Transparency lies on black. An EXIF orientation is honoured: viewers
+and annotators saw the picture turned.
 """
 
 import struct

@@ -2,7 +2,8 @@
 
 A fingerprint is one or two records: of the whole picture and, where it has a uniform border (film edge, letterbox,
 collimation), of the picture without it. A record is a hash, which finds candidates, and a thumbnail, which
-`comit_ray.data.manifest.matching` compares: frontal chests are so alike that no hash of this size is specific enough alone.
+`comit_ray.data.manifest.matching` compares: frontal chests are so alike that no hash of this size is specific enough
+alone.
 
 The hash is ImageHash's `phash` (256 bits: signs of the low frequencies of a cosine transform) of the picture faded to
 grey towards its edges. Fading is what makes it bear crops and text in the corners. On 1,260 public radiographs

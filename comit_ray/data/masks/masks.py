@@ -1,7 +1,7 @@
 """Masks: from a reference in the manifest to the model's frame, into 1-bit PNG, and back to the original's pixels.
 
-This is the door to masks. `comit_ray.data.masks.mask_references` has the forms that a reference may take, `mask_shapes` draws
-them, `mask_image` reads mask images, `lung_rectangles` turns drawn lungs into the paper's two boxes.
+This is the door to masks. `comit_ray.data.masks.mask_references` has the forms that a reference may take, `mask_shapes`
+draws them, `mask_image` reads mask images, `lung_rectangles` turns drawn lungs into the paper's two boxes.
 """
 
 import io

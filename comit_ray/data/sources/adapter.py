@@ -31,7 +31,7 @@ _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # the un
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One image as its source knows it; the meanings are those of the columns of `comit_ray.schema.MANIFEST`.
+    """One image as its source knows it; the meanings are those of the columns of `comit_ray.tables.schema.MANIFEST`.
 
     Args:
         path: of the file, or of the archive that holds it, `/`-separated, relative to the root. `image_id` becomes

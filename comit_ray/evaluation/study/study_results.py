@@ -31,7 +31,7 @@ class Trial:
         seed: of initial weights and order.
         status: `missing` where it has no row in `trials`.
         detail: why it is not ok; None where it is.
-        row: its row of `comit_ray.schema.TRIALS`; empty where it has none.
+        row: its row of `comit_ray.tables.schema.TRIALS`; empty where it has none.
     """
 
     id: str

@@ -152,9 +152,9 @@ def sentences(study: Study, rows: Sequence[Row], pairs: Sequence[Pair], draws: i
         for variant in study.variants
     ):
         found.append(
-            f"The paper's values are of other data (its test split: {paper_values.COVID_IMAGES} images with COVID-19 and "
-            f"{paper_values.OTHER_IMAGES:,} others; 224 px, full width, ImageNet weights): a difference from ours says "
-            "nothing about either."
+            f"The paper's values are of other data (its test split: {paper_values.COVID_IMAGES} images with COVID-19 "
+            f"and {paper_values.OTHER_IMAGES:,} others; 224 px, full width, ImageNet weights): a difference "
+            "from ours says nothing about either."
         )
     return found
 
