@@ -19,7 +19,6 @@ import json
 import platform
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from torch import nn
 from comit_ray.checkpoint import operating_points, reference, temperature
 from comit_ray.checkpoint.operating_points import Document, OperatingPoint
 from comit_ray.checkpoint.reference import Reference
+from comit_ray.chunks.run_record import package_version
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
@@ -185,8 +185,8 @@ def save(
         "manifest": manifest,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "comit_ray": version("comit-ray"),
-        **{name: version(name) for name in ("torch", "torchvision", "ray", "numpy", "pyarrow")},
+        "comit_ray": package_version("comit-ray"),
+        **{name: package_version(name) for name in ("torch", "torchvision", "ray", "numpy", "pyarrow")},
     }
     (directory / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
     kept = {"model_id": _model_id(weights), "optimiser": state.optimiser, "random": state.random}
