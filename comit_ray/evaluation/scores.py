@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.checkpoint.operating_points import SPECIFICITIES
+from comit_ray.config.config_base import SENSITIVITIES, SPECIFICITIES
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Status
@@ -18,11 +18,8 @@ from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.statistics.metric import Figure, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MASKS, PREDICTIONS
+from comit_ray.tables.schema import MASKS, PREDICTIONS, SCORES
 
-SENSITIVITIES = (0.90, 0.95)
-"""At which specificity is given."""
-SCORES = ("p_covid", "p_unhealthy", "p_other")
 LABELS = [
     *("image_id", *PLACE_COLUMNS, "dataset", "site", "patient_id", "study_id", "sex", "age", "device", "illness_day"),
     *("unhealthy", "covid", "other", "lung_mask", "disease_mask", "split"),
@@ -102,7 +99,7 @@ def _check(table: pa.Table, where: str) -> None:
     strange = sorted(set(pc.unique(table["status"]).to_pylist()) - set(map(str, Status)), key=str)
     if strange:
         raise ManifestError(f"{where}: expected a status of {', '.join(Status)}, got {strange[0]!r}")
-    for name in SCORES:
+    for name in (f"p_{score}" for score in SCORES):
         wrong = table.num_rows - table[name].null_count - (pc.sum(pc.is_finite(table[name])).as_py() or 0)
         if wrong:
             raise ManifestError(f"{where}: expected finite scores or null, {wrong} of {name} are neither")

@@ -59,12 +59,12 @@ Place = tuple[str, float | str | None]
 _COMIT_NET = paper_values.TABLE_4["COMiT-Net"]
 _MASKS = paper_values.SEGMENTATION["COMiT-Net"]
 PAPER: dict[Place, Printed] = {
-    ("sensitivity_at_specificity", 0.90): paper_values.SENSITIVITY_AT_90,
-    ("sensitivity_at_specificity", 0.99): paper_values.SENSITIVITY_AT_99,
+    ("sensitivity_at_specificity", paper_values.AT_90): paper_values.SENSITIVITY_AT_90,
+    ("sensitivity_at_specificity", paper_values.AT_99): paper_values.SENSITIVITY_AT_99,
     ("eer", None): Printed(_COMIT_NET.eer, "section 4.2, table 4"),
-    ("accuracy_at_specificity", 0.99): paper_values.ACCURACY,
-    ("precision_at_specificity", 0.99): paper_values.PRECISION,
-    ("f1_at_specificity", 0.99): paper_values.F1,
+    ("accuracy_at_specificity", paper_values.AT_99): paper_values.ACCURACY,
+    ("precision_at_specificity", paper_values.AT_99): paper_values.PRECISION,
+    ("f1_at_specificity", paper_values.AT_99): paper_values.F1,
     ("covid_called_unhealthy", None): paper_values.COVID_CALLED_UNHEALTHY,
     ("unhealthy_accuracy_at_operating_point", None): paper_values.UNHEALTHY_ACCURACY,
 }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation import scores_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
@@ -100,8 +101,8 @@ def _answer(figures: Sequence[Figure], images: pd.DataFrame, label: str, origin:
         )
         told.append(f"at the frozen threshold ({origin}) sensitivity {sensitivity}, specificity {specificity}")
     told.append(
-        "at 90% specificity on these very images, as the paper counts, sensitivity "
-        f"{_told(figures, f'{prefix}sensitivity_at_specificity', 0.9)}"
+        f"at {SPECIFICITY:.0%} specificity on these very images, as the paper counts, sensitivity "
+        f"{_told(figures, f'{prefix}sensitivity_at_specificity', SPECIFICITY)}"
     )
     told.append(f"AUROC {_told(figures, f'{prefix}auroc')}")
     return f"{'; '.join(told)}."

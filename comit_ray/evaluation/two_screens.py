@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES
 from comit_ray.evaluation.report.document import Table
@@ -14,8 +15,6 @@ from comit_ray.evaluation.report.printing import cut
 from comit_ray.evaluation.study.study_words import p_value
 from comit_ray.statistics.comparison import Comparison, compare_auroc, compare_flags, compare_ranked, holm
 
-AT = 0.90
-"""Specificity of the sensitivity whose thresholds are from the images, each model's own."""
 SIGNIFICANT = 0.05
 """Of the adjusted p."""
 
@@ -53,8 +52,8 @@ def compare(images: pd.DataFrame, others: pd.DataFrame, draws: int, seed: int) -
         known, patients = images[label][ranked].to_numpy(np.int8), images["patient_id"][ranked]
         one, other = (rows[f"p_{label}"][ranked].to_numpy(np.float32) for rows in (images, others))
         found.append(Difference(f"{prefix}auroc", None, compare_auroc(one, other, known, patients, draws, seed)))
-        result = compare_ranked(one, other, known, patients, lambda rates: rates.sensitivity(AT), draws, seed)
-        found.append(Difference(f"{prefix}sensitivity_at_specificity", AT, result))
+        result = compare_ranked(one, other, known, patients, lambda rates: rates.sensitivity(SPECIFICITY), draws, seed)
+        found.append(Difference(f"{prefix}sensitivity_at_specificity", SPECIFICITY, result))
         flagged = _both(images, others, label, f"{label}_flag")
         for metric, kind in (("sensitivity", 1), ("specificity", 0)):
             chosen = flagged & (images[label] == kind).to_numpy(bool)

@@ -29,10 +29,10 @@ from comit_ray.screening.drift_signals import Kind, Signal
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.schema import SCORES
 from comit_ray.tables.vocabulary import View
 
 FILE = "drift.json"
-SCORES = ("covid", "unhealthy", "other")
 COLUMNS = ["image_id", "status", "view", DISTANCE, *STATISTICS, *(f"p_{score}" for score in SCORES)]
 """What is read of the predictions."""
 LOOKS = (DISTANCE, *STATISTICS, "view")

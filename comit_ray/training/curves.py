@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.tables.vocabulary import ALL_TASKS
-from comit_ray.training.validation import SPECIFICITY, TIMED, Figures, best_epoch
+from comit_ray.training.validation import TIMED, Figures, best_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.operating_points import Document, choose
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.config.train_config import LossConfig
 from comit_ray.statistics import roc
-from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, Task
+from comit_ray.tables.schema import scores_of
+from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS
 
 Figures = dict[str, float | None]
 """Name -> value; None where it is undefined (no positive, no mask, ...)."""
 
-SPECIFICITY = 0.90
 TIMED = ("waiting", "forward", "backward", "optimiser")
 """Parts of an epoch's time."""
 SCREENED = ("covid", "unhealthy")
@@ -75,9 +76,9 @@ class Validation:
     @classmethod
     def empty(cls, tasks: Iterable[str]) -> Self:
         """That of no image, by a model with the heads `tasks`."""
-        heads = {Task.COVID: ("covid", "other"), Task.HEALTH: ("unhealthy",)}
-        names = [name for task in tasks for name in heads.get(Task(task), ())]
-        masks = [task for task in MASK_TASKS if task in tuple(tasks)]
+        heads = tuple(tasks)
+        names = scores_of(heads)
+        masks = [task for task in MASK_TASKS if task in heads]
         return cls(
             LossSums(),
             [],

@@ -168,9 +168,10 @@ def test_what_boto3_raises_is_ours_and_a_mistake_of_ours_is_not_hidden(bucket, m
         storage.create("s3://no-such-bucket-anywhere/x", b"")
     assert storage.create(f"{bucket}/x", b"first")
     assert not storage.create(f"{bucket}/x", b"second")
-    monkeypatch.setattr(s3, "client", lambda: None)
-    with pytest.raises(AttributeError):
-        storage.write_bytes(f"{bucket}/x", b"")
+    with monkeypatch.context() as broken:
+        broken.setattr(s3, "client", lambda: None)
+        with pytest.raises(AttributeError):
+            storage.write_bytes(f"{bucket}/x", b"")
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "http://127.0.0.1:1"])

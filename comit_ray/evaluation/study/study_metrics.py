@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.study.study_results import Study, Trial
 from comit_ray.statistics.comparison import RANKS, Comparison, holm, rank_test
 from comit_ray.statistics.intervals import Interval, Spread, bootstrap, spread, varied
@@ -173,10 +174,10 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-COMPARED = (sensitivity(0.90), AUROC)
+COMPARED = (sensitivity(paper_values.AT_90), AUROC)
 """What is compared: more figures would cost each comparison power, for all are corrected together."""
 FIGURES: dict[Key, Callable[[Rates], FloatArray]] = {
-    COMPARED[0]: lambda rates: rates.sensitivity(0.90),
+    COMPARED[0]: lambda rates: rates.sensitivity(paper_values.AT_90),
     COMPARED[1]: Rates.auroc,
 }
 REFERENCES = ("All 4 tasks", "COMiT-Net")

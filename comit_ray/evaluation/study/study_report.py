@@ -61,7 +61,7 @@ def _panels(study: Study, variant: str) -> list[str]:
 
 def spread_pictures_of(rows: Iterable[Row], output: str) -> list[Picture]:
     """Figure 8, where a variant has several seeds."""
-    values = {row.variant: list(row.values.values()) for row in rows if row.key == sensitivity(0.99)}
+    values = {row.variant: list(row.values.values()) for row in rows if row.key == sensitivity(paper_values.AT_99)}
     if not any(len(of_seeds) > 1 for of_seeds in values.values()):
         return []
     theirs: dict[str, tuple[float | None, float | None]] = {
@@ -129,8 +129,6 @@ def _images(study: Study, trial: Trial, manifest_uri: str) -> pd.DataFrame:
     return images
 
 
-SPECIFICITIES = (0.99, 0.90)
-"""Those of tables 4 and 5, given whatever else is asked for."""
 CAUTION = """\
 Not for diagnosis. Thresholds of `sensitivity at ... specificity` are taken from these very images, as the paper does,
 so that the figures flatter a little. Not flagged is not normal. Figures over several datasets flatter more: where
@@ -172,7 +170,8 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
 
 def _covid(taken: Study, config: EvaluateConfig) -> tuple[list[Row], list[Pair], dict[str, Table]]:
     """Figures, comparisons and tables of COVID-19; none where no trial has such a score."""
-    specificities = tuple(sorted({*SPECIFICITIES, *config.specificities}, reverse=True))
+    # Those of the tables 4 and 5 are given whatever else is asked for.
+    specificities = tuple(sorted({paper_values.AT_99, paper_values.AT_90, *config.specificities}, reverse=True))
     measured = measure_covid(taken, specificities)
     if measured is None:
         return [], [], {}

@@ -29,7 +29,7 @@ SEGMENTED = (
     study_masks.DISEASE_DICE,
     study_masks.PAINTED_ON_HEALTHY,
 )
-STABILITY = sensitivity(0.99)
+STABILITY = sensitivity(paper_values.AT_99)
 
 
 def classification(study: Study, rows: Sequence[Row], specificities: Sequence[float]) -> Table:
@@ -59,7 +59,7 @@ def classification(study: Study, rows: Sequence[Row], specificities: Sequence[fl
 
 def ablation(study: Study, rows: Sequence[Row]) -> Table:
     """Table 5: sensitivity at 90% specificity with fewer tasks."""
-    key = sensitivity(0.90)
+    key = sensitivity(paper_values.AT_90)
     variants = cells.rows_of(study, {Task.COVID})
     body = tuple(
         (
@@ -241,7 +241,7 @@ def _head_cell(study: Study, rows: Sequence[Row], variant: str, key: Key) -> str
 
 def _printed(key: Key) -> bool:
     """Whether table 4 prints this figure."""
-    return key == EER or key in (sensitivity(0.99), sensitivity(0.90))
+    return key == EER or key in (sensitivity(paper_values.AT_99), sensitivity(paper_values.AT_90))
 
 
 def _paper(variant: str, key: Key) -> float | None:

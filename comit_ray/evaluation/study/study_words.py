@@ -272,14 +272,14 @@ def _range(rows: Sequence[Row]) -> str:
 
 def _seeds(rows: Sequence[Row]) -> list[str]:
     """Where a spread over seeds says less than it seems to."""
-    chosen = [row for row in rows if row.key == sensitivity(0.99)]
+    chosen = [row for row in rows if row.key == sensitivity(paper_values.AT_99)]
     same = [row.variant for row in chosen if row.spread.n > 1 and row.spread.low == row.spread.high]
     one = [row.variant for row in chosen if row.spread.n == 1]
     found = []
     if same:
         found.append(
-            f"All seeds give the same {in_words(sensitivity(0.99))} for {', '.join(same)}: where one image is worth "
-            "so much, or a method draws nothing at random, that is no sign of stability."
+            f"All seeds give the same {in_words(sensitivity(paper_values.AT_99))} for {', '.join(same)}: where one image "
+            "is worth so much, or a method draws nothing at random, that is no sign of stability."
         )
     if one:
         found.append(f"Of {', '.join(one)} there is one seed alone: nothing is known of its spread.")
