@@ -32,15 +32,15 @@ from comit_ray.checkpoint import operating_points, reference, temperature
 from comit_ray.checkpoint.operating_points import Document, OperatingPoint
 from comit_ray.checkpoint.reference import Reference
 from comit_ray.chunks.run_record import package_version
+from comit_ray.config import train_config
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.storage import storage
 
-WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
-TEMPERATURES, METRICS, HISTORY = "temperatures.json", "metrics.json", "history.json"
-ENVIRONMENT, STATE = "environment.json", "state.pt"
-REFERENCE = ("reference.json", "reference.safetensors")
+WEIGHTS, METRICS, STATE = "weights.safetensors", "metrics.json", "state.pt"
+CONFIG, OPERATING_POINTS, TEMPERATURES = train_config.FILE, operating_points.FILE, temperature.FILE
+REFERENCE, ENVIRONMENT, HISTORY = reference.FILES, reference.ENVIRONMENT, reference.HISTORY
 FILES = (STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG)
 """In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
 YOUNGER = frozenset({TEMPERATURES, *REFERENCE})

@@ -21,6 +21,9 @@ from comit_ray.errors import ConfigError
 from comit_ray.statistics import roc
 from comit_ray.storage import storage
 
+FILE = "operating_points.json"
+"""Its name in a checkpoint, and in the results of an embedding classifier."""
+
 
 class Threshold(Config):
     """One score's threshold, and how it was chosen."""

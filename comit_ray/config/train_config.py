@@ -13,6 +13,8 @@ from comit_ray.config.data_config import DecodeLimits, FrameConfig, MasksConfig
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.schema.Task`, as the command line takes them."""
+FILE = "config.yaml"
+"""Name of a training's resolved configuration, in its run's directory and in its checkpoints."""
 
 
 class ModelConfig(Config):

@@ -6,9 +6,8 @@ import pandas as pd
 
 from comit_ray.evaluation.calibration import BY_CHANCE, Bin
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled
-from comit_ray.evaluation.external_report import signed
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import cut
+from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.statistics.calibration_metrics import BINS
 from comit_ray.statistics.metric import OVER_PATIENTS, Figure
 
@@ -85,8 +84,8 @@ def _judged(figures: dict[str, Figure], name: str) -> str:
     if ece.value is None or chance.high is None:
         return f"whether they can be read as probabilities cannot be judged: {ece.reason}."
     measured = (
-        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to {cut(chance.high)} by "
-        f"chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
+        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to {number(chance.high)} "
+        f"by chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
     )
     wrong = []
     if ece.value > chance.high:
@@ -120,7 +119,7 @@ def _share(images: pd.DataFrame, label: str, group: str) -> tuple[str, str, str]
     known = rows[labelled(rows, label)]
     if known.empty:
         return "0", "undefined", "undefined"
-    return f"{len(known):,}", cut(float((known[label] == 1).mean())), cut(float(known[f"p_{label}"].mean()))
+    return f"{len(known):,}", number(float((known[label] == 1).mean())), number(float(known[f"p_{label}"].mean()))
 
 
 def _note(figures: Sequence[Figure]) -> str:
@@ -139,7 +138,7 @@ def _bins(label: str, bins: Sequence[Bin]) -> Table:
         figure = one.observed
         assert figure.value is not None, "a bin holds an image"
         patients = figure.n if figure.patients is None else figure.patients
-        cells = (cut(one.low), cut(one.high), cut(one.mean), _cell(figure))
+        cells = (number(one.low), number(one.high), number(one.mean), _cell(figure))
         rows.append((*cells, f"{round(figure.value * figure.n):,}", f"{figure.n:,}", f"{patients:,}"))
     columns = ("lowest score", "highest", "mean score", "share of positives", "positives", "images", "patients")
     note = (
@@ -154,6 +153,6 @@ def _cell(figure: Figure) -> str:
     if figure.value is None:
         return "undefined"
     if figure.low is None or figure.high is None:
-        return signed(figure.value)
+        return number(figure.value)
     mark = " w" if figure.interval in ("wilson", OVER_PATIENTS) else ""
-    return f"{signed(figure.value)} [{signed(figure.low)}, {signed(figure.high)}]{mark}"
+    return f"{number(figure.value)} {interval(figure.low, figure.high)}{mark}"

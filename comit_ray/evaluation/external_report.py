@@ -8,7 +8,7 @@ from comit_ray.errors import Status
 from comit_ray.evaluation.external import MISSED_READ, MISSED_WITHOUT_ABNORMALITY, WORST_CASE, Outcome, kappas, outcomes
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import cut, with_interval
+from comit_ray.evaluation.report.printing import number, score, with_interval
 from comit_ray.evaluation.scores_report import people
 from comit_ray.statistics.metric import Figure, Level
 
@@ -79,7 +79,7 @@ def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) 
         said += f" With any image flagged: {', '.join(others)}."
     theirs = paper_values.BIMCV_FOUND
     counts = f"{theirs.counts[0]:,} of {theirs.counts[1]:,}, " if theirs.counts else ""
-    return [said, f"The paper, on other data: {cut(theirs.value)} ({counts}{theirs.place}; {theirs.remark})."]
+    return [said, f"The paper, on other data: {number(theirs.value)} ({counts}{theirs.place}; {theirs.remark})."]
 
 
 def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) -> list[str]:
@@ -129,7 +129,7 @@ def _read(outcome: pd.Series, figures: Sequence[Figure], verdicts: pd.DataFrame 
     if read.value is not None and read.value < 1:
         said += " Of the missed that nobody read this says nothing."
     theirs = paper_values.BIMCV_MISSED_WITHOUT_ABNORMALITY
-    counts = f"{theirs.counts[0]} of {theirs.counts[1]}" if theirs.counts else cut(theirs.value)
+    counts = f"{theirs.counts[0]} of {theirs.counts[1]}" if theirs.counts else number(theirs.value)
     return [said, f"The paper, on other data: {counts} ({theirs.place})."]
 
 
@@ -154,7 +154,7 @@ def _missed(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame | N
     for row in missed[columns].to_dict("records"):
         cells = [_text(row[name]) for name in columns[:4]]
         day = "" if pd.isna(row["illness_day"]) else f"{int(row['illness_day'])}"
-        cells += [day, "" if pd.isna(row["p_covid"]) else cut(row["p_covid"]), _text(row["operating_point"])]
+        cells += [day, "" if pd.isna(row["p_covid"]) else score(row["p_covid"]), _text(row["operating_point"])]
         rows.append((*cells, *([] if verdicts is None else [said.get(row["image_id"], "not read")])))
     header = (*columns, *([] if verdicts is None else ["readers"]))
     return Table("Missed images", header, tuple(rows), "Images labelled COVID-19 that were scored and not flagged.")
@@ -187,7 +187,7 @@ def _readers(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame) -
 
 def _agreement(readings: pd.DataFrame) -> Table:
     rows = [
-        (first, second, f"{both:,}", f"{agree:,}", "undefined" if kappa is None else signed(kappa))
+        (first, second, f"{both:,}", f"{agree:,}", "undefined" if kappa is None else number(kappa))
         for first, second, both, agree, kappa in kappas(readings)
     ]
     note = (
@@ -208,11 +208,6 @@ def _said(verdicts: pd.DataFrame | None) -> dict[str, str]:
         image_id: ANSWERS[abnormal]
         for image_id, abnormal in zip(verdicts["image_id"], verdicts["abnormal"], strict=True)
     }
-
-
-def signed(value: float) -> str:
-    """A figure that may be below 0, cut towards 0."""
-    return f"-{cut(-value)}" if value < 0 else cut(value)
 
 
 def _text(value: object) -> str:

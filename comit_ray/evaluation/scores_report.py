@@ -1,9 +1,5 @@
-"""The figures of one screen as tables that a person reads, and in words what they mean and what they do not.
+"""The figures of one screen as tables that a person reads, and in words what they mean and what they do not."""
 
-Figures are cut, not rounded: 0.99999 is printed as 0.9999.
-"""
-
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,7 +9,7 @@ from comit_ray.errors import Status
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.paper_values import Printed
-from comit_ray.evaluation.report.printing import cell, with_interval
+from comit_ray.evaluation.report.printing import cell, points, with_interval
 from comit_ray.evaluation.scores import absent_heads, head_of
 from comit_ray.statistics.intervals import patient_codes
 from comit_ray.statistics.metric import Figure
@@ -179,9 +175,8 @@ def positives(scored: pd.DataFrame) -> list[str]:
     patients = people(covid)
     if not patients or patients >= FEW:
         return []
-    points = math.ceil(1000 / patients) / 10  # rounded up: cut, the figures would look finer than they are
     who = f"{patients} patient{'s' if patients > 1 else ''} with COVID-19 ({len(covid)} images)"
-    return [f"{who}: one patient is {points:.1f} points of patient-level sensitivity."]
+    return [f"{who}: one patient is {points(patients)} points of patient-level sensitivity."]
 
 
 def _sources(scored: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:

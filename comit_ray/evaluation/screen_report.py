@@ -34,7 +34,9 @@ from comit_ray.evaluation.pictures import random_sheet, report_pictures
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, Document, Table
+from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.scores import absent_heads
+from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import frozen_point
 from comit_ray.statistics.metric import Figure
 from comit_ray.storage import storage
@@ -305,7 +307,8 @@ def _document(
         f"{what}: {split} split, {len(images):,} images of {scores_report.people(images):,} patients",
         scores_report.CAUTION,
         whole,
-        "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
+        f"{ROUNDING} metrics.json has every figure, tables/ every table as CSV and LaTeX.",
         frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,
         ASIDE,
+        ALARMS,
     )

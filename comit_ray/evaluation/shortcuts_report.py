@@ -10,7 +10,7 @@ import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import shortcuts
-from comit_ray.evaluation.report.document import SHORTCUT, Chapter, Table
+from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.evaluation.report.printing import cell, with_interval
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.shortcuts import (
@@ -34,8 +34,10 @@ CHANCE = 0.5
 """AUROC of a score that knows nothing."""
 CONFOUNDED = WARNING
 """How it begins where source and disease are one."""
-CAUGHT = SHORTCUT
+CAUGHT = "SHORTCUT: "
 """How a sentence begins where the audit caught one."""
+ALARMS = (CAUGHT, WARNING)
+"""How a sentence begins that a reader of a report must not pass over: of the audit, or of drift."""
 NONE = (
     "The audit of shortcuts is not whole: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', "
     "--embeddings true and --gradcam true."

@@ -8,9 +8,10 @@ from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation import scores_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
-from comit_ray.evaluation.report.document import ALARMS, Table
-from comit_ray.evaluation.report.printing import cut, with_interval
+from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.report.printing import number, with_interval
 from comit_ray.evaluation.scores import absent_heads
+from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where, frozen_point
 from comit_ray.statistics.metric import Figure
 
@@ -74,7 +75,7 @@ def _data(images: pd.DataFrame) -> str:
     positive = scored[covid == 1]
     counts = f"{_count(images)}, {len(scored):,} of them scored"
     if known:
-        share = cut(len(positive) / known)
+        share = number(len(positive) / known)
         counts += f"; with COVID-19 {_count(positive)} ({share} of the {known:,} whose label is known)"
     else:
         counts += "; of none is it known whether it shows COVID-19"

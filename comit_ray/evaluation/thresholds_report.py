@@ -7,7 +7,7 @@ import numpy as np
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import cut, with_interval
+from comit_ray.evaluation.report.printing import number, with_interval
 from comit_ray.evaluation.thresholds import FLAGGED, MOST, Row, Scale
 from comit_ray.statistics.metric import Figure
 
@@ -176,12 +176,12 @@ def _whole(label: str, rows: Sequence[Row]) -> Table:
 
 
 def _number(threshold: float | None) -> str:
-    """The shortest digits that give the same float32: cut, it would flag other images."""
+    """The shortest digits that give the same float32: rounded, it would flag other images."""
     return "" if threshold is None else str(np.float32(threshold))
 
 
 def _plain(value: float | None) -> str:
-    return "" if value is None else cut(value)
+    return "" if value is None else number(value)
 
 
 def _percent(share: float) -> str:

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import linprog
-from scipy.stats import beta, binomtest, kstwobign
+from scipy.stats import beta, kstwobign
 
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.reference import DISTANCE, Facts
+from comit_ray.statistics.intervals import wilson
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -187,8 +188,10 @@ def _share(
     name: str, kind: Kind, outside_N: npt.NDArray[np.bool_], patients: int, expected: float, detail: str, most: float
 ) -> Signal:
     outside, share = int(outside_N.sum()), float(outside_N.mean())
-    interval = binomtest(int(share * patients), patients).proportion_ci(LEVEL, method="wilson")
-    low, high = min(float(interval.low), share), max(float(interval.high), share)
+    interval = wilson(int(share * patients), patients, LEVEL)
+    assert interval.low is not None, "an archive has a patient"
+    assert interval.high is not None
+    low, high = min(interval.low, share), max(interval.high, share)
     return Signal(name, kind, share, outside, low, high, expected, low > most, detail or None)
 
 

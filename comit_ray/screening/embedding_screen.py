@@ -160,9 +160,6 @@ def predict(chunk: EmbeddedChunk, fitted: Fitted, point: OperatingPoint, run_id:
     return rows
 
 
-POINTS = "operating_points.json"
-
-
 def classify(config: EmbeddingClassifierConfig) -> Accounts:
     """Fit, choose thresholds, score every image of the screen; the accounts of the output.
 
@@ -182,7 +179,7 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
         print(f"{config.method.name} for {label}: fitted on {positives:,} positive and {negatives:,} negative images")
     for label, reason in point.missing.items():
         print(f"operating point {point.name} has no threshold for {label} ({reason}): its flags are null")
-    storage.write_bytes(storage.join(output, POINTS), operating_points.to_json(document))
+    storage.write_bytes(storage.join(output, operating_points.FILE), operating_points.to_json(document))
     write_classified(screen, fitted, point, output, run_id)
 
     taken = accounts.take(screen.plan, output, layout(embeddings=False))
@@ -192,6 +189,6 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
     print(f"{taken.flagged:>9,} above the operating point; not flagged is not normal")
     for problem in taken.problems:
         print(f"PROBLEM: {problem}")
-    for name in (PREDICTIONS, MASKS, POINTS):
+    for name in (PREDICTIONS, MASKS, operating_points.FILE):
         print(f"{name}: {storage.join(output, name)}")
     return taken

@@ -23,7 +23,6 @@ from comit_ray.statistics.intervals import patient_codes
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 Kind = Literal["equal mass", "equal width"]
 BINS = 10

@@ -195,8 +195,11 @@ def compare_auroc(
     """
     (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
     if len(patients) == first_N.size and _alone(patients) and min(positive_N.sum(), (~positive_N).sum()) >= ENOUGH:
-        areas, covariance = delong(np.stack([first_N, second_N]), positive_N)
-        one, other = (float(area) for area in areas)
+        tables = np.stack([first_N, second_N])
+        one, other = (
+            float(area) for area in RankedScores(tables, positive_N).rates(np.ones(first_N.size, np.int64)).auroc()
+        )
+        covariance = delong_covariance(tables, positive_N)
         variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
         if variance > NO_VARIANCE:  # else both order the images alike, or perfectly: the approximation says nothing
             error = variance**0.5
@@ -249,10 +252,8 @@ def compare_ranked(
     )
 
 
-def delong(
-    scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Areas under the ROC curves of T score tables, (T,), and their covariance, (T, T).
+def delong_covariance(scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """(T, T) covariance of the areas under the ROC curves of T score tables.
 
     By mid-ranks: X. Sun and W. Xu 2014, "Fast implementation of DeLong's algorithm", doi:10.1109/LSP.2014.2337313.
 
@@ -269,7 +270,7 @@ def delong(
     for parts_TM in (above_TM, below_TN):
         if parts_TM.shape[1] > 1:
             covariance += np.cov(parts_TM) / parts_TM.shape[1]
-    return above_TM.mean(axis=1), covariance
+    return covariance
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def write(directory: Path, seed: int = 0) -> torch.nn.Module:
 
 def test_it_is_saved_from_a_checkout_that_was_never_installed(tmp_path: Path, monkeypatch) -> None:
     def absent(name: str) -> str:
-        raise run_record.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(run_record, "version", absent)
     write(tmp_path / "c")

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_the_hash_of_a_checkout_is_had_by_the_command_of_the_readme():
 
 def test_the_version_of_a_checkout_that_was_never_installed(tmp_path, monkeypatch):
     def absent(name: str) -> str:
-        raise run_record.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(run_record, "version", absent)
     monkeypatch.setattr(run_record, "ROOT", tmp_path / "comit_ray")

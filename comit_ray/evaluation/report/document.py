@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from comit_ray.evaluation.pictures.picture import Picture
-from comit_ray.screening.drift import WARNING
 from comit_ray.storage import storage
 
 _LATEX = {
@@ -122,9 +121,6 @@ def _ampersands(cells: tuple[str, ...]) -> str:
 
 IN_THE_REPORT = 10
 """Most rows of a long table in report.md and report.html; tables/ has all."""
-SHORTCUT = "SHORTCUT: "
-ALARMS = (SHORTCUT, WARNING)
-"""How a sentence begins that a reader must not pass over."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +158,7 @@ class Document:
         foot: how numbers are printed.
         long: names of the tables of which the report shows the first rows alone.
         aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
+        alarms: how a sentence begins that a reader must not pass over; the page marks it.
     """
 
     title: str
@@ -170,6 +167,7 @@ class Document:
     foot: str
     long: frozenset[str] = frozenset()
     aside: frozenset[str] = frozenset()
+    alarms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [name for chapter in self.chapters for name in chapter.tables]
@@ -225,7 +223,7 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
     )
     embedded = {file: base64.b64encode(png).decode() for file, png in images.items()}
     page = environment.get_template("report.html.j2")
-    return page.render(document=document, chapters=_shown(document), images=embedded, alarms=ALARMS)
+    return page.render(document=document, chapters=_shown(document), images=embedded, alarms=document.alarms)
 
 
 def _shown(document: Document) -> list[Chapter]:

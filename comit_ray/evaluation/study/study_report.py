@@ -16,6 +16,7 @@ from comit_ray.evaluation.pictures import report_pictures
 from comit_ray.evaluation.pictures.picture import Picture, nothing
 from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, Document, Table
+from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.study import study_masks, study_results, study_tables, study_words
 from comit_ray.evaluation.study.study_metrics import Pair, Row, compare, measure_covid, sensitivity, summarise
@@ -241,5 +242,5 @@ def _document(
             Chapter("tables", "Tables", (), tables),
             Chapter("pictures", "Pictures", (), {}, pictures),
         ],
-        f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. Numbers are cut, not rounded.",
+        f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. {ROUNDING}",
     )

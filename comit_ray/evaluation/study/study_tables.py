@@ -156,7 +156,7 @@ def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
                 show(result.first),
                 show(result.second),
                 show(result.difference),
-                f"[{show(result.low)}, {show(result.high)}]" if has_interval else cells.NOTHING,
+                cells.ends(result.low, result.high, pair.key != AUROC) if has_interval else cells.NOTHING,
                 cells.p_value(result.p_value),
                 cells.p_value(result.adjusted),
                 result.reason or "",

@@ -1,11 +1,12 @@
 """What a study's figures allow to be said, in plain sentences computed from them.
 
-How a study's figures are printed: cut, never rounded, so that nothing looks better than it is.
+How a study's figures are printed: in percent as the paper does, or as fractions.
 """
 
 from collections.abc import Sequence
 
-from comit_ray.evaluation.report import paper_values
+from comit_ray.evaluation.report import paper_values, printing
+from comit_ray.evaluation.report.printing import points
 from comit_ray.evaluation.study.study_metrics import AUROC, COMPARED, Key, Pair, Row, sensitivity
 from comit_ray.evaluation.study.study_results import STATUSES, Study
 from comit_ray.tables.vocabulary import Task
@@ -14,28 +15,33 @@ UNDEFINED, NOTHING = "undefined", "-"
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent, with the paper's two digits; cut."""
-    return UNDEFINED if value is None else f"{_cut(value, 10_000) * 100:.2f}"
+    """A fraction in percent, with the paper's two digits."""
+    return UNDEFINED if value is None else printing.number(100 * value, 2)
 
 
 def fraction(value: float | None) -> str:
-    """A fraction with three digits; cut."""
-    return UNDEFINED if value is None else f"{_cut(value, 1_000):.3f}"
+    """A fraction with three digits."""
+    return UNDEFINED if value is None else printing.number(value, 3)
+
+
+def ends(low: float, high: float, in_percent: bool) -> str:
+    """`[low, high]` of an interval, with the digits of `percent` or `fraction`."""
+    return printing.interval(100 * low, 100 * high, 2) if in_percent else printing.interval(low, high, 3)
 
 
 def paper_percent(value: float | None) -> str:
     """A number of the paper, in percent; a dash where it prints none."""
-    return NOTHING if value is None else f"{value * 100:.2f}"
+    return NOTHING if value is None else printing.number(100 * value, 2)
 
 
 def paper_fraction(value: float | None) -> str:
     """A number of the paper as it prints it; a dash where it prints none."""
-    return NOTHING if value is None else f"{value:.2f}"
+    return NOTHING if value is None else printing.number(value, 2)
 
 
 def p_value(value: float | None) -> str:
-    """Rounded up, for a smaller one claims more."""
-    return NOTHING if value is None else f"{min(1.0, -(-(value - 1e-9) * 1_000 // 1) / 1_000):.3f}"
+    """A p-value; a dash where there is none."""
+    return NOTHING if value is None else printing.p_value(value)
 
 
 def figure(row: Row | None, in_percent: bool) -> str:
@@ -47,7 +53,7 @@ def figure(row: Row | None, in_percent: bool) -> str:
     if row.spread.deviation is not None:
         text += f" ± {show(row.spread.deviation)}"
     if row.interval.low is not None and row.interval.high is not None:
-        text += f" [{show(row.interval.low)}, {show(row.interval.high)}]"
+        text += f" {ends(row.interval.low, row.interval.high, in_percent)}"
     return text
 
 
@@ -107,10 +113,6 @@ def in_words(key: Key) -> str:
         return f"sensitivity at {key.at * 100:g}% specificity"
     name = {"auroc": "AUROC", "eer": "EER"}.get(key.metric, key.metric.replace("_", " "))
     return name if key.group == "all" else f"{name} inside {key.group.partition('=')[2]}"
-
-
-def _cut(value: float, steps: int) -> float:
-    return int(value * steps + (1e-9 if value >= 0 else -1e-9)) / steps
 
 
 SIGNIFICANT = 0.05
@@ -243,12 +245,11 @@ def _positives(study: Study) -> str:
             "COVID-19 is defined."
         )
     patients = images["patient_id"].nunique() + int(images["patient_id"].isna().sum())
-    points = f"{1_000 // len(images) / 10:.1f}"
     if patients == len(images):
         who, one = f"{patients} patients with COVID-19", "one patient"
     else:
         who, one = f"{len(images)} images of {patients} patients with COVID-19", "one image"
-    return f"With {who} in the {study.split} split, {one} is {points} points of sensitivity."
+    return f"With {who} in the {study.split} split, {one} is {points(len(images))} points of sensitivity."
 
 
 def _difference(pair: Pair) -> str:
@@ -256,7 +257,9 @@ def _difference(pair: Pair) -> str:
     result = pair.result
     assert result.difference is not None
     show, unit = (fraction, "") if pair.key == AUROC else (percent, " points")
-    interval = f"95% interval {show(result.low)} to {show(result.high)}, " if result.low is not None else ""
+    interval = ""
+    if result.low is not None and result.high is not None:
+        interval = f"95% interval {ends(result.low, result.high, pair.key != AUROC)}, "
     return (
         f"{pair.variant}, {show(abs(result.difference))}{unit} {'lower' if result.difference < 0 else 'higher'} "
         f"({interval}adjusted p {p_value(result.adjusted)})"

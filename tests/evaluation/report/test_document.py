@@ -32,7 +32,7 @@ def _report(root: Path) -> tuple[str, str, bytes]:
             Chapter("nothing", "Nothing here"),
             Chapter("scores", "Scores", (), {"covid": TABLE, "missed": LONG}, pictures),
         ],
-        "Cut, not rounded.", frozenset({"missed"}),
+        "Rounded half to even.", frozenset({"missed"}), alarms=("SHORTCUT: ",),
     )  # fmt: skip
     text = document.write(made, str(root))
     return text, (root / "report.html").read_text(), png.getvalue()
