@@ -147,7 +147,9 @@ def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
     body = []
     for pair in pairs:
         result, show = pair.result, cells.fraction if pair.key == AUROC else cells.percent
-        has_interval = result.low is not None and result.high is not None
+        interval = cells.NOTHING
+        if result.low is not None and result.high is not None:
+            interval = cells.ends(result.low, result.high, pair.key != AUROC)
         body.append(
             (
                 cells.in_words(pair.key) + (" (%)" if pair.key.at else ""),
@@ -156,7 +158,7 @@ def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
                 show(result.first),
                 show(result.second),
                 show(result.difference),
-                cells.ends(result.low, result.high, pair.key != AUROC) if has_interval else cells.NOTHING,
+                interval,
                 cells.p_value(result.p_value),
                 cells.p_value(result.adjusted),
                 result.reason or "",
