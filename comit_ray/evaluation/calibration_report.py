@@ -9,7 +9,7 @@ from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.statistics.calibration_metrics import BINS
-from comit_ray.statistics.metric import OVER_PATIENTS, Figure
+from comit_ray.statistics.metric import OVER_PATIENTS, Metric
 
 COLUMNS = {
     "brier": "Brier score",
@@ -37,11 +37,11 @@ AS_WRITTEN = {
 }
 
 
-def tables(figures: Sequence[Figure], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
+def tables(figures: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
     """`calibration`, and of each score that has bins `calibration_bins` (`unhealthy_calibration_bins`).
 
     Args:
-        figures: of `calibration.figures`.
+        figures: of `calibration.calibration_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
         bins: label -> `calibration.reliability`.
     """
@@ -61,11 +61,11 @@ def tables(figures: Sequence[Figure], images: pd.DataFrame, bins: dict[str, list
     return found
 
 
-def sentences(figures: Sequence[Figure], images: pd.DataFrame) -> list[str]:
+def sentences(figures: Sequence[Metric], images: pd.DataFrame) -> list[str]:
     """Whether the scores can be read as probabilities, and what breaks it.
 
     Args:
-        figures: of `calibration.figures`.
+        figures: of `calibration.calibration_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
     """
     known = sorted(images["calibration"].dropna().unique())
@@ -78,7 +78,7 @@ def sentences(figures: Sequence[Figure], images: pd.DataFrame) -> list[str]:
     return [*said, SHIFT] if said else []
 
 
-def _judged(figures: dict[str, Figure], name: str) -> str:
+def _judged(figures: dict[str, Metric], name: str) -> str:
     ece, chance = figures["ece"], figures[BY_CHANCE]
     slope, intercept = figures["calibration_slope"], figures["calibration_intercept"]
     if ece.value is None or chance.high is None:
@@ -102,9 +102,9 @@ def _judged(figures: dict[str, Figure], name: str) -> str:
     return f"no fault of calibration can be shown in these images, which does not show that there is none: {measured}"
 
 
-def _by_group(figures: Sequence[Figure]) -> dict[tuple[str, str], dict[str, Figure]]:
+def _by_group(figures: Sequence[Metric]) -> dict[tuple[str, str], dict[str, Metric]]:
     """(label, group) -> metric without its prefix -> figure."""
-    found: dict[tuple[str, str], dict[str, Figure]] = {}
+    found: dict[tuple[str, str], dict[str, Metric]] = {}
     for figure in figures:
         label = "unhealthy" if figure.metric.startswith(PREFIXES["unhealthy"]) else "covid"
         metric = figure.metric.removeprefix(PREFIXES[label])
@@ -122,7 +122,7 @@ def _share(images: pd.DataFrame, label: str, group: str) -> tuple[str, str, str]
     return f"{len(known):,}", number(float((known[label] == 1).mean())), number(float(known[f"p_{label}"].mean()))
 
 
-def _note(figures: Sequence[Figure]) -> str:
+def _note(figures: Sequence[Metric]) -> str:
     reasons: dict[str, list[str]] = {}
     for figure in figures:
         if figure.reason is not None:
@@ -148,7 +148,7 @@ def _bins(label: str, bins: Sequence[Bin]) -> Table:
     return Table(f"Scores and labels in bins: {NAMES[label]}", columns, tuple(rows), note)
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Metric) -> str:
     """The value and its interval; both may be below 0."""
     if figure.value is None:
         return "undefined"

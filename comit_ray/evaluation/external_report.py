@@ -10,7 +10,7 @@ from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, score, with_interval
 from comit_ray.evaluation.scores_report import people
-from comit_ray.statistics.metric import Figure, Level
+from comit_ray.statistics.metric import Level, Metric
 
 UNSEEN = (
     "Whether the model was trained on images, or on patients, of this archive cannot be seen from its tables: compare "
@@ -38,12 +38,12 @@ def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.Dat
     return found
 
 
-def sentences(images: pd.DataFrame, figures: Sequence[Figure], verdicts: pd.DataFrame | None) -> list[str]:
+def sentences(images: pd.DataFrame, figures: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
     """What can be said of the archive.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        figures: of `comit_ray.evaluation.scores.figures`, with `external.figures_of`.
+        figures: of `comit_ray.evaluation.scores.screen_metrics`, with `external.metrics_of`.
         verdicts: of `external.consensus`; None: nobody read the archive.
     """
     outcome = outcomes(images)
@@ -58,7 +58,7 @@ def sentences(images: pd.DataFrame, figures: Sequence[Figure], verdicts: pd.Data
     ]
 
 
-def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) -> list[str]:
+def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric]) -> list[str]:
     sensitivity = _find(figures, SENSITIVITY)
     if sensitivity.value is None:
         return [f"Sensitivity is undefined: {sensitivity.reason}."]
@@ -82,7 +82,7 @@ def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) 
     return [said, f"The paper, on other data: {number(theirs.value)} ({counts}{theirs.place}; {theirs.remark})."]
 
 
-def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) -> list[str]:
+def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric]) -> list[str]:
     kinds = (Outcome.EXCLUDED, Outcome.FAILED, Outcome.WITHOUT_FLAG)
     counts = {kind: int((outcome == kind).sum()) for kind in kinds}
     left_out = int((outcome == Outcome.LEFT_OUT).sum())
@@ -105,7 +105,7 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure
     return found
 
 
-def _specificity(figures: Sequence[Figure]) -> list[str]:
+def _specificity(figures: Sequence[Metric]) -> list[str]:
     specificity = _find(figures, SPECIFICITY)
     if specificity.value is None:
         why = f"Specificity is undefined here ({specificity.reason}): "
@@ -113,7 +113,7 @@ def _specificity(figures: Sequence[Figure]) -> list[str]:
     return [f"Of {specificity.n:,} images labelled not COVID-19, not flagged: {with_interval(specificity)}."]
 
 
-def _read(outcome: pd.Series, figures: Sequence[Figure], verdicts: pd.DataFrame | None) -> list[str]:
+def _read(outcome: pd.Series, figures: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
     if verdicts is None:
         return ["There are no readings (--reviews): whether the missed show an abnormality is not known."]
     missed = int((outcome == Outcome.MISSED).sum())
@@ -133,7 +133,7 @@ def _read(outcome: pd.Series, figures: Sequence[Figure], verdicts: pd.DataFrame 
     return [said, f"The paper, on other data: {counts} ({theirs.place})."]
 
 
-def _find(figures: Sequence[Figure], metric: str, level: Level = "image") -> Figure:
+def _find(figures: Sequence[Metric], metric: str, level: Level = "image") -> Metric:
     return next(f for f in figures if (f.metric, f.group, f.level) == (metric, "all", level))
 
 

@@ -15,7 +15,7 @@ from comit_ray.errors import ManifestError, NotFoundError, Status
 from comit_ray.evaluation import classification
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.screening.screen_tables import read_predictions
-from comit_ray.statistics.metric import Figure, Ratio, measure, ratios, share
+from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MASKS, PREDICTIONS, SCORES
@@ -135,7 +135,7 @@ def head_of(metric: str) -> str | None:
     return next((head for head in ("unhealthy", "lung", "disease") if metric.startswith(f"{head}_")), "covid")
 
 
-def figures(
+def screen_metrics(
     images: pd.DataFrame,
     split: str,
     lungs: Literal["pixels", "boxes"] = "pixels",
@@ -145,7 +145,7 @@ def figures(
     *,
     sensitivities: Sequence[float] = SENSITIVITIES,
     more: Callable[[pd.DataFrame], list[Ratio]] | None = None,
-) -> list[Figure]:
+) -> list[Metric]:
     """All figures, over every image and over each dataset alone; those of an absent head are null, with n = 0.
 
     Args:
@@ -162,7 +162,7 @@ def figures(
     points = classification.operating_points(images)
     counts = segmentation_counts(images[images["status"] == Status.OK], lungs)
     groups = [("all", images), *((f"dataset={name}", rows) for name, rows in images.groupby("dataset"))]
-    found: list[Figure] = []
+    found: list[Metric] = []
     for group, rows in groups:
         blocks = [
             ratios([share("share", rows["status"] == status, np.ones(len(rows)), str(status)) for status in Status]),

@@ -12,7 +12,7 @@ from comit_ray.evaluation.report.paper_values import Printed
 from comit_ray.evaluation.report.printing import cell, points, with_interval
 from comit_ray.evaluation.scores import absent_heads, head_of
 from comit_ray.statistics.intervals import patient_codes
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 
 CAUTION = """\
 Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and others come from different sources, a
@@ -75,11 +75,11 @@ PAPER_EXTERNAL: dict[Place, Printed] = {
 """The same of the archive that the paper's model never saw."""
 
 
-def tables(figures: Sequence[Figure], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
+def tables(figures: Sequence[Metric], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
     """The figures as tables, a column a group; figures of a head the model does not have are left out.
 
     Args:
-        figures: of `comit_ray.evaluation.scores.figures`.
+        figures: of `comit_ray.evaluation.scores.screen_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
         external: of an archive that the model never saw: other values of the paper stand beside them.
     """
@@ -99,7 +99,7 @@ def tables(figures: Sequence[Figure], images: pd.DataFrame, external: bool = Fal
     return found
 
 
-def _table(title: str, figures: Sequence[Figure], printed: dict[Place, Printed]) -> Table:
+def _table(title: str, figures: Sequence[Metric], printed: dict[Place, Printed]) -> Table:
     groups = list(dict.fromkeys(figure.group for figure in figures))
     places = list(dict.fromkeys((figure.metric, figure.at, figure.level) for figure in figures))
     by_place = {(figure.metric, figure.at, figure.level, figure.group): figure for figure in figures}
@@ -129,7 +129,7 @@ def _printed(metric: str, at: float | str | None, level: str, printed: dict[Plac
     return printed.get((metric, at)) or (printed.get((metric, None)) if isinstance(at, str) else None)
 
 
-def _reasons(figures: Sequence[Figure]) -> list[str]:
+def _reasons(figures: Sequence[Metric]) -> list[str]:
     """Why there is no value, or no interval, a sentence for each of both and every group."""
     found: dict[tuple[str, str], list[str]] = {}
     for figure in figures:
@@ -139,12 +139,12 @@ def _reasons(figures: Sequence[Figure]) -> list[str]:
     return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
 
 
-def sentences(images: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
+def sentences(images: pd.DataFrame, figures: Sequence[Metric]) -> list[str]:
     """What a reader must know of these images and scores, computed from them.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        figures: of `comit_ray.evaluation.scores.figures`.
+        figures: of `comit_ray.evaluation.scores.screen_metrics`.
     """
     scored = images[images["status"] == Status.OK]
     return [*positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images)]
@@ -179,7 +179,7 @@ def positives(scored: pd.DataFrame) -> list[str]:
     return [f"{who}: one patient is {points(patients)} points of patient-level sensitivity."]
 
 
-def _sources(scored: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
+def _sources(scored: pd.DataFrame, figures: Sequence[Metric]) -> list[str]:
     """What is left of the AUROC inside a source that has both classes, where there are several sources."""
     known = scored[scored["covid"].notna() & scored["p_covid"].notna()]
     classes = known.groupby("dataset")["covid"].nunique()

@@ -33,12 +33,12 @@ from comit_ray.evaluation.classification import PREFIXES, labelled, operating_po
 from comit_ray.evaluation.pictures import random_sheet, report_pictures
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document, paper_values
-from comit_ray.evaluation.report.document import Chapter, Document, Table
+from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
-from comit_ray.evaluation.thresholds import frozen_point
-from comit_ray.statistics.metric import Figure
+from comit_ray.evaluation.thresholds import stored_operating_point
+from comit_ray.statistics.metric import Metric
 from comit_ray.storage import storage
 
 ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
@@ -56,7 +56,7 @@ class Trust:
         chapters: thresholds, calibration, subgroups; none of a model without scores.
     """
 
-    figures: list[Figure]
+    figures: list[Metric]
     chapters: list[Chapter]
 
 
@@ -78,19 +78,19 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
         return Trust([], [])
     draws, seed, minimum = config.draws, config.seed, config.subgroup_minimum
 
-    figures: list[Figure] = []
+    figures: list[Metric] = []
     tables: dict[str, Table] = {}
     said: list[str] = []
     for label in labels:
-        thresholds = threshold_table.scale(images, label, frozen_point(images, label, config.results))
+        thresholds = threshold_table.scale(images, label, stored_operating_point(images, label, config.results))
         rows = threshold_table.rows(images, label, thresholds, config.prevalences, minimum, split, draws, seed)
-        figures += thresholds_report.figures(label, rows)
+        figures += thresholds_report.prevalence_metrics(label, rows)
         tables |= thresholds_report.tables(label, rows, thresholds, minimum)
         said += thresholds_report.sentences(label, rows)
 
-    calibrated = calibration.figures(images, split, draws, seed)
+    calibrated = calibration.calibration_metrics(images, split, draws, seed)
     bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
-    grouped = subgroups.figures(images, split, minimum, draws, seed)
+    grouped = subgroups.subgroup_metrics(images, split, minimum, draws, seed)
     chapters = [
         Chapter("thresholds", "Thresholds and what they cost", said, tables),
         Chapter(
@@ -110,7 +110,7 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
     return Trust([*figures, *calibrated, *grouped], chapters)
 
 
-def together(figures: Sequence[Figure], more: Sequence[Figure]) -> list[Figure]:
+def together(figures: Sequence[Metric], more: Sequence[Metric]) -> list[Metric]:
     """The figures of both, those first that both have: a dataset alone is measured, whole, without any suppression."""
     known = {(figure.metric, figure.group, figure.at, figure.level) for figure in figures}
     return [*figures, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
@@ -141,7 +141,7 @@ def write(config: EvaluateConfig) -> str:
     images = _images(config, split, config.results or config.predictions)
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews else None
     verdicts = None if readings is None else external.consensus(readings)
-    figures = scores.figures(
+    figures = scores.screen_metrics(
         images,
         split,
         config.masks.lungs,
@@ -149,7 +149,7 @@ def write(config: EvaluateConfig) -> str:
         config.draws,
         config.seed,
         sensitivities=config.sensitivities,
-        more=external.figures_of(operating_points(images)["covid"], verdicts) if config.external else None,
+        more=external.metrics_of(operating_points(images)["covid"], verdicts) if config.external else None,
     )
     output = storage.normalise(config.output)
     trusted = judge_trust(config, images, split, output)
@@ -209,7 +209,7 @@ def _comparison(config: EvaluateConfig, images: pd.DataFrame, split: str, output
 def _external(
     config: EvaluateConfig,
     images: pd.DataFrame,
-    figures: Sequence[Figure],
+    figures: Sequence[Metric],
     verdicts: pd.DataFrame | None,
     readings: pd.DataFrame | None,
 ) -> list[Chapter]:
@@ -281,8 +281,8 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
 
 
 def _document(
-    config: EvaluateConfig, images: pd.DataFrame, figures: Sequence[Figure], split: str, chapters: Sequence[Chapter]
-) -> Document:
+    config: EvaluateConfig, images: pd.DataFrame, figures: Sequence[Metric], split: str, chapters: Sequence[Chapter]
+) -> ReportDocument:
     """Summary first, then the chapters, the model card and how to read it all."""
     believed = chapters[0].said
     first = summary.table(images, figures, split, config.results, believed)
@@ -303,7 +303,7 @@ def _document(
     ]
     what = "External archive" if config.external else "Evaluation"
     shown_whole = {*scores_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
-    return Document(
+    return ReportDocument(
         f"{what}: {split} split, {len(images):,} images of {scores_report.people(images):,} patients",
         scores_report.CAUTION,
         whole,

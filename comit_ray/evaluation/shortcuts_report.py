@@ -28,7 +28,7 @@ from comit_ray.evaluation.shortcuts import (
 )
 from comit_ray.screening import drift
 from comit_ray.screening.drift import WARNING
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 
 CHANCE = 0.5
 """AUROC of a score that knows nothing."""
@@ -86,7 +86,7 @@ def audit_sentences(found: Audit) -> list[str]:
     return told if REMOVED in by_metric and TOLD_WITHOUT in by_metric else [*told, NONE]
 
 
-def _of_the_source(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_the_source(by_metric: Mapping[str, Metric]) -> str | None:
     """What who knows nothing but the source would reach."""
     source, whole = by_metric.get(SOURCE_ALONE), by_metric.get(WHOLE)
     if source is None or whole is None or source.value is None or whole.value is None:
@@ -101,7 +101,7 @@ def _of_the_source(by_metric: Mapping[str, Figure]) -> str | None:
     return f"{told[0].upper()}{told[1:]}."
 
 
-def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_lungs(by_metric: Mapping[str, Metric]) -> str | None:
     removed, whole, only = by_metric.get(REMOVED), by_metric.get(WHOLE), by_metric.get(ONLY)
     if removed is None or whole is None:
         return None
@@ -131,7 +131,7 @@ def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:
     )
 
 
-def _of_borders(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_borders(by_metric: Mapping[str, Metric]) -> str | None:
     cropped, whole = by_metric.get(CROPPED), by_metric.get(WHOLE)
     if cropped is None or whole is None or cropped.high is None or whole.low is None or cropped.high >= whole.low:
         return None
@@ -147,7 +147,7 @@ def _of_borders(by_metric: Mapping[str, Figure]) -> str | None:
     )
 
 
-def _of_sources(by_metric: Mapping[str, Figure], found: Audit) -> str | None:
+def _of_sources(by_metric: Mapping[str, Metric], found: Audit) -> str | None:
     told = by_metric.get(TOLD_WITHOUT)
     if told is None:
         return None
@@ -185,7 +185,7 @@ def _of_left_out(found: Audit) -> list[str]:
     return said + ([f"Leave-one-source-out says nothing of {'; '.join(none)}."] if none else [])
 
 
-def _of_heat(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_heat(by_metric: Mapping[str, Metric]) -> str | None:
     inside, lungs = by_metric.get(IN_LUNGS), by_metric.get(LUNGS)
     if inside is None or lungs is None or inside.value is None or lungs.value is None:
         return None
@@ -204,7 +204,7 @@ class Belief:
         chapter: of the report; empty for a bare predictions table.
     """
 
-    figures: list[Figure]
+    figures: list[Metric]
     chapter: Chapter
 
 

@@ -12,8 +12,8 @@ from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, with_interval
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
-from comit_ray.evaluation.thresholds import chosen_where, frozen_point
-from comit_ray.statistics.metric import Figure
+from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
+from comit_ray.statistics.metric import Metric
 
 NOT_MEANT = (
     "It is no diagnosis and no clinical validation; not flagged is not normal. Figures hold for images and patients "
@@ -22,7 +22,7 @@ NOT_MEANT = (
 
 
 def table(
-    images: pd.DataFrame, figures: Sequence[Figure], split: str, results: str | None, belief: Sequence[str]
+    images: pd.DataFrame, figures: Sequence[Metric], split: str, results: str | None, belief: Sequence[str]
 ) -> Table:
     """The summary of one screen.
 
@@ -58,7 +58,7 @@ def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequen
     asked = f"How well does model {models} find COVID-19 and disease in the {split} split?"
     points = []
     for label in (label for label in PREFIXES if label not in absent):
-        point = frozen_point(images, label, results)
+        point = stored_operating_point(images, label, results)
         if point is not None:
             points.append(f"{NAMES[label]} from {point.threshold:.6g} ({point.name})")
     return (
@@ -93,7 +93,7 @@ def _count(images: pd.DataFrame) -> str:
     )
 
 
-def _answer(figures: Sequence[Figure], images: pd.DataFrame, label: str, origin: str) -> str:
+def _answer(figures: Sequence[Metric], images: pd.DataFrame, label: str, origin: str) -> str:
     prefix, point = PREFIXES[label], operating_points(images)[label]
     told = []
     if point is not None:
@@ -117,7 +117,7 @@ def _masks(absent: Sequence[str]) -> list[tuple[str, str]]:
     return [pair for head, pairs in named.items() if head not in absent for pair in pairs]
 
 
-def _inside(figures: Sequence[Figure], images: pd.DataFrame) -> str:
+def _inside(figures: Sequence[Metric], images: pd.DataFrame) -> str:
     known = images[labelled(images, "covid")]
     classes = known.groupby("dataset")["covid"].nunique()
     if not len(classes):
@@ -140,7 +140,7 @@ def _belief(said: Sequence[str]) -> str:
     return said[0] if said else "Not examined: a bare predictions table tells neither shortcuts nor drift."
 
 
-def _told(figures: Sequence[Figure], metric: str, at: float | str | None = None, group: str = "all") -> str:
+def _told(figures: Sequence[Metric], metric: str, at: float | str | None = None, group: str = "all") -> str:
     for figure in figures:
         if (figure.metric, figure.at, figure.group, figure.level) == (metric, at, group, "image"):
             if figure.value is None:

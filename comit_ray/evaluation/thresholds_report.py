@@ -8,8 +8,8 @@ import numpy as np
 from comit_ray.evaluation.classification import NAMES, PREFIXES
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, with_interval
-from comit_ray.evaluation.thresholds import FLAGGED, MOST, Row, Scale
-from comit_ray.statistics.metric import Figure
+from comit_ray.evaluation.thresholds import FLAGGED, MOST, Scale, ThresholdRow
+from comit_ray.statistics.metric import Metric
 
 TITLES = {
     "ppv": "positive predictive value",
@@ -27,7 +27,7 @@ NO_POINT = "none is shown, for there are no flags, flags of several points, or f
 AS_HERE = "provided that positives and negatives there are of the same kinds as here"
 
 
-def tables(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> dict[str, Table]:
+def tables(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum: int) -> dict[str, Table]:
     """`thresholds` for the report, `thresholds_all` for tables/, and `prevalence` where there is an operating point.
 
     Those of `unhealthy` have its prefix; none where no image has a label and a score.
@@ -51,7 +51,7 @@ def tables(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> 
     return found
 
 
-def figures(label: str, rows: Sequence[Row]) -> list[Figure]:
+def prevalence_metrics(label: str, rows: Sequence[ThresholdRow]) -> list[Metric]:
     """What the frozen operating point means at each prevalence, of every group, for metrics.json."""
     found = []
     for row in rows:
@@ -67,7 +67,7 @@ def figures(label: str, rows: Sequence[Row]) -> list[Figure]:
     return found
 
 
-def sentences(label: str, rows: Sequence[Row]) -> list[str]:
+def sentences(label: str, rows: Sequence[ThresholdRow]) -> list[str]:
     """What the frozen operating point asks of readers at the lowest and the highest prevalence."""
     frozen = next((row for row in rows if row.group == "all" and row.point is not None), None)
     if frozen is None or not frozen.at_prevalence:
@@ -92,7 +92,7 @@ def sentences(label: str, rows: Sequence[Row]) -> list[str]:
     return [f"{NAMES[label]} at the operating point {frozen.point}, {AS_HERE}: {'; '.join(told)}."]
 
 
-def _short(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> Table:
+def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum: int) -> Table:
     """Overall, at the thresholds of `Scale.short`: sensitivity, specificity, and predictive values of a flag."""
     chosen = {float(threshold) for threshold in thresholds.short}
     mine = [row for row in rows if row.group == "all" and row.threshold in chosen]
@@ -127,7 +127,7 @@ def _short(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> 
     return Table(f"Thresholds: {NAMES[label]}", columns, tuple(cells), note)
 
 
-def _prevalence(label: str, row: Row) -> Table:
+def _prevalence(label: str, row: ThresholdRow) -> Table:
     cells = [
         (_percent(prevalence), *(with_interval(mine[name]) for name in TITLES))
         for prevalence, mine in sorted(row.at_prevalence.items())
@@ -147,7 +147,7 @@ def _more(label: str, thresholds: Scale, minimum: int) -> str:
     )
 
 
-def _whole(label: str, rows: Sequence[Row]) -> Table:
+def _whole(label: str, rows: Sequence[ThresholdRow]) -> Table:
     """A row a group, threshold and prevalence; ends of intervals in columns of their own."""
     names = ("sensitivity", "specificity", *TITLES)
     columns = (

@@ -99,7 +99,7 @@ def choose_thresholds(
     return document, point
 
 
-def classifier_settings(
+def run_settings(
     screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, config: EmbeddingClassifierConfig
 ) -> dict[str, Any]:
     """Everything that decides the rows, as `comit_ray.chunks.run_record` records it; jobs/requeue.py reads the point."""
@@ -173,7 +173,7 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
     images = embedding_tables.labelled(screen, config.manifest)
     fitted = fit_classifiers(images, screen.model_id, config)
     document, point = choose_thresholds(fitted, images, config)
-    asked = classifier_settings(screen, fitted, point, config)
+    asked = run_settings(screen, fitted, point, config)
     run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for label, (negatives, positives) in fitted.counts.items():
         print(f"{config.method.name} for {label}: fitted on {positives:,} positive and {negatives:,} negative images")

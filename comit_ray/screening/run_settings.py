@@ -128,7 +128,7 @@ def recorded_operating_point(output: str) -> OperatingPoint:
         raise StorageError(f"the {run_record.FILE} of {output} is not that of a screening run: {error!r}") from error
 
 
-def of(
+def run_settings(
     config: ScreenConfig,
     checkpoint: Checkpoint,
     plan: Plan,

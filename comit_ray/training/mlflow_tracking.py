@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import EpochMetrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +67,7 @@ class MlflowRun:
                 "begin another"
             )
 
-    def epoch(self, figures: Figures) -> None:
+    def epoch(self, figures: EpochMetrics) -> None:
         """Log an epoch's figures but those that are None, and the epochs before that could not be logged."""
         from mlflow.entities import Metric
 

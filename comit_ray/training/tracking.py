@@ -15,13 +15,13 @@ from pathlib import Path
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage
 from comit_ray.training.mlflow_tracking import MlflowRun
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import EpochMetrics
 
 DIRECTORY = "tensorboard"
 VERSION = "brain.Event:2"  # the first event of every file
 
 
-def write_epoch(run: str, figures: Figures) -> None:
+def write_epoch(run: str, figures: EpochMetrics) -> None:
     """Write the event file of an epoch; TensorBoard keeps values as float32.
 
     Args:
@@ -97,7 +97,7 @@ class Tracker:
         self._tensorboard = config.track.tensorboard
         self._mlflow = MlflowRun(config, config.track.mlflow, run) if config.track.mlflow else None
 
-    def epoch(self, figures: Figures) -> None:
+    def epoch(self, figures: EpochMetrics) -> None:
         """Tell of an epoch; `figures["epoch"]` counts from 1, figures that are None are left out.
 
         Raises:

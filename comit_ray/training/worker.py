@@ -40,7 +40,7 @@ from comit_ray.training.batches import collate, training_batches, validation_bat
 from comit_ray.training.loop import learning_rate, make_optimiser, train_epoch, validate
 from comit_ray.training.losses import Objective, predict
 from comit_ray.training.tracking import Tracker
-from comit_ray.training.validation import Figures, Validation, merge, merge_losses, progress_line, whole
+from comit_ray.training.validation import EpochMetrics, Validation, merge, merge_losses, progress_line, whole
 
 
 def remember(
@@ -185,7 +185,7 @@ class Training:
         """Whether all epochs are done, the validation loss has not fallen for too long, or it was asked to stop."""
         return self.stopping or whole(self.history, self.config.train.epochs, self.config.train.patience)
 
-    def epoch(self) -> tuple[Figures, Validation]:
+    def epoch(self) -> tuple[EpochMetrics, Validation]:
         """Train on every item once and validate; the figures, which are the same on all workers, go to `history`.
 
         Raises:
@@ -209,7 +209,7 @@ class Training:
         by_worker = collective.gather(parts)
         losses = trained.figures("train", self.config.loss) | validation.losses.figures("val", self.config.loss)
         _check_finite(losses, epoch)
-        figures: Figures = {
+        figures: EpochMetrics = {
             **losses,
             **validation.figures(self.config.loss),
             "images_per_second": len(self.items) / seconds,
@@ -258,14 +258,14 @@ class Training:
             return order.shuffled(self.items, seed, epoch)
         return order.balanced(self.items, self.groups, seed, epoch)
 
-    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[Figures]:
+    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[EpochMetrics]:
         """Give the model its initial weights, or the run's latest ones with their optimiser; the epochs done.
 
         Raises:
             CheckpointError: on all workers, if any of them cannot have them.
         """
         torch.manual_seed(self.config.train.seed + self.rank)
-        history: list[Figures] = []
+        history: list[EpochMetrics] = []
         problem = None
         try:
             history = self._load(initial)
@@ -276,7 +276,7 @@ class Training:
                 raise anyones
         return history
 
-    def _load(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[Figures]:
+    def _load(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[EpochMetrics]:
         latest = ray.train.get_checkpoint()
         if latest is None:
             weights: dict[str, torch.Tensor] | None = ray.get(initial)
@@ -319,7 +319,7 @@ def _groups(store: FrameStore, config: TrainConfig) -> list[tuple[Any, ...]] | N
     return [(*label, *source) for label, source in zip(by_class, by_source, strict=True)]
 
 
-def _check_finite(losses: Figures, epoch: int) -> None:
+def _check_finite(losses: EpochMetrics, epoch: int) -> None:
     """Every worker has the same losses, so all stop together.
 
     Raises:

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from comit_ray.evaluation import external_report
-from comit_ray.evaluation.external import consensus, figures_of
+from comit_ray.evaluation.external import consensus, metrics_of
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.scores import figures, join_tables
+from comit_ray.evaluation.scores import join_tables, screen_metrics
 from tests.support import manifest_row, prediction_row, write_results
 
 READINGS = pd.DataFrame(
@@ -34,7 +34,7 @@ def screened(root: Path, negatives: int = 0, **changes: Any) -> pd.DataFrame:
 
 def told(images: pd.DataFrame, readings: pd.DataFrame | None = None) -> tuple[str, dict[str, Table]]:
     verdicts = None if readings is None else consensus(readings)
-    found = figures(images, "all", draws=20, more=figures_of("specificity_0.90", verdicts))
+    found = screen_metrics(images, "all", draws=20, more=metrics_of("specificity_0.90", verdicts))
     said = external_report.sentences(images, found, verdicts)
     return "\n".join(said), external_report.tables(images, verdicts, readings)
 

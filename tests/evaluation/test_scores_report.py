@@ -10,9 +10,9 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import scores_report
-from comit_ray.evaluation.scores import figures, join_tables
+from comit_ray.evaluation.scores import join_tables, screen_metrics
 from comit_ray.evaluation.scores_report import NO_SINGLE_SOURCE
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 CONFIG = EvaluateConfig(results="r", manifest="m", output="o", draws=20)
@@ -32,7 +32,7 @@ def told(
     root: Path, manifest: list[dict[str, Any]], predictions: list[dict[str, Any]], masks: list[dict[str, Any]]
 ) -> tuple[str, str]:
     images = join_tables(*write_results(root, manifest, predictions, masks), "test")
-    found = figures(images, "test", draws=CONFIG.draws)
+    found = screen_metrics(images, "test", draws=CONFIG.draws)
     tables = scores_report.tables(found, images)
     return "\n".join(table.markdown() for table in tables.values()), "\n".join(scores_report.sentences(images, found))
 
@@ -80,10 +80,10 @@ def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Pa
 def test_of_an_external_archive_the_paper_has_other_values(tmp_path: Path) -> None:
     point = "specificity_0.90"
     found = [
-        Figure("sensitivity_at_operating_point", 0.5, 4, "all", "all", at=point),
-        Figure("sensitivity_at_operating_point", 0.5, 2, "all", "all", at=point, level="patient"),
-        Figure("sensitivity_at_operating_point", 0.5, 4, "all", "all", at="specificity_0.99"),
-        Figure("sensitivity_at_specificity", 0.5, 4, "all", "all", at=0.9),
+        Metric("sensitivity_at_operating_point", 0.5, 4, "all", "all", at=point),
+        Metric("sensitivity_at_operating_point", 0.5, 2, "all", "all", at=point, level="patient"),
+        Metric("sensitivity_at_operating_point", 0.5, 4, "all", "all", at="specificity_0.99"),
+        Metric("sensitivity_at_specificity", 0.5, 4, "all", "all", at=0.9),
     ]
     images = join_tables(*write_results(tmp_path, [manifest_row("a/0")], [prediction_row("a/0")], []), "test")
     (table,) = scores_report.tables(found, images, external=True).values()

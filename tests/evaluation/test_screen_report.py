@@ -16,7 +16,7 @@ from comit_ray.errors import StorageError
 from comit_ray.evaluation import screen_report
 from comit_ray.evaluation.report import document
 from comit_ray.screening.drift import Drift
-from comit_ray.screening.drift_signals import Kind, Signal
+from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, REVIEWS
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
@@ -100,7 +100,7 @@ def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_no
 
 
 def test_what_the_screen_said_of_drift_is_in_the_report(screen: dict[str, Any], tmp_path: Path) -> None:
-    strange = Signal("pixel_sd", Kind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
+    strange = Signal("pixel_sd", SignalKind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
     said = Drift("abc", 12, 12, (strange,))
     (tmp_path / "results" / "drift.json").write_text(json.dumps(asdict(said)))
     screen_report.write(EvaluateConfig(**screen, sheet_images=0))

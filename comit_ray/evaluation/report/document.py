@@ -148,7 +148,7 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Document:
+class ReportDocument:
     """What a person reads.
 
     Args:
@@ -174,7 +174,7 @@ class Document:
         assert len(set(names)) == len(names), f"two tables of one name: {sorted(names)}"
 
 
-def write(document: Document, output: str) -> str:
+def write(document: ReportDocument, output: str) -> str:
     """Write report.md, report.html and tables/ below `output`, where the pictures lie already; the Markdown.
 
     Raises:
@@ -195,7 +195,7 @@ def write(document: Document, output: str) -> str:
     return text
 
 
-def markdown(document: Document) -> str:
+def markdown(document: ReportDocument) -> str:
     """The report as Markdown; pictures are linked."""
     parts = [f"# {document.title}\n", f"{document.caution}\n"]
     for chapter in _shown(document):
@@ -207,7 +207,7 @@ def markdown(document: Document) -> str:
     return "\n".join([*parts, f"{document.foot}\n"])
 
 
-def html(document: Document, images: Mapping[str, bytes]) -> str:
+def html(document: ReportDocument, images: Mapping[str, bytes]) -> str:
     """The report as one page that asks for nothing else: style and pictures are in it.
 
     Args:
@@ -226,7 +226,7 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
     return page.render(document=document, chapters=_shown(document), images=embedded, alarms=document.alarms)
 
 
-def _shown(document: Document) -> list[Chapter]:
+def _shown(document: ReportDocument) -> list[Chapter]:
     """The chapters as the report has them: of a long table the first rows, none of what stands aside."""
     found = []
     for chapter in document.chapters:

@@ -6,7 +6,7 @@ An interval is never made narrower than it is, and a p-value never smaller: thei
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from comit_ray.statistics.intervals import NEWCOMBE, WILSON
-from comit_ray.statistics.metric import OVER_PATIENTS, Figure
+from comit_ray.statistics.metric import OVER_PATIENTS, Metric
 
 DIGITS = 4
 """Of a fraction, where nothing else is said."""
@@ -41,7 +41,7 @@ def points(count: int) -> str:
     return _rounded(100 / count, 1, ROUND_CEILING)
 
 
-def cell(figure: Figure | None) -> str:
+def cell(figure: Metric | None) -> str:
     """The value, its interval (w: Wilson's, p: Newcombe's) and its n, with the patients where these are fewer."""
     if figure is None:
         return ""
@@ -52,7 +52,7 @@ def cell(figure: Figure | None) -> str:
     return f"{with_interval(figure)} ({count})"
 
 
-def with_interval(figure: Figure) -> str:
+def with_interval(figure: Metric) -> str:
     """The value and its interval."""
     if figure.value is None:
         return "undefined"

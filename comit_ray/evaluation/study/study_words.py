@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from comit_ray.evaluation.report import paper_values, printing
 from comit_ray.evaluation.report.printing import points
-from comit_ray.evaluation.study.study_metrics import AUROC, COMPARED, Key, Pair, Row, sensitivity
+from comit_ray.evaluation.study.study_metrics import AUROC, COMPARED, MetricKey, Pair, StudyRow, sensitivity
 from comit_ray.evaluation.study.study_results import STATUSES, Study
 from comit_ray.tables.vocabulary import Task
 
@@ -44,7 +44,7 @@ def p_value(value: float | None) -> str:
     return NOTHING if value is None else printing.p_value(value)
 
 
-def figure(row: Row | None, in_percent: bool) -> str:
+def figure(row: StudyRow | None, in_percent: bool) -> str:
     """`mean ± SD [interval]`; without what it does not have."""
     if row is None:
         return UNDEFINED
@@ -57,7 +57,7 @@ def figure(row: Row | None, in_percent: bool) -> str:
     return text
 
 
-def find_row(rows: Sequence[Row], variant: str, key: Key) -> Row | None:
+def find_row(rows: Sequence[StudyRow], variant: str, key: MetricKey) -> StudyRow | None:
     """The row of this figure; None where it is undefined."""
     return next((row for row in rows if row.variant == variant and row.key == key), None)
 
@@ -98,7 +98,7 @@ def in_short(text: str | None, most: int = 160) -> str:
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
-def without_interval(rows: Sequence[Row]) -> str:
+def without_interval(rows: Sequence[StudyRow]) -> str:
     """A sentence for every reason that a figure has no interval; empty where all have."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
@@ -107,7 +107,7 @@ def without_interval(rows: Sequence[Row]) -> str:
     return " ".join(f"No interval: {', '.join(names)}: {reason}." for reason, names in reasons.items())
 
 
-def in_words(key: Key) -> str:
+def in_words(key: MetricKey) -> str:
     """A figure's name as a reader would say it."""
     if key.at is not None:
         return f"sensitivity at {key.at * 100:g}% specificity"
@@ -131,7 +131,7 @@ THE_SOURCE = (
 )
 
 
-def sentences(study: Study, rows: Sequence[Row], pairs: Sequence[Pair], draws: int) -> list[str]:
+def sentences(study: Study, rows: Sequence[StudyRow], pairs: Sequence[Pair], draws: int) -> list[str]:
     """Everything that can be said, most important first.
 
     Args:
@@ -206,7 +206,7 @@ def _some(tested: Sequence[Pair], apart: Sequence[Pair]) -> list[str]:
     return [*found, OF_THESE_SEEDS]
 
 
-def sources(study: Study, rows: Sequence[Row]) -> list[str]:
+def sources(study: Study, rows: Sequence[StudyRow]) -> list[str]:
     """Whether a high AUROC over several sources is left inside one of them."""
     if study.images["dataset"].nunique() < 2:
         return []
@@ -266,14 +266,14 @@ def _difference(pair: Pair) -> str:
     )
 
 
-def _range(rows: Sequence[Row]) -> str:
+def _range(rows: Sequence[StudyRow]) -> str:
     """The values of several variants."""
     values = [row.spread.mean for row in rows if row.spread.mean is not None]
     low, high = fraction(min(values)), fraction(max(values))
     return low if low == high else f"{low} to {high}"
 
 
-def _seeds(rows: Sequence[Row]) -> list[str]:
+def _seeds(rows: Sequence[StudyRow]) -> list[str]:
     """Where a spread over seeds says less than it seems to."""
     chosen = [row for row in rows if row.key == sensitivity(paper_values.AT_99)]
     same = [row.variant for row in chosen if row.spread.n > 1 and row.spread.low == row.spread.high]
@@ -289,5 +289,5 @@ def _seeds(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def _above_chance(row: Row) -> bool:
+def _above_chance(row: StudyRow) -> bool:
     return row.interval.low is not None and row.interval.low > 0.5

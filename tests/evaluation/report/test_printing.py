@@ -3,7 +3,7 @@
 import pytest
 
 from comit_ray.evaluation.report.printing import cell, interval, number, p_value, points, score
-from comit_ray.statistics.metric import OVER_PATIENTS, Figure
+from comit_ray.statistics.metric import OVER_PATIENTS, Metric
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_what_one_patient_is_worth_is_rounded_up() -> None:
     ("figure", "text"),
     [
         (None, ""),
-        (Figure("x", 0.99999, 10, "test", "all"), "1.0000 (n=10)"),
-        (Figure("x", None, 1, "test", "all", patients=1), "undefined (n=1)"),
-        (Figure("x", 0.5, 4, "t", "all", low=0.15, high=0.85, interval="wilson"), "0.5000 [0.1500, 0.8500] w (n=4)"),
+        (Metric("x", 0.99999, 10, "test", "all"), "1.0000 (n=10)"),
+        (Metric("x", None, 1, "test", "all", patients=1), "undefined (n=1)"),
+        (Metric("x", 0.5, 4, "t", "all", low=0.15, high=0.85, interval="wilson"), "0.5000 [0.1500, 0.8500] w (n=4)"),
         (
-            Figure("x", 1.0, 40, "t", "all", low=0.8, high=1.0, interval=OVER_PATIENTS, patients=17),
+            Metric("x", 1.0, 40, "t", "all", low=0.8, high=1.0, interval=OVER_PATIENTS, patients=17),
             "1.0000 [0.8000, 1.0000] w (n=40 of 17 patients)",
         ),
         (
-            Figure("x", 0.29, 4000, "t", "all", low=0.19999, high=0.30001, interval="patient bootstrap", patients=4000),
+            Metric("x", 0.29, 4000, "t", "all", low=0.19999, high=0.30001, interval="patient bootstrap", patients=4000),
             "0.2900 [0.1999, 0.3001] (n=4,000)",
         ),
     ],
 )
-def test_a_cell_has_its_interval_and_its_n(figure: Figure | None, text: str) -> None:
+def test_a_cell_has_its_interval_and_its_n(figure: Metric | None, text: str) -> None:
     assert cell(figure) == text

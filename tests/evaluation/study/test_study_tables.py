@@ -8,14 +8,14 @@ import pytest
 
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.study import study_results, study_tables, study_words
-from comit_ray.evaluation.study.study_metrics import Row, compare, measure_covid, summarise
+from comit_ray.evaluation.study.study_metrics import StudyRow, compare, measure_covid, summarise
 from comit_ray.evaluation.study.study_results import Study
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
 GOOD, MIDDLE, BAD = [0.9, 0.8, 0.2, 0.1], [0.9, 0.1, 0.5, 0.2], [0.5, 0.5, 0.5, 0.5]
 
 
-def _study(root: Path, variants: dict[str, list[Outcome]], **more: object) -> tuple[Study, list[Row]]:
+def _study(root: Path, variants: dict[str, list[Outcome]], **more: object) -> tuple[Study, list[StudyRow]]:
     taken = study_results.read(*write_study(root, Images([1, 1, 0, 0]), variants, **more))  # type: ignore[arg-type]
     measured = measure_covid(taken, [0.99, 0.9])
     assert measured is not None
