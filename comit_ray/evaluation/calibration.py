@@ -151,8 +151,8 @@ def reliability(images: pd.DataFrame, label: str, split: str, draws: int = 1000,
     observed = measure([ratios(shares)], images["patient_id"], split, "all", draws, seed)
     within = [scores_N[places_N == place] for place in held]
     return [
-        Bin(float(mine.min()), float(mine.max()), float(mine.mean()), figure)
-        for mine, figure in zip(within, observed, strict=True)
+        Bin(float(mine.min()), float(mine.max()), float(mine.mean()), metric)
+        for mine, metric in zip(within, observed, strict=True)
     ]
 
 
@@ -182,19 +182,19 @@ def _with_chance(found: Sequence[Metric], images: pd.DataFrame, label: str, draw
     known_N, _, scores_N = _taken(images, label)
     prefix = PREFIXES[label]
     told: list[Metric] = []
-    for figure in found:
-        kind = KINDS.get(figure.metric.removeprefix(prefix))
+    for metric in found:
+        kind = KINDS.get(metric.metric.removeprefix(prefix))
         if kind is None:
-            told.append(figure)
+            told.append(metric)
             continue
         by_chance = np.zeros(0)
-        if figure.value is not None:
+        if metric.value is not None:
             patients = images["patient_id"][known_N].to_numpy(object)
             by_chance = errors_by_chance(scores_N[known_N], patients, kind, draws, seed)
-            figure = error_interval(figure, by_chance)
-        told.append(figure)
+            metric = error_interval(metric, by_chance)
+        told.append(metric)
         if kind == "equal mass":
-            told.append(_chance(figure, f"{prefix}{BY_CHANCE}", by_chance))
+            told.append(_chance(metric, f"{prefix}{BY_CHANCE}", by_chance))
     return told
 
 

@@ -37,23 +37,23 @@ AS_WRITTEN = {
 }
 
 
-def tables(figures: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
+def tables(metrics: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
     """`calibration`, and of each score that has bins `calibration_bins` (`unhealthy_calibration_bins`).
 
     Args:
-        figures: of `calibration.calibration_metrics`.
+        metrics: of `calibration.calibration_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
         bins: label -> `calibration.reliability`.
     """
     found = {}
     rows = [
         (NAMES[label], group, *_share(images, label, group), *(_cell(mine[metric]) for metric in COLUMNS))
-        for (label, group), mine in _by_group(figures).items()
+        for (label, group), mine in _by_group(metrics).items()
     ]
     if rows:
         columns = ("score", "images", "labelled", "share of positives", "mean score", *COLUMNS.values())
         found["calibration"] = Table(
-            "Calibration: can scores be read as probabilities?", columns, tuple(rows), _note(figures)
+            "Calibration: can scores be read as probabilities?", columns, tuple(rows), _note(metrics)
         )
     for label, mine in bins.items():
         if mine:
@@ -61,26 +61,26 @@ def tables(figures: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list
     return found
 
 
-def sentences(figures: Sequence[Metric], images: pd.DataFrame) -> list[str]:
+def sentences(metrics: Sequence[Metric], images: pd.DataFrame) -> list[str]:
     """Whether the scores can be read as probabilities, and what breaks it.
 
     Args:
-        figures: of `calibration.calibration_metrics`.
+        metrics: of `calibration.calibration_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
     """
     known = sorted(images["calibration"].dropna().unique())
     what = "; ".join(AS_WRITTEN.get(name, name) for name in known) or "not said to be calibrated"
     said = [
         f"Scores of {NAMES[label]} ({what}): {_judged(mine, NAMES[label])}"
-        for (label, group), mine in _by_group(figures).items()
+        for (label, group), mine in _by_group(metrics).items()
         if group == "all"
     ]
     return [*said, SHIFT] if said else []
 
 
-def _judged(figures: dict[str, Metric], name: str) -> str:
-    ece, chance = figures["ece"], figures[BY_CHANCE]
-    slope, intercept = figures["calibration_slope"], figures["calibration_intercept"]
+def _judged(metrics: dict[str, Metric], name: str) -> str:
+    ece, chance = metrics["ece"], metrics[BY_CHANCE]
+    slope, intercept = metrics["calibration_slope"], metrics["calibration_intercept"]
     if ece.value is None or chance.high is None:
         return f"whether they can be read as probabilities cannot be judged: {ece.reason}."
     measured = (
@@ -97,15 +97,15 @@ def _judged(figures: dict[str, Metric], name: str) -> str:
     if wrong:
         return f"they cannot be read as probabilities of {name}, for {' and '.join(wrong)}: {measured}"
     if slope.low is None or intercept.low is None:
-        why = "; ".join(dict.fromkeys(figure.reason for figure in (slope, intercept) if figure.reason))
+        why = "; ".join(dict.fromkeys(metric.reason for metric in (slope, intercept) if metric.reason))
         return f"that they can be read as probabilities is not shown ({why}): {measured}"
     return f"no fault of calibration can be shown in these images, which does not show that there is none: {measured}"
 
 
-def _by_group(figures: Sequence[Metric]) -> dict[tuple[str, str], dict[str, Metric]]:
+def _by_group(metrics: Sequence[Metric]) -> dict[tuple[str, str], dict[str, Metric]]:
     """(label, group) -> metric without its prefix -> figure."""
     found: dict[tuple[str, str], dict[str, Metric]] = {}
-    for figure in figures:
+    for figure in metrics:
         label = "unhealthy" if figure.metric.startswith(PREFIXES["unhealthy"]) else "covid"
         metric = figure.metric.removeprefix(PREFIXES[label])
         if metric in COLUMNS:
@@ -122,12 +122,12 @@ def _share(images: pd.DataFrame, label: str, group: str) -> tuple[str, str, str]
     return f"{len(known):,}", number(float((known[label] == 1).mean())), number(float(known[f"p_{label}"].mean()))
 
 
-def _note(figures: Sequence[Metric]) -> str:
+def _note(metrics: Sequence[Metric]) -> str:
     reasons: dict[str, list[str]] = {}
-    for figure in figures:
-        if figure.reason is not None:
-            what = "Undefined" if figure.value is None else "No interval"
-            reasons.setdefault(f"{what} ({figure.group})", []).append(figure.reason)
+    for metric in metrics:
+        if metric.reason is not None:
+            what = "Undefined" if metric.value is None else "No interval"
+            reasons.setdefault(f"{what} ({metric.group})", []).append(metric.reason)
     told = [f"{place}: {'; '.join(dict.fromkeys(why))}." for place, why in reasons.items()]
     return " ".join([NOTE, *told])
 
@@ -135,11 +135,11 @@ def _note(figures: Sequence[Metric]) -> str:
 def _bins(label: str, bins: Sequence[Bin]) -> Table:
     rows = []
     for one in bins:
-        figure = one.observed
-        assert figure.value is not None, "a bin holds an image"
-        patients = figure.n if figure.patients is None else figure.patients
-        cells = (number(one.low), number(one.high), number(one.mean), _cell(figure))
-        rows.append((*cells, f"{round(figure.value * figure.n):,}", f"{figure.n:,}", f"{patients:,}"))
+        metric = one.observed
+        assert metric.value is not None, "a bin holds an image"
+        patients = metric.n if metric.patients is None else metric.patients
+        cells = (number(one.low), number(one.high), number(one.mean), _cell(metric))
+        rows.append((*cells, f"{round(metric.value * metric.n):,}", f"{metric.n:,}", f"{patients:,}"))
     columns = ("lowest score", "highest", "mean score", "share of positives", "positives", "images", "patients")
     note = (
         f"Bins of as equal a number of images as ties allow, at most {BINS}. w: Wilson's interval; without a mark that "
@@ -148,11 +148,11 @@ def _bins(label: str, bins: Sequence[Bin]) -> Table:
     return Table(f"Scores and labels in bins: {NAMES[label]}", columns, tuple(rows), note)
 
 
-def _cell(figure: Metric) -> str:
+def _cell(metric: Metric) -> str:
     """The value and its interval; both may be below 0."""
-    if figure.value is None:
+    if metric.value is None:
         return "undefined"
-    if figure.low is None or figure.high is None:
-        return number(figure.value)
-    mark = " w" if figure.interval in ("wilson", OVER_PATIENTS) else ""
-    return f"{number(figure.value)} {interval(figure.low, figure.high)}{mark}"
+    if metric.low is None or metric.high is None:
+        return number(metric.value)
+    mark = " w" if metric.interval in ("wilson", OVER_PATIENTS) else ""
+    return f"{number(metric.value)} {interval(metric.low, metric.high)}{mark}"

@@ -38,28 +38,28 @@ def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.Dat
     return found
 
 
-def sentences(images: pd.DataFrame, figures: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
+def sentences(images: pd.DataFrame, metrics: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
     """What can be said of the archive.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        figures: of `comit_ray.evaluation.scores.screen_metrics`, with `external.metrics_of`.
+        metrics: of `comit_ray.evaluation.scores.screen_metrics`, with `external.metrics_of`.
         verdicts: of `external.consensus`; None: nobody read the archive.
     """
     outcome = outcomes(images)
     if outcome.empty:
         return ["No image of this archive is labelled COVID-19: nothing can be found or missed.", UNSEEN]
     return [
-        *_found(images, outcome, figures),
-        *_unscored(images, outcome, figures),
-        *_specificity(figures),
-        *_read(outcome, figures, verdicts),
+        *_found(images, outcome, metrics),
+        *_unscored(images, outcome, metrics),
+        *_specificity(metrics),
+        *_read(outcome, metrics, verdicts),
         UNSEEN,
     ]
 
 
-def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric]) -> list[str]:
-    sensitivity = _find(figures, SENSITIVITY)
+def _found(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) -> list[str]:
+    sensitivity = _find(metrics, SENSITIVITY)
     if sensitivity.value is None:
         return [f"Sensitivity is undefined: {sensitivity.reason}."]
     found, missed = (int((outcome == kind).sum()) for kind in (Outcome.FOUND, Outcome.MISSED))
@@ -71,9 +71,9 @@ def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric]) 
     )
     levels: tuple[Level, ...] = ("study", "patient")
     others = [
-        f"{with_interval(figure)} of {figure.n:,} {'studies' if level == 'study' else 'patients'}"
+        f"{with_interval(metric)} of {metric.n:,} {'studies' if level == 'study' else 'patients'}"
         for level in levels
-        if (figure := _find(figures, SENSITIVITY, level)).value is not None
+        if (metric := _find(metrics, SENSITIVITY, level)).value is not None
     ]
     if others:
         said += f" With any image flagged: {', '.join(others)}."
@@ -82,7 +82,7 @@ def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric]) 
     return [said, f"The paper, on other data: {number(theirs.value)} ({counts}{theirs.place}; {theirs.remark})."]
 
 
-def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric]) -> list[str]:
+def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) -> list[str]:
     kinds = (Outcome.EXCLUDED, Outcome.FAILED, Outcome.WITHOUT_FLAG)
     counts = {kind: int((outcome == kind).sum()) for kind in kinds}
     left_out = int((outcome == Outcome.LEFT_OUT).sum())
@@ -97,7 +97,7 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric
     told = ", ".join(f"{count:,} {kind.partition(':')[0]}" for kind, count in counts.items() if count)
     reasons = images.loc[outcome.index[outcome.isin([Outcome.EXCLUDED, Outcome.FAILED])], "reason"].value_counts()
     told += "".join(f"; {count:,} {reason}" for reason, count in reasons.items())
-    worst = _find(figures, WORST_CASE)
+    worst = _find(metrics, WORST_CASE)
     found.append(
         f"Neither found nor missed: {sum(counts.values()):,} more ({told}; tables/not_scored.csv has all without a "
         f"score). With all of them counted as missed the sensitivity is {with_interval(worst)} (n={worst.n:,})."
@@ -105,20 +105,20 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Metric
     return found
 
 
-def _specificity(figures: Sequence[Metric]) -> list[str]:
-    specificity = _find(figures, SPECIFICITY)
+def _specificity(metrics: Sequence[Metric]) -> list[str]:
+    specificity = _find(metrics, SPECIFICITY)
     if specificity.value is None:
         why = f"Specificity is undefined here ({specificity.reason}): "
         return [f"{why}how many without COVID-19 would be flagged is not known; who flags all misses nothing."]
     return [f"Of {specificity.n:,} images labelled not COVID-19, not flagged: {with_interval(specificity)}."]
 
 
-def _read(outcome: pd.Series, figures: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
+def _read(outcome: pd.Series, metrics: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
     if verdicts is None:
         return ["There are no readings (--reviews): whether the missed show an abnormality is not known."]
     missed = int((outcome == Outcome.MISSED).sum())
-    nothing = _find(figures, MISSED_WITHOUT_ABNORMALITY)
-    read = _find(figures, MISSED_READ)
+    nothing = _find(metrics, MISSED_WITHOUT_ABNORMALITY)
+    read = _find(metrics, MISSED_READ)
     if nothing.value is None:
         return [f"Readings: {nothing.reason}."]
     count = round(nothing.value * nothing.n)
@@ -133,8 +133,8 @@ def _read(outcome: pd.Series, figures: Sequence[Metric], verdicts: pd.DataFrame 
     return [said, f"The paper, on other data: {counts} ({theirs.place})."]
 
 
-def _find(figures: Sequence[Metric], metric: str, level: Level = "image") -> Metric:
-    return next(f for f in figures if (f.metric, f.group, f.level) == (metric, "all", level))
+def _find(metrics: Sequence[Metric], metric: str, level: Level = "image") -> Metric:
+    return next(f for f in metrics if (f.metric, f.group, f.level) == (metric, "all", level))
 
 
 def _counts(images: pd.DataFrame, outcome: pd.Series) -> Table:

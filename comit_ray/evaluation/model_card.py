@@ -119,7 +119,7 @@ def card_table(
         config: of the job.
     """
     answers = {question: answer for question, answer in summary.rows}  # noqa: C416 rows have any length
-    figures = [f"{question.removeprefix('The answer: ')}: {text}" for question, text in answers.items()
+    metrics = [f"{question.removeprefix('The answer: ')}: {text}" for question, text in answers.items()
                if question.startswith("The answer") or question == "Inside one source"]  # fmt: skip
     limits = [text for text in said if text.startswith(ALARMS)]
     rows = (
@@ -130,7 +130,7 @@ def card_table(
         ("Not intended for", NOT_INTENDED),
         ("Evaluation data", answers["On what data"]),
         ("Operating point", _points(images, config)),
-        ("Figures", " ".join(figures) or "none: the model has no head that is judged here"),
+        ("Figures", " ".join(metrics) or "none: the model has no head that is judged here"),
         ("Uncertainty", f"95% intervals over patients: {_intervals(config)}."),
         ("Limits", " ".join([answers["What it does not mean"], *limits])),
         ("Ethical considerations", ETHICS),

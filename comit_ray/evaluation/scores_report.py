@@ -75,11 +75,11 @@ PAPER_EXTERNAL: dict[Place, Printed] = {
 """The same of the archive that the paper's model never saw."""
 
 
-def tables(figures: Sequence[Metric], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
+def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
     """The figures as tables, a column a group; figures of a head the model does not have are left out.
 
     Args:
-        figures: of `comit_ray.evaluation.scores.screen_metrics`.
+        metrics: of `comit_ray.evaluation.scores.screen_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
         external: of an archive that the model never saw: other values of the paper stand beside them.
     """
@@ -88,21 +88,21 @@ def tables(figures: Sequence[Metric], images: pd.DataFrame, external: bool = Fal
     found = {}
     for name, (title, heads) in SECTIONS.items():
         mine = [
-            figure
-            for figure in figures
-            if head_of(figure.metric) in heads
-            and head_of(figure.metric) not in absent
-            and "recall" not in figure.metric
+            metric
+            for metric in metrics
+            if head_of(metric.metric) in heads
+            and head_of(metric.metric) not in absent
+            and "recall" not in metric.metric
         ]
         if mine:
             found[name] = _table(title, mine, printed)
     return found
 
 
-def _table(title: str, figures: Sequence[Metric], printed: dict[Place, Printed]) -> Table:
-    groups = list(dict.fromkeys(figure.group for figure in figures))
-    places = list(dict.fromkeys((figure.metric, figure.at, figure.level) for figure in figures))
-    by_place = {(figure.metric, figure.at, figure.level, figure.group): figure for figure in figures}
+def _table(title: str, metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Table:
+    groups = list(dict.fromkeys(figure.group for figure in metrics))
+    places = list(dict.fromkeys((figure.metric, figure.at, figure.level) for figure in metrics))
+    by_place = {(figure.metric, figure.at, figure.level, figure.group): figure for figure in metrics}
     papers = {place: _printed(*place, printed) for place in places}
     with_paper = any(papers.values())
     rows = []
@@ -118,7 +118,7 @@ def _table(title: str, figures: Sequence[Metric], printed: dict[Place, Printed])
         for (metric, *_), theirs in papers.items()
         if theirs
     ]
-    note = " ".join([*_reasons(figures), *dict.fromkeys(remarks)])
+    note = " ".join([*_reasons(metrics), *dict.fromkeys(remarks)])
     return Table(title, columns, tuple(rows), note)
 
 
@@ -129,25 +129,25 @@ def _printed(metric: str, at: float | str | None, level: str, printed: dict[Plac
     return printed.get((metric, at)) or (printed.get((metric, None)) if isinstance(at, str) else None)
 
 
-def _reasons(figures: Sequence[Metric]) -> list[str]:
+def _reasons(metrics: Sequence[Metric]) -> list[str]:
     """Why there is no value, or no interval, a sentence for each of both and every group."""
     found: dict[tuple[str, str], list[str]] = {}
-    for figure in figures:
-        if figure.reason is not None:
-            what = "Undefined" if figure.value is None else "No interval"
-            found.setdefault((what, figure.group), []).append(figure.reason)
+    for metric in metrics:
+        if metric.reason is not None:
+            what = "Undefined" if metric.value is None else "No interval"
+            found.setdefault((what, metric.group), []).append(metric.reason)
     return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
 
 
-def sentences(images: pd.DataFrame, figures: Sequence[Metric]) -> list[str]:
+def sentences(images: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     """What a reader must know of these images and scores, computed from them.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        figures: of `comit_ray.evaluation.scores.screen_metrics`.
+        metrics: of `comit_ray.evaluation.scores.screen_metrics`.
     """
     scored = images[images["status"] == Status.OK]
-    return [*positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images)]
+    return [*positives(scored), *_sources(scored, metrics), *_about(images), *_without_id(images)]
 
 
 def intervals(config: EvaluateConfig) -> str:
@@ -179,7 +179,7 @@ def positives(scored: pd.DataFrame) -> list[str]:
     return [f"{who}: one patient is {points(patients)} points of patient-level sensitivity."]
 
 
-def _sources(scored: pd.DataFrame, figures: Sequence[Metric]) -> list[str]:
+def _sources(scored: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     """What is left of the AUROC inside a source that has both classes, where there are several sources."""
     known = scored[scored["covid"].notna() & scored["p_covid"].notna()]
     classes = known.groupby("dataset")["covid"].nunique()
@@ -187,12 +187,12 @@ def _sources(scored: pd.DataFrame, figures: Sequence[Metric]) -> list[str]:
         return []
     if not (classes == 2).any():
         return [NO_SINGLE_SOURCE]
-    aurocs = {figure.group: figure for figure in figures if figure.metric == "auroc"}
+    aurocs = {metric.group: metric for metric in metrics if metric.metric == "auroc"}
     inside = {str(name): aurocs[f"dataset={name}"] for name in classes.index[classes == 2]}
-    told = [f"{with_interval(figure)} inside {name}" for name, figure in inside.items()]
+    told = [f"{with_interval(metric)} inside {name}" for name, metric in inside.items()]
     found = [f"AUROC for COVID-19: {with_interval(aurocs['all'])} over all sources, {', '.join(told)}."]
-    chance = [name for name, figure in inside.items() if figure.low is not None and figure.low <= 0.5]
-    unsure = [name for name, figure in inside.items() if figure.low is None]
+    chance = [name for name, metric in inside.items() if metric.low is not None and metric.low <= 0.5]
+    unsure = [name for name, metric in inside.items() if metric.low is None]
     if unsure:
         found.append(f"Inside {', '.join(unsure)} it has no interval: the images are too few to conclude from it.")
     if chance:

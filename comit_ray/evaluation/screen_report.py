@@ -56,7 +56,7 @@ class Trust:
         chapters: thresholds, calibration, subgroups; none of a model without scores.
     """
 
-    figures: list[Metric]
+    metrics: list[Metric]
     chapters: list[Chapter]
 
 
@@ -78,13 +78,13 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
         return Trust([], [])
     draws, seed, minimum = config.draws, config.seed, config.subgroup_minimum
 
-    figures: list[Metric] = []
+    metrics: list[Metric] = []
     tables: dict[str, Table] = {}
     said: list[str] = []
     for label in labels:
         thresholds = threshold_table.scale(images, label, stored_operating_point(images, label, config.results))
         rows = threshold_table.rows(images, label, thresholds, config.prevalences, minimum, split, draws, seed)
-        figures += thresholds_report.prevalence_metrics(label, rows)
+        metrics += thresholds_report.prevalence_metrics(label, rows)
         tables |= thresholds_report.tables(label, rows, thresholds, minimum)
         said += thresholds_report.sentences(label, rows)
 
@@ -107,13 +107,13 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
             subgroups_report.tables(images, grouped, minimum),
         ),
     ]
-    return Trust([*figures, *calibrated, *grouped], chapters)
+    return Trust([*metrics, *calibrated, *grouped], chapters)
 
 
-def together(figures: Sequence[Metric], more: Sequence[Metric]) -> list[Metric]:
+def together(metrics: Sequence[Metric], more: Sequence[Metric]) -> list[Metric]:
     """The figures of both, those first that both have: a dataset alone is measured, whole, without any suppression."""
-    known = {(figure.metric, figure.group, figure.at, figure.level) for figure in figures}
-    return [*figures, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
+    known = {(metric.metric, metric.group, metric.at, metric.level) for metric in metrics}
+    return [*metrics, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
 
 
 ALL = "all images"
@@ -156,7 +156,7 @@ def write(config: EvaluateConfig) -> str:
     audited = shortcuts_report.examine(config, images, split)
     drawn = _pictures(config, images, verdicts, split, output)
     tables = scores_report.tables(figures, images, config.external) | confusion.tables(images)
-    figures = together([*figures, *audited.figures], trusted.figures)
+    figures = together([*figures, *audited.metrics], trusted.metrics)
     chapters = [
         audited.chapter,
         *_comparison(config, images, split, output),
@@ -174,7 +174,7 @@ def write(config: EvaluateConfig) -> str:
         Chapter("gradcam", "Heat maps", (), {}, drawn.heat),
         Chapter("embeddings", "Map of the embeddings", (), {}, drawn.maps),
     ]
-    metrics = json.dumps([figure.to_json() for figure in figures], indent=1)
+    metrics = json.dumps([metric.to_json() for metric in figures], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
     return document.write(_document(config, images, figures, split, chapters), output)
 
@@ -209,13 +209,13 @@ def _comparison(config: EvaluateConfig, images: pd.DataFrame, split: str, output
 def _external(
     config: EvaluateConfig,
     images: pd.DataFrame,
-    figures: Sequence[Metric],
+    metrics: Sequence[Metric],
     verdicts: pd.DataFrame | None,
     readings: pd.DataFrame | None,
 ) -> list[Chapter]:
     if not config.external:
         return []
-    said = external_report.sentences(images, figures, verdicts)
+    said = external_report.sentences(images, metrics, verdicts)
     return [Chapter("external", "Found and missed", said, external_report.tables(images, verdicts, readings))]
 
 
@@ -281,11 +281,11 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
 
 
 def _document(
-    config: EvaluateConfig, images: pd.DataFrame, figures: Sequence[Metric], split: str, chapters: Sequence[Chapter]
+    config: EvaluateConfig, images: pd.DataFrame, metrics: Sequence[Metric], split: str, chapters: Sequence[Chapter]
 ) -> ReportDocument:
     """Summary first, then the chapters, the model card and how to read it all."""
     believed = chapters[0].said
-    first = summary.table(images, figures, split, config.results, believed)
+    first = summary.table(images, metrics, split, config.results, believed)
     known = model_card.read(config.results)
     card = model_card.card_table(images, known, first, believed, config)
     titles = {chapter.name: chapter.title for chapter in chapters if not chapter.empty}

@@ -214,7 +214,7 @@ class Audit:
         sources: that the probe told apart, with and without COVID-19.
     """
 
-    figures: list[Metric]
+    metrics: list[Metric]
     confounded: bool
     sources: tuple[int, int]
 
@@ -236,9 +236,9 @@ def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int)
     if known.empty:
         return Audit([], confounded=False, sources=(0, 0))
     classes = known.groupby("dataset")["covid"].nunique()
-    figures = _variants(known, results, split, draws, seed)
+    metrics = _variants(known, results, split, draws, seed)
     probed, sources = _probes(known, results, split, draws, seed)
-    return Audit([*figures, *probed, *_heat(known, results, split, draws, seed)], bool((classes < 2).any()), sources)
+    return Audit([*metrics, *probed, *_heat(known, results, split, draws, seed)], bool((classes < 2).any()), sources)
 
 
 def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Metric]:

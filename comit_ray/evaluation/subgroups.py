@@ -154,7 +154,7 @@ def compared(found: Sequence[Metric], label: str) -> dict[str, tuple[list[Gap], 
 
 
 def _gap(pair: tuple[Metric, Metric]) -> Gap | None:
-    low, high = sorted(pair, key=lambda figure: figure.value or 0.0)
+    low, high = sorted(pair, key=lambda metric: metric.value or 0.0)
     assert high.low is not None
     assert low.high is not None
     return Gap(high, low) if high.low > low.high else None
@@ -215,7 +215,7 @@ def _measured(
     shares = [how for how in kept if isinstance(how, Ratio)]
     blocks = [how for how in kept if isinstance(how, Block)] + ([ratios(shares)] if shares else [])
     measured = measure(blocks, patients, split, group, draws, seed) if blocks else []
-    by_metric = {figure.metric: figure for figure in measured}
+    by_metric = {metric.metric: metric for metric in measured}
     codes_N = patient_codes(patients)
     return [
         by_metric[one.entry.metric]

@@ -35,18 +35,18 @@ def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[
         found: of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
-    by_place = {(figure.group, figure.metric): figure for figure in found}
+    by_place = {(metric.group, metric.metric): metric for metric in found}
     made = {}
     for attribute, groups in divided(images).items():
         rows: list[tuple[str, ...]] = []
         shown: list[Metric] = []
         for prefix, name in ((PREFIXES[label], NAMES[label]) for label in PREFIXES):
             for group, mine in groups.items():
-                figures = [by_place[group, f"{prefix}{m}"] for m in COLUMNS if (group, f"{prefix}{m}") in by_place]
-                if figures:
-                    shown += figures
+                metrics = [by_place[group, f"{prefix}{m}"] for m in COLUMNS if (group, f"{prefix}{m}") in by_place]
+                if metrics:
+                    shown += metrics
                     sizes = (f"{len(mine):,}", f"{people(mine):,}")
-                    rows.append((name, group.partition("=")[2], *sizes, *map(_cell, figures)))
+                    rows.append((name, group.partition("=")[2], *sizes, *map(_cell, metrics)))
         if rows:
             columns = ("score", attribute, "images", "patients", *COLUMNS.values())
             made[f"by_{attribute}"] = Table(f"By {attribute}", columns, tuple(rows), _note(shown, minimum))
@@ -67,7 +67,7 @@ def sentences(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> li
     by = f"by {', '.join(looked_by)}"
     not_by = [attribute for attribute in ATTRIBUTES if attribute not in looked_by]
     unknown = f" Not looked at, for it is not known or the same throughout: {', '.join(not_by)}." if not_by else ""
-    suppressed = sum((figure.reason or "").startswith(SUPPRESSED) for figure in found)
+    suppressed = sum((metric.reason or "").startswith(SUPPRESSED) for metric in found)
     said = [_compared(label, found, by) for label in PREFIXES if _has(found, label)]
     if not said:
         return []
@@ -105,19 +105,19 @@ def _compared(label: str, found: Sequence[Metric], by: str) -> str:
 
 
 def _has(found: Sequence[Metric], label: str) -> bool:
-    return any(figure.metric == f"{PREFIXES[label]}{AUROC}" for figure in found)
+    return any(metric.metric == f"{PREFIXES[label]}{AUROC}" for metric in found)
 
 
-def _cell(figure: Metric) -> str:
-    if (figure.reason or "").startswith(SUPPRESSED):
-        return f"{SUPPRESSED} (n={figure.n:,})"
-    return f"{with_interval(figure)} (n={figure.n:,})"
+def _cell(metric: Metric) -> str:
+    if (metric.reason or "").startswith(SUPPRESSED):
+        return f"{SUPPRESSED} (n={metric.n:,})"
+    return f"{with_interval(metric)} (n={metric.n:,})"
 
 
 def _note(shown: Sequence[Metric], minimum: int) -> str:
-    suppressed = sum((figure.reason or "").startswith(SUPPRESSED) for figure in shown)
+    suppressed = sum((metric.reason or "").startswith(SUPPRESSED) for metric in shown)
     undefined = dict.fromkeys(
-        figure.reason for figure in shown if figure.value is None and not (figure.reason or "").startswith(SUPPRESSED)
+        metric.reason for metric in shown if metric.value is None and not (metric.reason or "").startswith(SUPPRESSED)
     )
     return (
         f"Scored images. Suppressed: {suppressed:,} of {len(shown):,} figures, of fewer than {minimum} patients with a "

@@ -58,11 +58,11 @@ def prevalence_metrics(label: str, rows: Sequence[ThresholdRow]) -> list[Metric]
         for prevalence, mine in row.at_prevalence.items() if row.point is not None else ():
             found += [
                 replace(
-                    figure,
+                    metric,
                     metric=f"{PREFIXES[label]}{name}_at_operating_point",
                     at=f"{row.point} at prevalence {prevalence:g}",
                 )
-                for name, figure in mine.items()
+                for name, metric in mine.items()
             ]
     return found
 
@@ -106,7 +106,7 @@ def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum:
             (
                 _number(row.threshold),
                 row.point or "",
-                *(with_interval(figure) for figure in (row.sensitivity, row.specificity, *values)),
+                *(with_interval(metric) for metric in (row.sensitivity, row.specificity, *values)),
             )
         )
     columns = (
@@ -162,13 +162,13 @@ def _whole(label: str, rows: Sequence[ThresholdRow]) -> Table:
             continue
         for prevalence, mine in sorted(row.at_prevalence.items()):
             of_row = [row.sensitivity, row.specificity, *mine.values()]
-            reasons = dict.fromkeys(figure.reason for figure in of_row if figure.reason)
+            reasons = dict.fromkeys(metric.reason for metric in of_row if metric.reason)
             cells.append(
                 (
                     *(row.group, _number(row.threshold), row.point or "", f"{prevalence:g}"),
-                    *(str(figure.n) for figure in of_row[:2]),
-                    *(_plain(value) for figure in of_row for value in (figure.value, figure.low, figure.high)),
-                    *(figure.interval or "" for figure in of_row[:2]),
+                    *(str(metric.n) for metric in of_row[:2]),
+                    *(_plain(value) for metric in of_row for value in (metric.value, metric.low, metric.high)),
+                    *(metric.interval or "" for metric in of_row[:2]),
                     "; ".join(reasons),
                 )
             )

@@ -195,9 +195,9 @@ def measure(
         return {str(number): None if np.isnan(found_F[number]) else float(found_F[number]) for number in drawn}
 
     intervals = bootstrap(statistics, patients.to_numpy(object), draws, seed) if drawn else {}
-    figures = []
+    metrics = []
     for number, (entry, n, people) in enumerate(zip(entries, counts_F, patients_F, strict=True)):
-        figure = Metric(
+        metric = Metric(
             entry.metric, None, n, split, group, entry.at, patients=people, level=entry.level, reason=entry.undefined
         )
         if defined[number]:
@@ -206,11 +206,11 @@ def measure(
                 wilson(round(value * n), n) if exact[number] else _told(intervals[str(number)], value, entry, codes_N)
             )
             method = None if interval.low is None else interval.method
-            figure = replace(
-                figure, value=value, low=interval.low, high=interval.high, interval=method, reason=interval.reason
+            metric = replace(
+                metric, value=value, low=interval.low, high=interval.high, interval=method, reason=interval.reason
             )
-        figures.append(figure)
-    return figures
+        metrics.append(metric)
+    return metrics
 
 
 def _told(interval: Interval, value: float, entry: MetricEntry, codes_N: IntArray) -> Interval:

@@ -69,21 +69,21 @@ def at_prevalence(sensitivity: Metric, specificity: Metric, prevalence: float) -
     values = _values(sensitivity.value, specificity.value, prevalence)
     found, rejected = _bounded(sensitivity), _bounded(specificity)
     ends = {} if found is None or rejected is None else _intervals(found, rejected, prevalence)
-    figures = {}
+    metrics = {}
     for name, value in values.items():
-        figure = replace(blank, metric=name, value=value)
+        metric = replace(blank, metric=name, value=value)
         if value is None:
-            figure = replace(figure, reason=UNDEFINED[name])
+            metric = replace(metric, reason=UNDEFINED[name])
         elif name in ends:
             low, high = ends[name]
             bounded = math.isfinite(high)
-            figure = (
-                replace(figure, low=low, high=high, interval=METHOD, reason=None)
+            metric = (
+                replace(metric, low=low, high=high, interval=METHOD, reason=None)
                 if bounded
-                else replace(figure, reason=NO_END)
+                else replace(metric, reason=NO_END)
             )
-        figures[name] = figure
-    return figures
+        metrics[name] = metric
+    return metrics
 
 
 def ratio_interval(above: Bounded, below: Bounded) -> tuple[float, float]:
@@ -138,8 +138,8 @@ def _share(odds: float) -> float:
     return odds / (1 + odds) if math.isfinite(odds) else 1.0
 
 
-def _bounded(figure: Metric) -> Bounded | None:
-    if figure.value is None or figure.low is None or figure.high is None:
+def _bounded(metric: Metric) -> Bounded | None:
+    if metric.value is None or metric.low is None or metric.high is None:
         return None
     # A percentile of draws may lie a rounding error beside the value it is an end of.
-    return Bounded(figure.value, min(figure.low, figure.value), max(figure.high, figure.value))
+    return Bounded(metric.value, min(metric.low, metric.value), max(metric.high, metric.value))

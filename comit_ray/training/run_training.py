@@ -179,8 +179,8 @@ def _whole(run: str, config: TrainConfig) -> bool:
     """Whether a run that is published has all the epochs that are asked for, or gave up."""
     if not run_directory.finished(run):
         return False
-    figures = checkpoint.load_history(storage.join(run, "last"))
-    return validation.whole(figures, config.train.epochs, config.train.patience)
+    metrics = checkpoint.load_history(storage.join(run, "last"))
+    return validation.whole(metrics, config.train.epochs, config.train.patience)
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -287,6 +287,6 @@ def _publish(result: ray.train.Result, run: str) -> str:
     for name, source in (("best", best), ("last", result.checkpoint)):
         with source.as_directory() as directory:
             checkpoint.publish(Path(directory), storage.join(run, name))
-    figures = checkpoint.load_history(storage.join(run, "last"))
-    storage.write_bytes(storage.join(run, run_directory.CURVES), curves.draw(figures, title=run.rpartition("/")[2]))
+    metrics = checkpoint.load_history(storage.join(run, "last"))
+    storage.write_bytes(storage.join(run, run_directory.CURVES), curves.draw(metrics, title=run.rpartition("/")[2]))
     return storage.join(run, "best")

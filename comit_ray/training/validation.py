@@ -41,7 +41,7 @@ class LossSums:
     active_T: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(ALL_TASKS)))
     images: int = 0
 
-    def figures(self, prefix: str, config: LossConfig) -> EpochMetrics:
+    def metrics(self, prefix: str, config: LossConfig) -> EpochMetrics:
         """`<prefix>_images`, `<prefix>_loss` as the objective has it (means or sums), `_loss_<task>` (means)."""
         mean_T = np.divide(self.loss_T, self.active_T, out=np.zeros_like(self.loss_T), where=self.active_T > 0)
         weight_T = np.array([getattr(config, task) for task in ALL_TASKS])
@@ -95,9 +95,9 @@ class Validation:
         values = _joined((self.logits if log_odds else self.scores)[name], np.float32)[order]
         return values[labels >= 0], labels[labels >= 0]
 
-    def figures(self, config: LossConfig) -> EpochMetrics:
+    def metrics(self, config: LossConfig) -> EpochMetrics:
         """Losses, AUROC and sensitivity at 90% specificity of each score, mean IoU of an image for each mask."""
-        figures = self.losses.figures("val", config)
+        figures = self.losses.metrics("val", config)
         for name in SCREENED:
             if name in self.scores:
                 scores, labels = self.known(name)
@@ -179,7 +179,7 @@ def given_up(history: Sequence[EpochMetrics], patience: int | None) -> bool:
 
 def _lowest(history: Sequence[EpochMetrics]) -> list[int]:
     """The epochs that have the lowest validation loss."""
-    losses = [figures["val_loss"] for figures in history]
+    losses = [metrics["val_loss"] for metrics in history]
     lowest = min((loss for loss in losses if loss is not None), default=None)
     return [epoch for epoch, loss in enumerate(losses) if loss is not None and loss == lowest]
 

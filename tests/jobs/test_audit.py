@@ -104,7 +104,7 @@ def audited(root: Path, phantoms: list[Phantom], marked: bool) -> Audit:
 
 def values(found: Audit) -> dict[str, float]:
     """Of all images, by metric."""
-    return {one.metric: one.value for one in found.figures if one.group == "all" and one.value is not None}
+    return {one.metric: one.value for one in found.metrics if one.group == "all" and one.value is not None}
 
 
 def caught(found: Audit) -> list[str]:

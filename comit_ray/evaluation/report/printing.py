@@ -41,25 +41,25 @@ def points(count: int) -> str:
     return _rounded(100 / count, 1, ROUND_CEILING)
 
 
-def cell(figure: Metric | None) -> str:
+def cell(metric: Metric | None) -> str:
     """The value, its interval (w: Wilson's, p: Newcombe's) and its n, with the patients where these are fewer."""
-    if figure is None:
+    if metric is None:
         return ""
-    fewer = figure.patients is not None and figure.patients != figure.n
-    count = f"n={figure.n:,} of {figure.patients:,} patients" if fewer else f"n={figure.n:,}"
-    if figure.value is None:
+    fewer = metric.patients is not None and metric.patients != metric.n
+    count = f"n={metric.n:,} of {metric.patients:,} patients" if fewer else f"n={metric.n:,}"
+    if metric.value is None:
         return f"undefined ({count})"
-    return f"{with_interval(figure)} ({count})"
+    return f"{with_interval(metric)} ({count})"
 
 
-def with_interval(figure: Metric) -> str:
+def with_interval(metric: Metric) -> str:
     """The value and its interval."""
-    if figure.value is None:
+    if metric.value is None:
         return "undefined"
-    if figure.low is None or figure.high is None:
-        return number(figure.value)
-    mark = {WILSON: " w", OVER_PATIENTS: " w", NEWCOMBE: " p"}.get(figure.interval or "", "")
-    return f"{number(figure.value)} {interval(figure.low, figure.high)}{mark}"
+    if metric.low is None or metric.high is None:
+        return number(metric.value)
+    mark = {WILSON: " w", OVER_PATIENTS: " w", NEWCOMBE: " p"}.get(metric.interval or "", "")
+    return f"{number(metric.value)} {interval(metric.low, metric.high)}{mark}"
 
 
 def _rounded(value: float, digits: int, rounding: str) -> str:

@@ -163,8 +163,8 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
     tables["trials"] = study_tables.trials(taken)
     pictures = [] if taken.split == "val" else _pictures(taken, rows, manifest_uri, output, config)
 
-    figures = [record for row in [*rows, *segmented] for record in records(row, taken.split)]
-    storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(figures, indent=1).encode())
+    metrics = [record for row in [*rows, *segmented] for record in records(row, taken.split)]
+    storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(metrics, indent=1).encode())
     said = study_words.sentences(taken, rows, pairs, config.draws)
     return document.write(_document(taken, said, tables, pictures, config), output)
 
