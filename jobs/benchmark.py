@@ -16,7 +16,7 @@ from comit_ray.benchmark.projection import EndToEnd, Throughput
 from comit_ray.benchmark.stages import Stage
 from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import graph, nodes
-from comit_ray.chunks.monitor import Tally
+from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import PREDICTORS
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
@@ -137,7 +137,7 @@ def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> 
     rows = rows.set_column(index, rows.schema.field(index), manifest_chunks.chunk_names(rows, config.chunk_rows))
     uri = storage.join(output, name, "manifest")
     manifest.write(uri, rows, config.chunk_rows)
-    tally = Tally()
+    tally = StageTimer()
     began = time.monotonic()
     screen(_options(config, uri, storage.join(output, name, "results")), tally=tally)
     return time.monotonic() - began, tally.read()

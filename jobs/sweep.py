@@ -13,7 +13,7 @@ from comit_ray.errors import ConfigError
 from comit_ray.screening import gradcam
 from comit_ray.storage import storage
 from comit_ray.sweep import study, sweep_record, tuner
-from comit_ray.sweep.trial import Place
+from comit_ray.sweep.trial import TrialPlace
 
 STUDIES = Path(__file__).resolve().parent / "configs" / "studies"
 
@@ -31,13 +31,13 @@ def job(config: SweepConfig) -> int:
     nodes.check({"data": config.data, "manifest": manifest}, {"storage": config.storage})
     fingerprint = plan.make_plan(manifest, "all").fingerprint
     data = storage.normalise(config.data)
-    question = sweep_record.question(path.stem, asked, data, fingerprint, training_hash, trials)
+    question = sweep_record.study_settings(path.stem, asked, data, fingerprint, training_hash, trials)
     sweep_record.open_study(uri, question, config.model_dump(mode="json") | {"manifest": manifest}, config.resume)
     run_record.sign(uri, config.model_dump(mode="json"))
 
     statuses = sweep_record.recorded(uri)
     left = [trial for trial in trials if any(sweep_record.is_open(statuses.get(member.id)) for member in trial.members)]
-    place = Place(path.stem, uri, manifest, asked.split, asked.search.metric if asked.search else None)
+    place = TrialPlace(path.stem, uri, manifest, asked.split, asked.search.metric if asked.search else None)
     tuner.sweep(left, place, asked.search, at_once, config.retries)
 
     statuses = sweep_record.recorded(uri)

@@ -19,7 +19,6 @@ import json
 import platform
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,16 @@ from torch import nn
 from comit_ray.checkpoint import operating_points, reference, temperature
 from comit_ray.checkpoint.operating_points import Document, OperatingPoint
 from comit_ray.checkpoint.reference import Reference
+from comit_ray.chunks.run_record import package_version
+from comit_ray.config import train_config
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
 from comit_ray.storage import storage
 
-WEIGHTS, CONFIG, OPERATING_POINTS = "weights.safetensors", "config.yaml", "operating_points.json"
-TEMPERATURES, METRICS, HISTORY = "temperatures.json", "metrics.json", "history.json"
-ENVIRONMENT, STATE = "environment.json", "state.pt"
-REFERENCE = ("reference.json", "reference.safetensors")
+WEIGHTS, METRICS, STATE = "weights.safetensors", "metrics.json", "state.pt"
+CONFIG, OPERATING_POINTS, TEMPERATURES = train_config.FILE, operating_points.FILE, temperature.FILE
+REFERENCE, ENVIRONMENT, HISTORY = reference.FILES, reference.ENVIRONMENT, reference.HISTORY
 FILES = (STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG)
 """In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
 YOUNGER = frozenset({TEMPERATURES, *REFERENCE})
@@ -186,8 +186,8 @@ def save(
         "manifest": manifest,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "comit_ray": version("comit-ray"),
-        **{name: version(name) for name in ("torch", "torchvision", "ray", "numpy", "pyarrow")},
+        "comit_ray": package_version("comit-ray"),
+        **{name: package_version(name) for name in ("torch", "torchvision", "ray", "numpy", "pyarrow")},
     }
     (directory / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
     kept = {"model_id": _model_id(weights), "optimiser": state.optimiser, "random": state.random}

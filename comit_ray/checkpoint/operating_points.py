@@ -11,19 +11,18 @@ A site may write its own with `threshold` alone. A threshold that cannot be chos
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Annotated
 
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from comit_ray.config.config_base import Config, Fraction
+from comit_ray.config.config_base import SPECIFICITIES, Config, Fraction, operating_point_name
 from comit_ray.errors import ConfigError
 from comit_ray.statistics import roc
 from comit_ray.storage import storage
 
-SPECIFICITIES = (0.90, 0.99)
-"""The paper's two operating points."""
+FILE = "operating_points.json"
+"""Its name in a checkpoint, and in the results of an embedding classifier."""
 
 
 class Threshold(Config):
@@ -88,15 +87,11 @@ def choose(
         ValueError: for a specificity outside its range, or scores or labels that `comit_ray.statistics.roc` refuses.
     """
     return {
-        name(specificity): {score: _choose(values, labels, specificity) for score, (values, labels) in scores.items()}
+        operating_point_name(specificity): {
+            score: _choose(values, labels, specificity) for score, (values, labels) in scores.items()
+        }
         for specificity in specificities
     }
-
-
-def name(specificity: float) -> str:
-    """The operating point's name: `specificity_0.90`, `specificity_0.995`; two decimals or more, never rounded."""
-    whole, _, decimals = f"{Decimal(str(specificity)):f}".partition(".")
-    return f"specificity_{whole}.{decimals.ljust(2, '0')}"
 
 
 def _choose(values: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> Threshold:

@@ -23,6 +23,10 @@ from comit_ray.errors import ConfigError
 
 FloatArray = npt.NDArray[np.float64]
 
+FILES = ("reference.json", "reference.safetensors")
+"""Their names in a checkpoint: the facts, and the arrays."""
+ENVIRONMENT, HISTORY = "environment.json", "history.json"
+"""Names of a checkpoint's files on its training, which a report reads without the network."""
 SAMPLE = 2_000
 """Most images of a split that are embedded for it."""
 FEWEST = 20

@@ -23,6 +23,8 @@ from comit_ray.config.config_base import Config
 from comit_ray.errors import ConfigError
 from comit_ray.statistics import roc
 
+FILE = "temperatures.json"
+"""Its name in a checkpoint."""
 LOWEST, HIGHEST = 0.05, 20.0
 """The range that is searched. A best temperature at its border is a sign that there is none, and is not given."""
 FEWEST = 10

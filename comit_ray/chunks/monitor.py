@@ -115,7 +115,7 @@ class _Sums:
         return dict(self._found)
 
 
-class Tally:
+class StageTimer:
     """Seconds by stage, and actors that began.
 
     It is made in the driver, once Ray runs, and travels with what the stages are given.
@@ -151,7 +151,7 @@ class Counters:
         tally: is told the seconds too, and what began; None: no one.
     """
 
-    def __init__(self, step: str, tally: Tally | None = None) -> None:
+    def __init__(self, step: str, tally: StageTimer | None = None) -> None:
         self.step, self._tally = step, tally
 
     def images(self, main: pa.Table) -> None:

@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 import subprocess
+import tomllib
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ from comit_ray.errors import ConfigError, NotFoundError, StorageError
 from comit_ray.storage import storage
 
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT = "comit-ray"
 PACKAGES = ("ray", "torch", "torchvision", "pyarrow", "pydicom")
 USER = "COMIT_USER"
 """In the environment: who is to be named, where the account of the process says nothing (in a container: ray)."""
@@ -42,8 +44,8 @@ def of_this_process(settings: dict[str, Any]) -> dict[str, Any]:
         "user": _user(),
         "host": socket.gethostname(),
         "job": _submitted(),
-        "code": {"version": _version("comit-ray"), "commit": _commit(), "sources": sources_hash()},
-        "packages": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "code": {"version": package_version(PROJECT), "commit": _commit(), "sources": sources_hash()},
+        "packages": {"python": platform.python_version()} | {name: package_version(name) for name in PACKAGES},
         "settings": settings,
     }
 
@@ -51,6 +53,25 @@ def of_this_process(settings: dict[str, Any]) -> dict[str, Any]:
 def submitted() -> bool:
     """Whether this is the driver of a job that was submitted to a cluster."""
     return _SUBMITTED in os.environ
+
+
+def package_version(name: str) -> str | None:
+    """The version of an installed package; of this project also from a checkout that was never installed.
+
+    The checkout's own pyproject.toml comes first: what is installed may be another checkout than the code that runs.
+
+    Args:
+        name: as `pip` knows it.
+
+    Returns:
+        None where the package is not installed, or this project's code came without its metadata.
+    """
+    if name == PROJECT and (stated := _checkout_version()) is not None:
+        return stated
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 @cache
@@ -78,11 +99,13 @@ def _submitted() -> dict[str, str]:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def _version(package: str) -> str | None:
+def _checkout_version() -> str | None:
+    """As the pyproject.toml beside the package states it; None where none lies there, or it is another project's."""
     try:
-        return version(package)
-    except PackageNotFoundError:  # code that was sent along with a job, and never installed
+        project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text()).get("project", {})
+    except (OSError, ValueError):  # a wheel, or code that was sent along with a job
         return None
+    return project.get("version") if project.get("name") == PROJECT else None
 
 
 def _commit() -> str | None:

@@ -1,7 +1,8 @@
-"""What all options share: frozen pydantic models that refuse unknown keys, and the common ranges."""
+"""What all options share: models that refuse unknown keys, common ranges, and the specificities that are meant."""
 
 import hashlib
 import json
+from decimal import Decimal
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +12,21 @@ from comit_ray.errors import ConfigError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+AboveZero = Annotated[float, Field(gt=0, le=1)]
+"""A specificity or sensitivity that is asked for."""
+
+SPECIFICITY = 0.90
+"""The specificity that is meant where one alone is: of the default operating point, of curves, of comparisons."""
+SPECIFICITIES = (SPECIFICITY, 0.99)
+"""At which sensitivity is given and operating points are chosen unless a job is told otherwise; the paper's two."""
+SENSITIVITIES = (0.90, 0.95)
+"""At which specificity is given unless a job is told otherwise."""
+
+
+def operating_point_name(specificity: float) -> str:
+    """`specificity_0.90`, `specificity_0.995`: two decimals or more, never rounded."""
+    whole, _, decimals = f"{Decimal(str(specificity)):f}".partition(".")
+    return f"specificity_{whole}.{decimals.ljust(2, '0')}"
 
 
 class Config(BaseModel):

@@ -9,7 +9,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config.config_base import Config, Fraction, PositiveInt
+from comit_ray.config.config_base import (
+    Config,
+    Fraction,
+    PositiveInt,
+)
 
 
 class ChexpertOptions(Config):

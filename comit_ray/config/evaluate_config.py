@@ -4,7 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config.config_base import Config, PositiveInt
+from comit_ray.config.config_base import (
+    SENSITIVITIES,
+    SPECIFICITIES,
+    AboveZero,
+    Config,
+    PositiveInt,
+)
 from comit_ray.config.data_config import DecodeLimits, MasksConfig
 
 
@@ -29,9 +35,9 @@ class EvaluateConfig(Config):
     """URI of a reviews/ table: readings of an external archive."""
     compare: str | None = None
     """URI of what another model gave for the same images, of the same kind: the two are compared, image by image."""
-    specificities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.99)
+    specificities: tuple[AboveZero, ...] = SPECIFICITIES
     """Specificities at which sensitivity and the like are given, thresholds from the scored images; the paper's two."""
-    sensitivities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.90, 0.95)
+    sensitivities: tuple[AboveZero, ...] = SENSITIVITIES
     """Sensitivities at which specificity is given, thresholds from the scored images."""
     prevalences: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (
         0.01,

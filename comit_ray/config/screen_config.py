@@ -10,8 +10,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.checkpoint import operating_points
-from comit_ray.config.config_base import Config, Fraction, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import (
+    SPECIFICITIES,
+    SPECIFICITY,
+    AboveZero,
+    Config,
+    Fraction,
+    PositiveFloat,
+    PositiveInt,
+    operating_point_name,
+)
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.tables.vocabulary import ReviewReason
 
@@ -59,7 +67,7 @@ class ScreenConfig(Config):
     """URI of the checkpoint."""
     output: str
     """URI of the results: predictions/, masks/, review_queue/, run.json."""
-    operating_point: str = "specificity_0.90"
+    operating_point: str = operating_point_name(SPECIFICITY)
     """Name of the operating point, as stored in the checkpoint, that decides the flags."""
     operating_points: str | None = None
     """URI of a site's own operating points (JSON), meant for the scores as they are written; null: those of the
@@ -172,9 +180,9 @@ class EmbeddingClassifierConfig(Config):
     """The classifier."""
     tasks: tuple[LabelName, ...] = ("covid", "unhealthy")
     """Labels that get a classifier each, fitted on the training images whose label is known."""
-    specificities: tuple[Annotated[float, Field(gt=0, le=1)], ...] = operating_points.SPECIFICITIES
+    specificities: tuple[AboveZero, ...] = SPECIFICITIES
     """Specificities at which operating points are chosen on the validation split; the paper's two."""
-    operating_point: str = "specificity_0.90"
+    operating_point: str = operating_point_name(SPECIFICITY)
     """Name of the one that decides the flags."""
     threads: PositiveInt = 1
     """Threads that fit random_forest; the numbers do not depend on it."""
@@ -184,7 +192,7 @@ class EmbeddingClassifierConfig(Config):
         for key, values in (("tasks", self.tasks), ("specificities", self.specificities)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{key} must be at least one, none twice, got {list(values)}")
-        known = [operating_points.name(specificity) for specificity in self.specificities]
+        known = [operating_point_name(specificity) for specificity in self.specificities]
         if self.operating_point not in known:
             raise ValueError(
                 f"operating_point {self.operating_point!r} is not of these specificities: {', '.join(known)}"

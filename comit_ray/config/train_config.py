@@ -8,12 +8,13 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from comit_ray.config.config_base import Config, Fraction, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import SPECIFICITIES, AboveZero, Config, Fraction, PositiveFloat, PositiveInt
 from comit_ray.config.data_config import DecodeLimits, FrameConfig, MasksConfig
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.tables.vocabulary.Task`, as the command line takes them."""
-Specificity = Annotated[float, Field(gt=0, le=1)]
+FILE = "config.yaml"
+"""Name of a training's resolved configuration, in its run's directory and in its checkpoints."""
 
 
 class ModelConfig(Config):
@@ -86,7 +87,7 @@ class OptimConfig(Config):
     """Arithmetic of the network in training (weights and losses stay float32). bfloat16 is for GPUs and for CPUs that
     compute in it (AVX512-BF16, AMX); on others it is many times slower. On NVIDIA GPUs torch computes the convolutions
     of float32 in TF32."""
-    specificities: tuple[Specificity, ...] = (0.90, 0.99)
+    specificities: tuple[AboveZero, ...] = SPECIFICITIES
     """Specificities at which operating points are chosen on the validation split; the paper's two."""
     seed: int = 0
     """Seed of the initial weights and of every epoch's order."""

@@ -20,20 +20,30 @@ from comit_ray.evaluation.pictures.picture import Picture, nothing, written
 from comit_ray.evaluation.pictures.reliability_picture import Reliability
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.statistics.calibration_metrics import (
-    Kind,
+    BinKind,
     ScoreBins,
     errors_by_chance,
     fit_intercept,
     fit_slope,
     log_odds,
 )
-from comit_ray.statistics.metric import Block, BoolArray, Entry, Figure, FloatArray, IntArray, measure, ratios, share
+from comit_ray.statistics.metric import (
+    Block,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Metric,
+    MetricEntry,
+    measure,
+    ratios,
+    share,
+)
 
 METRICS = ("brier", "ece", "ece_equal_width", "calibration_slope", "calibration_intercept")
 BY_CHANCE = "ece_if_calibrated"
 """The error that these images would have by chance, were their scores perfectly calibrated: mean, and 95% of draws."""
 LABELS_DRAWN = "labels drawn from the scores"
-KINDS: dict[str, Kind] = {"ece": "equal mass", "ece_equal_width": "equal width"}
+KINDS: dict[str, BinKind] = {"ece": "equal mass", "ece_equal_width": "equal width"}
 REFLECTED = "{}, reflected"
 PARTED = "a threshold parts the classes, or all scores are alike: no slope fits best"
 
@@ -52,10 +62,10 @@ class Bin:
     low: float
     high: float
     mean: float
-    observed: Figure
+    observed: Metric
 
 
-def figures(images: pd.DataFrame, split: str, draws: int = 1000, seed: int = 0) -> list[Figure]:
+def calibration_metrics(images: pd.DataFrame, split: str, draws: int = 1000, seed: int = 0) -> list[Metric]:
     """The figures of both scores that there are, over all images and over each of several datasets alone.
 
     Intervals are of draws of patients. Of the two errors, whose draws lie above the truth as they do themselves, they
@@ -71,7 +81,7 @@ def figures(images: pd.DataFrame, split: str, draws: int = 1000, seed: int = 0) 
     absent = absent_heads(images)
     labels = [label for label in PREFIXES if label not in absent]
     datasets = [(f"dataset={name}", rows) for name, rows in images.groupby("dataset")]
-    found: list[Figure] = []
+    found: list[Metric] = []
     for group, rows in [("all", images), *(datasets if len(datasets) > 1 else [])]:
         for label in labels:
             figures_F = measure([block(rows, label)], rows["patient_id"], split, group, draws, seed)
@@ -91,7 +101,7 @@ def block(images: pd.DataFrame, label: str) -> Block:
     known_N, positive_N, scores_N = _taken(images, label)
     why = _why_none(known_N, positive_N, scores_N, label)
     entries = tuple(
-        Entry(f"{PREFIXES[label]}{metric}", known_N, undefined=why or PARTED if "slope" in metric else why or "")
+        MetricEntry(f"{PREFIXES[label]}{metric}", known_N, undefined=why or PARTED if "slope" in metric else why or "")
         for metric in METRICS
     )
     if why is not None:
@@ -141,12 +151,12 @@ def reliability(images: pd.DataFrame, label: str, split: str, draws: int = 1000,
     observed = measure([ratios(shares)], images["patient_id"], split, "all", draws, seed)
     within = [scores_N[places_N == place] for place in held]
     return [
-        Bin(float(mine.min()), float(mine.max()), float(mine.mean()), figure)
-        for mine, figure in zip(within, observed, strict=True)
+        Bin(float(mine.min()), float(mine.max()), float(mine.mean()), metric)
+        for mine, metric in zip(within, observed, strict=True)
     ]
 
 
-def error_interval(error: Figure, by_chance: npt.ArrayLike) -> Figure:
+def error_interval(error: Metric, by_chance: npt.ArrayLike) -> Metric:
     """The interval of a binned error, its bias turned back.
 
     A binned error lies above the true one, for it adds up chance deviations, and a bootstrap draw's lies above that
@@ -167,28 +177,28 @@ def error_interval(error: Figure, by_chance: npt.ArrayLike) -> Figure:
     return replace(error, low=low, high=high, interval=REFLECTED.format(error.interval))
 
 
-def _with_chance(found: Sequence[Figure], images: pd.DataFrame, label: str, draws: int, seed: int) -> list[Figure]:
+def _with_chance(found: Sequence[Metric], images: pd.DataFrame, label: str, draws: int, seed: int) -> list[Metric]:
     """The figures, the errors' intervals reflected, and what chance alone would give."""
     known_N, _, scores_N = _taken(images, label)
     prefix = PREFIXES[label]
-    told: list[Figure] = []
-    for figure in found:
-        kind = KINDS.get(figure.metric.removeprefix(prefix))
+    told: list[Metric] = []
+    for metric in found:
+        kind = KINDS.get(metric.metric.removeprefix(prefix))
         if kind is None:
-            told.append(figure)
+            told.append(metric)
             continue
         by_chance = np.zeros(0)
-        if figure.value is not None:
+        if metric.value is not None:
             patients = images["patient_id"][known_N].to_numpy(object)
             by_chance = errors_by_chance(scores_N[known_N], patients, kind, draws, seed)
-            figure = error_interval(figure, by_chance)
-        told.append(figure)
+            metric = error_interval(metric, by_chance)
+        told.append(metric)
         if kind == "equal mass":
-            told.append(_chance(figure, f"{prefix}{BY_CHANCE}", by_chance))
+            told.append(_chance(metric, f"{prefix}{BY_CHANCE}", by_chance))
     return told
 
 
-def _chance(error: Figure, metric: str, by_chance: FloatArray) -> Figure:
+def _chance(error: Metric, metric: str, by_chance: FloatArray) -> Metric:
     nothing = replace(error, metric=metric, value=None, low=None, high=None, interval=None)
     if not by_chance.size:
         return nothing

@@ -6,11 +6,10 @@ import pandas as pd
 
 from comit_ray.evaluation.calibration import BY_CHANCE, Bin
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled
-from comit_ray.evaluation.external_report import signed
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import cut
+from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.statistics.calibration_metrics import BINS
-from comit_ray.statistics.metric import OVER_PATIENTS, Figure
+from comit_ray.statistics.metric import OVER_PATIENTS, Metric
 
 COLUMNS = {
     "brier": "Brier score",
@@ -38,23 +37,23 @@ AS_WRITTEN = {
 }
 
 
-def tables(figures: Sequence[Figure], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
+def tables(metrics: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
     """`calibration`, and of each score that has bins `calibration_bins` (`unhealthy_calibration_bins`).
 
     Args:
-        figures: of `calibration.figures`.
+        metrics: of `calibration.calibration_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
         bins: label -> `calibration.reliability`.
     """
     found = {}
     rows = [
         (NAMES[label], group, *_share(images, label, group), *(_cell(mine[metric]) for metric in COLUMNS))
-        for (label, group), mine in _by_group(figures).items()
+        for (label, group), mine in _by_group(metrics).items()
     ]
     if rows:
         columns = ("score", "images", "labelled", "share of positives", "mean score", *COLUMNS.values())
         found["calibration"] = Table(
-            "Calibration: can scores be read as probabilities?", columns, tuple(rows), _note(figures)
+            "Calibration: can scores be read as probabilities?", columns, tuple(rows), _note(metrics)
         )
     for label, mine in bins.items():
         if mine:
@@ -62,31 +61,31 @@ def tables(figures: Sequence[Figure], images: pd.DataFrame, bins: dict[str, list
     return found
 
 
-def sentences(figures: Sequence[Figure], images: pd.DataFrame) -> list[str]:
+def sentences(metrics: Sequence[Metric], images: pd.DataFrame) -> list[str]:
     """Whether the scores can be read as probabilities, and what breaks it.
 
     Args:
-        figures: of `calibration.figures`.
+        metrics: of `calibration.calibration_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
     """
     known = sorted(images["calibration"].dropna().unique())
     what = "; ".join(AS_WRITTEN.get(name, name) for name in known) or "not said to be calibrated"
     said = [
         f"Scores of {NAMES[label]} ({what}): {_judged(mine, NAMES[label])}"
-        for (label, group), mine in _by_group(figures).items()
+        for (label, group), mine in _by_group(metrics).items()
         if group == "all"
     ]
     return [*said, SHIFT] if said else []
 
 
-def _judged(figures: dict[str, Figure], name: str) -> str:
-    ece, chance = figures["ece"], figures[BY_CHANCE]
-    slope, intercept = figures["calibration_slope"], figures["calibration_intercept"]
+def _judged(metrics: dict[str, Metric], name: str) -> str:
+    ece, chance = metrics["ece"], metrics[BY_CHANCE]
+    slope, intercept = metrics["calibration_slope"], metrics["calibration_intercept"]
     if ece.value is None or chance.high is None:
         return f"whether they can be read as probabilities cannot be judged: {ece.reason}."
     measured = (
-        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to {cut(chance.high)} by "
-        f"chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
+        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to {number(chance.high)} "
+        f"by chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
     )
     wrong = []
     if ece.value > chance.high:
@@ -98,15 +97,15 @@ def _judged(figures: dict[str, Figure], name: str) -> str:
     if wrong:
         return f"they cannot be read as probabilities of {name}, for {' and '.join(wrong)}: {measured}"
     if slope.low is None or intercept.low is None:
-        why = "; ".join(dict.fromkeys(figure.reason for figure in (slope, intercept) if figure.reason))
+        why = "; ".join(dict.fromkeys(metric.reason for metric in (slope, intercept) if metric.reason))
         return f"that they can be read as probabilities is not shown ({why}): {measured}"
     return f"no fault of calibration can be shown in these images, which does not show that there is none: {measured}"
 
 
-def _by_group(figures: Sequence[Figure]) -> dict[tuple[str, str], dict[str, Figure]]:
+def _by_group(metrics: Sequence[Metric]) -> dict[tuple[str, str], dict[str, Metric]]:
     """(label, group) -> metric without its prefix -> figure."""
-    found: dict[tuple[str, str], dict[str, Figure]] = {}
-    for figure in figures:
+    found: dict[tuple[str, str], dict[str, Metric]] = {}
+    for figure in metrics:
         label = "unhealthy" if figure.metric.startswith(PREFIXES["unhealthy"]) else "covid"
         metric = figure.metric.removeprefix(PREFIXES[label])
         if metric in COLUMNS:
@@ -120,15 +119,15 @@ def _share(images: pd.DataFrame, label: str, group: str) -> tuple[str, str, str]
     known = rows[labelled(rows, label)]
     if known.empty:
         return "0", "undefined", "undefined"
-    return f"{len(known):,}", cut(float((known[label] == 1).mean())), cut(float(known[f"p_{label}"].mean()))
+    return f"{len(known):,}", number(float((known[label] == 1).mean())), number(float(known[f"p_{label}"].mean()))
 
 
-def _note(figures: Sequence[Figure]) -> str:
+def _note(metrics: Sequence[Metric]) -> str:
     reasons: dict[str, list[str]] = {}
-    for figure in figures:
-        if figure.reason is not None:
-            what = "Undefined" if figure.value is None else "No interval"
-            reasons.setdefault(f"{what} ({figure.group})", []).append(figure.reason)
+    for metric in metrics:
+        if metric.reason is not None:
+            what = "Undefined" if metric.value is None else "No interval"
+            reasons.setdefault(f"{what} ({metric.group})", []).append(metric.reason)
     told = [f"{place}: {'; '.join(dict.fromkeys(why))}." for place, why in reasons.items()]
     return " ".join([NOTE, *told])
 
@@ -136,11 +135,11 @@ def _note(figures: Sequence[Figure]) -> str:
 def _bins(label: str, bins: Sequence[Bin]) -> Table:
     rows = []
     for one in bins:
-        figure = one.observed
-        assert figure.value is not None, "a bin holds an image"
-        patients = figure.n if figure.patients is None else figure.patients
-        cells = (cut(one.low), cut(one.high), cut(one.mean), _cell(figure))
-        rows.append((*cells, f"{round(figure.value * figure.n):,}", f"{figure.n:,}", f"{patients:,}"))
+        metric = one.observed
+        assert metric.value is not None, "a bin holds an image"
+        patients = metric.n if metric.patients is None else metric.patients
+        cells = (number(one.low), number(one.high), number(one.mean), _cell(metric))
+        rows.append((*cells, f"{round(metric.value * metric.n):,}", f"{metric.n:,}", f"{patients:,}"))
     columns = ("lowest score", "highest", "mean score", "share of positives", "positives", "images", "patients")
     note = (
         f"Bins of as equal a number of images as ties allow, at most {BINS}. w: Wilson's interval; without a mark that "
@@ -149,11 +148,11 @@ def _bins(label: str, bins: Sequence[Bin]) -> Table:
     return Table(f"Scores and labels in bins: {NAMES[label]}", columns, tuple(rows), note)
 
 
-def _cell(figure: Figure) -> str:
+def _cell(metric: Metric) -> str:
     """The value and its interval; both may be below 0."""
-    if figure.value is None:
+    if metric.value is None:
         return "undefined"
-    if figure.low is None or figure.high is None:
-        return signed(figure.value)
-    mark = " w" if figure.interval in ("wilson", OVER_PATIENTS) else ""
-    return f"{signed(figure.value)} [{signed(figure.low)}, {signed(figure.high)}]{mark}"
+    if metric.low is None or metric.high is None:
+        return number(metric.value)
+    mark = " w" if metric.interval in ("wilson", OVER_PATIENTS) else ""
+    return f"{number(metric.value)} {interval(metric.low, metric.high)}{mark}"

@@ -21,10 +21,10 @@ from comit_ray.statistics.metric import (
     LEVELS,
     Block,
     BoolArray,
-    Entry,
     FloatArray,
     IntArray,
     Level,
+    MetricEntry,
     Ratio,
     ratios,
     share,
@@ -109,9 +109,9 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
     order = RankedScores(scores_N[None], positive_N)
     one_class = why_one_class(known_N, positive_N, label)
 
-    def entry(metric: str, counted_N: BoolArray, at: float | None = None) -> Entry:
+    def entry(metric: str, counted_N: BoolArray, at: float | None = None) -> MetricEntry:
         undefined = one_class or "no image is flagged at this threshold"
-        return Entry(f"{prefix}{metric}", counted_N, at, undefined=undefined)
+        return MetricEntry(f"{prefix}{metric}", counted_N, at, undefined=undefined)
 
     area = replace(entry("auroc", known_N), positive_N=positive_N)
     entries = [area, *(entry(metric, known_N) for metric in ("average_precision", "eer"))]
@@ -214,7 +214,7 @@ def flagged(images: pd.DataFrame, label: str, point: str | None) -> list[Ratio]:
         share(f"{prefix}precision_at_operating_point", positive_N, flag_N, point, undefined="no image is flagged"),
         share(f"{prefix}recall_at_operating_point", flag_N, positive_N, point, undefined=no_positive),
         Ratio(
-            Entry(f"{prefix}f1_at_operating_point", judged_N, point, undefined="no image is positive or flagged"),
+            MetricEntry(f"{prefix}f1_at_operating_point", judged_N, point, undefined="no image is positive or flagged"),
             2 * (flag_N & positive_N).astype(np.float64),
             flag_N.astype(np.float64) + positive_N,
         ),

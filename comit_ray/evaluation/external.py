@@ -51,8 +51,8 @@ def outcomes(images: pd.DataFrame) -> pd.Series:
     return found
 
 
-def figures_of(point: str | None, verdicts: pd.DataFrame | None) -> Callable[[pd.DataFrame], list[Ratio]]:
-    """What `scores.figures` is to measure of an external archive beside the rest.
+def metrics_of(point: str | None, verdicts: pd.DataFrame | None) -> Callable[[pd.DataFrame], list[Ratio]]:
+    """What `scores.screen_metrics` is to measure of an external archive beside the rest.
 
     Args:
         point: name of the operating point of the COVID-19 flag; None: there are no flags, or of several.

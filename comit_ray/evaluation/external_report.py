@@ -8,9 +8,9 @@ from comit_ray.errors import Status
 from comit_ray.evaluation.external import MISSED_READ, MISSED_WITHOUT_ABNORMALITY, WORST_CASE, Outcome, kappas, outcomes
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import cut, with_interval
+from comit_ray.evaluation.report.printing import number, score, with_interval
 from comit_ray.evaluation.scores_report import people
-from comit_ray.statistics.metric import Figure, Level
+from comit_ray.statistics.metric import Level, Metric
 
 UNSEEN = (
     "Whether the model was trained on images, or on patients, of this archive cannot be seen from its tables: compare "
@@ -38,28 +38,28 @@ def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.Dat
     return found
 
 
-def sentences(images: pd.DataFrame, figures: Sequence[Figure], verdicts: pd.DataFrame | None) -> list[str]:
+def sentences(images: pd.DataFrame, metrics: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
     """What can be said of the archive.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        figures: of `comit_ray.evaluation.scores.figures`, with `external.figures_of`.
+        metrics: of `comit_ray.evaluation.scores.screen_metrics`, with `external.metrics_of`.
         verdicts: of `external.consensus`; None: nobody read the archive.
     """
     outcome = outcomes(images)
     if outcome.empty:
         return ["No image of this archive is labelled COVID-19: nothing can be found or missed.", UNSEEN]
     return [
-        *_found(images, outcome, figures),
-        *_unscored(images, outcome, figures),
-        *_specificity(figures),
-        *_read(outcome, figures, verdicts),
+        *_found(images, outcome, metrics),
+        *_unscored(images, outcome, metrics),
+        *_specificity(metrics),
+        *_read(outcome, metrics, verdicts),
         UNSEEN,
     ]
 
 
-def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) -> list[str]:
-    sensitivity = _find(figures, SENSITIVITY)
+def _found(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) -> list[str]:
+    sensitivity = _find(metrics, SENSITIVITY)
     if sensitivity.value is None:
         return [f"Sensitivity is undefined: {sensitivity.reason}."]
     found, missed = (int((outcome == kind).sum()) for kind in (Outcome.FOUND, Outcome.MISSED))
@@ -71,18 +71,18 @@ def _found(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) 
     )
     levels: tuple[Level, ...] = ("study", "patient")
     others = [
-        f"{with_interval(figure)} of {figure.n:,} {'studies' if level == 'study' else 'patients'}"
+        f"{with_interval(metric)} of {metric.n:,} {'studies' if level == 'study' else 'patients'}"
         for level in levels
-        if (figure := _find(figures, SENSITIVITY, level)).value is not None
+        if (metric := _find(metrics, SENSITIVITY, level)).value is not None
     ]
     if others:
         said += f" With any image flagged: {', '.join(others)}."
     theirs = paper_values.BIMCV_FOUND
     counts = f"{theirs.counts[0]:,} of {theirs.counts[1]:,}, " if theirs.counts else ""
-    return [said, f"The paper, on other data: {cut(theirs.value)} ({counts}{theirs.place}; {theirs.remark})."]
+    return [said, f"The paper, on other data: {number(theirs.value)} ({counts}{theirs.place}; {theirs.remark})."]
 
 
-def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure]) -> list[str]:
+def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) -> list[str]:
     kinds = (Outcome.EXCLUDED, Outcome.FAILED, Outcome.WITHOUT_FLAG)
     counts = {kind: int((outcome == kind).sum()) for kind in kinds}
     left_out = int((outcome == Outcome.LEFT_OUT).sum())
@@ -97,7 +97,7 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure
     told = ", ".join(f"{count:,} {kind.partition(':')[0]}" for kind, count in counts.items() if count)
     reasons = images.loc[outcome.index[outcome.isin([Outcome.EXCLUDED, Outcome.FAILED])], "reason"].value_counts()
     told += "".join(f"; {count:,} {reason}" for reason, count in reasons.items())
-    worst = _find(figures, WORST_CASE)
+    worst = _find(metrics, WORST_CASE)
     found.append(
         f"Neither found nor missed: {sum(counts.values()):,} more ({told}; tables/not_scored.csv has all without a "
         f"score). With all of them counted as missed the sensitivity is {with_interval(worst)} (n={worst.n:,})."
@@ -105,20 +105,20 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, figures: Sequence[Figure
     return found
 
 
-def _specificity(figures: Sequence[Figure]) -> list[str]:
-    specificity = _find(figures, SPECIFICITY)
+def _specificity(metrics: Sequence[Metric]) -> list[str]:
+    specificity = _find(metrics, SPECIFICITY)
     if specificity.value is None:
         why = f"Specificity is undefined here ({specificity.reason}): "
         return [f"{why}how many without COVID-19 would be flagged is not known; who flags all misses nothing."]
     return [f"Of {specificity.n:,} images labelled not COVID-19, not flagged: {with_interval(specificity)}."]
 
 
-def _read(outcome: pd.Series, figures: Sequence[Figure], verdicts: pd.DataFrame | None) -> list[str]:
+def _read(outcome: pd.Series, metrics: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
     if verdicts is None:
         return ["There are no readings (--reviews): whether the missed show an abnormality is not known."]
     missed = int((outcome == Outcome.MISSED).sum())
-    nothing = _find(figures, MISSED_WITHOUT_ABNORMALITY)
-    read = _find(figures, MISSED_READ)
+    nothing = _find(metrics, MISSED_WITHOUT_ABNORMALITY)
+    read = _find(metrics, MISSED_READ)
     if nothing.value is None:
         return [f"Readings: {nothing.reason}."]
     count = round(nothing.value * nothing.n)
@@ -129,12 +129,12 @@ def _read(outcome: pd.Series, figures: Sequence[Figure], verdicts: pd.DataFrame 
     if read.value is not None and read.value < 1:
         said += " Of the missed that nobody read this says nothing."
     theirs = paper_values.BIMCV_MISSED_WITHOUT_ABNORMALITY
-    counts = f"{theirs.counts[0]} of {theirs.counts[1]}" if theirs.counts else cut(theirs.value)
+    counts = f"{theirs.counts[0]} of {theirs.counts[1]}" if theirs.counts else number(theirs.value)
     return [said, f"The paper, on other data: {counts} ({theirs.place})."]
 
 
-def _find(figures: Sequence[Figure], metric: str, level: Level = "image") -> Figure:
-    return next(f for f in figures if (f.metric, f.group, f.level) == (metric, "all", level))
+def _find(metrics: Sequence[Metric], metric: str, level: Level = "image") -> Metric:
+    return next(f for f in metrics if (f.metric, f.group, f.level) == (metric, "all", level))
 
 
 def _counts(images: pd.DataFrame, outcome: pd.Series) -> Table:
@@ -154,7 +154,7 @@ def _missed(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame | N
     for row in missed[columns].to_dict("records"):
         cells = [_text(row[name]) for name in columns[:4]]
         day = "" if pd.isna(row["illness_day"]) else f"{int(row['illness_day'])}"
-        cells += [day, "" if pd.isna(row["p_covid"]) else cut(row["p_covid"]), _text(row["operating_point"])]
+        cells += [day, "" if pd.isna(row["p_covid"]) else score(row["p_covid"]), _text(row["operating_point"])]
         rows.append((*cells, *([] if verdicts is None else [said.get(row["image_id"], "not read")])))
     header = (*columns, *([] if verdicts is None else ["readers"]))
     return Table("Missed images", header, tuple(rows), "Images labelled COVID-19 that were scored and not flagged.")
@@ -187,7 +187,7 @@ def _readers(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame) -
 
 def _agreement(readings: pd.DataFrame) -> Table:
     rows = [
-        (first, second, f"{both:,}", f"{agree:,}", "undefined" if kappa is None else signed(kappa))
+        (first, second, f"{both:,}", f"{agree:,}", "undefined" if kappa is None else number(kappa))
         for first, second, both, agree, kappa in kappas(readings)
     ]
     note = (
@@ -208,11 +208,6 @@ def _said(verdicts: pd.DataFrame | None) -> dict[str, str]:
         image_id: ANSWERS[abnormal]
         for image_id, abnormal in zip(verdicts["image_id"], verdicts["abnormal"], strict=True)
     }
-
-
-def signed(value: float) -> str:
-    """A figure that may be below 0, cut towards 0."""
-    return f"-{cut(-value)}" if value < 0 else cut(value)
 
 
 def _text(value: object) -> str:

@@ -18,10 +18,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from comit_ray.checkpoint import reference
 from comit_ray.chunks import run_record
+from comit_ray.config import train_config
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import NotFoundError, Status, StorageError
-from comit_ray.evaluation.report.document import ALARMS, Table
+from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where
 from comit_ray.storage import storage
 
@@ -60,7 +63,7 @@ def read(results: str | None) -> Trained:
     if not isinstance(uri, str):
         return Trained(reason="the results' run.json names no checkpoint")
     try:
-        config, environment = _part(uri, "config.yaml"), _part(uri, "environment.json")
+        config, environment = _part(uri, train_config.FILE), _part(uri, reference.ENVIRONMENT)
         if environment.get("model_id") != question.get("model_id"):
             return Trained(uri, reason=f"{uri} is not the checkpoint of these results any more")
         return Trained(uri, config, environment, _facts(uri), len(_history(uri)))
@@ -77,13 +80,13 @@ def _part(uri: str, name: str) -> dict[str, Any]:
 
 def _facts(uri: str) -> dict[str, Any] | None:
     try:
-        return _part(uri, "reference.json")
+        return _part(uri, reference.FILES[0])
     except NotFoundError:
         return None
 
 
 def _history(uri: str) -> list[Any]:
-    found = json.loads(storage.read_bytes(storage.join(storage.normalise(uri), "history.json")))
+    found = json.loads(storage.read_bytes(storage.join(storage.normalise(uri), reference.HISTORY)))
     return found if isinstance(found, list) else []
 
 
@@ -116,7 +119,7 @@ def card_table(
         config: of the job.
     """
     answers = {question: answer for question, answer in summary.rows}  # noqa: C416 rows have any length
-    figures = [f"{question.removeprefix('The answer: ')}: {text}" for question, text in answers.items()
+    metrics = [f"{question.removeprefix('The answer: ')}: {text}" for question, text in answers.items()
                if question.startswith("The answer") or question == "Inside one source"]  # fmt: skip
     limits = [text for text in said if text.startswith(ALARMS)]
     rows = (
@@ -127,7 +130,7 @@ def card_table(
         ("Not intended for", NOT_INTENDED),
         ("Evaluation data", answers["On what data"]),
         ("Operating point", _points(images, config)),
-        ("Figures", " ".join(figures) or "none: the model has no head that is judged here"),
+        ("Figures", " ".join(metrics) or "none: the model has no head that is judged here"),
         ("Uncertainty", f"95% intervals over patients: {_intervals(config)}."),
         ("Limits", " ".join([answers["What it does not mean"], *limits])),
         ("Ethical considerations", ETHICS),

@@ -8,21 +8,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.checkpoint.operating_points import SPECIFICITIES
+from comit_ray.config.config_base import SENSITIVITIES, SPECIFICITIES
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Status
 from comit_ray.evaluation import classification
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.screening.screen_tables import read_predictions
-from comit_ray.statistics.metric import Figure, Ratio, measure, ratios, share
+from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MASKS, PREDICTIONS
+from comit_ray.tables.schema import MASKS, PREDICTIONS, SCORES
 
-SENSITIVITIES = (0.90, 0.95)
-"""At which specificity is given."""
-SCORES = ("p_covid", "p_unhealthy", "p_other")
 LABELS = [
     *("image_id", *PLACE_COLUMNS, "dataset", "site", "patient_id", "study_id", "sex", "age", "device", "illness_day"),
     *("unhealthy", "covid", "other", "lung_mask", "disease_mask", "split"),
@@ -102,7 +99,7 @@ def _check(table: pa.Table, where: str) -> None:
     strange = sorted(set(pc.unique(table["status"]).to_pylist()) - set(map(str, Status)), key=str)
     if strange:
         raise ManifestError(f"{where}: expected a status of {', '.join(Status)}, got {strange[0]!r}")
-    for name in SCORES:
+    for name in (f"p_{score}" for score in SCORES):
         wrong = table.num_rows - table[name].null_count - (pc.sum(pc.is_finite(table[name])).as_py() or 0)
         if wrong:
             raise ManifestError(f"{where}: expected finite scores or null, {wrong} of {name} are neither")
@@ -138,7 +135,7 @@ def head_of(metric: str) -> str | None:
     return next((head for head in ("unhealthy", "lung", "disease") if metric.startswith(f"{head}_")), "covid")
 
 
-def figures(
+def screen_metrics(
     images: pd.DataFrame,
     split: str,
     lungs: Literal["pixels", "boxes"] = "pixels",
@@ -148,7 +145,7 @@ def figures(
     *,
     sensitivities: Sequence[float] = SENSITIVITIES,
     more: Callable[[pd.DataFrame], list[Ratio]] | None = None,
-) -> list[Figure]:
+) -> list[Metric]:
     """All figures, over every image and over each dataset alone; those of an absent head are null, with n = 0.
 
     Args:
@@ -165,7 +162,7 @@ def figures(
     points = classification.operating_points(images)
     counts = segmentation_counts(images[images["status"] == Status.OK], lungs)
     groups = [("all", images), *((f"dataset={name}", rows) for name, rows in images.groupby("dataset"))]
-    found: list[Figure] = []
+    found: list[Metric] = []
     for group, rows in groups:
         blocks = [
             ratios([share("share", rows["status"] == status, np.ones(len(rows)), str(status)) for status in Status]),

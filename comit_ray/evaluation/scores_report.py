@@ -1,9 +1,5 @@
-"""The figures of one screen as tables that a person reads, and in words what they mean and what they do not.
+"""The figures of one screen as tables that a person reads, and in words what they mean and what they do not."""
 
-Figures are cut, not rounded: 0.99999 is printed as 0.9999.
-"""
-
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,10 +9,10 @@ from comit_ray.errors import Status
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.paper_values import Printed
-from comit_ray.evaluation.report.printing import cell, with_interval
+from comit_ray.evaluation.report.printing import cell, points, with_interval
 from comit_ray.evaluation.scores import absent_heads, head_of
 from comit_ray.statistics.intervals import patient_codes
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 
 CAUTION = """\
 Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and others come from different sources, a
@@ -59,12 +55,12 @@ Place = tuple[str, float | str | None]
 _COMIT_NET = paper_values.TABLE_4["COMiT-Net"]
 _MASKS = paper_values.SEGMENTATION["COMiT-Net"]
 PAPER: dict[Place, Printed] = {
-    ("sensitivity_at_specificity", 0.90): paper_values.SENSITIVITY_AT_90,
-    ("sensitivity_at_specificity", 0.99): paper_values.SENSITIVITY_AT_99,
+    ("sensitivity_at_specificity", paper_values.AT_90): paper_values.SENSITIVITY_AT_90,
+    ("sensitivity_at_specificity", paper_values.AT_99): paper_values.SENSITIVITY_AT_99,
     ("eer", None): Printed(_COMIT_NET.eer, "section 4.2, table 4"),
-    ("accuracy_at_specificity", 0.99): paper_values.ACCURACY,
-    ("precision_at_specificity", 0.99): paper_values.PRECISION,
-    ("f1_at_specificity", 0.99): paper_values.F1,
+    ("accuracy_at_specificity", paper_values.AT_99): paper_values.ACCURACY,
+    ("precision_at_specificity", paper_values.AT_99): paper_values.PRECISION,
+    ("f1_at_specificity", paper_values.AT_99): paper_values.F1,
     ("covid_called_unhealthy", None): paper_values.COVID_CALLED_UNHEALTHY,
     ("unhealthy_accuracy_at_operating_point", None): paper_values.UNHEALTHY_ACCURACY,
 }
@@ -79,11 +75,11 @@ PAPER_EXTERNAL: dict[Place, Printed] = {
 """The same of the archive that the paper's model never saw."""
 
 
-def tables(figures: Sequence[Figure], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
+def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
     """The figures as tables, a column a group; figures of a head the model does not have are left out.
 
     Args:
-        figures: of `comit_ray.evaluation.scores.figures`.
+        metrics: of `comit_ray.evaluation.scores.screen_metrics`.
         images: of `comit_ray.evaluation.scores.join_tables`.
         external: of an archive that the model never saw: other values of the paper stand beside them.
     """
@@ -92,21 +88,21 @@ def tables(figures: Sequence[Figure], images: pd.DataFrame, external: bool = Fal
     found = {}
     for name, (title, heads) in SECTIONS.items():
         mine = [
-            figure
-            for figure in figures
-            if head_of(figure.metric) in heads
-            and head_of(figure.metric) not in absent
-            and "recall" not in figure.metric
+            metric
+            for metric in metrics
+            if head_of(metric.metric) in heads
+            and head_of(metric.metric) not in absent
+            and "recall" not in metric.metric
         ]
         if mine:
             found[name] = _table(title, mine, printed)
     return found
 
 
-def _table(title: str, figures: Sequence[Figure], printed: dict[Place, Printed]) -> Table:
-    groups = list(dict.fromkeys(figure.group for figure in figures))
-    places = list(dict.fromkeys((figure.metric, figure.at, figure.level) for figure in figures))
-    by_place = {(figure.metric, figure.at, figure.level, figure.group): figure for figure in figures}
+def _table(title: str, metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Table:
+    groups = list(dict.fromkeys(figure.group for figure in metrics))
+    places = list(dict.fromkeys((figure.metric, figure.at, figure.level) for figure in metrics))
+    by_place = {(figure.metric, figure.at, figure.level, figure.group): figure for figure in metrics}
     papers = {place: _printed(*place, printed) for place in places}
     with_paper = any(papers.values())
     rows = []
@@ -122,7 +118,7 @@ def _table(title: str, figures: Sequence[Figure], printed: dict[Place, Printed])
         for (metric, *_), theirs in papers.items()
         if theirs
     ]
-    note = " ".join([*_reasons(figures), *dict.fromkeys(remarks)])
+    note = " ".join([*_reasons(metrics), *dict.fromkeys(remarks)])
     return Table(title, columns, tuple(rows), note)
 
 
@@ -133,25 +129,25 @@ def _printed(metric: str, at: float | str | None, level: str, printed: dict[Plac
     return printed.get((metric, at)) or (printed.get((metric, None)) if isinstance(at, str) else None)
 
 
-def _reasons(figures: Sequence[Figure]) -> list[str]:
+def _reasons(metrics: Sequence[Metric]) -> list[str]:
     """Why there is no value, or no interval, a sentence for each of both and every group."""
     found: dict[tuple[str, str], list[str]] = {}
-    for figure in figures:
-        if figure.reason is not None:
-            what = "Undefined" if figure.value is None else "No interval"
-            found.setdefault((what, figure.group), []).append(figure.reason)
+    for metric in metrics:
+        if metric.reason is not None:
+            what = "Undefined" if metric.value is None else "No interval"
+            found.setdefault((what, metric.group), []).append(metric.reason)
     return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
 
 
-def sentences(images: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
+def sentences(images: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     """What a reader must know of these images and scores, computed from them.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        figures: of `comit_ray.evaluation.scores.figures`.
+        metrics: of `comit_ray.evaluation.scores.screen_metrics`.
     """
     scored = images[images["status"] == Status.OK]
-    return [*positives(scored), *_sources(scored, figures), *_about(images), *_without_id(images)]
+    return [*positives(scored), *_sources(scored, metrics), *_about(images), *_without_id(images)]
 
 
 def intervals(config: EvaluateConfig) -> str:
@@ -179,12 +175,11 @@ def positives(scored: pd.DataFrame) -> list[str]:
     patients = people(covid)
     if not patients or patients >= FEW:
         return []
-    points = math.ceil(1000 / patients) / 10  # rounded up: cut, the figures would look finer than they are
     who = f"{patients} patient{'s' if patients > 1 else ''} with COVID-19 ({len(covid)} images)"
-    return [f"{who}: one patient is {points:.1f} points of patient-level sensitivity."]
+    return [f"{who}: one patient is {points(patients)} points of patient-level sensitivity."]
 
 
-def _sources(scored: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
+def _sources(scored: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     """What is left of the AUROC inside a source that has both classes, where there are several sources."""
     known = scored[scored["covid"].notna() & scored["p_covid"].notna()]
     classes = known.groupby("dataset")["covid"].nunique()
@@ -192,12 +187,12 @@ def _sources(scored: pd.DataFrame, figures: Sequence[Figure]) -> list[str]:
         return []
     if not (classes == 2).any():
         return [NO_SINGLE_SOURCE]
-    aurocs = {figure.group: figure for figure in figures if figure.metric == "auroc"}
+    aurocs = {metric.group: metric for metric in metrics if metric.metric == "auroc"}
     inside = {str(name): aurocs[f"dataset={name}"] for name in classes.index[classes == 2]}
-    told = [f"{with_interval(figure)} inside {name}" for name, figure in inside.items()]
+    told = [f"{with_interval(metric)} inside {name}" for name, metric in inside.items()]
     found = [f"AUROC for COVID-19: {with_interval(aurocs['all'])} over all sources, {', '.join(told)}."]
-    chance = [name for name, figure in inside.items() if figure.low is not None and figure.low <= 0.5]
-    unsure = [name for name, figure in inside.items() if figure.low is None]
+    chance = [name for name, metric in inside.items() if metric.low is not None and metric.low <= 0.5]
+    unsure = [name for name, metric in inside.items() if metric.low is None]
     if unsure:
         found.append(f"Inside {', '.join(unsure)} it has no interval: the images are too few to conclude from it.")
     if chance:

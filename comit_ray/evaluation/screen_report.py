@@ -33,10 +33,12 @@ from comit_ray.evaluation.classification import PREFIXES, labelled, operating_po
 from comit_ray.evaluation.pictures import random_sheet, report_pictures
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document, paper_values
-from comit_ray.evaluation.report.document import Chapter, Document, Table
+from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
+from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.scores import absent_heads
-from comit_ray.evaluation.thresholds import frozen_point
-from comit_ray.statistics.metric import Figure
+from comit_ray.evaluation.shortcuts_report import ALARMS
+from comit_ray.evaluation.thresholds import stored_operating_point
+from comit_ray.statistics.metric import Metric
 from comit_ray.storage import storage
 
 ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
@@ -54,7 +56,7 @@ class Trust:
         chapters: thresholds, calibration, subgroups; none of a model without scores.
     """
 
-    figures: list[Figure]
+    metrics: list[Metric]
     chapters: list[Chapter]
 
 
@@ -76,19 +78,19 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
         return Trust([], [])
     draws, seed, minimum = config.draws, config.seed, config.subgroup_minimum
 
-    figures: list[Figure] = []
+    metrics: list[Metric] = []
     tables: dict[str, Table] = {}
     said: list[str] = []
     for label in labels:
-        thresholds = threshold_table.scale(images, label, frozen_point(images, label, config.results))
+        thresholds = threshold_table.scale(images, label, stored_operating_point(images, label, config.results))
         rows = threshold_table.rows(images, label, thresholds, config.prevalences, minimum, split, draws, seed)
-        figures += thresholds_report.figures(label, rows)
+        metrics += thresholds_report.prevalence_metrics(label, rows)
         tables |= thresholds_report.tables(label, rows, thresholds, minimum)
         said += thresholds_report.sentences(label, rows)
 
-    calibrated = calibration.figures(images, split, draws, seed)
+    calibrated = calibration.calibration_metrics(images, split, draws, seed)
     bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
-    grouped = subgroups.figures(images, split, minimum, draws, seed)
+    grouped = subgroups.subgroup_metrics(images, split, minimum, draws, seed)
     chapters = [
         Chapter("thresholds", "Thresholds and what they cost", said, tables),
         Chapter(
@@ -105,13 +107,13 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
             subgroups_report.tables(images, grouped, minimum),
         ),
     ]
-    return Trust([*figures, *calibrated, *grouped], chapters)
+    return Trust([*metrics, *calibrated, *grouped], chapters)
 
 
-def together(figures: Sequence[Figure], more: Sequence[Figure]) -> list[Figure]:
+def together(metrics: Sequence[Metric], more: Sequence[Metric]) -> list[Metric]:
     """The figures of both, those first that both have: a dataset alone is measured, whole, without any suppression."""
-    known = {(figure.metric, figure.group, figure.at, figure.level) for figure in figures}
-    return [*figures, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
+    known = {(metric.metric, metric.group, metric.at, metric.level) for metric in metrics}
+    return [*metrics, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
 
 
 ALL = "all images"
@@ -139,7 +141,7 @@ def write(config: EvaluateConfig) -> str:
     images = _images(config, split, config.results or config.predictions)
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews else None
     verdicts = None if readings is None else external.consensus(readings)
-    figures = scores.figures(
+    figures = scores.screen_metrics(
         images,
         split,
         config.masks.lungs,
@@ -147,14 +149,14 @@ def write(config: EvaluateConfig) -> str:
         config.draws,
         config.seed,
         sensitivities=config.sensitivities,
-        more=external.figures_of(operating_points(images)["covid"], verdicts) if config.external else None,
+        more=external.metrics_of(operating_points(images)["covid"], verdicts) if config.external else None,
     )
     output = storage.normalise(config.output)
     trusted = judge_trust(config, images, split, output)
     audited = shortcuts_report.examine(config, images, split)
     drawn = _pictures(config, images, verdicts, split, output)
     tables = scores_report.tables(figures, images, config.external) | confusion.tables(images)
-    figures = together([*figures, *audited.figures], trusted.figures)
+    figures = together([*figures, *audited.metrics], trusted.metrics)
     chapters = [
         audited.chapter,
         *_comparison(config, images, split, output),
@@ -172,7 +174,7 @@ def write(config: EvaluateConfig) -> str:
         Chapter("gradcam", "Heat maps", (), {}, drawn.heat),
         Chapter("embeddings", "Map of the embeddings", (), {}, drawn.maps),
     ]
-    metrics = json.dumps([figure.to_json() for figure in figures], indent=1)
+    metrics = json.dumps([metric.to_json() for metric in figures], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
     return document.write(_document(config, images, figures, split, chapters), output)
 
@@ -207,13 +209,13 @@ def _comparison(config: EvaluateConfig, images: pd.DataFrame, split: str, output
 def _external(
     config: EvaluateConfig,
     images: pd.DataFrame,
-    figures: Sequence[Figure],
+    metrics: Sequence[Metric],
     verdicts: pd.DataFrame | None,
     readings: pd.DataFrame | None,
 ) -> list[Chapter]:
     if not config.external:
         return []
-    said = external_report.sentences(images, figures, verdicts)
+    said = external_report.sentences(images, metrics, verdicts)
     return [Chapter("external", "Found and missed", said, external_report.tables(images, verdicts, readings))]
 
 
@@ -279,11 +281,11 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
 
 
 def _document(
-    config: EvaluateConfig, images: pd.DataFrame, figures: Sequence[Figure], split: str, chapters: Sequence[Chapter]
-) -> Document:
+    config: EvaluateConfig, images: pd.DataFrame, metrics: Sequence[Metric], split: str, chapters: Sequence[Chapter]
+) -> ReportDocument:
     """Summary first, then the chapters, the model card and how to read it all."""
     believed = chapters[0].said
-    first = summary.table(images, figures, split, config.results, believed)
+    first = summary.table(images, metrics, split, config.results, believed)
     known = model_card.read(config.results)
     card = model_card.card_table(images, known, first, believed, config)
     titles = {chapter.name: chapter.title for chapter in chapters if not chapter.empty}
@@ -301,11 +303,12 @@ def _document(
     ]
     what = "External archive" if config.external else "Evaluation"
     shown_whole = {*scores_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
-    return Document(
+    return ReportDocument(
         f"{what}: {split} split, {len(images):,} images of {scores_report.people(images):,} patients",
         scores_report.CAUTION,
         whole,
-        "Numbers are cut, not rounded. metrics.json has every figure, tables/ every table as CSV and LaTeX.",
+        f"{ROUNDING} metrics.json has every figure, tables/ every table as CSV and LaTeX.",
         frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,
         ASIDE,
+        ALARMS,
     )

@@ -13,7 +13,7 @@ from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.masks.mask_images import IGNORE, lung_rectangles
 from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status
-from comit_ray.statistics.metric import BoolArray, Entry, FloatArray, Ratio, mean, share
+from comit_ray.statistics.metric import BoolArray, FloatArray, MetricEntry, Ratio, mean, share
 
 COLUMNS = ["image_id", "task", "hits", "predicted", "true", "problem"]
 
@@ -64,7 +64,7 @@ def _unreadable(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
         return []
     by_image = mine["problem"].notna().groupby(mine["image_id"]).agg(["sum", "count"])
     found = by_image.reindex(images["image_id"], fill_value=0).to_numpy(np.float64)
-    return [Ratio(Entry("unreadable_masks", found[:, 1] > 0), found[:, 0], found[:, 1])]
+    return [Ratio(MetricEntry("unreadable_masks", found[:, 1] > 0), found[:, 0], found[:, 1])]
 
 
 def _lung(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
@@ -78,7 +78,7 @@ def _lung(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
     )
     return [
         mean("lung_iou", iou_N, undefined=undefined),
-        Ratio(Entry("lung_iou_pooled", seen_N, undefined=undefined), hits_N, union_N),
+        Ratio(MetricEntry("lung_iou_pooled", seen_N, undefined=undefined), hits_N, union_N),
         mean("lung_dice", dice_N, undefined=undefined),
     ]
 
@@ -88,7 +88,7 @@ def _disease(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
     none = "no scored image has a predicted disease mask and a true one that can be read"
 
     def pooled(metric: str, parts_N: FloatArray, wholes_N: FloatArray, empty: str) -> Ratio:
-        return Ratio(Entry(metric, judged_N, undefined=empty if judged_N.any() else none), parts_N, wholes_N)
+        return Ratio(MetricEntry(metric, judged_N, undefined=empty if judged_N.any() else none), parts_N, wholes_N)
 
     neither = "neither the model nor the truth marks disease"
     return [

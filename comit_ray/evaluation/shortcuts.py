@@ -39,10 +39,10 @@ from comit_ray.statistics.intervals import patient_codes
 from comit_ray.statistics.metric import (
     Block,
     BoolArray,
-    Entry,
-    Figure,
     FloatArray,
     IntArray,
+    Metric,
+    MetricEntry,
     mean,
     measure,
     ratios,
@@ -146,7 +146,7 @@ def _kept(x_NC: FloatArray, covid_N: BoolArray, codes_N: npt.NDArray[np.int64], 
 def _auroc_left_out(metric: str, scores_N: FloatArray | None, covid_N: BoolArray, mine_N: BoolArray, why: str) -> Block:
     if scores_N is None:
         return undefined(metric, len(mine_N), why)
-    return Block((Entry(metric, mine_N, undefined=why, positive_N=covid_N),), Area(scores_N, covid_N, mine_N))
+    return Block((MetricEntry(metric, mine_N, undefined=why, positive_N=covid_N),), Area(scores_N, covid_N, mine_N))
 
 
 ENOUGH_IMAGES, ENOUGH_PATIENTS = 10, FOLDS
@@ -186,7 +186,7 @@ def source_probe_block(metric: str, images: pd.DataFrame, x_NC: FloatArray, seed
         )
         return np.array([np.nan if (count_S == 0).any() else float((right_S / count_S).mean())])
 
-    return Block((Entry(metric, used_N, all_or_none=True),), values)
+    return Block((MetricEntry(metric, used_N, all_or_none=True),), values)
 
 
 def sources_with_enough_images(images: pd.DataFrame) -> list[str]:
@@ -214,7 +214,7 @@ class Audit:
         sources: that the probe told apart, with and without COVID-19.
     """
 
-    figures: list[Figure]
+    metrics: list[Metric]
     confounded: bool
     sources: tuple[int, int]
 
@@ -236,12 +236,12 @@ def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int)
     if known.empty:
         return Audit([], confounded=False, sources=(0, 0))
     classes = known.groupby("dataset")["covid"].nunique()
-    figures = _variants(known, results, split, draws, seed)
+    metrics = _variants(known, results, split, draws, seed)
     probed, sources = _probes(known, results, split, draws, seed)
-    return Audit([*figures, *probed, *_heat(known, results, split, draws, seed)], bool((classes < 2).any()), sources)
+    return Audit([*metrics, *probed, *_heat(known, results, split, draws, seed)], bool((classes < 2).any()), sources)
 
 
-def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Figure]:
+def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Metric]:
     try:
         rows = read_rows(storage.join(storage.normalise(results), VARIANTS), known["image_id"]).to_pandas()
         scores = rows.pivot(index="image_id", columns="variant", values="p_covid").reindex(known["image_id"])
@@ -273,12 +273,12 @@ def _auroc(metric: str, images: pd.DataFrame, scores_N: npt.NDArray[np.float32])
         return ranked.rates(weights_N).auroc()
 
     why = "the images that could be altered and scored have one class alone"
-    return Block((Entry(metric, scored_N, undefined=why, positive_N=positive_N),), values)
+    return Block((MetricEntry(metric, scored_N, undefined=why, positive_N=positive_N),), values)
 
 
 def _probes(
     known: pd.DataFrame, results: str, split: str, draws: int, seed: int
-) -> tuple[list[Figure], tuple[int, int]]:
+) -> tuple[list[Metric], tuple[int, int]]:
     try:
         rows = read_rows(storage.join(storage.normalise(results), EMBEDDINGS), known["image_id"]).to_pandas()
     except NotFoundError:
@@ -299,7 +299,7 @@ def _probes(
     return found, (counts[0], counts[1])
 
 
-def _heat(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Figure]:
+def _heat(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Metric]:
     """The share of each COVID-19 map inside the predicted lungs, and that of the frame."""
     where = storage.join(storage.normalise(results), GRADCAM)
     shares: dict[str, float] = {}

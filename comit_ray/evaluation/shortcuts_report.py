@@ -10,7 +10,7 @@ import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import shortcuts
-from comit_ray.evaluation.report.document import SHORTCUT, Chapter, Table
+from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.evaluation.report.printing import cell, with_interval
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.shortcuts import (
@@ -28,14 +28,16 @@ from comit_ray.evaluation.shortcuts import (
 )
 from comit_ray.screening import drift
 from comit_ray.screening.drift import WARNING
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 
 CHANCE = 0.5
 """AUROC of a score that knows nothing."""
 CONFOUNDED = WARNING
 """How it begins where source and disease are one."""
-CAUGHT = SHORTCUT
+CAUGHT = "SHORTCUT: "
 """How a sentence begins where the audit caught one."""
+ALARMS = (CAUGHT, WARNING)
+"""How a sentence begins that a reader of a report must not pass over: of the audit, or of drift."""
 NONE = (
     "The audit of shortcuts is not whole: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', "
     "--embeddings true and --gradcam true."
@@ -44,11 +46,11 @@ NONE = (
 
 def audit_table(found: Audit) -> Table | None:
     """The audit as a table; None where there is nothing to show."""
-    if not found.figures:
+    if not found.metrics:
         return None
-    groups = list(dict.fromkeys(figure.group for figure in found.figures))
-    by_place = {(figure.metric, figure.group): figure for figure in found.figures}
-    metrics = list(dict.fromkeys(figure.metric for figure in found.figures))
+    groups = list(dict.fromkeys(figure.group for figure in found.metrics))
+    by_place = {(figure.metric, figure.group): figure for figure in found.metrics}
+    metrics = list(dict.fromkeys(figure.metric for figure in found.metrics))
     rows = tuple((metric, *(cell(by_place.get((metric, group))) for group in groups)) for metric in metrics)
     note = (
         "auroc_...: of COVID-19 on altered copies of the same images (full: unaltered; source_alone: each image "
@@ -71,7 +73,7 @@ def audit_sentences(found: Audit) -> list[str]:
     - The source of images without COVID-19 can be told from their embeddings, and not every source has both classes.
     - A probe fitted without a source tells COVID-19 less well there than one fitted with it; intervals do not touch.
     """
-    by_metric = {figure.metric: figure for figure in found.figures if figure.group == "all"}
+    by_metric = {metric.metric: metric for metric in found.metrics if metric.group == "all"}
     said = [
         _of_the_source(by_metric),
         _of_lungs(by_metric),
@@ -84,13 +86,13 @@ def audit_sentences(found: Audit) -> list[str]:
     return told if REMOVED in by_metric and TOLD_WITHOUT in by_metric else [*told, NONE]
 
 
-def _of_the_source(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_the_source(by_metric: Mapping[str, Metric]) -> str | None:
     """What who knows nothing but the source would reach."""
     source, whole = by_metric.get(SOURCE_ALONE), by_metric.get(WHOLE)
     if source is None or whole is None or source.value is None or whole.value is None:
         return None
-    figures = f"AUROC {with_interval(source)} (n={source.n:,}); the score reaches {with_interval(whole)}"
-    told = f"who knows nothing of an image but its source tells COVID-19 here with {figures}"
+    metrics = f"AUROC {with_interval(source)} (n={source.n:,}); the score reaches {with_interval(whole)}"
+    told = f"who knows nothing of an image but its source tells COVID-19 here with {metrics}"
     if source.value >= whole.value:
         return (
             f"{CONFOUNDED}{told}. Telling hospitals apart would be enough for all that it reaches: over all sources "
@@ -99,53 +101,53 @@ def _of_the_source(by_metric: Mapping[str, Figure]) -> str | None:
     return f"{told[0].upper()}{told[1:]}."
 
 
-def _of_lungs(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_lungs(by_metric: Mapping[str, Metric]) -> str | None:
     removed, whole, only = by_metric.get(REMOVED), by_metric.get(WHOLE), by_metric.get(ONLY)
     if removed is None or whole is None:
         return None
     if removed.value is None or removed.low is None:
         return f"What is left of the score without the lungs is not known: {removed.reason}."
     rest = f"; of the lungs alone {with_interval(only)}" if only is not None and only.value is not None else ""
-    figures = f"AUROC {with_interval(removed)}, of {with_interval(whole)} on the whole images (n={removed.n:,}){rest}"
+    metrics = f"AUROC {with_interval(removed)}, of {with_interval(whole)} on the whole images (n={removed.n:,}){rest}"
     if removed.low > CHANCE:
         return (
-            f"{CAUGHT}with the lungs blacked out the score still tells COVID-19 from the rest, {figures}. It can have "
+            f"{CAUGHT}with the lungs blacked out the score still tells COVID-19 from the rest, {metrics}. It can have "
             "used what is not in the lungs: marks, borders, the patient's position, or how a source makes its images; "
             "or lung that its mask does not reach."
         )
     if removed.high is not None and removed.high < CHANCE:
         return (
-            f"With the lungs blacked out the score ranks COVID-19 the wrong way round, {figures}: what is left moves "
+            f"With the lungs blacked out the score ranks COVID-19 the wrong way round, {metrics}: what is left moves "
             "it, be it the size of what is black; the test does not say what it uses."
         )
     if only is not None and only.low is not None and only.low <= CHANCE:
         return (
-            f"Neither without the lungs nor of the lungs alone does the score tell COVID-19, {figures}: blackened "
+            f"Neither without the lungs nor of the lungs alone does the score tell COVID-19, {metrics}: blackened "
             "images are foreign to this network, and the test says nothing of what it uses."
         )
     return (
-        f"With the lungs blacked out the score cannot be told from chance, {figures}: nothing outside them was found "
+        f"With the lungs blacked out the score cannot be told from chance, {metrics}: nothing outside them was found "
         "that it uses. That there is nothing is not shown."
     )
 
 
-def _of_borders(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_borders(by_metric: Mapping[str, Metric]) -> str | None:
     cropped, whole = by_metric.get(CROPPED), by_metric.get(WHOLE)
     if cropped is None or whole is None or cropped.high is None or whole.low is None or cropped.high >= whole.low:
         return None
-    figures = f"AUROC {with_interval(cropped)}, of {with_interval(whole)}"
+    metrics = f"AUROC {with_interval(cropped)}, of {with_interval(whole)}"
     removed = by_metric.get(REMOVED)
     if removed is not None and removed.low is not None and removed.low > CHANCE:
         return (
-            f"{CAUGHT}without the borders of the images the score loses what it told, {figures}: marks may lie there."
+            f"{CAUGHT}without the borders of the images the score loses what it told, {metrics}: marks may lie there."
         )
     return (
-        f"Without the borders of the images the score tells less, {figures}: there may be lung in them, or black "
+        f"Without the borders of the images the score tells less, {metrics}: there may be lung in them, or black "
         "borders may be foreign to this network."
     )
 
 
-def _of_sources(by_metric: Mapping[str, Figure], found: Audit) -> str | None:
+def _of_sources(by_metric: Mapping[str, Metric], found: Audit) -> str | None:
     told = by_metric.get(TOLD_WITHOUT)
     if told is None:
         return None
@@ -154,20 +156,20 @@ def _of_sources(by_metric: Mapping[str, Figure], found: Audit) -> str | None:
             f"Whether sources can be told from the embeddings of images without COVID-19 is not known: {told.reason}."
         )
     chance = 1 / found.sources[1]
-    figures = f"balanced accuracy {with_interval(told)} (n={told.n:,}, chance {chance:.2f})"
+    metrics = f"balanced accuracy {with_interval(told)} (n={told.n:,}, chance {chance:.2f})"
     if told.low <= chance:
-        return f"Sources of images without COVID-19 cannot be told from their embeddings, {figures}."
+        return f"Sources of images without COVID-19 cannot be told from their embeddings, {metrics}."
     if not found.confounded:
-        return f"Sources can be told from the embeddings, {figures}, but every source has both classes."
+        return f"Sources can be told from the embeddings, {metrics}, but every source has both classes."
     return (
-        f"{CAUGHT}a linear probe tells the sources apart from embeddings of images without COVID-19, {figures}, and "
+        f"{CAUGHT}a linear probe tells the sources apart from embeddings of images without COVID-19, {metrics}, and "
         "not every source has images with and without COVID-19: a high AUROC over several sources can be theirs."
     )
 
 
 def _of_left_out(found: Audit) -> list[str]:
     """One sentence for each source with a figure, and one for all that have none."""
-    left, kept = ({f.group: f for f in found.figures if f.metric == name} for name in (LEFT_OUT, KEPT))
+    left, kept = ({f.group: f for f in found.metrics if f.metric == name} for name in (LEFT_OUT, KEPT))
     said = []
     for group, mine in left.items():
         with_it = kept[group]
@@ -183,7 +185,7 @@ def _of_left_out(found: Audit) -> list[str]:
     return said + ([f"Leave-one-source-out says nothing of {'; '.join(none)}."] if none else [])
 
 
-def _of_heat(by_metric: Mapping[str, Figure]) -> str | None:
+def _of_heat(by_metric: Mapping[str, Metric]) -> str | None:
     inside, lungs = by_metric.get(IN_LUNGS), by_metric.get(LUNGS)
     if inside is None or lungs is None or inside.value is None or lungs.value is None:
         return None
@@ -202,7 +204,7 @@ class Belief:
         chapter: of the report; empty for a bare predictions table.
     """
 
-    figures: list[Figure]
+    metrics: list[Metric]
     chapter: Chapter
 
 
@@ -227,7 +229,7 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
     audited = shortcuts.audit(images, config.results, split, config.draws, config.seed)
     shown = audit_table(audited)
     tables = {"audit": shown} if shown else {}
-    return Belief(audited.figures, Chapter(name, title, [*audit_sentences(audited), *told], tables))
+    return Belief(audited.metrics, Chapter(name, title, [*audit_sentences(audited), *told], tables))
 
 
 def _sentence(text: str) -> str:

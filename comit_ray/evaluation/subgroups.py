@@ -16,7 +16,7 @@ from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES, flagged, labelled, operating_points, why_one_class
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.statistics.intervals import patient_codes
-from comit_ray.statistics.metric import Block, BoolArray, Entry, Figure, Ratio, measure, ratios, share
+from comit_ray.statistics.metric import Block, BoolArray, Metric, MetricEntry, Ratio, measure, ratios, share
 from comit_ray.statistics.weighted import Area
 
 ATTRIBUTES = ("sex", "age", "view", "dataset", "site", "device")
@@ -85,8 +85,8 @@ class Gap:
         low: that of the other.
     """
 
-    high: Figure
-    low: Figure
+    high: Metric
+    low: Metric
 
     @property
     def size(self) -> float:
@@ -107,7 +107,7 @@ def divided(images: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
     return {attribute: groups for attribute, groups in found.items() if len(groups) > 1}
 
 
-def figures(images: pd.DataFrame, split: str, minimum: int, draws: int = 1000, seed: int = 0) -> list[Figure]:
+def subgroup_metrics(images: pd.DataFrame, split: str, minimum: int, draws: int = 1000, seed: int = 0) -> list[Metric]:
     """AUROC, sensitivity, specificity and share flagged of both scores, in every group of `divided`.
 
     A figure of fewer than `minimum` patients is suppressed: patients with a positive image for a sensitivity, with a
@@ -124,7 +124,7 @@ def figures(images: pd.DataFrame, split: str, minimum: int, draws: int = 1000, s
     labels = [label for label in PREFIXES if label not in absent]
     judged = operating_points(images)
     points = {label: (judged[label], _of_all_flags(images, label)) for label in labels}
-    found: list[Figure] = []
+    found: list[Metric] = []
     for groups in divided(images).values():
         for group, rows in groups.items():
             mine = rows.reset_index(drop=True)
@@ -133,7 +133,7 @@ def figures(images: pd.DataFrame, split: str, minimum: int, draws: int = 1000, s
     return found
 
 
-def compared(found: Sequence[Figure], label: str) -> dict[str, tuple[list[Gap], int]]:
+def compared(found: Sequence[Metric], label: str) -> dict[str, tuple[list[Gap], int]]:
     """Attribute -> pairs of its known groups whose intervals do not overlap, and how many pairs have intervals.
 
     Args:
@@ -141,7 +141,7 @@ def compared(found: Sequence[Figure], label: str) -> dict[str, tuple[list[Gap], 
         label: `covid` or `unhealthy`.
     """
     names = {f"{PREFIXES[label]}{metric}" for metric in COMPARED}
-    places: dict[tuple[str, str], list[Figure]] = {}
+    places: dict[tuple[str, str], list[Metric]] = {}
     for figure in found:
         if figure.metric in names and figure.low is not None and is_known(figure.group):
             places.setdefault((figure.group.partition("=")[0], figure.metric), []).append(figure)
@@ -153,8 +153,8 @@ def compared(found: Sequence[Figure], label: str) -> dict[str, tuple[list[Gap], 
     return told
 
 
-def _gap(pair: tuple[Figure, Figure]) -> Gap | None:
-    low, high = sorted(pair, key=lambda figure: figure.value or 0.0)
+def _gap(pair: tuple[Metric, Metric]) -> Gap | None:
+    low, high = sorted(pair, key=lambda metric: metric.value or 0.0)
     assert high.low is not None
     assert low.high is not None
     return Gap(high, low) if high.low > low.high else None
@@ -164,7 +164,7 @@ def _gap(pair: tuple[Figure, Figure]) -> Gap | None:
 class _Asked:
     """One figure: how it is measured, or why it is suppressed."""
 
-    entry: Entry
+    entry: MetricEntry
     how: Block | Ratio
     few: str | None
 
@@ -191,7 +191,7 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
     positive_N = known_N & (rows[label] == 1).to_numpy(bool)
     area = Area(rows[f"p_{label}"].to_numpy(np.float32, na_value=np.nan), positive_N, known_N)
     why = why_one_class(known_N, positive_N, label) or ""
-    entry = Entry(f"{prefix}{AUROC}", known_N, undefined=why, positive_N=positive_N)
+    entry = MetricEntry(f"{prefix}{AUROC}", known_N, undefined=why, positive_N=positive_N)
     few_positive = too_few(positive_N, patients, "with a positive image", minimum)
     few = few_positive or too_few(known_N & ~positive_N, patients, "with a negative image", minimum)
     found = [_Asked(entry, Block((entry,), area), few)]
@@ -209,18 +209,18 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
 
 def _measured(
     asked: Sequence[_Asked], patients: pd.Series, group: str, split: str, draws: int, seed: int
-) -> list[Figure]:
+) -> list[Metric]:
     """The figures in their order; what is suppressed is not computed either."""
     kept = [one.how for one in asked if one.few is None]
     shares = [how for how in kept if isinstance(how, Ratio)]
     blocks = [how for how in kept if isinstance(how, Block)] + ([ratios(shares)] if shares else [])
     measured = measure(blocks, patients, split, group, draws, seed) if blocks else []
-    by_metric = {figure.metric: figure for figure in measured}
+    by_metric = {metric.metric: metric for metric in measured}
     codes_N = patient_codes(patients)
     return [
         by_metric[one.entry.metric]
         if one.few is None
-        else Figure(
+        else Metric(
             one.entry.metric,
             None,
             int(one.entry.counted_N.sum()),

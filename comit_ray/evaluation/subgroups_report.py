@@ -19,7 +19,7 @@ from comit_ray.evaluation.subgroups import (
     compared,
     divided,
 )
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 
 COLUMNS = {AUROC: "AUROC", SENSITIVITY: "sensitivity", SPECIFICITY: "specificity", SHARE_FLAGGED: "share flagged"}
 BY_CHANCE = 0.0056
@@ -27,38 +27,38 @@ BY_CHANCE = 0.0056
 difference is then beyond 2 * 1.96 / sqrt(2) of its standard errors."""
 
 
-def tables(images: pd.DataFrame, found: Sequence[Figure], minimum: int) -> dict[str, Table]:
+def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[str, Table]:
     """`by_sex`, `by_age`, ...: a row a score and group.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        found: of `subgroups.figures`.
+        found: of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
-    by_place = {(figure.group, figure.metric): figure for figure in found}
+    by_place = {(metric.group, metric.metric): metric for metric in found}
     made = {}
     for attribute, groups in divided(images).items():
         rows: list[tuple[str, ...]] = []
-        shown: list[Figure] = []
+        shown: list[Metric] = []
         for prefix, name in ((PREFIXES[label], NAMES[label]) for label in PREFIXES):
             for group, mine in groups.items():
-                figures = [by_place[group, f"{prefix}{m}"] for m in COLUMNS if (group, f"{prefix}{m}") in by_place]
-                if figures:
-                    shown += figures
+                metrics = [by_place[group, f"{prefix}{m}"] for m in COLUMNS if (group, f"{prefix}{m}") in by_place]
+                if metrics:
+                    shown += metrics
                     sizes = (f"{len(mine):,}", f"{people(mine):,}")
-                    rows.append((name, group.partition("=")[2], *sizes, *map(_cell, figures)))
+                    rows.append((name, group.partition("=")[2], *sizes, *map(_cell, metrics)))
         if rows:
             columns = ("score", attribute, "images", "patients", *COLUMNS.values())
             made[f"by_{attribute}"] = Table(f"By {attribute}", columns, tuple(rows), _note(shown, minimum))
     return made
 
 
-def sentences(images: pd.DataFrame, found: Sequence[Figure], minimum: int) -> list[str]:
+def sentences(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> list[str]:
     """Of each score, the largest gap between two groups whose intervals do not overlap, or that none can be claimed.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        found: of `subgroups.figures`.
+        found: of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
     looked_by = [attribute for attribute in ATTRIBUTES if attribute in divided(images)]
@@ -67,7 +67,7 @@ def sentences(images: pd.DataFrame, found: Sequence[Figure], minimum: int) -> li
     by = f"by {', '.join(looked_by)}"
     not_by = [attribute for attribute in ATTRIBUTES if attribute not in looked_by]
     unknown = f" Not looked at, for it is not known or the same throughout: {', '.join(not_by)}." if not_by else ""
-    suppressed = sum((figure.reason or "").startswith(SUPPRESSED) for figure in found)
+    suppressed = sum((metric.reason or "").startswith(SUPPRESSED) for metric in found)
     said = [_compared(label, found, by) for label in PREFIXES if _has(found, label)]
     if not said:
         return []
@@ -75,7 +75,7 @@ def sentences(images: pd.DataFrame, found: Sequence[Figure], minimum: int) -> li
     return [*said, f"{few}{unknown}"]
 
 
-def _compared(label: str, found: Sequence[Figure], by: str) -> str:
+def _compared(label: str, found: Sequence[Metric], by: str) -> str:
     """A gap is claimed of an attribute that has more of them than chance alone would give in as many comparisons."""
     by_attribute = compared(found, label)
     pairs = sum(count for _, count in by_attribute.values())
@@ -104,20 +104,20 @@ def _compared(label: str, found: Sequence[Figure], by: str) -> str:
     )
 
 
-def _has(found: Sequence[Figure], label: str) -> bool:
-    return any(figure.metric == f"{PREFIXES[label]}{AUROC}" for figure in found)
+def _has(found: Sequence[Metric], label: str) -> bool:
+    return any(metric.metric == f"{PREFIXES[label]}{AUROC}" for metric in found)
 
 
-def _cell(figure: Figure) -> str:
-    if (figure.reason or "").startswith(SUPPRESSED):
-        return f"{SUPPRESSED} (n={figure.n:,})"
-    return f"{with_interval(figure)} (n={figure.n:,})"
+def _cell(metric: Metric) -> str:
+    if (metric.reason or "").startswith(SUPPRESSED):
+        return f"{SUPPRESSED} (n={metric.n:,})"
+    return f"{with_interval(metric)} (n={metric.n:,})"
 
 
-def _note(shown: Sequence[Figure], minimum: int) -> str:
-    suppressed = sum((figure.reason or "").startswith(SUPPRESSED) for figure in shown)
+def _note(shown: Sequence[Metric], minimum: int) -> str:
+    suppressed = sum((metric.reason or "").startswith(SUPPRESSED) for metric in shown)
     undefined = dict.fromkeys(
-        figure.reason for figure in shown if figure.value is None and not (figure.reason or "").startswith(SUPPRESSED)
+        metric.reason for metric in shown if metric.value is None and not (metric.reason or "").startswith(SUPPRESSED)
     )
     return (
         f"Scored images. Suppressed: {suppressed:,} of {len(shown):,} figures, of fewer than {minimum} patients with a "

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation import scores_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
-from comit_ray.evaluation.report.document import ALARMS, Table
-from comit_ray.evaluation.report.printing import cut, with_interval
+from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.report.printing import number, with_interval
 from comit_ray.evaluation.scores import absent_heads
-from comit_ray.evaluation.thresholds import chosen_where, frozen_point
-from comit_ray.statistics.metric import Figure
+from comit_ray.evaluation.shortcuts_report import ALARMS
+from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
+from comit_ray.statistics.metric import Metric
 
 NOT_MEANT = (
     "It is no diagnosis and no clinical validation; not flagged is not normal. Figures hold for images and patients "
@@ -20,13 +22,13 @@ NOT_MEANT = (
 
 
 def table(
-    images: pd.DataFrame, figures: Sequence[Figure], split: str, results: str | None, belief: Sequence[str]
+    images: pd.DataFrame, metrics: Sequence[Metric], split: str, results: str | None, belief: Sequence[str]
 ) -> Table:
     """The summary of one screen.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
-        figures: of the report.
+        metrics: of the report.
         split: its name.
         results: URI of the screen; None: a bare predictions table.
         belief: what is said of shortcuts and drift.
@@ -38,15 +40,15 @@ def table(
     rows = [("What was asked", _asked(images, split, results, absent)), ("On what data", _data(images))]
     origin = chosen_where(results)
     rows += [
-        (f"The answer: {NAMES[label]}", _answer(figures, images, label, origin))
+        (f"The answer: {NAMES[label]}", _answer(metrics, images, label, origin))
         for label in PREFIXES
         if label not in absent
     ]
-    masks = [f"{name} {_told(figures, metric)}" for name, metric in _masks(absent)]
+    masks = [f"{name} {_told(metrics, metric)}" for name, metric in _masks(absent)]
     if masks:
         rows.append(("The answer: masks", "; ".join(masks)))
     if "covid" not in absent:
-        rows.append(("Inside one source", _inside(figures, images)))
+        rows.append(("Inside one source", _inside(metrics, images)))
     rows += [("Can it be believed?", _belief(belief)), ("What it does not mean", NOT_MEANT)]
     return Table("What was asked, and what was found", ("question", "answer"), tuple(rows))
 
@@ -56,7 +58,7 @@ def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequen
     asked = f"How well does model {models} find COVID-19 and disease in the {split} split?"
     points = []
     for label in (label for label in PREFIXES if label not in absent):
-        point = frozen_point(images, label, results)
+        point = stored_operating_point(images, label, results)
         if point is not None:
             points.append(f"{NAMES[label]} from {point.threshold:.6g} ({point.name})")
     return (
@@ -73,7 +75,7 @@ def _data(images: pd.DataFrame) -> str:
     positive = scored[covid == 1]
     counts = f"{_count(images)}, {len(scored):,} of them scored"
     if known:
-        share = cut(len(positive) / known)
+        share = number(len(positive) / known)
         counts += f"; with COVID-19 {_count(positive)} ({share} of the {known:,} whose label is known)"
     else:
         counts += "; of none is it known whether it shows COVID-19"
@@ -91,19 +93,19 @@ def _count(images: pd.DataFrame) -> str:
     )
 
 
-def _answer(figures: Sequence[Figure], images: pd.DataFrame, label: str, origin: str) -> str:
+def _answer(metrics: Sequence[Metric], images: pd.DataFrame, label: str, origin: str) -> str:
     prefix, point = PREFIXES[label], operating_points(images)[label]
     told = []
     if point is not None:
         sensitivity, specificity = (
-            _told(figures, f"{prefix}{name}_at_operating_point", point) for name in ("sensitivity", "specificity")
+            _told(metrics, f"{prefix}{name}_at_operating_point", point) for name in ("sensitivity", "specificity")
         )
         told.append(f"at the frozen threshold ({origin}) sensitivity {sensitivity}, specificity {specificity}")
     told.append(
-        "at 90% specificity on these very images, as the paper counts, sensitivity "
-        f"{_told(figures, f'{prefix}sensitivity_at_specificity', 0.9)}"
+        f"at {SPECIFICITY:.0%} specificity on these very images, as the paper counts, sensitivity "
+        f"{_told(metrics, f'{prefix}sensitivity_at_specificity', SPECIFICITY)}"
     )
-    told.append(f"AUROC {_told(figures, f'{prefix}auroc')}")
+    told.append(f"AUROC {_told(metrics, f'{prefix}auroc')}")
     return f"{'; '.join(told)}."
 
 
@@ -115,7 +117,7 @@ def _masks(absent: Sequence[str]) -> list[tuple[str, str]]:
     return [pair for head, pairs in named.items() if head not in absent for pair in pairs]
 
 
-def _inside(figures: Sequence[Figure], images: pd.DataFrame) -> str:
+def _inside(metrics: Sequence[Metric], images: pd.DataFrame) -> str:
     known = images[labelled(images, "covid")]
     classes = known.groupby("dataset")["covid"].nunique()
     if not len(classes):
@@ -125,7 +127,7 @@ def _inside(figures: Sequence[Figure], images: pd.DataFrame) -> str:
         return f"All images are of one source, {classes.index[0]}: the AUROC above is inside it."
     if not both:
         return "No source has images with and without COVID-19: source and disease cannot be told apart here."
-    told = [f"{name} {_told(figures, 'auroc', group=f'dataset={name}')}" for name in both]
+    told = [f"{name} {_told(metrics, 'auroc', group=f'dataset={name}')}" for name in both]
     rest = [str(name) for name in classes.index[classes < 2]]
     alone = f" One class alone: {', '.join(rest)}." if rest else ""
     return f"AUROC inside a source, where telling sources apart does not help: {'; '.join(told)}.{alone}"
@@ -138,8 +140,8 @@ def _belief(said: Sequence[str]) -> str:
     return said[0] if said else "Not examined: a bare predictions table tells neither shortcuts nor drift."
 
 
-def _told(figures: Sequence[Figure], metric: str, at: float | str | None = None, group: str = "all") -> str:
-    for figure in figures:
+def _told(metrics: Sequence[Metric], metric: str, at: float | str | None = None, group: str = "all") -> str:
+    for figure in metrics:
         if (figure.metric, figure.at, figure.group, figure.level) == (metric, at, group, "image"):
             if figure.value is None:
                 return f"undefined ({figure.reason})"

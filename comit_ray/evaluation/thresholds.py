@@ -18,7 +18,7 @@ from comit_ray.chunks import run_record
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points, why_one_class
 from comit_ray.evaluation.subgroups import grouped, too_few
-from comit_ray.statistics.metric import Block, Entry, Figure, FloatArray, IntArray, measure
+from comit_ray.statistics.metric import Block, FloatArray, IntArray, Metric, MetricEntry, measure
 from comit_ray.statistics.prevalence import at_prevalence
 
 RECORDED = "recorded in run.json"
@@ -26,7 +26,7 @@ FROM_FLAGS = "the lowest flagged score: where exactly the threshold lies is not 
 
 
 @dataclass(frozen=True)
-class Point:
+class StoredOperatingPoint:
     """A named threshold.
 
     Args:
@@ -40,7 +40,7 @@ class Point:
     origin: str
 
 
-def frozen_point(images: pd.DataFrame, label: str, results: str | None) -> Point | None:
+def stored_operating_point(images: pd.DataFrame, label: str, results: str | None) -> StoredOperatingPoint | None:
     """The operating point that decided the flags; None where there are none, of several, or scores say otherwise.
 
     The recorded threshold is taken where it gives the very flags of the table; else the lowest score that is flagged,
@@ -62,11 +62,11 @@ def frozen_point(images: pd.DataFrame, label: str, results: str | None) -> Point
     flags = images.loc[scored, f"{label}_flag"].to_numpy(bool)
     recorded = None if results is None else _recorded(results, name, label)
     if recorded is not None and bool(((scores >= np.float32(recorded)) == flags).all()):
-        return Point(name, float(np.float32(recorded)), RECORDED)
+        return StoredOperatingPoint(name, float(np.float32(recorded)), RECORDED)
     lowest = scores[flags].min() if flags.any() else np.nextafter(scores.max(), np.float32(np.inf))
     if not flags.all() and scores[~flags].max() >= lowest:
         return None
-    return Point(name, float(lowest), FROM_FLAGS)
+    return StoredOperatingPoint(name, float(lowest), FROM_FLAGS)
 
 
 def chosen_where(results: str | None) -> str:
@@ -108,7 +108,7 @@ Thresholds = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Row:
+class ThresholdRow:
     """What one threshold gives in one group of images.
 
     Args:
@@ -124,9 +124,9 @@ class Row:
     group: str
     threshold: float | None
     point: str | None = None
-    sensitivity: Figure | None = None
-    specificity: Figure | None = None
-    at_prevalence: dict[float, dict[str, Figure]] = field(default_factory=dict)
+    sensitivity: Metric | None = None
+    specificity: Metric | None = None
+    at_prevalence: dict[float, dict[str, Metric]] = field(default_factory=dict)
     reason: str | None = None
 
 
@@ -144,16 +144,16 @@ class Scale:
     all: Thresholds
     short: Thresholds
     distinct: int
-    point: Point | None
+    point: StoredOperatingPoint | None
 
 
-def scale(images: pd.DataFrame, label: str, point: Point | None, most: int = MOST) -> Scale:
+def scale(images: pd.DataFrame, label: str, point: StoredOperatingPoint | None, most: int = MOST) -> Scale:
     """Every different score of the labelled images is a threshold, at most `most`, and the operating point's.
 
     Args:
         images: of `comit_ray.evaluation.scores.join_tables`.
         label: `covid` or `unhealthy`.
-        point: of `frozen.frozen_point`.
+        point: of `frozen.stored_operating_point`.
         most: thresholds.
     """
     scores = images.loc[labelled(images, label), f"p_{label}"].to_numpy(np.float32)
@@ -184,7 +184,7 @@ def rows(
     split: str,
     draws: int = 1000,
     seed: int = 0,
-) -> list[Row]:
+) -> list[ThresholdRow]:
     """A row a threshold over all images; over each dataset, site and view with enough patients a row a short one.
 
     Args:
@@ -209,7 +209,7 @@ def rows(
             if reason is None:
                 found += _of_group(mine, group, label, thresholds.short, point, prevalences, split, draws, seed)
             else:
-                found.append(Row(group, None, reason=reason))
+                found.append(ThresholdRow(group, None, reason=reason))
     return found
 
 
@@ -226,7 +226,7 @@ def block(images: pd.DataFrame, label: str, thresholds_T: Thresholds) -> Block:
     negative_N = known_N & ~positive_N
     none = why_one_class(known_N, positive_N, label) or ""
     entries = [
-        Entry(f"{PREFIXES[label]}{metric}_at_threshold", counted_N, float(threshold), undefined=none, share=True)
+        MetricEntry(f"{PREFIXES[label]}{metric}_at_threshold", counted_N, float(threshold), undefined=none, share=True)
         for metric, counted_N in (("sensitivity", positive_N), ("specificity", negative_N))
         for threshold in thresholds_T
     ]
@@ -252,16 +252,16 @@ def _of_group(
     group: str,
     label: str,
     thresholds_T: Thresholds,
-    point: Point | None,
+    point: StoredOperatingPoint | None,
     prevalences: Sequence[float],
     split: str,
     draws: int,
     seed: int,
-) -> list[Row]:
+) -> list[ThresholdRow]:
     found = measure([block(images, label, thresholds_T)], images["patient_id"], split, group, draws, seed)
     count = thresholds_T.size
     return [
-        Row(
+        ThresholdRow(
             group,
             float(threshold),
             point.name if point is not None and threshold == np.float32(point.threshold) else None,

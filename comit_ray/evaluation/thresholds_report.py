@@ -7,9 +7,9 @@ import numpy as np
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import cut, with_interval
-from comit_ray.evaluation.thresholds import FLAGGED, MOST, Row, Scale
-from comit_ray.statistics.metric import Figure
+from comit_ray.evaluation.report.printing import number, with_interval
+from comit_ray.evaluation.thresholds import FLAGGED, MOST, Scale, ThresholdRow
+from comit_ray.statistics.metric import Metric
 
 TITLES = {
     "ppv": "positive predictive value",
@@ -27,7 +27,7 @@ NO_POINT = "none is shown, for there are no flags, flags of several points, or f
 AS_HERE = "provided that positives and negatives there are of the same kinds as here"
 
 
-def tables(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> dict[str, Table]:
+def tables(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum: int) -> dict[str, Table]:
     """`thresholds` for the report, `thresholds_all` for tables/, and `prevalence` where there is an operating point.
 
     Those of `unhealthy` have its prefix; none where no image has a label and a score.
@@ -51,23 +51,23 @@ def tables(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> 
     return found
 
 
-def figures(label: str, rows: Sequence[Row]) -> list[Figure]:
+def prevalence_metrics(label: str, rows: Sequence[ThresholdRow]) -> list[Metric]:
     """What the frozen operating point means at each prevalence, of every group, for metrics.json."""
     found = []
     for row in rows:
         for prevalence, mine in row.at_prevalence.items() if row.point is not None else ():
             found += [
                 replace(
-                    figure,
+                    metric,
                     metric=f"{PREFIXES[label]}{name}_at_operating_point",
                     at=f"{row.point} at prevalence {prevalence:g}",
                 )
-                for name, figure in mine.items()
+                for name, metric in mine.items()
             ]
     return found
 
 
-def sentences(label: str, rows: Sequence[Row]) -> list[str]:
+def sentences(label: str, rows: Sequence[ThresholdRow]) -> list[str]:
     """What the frozen operating point asks of readers at the lowest and the highest prevalence."""
     frozen = next((row for row in rows if row.group == "all" and row.point is not None), None)
     if frozen is None or not frozen.at_prevalence:
@@ -92,7 +92,7 @@ def sentences(label: str, rows: Sequence[Row]) -> list[str]:
     return [f"{NAMES[label]} at the operating point {frozen.point}, {AS_HERE}: {'; '.join(told)}."]
 
 
-def _short(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> Table:
+def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum: int) -> Table:
     """Overall, at the thresholds of `Scale.short`: sensitivity, specificity, and predictive values of a flag."""
     chosen = {float(threshold) for threshold in thresholds.short}
     mine = [row for row in rows if row.group == "all" and row.threshold in chosen]
@@ -106,7 +106,7 @@ def _short(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> 
             (
                 _number(row.threshold),
                 row.point or "",
-                *(with_interval(figure) for figure in (row.sensitivity, row.specificity, *values)),
+                *(with_interval(metric) for metric in (row.sensitivity, row.specificity, *values)),
             )
         )
     columns = (
@@ -127,7 +127,7 @@ def _short(label: str, rows: Sequence[Row], thresholds: Scale, minimum: int) -> 
     return Table(f"Thresholds: {NAMES[label]}", columns, tuple(cells), note)
 
 
-def _prevalence(label: str, row: Row) -> Table:
+def _prevalence(label: str, row: ThresholdRow) -> Table:
     cells = [
         (_percent(prevalence), *(with_interval(mine[name]) for name in TITLES))
         for prevalence, mine in sorted(row.at_prevalence.items())
@@ -147,7 +147,7 @@ def _more(label: str, thresholds: Scale, minimum: int) -> str:
     )
 
 
-def _whole(label: str, rows: Sequence[Row]) -> Table:
+def _whole(label: str, rows: Sequence[ThresholdRow]) -> Table:
     """A row a group, threshold and prevalence; ends of intervals in columns of their own."""
     names = ("sensitivity", "specificity", *TITLES)
     columns = (
@@ -162,13 +162,13 @@ def _whole(label: str, rows: Sequence[Row]) -> Table:
             continue
         for prevalence, mine in sorted(row.at_prevalence.items()):
             of_row = [row.sensitivity, row.specificity, *mine.values()]
-            reasons = dict.fromkeys(figure.reason for figure in of_row if figure.reason)
+            reasons = dict.fromkeys(metric.reason for metric in of_row if metric.reason)
             cells.append(
                 (
                     *(row.group, _number(row.threshold), row.point or "", f"{prevalence:g}"),
-                    *(str(figure.n) for figure in of_row[:2]),
-                    *(_plain(value) for figure in of_row for value in (figure.value, figure.low, figure.high)),
-                    *(figure.interval or "" for figure in of_row[:2]),
+                    *(str(metric.n) for metric in of_row[:2]),
+                    *(_plain(value) for metric in of_row for value in (metric.value, metric.low, metric.high)),
+                    *(metric.interval or "" for metric in of_row[:2]),
                     "; ".join(reasons),
                 )
             )
@@ -176,12 +176,12 @@ def _whole(label: str, rows: Sequence[Row]) -> Table:
 
 
 def _number(threshold: float | None) -> str:
-    """The shortest digits that give the same float32: cut, it would flag other images."""
+    """The shortest digits that give the same float32: rounded, it would flag other images."""
     return "" if threshold is None else str(np.float32(threshold))
 
 
 def _plain(value: float | None) -> str:
-    return "" if value is None else cut(value)
+    return "" if value is None else number(value)
 
 
 def _percent(share: float) -> str:

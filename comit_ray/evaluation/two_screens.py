@@ -7,15 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import cut
+from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.evaluation.study.study_words import p_value
 from comit_ray.statistics.comparison import Comparison, compare_auroc, compare_flags, compare_ranked, holm
 
-AT = 0.90
-"""Specificity of the sensitivity whose thresholds are from the images, each model's own."""
 SIGNIFICANT = 0.05
 """Of the adjusted p."""
 
@@ -53,8 +52,8 @@ def compare(images: pd.DataFrame, others: pd.DataFrame, draws: int, seed: int) -
         known, patients = images[label][ranked].to_numpy(np.int8), images["patient_id"][ranked]
         one, other = (rows[f"p_{label}"][ranked].to_numpy(np.float32) for rows in (images, others))
         found.append(Difference(f"{prefix}auroc", None, compare_auroc(one, other, known, patients, draws, seed)))
-        result = compare_ranked(one, other, known, patients, lambda rates: rates.sensitivity(AT), draws, seed)
-        found.append(Difference(f"{prefix}sensitivity_at_specificity", AT, result))
+        result = compare_ranked(one, other, known, patients, lambda rates: rates.sensitivity(SPECIFICITY), draws, seed)
+        found.append(Difference(f"{prefix}sensitivity_at_specificity", SPECIFICITY, result))
         flagged = _both(images, others, label, f"{label}_flag")
         for metric, kind in (("sensitivity", 1), ("specificity", 0)):
             chosen = flagged & (images[label] == kind).to_numpy(bool)
@@ -72,10 +71,10 @@ def table(differences: Sequence[Difference]) -> Table:
         result = one.result
         if result.first is None or result.second is None or result.difference is None:
             continue
-        interval = f"none: {result.reason}"
+        ends = f"none: {result.reason}"
         if result.low is not None and result.high is not None:
-            interval = f"[{cut(result.low)}, {cut(result.high)}]"
-        values = (cut(result.first), cut(result.second), cut(result.difference), interval)
+            ends = interval(result.low, result.high)
+        values = (number(result.first), number(result.second), number(result.difference), ends)
         p_values = (p_value(result.p_value), p_value(result.adjusted))
         rows.append(
             (one.metric, "" if one.at is None else str(one.at), *values, *p_values, result.method, f"{result.n:,}")
@@ -138,4 +137,4 @@ def _said(one: Difference) -> str:
     assert result.difference is not None
     at = "" if one.at is None else f" at {one.at}"
     word = "higher" if result.difference > 0 else "lower"
-    return f"{one.metric}{at} is {cut(abs(result.difference))} {word} here, adjusted p {p_value(result.adjusted)}"
+    return f"{one.metric}{at} is {number(abs(result.difference))} {word} here, adjusted p {p_value(result.adjusted)}"

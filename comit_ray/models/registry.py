@@ -51,7 +51,7 @@ Build = Callable[[tuple[Task, ...], float], nn.Module]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """One network.
 
     Attributes:
@@ -91,19 +91,19 @@ def _later(module: str, name: str) -> Build:
     return build
 
 
-MODELS: dict[str, Entry] = {
-    "comit_net": Entry(COMiTNet, ALL_TASKS, VGG16_BN),
-    "densenet121": Entry(_later("classifiers", "densenet121"), SCORE_TASKS, DENSENET121),
-    "mobilenet_v2": Entry(_later("classifiers", "mobilenet_v2"), SCORE_TASKS, MOBILENET_V2),
-    "resnet18": Entry(_later("classifiers", "resnet18"), SCORE_TASKS, RESNET18),
-    "vgg19": Entry(_later("classifiers", "vgg19"), SCORE_TASKS, VGG19),
-    "unet": Entry(segmenters.UNet, MASK_TASKS, None),
-    "segnet": Entry(segmenters.SegNet, MASK_TASKS, VGG16_BN),
-    "mask_rcnn": Entry(_later("mask_rcnn", "MaskRCNN"), MASK_TASKS, RESNET50, one_task=True),
+MODELS: dict[str, ModelEntry] = {
+    "comit_net": ModelEntry(COMiTNet, ALL_TASKS, VGG16_BN),
+    "densenet121": ModelEntry(_later("classifiers", "densenet121"), SCORE_TASKS, DENSENET121),
+    "mobilenet_v2": ModelEntry(_later("classifiers", "mobilenet_v2"), SCORE_TASKS, MOBILENET_V2),
+    "resnet18": ModelEntry(_later("classifiers", "resnet18"), SCORE_TASKS, RESNET18),
+    "vgg19": ModelEntry(_later("classifiers", "vgg19"), SCORE_TASKS, VGG19),
+    "unet": ModelEntry(segmenters.UNet, MASK_TASKS, None),
+    "segnet": ModelEntry(segmenters.SegNet, MASK_TASKS, VGG16_BN),
+    "mask_rcnn": ModelEntry(_later("mask_rcnn", "MaskRCNN"), MASK_TASKS, RESNET50, one_task=True),
 }
 
 
-def entry_of(config: ModelConfig) -> Entry:
+def entry_of(config: ModelConfig) -> ModelEntry:
     """The registered network of `config`.
 
     Raises:

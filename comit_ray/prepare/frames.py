@@ -19,6 +19,7 @@ from comit_ray.errors import DecodeError, ManifestError, Status
 from comit_ray.storage.archive import ArchiveKind, archive_kind
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.threads import map_ahead
+from comit_ray.tables.schema import SCORES_OF
 from comit_ray.tables.vocabulary import Split, Task, View
 
 FETCH_THREADS = 4  # a reading task waits for storage most of its time
@@ -31,8 +32,7 @@ MASKS = {Task.LUNG: "lung_mask", Task.DISEASE: "disease_mask"}
 NEEDS: dict[Task, tuple[str, ...]] = {
     Task.LUNG: ("lung_mask",),
     Task.DISEASE: ("disease_mask",),
-    Task.HEALTH: ("unhealthy",),
-    Task.COVID: ("covid", "other"),
+    **SCORES_OF,
 }
 """Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
 COLUMNS = (*KEPT, *PLACE_COLUMNS, "excluded", *MASKS.values())

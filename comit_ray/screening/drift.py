@@ -25,14 +25,14 @@ from comit_ray.checkpoint.reference import DISTANCE, Reference
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.screening import drift_signals
-from comit_ray.screening.drift_signals import Kind, Signal
+from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.schema import SCORES
 from comit_ray.tables.vocabulary import View
 
 FILE = "drift.json"
-SCORES = ("covid", "unhealthy", "other")
 COLUMNS = ["image_id", "status", "view", DISTANCE, *STATISTICS, *(f"p_{score}" for score in SCORES)]
 """What is read of the predictions."""
 LOOKS = (DISTANCE, *STATISTICS, "view")
@@ -96,7 +96,7 @@ def read(output: str) -> Drift | None:
     uri = storage.join(storage.normalise(output), FILE)
     try:
         found = json.loads(storage.read_bytes(uri))
-        signals = tuple(Signal(**one | {"kind": Kind(one["kind"])}) for one in found.pop("signals"))
+        signals = tuple(Signal(**one | {"kind": SignalKind(one["kind"])}) for one in found.pop("signals"))
         return Drift(**found, signals=signals)
     except NotFoundError:
         return None
@@ -155,11 +155,11 @@ def lines(drift: Drift) -> list[str]:
 
 def _warning(signal: Signal) -> str:
     match signal.kind:
-        case Kind.NAMES:
+        case SignalKind.NAMES:
             return f"{signal.signal}: {signal.outside:,} are of one that it hardly knows ({signal.detail})"
-        case Kind.RANGE:
+        case SignalKind.RANGE:
             return f"{signal.signal}: {signal.outside:,} are outside the range that it knows ({signal.detail})"
-        case Kind.SPREAD:
+        case SignalKind.SPREAD:
             return f"{signal.signal}: spread as no mix of its sources and views is ({signal.detail})"
 
 

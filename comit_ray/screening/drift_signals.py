@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import linprog
-from scipy.stats import beta, binomtest, kstwobign
+from scipy.stats import beta, kstwobign
 
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.reference import DISTANCE, Facts
+from comit_ray.statistics.intervals import wilson
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -74,7 +75,7 @@ ENOUGH = 50
 """Sampled images of a source and view, to be a group; those of smaller ones are a group together, if they suffice."""
 
 
-class Kind(StrEnum):
+class SignalKind(StrEnum):
     """What is asked of a signal."""
 
     RANGE = "range"
@@ -101,7 +102,7 @@ class Signal:
     """
 
     signal: str
-    kind: Kind
+    kind: SignalKind
     value: float | None
     outside: int | None = None
     low: float | None = None
@@ -115,7 +116,7 @@ def of_distance(values: pd.Series, facts: Facts, patients: int) -> Signal:
     """Embeddings farther away than 95% of the validation images'; nearer than any is not strange."""
     problem = _problem(values, facts)
     if problem is not None:
-        return Signal(DISTANCE, Kind.RANGE, None, detail=problem)
+        return Signal(DISTANCE, SignalKind.RANGE, None, detail=problem)
     high = float(np.quantile(facts.quantiles[DISTANCE], 1 - OUTSIDE))
     values_N = values.to_numpy(np.float64)
     return _range(DISTANCE, values_N, -np.inf, high, patients, facts.validation_patients)
@@ -125,7 +126,9 @@ def of_pixels(name: str, values: pd.Series, facts: Facts, patients: int) -> tupl
     """A statistic outside the range of the central 95% of every group of training images; and all against any mix."""
     problem = _problem(values, facts)
     if problem is not None:
-        return Signal(name, Kind.RANGE, None, detail=problem), Signal(name, Kind.SPREAD, None, detail=problem)
+        return Signal(name, SignalKind.RANGE, None, detail=problem), Signal(
+            name, SignalKind.SPREAD, None, detail=problem
+        )
     values_N = values.to_numpy(np.float64)
     groups = _groups(name, facts)
     low, high = (pick(np.quantile(group, at) for group in groups) for pick, at in ((min, HALF), (max, 1 - HALF)))
@@ -148,7 +151,7 @@ def of_names(name: str, values: pd.Series, shares: Mapping[str, float], patients
     outside_N = ~values.isin(known).to_numpy(bool)
     expected = sum(share for value, share in shares.items() if value not in known)
     detail = ", ".join(f"{count:,} {value}" for value, count in values[outside_N].value_counts().items())
-    return _share(name, Kind.NAMES, outside_N, patients, expected, detail, MOST)
+    return _share(name, SignalKind.NAMES, outside_N, patients, expected, detail, MOST)
 
 
 def of_score(
@@ -180,15 +183,23 @@ def _range(name: str, values_N: FloatArray, low: float, high: float, patients: i
     # The most that may lie outside the range of so many patients, of patients just like them.
     left_open = float(beta.ppf((1 + LEVEL) / 2, OUTSIDE * (known + 1), (1 - OUTSIDE) * (known + 1)))
     most = max(MOST, left_open)
-    return _share(name, Kind.RANGE, below_N | above_N, patients, OUTSIDE, ", ".join(ends), most)
+    return _share(name, SignalKind.RANGE, below_N | above_N, patients, OUTSIDE, ", ".join(ends), most)
 
 
 def _share(
-    name: str, kind: Kind, outside_N: npt.NDArray[np.bool_], patients: int, expected: float, detail: str, most: float
+    name: str,
+    kind: SignalKind,
+    outside_N: npt.NDArray[np.bool_],
+    patients: int,
+    expected: float,
+    detail: str,
+    most: float,
 ) -> Signal:
     outside, share = int(outside_N.sum()), float(outside_N.mean())
-    interval = binomtest(int(share * patients), patients).proportion_ci(LEVEL, method="wilson")
-    low, high = min(float(interval.low), share), max(float(interval.high), share)
+    interval = wilson(int(share * patients), patients, LEVEL)
+    assert interval.low is not None, "an archive has a patient"
+    assert interval.high is not None
+    low, high = min(interval.low, share), max(interval.high, share)
     return Signal(name, kind, share, outside, low, high, expected, low > most, detail or None)
 
 
@@ -199,4 +210,4 @@ def _spread(name: str, values_N: FloatArray, groups: list[FloatArray], patients:
     p = float(kstwobign.sf(np.sqrt(patients * known / (patients + known)) * distance))
     theirs = float(np.median(np.concatenate(groups)))
     detail = f"median {np.median(values_N):.3g}, theirs {theirs:.3g}"
-    return Signal(name, Kind.SPREAD, distance, differs=distance >= GAP and p < SURE, detail=detail)
+    return Signal(name, SignalKind.SPREAD, distance, differs=distance >= GAP and p < SURE, detail=detail)

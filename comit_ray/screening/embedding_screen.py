@@ -99,7 +99,7 @@ def choose_thresholds(
     return document, point
 
 
-def classifier_settings(
+def run_settings(
     screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, config: EmbeddingClassifierConfig
 ) -> dict[str, Any]:
     """Everything that decides the rows, as `comit_ray.chunks.run_record` records it; a requeue reads the point."""
@@ -160,9 +160,6 @@ def predict(chunk: EmbeddedChunk, fitted: Fitted, point: OperatingPoint, run_id:
     return rows
 
 
-POINTS = "operating_points.json"
-
-
 def classify(config: EmbeddingClassifierConfig) -> Accounts:
     """Fit, choose thresholds, score every image of the screen; the accounts of the output.
 
@@ -176,13 +173,13 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
     images = embedding_tables.labelled(screen, config.manifest)
     fitted = fit_classifiers(images, screen.model_id, config)
     document, point = choose_thresholds(fitted, images, config)
-    asked = classifier_settings(screen, fitted, point, config)
+    asked = run_settings(screen, fitted, point, config)
     run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for label, (negatives, positives) in fitted.counts.items():
         print(f"{config.method.name} for {label}: fitted on {positives:,} positive and {negatives:,} negative images")
     for label, reason in point.missing.items():
         print(f"operating point {point.name} has no threshold for {label} ({reason}): its flags are null")
-    storage.write_bytes(storage.join(output, POINTS), operating_points.to_json(document))
+    storage.write_bytes(storage.join(output, operating_points.FILE), operating_points.to_json(document))
     write_classified(screen, fitted, point, output, run_id)
 
     taken = accounts.take(screen.plan, output, layout(embeddings=False))
@@ -192,6 +189,6 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
     print(f"{taken.flagged:>9,} above the operating point; not flagged is not normal")
     for problem in taken.problems:
         print(f"PROBLEM: {problem}")
-    for name in (PREDICTIONS, MASKS, POINTS):
+    for name in (PREDICTIONS, MASKS, operating_points.FILE):
         print(f"{name}: {storage.join(output, name)}")
     return taken

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from comit_ray.errors import ConfigError
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.tables.vocabulary import Task
+from comit_ray.tables.schema import SCORES_OF
 
-SCORES = {Task.COVID: "covid", Task.HEALTH: "unhealthy"}
+MAPPED = {task: scores[0] for task, scores in SCORES_OF.items()}
 """Head -> its score that has a map; the column of the `gradcam` table is `<score>_png`."""
 
 
@@ -60,7 +60,7 @@ class GradCam:
         model.requires_grad_(False)
         self._layer: nn.Module = layer
         self._classify: Callable[[Tensor], ModelOutput] = classify
-        self.scores = tuple(score for task, score in SCORES.items() if getattr(model, task) is not None)
+        self.scores = tuple(score for task, score in MAPPED.items() if getattr(model, task) is not None)
 
     def rows(self, x_B3HW: Tensor) -> list[dict[str, bytes | None]]:
         """For each image of a normalised batch, the columns of the `gradcam` table that the model has a head for.

@@ -19,13 +19,12 @@ from comit_ray.models.outputs import ModelOutput, normalise
 from comit_ray.screening import variants
 from comit_ray.screening.gradcam import GradCam
 from comit_ray.screening.mask_tables import MASK_BITS, to_bits
-from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, PREDICTIONS, VARIANTS
+from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, PREDICTIONS, SCORES, VARIANTS
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
 
 FOREGROUND = 0.5
 """A pixel is lung, or disease, from this probability on (paper, section 4.1)."""
 
-SCORES = ("unhealthy", "covid", "other")
 STRANGENESS = ("embedding_distance", "typicality")
 
 

@@ -28,6 +28,21 @@ WORTH_A_LOOK = (
 )
 """Failures behind which a patient's radiograph may lie; a reader with the original system can still see it."""
 
+MOST_URGENT_FIRST = (
+    ReviewReason.ABOVE_OPERATING_POINT,
+    ReviewReason.LABEL_DISAGREES,
+    ReviewReason.COVID_BUT_HEALTHY,
+    ReviewReason.COVID_WITHOUT_DISEASE,
+    ReviewReason.DISEASE_OUTSIDE_LUNGS,
+    ReviewReason.NO_LUNGS_FOUND,
+    ReviewReason.NEAR_THRESHOLD,
+    ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT,
+    ReviewReason.CHILD,
+    ReviewReason.FAILED,
+    ReviewReason.RANDOM_NEGATIVE,
+)
+"""The order of the queue: an image stands where the most urgent of its reasons does."""
+
 MANIFEST_COLUMNS = ["image_id", "uri", "member", "study_id", "age", "sex", "covid", "unhealthy"]
 
 
@@ -48,9 +63,9 @@ def build_queue(
     applies = reasons(images, config, operating_point.thresholds.get(head, math.nan), head)
     population, drawn = random_negatives(images, applies, config)
     applies[ReviewReason.RANDOM_NEGATIVE] = drawn.notna()
-    applies = applies[list(ReviewReason)]
+    applies = applies[list(MOST_URGENT_FIRST)]
     images["reasons"] = [
-        [reason for reason, value in zip(ReviewReason, row, strict=True) if value]
+        [reason for reason, value in zip(MOST_URGENT_FIRST, row, strict=True) if value]
         for row in applies.itertuples(index=False)
     ]
     images["urgency"] = np.argmax(applies.to_numpy(), axis=1)
@@ -59,7 +74,7 @@ def build_queue(
     queue = queue.sort_values(["urgency", "priority", "image_id"], ascending=[True, False, True], kind="stable")
     queue = within_capacity(queue, config)
     queue = in_studies(queue).assign(rank=range(1, len(queue) + 1), sampling_weight=1.0)
-    kept = queue["urgency"] == list(ReviewReason).index(ReviewReason.RANDOM_NEGATIVE)
+    kept = queue["urgency"] == MOST_URGENT_FIRST.index(ReviewReason.RANDOM_NEGATIVE)
     if kept.any():
         queue.loc[kept, "sampling_weight"] = population / int(kept.sum())
     return pa.Table.from_pandas(

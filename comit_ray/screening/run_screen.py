@@ -15,7 +15,7 @@ from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import accounts, graph, monitor, nodes, plan, run_record
 from comit_ray.chunks.accounts import Accounts, settle
-from comit_ray.chunks.monitor import Tally
+from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
 from comit_ray.config.screen_config import QueueConfig, ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
@@ -134,7 +134,7 @@ def _groups(chunks: list[ChunkPlan], rows: int) -> Iterator[list[ChunkPlan]]:
         yield group
 
 
-def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None = None) -> Accounts:
+def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | None = None) -> Accounts:
     """Screen what is left of the manifest, and build the queue; the accounts of the whole output.
 
     Args:
@@ -157,7 +157,7 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: Tally | None 
     operating_point = run_settings.choose_operating_point(config, loaded)
     written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
-    asked = run_settings.of(config, loaded, whole, written_point, temperatures)
+    asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures)
     run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")

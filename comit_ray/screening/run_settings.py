@@ -12,6 +12,7 @@ from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.screening import gradcam, variants
+from comit_ray.tables.schema import scores_of
 from comit_ray.tables.vocabulary import Task
 
 
@@ -43,8 +44,7 @@ def choose_temperatures(config: ScreenConfig, checkpoint: Checkpoint) -> dict[st
 
 def score_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Scores the model gives: `covid` and `other` of the COVID head, `unhealthy` of the health head."""
-    tasks = checkpoint.config.model.tasks
-    return (("covid", "other") if Task.COVID in tasks else ()) + (("unhealthy",) if Task.HEALTH in tasks else ())
+    return scores_of(checkpoint.config.model.tasks)
 
 
 def check_gradcam(config: ScreenConfig, checkpoint: Checkpoint) -> None:
@@ -128,7 +128,7 @@ def recorded_operating_point(output: str) -> OperatingPoint:
         raise StorageError(f"the {run_record.FILE} of {output} is not that of a screening run: {error!r}") from error
 
 
-def of(
+def run_settings(
     config: ScreenConfig,
     checkpoint: Checkpoint,
     plan: Plan,

@@ -9,7 +9,7 @@ from ray.data import ActorPoolStrategy
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import graph
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
-from comit_ray.chunks.monitor import Counters, Tally
+from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
@@ -71,7 +71,7 @@ def screen(
     temperatures: dict[str, float],
     run_id: str,
     cpus: float | None = None,
-    tally: Tally | None = None,
+    tally: StageTimer | None = None,
 ) -> None:
     """Screen the chunks of `plan` on the Ray cluster this process is connected to.
 

@@ -23,9 +23,8 @@ from comit_ray.statistics.intervals import patient_codes
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
-Kind = Literal["equal mass", "equal width"]
+BinKind = Literal["equal mass", "equal width"]
 BINS = 10
 
 
@@ -77,7 +76,7 @@ class ScoreBins:
         """Bins of equal width from 0 to 1; a score on a border belongs to the bin above it, 1 to the last."""
         return self._binned(_equal_width(self._scores_G, bins), *self._groups(weights_N))
 
-    def places(self, kind: Kind, bins: int = BINS) -> IntArray:
+    def places(self, kind: BinKind, bins: int = BINS) -> IntArray:
         """(N,) bin that each image is in, every image counted once; -1 without a score. Some bins may be empty."""
         images_G, _ = self._groups(np.ones(self._images, np.int64))
         places_G = _equal_mass(images_G, bins) if kind == "equal mass" else _equal_width(self._scores_G, bins)
@@ -114,7 +113,7 @@ def _equal_width(scores_G: FloatArray, bins: int) -> IntArray:
 def errors_by_chance(
     scores_N: npt.ArrayLike,
     patients: npt.ArrayLike,
-    kind: Kind = "equal mass",
+    kind: BinKind = "equal mass",
     draws: int = 1000,
     seed: int = 0,
     bins: int = BINS,

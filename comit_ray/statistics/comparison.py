@@ -31,7 +31,7 @@ def rank_test(
     second_SN: npt.NDArray[np.float32],
     positive_N: npt.ArrayLike,
     patients: pd.Series,
-    figures: Mapping[Name, Callable[[Rates], FloatArray]],
+    metrics: Mapping[Name, Callable[[Rates], FloatArray]],
     draws: int,
     seed: int,
 ) -> dict[Name, float]:
@@ -46,7 +46,7 @@ def rank_test(
         second_SN: of the second.
         positive_N: (N,) whether each image is positive; both kinds are needed.
         patients: (N,) of the images; a null is a patient of its own.
-        figures: name -> (T,) values of T tables.
+        metrics: name -> (T,) values of T tables.
         draws: exchanges that are drawn at random; the least p-value is 1 / (draws + 1).
         seed: of the draws.
     """
@@ -59,11 +59,11 @@ def rank_test(
         chosen = exchanged_BN[:, None, :]
         tables = np.stack([np.where(chosen, second, first), np.where(chosen, first, second)])
         rates = RankedScores(tables.reshape(-1, images), positive_N).rates(np.ones(images, np.int64))
-        means = {name: figure(rates).reshape(2, -1, seeds).mean(axis=2) for name, figure in figures.items()}
+        means = {name: metric(rates).reshape(2, -1, seeds).mean(axis=2) for name, metric in metrics.items()}
         return {name: mine[0] - mine[1] for name, mine in means.items()}
 
     observed = differences(np.zeros((1, images), bool))
-    as_large = dict.fromkeys(figures, 0)
+    as_large = dict.fromkeys(metrics, 0)
     for start in range(0, draws, BLOCK):
         exchanged = rng.random((min(BLOCK, draws - start), int(codes_N.max()) + 1)) < 0.5
         for name, values in differences(exchanged[:, codes_N]).items():
@@ -195,8 +195,11 @@ def compare_auroc(
     """
     (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
     if len(patients) == first_N.size and _alone(patients) and min(positive_N.sum(), (~positive_N).sum()) >= ENOUGH:
-        areas, covariance = delong(np.stack([first_N, second_N]), positive_N)
-        one, other = (float(area) for area in areas)
+        tables = np.stack([first_N, second_N])
+        one, other = (
+            float(area) for area in RankedScores(tables, positive_N).rates(np.ones(first_N.size, np.int64)).auroc()
+        )
+        covariance = delong_covariance(tables, positive_N)
         variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
         if variance > NO_VARIANCE:  # else both order the images alike, or perfectly: the approximation says nothing
             error = variance**0.5
@@ -211,7 +214,7 @@ def compare_ranked(
     second: npt.ArrayLike,
     labels: npt.ArrayLike,
     patients: pd.Series,
-    figure: Callable[[Rates], npt.NDArray[np.float64]],
+    metric: Callable[[Rates], npt.NDArray[np.float64]],
     draws: int = 1000,
     seed: int = 0,
 ) -> Comparison:
@@ -222,7 +225,7 @@ def compare_ranked(
         second: (N,) of the second on the same images.
         labels: (N,) 0 or 1.
         patients: (N,) of the images; a null is a patient of its own.
-        figure: of `comit_ray.statistics.weighted.Rates`: its value for each of several tables.
+        metric: of `comit_ray.statistics.weighted.Rates`: its value for each of several tables.
         draws: of the bootstrap, and of the exchange.
         seed: of the draws.
 
@@ -238,21 +241,19 @@ def compare_ranked(
     ranked = RankedScores(np.stack([first_N, second_N]), positive_N)
 
     def difference(rows: npt.NDArray[np.int64]) -> dict[str, float | None]:
-        drawn = figure(ranked.rates(np.bincount(rows, minlength=first_N.size)))
+        drawn = metric(ranked.rates(np.bincount(rows, minlength=first_N.size)))
         return {"": None if np.isnan(drawn).any() else float(drawn[0] - drawn[1])}
 
-    one, other = (float(value) for value in figure(ranked.rates(np.ones(first_N.size, np.int64))))
+    one, other = (float(value) for value in metric(ranked.rates(np.ones(first_N.size, np.int64))))
     interval = bootstrap(difference, patients, draws, seed)[""]
-    p_value = rank_test(first_N[None], second_N[None], positive_N, patients, {"": figure}, draws, seed)[""]
+    p_value = rank_test(first_N[None], second_N[None], positive_N, patients, {"": metric}, draws, seed)[""]
     return Comparison(
         one, other, one - other, interval.low, interval.high, p_value, None, RANKS, first_N.size, interval.reason
     )
 
 
-def delong(
-    scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Areas under the ROC curves of T score tables, (T,), and their covariance, (T, T).
+def delong_covariance(scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """(T, T) covariance of the areas under the ROC curves of T score tables.
 
     By mid-ranks: X. Sun and W. Xu 2014, "Fast implementation of DeLong's algorithm", doi:10.1109/LSP.2014.2337313.
 
@@ -269,7 +270,7 @@ def delong(
     for parts_TM in (above_TM, below_TN):
         if parts_TM.shape[1] > 1:
             covariance += np.cov(parts_TM) / parts_TM.shape[1]
-    return above_TM.mean(axis=1), covariance
+    return covariance
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -1,4 +1,4 @@
-"""95% confidence intervals: Wilson's for one share, and the bootstrap clustered by patient for everything else.
+"""Confidence intervals, of 95% unless told otherwise: Wilson's for one share, the bootstrap by patient for the rest.
 
 The spread of a figure over seeds: what another initialisation and order of training changes.
 """
@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import brentq
+from scipy.special import ndtri
 
 IntArray = npt.NDArray[np.int64]
 
+LEVEL = 0.95
 Z = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
 MOST_UNDEFINED = 0.05
@@ -41,7 +43,7 @@ class Interval:
     reason: str | None = None
 
 
-def wilson(hits: int, n: int) -> Interval:
+def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of a share: it holds where the n are independent and the threshold is not from them.
 
     E. B. Wilson 1927, "Probable inference, the law of succession, and statistical inference".
@@ -49,6 +51,7 @@ def wilson(hits: int, n: int) -> Interval:
     Args:
         hits: of the n, 0 to n.
         n: how many; none: there is no interval.
+        level: of confidence, above 0 and below 1.
 
     Raises:
         ValueError: hits outside 0 to n.
@@ -58,9 +61,10 @@ def wilson(hits: int, n: int) -> Interval:
     if n == 0:
         return Interval(None, None, WILSON, "there is nothing to count")
     share = hits / n
-    middle = share + Z**2 / (2 * n)
-    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    whole = 1 + Z**2 / n
+    z = Z if level == LEVEL else float(ndtri((1 + level) / 2))
+    middle = share + z**2 / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    whole = 1 + z**2 / n
     # At none and all one end is exact; rounding would leave it a little beside.
     low, high = (middle - half) / whole, (middle + half) / whole
     return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high, WILSON)

@@ -22,7 +22,7 @@ LEVELS: tuple[Level, ...] = ("image", "study", "patient")
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A figure of merit over a group of images, with its 95% interval.
 
     Args:
@@ -68,14 +68,14 @@ OVER_PATIENTS = "wilson over patients"
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetricEntry:
     """What one figure is, without its value.
 
     Args:
         metric: its name.
         counted_N: the images (of another level: one image for each unit) that it is taken over.
-        at: as in `Figure`.
-        level: as in `Figure`.
+        at: as in `Metric`.
+        level: as in `Metric`.
         undefined: why it has no value, where it has none.
         share: the figure is a share of the counted images at a threshold that does not come from them, so that
             Wilson's interval holds where no patient has several.
@@ -102,7 +102,7 @@ class Block:
         values: (N,) times that each image counts -> (F,) values, NaN where undefined.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[MetricEntry, ...]
     values: Callable[[IntArray], FloatArray]
 
 
@@ -116,7 +116,7 @@ class Ratio:
         wholes_N: what is summed below.
     """
 
-    entry: Entry
+    entry: MetricEntry
     parts_N: FloatArray
     wholes_N: FloatArray
 
@@ -131,7 +131,7 @@ def share(
 ) -> Ratio:
     """The share of the counted images that are hits."""
     hits, counted = np.asarray(hits_N, bool), np.asarray(counted_N, bool)
-    entry = Entry(metric, counted, at, level, undefined, share=True)
+    entry = MetricEntry(metric, counted, at, level, undefined, share=True)
     return Ratio(entry, (hits & counted).astype(np.float64), counted.astype(np.float64))
 
 
@@ -139,13 +139,13 @@ def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, un
     """The mean of the values that are not NaN."""
     values = np.asarray(values_N, np.float64)
     known = ~np.isnan(values)
-    entry = Entry(metric, known, at, undefined=undefined)
+    entry = MetricEntry(metric, known, at, undefined=undefined)
     return Ratio(entry, np.where(known, values, 0.0), known.astype(np.float64))
 
 
 def undefined(metric: str, images: int, why: str) -> Block:
     """A figure that has no value, over none of so many images."""
-    return Block((Entry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
+    return Block((MetricEntry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
 
 
 def ratios(found: Sequence[Ratio]) -> Block:
@@ -161,7 +161,7 @@ def ratios(found: Sequence[Ratio]) -> Block:
 
 def measure(
     blocks: Sequence[Block], patients: pd.Series, split: str, group: str, draws: int = 1000, seed: int = 0
-) -> list[Figure]:
+) -> list[Metric]:
     """The figures of a group of images with their 95% intervals, in the order of the blocks.
 
     Wilson's interval where the threshold is frozen and no patient has several of the counted images; else the
@@ -195,9 +195,9 @@ def measure(
         return {str(number): None if np.isnan(found_F[number]) else float(found_F[number]) for number in drawn}
 
     intervals = bootstrap(statistics, patients.to_numpy(object), draws, seed) if drawn else {}
-    figures = []
+    metrics = []
     for number, (entry, n, people) in enumerate(zip(entries, counts_F, patients_F, strict=True)):
-        figure = Figure(
+        metric = Metric(
             entry.metric, None, n, split, group, entry.at, patients=people, level=entry.level, reason=entry.undefined
         )
         if defined[number]:
@@ -206,14 +206,14 @@ def measure(
                 wilson(round(value * n), n) if exact[number] else _told(intervals[str(number)], value, entry, codes_N)
             )
             method = None if interval.low is None else interval.method
-            figure = replace(
-                figure, value=value, low=interval.low, high=interval.high, interval=method, reason=interval.reason
+            metric = replace(
+                metric, value=value, low=interval.low, high=interval.high, interval=method, reason=interval.reason
             )
-        figures.append(figure)
-    return figures
+        metrics.append(metric)
+    return metrics
 
 
-def _told(interval: Interval, value: float, entry: Entry, codes_N: IntArray) -> Interval:
+def _told(interval: Interval, value: float, entry: MetricEntry, codes_N: IntArray) -> Interval:
     """The bootstrap's interval, unless all of its draws gave the same."""
     if value not in (0, 1) or interval.low is None or interval.low != interval.high:
         return varied(interval)

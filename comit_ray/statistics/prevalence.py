@@ -13,7 +13,7 @@ would take a specificity of 1 on 30 images for certain.
 import math
 from dataclasses import dataclass, replace
 
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 
 METHOD = "MOVER of sensitivity and specificity"
 METRICS = ("ppv", "npv", "sent", "sent_per_case")
@@ -48,7 +48,7 @@ class Bounded:
         return Bounded(1 - self.value, 1 - self.high, 1 - self.low)
 
 
-def at_prevalence(sensitivity: Figure, specificity: Figure, prevalence: float) -> dict[str, Figure]:
+def at_prevalence(sensitivity: Metric, specificity: Metric, prevalence: float) -> dict[str, Metric]:
     """The figures of `METRICS`, in its order; null with a reason where they are undefined.
 
     Args:
@@ -63,27 +63,27 @@ def at_prevalence(sensitivity: Figure, specificity: Figure, prevalence: float) -
         raise ValueError(f"a prevalence must be above 0 and below 1, got {prevalence}")
     n = sensitivity.n + specificity.n
     reason = "; ".join(dict.fromkeys(one.reason for one in (sensitivity, specificity) if one.reason)) or None
-    blank = Figure("", None, n, sensitivity.split, sensitivity.group, sensitivity.at, reason=reason)
+    blank = Metric("", None, n, sensitivity.split, sensitivity.group, sensitivity.at, reason=reason)
     if sensitivity.value is None or specificity.value is None:
         return {name: replace(blank, metric=name) for name in METRICS}
     values = _values(sensitivity.value, specificity.value, prevalence)
     found, rejected = _bounded(sensitivity), _bounded(specificity)
     ends = {} if found is None or rejected is None else _intervals(found, rejected, prevalence)
-    figures = {}
+    metrics = {}
     for name, value in values.items():
-        figure = replace(blank, metric=name, value=value)
+        metric = replace(blank, metric=name, value=value)
         if value is None:
-            figure = replace(figure, reason=UNDEFINED[name])
+            metric = replace(metric, reason=UNDEFINED[name])
         elif name in ends:
             low, high = ends[name]
             bounded = math.isfinite(high)
-            figure = (
-                replace(figure, low=low, high=high, interval=METHOD, reason=None)
+            metric = (
+                replace(metric, low=low, high=high, interval=METHOD, reason=None)
                 if bounded
-                else replace(figure, reason=NO_END)
+                else replace(metric, reason=NO_END)
             )
-        figures[name] = figure
-    return figures
+        metrics[name] = metric
+    return metrics
 
 
 def ratio_interval(above: Bounded, below: Bounded) -> tuple[float, float]:
@@ -138,8 +138,8 @@ def _share(odds: float) -> float:
     return odds / (1 + odds) if math.isfinite(odds) else 1.0
 
 
-def _bounded(figure: Figure) -> Bounded | None:
-    if figure.value is None or figure.low is None or figure.high is None:
+def _bounded(metric: Metric) -> Bounded | None:
+    if metric.value is None or metric.low is None or metric.high is None:
         return None
     # A percentile of draws may lie a rounding error beside the value it is an end of.
-    return Bounded(figure.value, min(figure.low, figure.value), max(figure.high, figure.value))
+    return Bounded(metric.value, min(metric.low, metric.value), max(metric.high, metric.value))

@@ -1,15 +1,11 @@
-"""Curves, and metrics at one threshold. What is undefined is None, never a number.
+"""Metrics of ranked scores, curves, and counts of images by label and flag; each metric is computed here alone.
 
-AUROC, EER and the sensitivity at a specificity are in `comit_ray.statistics.roc`, for training needs them too; those of
-a bootstrap, which counts an image several times, in `weighted` and `measure`. Scores are compared as float32, as the
-tables store them. Nothing is interpolated: a threshold lies where the data have one.
-
-Figures of merit that training and evaluation share. What is undefined is None, never a number.
-
-Scores are compared as float32, as the tables store them, so that a threshold means the same everywhere.
+What is undefined is None or NaN, never a number. Shapes: N images, T tables of scores, K thresholds from the strictest
+to the mildest. Scores are compared as float32, as the tables store them, so that a threshold means the same everywhere.
+Nothing is interpolated: a threshold lies where the data have one. Metrics of a bootstrap, which counts an image several
+times, are in `weighted` and `metric`.
 """
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 ScoreArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
 
 
 def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
@@ -34,16 +31,11 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(positive, values))
+    return float(area_under_roc(*_flagged(values, positive))[0])
 
 
 def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
     """Equal error rate: where the false positive rate equals the false negative rate; None if a class is absent.
-
-    A finite sample seldom has a threshold where both are equal: the rate is interpolated linearly along the ROC curve,
-    between the two of its points where (false positive rate - false negative rate) changes sign.
 
     Args:
         scores: (N,) finite scores, higher meaning more positive.
@@ -55,14 +47,52 @@ def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
         return None
-    from sklearn.metrics import roc_curve  # late: as above
+    return float(equal_error_rate(*_flagged(values, positive))[0])
 
-    false_positive, true_positive, _ = roc_curve(positive, values, drop_intermediate=False)
-    excess = false_positive + true_positive - 1  # over the false negative rate: from -1 to 1, never falling
-    after = int(np.argmax(excess >= 0))
-    before = after - 1
-    share = -excess[before] / (excess[after] - excess[before])
-    return float(false_positive[before] + share * (false_positive[after] - false_positive[before]))
+
+def area_under_roc(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
+    """(T,) areas under the ROC curves of counts; NaN where a class is absent.
+
+    The share of pairs of a positive and a negative in which the positive has the higher score, ties counted half
+    (the statistic of Mann and Whitney); the counts are whole numbers, so that only the last division rounds.
+
+    Args:
+        true_TK: positives flagged at every threshold; the first flags nothing, the last everything. A threshold may
+            stand several times.
+        false_TK: negatives flagged there.
+    """
+    twice_T = (np.diff(false_TK, axis=1) * (true_TK[:, 1:] + true_TK[:, :-1])).sum(axis=1)
+    pairs_T = true_TK[:, -1] * false_TK[:, -1]
+    return np.where(pairs_T > 0, twice_T / np.maximum(2 * pairs_T, 1), np.nan)
+
+
+def equal_error_rate(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
+    """(T,) rates at which as large a share of negatives is flagged as of positives is missed; NaN for one class.
+
+    A finite sample seldom has a threshold where both are equal: the rate is interpolated linearly along the ROC curve,
+    between the two of its points where (false positive rate - false negative rate) changes sign.
+
+    Args:
+        true_TK: as of `area_under_roc`.
+        false_TK: as of `area_under_roc`.
+    """
+    defined_T = (true_TK[:, -1] > 0) & (false_TK[:, -1] > 0)
+    hits_TK, alarms_TK = (counts / np.maximum(counts[:, -1:], 1) for counts in (true_TK, false_TK))
+    excess_TK = alarms_TK + hits_TK - 1  # over the false negative rate: from -1 to 1, never falling
+    after_T = np.maximum(np.argmax(excess_TK >= 0, axis=1), 1)
+    rows = np.arange(len(after_T))
+    low_T, high_T = excess_TK[rows, after_T - 1], excess_TK[rows, after_T]
+    share_T = -low_T / np.where(defined_T, high_T - low_T, 1)
+    start_T, end_T = alarms_TK[rows, after_T - 1], alarms_TK[rows, after_T]
+    return np.where(defined_T, start_T + share_T * (end_T - start_T), np.nan)
+
+
+def _flagged(values: ScoreArray, positive: BoolArray) -> tuple[IntArray, IntArray]:
+    """(1, K) positives and negatives flagged at each different score; the first threshold flags nothing."""
+    _, places = np.unique(-values, return_inverse=True)
+    counts = (np.bincount(places, chosen).astype(np.int64) for chosen in (positive, ~positive))
+    true, false = (np.concatenate([[0], np.cumsum(count)])[None] for count in counts)
+    return true, false
 
 
 def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
@@ -156,6 +186,9 @@ def _midway_above(score: np.float32, values: ScoreArray) -> float:
     return float(max(middle, step_up))
 
 
+FloatArray = npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Curve:
     """Points of a curve, from one threshold to the next.
@@ -204,47 +237,9 @@ def precision_recall(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | No
     return Curve(recall, precision, np.append(np.asarray(thresholds, np.float64), np.inf))
 
 
-def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
-    """Sum over thresholds of precision times the gain in recall; None if a class is absent.
-
-    Arguments and errors as `roc`.
-    """
-    values, positive = checked(scores, labels)
-    if positive.all() or not positive.any():
-        return None
-    from sklearn.metrics import average_precision_score  # late, as in `roc`
-
-    return float(average_precision_score(positive, values))
-
-
-def specificity_at_sensitivity(scores: npt.ArrayLike, labels: npt.ArrayLike, sensitivity: float) -> float | None:
-    """Specificity at the strictest threshold that finds at least this share of the positives.
-
-    None if a class is absent. Ties are never split, and the share is never rounded down (12 positives at 0.90: 11
-    must be found).
-
-    Args:
-        scores: (N,) finite scores.
-        labels: (N,) 0 or 1.
-        sensitivity: above 0 and at most 1.
-
-    Raises:
-        ValueError: as `roc`, or for a sensitivity outside its range.
-    """
-    values, positive = checked(scores, labels)
-    if not 0 < sensitivity <= 1:
-        raise ValueError(f"sensitivity must be above 0 and at most 1, got {sensitivity}")
-    if positive.all() or not positive.any():
-        return None
-    found = np.sort(values[positive])[::-1]
-    # Exact decimal arithmetic: in floating point 0.7 * 10 is a little less than 7, or 0.1 * 30 a little more than 3.
-    needed = math.ceil(Fraction(str(sensitivity)) * found.size)
-    return float(np.mean(values[~positive] < found[needed - 1]))
-
-
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of images by label and flag, and what follows from them; None where the whole is empty.
+    """Counts of images by label and flag.
 
     Args:
         true_positives: positive and flagged.
@@ -274,40 +269,3 @@ class Confusion:
         hits = int((flagged & positive).sum())
         false = int((flagged & ~positive).sum())
         return cls(hits, false, int((~flagged & ~positive).sum()), int(positive.sum()) - hits)
-
-    @classmethod
-    def at(cls, scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> "Confusion":
-        """Count those with a score at or above a threshold as flagged; errors as `roc`."""
-        values, _ = checked(scores, labels)
-        return cls.of(values >= np.float32(threshold), labels)
-
-    @property
-    def sensitivity(self) -> float | None:
-        """Flagged of the positive; recall is another name."""
-        return _share(self.true_positives, self.true_positives + self.false_negatives)
-
-    @property
-    def specificity(self) -> float | None:
-        """Not flagged of the negative."""
-        return _share(self.true_negatives, self.true_negatives + self.false_positives)
-
-    @property
-    def precision(self) -> float | None:
-        """Positive of the flagged."""
-        return _share(self.true_positives, self.true_positives + self.false_positives)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Right of all."""
-        right = self.true_positives + self.true_negatives
-        return _share(right, right + self.false_positives + self.false_negatives)
-
-    @property
-    def f1(self) -> float | None:
-        """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN)."""
-        twice = 2 * self.true_positives
-        return _share(twice, twice + self.false_positives + self.false_negatives)
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

@@ -6,7 +6,7 @@ Shapes: T tables of scores (a seed of a variant each), N images, the same in eve
 The area under the ROC curve alone, of images that each count as often as a bootstrap draw took them.
 
 `weighted` gives it too, of many score tables and with all their rates; a report by subgroups asks for it a hundred
-thousand times, of one table each. Tested to be the same.
+thousand times, of one table each, and has only the counts made for it.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
+
+from comit_ray.statistics import roc
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -39,21 +41,11 @@ class Rates:
 
     def auroc(self) -> FloatArray:
         """(T,) areas under the ROC curve; NaN where a class is absent."""
-        true_TN, false_TN = _from_zero(self.true_TN), _from_zero(self.false_TN)
-        twice = (np.diff(false_TN, axis=1) * (true_TN[:, 1:] + true_TN[:, :-1])).sum(axis=1)
-        return self._where_defined(twice / np.maximum(2 * true_TN[:, -1] * false_TN[:, -1], 1))
+        return roc.area_under_roc(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def eer(self) -> FloatArray:
-        """(T,) equal error rates, interpolated as `comit_ray.statistics.roc.eer` does; NaN where a class is absent."""
-        true_TN = _from_zero(self.true_TN) / np.maximum(self.true_TN[:, -1:], 1)
-        false_TN = _from_zero(self.false_TN) / np.maximum(self.false_TN[:, -1:], 1)
-        excess_TN = false_TN + true_TN - 1
-        after_T = np.maximum(np.argmax(excess_TN >= 0, axis=1), 1)
-        rows = np.arange(len(after_T))
-        low, high = excess_TN[rows, after_T - 1], excess_TN[rows, after_T]
-        share = -low / np.where(self.defined_T, high - low, 1)
-        start, end = false_TN[rows, after_T - 1], false_TN[rows, after_T]
-        return self._where_defined(start + share * (end - start))
+        """(T,) equal error rates; NaN where a class is absent."""
+        return roc.equal_error_rate(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def sensitivity(self, specificity: float) -> FloatArray:
         """(T,) sensitivities at each table's own threshold, as `roc.sensitivity_at_specificity` has it.
@@ -124,10 +116,10 @@ class Area:
     def __init__(self, scores_N: npt.ArrayLike, positive_N: npt.ArrayLike, known_N: npt.ArrayLike) -> None:
         rows = np.flatnonzero(np.asarray(known_N, bool))
         scores = np.asarray(scores_N, np.float32)[rows]
-        order = np.argsort(scores, kind="stable")
+        order = np.argsort(-scores, kind="stable")
         self._rows_M = rows[order]
         self._positive_M = np.asarray(positive_N, bool)[self._rows_M].astype(np.int64)
-        _, self._starts_G = np.unique(scores[order], return_index=True)
+        _, self._starts_G = np.unique(-scores[order], return_index=True)
         self._ties = self._starts_G.size < self._rows_M.size
 
     def __call__(self, weights_N: IntArray) -> FloatArray:
@@ -141,8 +133,8 @@ class Area:
         negatives = weights_M - positives
         if self._ties:
             positives, negatives = (np.add.reduceat(counts, self._starts_G) for counts in (positives, negatives))
-        up_to = np.cumsum(negatives)
-        pairs = int(positives.sum()) * int(up_to[-1]) if up_to.size else 0
-        # A positive stands above the negatives with lower scores, and above half of those with its own.
-        above = 2 * up_to - negatives
-        return np.array([int(positives @ above) / (2 * pairs) if pairs else np.nan])
+        # With the threshold before them that flags nothing.
+        true_1K, false_1K = np.zeros((2, 1, len(positives) + 1), np.int64)
+        np.cumsum(positives, out=true_1K[0, 1:])
+        np.cumsum(negatives, out=false_1K[0, 1:])
+        return roc.area_under_roc(true_1K, false_1K)

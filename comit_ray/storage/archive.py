@@ -175,13 +175,19 @@ def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile
         EOFError: if it ends inside a member or its header, or (`r:`) without the mark of its end.
         tarfile.TarError: if something else than a header stands where one should.
     """
-    with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header, bufsize=storage.STREAM_BUFFER) as tar:  # type: ignore[call-overload]  # mode is a plain str
+    with _Tar.open(fileobj=stream, mode=mode, tarinfo=_Header, bufsize=storage.STREAM_BUFFER) as tar:  # type: ignore[call-overload]  # mode is a plain str
         while (info := tar.next()) is not None:
             tar.members = []  # it would keep every header
             if info.isreg() or info.islnk() or info.issym():
                 yield info, tar
-        if mode == "r:" and not getattr(tar, "comit_end_mark", False):
+        if mode == "r:" and not tar.end_mark:
             raise EOFError("no mark of its end")
+
+
+class _Tar(tarfile.TarFile):
+    """A tar that knows whether the mark of its end was read."""
+
+    end_mark = False
 
 
 class _Header(tarfile.TarInfo):
@@ -192,7 +198,8 @@ class _Header(tarfile.TarInfo):
         try:
             return super().fromtarfile(tarfile_)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # not in the stubs
-            tarfile_.comit_end_mark = True  # type: ignore[attr-defined]
+            if isinstance(tarfile_, _Tar):
+                tarfile_.end_mark = True
             raise
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]  # where gzip's own end is well, so is the tar's
             raise

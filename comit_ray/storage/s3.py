@@ -79,6 +79,23 @@ def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
             yield entry["Key"], entry["Size"]
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """What boto3 raises: the store's refusals, connections that fail, credentials or regions that are missing.
+
+    `ValueError` is botocore's for an endpoint that is no URL. A function, so that botocore is imported for S3 alone.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return ClientError, BotoCoreError, ValueError
+
+
+def error_code(error: Exception) -> str | None:
+    """The store's code of a refusal, such as `NoSuchBucket`; None of an error that no store sent."""
+    response = getattr(error, "response", None)  # of `ClientError` alone
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return None if code is None else str(code)
+
+
 def forget() -> None:
     """Drop the clients, so that the next call looks at the environment again."""
     client.cache_clear()

@@ -227,8 +227,8 @@ def _list_s3(uri: str) -> Iterator[FileEntry]:
             empty = False
             if not name.endswith("/"):
                 yield FileEntry(name.removeprefix(prefix), length)
-    except Exception as error:  # botocore makes its error classes at run time
-        if "NoSuchBucket" in str(error):
+    except s3.errors() as error:
+        if s3.error_code(error) == "NoSuchBucket":
             raise NotFoundError(f"no bucket at {uri}") from error
         raise StorageError(f"cannot list {uri}: {error}") from error
     if empty and prefix:
@@ -255,7 +255,7 @@ def write_bytes(uri: str, data: bytes) -> None:
         bucket, key = s3.split(uri)
         try:
             s3.client().put_object(Bucket=bucket, Key=key, Body=data)
-        except Exception as error:  # botocore makes its error classes at run time
+        except s3.errors() as error:
             raise StorageError(f"cannot write {uri}: {error}") from error
         return
     with _beside(Path(uri), data) as temporary:
@@ -275,9 +275,8 @@ def create(uri: str, data: bytes) -> bool:
         bucket, key = s3.split(uri)
         try:
             s3.client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-        except Exception as error:  # botocore makes its error classes at run time
-            code = getattr(error, "response", {}).get("Error", {}).get("Code")
-            if code in ("PreconditionFailed", "ConditionalRequestConflict"):
+        except s3.errors() as error:
+            if s3.error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
                 return False
             raise StorageError(f"cannot write {uri}: {error}") from error
         return True

@@ -69,7 +69,7 @@ OURS = {"data", "storage", "name", "resume", "train.seed"}
 
 
 @dataclass(frozen=True)
-class Classifier:
+class ClassifierTrial:
     """A trial without a training of its own: a classifier on the embeddings of a network.
 
     Attributes:
@@ -86,7 +86,7 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class Trial:
+class PlannedTrial:
     """One training, and what is scored of it.
 
     Attributes:
@@ -103,7 +103,7 @@ class Trial:
     variant: str
     seed: int
     config: TrainConfig
-    classifiers: tuple[Classifier, ...] = ()
+    classifiers: tuple[ClassifierTrial, ...] = ()
     embeddings: bool = False
     gradcam: bool = False
 
@@ -113,7 +113,7 @@ class Trial:
         return (self, *self.classifiers)
 
 
-Member = Trial | Classifier
+Member = PlannedTrial | ClassifierTrial
 
 
 def read(path: Path) -> StudyConfig:
@@ -125,7 +125,7 @@ def read(path: Path) -> StudyConfig:
     return StudyConfig.parse(_yaml(path), origin=str(path))
 
 
-def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[Trial]:
+def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[PlannedTrial]:
     """Every trial of the study, seed by seed.
 
     A later one of these wins: the study's base, the files of the points, the sweep's overlays, the study's options,
@@ -149,7 +149,7 @@ def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[Trial]:
             trial_id = _id(variant, seed, {k: v for k, v in config.flat().items() if k.split(".")[0] not in PLACES})
             on_it = study.embedding_classifiers
             found.append(
-                Trial(
+                PlannedTrial(
                     trial_id,
                     variant,
                     seed,
@@ -205,7 +205,7 @@ def _check_names(study: StudyConfig, variants: Sequence[str]) -> None:
         raise ConfigError(f"no variant {unknown[0]!r} in this study; it has: {'; '.join(variants)}")
 
 
-def _check_differ(trials: Sequence[Trial]) -> None:
+def _check_differ(trials: Sequence[PlannedTrial]) -> None:
     """Variants that overlays or --options made the same would be compared under two names."""
     seen: dict[str, str] = {}
     for trial in trials:
@@ -252,7 +252,7 @@ def _resolve(
     return TrainConfig.parse(values, origin=f"variant {variant!r}")
 
 
-def _classifiers(study: StudyConfig, directory: Path, network: str, seed: int) -> tuple[Classifier, ...]:
+def _classifiers(study: StudyConfig, directory: Path, network: str, seed: int) -> tuple[ClassifierTrial, ...]:
     assert study.embedding_classifiers is not None
     found = []
     for variant, file in study.embedding_classifiers.methods.items():
@@ -260,7 +260,7 @@ def _classifiers(study: StudyConfig, directory: Path, network: str, seed: int) -
         values = _laid_over(_yaml(directory / file), {"results": later, "manifest": later, "output": later})
         values = _laid_over(values, {"method": {"seed": seed}})
         config = EmbeddingClassifierConfig.parse(values, origin=f"variant {variant!r} ({file})")
-        found.append(Classifier(_id(variant, seed, config.flat() | {"network": network}), variant, seed, config))
+        found.append(ClassifierTrial(_id(variant, seed, config.flat() | {"network": network}), variant, seed, config))
     return tuple(found)
 
 

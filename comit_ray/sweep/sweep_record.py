@@ -24,7 +24,7 @@ from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.prepare import prepared
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
-from comit_ray.sweep.study import Trial
+from comit_ray.sweep.study import PlannedTrial
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import STUDY_PREDICTIONS, TRIALS
 
@@ -43,8 +43,8 @@ def directory(config: SweepConfig) -> str:
     return storage.join(storage.normalise(config.storage), config.name)
 
 
-def question(
-    name: str, study: StudyConfig, data: str, manifest: str, training_hash: str, trials: list[Trial]
+def study_settings(
+    name: str, study: StudyConfig, data: str, manifest: str, training_hash: str, trials: list[PlannedTrial]
 ) -> dict[str, Any]:
     """What a study asks: a later sweep with another question is refused.
 

@@ -24,10 +24,10 @@ from comit_ray.screening.run_screen import screen
 from comit_ray.statistics import roc
 from comit_ray.storage import storage
 from comit_ray.sweep import sweep_record
-from comit_ray.sweep.study import Classifier, Member, Trial
+from comit_ray.sweep.study import ClassifierTrial, Member, PlannedTrial
 from comit_ray.training import run_directory
 from comit_ray.training.run_training import train
-from comit_ray.training.validation import Figures, best_epoch, whole
+from comit_ray.training.validation import EpochMetrics, best_epoch, whole
 
 
 def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
@@ -69,7 +69,7 @@ STOPPED_EARLY = "stopped before its last epoch: others were ahead on the validat
 
 
 @dataclass(frozen=True)
-class Place:
+class TrialPlace:
     """Where a study's trials run.
 
     Attributes:
@@ -87,7 +87,7 @@ class Place:
     judge: str | None = None
 
 
-def run(trial: Trial, place: Place, callbacks: Sequence[UserCallback] = ()) -> None:
+def run(trial: PlannedTrial, place: TrialPlace, callbacks: Sequence[UserCallback] = ()) -> None:
     """Do what is left of the trial and of its classifiers, and record it; what has a row that says ok stays as it is.
 
     A wrong option would only repeat: it is recorded as the trial's failure. Any other error is raised, so that the
@@ -112,7 +112,7 @@ def run(trial: Trial, place: Place, callbacks: Sequence[UserCallback] = ()) -> N
             _run_classifier(classifier, trial, place)
 
 
-def _network(trial: Trial, left: Sequence[Member], place: Place, callbacks: Sequence[UserCallback]) -> bool:
+def _network(trial: PlannedTrial, left: Sequence[Member], place: TrialPlace, callbacks: Sequence[UserCallback]) -> bool:
     """Train and screen; whether there is something for its classifiers, else all that is left has a row now."""
     began = time.monotonic()
     try:
@@ -133,16 +133,16 @@ def _network(trial: Trial, left: Sequence[Member], place: Place, callbacks: Sequ
     return False
 
 
-def _ended_early(trial: Trial, run_uri: str, history: Sequence[Figures]) -> bool:
+def _ended_early(trial: PlannedTrial, run_uri: str, history: Sequence[EpochMetrics]) -> bool:
     """Whether the training was asked to stop before its end; asked later, it has all it wanted."""
     train = trial.config.train
     return run_directory.asked_to_stop(run_uri) and not whole(history, train.epochs, train.patience)
 
 
-def row(member: Member, trial: Trial, place: Place) -> dict[str, Any]:
+def row(member: Member, trial: PlannedTrial, place: TrialPlace) -> dict[str, Any]:
     """What is known of a member before it is done: the columns of TRIALS that its plan decides."""
     tasks: tuple[str, ...]
-    if isinstance(member, Trial):
+    if isinstance(member, PlannedTrial):
         kind, model, tasks = "network", member.config.model.name, member.config.model.tasks
     else:
         kind, model, tasks = "embedding_classifier", member.config.method.name, member.config.tasks
@@ -165,7 +165,7 @@ def _failure(error: ComitError, seconds: float) -> dict[str, Any]:
     return {"status": sweep_record.FAILED, "detail": f"{type(error).__name__}: {error}", "seconds": seconds}
 
 
-def _train(trial: Trial, place: Place, callbacks: Sequence[UserCallback]) -> str:
+def _train(trial: PlannedTrial, place: TrialPlace, callbacks: Sequence[UserCallback]) -> str:
     """Train unless that is done; URI of the run."""
     runs = storage.join(place.uri, sweep_record.RUNS)
     run_uri = storage.join(runs, trial.id)
@@ -174,7 +174,7 @@ def _train(trial: Trial, place: Place, callbacks: Sequence[UserCallback]) -> str
     return run_uri
 
 
-def _summary(history: Sequence[Figures], place: Place) -> dict[str, Any]:
+def _summary(history: Sequence[EpochMetrics], place: TrialPlace) -> dict[str, Any]:
     """What the training says of itself."""
     best = best_epoch(history)
     assert best is not None, "a published run has a best epoch"
@@ -187,7 +187,7 @@ def _summary(history: Sequence[Figures], place: Place) -> dict[str, Any]:
     }
 
 
-def _screen(trial: Trial, place: Place, best: str) -> None:
+def _screen(trial: PlannedTrial, place: TrialPlace, best: str) -> None:
     """Screen the scored split, or every split where classifiers are to be fitted and given thresholds."""
     workers = trial.config.workers
     options = ScreenConfig(
@@ -206,7 +206,7 @@ def _screen(trial: Trial, place: Place, best: str) -> None:
         raise StorageError(f"the screen of trial {trial.id} is not whole: {next(iter(taken.problems), 'no row')}")
 
 
-def _record(member: Member, place: Place, masks: MasksConfig, seconds: float, more: dict[str, Any]) -> None:
+def _record(member: Member, place: TrialPlace, masks: MasksConfig, seconds: float, more: dict[str, Any]) -> None:
     """Read back what the member's screen left, and commit its predictions and its row."""
     where = sweep_record.results(place.uri, member.id)
     images = join_tables(where, place.manifest, place.split)
@@ -221,7 +221,7 @@ def _record(member: Member, place: Place, masks: MasksConfig, seconds: float, mo
     sweep_record.commit(place.uri, trial_row, scored)
 
 
-def _run_classifier(classifier: Classifier, trial: Trial, place: Place) -> None:
+def _run_classifier(classifier: ClassifierTrial, trial: PlannedTrial, place: TrialPlace) -> None:
     began = time.monotonic()
     config = classifier.config.model_copy(
         update={

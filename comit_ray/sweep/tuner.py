@@ -15,8 +15,8 @@ from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.storage import storage
 from comit_ray.sweep import sweep_record
-from comit_ray.sweep.study import Trial
-from comit_ray.sweep.trial import Place, row, run
+from comit_ray.sweep.study import PlannedTrial
+from comit_ray.sweep.trial import TrialPlace, row, run
 from comit_ray.training import run_directory
 
 NOTHING = {"memory": 1.0}
@@ -24,7 +24,9 @@ NOTHING = {"memory": 1.0}
 an empty wish; with a hundredth of a CPU one trial fewer would train at a time than there is room for."""
 
 
-def sweep(trials: Sequence[Trial], place: Place, search: SearchConfig | None, at_once: int, retries: int) -> None:
+def sweep(
+    trials: Sequence[PlannedTrial], place: TrialPlace, search: SearchConfig | None, at_once: int, retries: int
+) -> None:
     """Run the trials on the Ray cluster this process is connected to.
 
     Args:
@@ -55,7 +57,7 @@ def sweep(trials: Sequence[Trial], place: Place, search: SearchConfig | None, at
     tuner.fit()
 
 
-def room(trials: Sequence[Trial], concurrent: int | None) -> int:
+def room(trials: Sequence[PlannedTrial], concurrent: int | None) -> int:
     """How many trials to run at a time on the Ray cluster, or on a Ray of this process' own, which it starts.
 
     Args:
@@ -73,7 +75,7 @@ def room(trials: Sequence[Trial], concurrent: int | None) -> int:
     return concurrent or _room(trials, nodes)
 
 
-def _room(trials: Sequence[Trial], nodes: Sequence[Mapping[str, float]]) -> int:
+def _room(trials: Sequence[PlannedTrial], nodes: Sequence[Mapping[str, float]]) -> int:
     """Of the trial that wants most; a worker is on one node, the workers of a trial may be on several."""
     least = sys.maxsize
     for trial in trials:
@@ -95,7 +97,7 @@ def _earlier(uri: str) -> set[str]:
     return {entry.path.split("/")[0] for entry in storage.list_files(uri) if entry.path.startswith("tune_")}
 
 
-def _scheduler(trials: Sequence[Trial], search: SearchConfig | None, place: Place) -> ASHAScheduler | None:
+def _scheduler(trials: Sequence[PlannedTrial], search: SearchConfig | None, place: TrialPlace) -> ASHAScheduler | None:
     if search is None:
         return None
     epochs = max(trial.config.train.epochs for trial in trials)
@@ -119,7 +121,7 @@ class _AskingScheduler(ASHAScheduler):
     PlacementGroupCleaner); without one it keeps its CPUs, and the study waits for ever.
     """
 
-    def __init__(self, place: Place, epochs: Mapping[str, int], **options: Any) -> None:
+    def __init__(self, place: TrialPlace, epochs: Mapping[str, int], **options: Any) -> None:
         super().__init__(**options)
         self.place, self.epochs, self.judged_by = place, epochs, options["metric"]
 
@@ -142,7 +144,7 @@ class _AskingScheduler(ASHAScheduler):
             super().on_trial_complete(tune_controller, trial, result)
 
 
-def _attempt(options: dict[str, Any], by_id: dict[str, Trial], place: Place) -> None:
+def _attempt(options: dict[str, Any], by_id: dict[str, PlannedTrial], place: TrialPlace) -> None:
     """What Tune runs: one trial, its epochs reported."""
     ray.data.DataContext.get_current().enable_progress_bars = False  # of all trials they would run into one another
     run(by_id[options["trial"]], place, [TuneReportCallback()])  # type: ignore[no-untyped-call]
@@ -151,7 +153,7 @@ def _attempt(options: dict[str, Any], by_id: dict[str, Trial], place: Place) -> 
 class _Recorder(tune.Callback):
     """Tells of every trial's end, and records those that failed too often to record themselves."""
 
-    def __init__(self, by_id: dict[str, Trial], place: Place) -> None:
+    def __init__(self, by_id: dict[str, PlannedTrial], place: TrialPlace) -> None:
         self.by_id, self.place = by_id, place
         self.ended = 0
 
@@ -170,7 +172,7 @@ class _Recorder(tune.Callback):
                 sweep_record.commit(self.place.uri, row(member, mine, self.place) | end)
         self._tell(mine)
 
-    def _tell(self, trial: Trial) -> None:
+    def _tell(self, trial: PlannedTrial) -> None:
         self.ended += 1
         try:
             statuses = sweep_record.recorded(self.place.uri)

@@ -30,7 +30,7 @@ class View(StrEnum):
 
 
 class ReviewReason(StrEnum):
-    """Why an image is in the review queue, most urgent first."""
+    """Why an image is in the review queue; `comit_ray.screening.review_queue.MOST_URGENT_FIRST` orders them."""
 
     ABOVE_OPERATING_POINT = "above_operating_point"
     LABEL_DISAGREES = "label_disagrees"

@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.tables.vocabulary import ALL_TASKS
-from comit_ray.training.validation import SPECIFICITY, TIMED, Figures, best_epoch
+from comit_ray.training.validation import TIMED, EpochMetrics, best_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ SCORES = {
 TIME_COLOURS = dict(zip(TIMED, (ORANGE, SKY, BLUE, GREEN), strict=True))
 
 
-def draw(history: Sequence[Figures], title: str) -> bytes:
+def draw(history: Sequence[EpochMetrics], title: str) -> bytes:
     """The figures of all epochs as a PNG, 1820 pixels wide; panels without any value are left out.
 
     Args:
@@ -85,7 +86,7 @@ def draw(history: Sequence[Figures], title: str) -> bytes:
     return buffer.getvalue()
 
 
-def _total_loss(axes: "Axes", history: Sequence[Figures]) -> None:
+def _total_loss(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
     axes.set(title="Loss", ylabel="loss (all tasks, weighted)")
     _line(axes, history, "train_loss", "training", BLUE, "--")
     _line(axes, history, "val_loss", "validation", RED)
@@ -96,7 +97,7 @@ def _total_loss(axes: "Axes", history: Sequence[Figures]) -> None:
         axes.plot([epoch], [loss], marker="*", markersize=15, color=BLACK, linestyle="none", label=label)
 
 
-def _task_losses(axes: "Axes", history: Sequence[Figures]) -> None:
+def _task_losses(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
     axes.set(title="Loss of each task", ylabel="loss (mean of its images)")
     for task, colour in TASK_COLOURS.items():
         _line(axes, history, f"train_loss_{task}", "_", colour, "--")
@@ -107,13 +108,13 @@ def _task_losses(axes: "Axes", history: Sequence[Figures]) -> None:
     axes.plot([], [], color=GREY, marker="o", markersize=4, label="validation")
 
 
-def _scores(axes: "Axes", history: Sequence[Figures]) -> None:
+def _scores(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
     axes.set(title="Validation scores", ylabel="score (0 to 1)", ylim=(-0.03, 1.03))
     for name, (label, colour, style) in SCORES.items():
         _line(axes, history, name, label, colour, style)
 
 
-def _time(axes: "Axes", history: Sequence[Figures]) -> None:
+def _time(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
     """Stacked seconds: the parts of a training pass, what is left of it, and the validation."""
     axes.set(title="Where the time goes", ylabel="seconds an epoch (mean of workers)")
     epochs = _epochs(history)
@@ -136,19 +137,19 @@ def _time(axes: "Axes", history: Sequence[Figures]) -> None:
         bottom = [low + value for low, value in zip(bottom, values, strict=True)]
 
 
-def _speed(axes: "Axes", history: Sequence[Figures]) -> None:
+def _speed(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
     axes.set(title="Speed of training", ylabel="images a second (all workers)")
     _line(axes, history, "images_per_second", "_", BLUE)
     axes.set_ylim(0, 1.1 * max(_or_zero(_values(history, "images_per_second"))) or 1)
 
 
-def _learning_rate(axes: "Axes", history: Sequence[Figures]) -> None:
+def _learning_rate(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
     axes.set(title="Learning rate", ylabel="learning rate (last step of the epoch)")
     _line(axes, history, "learning_rate", "_", BLUE)
     axes.set_ylim(0, 1.1 * max(_or_zero(_values(history, "learning_rate"))) or 1)
 
 
-def _line(axes: "Axes", history: Sequence[Figures], name: str, label: str, colour: str, style: str = "-") -> None:
+def _line(axes: "Axes", history: Sequence[EpochMetrics], name: str, label: str, colour: str, style: str = "-") -> None:
     values = _values(history, name)
     if all(math.isnan(value) for value in values):
         return
@@ -162,7 +163,7 @@ def _line(axes: "Axes", history: Sequence[Figures], name: str, label: str, colou
     )  # fmt: skip
 
 
-def _finish(axes: "Axes", history: Sequence[Figures]) -> None:
+def _finish(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
     """What all panels share: whole epochs along the bottom, the legend beside the axes, where it hides nothing."""
     from matplotlib.ticker import MaxNLocator
 
@@ -177,11 +178,11 @@ def _finish(axes: "Axes", history: Sequence[Figures]) -> None:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
 
 
-def _epochs(history: Sequence[Figures]) -> list[float]:
+def _epochs(history: Sequence[EpochMetrics]) -> list[float]:
     return _values(history, "epoch")
 
 
-def _values(history: Sequence[Figures], name: str) -> list[float]:
+def _values(history: Sequence[EpochMetrics], name: str) -> list[float]:
     """The figure of each epoch; NaN, which is drawn as a gap, where it has no finite value."""
     values = [figures.get(name) for figures in history]
     return [value if value is not None and math.isfinite(value) else math.nan for value in values]

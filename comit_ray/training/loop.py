@@ -185,13 +185,11 @@ def validate(model: nn.Module, batches: Iterable[Batch], config: TrainConfig, de
 
 def _scored(output: ModelOutput, batch: Batch) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """Name -> score, its log-odds, and label of each image, for the heads the model has."""
-    probabilities = {"covid": output.p_covid, "other": output.p_other, "unhealthy": output.p_unhealthy}
-    labels = {"covid": batch.covid_B, "other": batch.other_B, "unhealthy": batch.unhealthy_B}
     found: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
     for score, log_odds_B in output.log_odds.items():
-        probability_B = probabilities[score]
+        probability_B = getattr(output, f"p_{score}")
         assert probability_B is not None, "what has log-odds has a probability"
-        found[score] = probability_B, log_odds_B.float(), labels[score]
+        found[score] = probability_B, log_odds_B.float(), getattr(batch, f"{score}_B")
     return found
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import EpochMetrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,16 +67,16 @@ class MlflowRun:
                 "begin another"
             )
 
-    def epoch(self, figures: Figures) -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         """Log an epoch's figures but those that are None, and the epochs before that could not be logged."""
         from mlflow.entities import Metric
 
-        epoch, now = figures["epoch"], int(time.time() * 1000)
+        epoch, now = metrics["epoch"], int(time.time() * 1000)
         assert epoch is not None, "an epoch's figures say which epoch"
         step = int(epoch)
         self._pending[step] = [
             Metric(name, float(value), now, step)
-            for name, value in figures.items()
+            for name, value in metrics.items()
             if value is not None and name != "epoch"
         ]
         try:

@@ -40,7 +40,7 @@ EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Accounts:
+class TrainingAccounts:
     """Counts of manifest rows; `rows` is the sum of all the others.
 
     Attributes:
@@ -78,12 +78,12 @@ class Accounts:
         return lines
 
 
-def account_rows(frames: pa.Table) -> Accounts:
+def account_rows(frames: pa.Table) -> TrainingAccounts:
     """The accounts of `COLUMNS` of all frame rows."""
     used = frames.filter(pc.and_(pc.is_null(frames["left_out"]), pc.is_null(frames["failed"])))
     train = used.filter(pc.equal(used["split"], Split.TRAIN))
     failed = frames.filter(pc.is_valid(frames["failed"]))
-    return Accounts(
+    return TrainingAccounts(
         rows=frames.num_rows,
         used=dict(Counter(used["split"].to_pylist())),
         covid=int(pc.sum(pc.equal(train["covid"], 1)).as_py() or 0),
@@ -92,7 +92,7 @@ def account_rows(frames: pa.Table) -> Accounts:
     )
 
 
-def check_accounts(accounts: Accounts, max_failed_share: float) -> None:
+def check_accounts(accounts: TrainingAccounts, max_failed_share: float) -> None:
     """Stop before a training that would not be the one that was asked for.
 
     Raises:
@@ -112,7 +112,7 @@ def check_accounts(accounts: Accounts, max_failed_share: float) -> None:
             )
 
 
-def check_left_out(accounts: Accounts, sources: Sequence[str]) -> None:
+def check_left_out(accounts: TrainingAccounts, sources: Sequence[str]) -> None:
     """A source that is to be left out and has nothing to leave out is a slip of the pen.
 
     Raises:
@@ -179,8 +179,8 @@ def _whole(run: str, config: TrainConfig) -> bool:
     """Whether a run that is published has all the epochs that are asked for, or gave up."""
     if not run_directory.finished(run):
         return False
-    figures = checkpoint.load_history(storage.join(run, "last"))
-    return validation.whole(figures, config.train.epochs, config.train.patience)
+    metrics = checkpoint.load_history(storage.join(run, "last"))
+    return validation.whole(metrics, config.train.epochs, config.train.patience)
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -287,6 +287,6 @@ def _publish(result: ray.train.Result, run: str) -> str:
     for name, source in (("best", best), ("last", result.checkpoint)):
         with source.as_directory() as directory:
             checkpoint.publish(Path(directory), storage.join(run, name))
-    figures = checkpoint.load_history(storage.join(run, "last"))
-    storage.write_bytes(storage.join(run, run_directory.CURVES), curves.draw(figures, title=run.rpartition("/")[2]))
+    metrics = checkpoint.load_history(storage.join(run, "last"))
+    storage.write_bytes(storage.join(run, run_directory.CURVES), curves.draw(metrics, title=run.rpartition("/")[2]))
     return storage.join(run, "best")

@@ -15,18 +15,18 @@ from pathlib import Path
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage
 from comit_ray.training.mlflow_tracking import MlflowRun
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import EpochMetrics
 
 DIRECTORY = "tensorboard"
 VERSION = "brain.Event:2"  # the first event of every file
 
 
-def write_epoch(run: str, figures: Figures) -> None:
+def write_epoch(run: str, metrics: EpochMetrics) -> None:
     """Write the event file of an epoch; TensorBoard keeps values as float32.
 
     Args:
         run: URI of STORAGE/NAME.
-        figures: of the epoch; `epoch`, counted from 1, becomes the step, and None is left out.
+        metrics: of the epoch; `epoch`, counted from 1, becomes the step, and None is left out.
 
     Raises:
         StorageError: if it cannot be written.
@@ -35,11 +35,11 @@ def write_epoch(run: str, figures: Figures) -> None:
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
 
-    epoch = figures["epoch"]
+    epoch = metrics["epoch"]
     assert epoch is not None, "an epoch's figures say which epoch"
     values = [
         Summary.Value(tag=tag(name), simple_value=value)
-        for name, value in sorted(figures.items())
+        for name, value in sorted(metrics.items())
         if value is not None and name != "epoch"
     ]
     now = time.time()
@@ -57,11 +57,11 @@ def tag(name: str) -> str:
     >>> tag("train_loss"), tag("val_loss_lung"), tag("val_lung_iou"), tag("seconds_forward"), tag("learning_rate")
     ('loss/train', 'loss_lung/val', 'val/lung_iou', 'seconds/forward', 'training/learning_rate')
     """
-    group, _, figure = name.partition("_")
-    if group in ("train", "val") and figure.split("_")[0] in ("loss", "images"):
-        return f"{figure}/{group}"
+    group, _, metric = name.partition("_")
+    if group in ("train", "val") and metric.split("_")[0] in ("loss", "images"):
+        return f"{metric}/{group}"
     if group in ("train", "val", "seconds"):
-        return f"{group}/{figure}"
+        return f"{group}/{metric}"
     return f"training/{name}"
 
 
@@ -97,7 +97,7 @@ class Tracker:
         self._tensorboard = config.track.tensorboard
         self._mlflow = MlflowRun(config, config.track.mlflow, run) if config.track.mlflow else None
 
-    def epoch(self, figures: Figures) -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         """Tell of an epoch; `figures["epoch"]` counts from 1, figures that are None are left out.
 
         Raises:
@@ -105,9 +105,9 @@ class Tracker:
                 server that does not answer is a line on stdout.
         """
         if self._tensorboard:
-            write_epoch(self._run, figures)
+            write_epoch(self._run, metrics)
         if self._mlflow:
-            self._mlflow.epoch(figures)
+            self._mlflow.epoch(metrics)
 
     def close(self) -> None:
         """The training has ended well; one that failed or was killed is not closed, and stays RUNNING in MLflow."""

@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.operating_points import Document, choose
+from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.config.train_config import LossConfig
 from comit_ray.statistics import roc
-from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, Task
+from comit_ray.tables.schema import scores_of
+from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS
 
-Figures = dict[str, float | None]
+EpochMetrics = dict[str, float | None]
 """Name -> value; None where it is undefined (no positive, no mask, ...)."""
 
-SPECIFICITY = 0.90
 TIMED = ("waiting", "forward", "backward", "optimiser")
 """Parts of an epoch's time."""
 SCREENED = ("covid", "unhealthy")
@@ -40,7 +41,7 @@ class LossSums:
     active_T: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(ALL_TASKS)))
     images: int = 0
 
-    def figures(self, prefix: str, config: LossConfig) -> Figures:
+    def metrics(self, prefix: str, config: LossConfig) -> EpochMetrics:
         """`<prefix>_images`, `<prefix>_loss` as the objective has it (means or sums), `_loss_<task>` (means)."""
         mean_T = np.divide(self.loss_T, self.active_T, out=np.zeros_like(self.loss_T), where=self.active_T > 0)
         weight_T = np.array([getattr(config, task) for task in ALL_TASKS])
@@ -75,9 +76,9 @@ class Validation:
     @classmethod
     def empty(cls, tasks: Iterable[str]) -> Self:
         """That of no image, by a model with the heads `tasks`."""
-        heads = {Task.COVID: ("covid", "other"), Task.HEALTH: ("unhealthy",)}
-        names = [name for task in tasks for name in heads.get(Task(task), ())]
-        masks = [task for task in MASK_TASKS if task in tuple(tasks)]
+        heads = tuple(tasks)
+        names = scores_of(heads)
+        masks = [task for task in MASK_TASKS if task in heads]
         return cls(
             LossSums(),
             [],
@@ -94,9 +95,9 @@ class Validation:
         values = _joined((self.logits if log_odds else self.scores)[name], np.float32)[order]
         return values[labels >= 0], labels[labels >= 0]
 
-    def figures(self, config: LossConfig) -> Figures:
+    def metrics(self, config: LossConfig) -> EpochMetrics:
         """Losses, AUROC and sensitivity at 90% specificity of each score, mean IoU of an image for each mask."""
-        figures = self.losses.figures("val", config)
+        figures = self.losses.metrics("val", config)
         for name in SCREENED:
             if name in self.scores:
                 scores, labels = self.known(name)
@@ -143,7 +144,7 @@ def merge(parts: Sequence[Validation]) -> Validation:
     return Validation(losses, index, *map(together, ("scores", "logits", "labels", "ious")))
 
 
-def progress_line(epoch: int, epochs: int, figures: Figures) -> str:
+def progress_line(epoch: int, epochs: int, figures: EpochMetrics) -> str:
     """One readable line of an epoch; undefined figures are dashes."""
 
     def show(name: str, digits: int = 3) -> str:
@@ -164,25 +165,25 @@ def progress_line(epoch: int, epochs: int, figures: Figures) -> str:
     return "  ".join(parts)
 
 
-def best_epoch(history: Sequence[Figures]) -> int | None:
+def best_epoch(history: Sequence[EpochMetrics]) -> int | None:
     """Index of the epoch with the lowest validation loss, the last of equals, as Ray Train keeps it; None: no epoch."""
     known = _lowest(history)
     return known[-1] if known else None
 
 
-def given_up(history: Sequence[Figures], patience: int | None) -> bool:
+def given_up(history: Sequence[EpochMetrics], patience: int | None) -> bool:
     """Whether `patience` epochs have passed without a lower validation loss; never if it is None."""
     known = _lowest(history)
     return patience is not None and bool(known) and len(history) - 1 - known[0] >= patience
 
 
-def _lowest(history: Sequence[Figures]) -> list[int]:
+def _lowest(history: Sequence[EpochMetrics]) -> list[int]:
     """The epochs that have the lowest validation loss."""
-    losses = [figures["val_loss"] for figures in history]
+    losses = [metrics["val_loss"] for metrics in history]
     lowest = min((loss for loss in losses if loss is not None), default=None)
     return [epoch for epoch, loss in enumerate(losses) if loss is not None and loss == lowest]
 
 
-def whole(history: Sequence[Figures], epochs: int, patience: int | None) -> bool:
+def whole(history: Sequence[EpochMetrics], epochs: int, patience: int | None) -> bool:
     """Whether a run has all the epochs that are asked for, or has given up."""
     return len(history) >= epochs or given_up(history, patience)

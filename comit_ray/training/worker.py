@@ -40,7 +40,7 @@ from comit_ray.training.batches import collate, training_batches, validation_bat
 from comit_ray.training.loop import learning_rate, make_optimiser, train_epoch, validate
 from comit_ray.training.losses import Objective, predict
 from comit_ray.training.tracking import Tracker
-from comit_ray.training.validation import Figures, Validation, merge, merge_losses, progress_line, whole
+from comit_ray.training.validation import EpochMetrics, Validation, merge, merge_losses, progress_line, whole
 
 
 def remember(
@@ -132,14 +132,14 @@ def run(options: dict[str, Any]) -> ComitError | None:
     tracker = Tracker(config, storage.join(config.storage, config.name)) if collective.rank() == 0 else None
     while not training.finished:
         try:
-            figures, validation = training.epoch()
+            metrics, validation = training.epoch()
         except ConfigError as error:
             return error
         if tracker is not None:
             # Ray Train's workers replace print by one that writes twice: to their log and to the driver
-            sys.stdout.write(progress_line(len(training.history) - 1, config.train.epochs, figures) + "\n")
+            sys.stdout.write(progress_line(len(training.history) - 1, config.train.epochs, metrics) + "\n")
             sys.stdout.flush()
-            tracker.epoch(figures)
+            tracker.epoch(metrics)
         training.report(validation, options["manifest"])
     if tracker is not None:
         tracker.close()
@@ -185,7 +185,7 @@ class Training:
         """Whether all epochs are done, the validation loss has not fallen for too long, or it was asked to stop."""
         return self.stopping or whole(self.history, self.config.train.epochs, self.config.train.patience)
 
-    def epoch(self) -> tuple[Figures, Validation]:
+    def epoch(self) -> tuple[EpochMetrics, Validation]:
         """Train on every item once and validate; the figures, which are the same on all workers, go to `history`.
 
         Raises:
@@ -207,11 +207,11 @@ class Training:
         rows = validation_batches(self.frames[Split.VAL], self.rank, self.workers, size, prefetch)
         validation = merge(collective.gather(validate(self.model, rows, self.config, self.device)))
         by_worker = collective.gather(parts)
-        losses = trained.figures("train", self.config.loss) | validation.losses.figures("val", self.config.loss)
+        losses = trained.metrics("train", self.config.loss) | validation.losses.metrics("val", self.config.loss)
         _check_finite(losses, epoch)
-        figures: Figures = {
+        metrics: EpochMetrics = {
             **losses,
-            **validation.figures(self.config.loss),
+            **validation.metrics(self.config.loss),
             "images_per_second": len(self.items) / seconds,
             **{f"seconds_{part}": float(np.mean([worker[part] for worker in by_worker])) for part in parts},
             "seconds_training": seconds,
@@ -220,13 +220,13 @@ class Training:
             "workers": self.workers,
             "epoch": epoch + 1,
         }
-        self.history.append(figures)
+        self.history.append(metrics)
         self.stopping = self._asked_to_stop()
-        return figures, validation
+        return metrics, validation
 
     def report(self, validation: Validation, manifest: str) -> None:
         """Hand Ray Train the figures of the last epoch and, from rank 0, its checkpoint."""
-        figures = self.history[-1]
+        metrics = self.history[-1]
         random = collective.gather(_random_state(self.device))
         stores = self.frames[Split.TRAIN], self.frames[Split.VAL]
         known = remember(self.model, *stores, validation, self.config, self.device)
@@ -238,7 +238,7 @@ class Training:
                 temperatures = validation.temperatures()
                 checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest, known)
                 saved = ray.train.Checkpoint.from_directory(directory)
-            ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
+            ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
 
     def _asked_to_stop(self) -> bool:
         """Whether the run's directory says so; the same on all workers, for rank 0 alone looks."""
@@ -258,14 +258,14 @@ class Training:
             return order.shuffled(self.items, seed, epoch)
         return order.balanced(self.items, self.groups, seed, epoch)
 
-    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[Figures]:
+    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[EpochMetrics]:
         """Give the model its initial weights, or the run's latest ones with their optimiser; the epochs done.
 
         Raises:
             CheckpointError: on all workers, if any of them cannot have them.
         """
         torch.manual_seed(self.config.train.seed + self.rank)
-        history: list[Figures] = []
+        history: list[EpochMetrics] = []
         problem = None
         try:
             history = self._load(initial)
@@ -276,7 +276,7 @@ class Training:
                 raise anyones
         return history
 
-    def _load(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[Figures]:
+    def _load(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[EpochMetrics]:
         latest = ray.train.get_checkpoint()
         if latest is None:
             weights: dict[str, torch.Tensor] | None = ray.get(initial)
@@ -319,7 +319,7 @@ def _groups(store: FrameStore, config: TrainConfig) -> list[tuple[Any, ...]] | N
     return [(*label, *source) for label, source in zip(by_class, by_source, strict=True)]
 
 
-def _check_finite(losses: Figures, epoch: int) -> None:
+def _check_finite(losses: EpochMetrics, epoch: int) -> None:
     """Every worker has the same losses, so all stop together.
 
     Raises:

@@ -28,7 +28,7 @@ from comit_ray.training.batches import Batch, training_batches
 from comit_ray.training.loop import make_optimiser, train_epoch
 from comit_ray.training.losses import Objective
 from comit_ray.training.run_training import train
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import EpochMetrics
 
 CPU = torch.device("cpu")
 Groups = dict[str, dict[str, Any]]
@@ -89,7 +89,7 @@ def plain_loop(store: FrameStore, options: TrainConfig) -> float:
 
 def by_workers(table: str, output: Path, store: FrameStore) -> None:
     """One worker, two workers, and the plain loop."""
-    histories: dict[int, list[Figures]] = {}
+    histories: dict[int, list[EpochMetrics]] = {}
     for workers in (1, 2):
         train(config(table, output, f"workers_{workers}", workers))
         histories[workers] = checkpoint.load_history(str(output / f"workers_{workers}" / "last"))

@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.checkpoint.operating_points import choose
 from comit_ray.checkpoint.reference import Sample
 from comit_ray.checkpoint.temperature import Temperature
+from comit_ray.chunks import run_record
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, StorageError
 from comit_ray.models.registry import build_model
@@ -37,6 +39,18 @@ def write(directory: Path, seed: int = 0) -> torch.nn.Module:
     temperatures = {"covid": Temperature(temperature=1.5)}
     checkpoint.save(directory, model, CONFIG, points, temperatures, state, "0123456789abcdef", KNOWN)
     return model
+
+
+def test_it_is_saved_from_a_checkout_that_was_never_installed(tmp_path: Path, monkeypatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(run_record, "version", absent)
+    write(tmp_path / "c")
+    environment = json.loads((tmp_path / "c" / checkpoint.ENVIRONMENT).read_text())
+    assert environment["comit_ray"] == run_record.package_version("comit-ray")
+    assert environment["torch"] is None
+    checkpoint.load(str(tmp_path / "c"))
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from comit_ray.checkpoint import operating_points
+from comit_ray.config.config_base import operating_point_name
 from comit_ray.errors import ConfigError, NotFoundError
 
 
@@ -28,7 +29,7 @@ def test_any_list_of_specificities_has_names_of_its_own() -> None:
     assert list(document) == [
         "specificity_0.80", "specificity_0.95", "specificity_0.99", "specificity_0.995", "specificity_1.00"
     ]  # fmt: skip
-    found = [document[operating_points.name(s)]["covid"] for s in specificities]
+    found = [document[operating_point_name(s)]["covid"] for s in specificities]
     assert [point.specificity for point in found] == [0.8, 0.95, 0.99, 1.0, 1.0]
     thresholds = [point.threshold for point in found if point.threshold is not None]
     assert len(thresholds) == len(specificities)
@@ -40,7 +41,7 @@ def test_any_list_of_specificities_has_names_of_its_own() -> None:
     [(0.9, "0.90"), (1, "1.00"), (1.0, "1.00"), (0.9999, "0.9999"), (1e-05, "0.00001"), (np.float64(0.999), "0.999")],
 )
 def test_names_are_never_rounded(specificity, expected) -> None:
-    assert operating_points.name(specificity) == f"specificity_{expected}"
+    assert operating_point_name(specificity) == f"specificity_{expected}"
 
 
 @pytest.mark.parametrize("specificity", [0.0, 1.5])

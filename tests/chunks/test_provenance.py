@@ -1,7 +1,10 @@
 import json
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
 
+import numpy as np
 import pytest
 
 from comit_ray.chunks import run_record
@@ -79,3 +82,23 @@ def test_the_hash_of_a_checkout_is_had_by_the_command_of_the_readme():
     command = [sys.executable, "-m", "comit_ray.chunks.run_record"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == run_record.sources_hash()
+
+
+def test_the_version_of_a_checkout_that_was_never_installed(tmp_path, monkeypatch):
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(run_record, "version", absent)
+    monkeypatch.setattr(run_record, "ROOT", tmp_path / "comit_ray")
+    assert run_record.package_version("comit-ray") is None, "code that was sent along with a job"
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "comit-ray"\nversion = "7.8.9"\n')
+    assert run_record.package_version("comit-ray") == "7.8.9"
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\nversion = "7.8.9"\n')
+    assert run_record.package_version("comit-ray") is None
+    assert run_record.package_version("numpy") is None
+
+
+def test_the_versions_of_this_checkout_and_of_installed_packages():
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        assert run_record.package_version("comit-ray") == tomllib.load(file)["project"]["version"]
+    assert run_record.package_version("numpy") == np.__version__

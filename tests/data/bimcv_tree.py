@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 
 SIDE = 128  # pixels
 SECRET = "Secret^Person"
@@ -266,7 +266,7 @@ def _write_png(
     path: Path, row: dict[str, str], form: str, elements: dict[str, Any], seed: int
 ) -> NDArray[np.uint8] | None:
     """A chest as the stored values that the real file's elements turn into it; what decoding must give, about."""
-    chest = draw(seed, list(Kind)[seed % 3], size=(SIDE, SIDE)).pixels_HW
+    chest = draw(seed, list(PhantomKind)[seed % 3], size=(SIDE, SIDE)).pixels_HW
     if form == "empty":
         path.write_bytes(b"")
         return None

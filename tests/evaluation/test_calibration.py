@@ -16,12 +16,12 @@ from comit_ray.evaluation.calibration import (
     METRICS,
     PARTED,
     block,
+    calibration_metrics,
     error_interval,
-    figures,
     reliability,
 )
 from comit_ray.statistics.calibration_metrics import ScoreBins
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 from tests.evaluation.support import scored_images
 
 
@@ -33,8 +33,8 @@ def sample(count: int = 400, shift: float = 0.0, slope: float = 1.0, seed: int =
     return scored_images(count, **{"covid": covid, "p_covid": expit(x).astype(np.float32)} | columns)
 
 
-def measured(images: pd.DataFrame, draws: int = 60) -> dict[str, Figure]:
-    return {figure.metric: figure for figure in figures(images, "test", draws) if figure.group == "all"}
+def measured(images: pd.DataFrame, draws: int = 60) -> dict[str, Metric]:
+    return {figure.metric: figure for figure in calibration_metrics(images, "test", draws) if figure.group == "all"}
 
 
 def test_every_figure_in_any_draw() -> None:
@@ -132,11 +132,11 @@ def test_classes_that_a_threshold_parts_have_an_error_and_no_slope() -> None:
 
 def test_an_absent_head_has_no_figures_and_each_of_several_datasets_has() -> None:
     images = sample(dataset=["a"] * 300 + ["b"] * 100)
-    found = figures(images, "test", 20)
+    found = calibration_metrics(images, "test", 20)
     assert {figure.group for figure in found} == {"all", "dataset=a", "dataset=b"}
     assert {figure.metric for figure in found if figure.metric.startswith("unhealthy")} == set()
-    assert {figure.group for figure in figures(sample(), "test", 20)} == {"all"}
-    assert figures(scored_images(5), "test", 20) == []
+    assert {figure.group for figure in calibration_metrics(sample(), "test", 20)} == {"all"}
+    assert calibration_metrics(scored_images(5), "test", 20) == []
 
 
 def test_bins_hold_all_images_and_their_shares() -> None:
@@ -157,12 +157,12 @@ def test_bins_hold_all_images_and_their_shares() -> None:
 
 
 def test_an_errors_interval_is_reflected() -> None:
-    figure = Figure("ece", 0.10, 100, "t", "all", low=0.09, high=0.16, interval="patient bootstrap")
+    figure = Metric("ece", 0.10, 100, "t", "all", low=0.09, high=0.16, interval="patient bootstrap")
     far = error_interval(figure, np.full(100, 0.02))
     assert (far.low, far.high) == pytest.approx((0.04, 0.16))
     assert far.interval == "patient bootstrap, reflected"
     assert error_interval(figure, np.full(100, 0.12)).low == 0
-    nothing = Figure("ece", None, 3, "t", "all", reason="too few")
+    nothing = Metric("ece", None, 3, "t", "all", reason="too few")
     assert error_interval(nothing, np.zeros(0)) == nothing
 
 

@@ -10,7 +10,7 @@ from tests.evaluation.test_calibration import sample
 
 
 def told(images: pd.DataFrame, draws: int = 100) -> list[str]:
-    return calibration_report.sentences(calibration.figures(images, "test", draws), images)
+    return calibration_report.sentences(calibration.calibration_metrics(images, "test", draws), images)
 
 
 def test_scores_that_are_no_probabilities_are_said_to_be_none() -> None:
@@ -55,7 +55,7 @@ def test_the_table_has_a_row_a_score_and_group() -> None:
     images = sample(dataset=["a"] * 300 + ["b"] * 100)
     images.loc[images["dataset"] == "b", "covid"] = 1.0
     images["unhealthy"], images["p_unhealthy"] = images["covid"], images["p_covid"]
-    found = calibration.figures(images, "test", 30)
+    found = calibration.calibration_metrics(images, "test", 30)
     bins = {label: calibration.reliability(images, label, "test", 30) for label in ("covid", "unhealthy")}
     tables = calibration_report.tables(found, images, bins)
     assert list(tables) == ["calibration", "calibration_bins", "unhealthy_calibration_bins"]

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 
 from comit_ray.evaluation.classification import blocks, covid_called_unhealthy, flagged, operating_points, ranked
 from comit_ray.statistics import roc
-from comit_ray.statistics.metric import LEVELS, Figure, measure, ratios
+from comit_ray.statistics.metric import LEVELS, Metric, measure, ratios
 
 SPECIFICITIES, SENSITIVITIES = (0.5, 0.9, 0.99, 1.0), (0.5, 0.9, 0.95, 1.0)
 
@@ -23,7 +23,7 @@ def table(count: int, **columns: Any) -> pd.DataFrame:
     return pd.DataFrame(common | nulls | {"operating_point": "specificity_0.90"} | columns)
 
 
-def measured(images: pd.DataFrame, draws: int = 20) -> dict[tuple[str, float | str | None, str], Figure]:
+def measured(images: pd.DataFrame, draws: int = 20) -> dict[tuple[str, float | str | None, str], Metric]:
     found = measure(
         blocks(images, operating_points(images), SPECIFICITIES, SENSITIVITIES), images["patient_id"], "t", "all", draws
     )

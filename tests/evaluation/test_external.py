@@ -11,8 +11,8 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from comit_ray.errors import ManifestError
-from comit_ray.evaluation.external import Outcome, consensus, figures_of, kappas, outcomes, read_reviews
-from comit_ray.statistics.metric import Figure, measure, ratios
+from comit_ray.evaluation.external import Outcome, consensus, kappas, metrics_of, outcomes, read_reviews
+from comit_ray.statistics.metric import Metric, measure, ratios
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, REVIEWS
 from tests.support import manifest_row, write_rows
@@ -38,8 +38,8 @@ def archive() -> pd.DataFrame:
     return found.assign(image_id=[f"i{number}" for number in range(len(rows))], study_id=None)
 
 
-def measured(images: pd.DataFrame, point: str | None, verdicts: pd.DataFrame | None) -> dict[tuple[str, str], Figure]:
-    blocks = [ratios(figures_of(point, verdicts)(images))]
+def measured(images: pd.DataFrame, point: str | None, verdicts: pd.DataFrame | None) -> dict[tuple[str, str], Metric]:
+    blocks = [ratios(metrics_of(point, verdicts)(images))]
     found = measure(blocks, images["patient_id"], "all", "all", 50)
     return {(figure.metric, figure.level): figure for figure in found}
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from comit_ray.evaluation.shortcuts import KEPT, LEFT_OUT, left_out_blocks
-from comit_ray.statistics.metric import Figure, measure
+from comit_ray.statistics.metric import Metric, measure
 
 
 def embedded(directions: dict[str, int], count: int = 60, both: bool = True) -> tuple[pd.DataFrame, np.ndarray]:
@@ -22,7 +22,7 @@ def embedded(directions: dict[str, int], count: int = 60, both: bool = True) -> 
     return pd.DataFrame(rows), np.array(vectors)
 
 
-def figures(images: pd.DataFrame, x_NC: np.ndarray) -> dict[tuple[str, str], Figure]:
+def figures(images: pd.DataFrame, x_NC: np.ndarray) -> dict[tuple[str, str], Metric]:
     found = {}
     for source, (mine_N, made) in left_out_blocks(images, x_NC, 0).items():
         assert mine_N.tolist() == (images["dataset"] == source).tolist()

@@ -5,16 +5,16 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.errors import ManifestError, NotFoundError
-from comit_ray.evaluation.scores import absent_heads, figures, head_of, join_predictions, join_tables
-from comit_ray.statistics.metric import Figure, share
+from comit_ray.evaluation.scores import absent_heads, head_of, join_predictions, join_tables, screen_metrics
+from comit_ray.statistics.metric import Metric, share
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows
 
 
-def score(tmp_path, manifest, predictions, masks=(), split="test") -> dict[tuple, Figure]:
+def score(tmp_path, manifest, predictions, masks=(), split="test") -> dict[tuple, Metric]:
     results, uri = write_results(tmp_path, manifest, predictions, list(masks))
-    found = figures(join_tables(results, uri, split), split, draws=20)
+    found = screen_metrics(join_tables(results, uri, split), split, draws=20)
     return {(figure.group, figure.metric, figure.at): figure for figure in found if figure.level == "image"}
 
 
@@ -42,7 +42,7 @@ def test_any_list_of_specificities(tmp_path):
     manifest = [manifest_row(f"a/{i}", covid=int(i >= 10)) for i in range(12)]
     predictions = [prediction_row(f"a/{i}", (i % 10) / 10 + 0.05) for i in range(12)]
     results, uri = write_results(tmp_path, manifest, predictions, [])
-    found = figures(join_tables(results, uri, "test"), "test", specificities=(0.1, 0.995), draws=5)
+    found = screen_metrics(join_tables(results, uri, "test"), "test", specificities=(0.1, 0.995), draws=5)
     at = {f.at: f.value for f in found if f.metric == "sensitivity_at_specificity" and f.group == "all"}
     assert at == {0.1: 0.5, 0.995: 0.0}
 
@@ -54,7 +54,7 @@ def test_results_without_a_masks_table(tmp_path):
     shutil.rmtree(tmp_path / "results" / "masks")
     images = join_tables(results, uri, "test")
     assert absent_heads(images) == ["lung", "disease"]
-    assert {f.metric: f.value for f in figures(images, "test", draws=5) if f.group == "all"}["auroc"] == 1.0
+    assert {f.metric: f.value for f in screen_metrics(images, "test", draws=5) if f.group == "all"}["auroc"] == 1.0
     write_results(tmp_path, manifest, [prediction_row(f"a/{i}", 0.9, lung_area=0.2) for i in (1, 2)], [])
     shutil.rmtree(tmp_path / "results" / "masks")
     with pytest.raises(NotFoundError):
@@ -165,7 +165,7 @@ def test_every_defined_figure_has_an_interval_or_a_reason(tmp_path):
     manifest.sort(key=lambda row: row["dataset"])
     predictions = [prediction_row(row["image_id"], float(rng.random()), disease_area=0.1) for row in manifest]
     results, uri = write_results(tmp_path, manifest, predictions, [mask_row(row["image_id"]) for row in manifest])
-    found = figures(join_tables(results, uri, "test"), "test", draws=60)
+    found = screen_metrics(join_tables(results, uri, "test"), "test", draws=60)
     assert {figure.group for figure in found} == {"all", "dataset=a", "dataset=b"}
     for figure in found:
         if figure.value is None or figure.low is None:
@@ -180,7 +180,7 @@ def test_more_figures_may_be_asked_for(tmp_path):
     """Of every group, beside the rest."""
     results, uri = write_results(tmp_path, [manifest_row("a/1")], [prediction_row("a/1")], [])
     images = join_tables(results, uri, "test")
-    found = figures(
+    found = screen_metrics(
         images, "test", draws=5, more=lambda rows: [share("mine", rows["p_covid"] > 0, rows["p_covid"] > 0)]
     )
     assert [(f.group, f.value, f.n) for f in found if f.metric == "mine"] == [("all", 1, 1), ("dataset=a", 1, 1)]
@@ -196,7 +196,7 @@ def test_a_bare_predictions_table(tmp_path):
     parquet.write_table(str(tmp_path / "bare.parquet"), bare)
     images = join_predictions(str(tmp_path / "bare.parquet"), uri, "test")
     assert absent_heads(images) == ["unhealthy", "lung"]
-    found = {f.metric: f for f in figures(images, "test", draws=5) if f.group == "all"}
+    found = {f.metric: f for f in screen_metrics(images, "test", draws=5) if f.group == "all"}
     assert found["auroc"].value == 1
     assert found["disease_area_on_healthy"].value == 0.2
     assert found["disease_tpr"].value is None

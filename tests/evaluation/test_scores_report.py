@@ -10,10 +10,9 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import scores_report
-from comit_ray.evaluation.report.printing import cell, cut
-from comit_ray.evaluation.scores import figures, join_tables
+from comit_ray.evaluation.scores import join_tables, screen_metrics
 from comit_ray.evaluation.scores_report import NO_SINGLE_SOURCE
-from comit_ray.statistics.metric import OVER_PATIENTS, Figure
+from comit_ray.statistics.metric import Metric
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 CONFIG = EvaluateConfig(results="r", manifest="m", output="o", draws=20)
@@ -33,7 +32,7 @@ def told(
     root: Path, manifest: list[dict[str, Any]], predictions: list[dict[str, Any]], masks: list[dict[str, Any]]
 ) -> tuple[str, str]:
     images = join_tables(*write_results(root, manifest, predictions, masks), "test")
-    found = figures(images, "test", draws=CONFIG.draws)
+    found = screen_metrics(images, "test", draws=CONFIG.draws)
     tables = scores_report.tables(found, images)
     return "\n".join(table.markdown() for table in tables.values()), "\n".join(scores_report.sentences(images, found))
 
@@ -81,39 +80,14 @@ def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Pa
 def test_of_an_external_archive_the_paper_has_other_values(tmp_path: Path) -> None:
     point = "specificity_0.90"
     found = [
-        Figure("sensitivity_at_operating_point", 0.5, 4, "all", "all", at=point),
-        Figure("sensitivity_at_operating_point", 0.5, 2, "all", "all", at=point, level="patient"),
-        Figure("sensitivity_at_operating_point", 0.5, 4, "all", "all", at="specificity_0.99"),
-        Figure("sensitivity_at_specificity", 0.5, 4, "all", "all", at=0.9),
+        Metric("sensitivity_at_operating_point", 0.5, 4, "all", "all", at=point),
+        Metric("sensitivity_at_operating_point", 0.5, 2, "all", "all", at=point, level="patient"),
+        Metric("sensitivity_at_operating_point", 0.5, 4, "all", "all", at="specificity_0.99"),
+        Metric("sensitivity_at_specificity", 0.5, 4, "all", "all", at=0.9),
     ]
     images = join_tables(*write_results(tmp_path, [manifest_row("a/0")], [prediction_row("a/0")], []), "test")
     (table,) = scores_report.tables(found, images, external=True).values()
     assert [row[-1] for row in table.rows] == ["0.8546", "", "", ""]
-
-
-@pytest.mark.parametrize(
-    ("figure", "text"),
-    [
-        (Figure("x", 0.99999, 10, "test", "all"), "0.9999 (n=10)"),
-        (Figure("x", None, 1, "test", "all", patients=1), "undefined (n=1)"),
-        (Figure("x", 0.5, 4, "t", "all", low=0.15, high=0.85, interval="wilson"), "0.5000 [0.1500, 0.8500] w (n=4)"),
-        (
-            Figure("x", 1.0, 40, "t", "all", low=0.8, high=1.0, interval=OVER_PATIENTS, patients=17),
-            "1.0000 [0.8000, 1.0000] w (n=40 of 17 patients)",
-        ),
-        (
-            Figure("x", 0.29, 4000, "t", "all", low=0.19999, high=0.3, interval="patient bootstrap", patients=4000),
-            "0.2900 [0.1999, 0.3000] (n=4,000)",
-        ),
-    ],
-)
-def test_figures_are_cut_not_rounded_and_carry_their_n(figure: Figure, text: str) -> None:
-    assert cell(figure) == text
-
-
-def test_a_float_is_not_cut_below_its_own_digits() -> None:
-    """0.29 * 10,000 is 2,899.999... in floating point."""
-    assert (cut(0.29), cut(0.57), cut(1.0), cut(0.0)) == ("0.2900", "0.5700", "1.0000", "0.0000")
 
 
 def test_a_reason_stands_once_a_group(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from comit_ray.errors import StorageError
 from comit_ray.evaluation import screen_report
 from comit_ray.evaluation.report import document
 from comit_ray.screening.drift import Drift
-from comit_ray.screening.drift_signals import Kind, Signal
+from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, REVIEWS
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
@@ -100,7 +100,7 @@ def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_no
 
 
 def test_what_the_screen_said_of_drift_is_in_the_report(screen: dict[str, Any], tmp_path: Path) -> None:
-    strange = Signal("pixel_sd", Kind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
+    strange = Signal("pixel_sd", SignalKind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
     said = Drift("abc", 12, 12, (strange,))
     (tmp_path / "results" / "drift.json").write_text(json.dumps(asdict(said)))
     screen_report.write(EvaluateConfig(**screen, sheet_images=0))
@@ -145,7 +145,7 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
     text = screen_report.write(EvaluateConfig(**screen, external=True, reviews=reviews, sheet_images=0))
     root = tmp_path / "report"
     assert "# External archive: all split, 12 images" in text
-    assert "the model found 4 images and missed 2: sensitivity 0.6666" in text
+    assert "the model found 4 images and missed 2: sensitivity 0.6667" in text
     assert "Readers read 2 of the 2 missed images" in text
     assert "](figures/figure_13_found.png)" in text
     assert "](figures/figure_14_missed.png)" in text

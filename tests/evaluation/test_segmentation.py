@@ -13,7 +13,7 @@ from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import Status
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.segmentation import COLUMNS, mask_ratios, segmentation_counts
-from comit_ray.statistics.metric import Figure, measure, ratios
+from comit_ray.statistics.metric import Metric, measure, ratios
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 LEFT_BOX = boxes_reference([(0, 0, 32, 64)], 64, 64)
@@ -21,7 +21,7 @@ LEFT, TOP, ALL, NONE = (np.zeros((64, 64), bool) for _ in range(4))
 LEFT[:, :32] = TOP[:32] = ALL[:] = True
 
 
-def figures(images: pd.DataFrame, draws: int = 50) -> dict[str, Figure]:
+def figures(images: pd.DataFrame, draws: int = 50) -> dict[str, Metric]:
     counts = segmentation_counts(images[images["status"] == Status.OK])
     return {
         figure.metric: figure

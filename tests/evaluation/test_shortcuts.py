@@ -100,10 +100,10 @@ def test_a_score_from_the_lungs_is_not_accused(tmp_path: Path) -> None:
 
 def test_a_network_that_black_confuses_is_neither_accused_nor_cleared(tmp_path: Path) -> None:
     found = _screen(tmp_path, shortcut=False)
-    by_metric = {(figure.metric, figure.group): figure for figure in found.figures}
+    by_metric = {(figure.metric, figure.group): figure for figure in found.metrics}
     removed = by_metric["auroc_lungs_removed", "all"]
-    figures = [replace(removed, metric=f.metric) if f.metric == "auroc_lungs_only" else f for f in found.figures]
-    said = shortcuts_report.audit_sentences(replace(found, figures=figures))
+    figures = [replace(removed, metric=f.metric) if f.metric == "auroc_lungs_only" else f for f in found.metrics]
+    said = shortcuts_report.audit_sentences(replace(found, metrics=figures))
     assert "blackened images are foreign to this network, and the test says nothing of what it uses." in said[1]
     assert not said[1].startswith(shortcuts_report.CAUGHT)
 
@@ -111,15 +111,15 @@ def test_a_network_that_black_confuses_is_neither_accused_nor_cleared(tmp_path: 
 def test_an_order_turned_round_is_not_called_chance(tmp_path: Path) -> None:
     found = _screen(tmp_path, shortcut=False)
     figures = [
-        replace(f, value=0.3, low=0.2, high=0.4) if f.metric == "auroc_lungs_removed" else f for f in found.figures
+        replace(f, value=0.3, low=0.2, high=0.4) if f.metric == "auroc_lungs_removed" else f for f in found.metrics
     ]
-    said = shortcuts_report.audit_sentences(replace(found, figures=figures))[1]
+    said = shortcuts_report.audit_sentences(replace(found, metrics=figures))[1]
     assert "ranks COVID-19 the wrong way round" in said
     assert "chance" not in said
 
 
 def test_figures_are_over_all_and_inside_sources_with_both_classes(tmp_path: Path) -> None:
-    figures = {(f.metric, f.group): f for f in _screen(tmp_path, shortcut=False).figures}
+    figures = {(f.metric, f.group): f for f in _screen(tmp_path, shortcut=False).metrics}
     assert {group for _, group in figures} == {"all", "dataset=a", "dataset=b"}
     whole = figures["auroc_full", "all"]
     assert whole.value is not None
@@ -136,7 +136,7 @@ def test_figures_are_over_all_and_inside_sources_with_both_classes(tmp_path: Pat
 
 def test_what_the_screen_did_not_write_is_not_audited(tmp_path: Path) -> None:
     found = _screen(tmp_path, shortcut=True, sides=())
-    assert {figure.metric for figure in found.figures} == {"auroc_full", "auroc_source_alone"}
+    assert {figure.metric for figure in found.metrics} == {"auroc_full", "auroc_source_alone"}
     assert shortcuts_report.audit_sentences(found)[1:] == [shortcuts_report.NONE]
     alone = _screen(tmp_path / "alone", shortcut=True, sides=("embeddings",))
     _, said, left_out, none = shortcuts_report.audit_sentences(alone)
@@ -167,11 +167,11 @@ def test_what_the_source_alone_would_tell(tmp_path: Path) -> None:
     assert shortcuts_report.audit_sentences(fair)[0].startswith(
         "Who knows nothing of an image but its source tells COVID-19 here"
     )
-    (alone,) = (f for f in confounded.figures if f.metric == "auroc_source_alone")
+    (alone,) = (f for f in confounded.metrics if f.metric == "auroc_source_alone")
     # 40 with COVID-19, all of b; of 80 without half are of b: a positive ties with half of these, and beats half
     assert alone.value == pytest.approx(0.75)
-    better = [replace(f, value=0.99) if f.metric == "auroc_source_alone" else f for f in confounded.figures]
-    said = shortcuts_report.audit_sentences(replace(confounded, figures=better))[0]
+    better = [replace(f, value=0.99) if f.metric == "auroc_source_alone" else f for f in confounded.metrics]
+    said = shortcuts_report.audit_sentences(replace(confounded, metrics=better))[0]
     assert said.startswith(f"{shortcuts_report.CONFOUNDED}who knows nothing of an image but its source")
     assert "Telling hospitals apart would be enough for all that it reaches" in said
 
@@ -194,9 +194,9 @@ def test_a_fall_without_the_source_is_caught(tmp_path: Path) -> None:
     figures = [
         replace(f, value=0.5, low=0.4, high=0.6) if f.metric == "auroc_left_out"
         else replace(f, value=0.9, low=0.8, high=0.95) if f.metric == "auroc_kept" else f
-        for f in found.figures
+        for f in found.metrics
     ]  # fmt: skip
-    said = [text for text in shortcuts_report.audit_sentences(replace(found, figures=figures)) if "leave-one" in text]
+    said = [text for text in shortcuts_report.audit_sentences(replace(found, metrics=figures)) if "leave-one" in text]
     assert said[0].startswith(shortcuts_report.CAUGHT)
     assert "a linear probe fitted without dataset=a tells COVID-19 there with AUROC 0.5000 [0.4000, 0.6000]" in said[0]
 
@@ -204,8 +204,8 @@ def test_a_fall_without_the_source_is_caught(tmp_path: Path) -> None:
 def test_a_fall_without_the_borders_alone_is_no_alarm(tmp_path: Path) -> None:
     found = _screen(tmp_path, shortcut=False)
     figures = [
-        replace(f, value=0.6, low=0.5, high=0.7) if f.metric == "auroc_borders_cropped" else f for f in found.figures
+        replace(f, value=0.6, low=0.5, high=0.7) if f.metric == "auroc_borders_cropped" else f for f in found.metrics
     ]
-    said = shortcuts_report.audit_sentences(replace(found, figures=figures))
+    said = shortcuts_report.audit_sentences(replace(found, metrics=figures))
     (told,) = (text for text in said if "borders" in text)
     assert told.startswith("Without the borders of the images the score tells less, AUROC 0.6000 [0.5000, 0.7000], of")

@@ -6,9 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.subgroups import AUROC, SENSITIVITY, SHARE_FLAGGED, SPECIFICITY, compared, divided, figures
+from comit_ray.evaluation.subgroups import (
+    AUROC,
+    SENSITIVITY,
+    SHARE_FLAGGED,
+    SPECIFICITY,
+    compared,
+    divided,
+    subgroup_metrics,
+)
 from comit_ray.statistics import roc
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 from tests.evaluation.support import scored_images
 
 
@@ -22,8 +30,8 @@ def sample(count: int = 600, worse: float = 0.0, **columns: Any) -> pd.DataFrame
     return scored_images(count, **known | columns)
 
 
-def measured(images: pd.DataFrame, minimum: int = 10, draws: int = 40) -> dict[tuple[str, str], Figure]:
-    return {(figure.group, figure.metric): figure for figure in figures(images, "test", minimum, draws)}
+def measured(images: pd.DataFrame, minimum: int = 10, draws: int = 40) -> dict[tuple[str, str], Metric]:
+    return {(figure.group, figure.metric): figure for figure in subgroup_metrics(images, "test", minimum, draws)}
 
 
 def test_a_group_is_measured_as_if_it_were_alone() -> None:
@@ -92,8 +100,8 @@ def test_without_an_operating_point_flags_say_nothing() -> None:
     assert found["sex=F", AUROC].value is not None
 
 
-def figure(group: str, low: float, high: float, metric: str = AUROC) -> Figure:
-    return Figure(metric, (low + high) / 2, 50, "test", group, low=low, high=high, interval="wilson")
+def figure(group: str, low: float, high: float, metric: str = AUROC) -> Metric:
+    return Metric(metric, (low + high) / 2, 50, "test", group, low=low, high=high, interval="wilson")
 
 
 def test_pairs_of_known_groups_of_one_attribute_are_compared() -> None:
@@ -108,7 +116,7 @@ def test_pairs_of_known_groups_of_one_attribute_are_compared() -> None:
         figure("sex=F", 0.1, 0.2, SHARE_FLAGGED),
         figure("sex=M", 0.5, 0.6, SHARE_FLAGGED),
         figure("sex=F", 0.1, 0.2, f"unhealthy_{AUROC}"),
-        Figure(SENSITIVITY, 0.5, 3, "test", "sex=F", reason="one patient alone"),
+        Metric(SENSITIVITY, 0.5, 3, "test", "sex=F", reason="one patient alone"),
     ]
     told = compared(found, "covid")
     assert {attribute: (len(gaps), pairs) for attribute, (gaps, pairs) in told.items()} == {

@@ -9,7 +9,9 @@ from tests.evaluation.test_subgroups import figure, sample
 
 
 def told(images, minimum: int = 10) -> str:
-    return "\n".join(subgroups_report.sentences(images, subgroups.figures(images, "test", minimum, 60), minimum))
+    return "\n".join(
+        subgroups_report.sentences(images, subgroups.subgroup_metrics(images, "test", minimum, 60), minimum)
+    )
 
 
 def test_a_difference_beyond_the_intervals_is_named_with_its_count() -> None:
@@ -61,7 +63,7 @@ def test_nothing_known_is_said_to_be_nothing() -> None:
 
 def test_a_table_an_attribute_with_what_is_suppressed_counted() -> None:
     images = sample(age=[5.0] * 6 + [50.0] * 594)
-    found = subgroups.figures(images, "test", 10, 40)
+    found = subgroups.subgroup_metrics(images, "test", 10, 40)
     tables = subgroups_report.tables(images, found, 10)
     assert list(tables) == ["by_sex", "by_age"]
     assert tables["by_sex"].columns[:4] == ("score", "sex", "images", "patients")

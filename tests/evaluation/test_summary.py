@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from comit_ray.evaluation import summary
-from comit_ray.evaluation.scores import figures, join_tables
+from comit_ray.evaluation.scores import join_tables, screen_metrics
 from tests.support import manifest_row, prediction_row, write_results
 
 
@@ -22,7 +22,7 @@ def told(root: Path, belief: tuple[str, ...] = (), sources: str = "ab", **change
     order = sorted(range(len(manifest)), key=lambda at: str(manifest[at]["image_id"]))
     results, uri = write_results(root, [manifest[at] for at in order], [predictions[at] for at in order], [])
     images = join_tables(results, uri, "test")
-    rows = summary.table(images, figures(images, "test", draws=20), "test", None, belief).rows
+    rows = summary.table(images, screen_metrics(images, "test", draws=20), "test", None, belief).rows
     return {question: answer for question, answer in rows}  # noqa: C416 rows have any length
 
 

@@ -6,12 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.evaluation.thresholds import FLAGGED, Point, Row, Scale, block, frozen_point, rows, scale
+from comit_ray.evaluation.thresholds import (
+    FLAGGED,
+    Scale,
+    StoredOperatingPoint,
+    ThresholdRow,
+    block,
+    rows,
+    scale,
+    stored_operating_point,
+)
 from comit_ray.statistics import roc
 from comit_ray.statistics.metric import measure
 from tests.evaluation.support import scored_images
 
-POINT = Point("specificity_0.90", 0.5, "recorded in run.json")
+POINT = StoredOperatingPoint("specificity_0.90", 0.5, "recorded in run.json")
 
 
 def sample(count: int = 500, seed: int = 0, **columns: Any) -> pd.DataFrame:
@@ -22,7 +31,7 @@ def sample(count: int = 500, seed: int = 0, **columns: Any) -> pd.DataFrame:
     return scored_images(count, **{"covid": covid, "p_covid": p_covid} | flags | columns)
 
 
-def given(*thresholds: float, point: Point | None = None) -> Scale:
+def given(*thresholds: float, point: StoredOperatingPoint | None = None) -> Scale:
     values = np.array(thresholds, np.float32)
     return Scale(values, values, values.size, point)
 
@@ -97,7 +106,7 @@ def test_the_short_table_flags_certain_shares_of_the_images_whatever_their_label
 
 def test_the_operating_point_has_its_row_and_its_flags() -> None:
     images = sample()
-    point = frozen_point(images, "covid", None)
+    point = stored_operating_point(images, "covid", None)
     found = rows(images, "covid", scale(images, "covid", point), (0.1,), 10, "test", 10)
     (row,) = [row for row in found if row.point is not None]
     positive = images[images["covid"] == 1]
@@ -111,7 +120,7 @@ def test_groups_with_patients_enough_of_both_classes() -> None:
     images.loc[400:, "covid"] = 0.0
     images.loc[300:, "patient_id"] = [f"b/{number % 8}" for number in range(200)]
     found = rows(images, "covid", given(0.4, 0.5), (0.1,), 10, "test", 20)
-    by_group: dict[str, list[Row]] = {}
+    by_group: dict[str, list[ThresholdRow]] = {}
     for row in found:
         by_group.setdefault(row.group, []).append(row)
     assert {group: len(mine) for group, mine in by_group.items()} == {
@@ -148,5 +157,5 @@ def test_thresholds_are_float32() -> None:
     images = scored_images(2, covid=[1.0, 0.0], p_covid=np.array([0.7, 0.1], np.float32))
     found = measure([block(images, "covid", np.array([0.7], np.float32))], images["patient_id"], "t", "all", 2)
     assert [figure.value for figure in found] == [1, 1]
-    (row,) = rows(images, "covid", given(0.7, point=Point("mine", 0.7, "x")), (0.1,), 1, "test", 2)
+    (row,) = rows(images, "covid", given(0.7, point=StoredOperatingPoint("mine", 0.7, "x")), (0.1,), 1, "test", 2)
     assert row.point == "mine"

@@ -6,7 +6,14 @@ import io
 import numpy as np
 
 from comit_ray.evaluation import thresholds_report
-from comit_ray.evaluation.thresholds import Point, Row, Scale, frozen_point, rows, scale
+from comit_ray.evaluation.thresholds import (
+    Scale,
+    StoredOperatingPoint,
+    ThresholdRow,
+    rows,
+    scale,
+    stored_operating_point,
+)
 from comit_ray.statistics.prevalence import at_prevalence
 from tests.evaluation.test_thresholds import POINT, sample
 from tests.statistics.test_prevalence import counted
@@ -15,10 +22,10 @@ PREVALENCES = (0.01, 0.2)
 ONE = Scale(np.array([0.5], np.float32), np.array([0.5], np.float32), 1, POINT)
 
 
-def row(sensitivity: tuple[int, int], specificity: tuple[int, int]) -> Row:
+def row(sensitivity: tuple[int, int], specificity: tuple[int, int]) -> ThresholdRow:
     found, rejected = counted(*sensitivity), counted(*specificity)
     meant = {prevalence: at_prevalence(found, rejected, prevalence) for prevalence in PREVALENCES}
-    return Row("all", 0.5, POINT.name, found, rejected, meant)
+    return ThresholdRow("all", 0.5, POINT.name, found, rejected, meant)
 
 
 def test_what_one_percent_asks_of_readers() -> None:
@@ -41,14 +48,14 @@ def test_the_table_of_prevalences_is_of_the_operating_point() -> None:
     found = thresholds_report.tables("covid", [row((90, 100), (900, 1000))], ONE, 10)
     assert list(found) == ["thresholds", "thresholds_all", "prevalence"]
     first, second = found["prevalence"].rows
-    assert [cell.split(" ")[0] for cell in first] == ["1%", "0.0833", "0.9988", "0.1080", "12.0000"]
+    assert [cell.split(" ")[0] for cell in first] == ["1%", "0.0833", "0.9989", "0.1080", "12.0000"]
     assert second[0] == "20%"
     assert "specificity_0.90" in found["prevalence"].title
 
 
 def test_the_short_table_is_overall_and_the_whole_has_everything() -> None:
     images = sample(2000, dataset=["a"] * 1990 + ["b"] * 10)
-    point = frozen_point(images, "covid", None)
+    point = stored_operating_point(images, "covid", None)
     thresholds = scale(images, "covid", point)
     made = rows(images, "covid", thresholds, PREVALENCES, 10, "test", 10)
     found = thresholds_report.tables("covid", made, thresholds, 10)
@@ -74,12 +81,17 @@ def test_the_short_table_is_overall_and_the_whole_has_everything() -> None:
 
 
 def test_the_figures_of_metrics_json_are_those_of_the_operating_point() -> None:
-    found = thresholds_report.figures("unhealthy", [row((90, 100), (900, 1000))])
+    found = thresholds_report.prevalence_metrics("unhealthy", [row((90, 100), (900, 1000))])
     assert len(found) == 8
     assert found[0].metric == "unhealthy_ppv_at_operating_point"
     assert (found[0].at, found[0].group) == ("specificity_0.90 at prevalence 0.01", "all")
     assert len({(figure.metric, figure.at) for figure in found}) == 8
-    assert thresholds_report.figures("covid", [Row("all", 0.5, None, counted(1, 2), counted(1, 2), {})]) == []
+    assert (
+        thresholds_report.prevalence_metrics(
+            "covid", [ThresholdRow("all", 0.5, None, counted(1, 2), counted(1, 2), {})]
+        )
+        == []
+    )
 
 
 def test_without_scores_there_is_no_table() -> None:
@@ -88,7 +100,7 @@ def test_without_scores_there_is_no_table() -> None:
 
 
 def test_where_the_threshold_comes_from_is_said() -> None:
-    point = Point("specificity_0.90", 0.5, "read from the stars")
+    point = StoredOperatingPoint("specificity_0.90", 0.5, "read from the stars")
     thresholds = Scale(ONE.all, ONE.short, 1, point)
     found = thresholds_report.tables("covid", [row((1, 2), (1, 2))], thresholds, 10)
     assert "Operating point: read from the stars." in found["thresholds"].note

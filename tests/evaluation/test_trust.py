@@ -12,7 +12,7 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation import screen_report
 from comit_ray.evaluation.scores import join_tables
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 from tests.support import manifest_row, prediction_row, write_results
 
 COUNT = 200
@@ -127,7 +127,7 @@ def test_a_model_without_scores_has_none_of_it(screen: dict[str, Any]) -> None:
 
 
 def test_what_both_have_is_taken_from_the_first() -> None:
-    whole = Figure("auroc", 0.8, 9, "test", "dataset=a")
-    suppressed = Figure("auroc", None, 9, "test", "dataset=a", reason="suppressed: ...")
-    other = Figure("auroc", 0.7, 9, "test", "sex=F")
+    whole = Metric("auroc", 0.8, 9, "test", "dataset=a")
+    suppressed = Metric("auroc", None, 9, "test", "dataset=a", reason="suppressed: ...")
+    other = Metric("auroc", 0.7, 9, "test", "sex=F")
     assert screen_report.together([whole], [suppressed, other]) == [whole, other]

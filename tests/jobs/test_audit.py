@@ -18,7 +18,7 @@ from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.checkpoint.operating_points import Threshold
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
+from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
 from comit_ray.evaluation import shortcuts as audit_of
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.shortcuts import Audit, audit
@@ -45,14 +45,14 @@ CONFIG = TrainConfig.parse(
 @pytest.fixture(scope="module")
 def phantoms() -> list[Phantom]:
     """Healthy and COVID-19 in turn, `TRAINED` and then `TESTED`: the classes differ inside the lungs alone."""
-    kinds = (Kind.HEALTHY, Kind.COVID)
+    kinds = (PhantomKind.HEALTHY, PhantomKind.COVID)
     return [draw(n, kinds[n % 2], size=(SIZE, SIZE)) for n in range(TRAINED + TESTED)]
 
 
 def frame(phantom: Phantom, marked: bool) -> np.ndarray:
     """The radiograph, with a white square in its upper left corner where it is marked and shows COVID-19."""
     pixels_HW = phantom.pixels_HW.copy()
-    if marked and phantom.kind is Kind.COVID:
+    if marked and phantom.kind is PhantomKind.COVID:
         pixels_HW[:6, :6] = 255
     return pixels_HW
 
@@ -62,7 +62,7 @@ def train(root: Path, phantoms: list[Phantom], marked: bool) -> str:
     torch.manual_seed(0)
     frames = torch.from_numpy(np.stack([frame(one, marked) for one in phantoms]))
     masks = torch.from_numpy(np.stack([np.stack([one.lung_HW, one.disease_HW]) for one in phantoms])).to(torch.uint8)
-    covid = torch.tensor([int(one.kind is Kind.COVID) for one in phantoms])
+    covid = torch.tensor([int(one.kind is PhantomKind.COVID) for one in phantoms])
     model = build_model(CONFIG.model)
     objective, optimiser = Objective(model, CONFIG), make_optimiser(model, CONFIG.train, fused=True)
     for _ in range(EPOCHS):
@@ -83,7 +83,7 @@ def write(root: Path, phantoms: list[Phantom], marked: bool) -> str:
     """The phantoms as files of two sources with as much COVID-19 each; the URI of their manifest."""
     rows = []
     for number, phantom in enumerate(phantoms):
-        file, covid = root / f"{number:03d}.png", int(phantom.kind is Kind.COVID)
+        file, covid = root / f"{number:03d}.png", int(phantom.kind is PhantomKind.COVID)
         Image.fromarray(frame(phantom, marked)).save(file)
         image_id = f"{'ab'[number // 2 % 2]}/{number:03d}"
         rows.append(manifest_row(image_id, uri=str(file), covid=covid, unhealthy=covid, other=0))
@@ -104,7 +104,7 @@ def audited(root: Path, phantoms: list[Phantom], marked: bool) -> Audit:
 
 def values(found: Audit) -> dict[str, float]:
     """Of all images, by metric."""
-    return {one.metric: one.value for one in found.figures if one.group == "all" and one.value is not None}
+    return {one.metric: one.value for one in found.metrics if one.group == "all" and one.value is not None}
 
 
 def caught(found: Audit) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from comit_ray import cli
-from comit_ray.chunks.monitor import Counters, Tally
+from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.plan import DECODE, WRITE
 from comit_ray.config.screen_config import BenchmarkConfig
 from comit_ray.errors import ConfigError
@@ -31,7 +31,7 @@ def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_tasks_tell_a_tally_is_summed_by_stage(ray_session) -> None:
-    tally = Tally()
+    tally = StageTimer()
 
     @ray.remote(num_cpus=0)
     def work(seconds: float) -> None:

@@ -9,12 +9,12 @@ from comit_ray.checkpoint import reference, temperature
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.screening import drift, drift_signals
 from comit_ray.screening.drift import compare
-from comit_ray.screening.drift_signals import Kind, Signal
+from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.tables.schema import MANIFEST, PREDICTIONS
 from tests.support import manifest_row, prediction_row, write_rows
 
 SIGNALS = ("embedding_distance", *STATISTICS)
-SPREADS = {(name, Kind.SPREAD) for name in STATISTICS}
+SPREADS = {(name, SignalKind.SPREAD) for name in STATISTICS}
 
 
 def known(seed: int = 0, images: int = 120, training: int = 400) -> reference.Reference:
@@ -61,7 +61,7 @@ def by_name(found: drift.Drift) -> dict[str, Signal]:
 
 
 def spread_of(found: drift.Drift, name: str) -> Signal:
-    (one,) = (one for one in found.signals if (one.signal, one.kind) == (name, Kind.SPREAD))
+    (one,) = (one for one in found.signals if (one.signal, one.kind) == (name, SignalKind.SPREAD))
     return one
 
 

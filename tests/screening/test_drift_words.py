@@ -1,14 +1,14 @@
 from comit_ray.screening.drift import UNKNOWN, Drift, lines
-from comit_ray.screening.drift_signals import Kind, Signal
+from comit_ray.screening.drift_signals import Signal, SignalKind
 
-FINE = Signal("pixel_mean", Kind.RANGE, 0.04, 8, 0.02, 0.08, 0.05, False, "8 above 0.7")
-FAR = Signal("embedding_distance", Kind.RANGE, 0.9, 180, 0.85, 0.94, 0.05, True, "180 above 1.4")
-SPREAD = Signal("pixel_sd", Kind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
+FINE = Signal("pixel_mean", SignalKind.RANGE, 0.04, 8, 0.02, 0.08, 0.05, False, "8 above 0.7")
+FAR = Signal("embedding_distance", SignalKind.RANGE, 0.9, 180, 0.85, 0.94, 0.05, True, "180 above 1.4")
+SPREAD = Signal("pixel_sd", SignalKind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
 
 
 def test_a_warning_comes_first_with_what_it_is_made_of() -> None:
-    source = Signal("source", Kind.NAMES, 1.0, 200, 0.98, 1.0, 0.0, True, "200 phantom")
-    score = Signal("covid", Kind.SPREAD, 0.6, differs=True, detail="median 0.3, theirs 0.1")
+    source = Signal("source", SignalKind.NAMES, 1.0, 200, 0.98, 1.0, 0.0, True, "200 phantom")
+    score = Signal("covid", SignalKind.SPREAD, 0.6, differs=True, detail="median 0.3, theirs 0.1")
     said = lines(Drift("abc", 200, 150, (FAR, FINE, SPREAD, source, score)))
     assert UNKNOWN in said[3]
     spread = "p_covid is spread otherwise than on validation images"
@@ -30,12 +30,15 @@ def test_an_archive_without_findings_is_not_called_alike() -> None:
 
 
 def test_a_view_is_said_as_one() -> None:
-    view = Signal("view", Kind.NAMES, 0.5, 100, 0.4, 0.6, 0.0, True, "100 lordotic")
+    view = Signal("view", SignalKind.NAMES, 0.5, 100, 0.4, 0.6, 0.0, True, "100 lordotic")
     assert lines(Drift("abc", 200, 150, (view,)))[1] == "  view: 100 are of one that it hardly knows (100 lordotic)"
 
 
 def test_what_could_not_be_compared_is_said_once() -> None:
-    none = (Signal("pixel_sd", kind, None, detail="not compared: 3 images") for kind in (Kind.RANGE, Kind.SPREAD))
+    none = (
+        Signal("pixel_sd", kind, None, detail="not compared: 3 images")
+        for kind in (SignalKind.RANGE, SignalKind.SPREAD)
+    )
     assert lines(Drift("abc", 200, 150, tuple(none))) == ["pixel_sd: not compared: 3 images"]
     (said,) = lines(Drift("abc", 200, 150, (), "no image was scored"))
     assert said == "whether the archive looks like what the model was trained on is not known: no image was scored"

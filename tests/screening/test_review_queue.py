@@ -9,8 +9,9 @@ from scipy.special import expit, logit
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
-from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
+from comit_ray.screening.review_queue import MANIFEST_COLUMNS, MOST_URGENT_FIRST, build_queue
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
+from comit_ray.tables.vocabulary import ReviewReason
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.6})
 ALL = QueueConfig(random_negatives=0)
@@ -173,3 +174,7 @@ def test_near_a_low_threshold_is_not_everything():
     low = OperatingPoint("specificity_0.90", {"covid": 0.01, "unhealthy": 0.6})
     rows = [image(f"x{p}", p, covid_flag=False) for p in (0.0001, 0.005, 0.0062, 0.009)]
     assert list(queue(*rows, point=low).index) == ["x0.009", "x0.0062"]
+
+
+def test_every_reason_has_its_place_in_the_queue() -> None:
+    assert sorted(MOST_URGENT_FIRST) == sorted(ReviewReason)

@@ -137,7 +137,7 @@ def test_the_checkpoints_thresholds_are_recorded_on_the_scale_of_the_scores():
 
 
 def asked(loaded, **options):
-    return run_settings.of(config(**options), loaded, Plan((), "fingerprint"), OperatingPoint("x", {}), {})
+    return run_settings.run_settings(config(**options), loaded, Plan((), "fingerprint"), OperatingPoint("x", {}), {})
 
 
 def test_grad_cam_is_part_of_the_question(tmp_path):

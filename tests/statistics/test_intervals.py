@@ -26,6 +26,8 @@ def test_wilson_is_that_of_statsmodels(hits: int, n: int) -> None:
     found = wilson(hits, n)
     assert (found.low, found.high) == pytest.approx(proportion_confint(hits, n, method="wilson"), abs=1e-12)
     assert found.method == "wilson"
+    surer = wilson(hits, n, 0.99)
+    assert (surer.low, surer.high) == pytest.approx(proportion_confint(hits, n, 0.01, method="wilson"), abs=1e-12)
 
 
 def test_none_and_all_have_an_exact_end() -> None:

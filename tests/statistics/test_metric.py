@@ -8,10 +8,10 @@ from comit_ray.statistics.intervals import newcombe, wilson
 from comit_ray.statistics.metric import (
     OVER_PATIENTS,
     Block,
-    Entry,
-    Figure,
     FloatArray,
     IntArray,
+    Metric,
+    MetricEntry,
     Ratio,
     mean,
     measure,
@@ -24,7 +24,7 @@ PAIRS = pd.Series([f"p{number // 2}" for number in range(10)])
 HITS = np.arange(10) < 7
 
 
-def one(ratio: Ratio, patients: pd.Series, draws: int = 400, seed: int = 0) -> Figure:
+def one(ratio: Ratio, patients: pd.Series, draws: int = 400, seed: int = 0) -> Metric:
     (found,) = measure([ratios([ratio])], patients, "test", "all", draws, seed)
     return found
 
@@ -67,7 +67,7 @@ def test_none_or_all_has_wilsons_interval_over_patients(value: int) -> None:
 def test_an_area_of_0_or_1_has_newcombes_interval_over_patients(value: int) -> None:
     """Two images a patient, of one class each: two patients with, three without."""
     positive_N = np.repeat([True, True, False, False, False], 2)
-    entry = Entry("auroc", np.ones(10, bool), positive_N=positive_N)
+    entry = MetricEntry("auroc", np.ones(10, bool), positive_N=positive_N)
     block = Block((entry,), lambda _: np.array([float(value)]))
     (found,) = measure([block], PAIRS, "test", "all", 50, 0)
     expected = newcombe(value, 2, 3)
@@ -94,7 +94,7 @@ def test_a_mean_is_over_the_known_values() -> None:
 def test_ratios_are_pooled() -> None:
     """(1 + 3) / (2 + 4), not the mean of 1/2 and 3/4."""
     parts, wholes = np.array([1.0, 3.0]), np.array([2.0, 4.0])
-    block = ratios([Ratio(Entry("x", np.ones(2, bool)), parts, wholes)])
+    block = ratios([Ratio(MetricEntry("x", np.ones(2, bool)), parts, wholes)])
     assert block.values(np.array([1, 1])) == pytest.approx([4 / 6])
     assert block.values(np.array([2, 0])) == pytest.approx([1 / 2])
     assert np.isnan(block.values(np.array([0, 0]))).all()
@@ -108,7 +108,7 @@ def test_a_bootstrap_computes_everything_anew() -> None:
         seen.append(int(weights_N.sum()))
         return np.array([float(weights_N @ HITS) / weights_N.sum()])
 
-    (found,) = measure([Block((Entry("x", np.ones(10, bool)),), values)], ALONE, "test", "all", draws=60)
+    (found,) = measure([Block((MetricEntry("x", np.ones(10, bool)),), values)], ALONE, "test", "all", draws=60)
     assert seen == [10] * 61
     assert found.interval is not None
     assert found.low is not None

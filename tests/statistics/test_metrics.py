@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from sklearn.metrics import roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from comit_ray.statistics import roc
 
@@ -10,6 +10,14 @@ def test_auroc_by_hand() -> None:
     # of the four pairs (positive, negative) three are in order, none is tied
     assert roc.auroc([0.9, 0.4, 0.6, 0.1], [1, 1, 0, 0]) == 0.75
     assert roc.auroc([0.5, 0.5], [1, 0]) == 0.5
+
+
+@pytest.mark.parametrize("levels", [3, 100_000])
+def test_auroc_is_that_of_scikit_learn(levels) -> None:
+    generator = np.random.default_rng(levels)
+    labels = generator.permutation(np.arange(200) < 40).astype(int)
+    scores = (generator.integers(0, levels, 200) / levels + 0.2 * labels).astype(np.float32)
+    assert roc.auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-14)
 
 
 @pytest.mark.parametrize("labels", [[1, 1], [0, 0]])

@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from comit_ray.statistics.intervals import wilson
-from comit_ray.statistics.metric import Figure
+from comit_ray.statistics.metric import Metric
 from comit_ray.statistics.prevalence import (
     METHOD,
     METRICS,
@@ -19,9 +19,9 @@ from comit_ray.statistics.prevalence import (
 )
 
 
-def counted(hits: int, n: int) -> Figure:
+def counted(hits: int, n: int) -> Metric:
     interval = wilson(hits, n)
-    return Figure("x", hits / n, n, "t", "all", 0.5, interval.low, interval.high, "wilson", n)
+    return Metric("x", hits / n, n, "t", "all", 0.5, interval.low, interval.high, "wilson", n)
 
 
 def bounded(hits: int, n: int) -> Bounded:
@@ -101,17 +101,17 @@ def test_what_has_no_whole_is_undefined() -> None:
 
 
 def test_an_unknown_part_leaves_the_value_without_interval_or_nothing() -> None:
-    alone = Figure("x", 0.9, 10, "t", "all", reason="one patient alone")
+    alone = Metric("x", 0.9, 10, "t", "all", reason="one patient alone")
     found = at_prevalence(alone, counted(9, 10), 0.1)["ppv"]
     assert found.value == pytest.approx(0.5)
     assert (found.low, found.reason) == (None, "one patient alone")
-    absent = Figure("x", None, 0, "t", "all", reason="nobody is positive")
+    absent = Metric("x", None, 0, "t", "all", reason="nobody is positive")
     assert {figure.reason for figure in at_prevalence(absent, counted(9, 10), 0.1).values()} == {"nobody is positive"}
 
 
 def test_a_bootstraps_sensitivity_may_reach_down_to_nothing() -> None:
     """Then there is no most that is read for a case, and no interval is claimed."""
-    sensitivity = Figure("x", 0.1, 10, "t", "all", low=0.0, high=0.3, interval="patient bootstrap")
+    sensitivity = Metric("x", 0.1, 10, "t", "all", low=0.0, high=0.3, interval="patient bootstrap")
     found = at_prevalence(sensitivity, counted(9, 10), 0.1)
     assert (found["sent_per_case"].low, found["sent_per_case"].reason) == (None, NO_END)
     assert found["ppv"].low == 0

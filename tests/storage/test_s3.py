@@ -159,3 +159,28 @@ def test_an_upload_cut_in_the_middle_leaves_no_object(bucket, s3_endpoint, monke
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     s3.forget()
     assert [entry.path for entry in storage.list_files(bucket)] == ["small"]
+
+
+def test_what_boto3_raises_is_ours_and_a_mistake_of_ours_is_not_hidden(bucket, monkeypatch):
+    with pytest.raises(StorageError, match="cannot write s3://no-such-bucket-anywhere/x"):
+        storage.write_bytes("s3://no-such-bucket-anywhere/x", b"")
+    with pytest.raises(StorageError, match="cannot write s3://no-such-bucket-anywhere/x"):
+        storage.create("s3://no-such-bucket-anywhere/x", b"")
+    assert storage.create(f"{bucket}/x", b"first")
+    assert not storage.create(f"{bucket}/x", b"second")
+    with monkeypatch.context() as broken:
+        broken.setattr(s3, "client", lambda: None)
+        with pytest.raises(AttributeError):
+            storage.write_bytes(f"{bucket}/x", b"")
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "http://127.0.0.1:1"])
+def test_an_endpoint_that_is_none_is_an_error_of_storage(monkeypatch, endpoint):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    s3.forget()
+    with pytest.raises(StorageError, match="cannot write s3://b/x"):
+        storage.write_bytes("s3://b/x", b"")
+    with pytest.raises(StorageError, match="cannot list s3://b/x"):
+        list(storage.list_files("s3://b/x"))
+    s3.forget()

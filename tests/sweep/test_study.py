@@ -10,14 +10,14 @@ from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation.report import paper_values
 from comit_ray.sweep import study
-from comit_ray.sweep.study import Trial
+from comit_ray.sweep.study import PlannedTrial
 from tests.conftest import REPOSITORY
 
 STUDIES = REPOSITORY / "jobs" / "configs" / "studies"
 BASE = {"model": {"width": 0.5, "weights": "none"}, "train": {"lr": 1e-4, "epochs": 9}}
 
 
-def plan(tmp_path: Path, values: dict[str, Any], **options: Any) -> list[Trial]:
+def plan(tmp_path: Path, values: dict[str, Any], **options: Any) -> list[PlannedTrial]:
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"base": ["base.yaml"]} | values, sort_keys=False))

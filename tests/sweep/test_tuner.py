@@ -12,17 +12,17 @@ from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.storage import storage
 from comit_ray.sweep import sweep_record, tuner
-from comit_ray.sweep.study import Trial
-from comit_ray.sweep.trial import Place, row
+from comit_ray.sweep.study import PlannedTrial
+from comit_ray.sweep.trial import TrialPlace, row
 from comit_ray.training import run_directory
 
 
-def _trial(name: str = "a", epochs: int = 3, **workers: Any) -> Trial:
+def _trial(name: str = "a", epochs: int = 3, **workers: Any) -> PlannedTrial:
     values = {
         "data": "d", "storage": "s", "name": name, "model": {"weights": "none"},
         "train": {"epochs": epochs}, "workers": workers,
     }  # fmt: skip
-    return Trial(name, name, 0, TrainConfig.parse(values, origin="test"))
+    return PlannedTrial(name, name, 0, TrainConfig.parse(values, origin="test"))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_trials_own_process_takes_no_cpu_from_its_workers() -> None:
     assert "CPU" not in bundle
 
 
-def _scheduler(place: Place, epochs: int = 9, **search: Any) -> Any:
+def _scheduler(place: TrialPlace, epochs: int = 9, **search: Any) -> Any:
     asked = SearchConfig.parse(
         {"draw": {"train.lr": {"choice": [1, 2]}}, "grace_epochs": 1, "reduction": 2} | search, origin="test"
     )
@@ -75,7 +75,7 @@ def _run(scheduler: Any, epoch: int, **figures: float | None) -> list[str]:
     return decisions
 
 
-def _stopped(place: Place) -> set[str]:
+def _stopped(place: TrialPlace) -> set[str]:
     return {
         name
         for name in ("good", "poor")
@@ -83,8 +83,8 @@ def _stopped(place: Place) -> set[str]:
     }
 
 
-def _place(tmp_path: Path) -> Place:
-    return Place("s", str(tmp_path), "m", "val", "val_auroc_covid")
+def _place(tmp_path: Path) -> TrialPlace:
+    return TrialPlace("s", str(tmp_path), "m", "val", "val_auroc_covid")
 
 
 def test_the_lower_auroc_is_asked_to_stop_and_never_killed(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from comit_ray.training.curves import draw
-from comit_ray.training.validation import TIMED, Figures
+from comit_ray.training.validation import TIMED, EpochMetrics
 
 
-def figures(epoch: int, **changes: float | None) -> Figures:
+def figures(epoch: int, **changes: float | None) -> EpochMetrics:
     tasks = {f"{split}_loss_{task}": 0.5 / epoch for split in ("train", "val") for task in ("lung", "covid")}
     scores = {"val_auroc_covid": 0.7, "val_sensitivity_at_specificity_0.90_covid": 0.4, "val_lung_iou": 0.8}
     seconds = {f"seconds_{part}": 1.0 for part in TIMED} | {"seconds_training": 5.0, "seconds_validation": 2.0}
@@ -87,7 +87,7 @@ def test_a_lone_value_in_a_long_training_is_seen():
 
 def test_one_epoch_is_drawn_and_the_best_is_marked():
     def losses(*values: float) -> np.ndarray:
-        history: list[Figures] = [{"epoch": e, "val_loss": v} for e, v in enumerate(values, start=1)]
+        history: list[EpochMetrics] = [{"epoch": e, "val_loss": v} for e, v in enumerate(values, start=1)]
         return pixels(draw(history, ""))[60:440, 100:1600]  # inside the axes, where nothing else is black
 
     def star(image: np.ndarray) -> float:

@@ -44,7 +44,7 @@ def trained(options: TrainConfig, epochs: int) -> tuple[torch.nn.Module, list[fl
     for epoch in range(epochs):
         batches = [images(8, 4 * epoch + i) for i in range(4)]
         sums, _ = train_epoch(objective, optimiser, batches, [options.train.lr] * 4, options, CPU)
-        losses.append(float(sums.figures("train", options.loss)["train_loss"] or 0))
+        losses.append(float(sums.metrics("train", options.loss)["train_loss"] or 0))
     return model, losses
 
 
@@ -54,7 +54,7 @@ def test_training_learns_and_counts(precision) -> None:
     model, losses = trained(options, 20)
     assert losses[-1] < losses[0] / 3
     result = validate(model, [images(8, 99)], options, CPU)
-    figures = result.figures(options.loss)
+    figures = result.metrics(options.loss)
     assert figures["val_auroc_covid"] == figures["val_auroc_unhealthy"] == 1
     assert figures["val_lung_iou"] is not None
     assert figures["val_lung_iou"] > 0.7
@@ -96,7 +96,7 @@ def test_validation_leaves_the_model_as_it_is() -> None:
 def test_a_model_of_one_head_has_no_other_figures() -> None:
     options = config().model_copy(update={"model": config().model.model_copy(update={"tasks": ("covid",)})})
     model = build_model(options.model)
-    figures = validate(model, [images(4)], options, CPU).figures(options.loss)
+    figures = validate(model, [images(4)], options, CPU).metrics(options.loss)
     assert "val_auroc_unhealthy" not in figures
     assert "val_lung_iou" not in figures
 
@@ -121,7 +121,7 @@ def test_each_image_is_counted_and_a_stand_in_is_not() -> None:
     sums, seconds = train_epoch(Objective(model, options), optimiser, batches, [1e-3] * 3, options, CPU)
     assert set(seconds) == {"waiting", "forward", "backward", "optimiser"}
     assert all(value > 0 for value in seconds.values())
-    assert sums.images == sums.figures("train", options.loss)["train_images"] == 7
+    assert sums.images == sums.metrics("train", options.loss)["train_images"] == 7
 
 
 def weights_after_a_step(**options: Any) -> dict[str, torch.Tensor]:

@@ -12,9 +12,9 @@ from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.training.mlflow_tracking import MlflowRun, parameters
 from comit_ray.training.tracking import Tracker
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import EpochMetrics
 
-FIGURES: Figures = {"train_loss": 0.1, "val_auroc_covid": None, "val_sensitivity_at_specificity_0.90_covid": 0.75}
+FIGURES: EpochMetrics = {"train_loss": 0.1, "val_auroc_covid": None, "val_sensitivity_at_specificity_0.90_covid": 0.75}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from comit_ray.data.images import views
 from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts
 from comit_ray.data.images.dicom_file import DicomFile, looks_like_dicom, open_dicom
 from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
-from comit_ray.data.images.radiograph import Radiograph, check_bytes, library_edge
+from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoder_guard
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
@@ -71,7 +71,7 @@ def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
     Raises:
         DecodeError: if this is no readable DICOM file, or one that should hold an image and holds none.
     """
-    with library_edge():
+    with decoder_guard():
         _, header = _open(data, limits)
         return header
 
@@ -82,7 +82,7 @@ def decode_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     Raises:
         DecodeError: the header's exclusion, or why the pixels cannot be had.
     """
-    with library_edge():
+    with decoder_guard():
         file, header = _open(data, limits)
         if header.exclusion is not None:
             raise header.exclusion

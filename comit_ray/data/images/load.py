@@ -17,7 +17,7 @@ from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.dicom_radiograph import decode_dicom
 from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
-from comit_ray.data.images.radiograph import Radiograph, check_bytes, library_edge
+from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoder_guard
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE, decode_jpeg, decode_png
 from comit_ray.data.images.sidecar import read_sidecar
 from comit_ray.errors import DecodeError, Reason
@@ -40,7 +40,7 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
     Raises:
         DecodeError: whatever the bytes are, nothing else is raised. Its `status` says failed or excluded.
     """
-    with library_edge():
+    with decoder_guard():
         check_bytes(data, limits)
         radiograph = _dispatch(data, limits, sidecar)
         if radiograph.pixels_HW.min() == radiograph.pixels_HW.max():

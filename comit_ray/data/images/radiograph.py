@@ -57,7 +57,7 @@ _saved: AbstractContextManager[object] | None = None
 
 
 @contextmanager
-def library_edge() -> Iterator[None]:
+def decoder_guard() -> Iterator[None]:
     """Silences the libraries; turns whatever they raise into a DecodeError that names the exception's type alone."""
     _enter()
     try:

@@ -46,7 +46,7 @@ _THREADS = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class SimilarityThresholds:
     """When two pictures count as alike.
 
     Args:
@@ -62,12 +62,12 @@ class Thresholds:
     near_correlation: float = 0.90
 
 
-CHOSEN = Thresholds()
+CHOSEN = SimilarityThresholds()
 """Chosen on public radiographs; `tests/data/manifest/test_look_alikes.py` holds them to it."""
 
 
 @dataclass(frozen=True)
-class LookAlikes:
+class NearDuplicates:
     """Pairs of rows, first < second, in this order, each once.
 
     Args:
@@ -85,7 +85,7 @@ class LookAlikes:
     same: NDArray[np.bool_]
 
 
-def find(fingerprints: pa.ChunkedArray, thresholds: Thresholds) -> LookAlikes:
+def find(fingerprints: pa.ChunkedArray, thresholds: SimilarityThresholds) -> NearDuplicates:
     """All pairs of rows whose pictures are the same or nearly the same; a null fingerprint is like nothing.
 
     Raises:
@@ -101,7 +101,7 @@ def find(fingerprints: pa.ChunkedArray, thresholds: Thresholds) -> LookAlikes:
     correlation[rest] = _compare(pictures, one[rest], other[rest], aligned)
     near = (distance <= thresholds.near_bits) & (correlation >= thresholds.near_correlation)
     alike = np.flatnonzero(same | near)
-    found = LookAlikes(
+    found = NearDuplicates(
         pictures.row[one[alike]], pictures.row[other[alike]], distance[alike], correlation[alike], same[alike]
     )
     return _best(found)
@@ -128,14 +128,14 @@ def _compare(
         return np.concatenate([np.empty(0, np.float32), *compared])
 
 
-def _best(found: LookAlikes) -> LookAlikes:
+def _best(found: NearDuplicates) -> NearDuplicates:
     """Of the pairs of records of two rows, the one that is most alike."""
     order = np.lexsort((found.distance, -found.correlation, ~found.same, found.second, found.first))
     first, second = found.first[order], found.second[order]
     new = np.ones(len(order), np.bool_)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     kept = order[new]
-    return LookAlikes(
+    return NearDuplicates(
         found.first[kept], found.second[kept], found.distance[kept], found.correlation[kept], found.same[kept]
     )
 
@@ -179,7 +179,7 @@ class Resolution:
 
 
 def resolve(
-    table: pa.Table, fingerprints: pa.Table, thresholds: Thresholds = CHOSEN, exclude: bool = True
+    table: pa.Table, fingerprints: pa.Table, thresholds: SimilarityThresholds = CHOSEN, exclude: bool = True
 ) -> Resolution:
     """Find images that look alike, keep one row of a picture that several datasets have, and group patients.
 
@@ -244,7 +244,7 @@ def describe(found: Resolution) -> str:
     return "\n".join(lines)
 
 
-def _labels_agree(table: pa.Table, found: LookAlikes) -> NDArray[np.bool_]:
+def _labels_agree(table: pa.Table, found: NearDuplicates) -> NDArray[np.bool_]:
     """Whether no label is 1 in one row of a pair and 0 in the other."""
     agree = np.ones(len(found.first), np.bool_)
     for name in _LABELS:
@@ -254,7 +254,7 @@ def _labels_agree(table: pa.Table, found: LookAlikes) -> NDArray[np.bool_]:
     return agree
 
 
-def _kept_for(table: pa.Table, found: LookAlikes, agree: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _kept_for(table: pa.Table, found: NearDuplicates, agree: NDArray[np.bool_]) -> NDArray[np.int64]:
     """For each row the row that is kept instead of it, or -1.
 
     Best rows first, each that is still there removes those it makes superfluous. So a removed row always shows the same
@@ -287,7 +287,7 @@ def _rank(table: pa.Table, dataset: NDArray[np.int64]) -> NDArray[np.int64]:
     return rank
 
 
-def _pairs(table: pa.Table, found: LookAlikes, agree: NDArray[np.bool_], kept_for: NDArray[np.int64]) -> pa.Table:
+def _pairs(table: pa.Table, found: NearDuplicates, agree: NDArray[np.bool_], kept_for: NDArray[np.int64]) -> pa.Table:
     order = np.lexsort((found.second, found.first, ~found.same))
     first, second = found.first[order], found.second[order]
     removed = np.where(kept_for[second] == first, second, np.where(kept_for[first] == second, first, -1))
@@ -308,7 +308,7 @@ def _pairs(table: pa.Table, found: LookAlikes, agree: NDArray[np.bool_], kept_fo
     return pa.table(columns).cast(PAIRS)
 
 
-def _split_groups(table: pa.Table, found: LookAlikes) -> pa.Array:
+def _split_groups(table: pa.Table, found: NearDuplicates) -> pa.Array:
     """The group of every row; null where a patient shares no picture with another."""
     patient, group = _codes(table["patient_id"]), _codes(table["split_group"])
     count = len(table)

@@ -23,7 +23,7 @@ from PIL import Image
 from scipy import ndimage
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.images.radiograph import library_edge
+from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.storage.file_reader import FileReader, FileRef
 
@@ -54,7 +54,7 @@ def read_mask_image(file: FileRef, reader: FileReader) -> Mask:
     except DecodeError as error:
         raise ManifestError(f"cannot read the mask {file}: {error}") from error
     try:
-        with library_edge(), Image.open(io.BytesIO(data)) as image:
+        with decoder_guard(), Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             grey_HW = np.asarray(image.convert("L")) if width * height <= MAX_PIXELS else None
     except DecodeError as error:

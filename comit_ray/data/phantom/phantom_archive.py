@@ -20,19 +20,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from comit_ray.data.phantom.phantom_broken import TROUBLEMAKERS, Troublemaker
-from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
+from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
 from comit_ray.data.phantom.phantom_files import FORMATS, Header, encode, save_image, suffix
 from comit_ray.errors import ConfigError, Reason
 from comit_ray.storage import storage
 
 COLUMNS = ("file", "patient", "study", "view", "sex", "age", "covid", "unhealthy", "other", "findings")
-SHARES = {Kind.HEALTHY: 0.4, Kind.COVID: 0.3, Kind.OTHER: 0.3}
+SHARES = {PhantomKind.HEALTHY: 0.4, PhantomKind.COVID: 0.3, PhantomKind.OTHER: 0.3}
 LUNG_MASKS, DISEASE_MASKS = 0.8, 0.75  # share of the images that have one
 UNKNOWN_CAUSE = 0.05  # share of the diseased images that are labelled unhealthy, without a diagnosis
 
 
 @dataclass(frozen=True)
-class Entry:
+class PhantomFile:
     """One file of the archive.
 
     Args:
@@ -47,7 +47,7 @@ class Entry:
     """
 
     file: str
-    kind: Kind | None
+    kind: PhantomKind | None
     form: str
     seed: int
     patient_seed: int
@@ -61,7 +61,7 @@ class Entry:
         return self.file.rpartition("/")[2].rpartition(".")[0]
 
 
-def plan(count: int, seed: int) -> list[Entry]:
+def plan(count: int, seed: int) -> list[PhantomFile]:
     """What an archive of `count` files holds, in its order, without drawing anything.
 
     Raises:
@@ -71,11 +71,11 @@ def plan(count: int, seed: int) -> list[Entry]:
     if count < least:
         raise ConfigError(f"expected count of at least {least}: {len(TROUBLEMAKERS)} troublemakers and some chests")
     rng = np.random.default_rng([5, seed])
-    patients: list[list[tuple[Kind, int]] | Troublemaker] = [
+    patients: list[list[tuple[PhantomKind, int]] | Troublemaker] = [
         *TROUBLEMAKERS,
         *_patients(rng, count - len(TROUBLEMAKERS)),
     ]
-    decks = {kind: _deck(rng) for kind in Kind}
+    decks = {kind: _deck(rng) for kind in PhantomKind}
     entries = []
     for number, position in enumerate(rng.permutation(len(patients)), start=1):
         member = patients[position]
@@ -83,16 +83,18 @@ def plan(count: int, seed: int) -> list[Entry]:
         if isinstance(member, Troublemaker):
             file = f"images/{patient}/{patient}_{member.name}{member.suffix}"
             form, study, reason = member.name, f"{patient}_s1", member.reason
-            entries.append(Entry(file, None, form, int(rng.integers(2**31)), patient_seed, patient, study, reason))
+            entries.append(
+                PhantomFile(file, None, form, int(rng.integers(2**31)), patient_seed, patient, study, reason)
+            )
             continue
         for shot, (kind, visit) in enumerate(member, start=1):
             form, study = next(decks[kind]), f"{patient}_s{visit}"
             file = f"images/{patient}/{study}_{shot}{suffix(form)}"
-            entries.append(Entry(file, kind, form, int(rng.integers(2**31)), patient_seed, patient, study, None))
+            entries.append(PhantomFile(file, kind, form, int(rng.integers(2**31)), patient_seed, patient, study, None))
     return entries
 
 
-def write(output: str, count: int, seed: int) -> list[Entry]:
+def write(output: str, count: int, seed: int) -> list[PhantomFile]:
     """Draw and write the archive; equal arguments give equal bytes.
 
     Args:
@@ -119,7 +121,7 @@ def write(output: str, count: int, seed: int) -> list[Entry]:
     return entries
 
 
-def summary(entries: list[Entry]) -> str:
+def summary(entries: list[PhantomFile]) -> str:
     """What was written, in three lines."""
     kinds = Counter(entry.kind for entry in entries if entry.kind)
     suffixes = Counter(entry.file.rpartition(".")[2] for entry in entries)
@@ -127,18 +129,18 @@ def summary(entries: list[Entry]) -> str:
     return "\n".join(
         [
             f"{len(entries)} files of {len({entry.patient for entry in entries})} patients: "
-            + ", ".join(f"{kinds[kind]} {kind}" for kind in Kind),
+            + ", ".join(f"{kinds[kind]} {kind}" for kind in PhantomKind),
             "formats: " + ", ".join(f"{number} .{name}" for name, number in suffixes.most_common()),
             f"{len(troubles)} troublemakers: " + ", ".join(troubles),
         ]
     )
 
 
-def _patients(rng: np.random.Generator, images: int) -> Iterator[list[tuple[Kind, int]]]:
+def _patients(rng: np.random.Generator, images: int) -> Iterator[list[tuple[PhantomKind, int]]]:
     """Patients of one class each: a list of (class, visit) of 1 to 3 visits of 1 or 2 images, `images` in all."""
-    made: Counter[Kind] = Counter()
+    made: Counter[PhantomKind] = Counter()
     while (left := images - made.total()) > 0:
-        kind = max(Kind, key=lambda kind: SHARES[kind] * images - made[kind])
+        kind = max(PhantomKind, key=lambda kind: SHARES[kind] * images - made[kind])
         visits = rng.choice(3, p=(0.7, 0.2, 0.1)) + 1
         shots = [(kind, visit) for visit in range(1, visits + 1) for _ in range(1 + (rng.random() < 0.2))][:left]
         made[kind] += len(shots)
@@ -151,7 +153,7 @@ def _deck(rng: np.random.Generator) -> Iterator[str]:
         yield from (str(form) for form in rng.permutation(FORMATS))
 
 
-def _write_entry(output: str, entry: Entry) -> dict[str, str | int]:
+def _write_entry(output: str, entry: PhantomFile) -> dict[str, str | int]:
     """Write one file and its masks; its line of `labels.csv`."""
     rng = np.random.default_rng([6, entry.seed])
     modality: Literal["CR", "DX"] = "CR" if rng.random() < 0.4 else "DX"
@@ -180,11 +182,11 @@ def _write_entry(output: str, entry: Entry) -> dict[str, str | int]:
 
 def _labels(phantom: Phantom, with_cause: bool) -> dict[str, str | int]:
     cause: dict[str, str | int] = {"covid": "", "other": "", "findings": ""}
-    if with_cause or phantom.kind is Kind.HEALTHY:
-        cause["covid"] = int(phantom.kind is Kind.COVID)
-        cause["other"] = int(phantom.kind is Kind.OTHER)
+    if with_cause or phantom.kind is PhantomKind.HEALTHY:
+        cause["covid"] = int(phantom.kind is PhantomKind.COVID)
+        cause["other"] = int(phantom.kind is PhantomKind.OTHER)
         cause["findings"] = phantom.finding
-    unhealthy = int(phantom.kind is not Kind.HEALTHY)
+    unhealthy = int(phantom.kind is not PhantomKind.HEALTHY)
     return {"view": phantom.view, "sex": phantom.sex, "age": phantom.age, "unhealthy": unhealthy} | cause
 
 

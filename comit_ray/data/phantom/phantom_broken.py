@@ -15,7 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import MPEG4HP41, CTImageStorage
 
 from comit_ray.data.phantom.phantom_canvas import Canvas, Line, curve, sigmoid, soften
-from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 from comit_ray.data.phantom.phantom_files import Header, Pixels, dicom, encode, save_dicom, save_image
 from comit_ray.errors import Reason
 
@@ -40,12 +40,12 @@ class Troublemaker:
 
 
 def _truncated_dicom(seed: int, header: Header) -> bytes:
-    whole = encode(draw(seed, Kind.HEALTHY).pixels_HW, "dicom-8bit", header)
+    whole = encode(draw(seed, PhantomKind.HEALTHY).pixels_HW, "dicom-8bit", header)
     return whole[: len(whole) * 6 // 10]
 
 
 def _truncated_png(seed: int, header: Header) -> bytes:
-    whole = encode(draw(seed, Kind.HEALTHY).pixels_HW, "png", header)
+    whole = encode(draw(seed, PhantomKind.HEALTHY).pixels_HW, "png", header)
     return whole[: len(whole) // 2]
 
 
@@ -103,7 +103,7 @@ def _ct(seed: int, header: Header) -> bytes:
 
 
 def _multi_frame(seed: int, header: Header) -> bytes:
-    pixels = draw(seed, Kind.HEALTHY, size=(256, 256)).pixels_HW
+    pixels = draw(seed, PhantomKind.HEALTHY, size=(256, 256)).pixels_HW
     dataset = dicom(pixels, "dicom-8bit", header)
     dataset.NumberOfFrames = 3
     dataset.PixelData = pixels.tobytes() * 3
@@ -112,7 +112,7 @@ def _multi_frame(seed: int, header: Header) -> bytes:
 
 def _unsupported(seed: int, header: Header) -> bytes:
     """A radiograph said to be an MPEG-4 film: a transfer syntax for which no image decoder exists."""
-    dataset = dicom(draw(seed, Kind.HEALTHY, size=(256, 256)).pixels_HW, "dicom-8bit", header)
+    dataset = dicom(draw(seed, PhantomKind.HEALTHY, size=(256, 256)).pixels_HW, "dicom-8bit", header)
     dataset.file_meta.TransferSyntaxUID = MPEG4HP41
     dataset.PixelData = encapsulate([np.random.default_rng(seed).bytes(4096)])
     dataset["PixelData"].VR = "OB"

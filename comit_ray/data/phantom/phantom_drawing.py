@@ -130,7 +130,7 @@ def _cloud(rng: np.random.Generator, canvas: Canvas, scale: float) -> Map:
     return np.asarray((noise - noise.mean()) / noise.std(), dtype=np.float32)
 
 
-class Kind(StrEnum):
+class PhantomKind(StrEnum):
     """What ails a phantom."""
 
     HEALTHY = "healthy"
@@ -156,14 +156,14 @@ class Phantom:
     pixels_HW: npt.NDArray[np.uint8]
     lung_HW: npt.NDArray[np.bool_]
     disease_HW: npt.NDArray[np.bool_]
-    kind: Kind
+    kind: PhantomKind
     finding: str
     view: Literal["PA", "AP"]
     sex: Literal["M", "F"]
     age: int
 
 
-def draw(seed: int, kind: Kind, *, patient: int | None = None, size: tuple[int, int] | None = None) -> Phantom:
+def draw(seed: int, kind: PhantomKind, *, patient: int | None = None, size: tuple[int, int] | None = None) -> Phantom:
     """One phantom; equal arguments give equal pixels.
 
     Phantoms of one seed and different kinds show the same chest in the same position with the same noise.
@@ -180,14 +180,14 @@ def draw(seed: int, kind: Kind, *, patient: int | None = None, size: tuple[int, 
     height, width = size or drawn
     supine = bool(pose.random() < 0.4)
     canvas = _position(pose, anatomy, height, width)
-    finding = {Kind.HEALTHY: "no finding", Kind.COVID: "covid-19"}.get(kind) or str(
+    finding = {PhantomKind.HEALTHY: "no finding", PhantomKind.COVID: "covid-19"}.get(kind) or str(
         sick.choice(OTHER_FINDINGS, p=(0.35, 0.25, 0.25, 0.15))
     )
     enlarged = float(sick.uniform(1.24, 1.42)) if finding == "cardiomegaly" else 1.0
     chest = build(anatomy, canvas, supine=supine, heart_scale=enlarged)
-    if kind is Kind.COVID:
+    if kind is PhantomKind.COVID:
         lesion = draw_covid(sick, chest)
-    elif kind is Kind.OTHER:
+    elif kind is PhantomKind.OTHER:
         lesion = draw_other(sick, chest, finding)
     else:
         lesion = Lesion.none(chest, finding)

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from openpyxl import load_workbook
 
-from comit_ray.data.images.radiograph import library_edge
+from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.storage import storage
@@ -79,7 +79,7 @@ def read_sheet(files: SourceFiles, file: SourceFile) -> tuple[list[str], list[li
     """
     data = files.read(file)
     try:
-        with library_edge():
+        with decoder_guard():
             sheet = load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
             sheet.reset_dimensions()  # some writers state a size that is too small, and the rest would be left out
             lines = [

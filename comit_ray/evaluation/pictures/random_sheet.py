@@ -1,7 +1,6 @@
 """A sheet of screened radiographs with predicted and true masks drawn on, from the tables."""
 
 import hashlib
-import math
 from typing import Literal
 
 import pandas as pd
@@ -10,6 +9,7 @@ from comit_ray.config.data_config import DecodeLimits
 from comit_ray.evaluation.pictures import radiographs
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, overlay_sheet
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, Shown, Unreadable, is_null
+from comit_ray.evaluation.report.printing import score
 
 COLUMNS = 4
 
@@ -62,15 +62,10 @@ def caption(row: Row) -> tuple[str, ...]:
 
 
 def said(row: Row) -> str:
-    """The model's scores, cut and not rounded: 0.996 is not 1.00."""
+    """The model's scores."""
     scores = (("COVID", "p_covid"), ("unhealthy", "p_unhealthy"))
-    known = [f"{name} {cut(row[column])}" for name, column in scores if not is_null(row[column])]
+    known = [f"{name} {score(row[column], 2)}" for name, column in scores if not is_null(row[column])]
     return " ".join(known) or "no score"
-
-
-def cut(score: float) -> str:
-    """A score 0 to 1 with two digits, cut and not rounded."""
-    return f"{math.floor(score * 100) / 100:.2f}"
 
 
 def label(row: Row) -> str:

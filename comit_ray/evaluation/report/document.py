@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from comit_ray.evaluation.pictures.picture import Picture
-from comit_ray.screening.drift import WARNING
 from comit_ray.storage import storage
 
 _LATEX = {
@@ -122,9 +121,6 @@ def _ampersands(cells: tuple[str, ...]) -> str:
 
 IN_THE_REPORT = 10
 """Most rows of a long table in report.md and report.html; tables/ has all."""
-SHORTCUT = "SHORTCUT: "
-ALARMS = (SHORTCUT, WARNING)
-"""How a sentence begins that a reader must not pass over."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +148,7 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Document:
+class ReportDocument:
     """What a person reads.
 
     Args:
@@ -162,6 +158,7 @@ class Document:
         foot: how numbers are printed.
         long: names of the tables of which the report shows the first rows alone.
         aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
+        alarms: how a sentence begins that a reader must not pass over; the page marks it.
     """
 
     title: str
@@ -170,13 +167,14 @@ class Document:
     foot: str
     long: frozenset[str] = frozenset()
     aside: frozenset[str] = frozenset()
+    alarms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [name for chapter in self.chapters for name in chapter.tables]
         assert len(set(names)) == len(names), f"two tables of one name: {sorted(names)}"
 
 
-def write(document: Document, output: str) -> str:
+def write(document: ReportDocument, output: str) -> str:
     """Write report.md, report.html and tables/ below `output`, where the pictures lie already; the Markdown.
 
     Raises:
@@ -197,7 +195,7 @@ def write(document: Document, output: str) -> str:
     return text
 
 
-def markdown(document: Document) -> str:
+def markdown(document: ReportDocument) -> str:
     """The report as Markdown; pictures are linked."""
     parts = [f"# {document.title}\n", f"{document.caution}\n"]
     for chapter in _shown(document):
@@ -209,7 +207,7 @@ def markdown(document: Document) -> str:
     return "\n".join([*parts, f"{document.foot}\n"])
 
 
-def html(document: Document, images: Mapping[str, bytes]) -> str:
+def html(document: ReportDocument, images: Mapping[str, bytes]) -> str:
     """The report as one page that asks for nothing else: style and pictures are in it.
 
     Args:
@@ -225,10 +223,10 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
     )
     embedded = {file: base64.b64encode(png).decode() for file, png in images.items()}
     page = environment.get_template("report.html.j2")
-    return page.render(document=document, chapters=_shown(document), images=embedded, alarms=ALARMS)
+    return page.render(document=document, chapters=_shown(document), images=embedded, alarms=document.alarms)
 
 
-def _shown(document: Document) -> list[Chapter]:
+def _shown(document: ReportDocument) -> list[Chapter]:
     """The chapters as the report has them: of a long table the first rows, none of what stands aside."""
     found = []
     for chapter in document.chapters:

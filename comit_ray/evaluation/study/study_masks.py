@@ -11,16 +11,20 @@ import pandas as pd
 from comit_ray.errors import Status
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.segmentation import segmentation_counts
-from comit_ray.evaluation.study.study_metrics import FloatArray, IntArray, Key, Measured
+from comit_ray.evaluation.study.study_metrics import FloatArray, IntArray, Measured, MetricKey
 from comit_ray.evaluation.study.study_results import Study, Trial
 
-LUNG_IOU, LUNG_IOU_POOLED = Key("lung_iou"), Key("lung_iou_pooled")
-DISEASE_TPR, DISEASE_PRECISION, DISEASE_DICE = Key("disease_tpr"), Key("disease_precision"), Key("disease_dice")
-PAINTED_ON_HEALTHY = Key("disease_area_on_healthy")
+LUNG_IOU, LUNG_IOU_POOLED = MetricKey("lung_iou"), MetricKey("lung_iou_pooled")
+DISEASE_TPR, DISEASE_PRECISION, DISEASE_DICE = (
+    MetricKey("disease_tpr"),
+    MetricKey("disease_precision"),
+    MetricKey("disease_dice"),
+)
+PAINTED_ON_HEALTHY = MetricKey("disease_area_on_healthy")
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelCounts:
     """Pixels of a task's masks: of T trials on N images, 0 where the image has no true or no predicted mask."""
 
     hits_TN: IntArray
@@ -54,7 +58,7 @@ def measure_masks(study: Study, manifest_uri: str, lungs: Literal["pixels", "box
     lung, disease = (_pixels(study, counted, task) for task in ("lung", "disease"))
     painted_TN = np.stack([_painted(study, trial) for trial in trials])
 
-    def statistic(weights_N: IntArray) -> Mapping[Key, FloatArray]:
+    def statistic(weights_N: IntArray) -> Mapping[MetricKey, FloatArray]:
         found = _lung(lung, weights_N) | _disease(disease, weights_N)
         return found | {PAINTED_ON_HEALTHY: _mean(painted_TN, weights_N)}
 
@@ -75,7 +79,7 @@ def _counts(study: Study, trial: Trial, manifest_uri: str, lungs: Literal["pixel
     return counts
 
 
-def _pixels(study: Study, counted: list[pd.DataFrame], task: str) -> Pixels:
+def _pixels(study: Study, counted: list[pd.DataFrame], task: str) -> PixelCounts:
     columns: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in ("hits", "predicted", "true", "judged")}
     for counts in counted:
         mine = counts[(counts["task"] == task) & counts["problem"].isna()].set_index("image_id")
@@ -83,7 +87,7 @@ def _pixels(study: Study, counted: list[pd.DataFrame], task: str) -> Pixels:
         for name, values in columns.items():
             values.append(whole[name].to_numpy(np.int64))
     hits, predicted, true, judged = (np.stack(values) for values in columns.values())
-    return Pixels(hits, predicted, true, judged.astype(bool))
+    return PixelCounts(hits, predicted, true, judged.astype(bool))
 
 
 def _painted(study: Study, trial: Trial) -> FloatArray:
@@ -93,13 +97,13 @@ def _painted(study: Study, trial: Trial) -> FloatArray:
     return np.where(healthy, rows["disease_area"].to_numpy(np.float64, na_value=np.nan), np.nan)
 
 
-def _lung(lung: Pixels, weights_N: IntArray) -> dict[Key, FloatArray]:
+def _lung(lung: PixelCounts, weights_N: IntArray) -> dict[MetricKey, FloatArray]:
     union_TN = lung.predicted_TN + lung.true_TN - lung.hits_TN
     iou_TN = np.where(union_TN > 0, lung.hits_TN / np.maximum(union_TN, 1), np.nan)
     return {LUNG_IOU: _mean(iou_TN, weights_N), LUNG_IOU_POOLED: _share(lung.hits_TN, union_TN, weights_N)}
 
 
-def _disease(disease: Pixels, weights_N: IntArray) -> dict[Key, FloatArray]:
+def _disease(disease: PixelCounts, weights_N: IntArray) -> dict[MetricKey, FloatArray]:
     both_TN = disease.predicted_TN + disease.true_TN
     return {
         DISEASE_TPR: _share(disease.hits_TN, disease.true_TN, weights_N),

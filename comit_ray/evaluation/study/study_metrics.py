@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.study.study_results import Study, Trial
 from comit_ray.statistics.comparison import RANKS, Comparison, holm, rank_test
 from comit_ray.statistics.intervals import Interval, Spread, bootstrap, spread, varied
@@ -29,7 +30,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Key:
+class MetricKey:
     """Which figure: its name, the specificity it is at, and the images it is over (`all`, or `dataset=NAME`)."""
 
     metric: str
@@ -37,14 +38,14 @@ class Key:
     group: str = ALL
 
 
-def sensitivity(at: float) -> Key:
+def sensitivity(at: float) -> MetricKey:
     """The sensitivity to COVID-19 at a specificity, the threshold taken from the scored images themselves."""
-    return Key("sensitivity_at_specificity", at)
+    return MetricKey("sensitivity_at_specificity", at)
 
 
-AUROC, EER = Key("auroc"), Key("eer")
+AUROC, EER = MetricKey("auroc"), MetricKey("eer")
 
-Statistic = Callable[[IntArray], Mapping[Key, FloatArray]]
+Statistic = Callable[[IntArray], Mapping[MetricKey, FloatArray]]
 """(N,) times that each image counts -> the figure of every trial, (T,), NaN where it is undefined."""
 
 
@@ -60,11 +61,11 @@ class Measured:
 
     trials: tuple[Trial, ...]
     statistic: Statistic
-    counts: Mapping[Key, IntArray]
+    counts: Mapping[MetricKey, IntArray]
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """A figure of a variant over its seeds.
 
     Args:
@@ -78,7 +79,7 @@ class Row:
     """
 
     variant: str
-    key: Key
+    key: MetricKey
     values: Mapping[int, float | None]
     planned: int
     spread: Spread
@@ -106,17 +107,17 @@ def measure_covid(study: Study, specificities: Sequence[float]) -> Measured | No
     scores_TN[:, ~known_N] = np.nan
     scored_TN = ~np.isnan(scores_TN)
     ranked = RankedScores(scores_TN, positive_N)
-    inside: dict[Key, tuple[npt.NDArray[np.int64], RankedScores]] = {}
+    inside: dict[MetricKey, tuple[npt.NDArray[np.int64], RankedScores]] = {}
     counts = {key: scored_TN.sum(axis=1) for key in (AUROC, EER)}
     counts |= {sensitivity(at): (scored_TN & positive_N).sum(axis=1) for at in specificities}
     for dataset in sorted(study.images["dataset"].unique()):
         rows = np.flatnonzero(study.images["dataset"] == dataset)
         if len(np.unique(positive_N[rows][known_N[rows]])) == 2:
-            key = Key("auroc", group=f"dataset={dataset}")
+            key = MetricKey("auroc", group=f"dataset={dataset}")
             inside[key] = rows, RankedScores(scores_TN[:, rows], positive_N[rows])
             counts[key] = scored_TN[:, rows].sum(axis=1)
 
-    def statistic(weights_N: IntArray) -> Mapping[Key, FloatArray]:
+    def statistic(weights_N: IntArray) -> Mapping[MetricKey, FloatArray]:
         rates = ranked.rates(weights_N)
         found = {AUROC: rates.auroc(), EER: rates.eer()}
         found |= {sensitivity(at): rates.sensitivity(at) for at in specificities}
@@ -126,7 +127,7 @@ def measure_covid(study: Study, specificities: Sequence[float]) -> Measured | No
     return Measured(tuple(by_id[name] for name in tables), statistic, counts)
 
 
-def summarise(study: Study, measured: Measured, draws: int, seed: int) -> list[Row]:
+def summarise(study: Study, measured: Measured, draws: int, seed: int) -> list[StudyRow]:
     """Every figure of every variant that has a value, with its spread and interval.
 
     Args:
@@ -136,7 +137,7 @@ def summarise(study: Study, measured: Measured, draws: int, seed: int) -> list[R
         seed: of the draws.
     """
     whole = measured.statistic(np.ones(len(study.images), np.int64))
-    places: dict[tuple[str, Key], IntArray] = {}
+    places: dict[tuple[str, MetricKey], IntArray] = {}
     for key, values_T in whole.items():
         for variant in study.variants:
             mine = [i for i, t in enumerate(measured.trials) if t.variant == variant and not np.isnan(values_T[i])]
@@ -153,14 +154,18 @@ def summarise(study: Study, measured: Measured, draws: int, seed: int) -> list[R
 
 
 def _row(
-    study: Study, measured: Measured, whole: Mapping[Key, FloatArray], place: tuple[str, Key], interval: Interval
-) -> Row:
+    study: Study,
+    measured: Measured,
+    whole: Mapping[MetricKey, FloatArray],
+    place: tuple[str, MetricKey],
+    interval: Interval,
+) -> StudyRow:
     variant, key = place
     mine = [number for number, trial in enumerate(measured.trials) if trial.variant == variant]
     values = {measured.trials[number].seed: or_none(whole[key][number]) for number in mine}
     n = int(min(measured.counts[key][number] for number in mine))
     planned = len(study.of(variant))
-    return Row(variant, key, values, planned, spread(list(values.values())), interval, n)
+    return StudyRow(variant, key, values, planned, spread(list(values.values())), interval, n)
 
 
 def weights(rows: npt.NDArray[np.int64], images: int) -> IntArray:
@@ -173,10 +178,10 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-COMPARED = (sensitivity(0.90), AUROC)
+COMPARED = (sensitivity(paper_values.AT_90), AUROC)
 """What is compared: more figures would cost each comparison power, for all are corrected together."""
-FIGURES: dict[Key, Callable[[Rates], FloatArray]] = {
-    COMPARED[0]: lambda rates: rates.sensitivity(0.90),
+FIGURES: dict[MetricKey, Callable[[Rates], FloatArray]] = {
+    COMPARED[0]: lambda rates: rates.sensitivity(paper_values.AT_90),
     COMPARED[1]: Rates.auroc,
 }
 REFERENCES = ("All 4 tasks", "COMiT-Net")
@@ -196,7 +201,7 @@ class Pair:
 
     variant: str
     reference: str
-    key: Key
+    key: MetricKey
     seeds: tuple[int, ...]
     result: Comparison
 
@@ -266,7 +271,7 @@ def _intervals(
 
 def _p_values(
     study: Study, measured: Measured, place: tuple[Sequence[int], Sequence[int]], draws: int, seed: int
-) -> dict[Key, float]:
+) -> dict[MetricKey, float]:
     """Of the images that all seeds of both have scored; none where these are of one class."""
     first, second = (np.stack([study.covid_scores(measured.trials[number]) for number in numbers]) for numbers in place)
     covid = study.images["covid"]
@@ -286,5 +291,5 @@ def _comparison(
     return Comparison(first, second, difference, interval.low, interval.high, p_value, None, RANKS, n, reason)
 
 
-def _name(variant: str, key: Key) -> str:
+def _name(variant: str, key: MetricKey) -> str:
     return f"{key.metric} {key.at} {variant}"

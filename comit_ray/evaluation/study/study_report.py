@@ -15,10 +15,11 @@ from comit_ray.evaluation import scores_report, summary
 from comit_ray.evaluation.pictures import report_pictures
 from comit_ray.evaluation.pictures.picture import Picture, nothing
 from comit_ray.evaluation.report import document, paper_values
-from comit_ray.evaluation.report.document import Chapter, Document, Table
+from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
+from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.scores import join_tables
 from comit_ray.evaluation.study import study_masks, study_results, study_tables, study_words
-from comit_ray.evaluation.study.study_metrics import Pair, Row, compare, measure_covid, sensitivity, summarise
+from comit_ray.evaluation.study.study_metrics import Pair, StudyRow, compare, measure_covid, sensitivity, summarise
 from comit_ray.evaluation.study.study_results import Study, Trial
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Task
@@ -59,9 +60,9 @@ def _panels(study: Study, variant: str) -> list[str]:
     return [*titles, "Classifiers on embeddings"] if variant == "COMiT-Net" else titles
 
 
-def spread_pictures_of(rows: Iterable[Row], output: str) -> list[Picture]:
+def spread_pictures_of(rows: Iterable[StudyRow], output: str) -> list[Picture]:
     """Figure 8, where a variant has several seeds."""
-    values = {row.variant: list(row.values.values()) for row in rows if row.key == sensitivity(0.99)}
+    values = {row.variant: list(row.values.values()) for row in rows if row.key == sensitivity(paper_values.AT_99)}
     if not any(len(of_seeds) > 1 for of_seeds in values.values()):
         return []
     theirs: dict[str, tuple[float | None, float | None]] = {
@@ -129,8 +130,6 @@ def _images(study: Study, trial: Trial, manifest_uri: str) -> pd.DataFrame:
     return images
 
 
-SPECIFICITIES = (0.99, 0.90)
-"""Those of tables 4 and 5, given whatever else is asked for."""
 CAUTION = """\
 Not for diagnosis. Thresholds of `sensitivity at ... specificity` are taken from these very images, as the paper does,
 so that the figures flatter a little. Not flagged is not normal. Figures over several datasets flatter more: where
@@ -164,15 +163,16 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
     tables["trials"] = study_tables.trials(taken)
     pictures = [] if taken.split == "val" else _pictures(taken, rows, manifest_uri, output, config)
 
-    figures = [record for row in [*rows, *segmented] for record in records(row, taken.split)]
-    storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(figures, indent=1).encode())
+    metrics = [record for row in [*rows, *segmented] for record in records(row, taken.split)]
+    storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(metrics, indent=1).encode())
     said = study_words.sentences(taken, rows, pairs, config.draws)
     return document.write(_document(taken, said, tables, pictures, config), output)
 
 
-def _covid(taken: Study, config: EvaluateConfig) -> tuple[list[Row], list[Pair], dict[str, Table]]:
+def _covid(taken: Study, config: EvaluateConfig) -> tuple[list[StudyRow], list[Pair], dict[str, Table]]:
     """Figures, comparisons and tables of COVID-19; none where no trial has such a score."""
-    specificities = tuple(sorted({*SPECIFICITIES, *config.specificities}, reverse=True))
+    # Those of the tables 4 and 5 are given whatever else is asked for.
+    specificities = tuple(sorted({paper_values.AT_99, paper_values.AT_90, *config.specificities}, reverse=True))
     measured = measure_covid(taken, specificities)
     if measured is None:
         return [], [], {}
@@ -189,7 +189,7 @@ def _covid(taken: Study, config: EvaluateConfig) -> tuple[list[Row], list[Pair],
 
 
 def _pictures(
-    taken: Study, rows: Sequence[Row], manifest_uri: str, output: str, config: EvaluateConfig
+    taken: Study, rows: Sequence[StudyRow], manifest_uri: str, output: str, config: EvaluateConfig
 ) -> list[Picture]:
     found = [
         *mask_pictures_of(taken, manifest_uri, output, config),
@@ -200,7 +200,7 @@ def _pictures(
     return sorted(found, key=lambda picture: picture.name)
 
 
-def records(row: Row, split: str) -> list[dict[str, Any]]:
+def records(row: StudyRow, split: str) -> list[dict[str, Any]]:
     """A figure as it stands in `metrics.json`: of every seed, their `mean` with its interval, and their `sd`."""
     same = {"variant": row.variant}
     what = {"metric": row.key.metric, "at": row.key.at, "group": row.key.group, "split": split, "n": row.n}
@@ -231,9 +231,9 @@ def _summary(taken: Study, people: int) -> Table:
 
 def _document(
     taken: Study, said: Sequence[str], tables: dict[str, Table], pictures: Sequence[Picture], config: EvaluateConfig
-) -> Document:
+) -> ReportDocument:
     people = scores_report.people(taken.images)
-    return Document(
+    return ReportDocument(
         f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} patients",
         CAUTION,
         [
@@ -242,5 +242,5 @@ def _document(
             Chapter("tables", "Tables", (), tables),
             Chapter("pictures", "Pictures", (), {}, pictures),
         ],
-        f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. Numbers are cut, not rounded.",
+        f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. {ROUNDING}",
     )

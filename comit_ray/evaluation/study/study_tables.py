@@ -6,7 +6,7 @@ from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.study import study_masks
 from comit_ray.evaluation.study import study_words as cells
-from comit_ray.evaluation.study.study_metrics import AUROC, EER, Key, Pair, Row, sensitivity
+from comit_ray.evaluation.study.study_metrics import AUROC, EER, MetricKey, Pair, StudyRow, sensitivity
 from comit_ray.evaluation.study.study_results import Study
 from comit_ray.statistics.comparison import RANKS
 from comit_ray.tables.vocabulary import Task
@@ -29,10 +29,10 @@ SEGMENTED = (
     study_masks.DISEASE_DICE,
     study_masks.PAINTED_ON_HEALTHY,
 )
-STABILITY = sensitivity(0.99)
+STABILITY = sensitivity(paper_values.AT_99)
 
 
-def classification(study: Study, rows: Sequence[Row], specificities: Sequence[float]) -> Table:
+def classification(study: Study, rows: Sequence[StudyRow], specificities: Sequence[float]) -> Table:
     """Table 4: sensitivities, EER and AUROC of COVID-19, the paper's beside them where it has the variant."""
     variants = cells.rows_of(study, {Task.COVID})
     keys = [*(sensitivity(at) for at in sorted(specificities, reverse=True)), EER, AUROC]
@@ -57,9 +57,9 @@ def classification(study: Study, rows: Sequence[Row], specificities: Sequence[fl
     return Table(f"Table 4: {title}" if beside else title, tuple(columns), tuple(body), _joined(notes))
 
 
-def ablation(study: Study, rows: Sequence[Row]) -> Table:
+def ablation(study: Study, rows: Sequence[StudyRow]) -> Table:
     """Table 5: sensitivity at 90% specificity with fewer tasks."""
-    key = sensitivity(0.90)
+    key = sensitivity(paper_values.AT_90)
     variants = cells.rows_of(study, {Task.COVID})
     body = tuple(
         (
@@ -75,7 +75,7 @@ def ablation(study: Study, rows: Sequence[Row]) -> Table:
     return Table(f"Table 5: fewer tasks, {study.split} split", columns, body, _joined(notes))
 
 
-def segmentation(study: Study, rows: Sequence[Row], unreadable: int) -> Table:
+def segmentation(study: Study, rows: Sequence[StudyRow], unreadable: int) -> Table:
     """Section 4.1: lung IoU and disease TPR, and what a TPR alone hides."""
     variants = cells.rows_of(study, {Task.LUNG, Task.DISEASE})
     beside = any(variant in paper_values.SEGMENTATION for variant in variants)
@@ -115,7 +115,7 @@ def segmentation(study: Study, rows: Sequence[Row], unreadable: int) -> Table:
     return Table(f"Section 4.1: {title}" if beside else title, tuple(columns), tuple(body), _joined(notes))
 
 
-def stability(study: Study, rows: Sequence[Row]) -> Table:
+def stability(study: Study, rows: Sequence[StudyRow]) -> Table:
     """Figure 8: the spread of the sensitivity at 99% specificity over seeds."""
     variants = cells.rows_of(study, {Task.COVID})
     body = []
@@ -147,7 +147,9 @@ def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
     body = []
     for pair in pairs:
         result, show = pair.result, cells.fraction if pair.key == AUROC else cells.percent
-        has_interval = result.low is not None and result.high is not None
+        interval = cells.NOTHING
+        if result.low is not None and result.high is not None:
+            interval = cells.ends(result.low, result.high, pair.key != AUROC)
         body.append(
             (
                 cells.in_words(pair.key) + (" (%)" if pair.key.at else ""),
@@ -156,7 +158,7 @@ def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
                 show(result.first),
                 show(result.second),
                 show(result.difference),
-                f"[{show(result.low)}, {show(result.high)}]" if has_interval else cells.NOTHING,
+                interval,
                 cells.p_value(result.p_value),
                 cells.p_value(result.adjusted),
                 result.reason or "",
@@ -224,13 +226,13 @@ def search(study: Study) -> Table:
     return Table("Search", columns, body, note)
 
 
-def _cell(study: Study, rows: Sequence[Row], variant: str, key: Key) -> str:
+def _cell(study: Study, rows: Sequence[StudyRow], variant: str, key: MetricKey) -> str:
     if not study.ok(variant):
         return "not scored"
     return cells.figure(cells.find_row(rows, variant, key), in_percent=key.metric != "auroc")
 
 
-def _head_cell(study: Study, rows: Sequence[Row], variant: str, key: Key) -> str:
+def _head_cell(study: Study, rows: Sequence[StudyRow], variant: str, key: MetricKey) -> str:
     """As `_cell`, with a dash where the model has no such head."""
     ok = study.ok(variant)
     task = Task.LUNG if key.metric.startswith("lung") else Task.DISEASE
@@ -239,12 +241,12 @@ def _head_cell(study: Study, rows: Sequence[Row], variant: str, key: Key) -> str
     return cells.figure(cells.find_row(rows, variant, key), in_percent=False) if ok else "not scored"
 
 
-def _printed(key: Key) -> bool:
+def _printed(key: MetricKey) -> bool:
     """Whether table 4 prints this figure."""
-    return key == EER or key in (sensitivity(0.99), sensitivity(0.90))
+    return key == EER or key in (sensitivity(paper_values.AT_99), sensitivity(paper_values.AT_90))
 
 
-def _paper(variant: str, key: Key) -> float | None:
+def _paper(variant: str, key: MetricKey) -> float | None:
     theirs = paper_values.TABLE_4.get(variant)
     if theirs is None:
         return None

@@ -1,12 +1,13 @@
 """What a study's figures allow to be said, in plain sentences computed from them.
 
-How a study's figures are printed: cut, never rounded, so that nothing looks better than it is.
+How a study's figures are printed: in percent as the paper does, or as fractions.
 """
 
 from collections.abc import Sequence
 
-from comit_ray.evaluation.report import paper_values
-from comit_ray.evaluation.study.study_metrics import AUROC, COMPARED, Key, Pair, Row, sensitivity
+from comit_ray.evaluation.report import paper_values, printing
+from comit_ray.evaluation.report.printing import points
+from comit_ray.evaluation.study.study_metrics import AUROC, COMPARED, MetricKey, Pair, StudyRow, sensitivity
 from comit_ray.evaluation.study.study_results import STATUSES, Study
 from comit_ray.tables.vocabulary import Task
 
@@ -14,31 +15,36 @@ UNDEFINED, NOTHING = "undefined", "-"
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent, with the paper's two digits; cut."""
-    return UNDEFINED if value is None else f"{_cut(value, 10_000) * 100:.2f}"
+    """A fraction in percent, with the paper's two digits."""
+    return UNDEFINED if value is None else printing.number(100 * value, 2)
 
 
 def fraction(value: float | None) -> str:
-    """A fraction with three digits; cut."""
-    return UNDEFINED if value is None else f"{_cut(value, 1_000):.3f}"
+    """A fraction with three digits."""
+    return UNDEFINED if value is None else printing.number(value, 3)
+
+
+def ends(low: float, high: float, in_percent: bool) -> str:
+    """`[low, high]` of an interval, with the digits of `percent` or `fraction`."""
+    return printing.interval(100 * low, 100 * high, 2) if in_percent else printing.interval(low, high, 3)
 
 
 def paper_percent(value: float | None) -> str:
     """A number of the paper, in percent; a dash where it prints none."""
-    return NOTHING if value is None else f"{value * 100:.2f}"
+    return NOTHING if value is None else printing.number(100 * value, 2)
 
 
 def paper_fraction(value: float | None) -> str:
     """A number of the paper as it prints it; a dash where it prints none."""
-    return NOTHING if value is None else f"{value:.2f}"
+    return NOTHING if value is None else printing.number(value, 2)
 
 
 def p_value(value: float | None) -> str:
-    """Rounded up, for a smaller one claims more."""
-    return NOTHING if value is None else f"{min(1.0, -(-(value - 1e-9) * 1_000 // 1) / 1_000):.3f}"
+    """A p-value; a dash where there is none."""
+    return NOTHING if value is None else printing.p_value(value)
 
 
-def figure(row: Row | None, in_percent: bool) -> str:
+def figure(row: StudyRow | None, in_percent: bool) -> str:
     """`mean ± SD [interval]`; without what it does not have."""
     if row is None:
         return UNDEFINED
@@ -47,11 +53,11 @@ def figure(row: Row | None, in_percent: bool) -> str:
     if row.spread.deviation is not None:
         text += f" ± {show(row.spread.deviation)}"
     if row.interval.low is not None and row.interval.high is not None:
-        text += f" [{show(row.interval.low)}, {show(row.interval.high)}]"
+        text += f" {ends(row.interval.low, row.interval.high, in_percent)}"
     return text
 
 
-def find_row(rows: Sequence[Row], variant: str, key: Key) -> Row | None:
+def find_row(rows: Sequence[StudyRow], variant: str, key: MetricKey) -> StudyRow | None:
     """The row of this figure; None where it is undefined."""
     return next((row for row in rows if row.variant == variant and row.key == key), None)
 
@@ -92,7 +98,7 @@ def in_short(text: str | None, most: int = 160) -> str:
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
-def without_interval(rows: Sequence[Row]) -> str:
+def without_interval(rows: Sequence[StudyRow]) -> str:
     """A sentence for every reason that a figure has no interval; empty where all have."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
@@ -101,16 +107,12 @@ def without_interval(rows: Sequence[Row]) -> str:
     return " ".join(f"No interval: {', '.join(names)}: {reason}." for reason, names in reasons.items())
 
 
-def in_words(key: Key) -> str:
+def in_words(key: MetricKey) -> str:
     """A figure's name as a reader would say it."""
     if key.at is not None:
         return f"sensitivity at {key.at * 100:g}% specificity"
     name = {"auroc": "AUROC", "eer": "EER"}.get(key.metric, key.metric.replace("_", " "))
     return name if key.group == "all" else f"{name} inside {key.group.partition('=')[2]}"
-
-
-def _cut(value: float, steps: int) -> float:
-    return int(value * steps + (1e-9 if value >= 0 else -1e-9)) / steps
 
 
 SIGNIFICANT = 0.05
@@ -129,7 +131,7 @@ THE_SOURCE = (
 )
 
 
-def sentences(study: Study, rows: Sequence[Row], pairs: Sequence[Pair], draws: int) -> list[str]:
+def sentences(study: Study, rows: Sequence[StudyRow], pairs: Sequence[Pair], draws: int) -> list[str]:
     """Everything that can be said, most important first.
 
     Args:
@@ -204,7 +206,7 @@ def _some(tested: Sequence[Pair], apart: Sequence[Pair]) -> list[str]:
     return [*found, OF_THESE_SEEDS]
 
 
-def sources(study: Study, rows: Sequence[Row]) -> list[str]:
+def sources(study: Study, rows: Sequence[StudyRow]) -> list[str]:
     """Whether a high AUROC over several sources is left inside one of them."""
     if study.images["dataset"].nunique() < 2:
         return []
@@ -243,12 +245,11 @@ def _positives(study: Study) -> str:
             "COVID-19 is defined."
         )
     patients = images["patient_id"].nunique() + int(images["patient_id"].isna().sum())
-    points = f"{1_000 // len(images) / 10:.1f}"
     if patients == len(images):
         who, one = f"{patients} patients with COVID-19", "one patient"
     else:
         who, one = f"{len(images)} images of {patients} patients with COVID-19", "one image"
-    return f"With {who} in the {study.split} split, {one} is {points} points of sensitivity."
+    return f"With {who} in the {study.split} split, {one} is {points(len(images))} points of sensitivity."
 
 
 def _difference(pair: Pair) -> str:
@@ -256,35 +257,37 @@ def _difference(pair: Pair) -> str:
     result = pair.result
     assert result.difference is not None
     show, unit = (fraction, "") if pair.key == AUROC else (percent, " points")
-    interval = f"95% interval {show(result.low)} to {show(result.high)}, " if result.low is not None else ""
+    interval = ""
+    if result.low is not None and result.high is not None:
+        interval = f"95% interval {ends(result.low, result.high, pair.key != AUROC)}, "
     return (
         f"{pair.variant}, {show(abs(result.difference))}{unit} {'lower' if result.difference < 0 else 'higher'} "
         f"({interval}adjusted p {p_value(result.adjusted)})"
     )
 
 
-def _range(rows: Sequence[Row]) -> str:
+def _range(rows: Sequence[StudyRow]) -> str:
     """The values of several variants."""
     values = [row.spread.mean for row in rows if row.spread.mean is not None]
     low, high = fraction(min(values)), fraction(max(values))
     return low if low == high else f"{low} to {high}"
 
 
-def _seeds(rows: Sequence[Row]) -> list[str]:
+def _seeds(rows: Sequence[StudyRow]) -> list[str]:
     """Where a spread over seeds says less than it seems to."""
-    chosen = [row for row in rows if row.key == sensitivity(0.99)]
+    chosen = [row for row in rows if row.key == sensitivity(paper_values.AT_99)]
     same = [row.variant for row in chosen if row.spread.n > 1 and row.spread.low == row.spread.high]
     one = [row.variant for row in chosen if row.spread.n == 1]
     found = []
     if same:
         found.append(
-            f"All seeds give the same {in_words(sensitivity(0.99))} for {', '.join(same)}: where one image is worth "
-            "so much, or a method draws nothing at random, that is no sign of stability."
+            f"All seeds give the same {in_words(sensitivity(paper_values.AT_99))} for {', '.join(same)}: where one image "
+            "is worth so much, or a method draws nothing at random, that is no sign of stability."
         )
     if one:
         found.append(f"Of {', '.join(one)} there is one seed alone: nothing is known of its spread.")
     return found
 
 
-def _above_chance(row: Row) -> bool:
+def _above_chance(row: StudyRow) -> bool:
     return row.interval.low is not None and row.interval.low > 0.5

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from comit_ray.data.images.radiograph import library_edge
+from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.errors import DecodeError, Reason
 
 
@@ -18,7 +18,7 @@ def test_warnings_and_logs_stay_inside() -> None:
     handler = Keep()
     logging.getLogger().addHandler(handler)
     try:
-        with library_edge():
+        with decoder_guard():
             warnings.warn("Secret^Person", stacklevel=1)
             logging.getLogger("pydicom").error("Secret^Person")
     finally:
@@ -33,12 +33,12 @@ def test_threads_that_leave_in_another_order_restore_the_filters() -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with library_edge():
+        with decoder_guard():
             entered.set()
             leave.wait(5)
 
     thread = threading.Thread(target=other)
-    with library_edge():
+    with decoder_guard():
         thread.start()
         assert entered.wait(5)
     warnings.warn("the other thread is still inside", stacklevel=1)
@@ -51,7 +51,7 @@ def test_threads_that_leave_in_another_order_restore_the_filters() -> None:
     ("raised", "reason"), [(ValueError("Secret^Person"), Reason.CORRUPT), (MemoryError(), Reason.TOO_LARGE)]
 )
 def test_only_decode_errors_leave(raised: Exception, reason: Reason) -> None:
-    with pytest.raises(DecodeError) as caught, library_edge():
+    with pytest.raises(DecodeError) as caught, decoder_guard():
         raise raised
     assert caught.value.reason is reason
     assert "Secret" not in str(caught.value)

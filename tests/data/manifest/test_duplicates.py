@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from comit_ray.config.data_config import SourceOptions, SplitConfig
 from comit_ray.data.manifest import duplicates
-from comit_ray.data.manifest.duplicates import PAIRS, LookAlikes, Resolution, Thresholds, describe, resolve, write
+from comit_ray.data.manifest.duplicates import (
+    PAIRS,
+    NearDuplicates,
+    Resolution,
+    SimilarityThresholds,
+    describe,
+    resolve,
+    write,
+)
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources.adapter import adapter
@@ -181,10 +189,10 @@ def test_a_chain_removes_only_what_has_its_own_witness(monkeypatch: pytest.Monke
 # --- one split a patient
 
 
-def look_alikes_of(pairs: list[tuple[int, int]], same: bool = True) -> LookAlikes:
+def look_alikes_of(pairs: list[tuple[int, int]], same: bool = True) -> NearDuplicates:
     count = len(pairs)
     first, second = (pa.array([pair[end] for pair in pairs], pa.int64()).to_numpy() for end in (0, 1))
-    return LookAlikes(
+    return NearDuplicates(
         first,
         second,
         pa.array([0] * count, pa.uint16()).to_numpy(),
@@ -342,7 +350,7 @@ def test_described() -> None:
 
 
 def test_thresholds_are_passed_on() -> None:
-    strict = Thresholds(same_bits=0, near_bits=0)
+    strict = SimilarityThresholds(same_bits=0, near_bits=0)
     assert len(resolved([row("a/1"), row("b/1")], [ONE, CROP], thresholds=strict).pairs) == 0
 
 

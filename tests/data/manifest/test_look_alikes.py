@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.data.manifest import duplicates
-from comit_ray.data.manifest.duplicates import CHOSEN, LookAlikes, Thresholds, find
+from comit_ray.data.manifest.duplicates import CHOSEN, NearDuplicates, SimilarityThresholds, find
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.errors import ManifestError
 from tests.data.pictures import NEAR, SAME, Picture, cropped, jpeg, letterboxed, radiograph, random_picture, resized
@@ -20,7 +20,7 @@ def column_of(fingerprints: list[bytes | None]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(fingerprints, pa.binary())])
 
 
-def pairs(found: LookAlikes) -> dict[tuple[int, int], bool]:
+def pairs(found: NearDuplicates) -> dict[tuple[int, int], bool]:
     """Rows -> whether they are the same picture."""
     return dict(zip(zip(found.first.tolist(), found.second.tolist(), strict=True), found.same.tolist(), strict=True))
 
@@ -100,7 +100,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     forth, back = find(column([*pictures]), CHOSEN), find(column([*reversed(pictures)]), CHOSEN)
     last = len(pictures) - 1
 
-    def described(found: LookAlikes, row: Callable[[int], int]) -> set[tuple[int, int, int, float, bool]]:
+    def described(found: NearDuplicates, row: Callable[[int], int]) -> set[tuple[int, int, int, float, bool]]:
         columns = (found.distance.tolist(), found.correlation.tolist(), found.same.tolist())
         ends = zip(found.first.tolist(), found.second.tolist(), strict=True)
         return {(*sorted((row(one), row(other))), *rest) for (one, other), *rest in zip(ends, *columns, strict=True)}
@@ -128,14 +128,14 @@ def test_many_pairs_are_compared_in_batches(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("thresholds", "kind"),
     [
-        (Thresholds(same_bits=256, same_correlation=-1), True),
-        (Thresholds(same_bits=0, near_bits=256, near_correlation=-1), False),
-        (Thresholds(same_correlation=1.1, near_bits=256, near_correlation=-1), False),
-        (Thresholds(same_bits=0, near_bits=0), None),
-        (Thresholds(same_bits=256, same_correlation=1.1, near_correlation=1.1, near_bits=256), None),
+        (SimilarityThresholds(same_bits=256, same_correlation=-1), True),
+        (SimilarityThresholds(same_bits=0, near_bits=256, near_correlation=-1), False),
+        (SimilarityThresholds(same_correlation=1.1, near_bits=256, near_correlation=-1), False),
+        (SimilarityThresholds(same_bits=0, near_bits=0), None),
+        (SimilarityThresholds(same_bits=256, same_correlation=1.1, near_correlation=1.1, near_bits=256), None),
     ],
 )
-def test_every_threshold_counts(thresholds: Thresholds, kind: bool | None) -> None:
+def test_every_threshold_counts(thresholds: SimilarityThresholds, kind: bool | None) -> None:
     found = pairs(find(column([random_picture(0), random_picture(1)]), thresholds))
     assert found == ({} if kind is None else {(0, 1): kind})
 

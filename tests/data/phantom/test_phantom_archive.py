@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.load import decode
-from comit_ray.data.phantom.phantom_archive import COLUMNS, Entry, plan, summary, write
+from comit_ray.data.phantom.phantom_archive import COLUMNS, PhantomFile, plan, summary, write
 from comit_ray.data.phantom.phantom_broken import TROUBLEMAKERS
-from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 from comit_ray.data.phantom.phantom_files import FORMATS, suffix
 from comit_ray.errors import ConfigError, DecodeError, Reason
 from comit_ray.statistics.roc import auroc
@@ -27,7 +27,7 @@ COUNT, SEED = 34, 7
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Entry]]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PhantomFile]]:
     root = tmp_path_factory.mktemp("archive")
     return root, write(str(root), COUNT, SEED)
 
@@ -42,14 +42,14 @@ def test_a_plan_holds_what_was_asked_for() -> None:
     assert len(entries) == len({entry.file for entry in entries}) == len({entry.stem for entry in entries}) == 300
     assert Counter(entry.form for entry in entries if entry.reason) == dict.fromkeys((t.name for t in TROUBLEMAKERS), 1)
     kinds = Counter(entry.kind for entry in entries if entry.kind)
-    assert abs(kinds[Kind.HEALTHY] - 0.4 * 287) <= 6
-    assert abs(kinds[Kind.COVID] - 0.3 * 287) <= 6
+    assert abs(kinds[PhantomKind.HEALTHY] - 0.4 * 287) <= 6
+    assert abs(kinds[PhantomKind.COVID] - 0.3 * 287) <= 6
     dicom = sum(entry.file.endswith(".dcm") for entry in entries)
     assert 0.45 < dicom / 300 < 0.55
 
 
 def test_a_patient_has_one_class_and_some_have_several_studies() -> None:
-    kinds: dict[str, set[Kind | None]] = {}
+    kinds: dict[str, set[PhantomKind | None]] = {}
     studies: dict[str, set[str]] = {}
     for entry in plan(300, 0):
         kinds.setdefault(entry.patient, set()).add(entry.kind)
@@ -62,7 +62,7 @@ def test_every_class_has_the_same_mixture_of_formats() -> None:
     entries = plan(600, 3)
     for form in set(FORMATS):
         expected = FORMATS.count(form) / len(FORMATS)
-        for kind in Kind:
+        for kind in PhantomKind:
             forms = [entry.form for entry in entries if entry.kind is kind]
             assert abs(forms.count(form) - expected * len(forms)) <= FORMATS.count(form), (kind, form)
 
@@ -73,7 +73,7 @@ def test_a_count_without_room_for_chests_is_refused() -> None:
     assert len(plan(16, 0)) == 16
 
 
-def test_every_file_lies_where_the_table_says(archive: tuple[Path, list[Entry]]) -> None:
+def test_every_file_lies_where_the_table_says(archive: tuple[Path, list[PhantomFile]]) -> None:
     root, entries = archive
     lines = table(root)
     assert list(lines) == [entry.file for entry in entries]
@@ -87,12 +87,12 @@ def test_every_file_lies_where_the_table_says(archive: tuple[Path, list[Entry]])
         if entry.kind is None:
             assert not any(line[column] for column in COLUMNS[3:])
         else:
-            assert line["unhealthy"] == str(int(entry.kind is not Kind.HEALTHY))
-            assert line["covid"] in ("", str(int(entry.kind is Kind.COVID)))
-            assert line["other"] in ("", str(int(entry.kind is Kind.OTHER)))
+            assert line["unhealthy"] == str(int(entry.kind is not PhantomKind.HEALTHY))
+            assert line["covid"] in ("", str(int(entry.kind is PhantomKind.COVID)))
+            assert line["other"] in ("", str(int(entry.kind is PhantomKind.OTHER)))
 
 
-def test_files_decode_to_their_phantoms_or_to_their_reasons(archive: tuple[Path, list[Entry]]) -> None:
+def test_files_decode_to_their_phantoms_or_to_their_reasons(archive: tuple[Path, list[PhantomFile]]) -> None:
     root, entries = archive
     for entry in entries:
         path = root / entry.file
@@ -108,7 +108,7 @@ def test_files_decode_to_their_phantoms_or_to_their_reasons(archive: tuple[Path,
         assert np.corrcoef(pixels_HW.ravel(), phantom.pixels_HW.ravel())[0, 1] > 0.995, entry
 
 
-def test_masks_are_those_of_the_phantoms(archive: tuple[Path, list[Entry]]) -> None:
+def test_masks_are_those_of_the_phantoms(archive: tuple[Path, list[PhantomFile]]) -> None:
     root, entries = archive
     seen = Counter[str]()
     for entry in entries:
@@ -121,14 +121,14 @@ def test_masks_are_those_of_the_phantoms(archive: tuple[Path, list[Entry]]) -> N
             phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed)
             truth_HW = phantom.lung_HW if folder == "lung_masks" else phantom.disease_HW
             np.testing.assert_array_equal(np.asarray(Image.open(path)), truth_HW * np.uint8(255))
-            assert folder == "lung_masks" or entry.kind is not Kind.HEALTHY
+            assert folder == "lung_masks" or entry.kind is not PhantomKind.HEALTHY
     sound = sum(entry.kind is not None for entry in entries)
-    diseased = sum(entry.kind in (Kind.COVID, Kind.OTHER) for entry in entries)
+    diseased = sum(entry.kind in (PhantomKind.COVID, PhantomKind.OTHER) for entry in entries)
     assert 0 < seen["lung_masks"] < sound
     assert 0 < seen["disease_masks"] < diseased
 
 
-def test_equal_arguments_give_equal_archives(archive: tuple[Path, list[Entry]], tmp_path: Path) -> None:
+def test_equal_arguments_give_equal_archives(archive: tuple[Path, list[PhantomFile]], tmp_path: Path) -> None:
     root, _ = archive
     write(str(tmp_path), COUNT, SEED)
     files = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -136,13 +136,13 @@ def test_equal_arguments_give_equal_archives(archive: tuple[Path, list[Entry]], 
     assert files == again
 
 
-def test_files_of_another_archive_are_not_overwritten(archive: tuple[Path, list[Entry]]) -> None:
+def test_files_of_another_archive_are_not_overwritten(archive: tuple[Path, list[PhantomFile]]) -> None:
     root, _ = archive
     with pytest.raises(ConfigError, match="expected an empty directory"):
         write(str(root), COUNT, SEED + 1)
 
 
-def test_the_summary_counts(archive: tuple[Path, list[Entry]]) -> None:
+def test_the_summary_counts(archive: tuple[Path, list[PhantomFile]]) -> None:
     text = summary(archive[1])
     assert text.startswith("34 files of ")
     assert "13 troublemakers: " in text
@@ -161,7 +161,7 @@ def test_nothing_outside_the_lungs_tells_covid_from_the_rest() -> None:
         person = [phantom.view == "AP", phantom.sex == "F", phantom.age]
         form = [suffix(entry.form) == ".dcm", suffix(entry.form) == ".jpg", entry.form == "png-16bit"]
         features.append([*phantom.pixels_HW.shape, outside.mean(), outside.std(), *quantiles, *person, *form])
-        labels.append(int(entry.kind is Kind.COVID))
+        labels.append(int(entry.kind is PhantomKind.COVID))
         patients.append(entry.patient)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     groups = np.unique(patients, return_inverse=True)[1]

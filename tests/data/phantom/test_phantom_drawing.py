@@ -5,28 +5,28 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 
-from comit_ray.data.phantom.phantom_drawing import Kind, Phantom, draw
+from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
 
 SEEDS = range(16)
 
 
-def chests(kind: Kind) -> list[Phantom]:
+def chests(kind: PhantomKind) -> list[Phantom]:
     return [draw(seed, kind) for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
 def healthy() -> list[Phantom]:
-    return chests(Kind.HEALTHY)
+    return chests(PhantomKind.HEALTHY)
 
 
 @pytest.fixture(scope="module")
 def covid() -> list[Phantom]:
-    return chests(Kind.COVID)
+    return chests(PhantomKind.COVID)
 
 
 @pytest.fixture(scope="module")
 def other() -> list[Phantom]:
-    return chests(Kind.OTHER)
+    return chests(PhantomKind.OTHER)
 
 
 def midline(phantom: Phantom) -> int:
@@ -36,20 +36,20 @@ def midline(phantom: Phantom) -> int:
 
 
 def test_equal_arguments_give_equal_phantoms() -> None:
-    first, again, next_one = draw(3, Kind.COVID), draw(3, Kind.COVID), draw(4, Kind.COVID)
+    first, again, next_one = draw(3, PhantomKind.COVID), draw(3, PhantomKind.COVID), draw(4, PhantomKind.COVID)
     np.testing.assert_array_equal(first.pixels_HW, again.pixels_HW)
     np.testing.assert_array_equal(first.disease_HW, again.disease_HW)
     assert first.pixels_HW.shape != next_one.pixels_HW.shape or not np.array_equal(first.pixels_HW, next_one.pixels_HW)
 
 
 def test_the_size_can_be_chosen() -> None:
-    phantom = draw(0, Kind.OTHER, size=(256, 224))
+    phantom = draw(0, PhantomKind.OTHER, size=(256, 224))
     assert phantom.pixels_HW.shape == phantom.lung_HW.shape == phantom.disease_HW.shape == (256, 224)
     assert [a.dtype.name for a in (phantom.pixels_HW, phantom.lung_HW, phantom.disease_HW)] == ["uint8", "bool", "bool"]
 
 
 def test_a_patient_keeps_sex_and_age_from_study_to_study() -> None:
-    studies = [draw(seed, Kind.HEALTHY, patient=77) for seed in range(3)]
+    studies = [draw(seed, PhantomKind.HEALTHY, patient=77) for seed in range(3)]
     assert len({(study.sex, study.age) for study in studies}) == 1
     assert len({study.pixels_HW.tobytes() for study in studies}) == 3
 

@@ -8,11 +8,11 @@ import pytest
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.load import decode
-from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 from comit_ray.data.phantom.phantom_files import FORMATS, Header, encode, suffix
 
 HEADER = Header("p0001", "p0001_s1", "p0001_s1_1", "AP", "F", 63, "DX", "CHEST", "20200315")
-PIXELS = draw(5, Kind.COVID, size=(257, 301)).pixels_HW  # odd sides: rows and frames need padding
+PIXELS = draw(5, PhantomKind.COVID, size=(257, 301)).pixels_HW  # odd sides: rows and frames need padding
 
 
 @pytest.mark.parametrize("form", sorted(set(FORMATS)))

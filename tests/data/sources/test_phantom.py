@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.phantom.phantom_archive import Entry, write
-from comit_ray.data.phantom.phantom_drawing import Kind
+from comit_ray.data.phantom.phantom_archive import PhantomFile, write
+from comit_ray.data.phantom.phantom_drawing import PhantomKind
 from comit_ray.data.sources.phantom import COLUMNS, rows
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError, NotFoundError
@@ -17,7 +17,7 @@ OPTIONS = SourceOptions()
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Entry]]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[PhantomFile]]:
     root = str(tmp_path_factory.mktemp("archive"))
     return root, write(root, 30, 1)
 
@@ -27,7 +27,7 @@ def with_table(root: Path, text: str) -> str:
     return str(root)
 
 
-def test_every_file_is_a_row_with_its_labels(archive: tuple[str, list[Entry]]) -> None:
+def test_every_file_is_a_row_with_its_labels(archive: tuple[str, list[PhantomFile]]) -> None:
     root, entries = archive
     found = list(rows(SourceFiles(root), "phantom", OPTIONS))
     assert [row.path for row in found] == [entry.file for entry in entries]
@@ -39,15 +39,15 @@ def test_every_file_is_a_row_with_its_labels(archive: tuple[str, list[Entry]]) -
             assert (row.view, row.view_source) == (View.UNKNOWN, "none")
             assert row.lung_mask is row.disease_mask is None
         else:
-            assert row.unhealthy == int(entry.kind is not Kind.HEALTHY)
-            assert row.covid in (None, int(entry.kind is Kind.COVID))
+            assert row.unhealthy == int(entry.kind is not PhantomKind.HEALTHY)
+            assert row.covid in (None, int(entry.kind is PhantomKind.COVID))
             assert row.view in (View.PA, View.AP)
             assert row.sex in ("M", "F")
             assert row.age is not None
             assert 5 < row.age < 95
 
 
-def test_masks_are_found(archive: tuple[str, list[Entry]]) -> None:
+def test_masks_are_found(archive: tuple[str, list[PhantomFile]]) -> None:
     root, entries = archive
     found = list(rows(SourceFiles(root), "phantom", OPTIONS))
     stems = {row.path: entry.stem for row, entry in zip(found, entries, strict=True)}
@@ -66,7 +66,7 @@ def test_no_directory_and_no_table_are_named(tmp_path: Path) -> None:
         list(rows(SourceFiles(str(tmp_path)), "phantom", OPTIONS))
 
 
-def test_the_table_may_be_compressed(archive: tuple[str, list[Entry]], tmp_path: Path) -> None:
+def test_the_table_may_be_compressed(archive: tuple[str, list[PhantomFile]], tmp_path: Path) -> None:
     root, _ = archive
     data = Path(root, "labels.csv").read_bytes()
     (tmp_path / "labels.csv.gz").write_bytes(gzip.compress(data))

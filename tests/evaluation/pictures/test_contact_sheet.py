@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.data.phantom.phantom_drawing import Kind, draw
+from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 from comit_ray.evaluation.pictures.contact_sheet import (
     GROUND,
     INK,
@@ -26,7 +26,7 @@ def opened(png: bytes) -> Image.Image:
 
 
 def test_the_sheet_has_a_place_for_every_tile() -> None:
-    phantoms = [draw(seed, Kind.COVID, size=(160, 160)) for seed in range(5)]
+    phantoms = [draw(seed, PhantomKind.COVID, size=(160, 160)) for seed in range(5)]
     tiles = [Tile(p.pixels_HW, p.lung_HW, p.disease_HW, caption=("COVID 0.93", "label: COVID")) for p in phantoms]
     sheet = opened(overlay_sheet(tiles, columns=3, tile_px=128, title="a run"))
     assert sheet.width == MARGIN + 3 * (128 + MARGIN)

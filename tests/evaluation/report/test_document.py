@@ -10,7 +10,7 @@ from PIL import Image
 
 from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report import document
-from comit_ray.evaluation.report.document import Chapter, Document, Table
+from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 
 TABLE = Table(
     "A <title> & more", ("figure", "all"), (("a_b", "0.5 [0.4, 0.6]"), ("<script>x</script>", "-")), "A note."
@@ -25,14 +25,14 @@ def _report(root: Path) -> tuple[str, str, bytes]:
     (root / "figures").mkdir()
     (root / "figures" / "roc.png").write_bytes(png.getvalue())
     pictures = [Picture("roc", "Curves.", ("figures/roc.png",)), Picture("map", "A map.", reason="5 images are needed")]
-    made = Document(
+    made = ReportDocument(
         "Evaluation: 12 images", "Not for diagnosis.",
         [
             Chapter("summary", "Summary", ["One patient is 5.9 points.", "x < y & z", "SHORTCUT: a mark."]),
             Chapter("nothing", "Nothing here"),
             Chapter("scores", "Scores", (), {"covid": TABLE, "missed": LONG}, pictures),
         ],
-        "Cut, not rounded.", frozenset({"missed"}),
+        "Rounded half to even.", frozenset({"missed"}), alarms=("SHORTCUT: ",),
     )  # fmt: skip
     text = document.write(made, str(root))
     return text, (root / "report.html").read_text(), png.getvalue()
@@ -105,7 +105,7 @@ def test_an_alarm_stands_out(tmp_path: Path) -> None:
 
 def test_two_tables_of_one_name_are_a_mistake() -> None:
     with pytest.raises(AssertionError, match="two tables of one name"):
-        Document("A", "", [Chapter(name, name, (), {"covid": TABLE}) for name in "ab"], "")
+        ReportDocument("A", "", [Chapter(name, name, (), {"covid": TABLE}) for name in "ab"], "")
 
 
 def test_a_long_table_is_short_in_the_report_and_whole_beside_it(tmp_path: Path) -> None:
@@ -120,7 +120,9 @@ def test_a_long_table_is_short_in_the_report_and_whole_beside_it(tmp_path: Path)
 
 
 def test_a_table_that_stands_aside_is_in_its_file_alone(tmp_path: Path) -> None:
-    made = Document("A title", "", [Chapter("a", "A", (), {"covid": TABLE, "all": LONG})], "", aside=frozenset({"all"}))
+    made = ReportDocument(
+        "A title", "", [Chapter("a", "A", (), {"covid": TABLE, "all": LONG})], "", aside=frozenset({"all"})
+    )
     text = document.write(made, str(tmp_path))
     assert "Missed" not in text
     assert "Missed" not in (tmp_path / "report.html").read_text()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from comit_ray.evaluation.study import study_results
-from comit_ray.evaluation.study.study_metrics import AUROC, EER, Key, measure_covid, sensitivity, summarise
+from comit_ray.evaluation.study.study_metrics import AUROC, EER, MetricKey, measure_covid, sensitivity, summarise
 from comit_ray.statistics import roc
 from comit_ray.statistics.intervals import bootstrap
 from tests.evaluation.study_tree import Images, Outcome, write_study
@@ -82,8 +82,8 @@ def test_auroc_inside_each_dataset_with_both_classes(tmp_path: Path) -> None:
     assert measured is not None
     rows = {row.key: row for row in summarise(taken, measured, 20, 0)}
     assert {key.group for key in rows} == {"all", "dataset=a"}
-    assert rows[Key("auroc", group="dataset=a")].values == {0: 0.75}
-    assert rows[Key("auroc", group="dataset=a")].n == 4
+    assert rows[MetricKey("auroc", group="dataset=a")].values == {0: 0.75}
+    assert rows[MetricKey("auroc", group="dataset=a")].n == 4
     assert rows[AUROC].values == {0: pytest.approx(5 / 6)}
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.study import study_results, study_tables, study_words
-from comit_ray.evaluation.study.study_metrics import Row, compare, measure_covid, summarise
+from comit_ray.evaluation.study.study_metrics import StudyRow, compare, measure_covid, summarise
 from comit_ray.evaluation.study.study_results import Study
 from tests.evaluation.study_tree import Images, Outcome, write_study
 
 GOOD, MIDDLE, BAD = [0.9, 0.8, 0.2, 0.1], [0.9, 0.1, 0.5, 0.2], [0.5, 0.5, 0.5, 0.5]
 
 
-def _study(root: Path, variants: dict[str, list[Outcome]], **more: object) -> tuple[Study, list[Row]]:
+def _study(root: Path, variants: dict[str, list[Outcome]], **more: object) -> tuple[Study, list[StudyRow]]:
     taken = study_results.read(*write_study(root, Images([1, 1, 0, 0]), variants, **more))  # type: ignore[arg-type]
     measured = measure_covid(taken, [0.99, 0.9])
     assert measured is not None
@@ -47,7 +47,7 @@ def test_classification_beside_the_paper(tmp_path: Path) -> None:
     assert line["paper: sensitivity at 90% specificity (%)"] == "96.80"
     assert line["paper: sensitivity at 99% specificity (%)"] == "87.20"
     assert line["paper: EER (%)"] == "7.30"
-    assert line["AUROC"].startswith("0.666 ± 0.288")  # cut, not rounded to 0.667 and 0.289
+    assert line["AUROC"].startswith("0.667 ± 0.289")
     line = lines["VGG19 + FC"]
     assert line["seeds"] == "1 of 3 (1 failed, 1 missing)"
     assert line["sensitivity at 99% specificity (%)"].startswith("100.00")
@@ -71,7 +71,7 @@ def test_a_study_unknown_to_the_paper(tmp_path: Path) -> None:
 def test_ablation_beside_the_paper(tmp_path: Path) -> None:
     taken, rows = _study(tmp_path, {"All 4 tasks": [GOOD, MIDDLE], "Task 4 only": [BAD, BAD]})
     lines = _lines(study_tables.ablation(taken, rows))
-    assert lines["All 4 tasks"]["sensitivity at 90% specificity (%)"].startswith("75.00 ± 35.35")
+    assert lines["All 4 tasks"]["sensitivity at 90% specificity (%)"].startswith("75.00 ± 35.36")
     assert lines["Task 4 only"]["sensitivity at 90% specificity (%)"].startswith("0.00 ± 0.00")
     assert [line["paper: sensitivity (%)"] for line in lines.values()] == ["96.80", "84.40"]
 
@@ -138,12 +138,12 @@ def test_a_search_is_ranked_by_what_it_judged_by(tmp_path: Path, judge: str, ord
     ("value", "percent", "fraction"),
     [
         (0.8720, "87.20", "0.872"),
-        (0.99999, "99.99", "0.999"),
-        (-0.12349, "-12.34", "-0.123"),
+        (0.99999, "100.00", "1.000"),
+        (-0.12349, "-12.35", "-0.123"),
         (None, "undefined", "undefined"),
     ],
 )
-def test_values_are_cut(value: float | None, percent: str, fraction: str) -> None:
+def test_values_are_rounded(value: float | None, percent: str, fraction: str) -> None:
     assert study_words.percent(value) == percent
     assert study_words.fraction(value) == fraction
 

@@ -19,7 +19,7 @@ from comit_ray.data.sources.adapter import ManifestRow, place, unlisted
 from comit_ray.data.sources.readers import read_csv, read_lines
 from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles
 from comit_ray.data.sources.table.table_cells import Record, fill, template_columns
-from comit_ray.data.sources.table.table_mapping import COVIDX_COLUMNS, Mapping, Table, load
+from comit_ray.data.sources.table.table_mapping import COVIDX_COLUMNS, MappedTable, Mapping, load
 from comit_ray.data.sources.table.table_parts import Mask
 from comit_ray.data.sources.table.table_rows import Description, describe, join, to_row
 from comit_ray.errors import ManifestError
@@ -38,7 +38,7 @@ class ImageFinder:
         self._mapping = mapping
         self._names: _Names | None = None  # made at the first look: most sources need none
 
-    def find(self, record: Record, table: Table, folder: str) -> tuple[str, SourceFile | None]:
+    def find(self, record: Record, table: MappedTable, folder: str) -> tuple[str, SourceFile | None]:
         """The image's name relative to the root, and its file if it is at hand.
 
         An image that is not at hand bears the first name that its templates give.
@@ -210,7 +210,7 @@ def _read(files: SourceFiles, mapping: Mapping, dataset: str) -> Iterator[_Row]:
             yield _Row(at, name, image, description)
 
 
-def _tables(files: SourceFiles, mapping: Mapping) -> list[tuple[Table, SourceFile]]:
+def _tables(files: SourceFiles, mapping: Mapping) -> list[tuple[MappedTable, SourceFile]]:
     found = []
     for table in mapping.tables:
         pattern = rf"(?:.*/)?(?:{table.name})(?:\.gz)?"

@@ -58,7 +58,7 @@ COVIDX_COLUMNS = ("patientid", "filename", "label", "source")
 _SHIPPED = package_files("comit_ray.data.sources.table") / "mappings"
 
 
-class Table(Config):
+class MappedTable(Config):
     """One list of the source."""
 
     name: Pattern
@@ -97,7 +97,7 @@ class Labels(Config):
 class Mapping(Config):
     """A whole mapping; this module's text shows one."""
 
-    tables: Annotated[tuple[Table, ...], Field(min_length=1)]
+    tables: Annotated[tuple[MappedTable, ...], Field(min_length=1)]
     format: Literal["csv", "tsv", "covidx"] = "csv"
     encoding: str = "utf-8-sig"
     rows_per_image: Literal["one", "many"] = "one"

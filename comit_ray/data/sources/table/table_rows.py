@@ -8,7 +8,7 @@ from typing import Any
 from comit_ray.data.masks.mask_references import Box, boxes_reference, siim_reference
 from comit_ray.data.sources.adapter import ManifestRow, parse_age, scoped
 from comit_ray.data.sources.table.table_cells import Record, fill
-from comit_ray.data.sources.table.table_mapping import Mapping, Table
+from comit_ray.data.sources.table.table_mapping import MappedTable, Mapping
 from comit_ray.data.sources.table.table_parts import Boxes, FrameColumns, Mask, SiimRuns
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import View
@@ -59,7 +59,7 @@ class Description:
 
 
 def describe(
-    record: Record, mapping: Mapping, table: Table, dataset: str, mask_file: Callable[[Mask], str | None]
+    record: Record, mapping: Mapping, table: MappedTable, dataset: str, mask_file: Callable[[Mask], str | None]
 ) -> Description:
     """What one row says of its image.
 

@@ -7,9 +7,9 @@ from tensorboardX.proto.event_pb2 import Event
 
 from comit_ray.storage import storage
 from comit_ray.training.tracking import tag, write_epoch
-from comit_ray.training.validation import Figures
+from comit_ray.training.validation import EpochMetrics
 
-FIGURES: Figures = {
+FIGURES: EpochMetrics = {
     "train_loss": 1.234567890123,
     "val_loss_lung": 0.1,
     "val_auroc_covid": None,
