@@ -22,6 +22,7 @@ from scipy.special import logit
 from comit_ray.statistics.intervals import patient_codes
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 BinKind = Literal["equal mass", "equal width"]

@@ -281,8 +281,8 @@ def _seeds(rows: Sequence[StudyRow]) -> list[str]:
     found = []
     if same:
         found.append(
-            f"All seeds give the same {in_words(sensitivity(paper_values.AT_99))} for {', '.join(same)}: where one image "
-            "is worth so much, or a method draws nothing at random, that is no sign of stability."
+            f"All seeds give the same {in_words(sensitivity(paper_values.AT_99))} for {', '.join(same)}: where one "
+            "image is worth so much, or a method draws nothing at random, that is no sign of stability."
         )
     if one:
         found.append(f"Of {', '.join(one)} there is one seed alone: nothing is known of its spread.")
