@@ -21,7 +21,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
     for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             match = COMMAND.match(line)
-            if match and not match[2].endswith("..."):
+            if match and not match[2].endswith(" ..."):
                 found.append((match[1], shlex.split(match[2], comments=True)))
     return found
 
