@@ -22,7 +22,7 @@ from comit_ray.tables import parquet
 
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 READ_MEMORY, WRITE_MEMORY = 2**30, 3 * 2**28
-"""Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/scaling.md).
+"""Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/sizing.md).
 
 Writing 0.6 GiB: its process may have read before, and keeps some of what that took.
 """
