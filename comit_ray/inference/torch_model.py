@@ -1,4 +1,4 @@
-"""A checkpoint that is asked through PyTorch, on a CPU or a GPU, in float32."""
+"""A checkpoint that is asked through PyTorch: on a CPU in float32, on a GPU with convolutions in TF32, its default."""
 
 import numpy as np
 import numpy.typing as npt

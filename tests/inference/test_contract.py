@@ -27,11 +27,14 @@ SIZE, IMAGES = 64, 5
 TOLERANCE = 1e-5
 """Of a probability, and of an embedding relative to its largest value; and the share of a mask's pixels."""
 CASES = [
-    pytest.param(backend, name, tasks, id=f"{backend}-{name}-{'+'.join(tasks)}")
+    pytest.param((backend, name, tasks), id=f"{backend}-{name}-{'+'.join(tasks)}")
     for backend in BACKENDS
     for name, entry in MODELS.items()
     for tasks in ([entry.tasks] if not entry.one_task else [entry.tasks[:1]])
 ]
+
+OF_LEAKS = [case for case in CASES if {"comit_net", "mask_rcnn"} & set(case.values[0])]
+"""What leaks is the backend's: one network with every head and heat maps, and the one that is made most otherwise."""
 
 Load = Callable[..., Model]
 
@@ -148,10 +151,10 @@ def test_the_frames_are_not_changed_and_may_be_read_only(model: Model, usual: Sc
         (frames()[:, :-1], r"got \(5, 63, 64\); comit_ray.data.images.frame.to_frame resamples"),
     ],
 )
-@pytest.mark.parametrize("method", ["predict", "embed", "heat_maps"])
-def test_frames_of_another_form_are_refused(model: Model, wrong: Any, said: str, method: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        getattr(model, method)(wrong)
+def test_frames_of_another_form_are_refused(model: Model, wrong: Any, said: str) -> None:
+    for method in (model.predict, model.embed, model.heat_maps):
+        with pytest.raises(ValueError, match=said):
+            method(wrong)
 
 
 def test_heat_maps_where_there_is_a_score_and_a_clear_word_where_not(load: Load, model: Model) -> None:
@@ -200,8 +203,9 @@ def test_a_closed_model_says_so(load: Load) -> None:
             method(frames())
 
 
+@pytest.mark.parametrize("load", OF_LEAKS, indirect=True)
 def test_nothing_is_left_of_a_closed_model(load: Load) -> None:
-    """Of three that were loaded, asked and closed: no thread, no open file, no tensor, though the object is still held.
+    """Of one that was loaded, asked and closed: no thread, no open file, no tensor, though the object is still held.
 
     Threads by /proc, so that those of libraries count; tensors and arrays by the garbage collector. The first model
     fills what libraries keep for the process.
@@ -218,13 +222,13 @@ def test_nothing_is_left_of_a_closed_model(load: Load) -> None:
 
     first = use()
     before = held()
-    rest = [use() for _ in range(3)]
+    second = use()
     assert held() == before
     gone = weakref.ref(first)
     del first
     gc.collect()
     assert gone() is None, "nobody else holds it"
-    assert len(rest) == 3
+    assert second.model_id, "held until here"
 
 
 def load_tasks(load: Load) -> tuple[Task, ...]:
@@ -235,7 +239,7 @@ def load_tasks(load: Load) -> tuple[Task, ...]:
 def held() -> dict[str, int]:
     """What this process has: threads, open files, and values of all tensors that Python knows."""
     gc.collect()
-    tensors = [value for value in gc.get_objects() if isinstance(value, torch.Tensor)]
+    tensors = [value for value in gc.get_objects() if issubclass(type(value), torch.Tensor)]
     process = Path("/proc/self")
     return {
         "threads": len(os.listdir(process / "task")) if process.exists() else threading.active_count(),
