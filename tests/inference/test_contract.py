@@ -26,14 +26,15 @@ from tests.support import write_checkpoint
 SIZE, IMAGES = 64, 5
 TOLERANCE = 1e-5
 """Of a probability, and of an embedding relative to its largest value; and the share of a mask's pixels."""
-CASES = [
-    pytest.param((backend, name, tasks), id=f"{backend}-{name}-{'+'.join(tasks)}")
+NETWORKS = [
+    (backend, name, tasks)
     for backend in BACKENDS
     for name, entry in MODELS.items()
     for tasks in ([entry.tasks] if not entry.one_task else [entry.tasks[:1]])
 ]
 
-OF_LEAKS = [case for case in CASES if {"comit_net", "mask_rcnn"} & set(case.values[0])]
+CASES = [pytest.param(case, id=f"{case[0]}-{case[1]}-{'+'.join(case[2])}") for case in NETWORKS]
+OF_LEAKS = [case for case, (_, name, _) in zip(CASES, NETWORKS, strict=True) if name in ("comit_net", "mask_rcnn")]
 """What leaks is the backend's: one network with every head and heat maps, and the one that is made most otherwise."""
 
 Load = Callable[..., Model]
@@ -169,7 +170,9 @@ def test_heat_maps_where_there_is_a_score_and_a_clear_word_where_not(load: Load,
         alone = explained.heat_maps(frames()[1:2])
     assert set(maps) == {"covid", "unhealthy"}
     for score, map_BHW in maps.items():
-        assert (map_BHW.shape, map_BHW.dtype, map_BHW.min() >= 0) == ((IMAGES, SIZE, SIZE), np.float32, True)
+        assert map_BHW.shape == (IMAGES, SIZE, SIZE)
+        assert map_BHW.dtype == np.float32
+        assert map_BHW.min() >= 0
         np.testing.assert_allclose(alone[score][0], map_BHW[1], atol=1e-4 * map_BHW.max())
 
 

@@ -18,6 +18,7 @@ from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.inference import torch_model
 from comit_ray.inference.scores import Scores
+from comit_ray.inference.torch_model import TorchModel
 from comit_ray.screening import variants
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.prediction_rows import Decision
@@ -66,6 +67,12 @@ def predictor(
             variants=altered,
         )
     )
+
+
+def network_of(taken: Predictor) -> torch.nn.Module:
+    assert isinstance(taken.model, TorchModel)
+    assert taken.model.network is not None
+    return taken.model.network
 
 
 def test_one_row_an_image_and_masks_for_the_scored(tmp_path):
@@ -184,7 +191,7 @@ def test_a_sites_thresholds_are_meant_for_the_scores_as_written(tmp_path):
 def test_a_score_that_is_no_number_is_a_failure(tmp_path):
     broken = predictor(tmp_path)
     with torch.no_grad():
-        for parameter in broken.model.network.parameters():
+        for parameter in network_of(broken).parameters():
             parameter.fill_(torch.nan)
     row = broken.predict(fetched(noise(0)))["predictions"].to_pylist()[0]
     assert (row["status"], row["reason"], row["p_covid"]) == ("failed", "model_failed", None)
@@ -195,14 +202,14 @@ def test_a_mask_that_is_no_number_fails_its_image_alone(tmp_path, monkeypatch, h
     """One pixel of one mask of the middle image of a batch; every score is a number."""
     broken, images = predictor(tmp_path, batch_size=3), fetched(noise(0), noise(1), noise(2))
     usual = broken.predict(images)
-    forward = broken.model.network.forward
+    forward = network_of(broken).forward
 
     def spoilt(x_B3HW):
         output = forward(x_B3HW)
         getattr(output, head)[1, :, 5, 7] = torch.nan
         return output
 
-    monkeypatch.setattr(broken.model.network, "forward", spoilt)
+    monkeypatch.setattr(network_of(broken), "forward", spoilt)
     tables = broken.predict(images)
     failed = tables["predictions"].to_pylist()[1]
     assert (failed["status"], failed["reason"]) == ("failed", "model_failed")
@@ -296,7 +303,7 @@ def test_out_of_memory_for_a_map_halves_the_batch_too(tmp_path, monkeypatch):
 def test_an_image_that_fails_has_no_map(tmp_path):
     broken = predictor(tmp_path, gradcam=True)
     with torch.no_grad():
-        for parameter in broken.model.network.parameters():
+        for parameter in network_of(broken).parameters():
             parameter.fill_(torch.nan)
     tables = broken.predict(fetched(noise(0)))
     assert tables["predictions"]["reason"].to_pylist() == ["model_failed"]
@@ -340,14 +347,14 @@ def test_a_copy_that_cannot_be_made_is_null_with_its_reason(tmp_path, monkeypatc
 def test_an_image_that_fails_has_no_copies_and_takes_none_from_others(tmp_path, monkeypatch):
     broken = predictor(tmp_path, batch_size=3, altered=("borders_cropped",))
     images = fetched(noise(0), noise(1), noise(2))
-    usual, forward = broken.predict(images)["variants"], broken.model.network.forward
+    usual, forward = broken.predict(images)["variants"], network_of(broken).forward
 
     def spoilt(x_B3HW):
         output = forward(x_B3HW)
         output.lung[1, :, 5, 7] = torch.nan
         return output
 
-    monkeypatch.setattr(broken.model.network, "forward", spoilt)
+    monkeypatch.setattr(network_of(broken), "forward", spoilt)
     found = broken.predict(images)["variants"]
     assert found.equals(pa.concat_tables([usual.slice(0, 1), usual.slice(2)]).combine_chunks())
 
