@@ -27,7 +27,7 @@ from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
 from comit_ray.screening import run_settings, screen_pipeline
-from comit_ray.screening.predictor import Predictor
+from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.run_screen import screen
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
@@ -108,7 +108,11 @@ def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
     loaded = checkpoint.load(config.checkpoint)
     point = run_settings.choose_operating_point(_options(config, "", ""), loaded)
     device = "cuda" if config.gpu else "cpu"
-    load = partial(Predictor, config.checkpoint, loaded.model_id, point, "benchmark", config.batch_size, device)
+    threads = None if config.gpu else 1  # as Ray gives an actor with one CPU
+    settings = PredictorSettings(
+        config.checkpoint, loaded.model_id, point, "benchmark", config.batch_size, device, threads=threads
+    )
+    load = partial(Predictor, settings)
     on_cpu, gpus = ray.remote(num_cpus=1), 1 if config.gpu else 0
     predictor = ray.remote(num_cpus=screen_pipeline.predict_cpus(config.gpu), num_gpus=gpus)
     read, fetched = ray.get(on_cpu(stages.read).remote(rows.to_pylist(), loaded.config.frame, config.decode))

@@ -10,7 +10,7 @@ from comit_ray import cli
 from comit_ray.chunks import nodes, plan, run_record
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
-from comit_ray.screening import gradcam
+from comit_ray.inference import torch_gradcam
 from comit_ray.storage import storage
 from comit_ray.sweep import study, sweep_record, tuner
 from comit_ray.sweep.trial import TrialPlace
@@ -26,7 +26,7 @@ def job(config: SweepConfig) -> int:
     manifest, training_hash = sweep_record.find(config)
     uri = sweep_record.directory(config)
     if any(trial.gradcam for trial in trials):
-        gradcam.library()
+        torch_gradcam.library()
     at_once = tuner.room(trials, config.concurrent)
     nodes.check({"data": config.data, "manifest": manifest}, {"storage": config.storage})
     fingerprint = plan.make_plan(manifest, "all").fingerprint

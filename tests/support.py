@@ -12,10 +12,11 @@ import torch
 from comit_ray.checkpoint import checkpoint, temperature
 from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.checkpoint.operating_points import Threshold
+from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import statistics
 from comit_ray.models.registry import build_model
-from comit_ray.screening.fetch import FETCHED
+from comit_ray.screening.fetch import to_table
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 
@@ -46,11 +47,12 @@ def fetched(*frames: npt.NDArray[np.uint8] | None) -> pa.Table:
         if frame is None:
             row |= {"status": "failed", "reason": "truncated", "detail": "half"}
         else:
-            row |= {"status": "ok", "height": 2 * len(frame), "width": len(frame), "frame": frame.tobytes()}
+            row |= {"status": "ok", "height": 2 * len(frame), "width": len(frame), "frame": frame}
             row |= {"top": 0.0, "left": 0.0, "rows_per_pixel": 0.5, "columns_per_pixel": 1.0}
             row |= {name: value[0] for name, value in statistics(frame[None]).items()}
         rows.append(row)
-    return pa.Table.from_pylist(rows, schema=FETCHED)
+    size = next((len(frame) for frame in frames if frame is not None), 64)
+    return to_table(rows, FrameConfig(size=size))
 
 
 def prediction_row(

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ PACKAGE = REPOSITORY / "comit_ray"
 # Lower layers know nothing of higher ones. A module belongs to the first prefix that fits.
 LAYERS: list[list[str]] = [
     ["comit_ray.errors"],
-    ["comit_ray.schema"],
+    ["comit_ray.schema", "comit_ray.tables"],
     [
         "comit_ray.statistics.roc",
         "comit_ray.config.config_base",
@@ -36,7 +37,9 @@ LAYERS: list[list[str]] = [
     ["comit_ray.data"],
     ["comit_ray.work"],
     ["comit_ray.models"],
-    ["comit_ray.training", "comit_ray.screening", "comit_ray.preparing", "comit_ray.evaluation"],
+    ["comit_ray.training"],
+    ["comit_ray.inference"],
+    ["comit_ray.screening", "comit_ray.preparing", "comit_ray.evaluation"],
     ["comit_ray.sweep"],
     ["comit_ray.cli"],
     ["jobs"],
@@ -66,11 +69,20 @@ NO_TORCH = (
     "comit_ray.screening.fetch",
     "comit_ray.screening.mask_tables",
     "comit_ray.screening.screen_tables",
+    "comit_ray.screening.predictor",
+    "comit_ray.screening.prediction_rows",
+    "comit_ray.screening.variants",
+    "comit_ray.screening.gradcam",
+    "comit_ray.benchmark.stages",
+    "comit_ray.inference.model",
+    "comit_ray.inference.scores",
     "comit_ray.chunks.reading",
     "comit_ray.prepare.prepare_pipeline",
     "comit_ray.models.embedding_classifiers",
     "comit_ray.screening.embedding_screen",
 )
+BACKEND_DOOR = "comit_ray.inference.model"
+"""Imports a backend of inference, and with it the backend's library, inside the function that loads its model."""
 
 
 def modules() -> dict[str, Path]:
@@ -80,14 +92,26 @@ def modules() -> dict[str, Path]:
 
 def imports(path: Path) -> set[str]:
     """Names imported anywhere in the file; `from a import b` counts as `a.b`, so that modules are seen."""
+    return _names(ast.walk(ast.parse(path.read_text())))
+
+
+def _names(nodes: Iterable[ast.AST]) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, f"relative import of {node.module}"
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
+
+
+def imports_at_the_start(path: Path) -> set[str]:
+    """Names that importing the module imports: not those in bodies of functions."""
+    tree = ast.parse(path.read_text())
+    late = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for inner in ast.walk(node)}
+    at_once = [node for node in ast.walk(tree) if id(node) not in late]
+    return _names(at_once)
 
 
 def layer(module: str) -> int:
@@ -128,9 +152,29 @@ def test_decoding_never_imports_torch() -> None:
         if module in seen or module not in known:
             continue
         seen.add(module)
-        names = imports(known[module])
+        names = (imports_at_the_start if module == BACKEND_DOOR else imports)(known[module])
         assert not any(name.split(".")[0] in ("torch", "torchvision", "ray") for name in names), module
         todo += [*ours(names), *(name.rpartition(".")[0] for name in ours(names))]
+
+
+def test_a_backend_is_imported_by_its_door_alone_and_late() -> None:
+    backends = {name for name in modules() if name.startswith("comit_ray.inference.") and name.endswith("_model")}
+    assert backends, "there is none"
+    known = {module: path for module, path in modules().items() if module not in backends}
+    importers = {m for m, path in known.items() if backends & {n.rpartition(".")[0] for n in imports(path)}}
+    assert importers == {BACKEND_DOOR}
+    assert not backends & {name.rpartition(".")[0] for name in imports_at_the_start(known[BACKEND_DOOR])}
+
+
+def test_rows_are_made_without_torch() -> None:
+    """At run time: what makes rows of scores and the door to the backends, before a model is loaded."""
+    script = (
+        "import sys\n"
+        "import comit_ray.screening.predictor, comit_ray.benchmark.stages, comit_ray.inference.model\n"
+        "print(sorted({'torch', 'torchvision', 'ray', 'captum'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_predicting_with_comit_net_imports_neither_torchvision_nor_scikit_learn(tmp_path: Path) -> None:
@@ -138,9 +182,9 @@ def test_predicting_with_comit_net_imports_neither_torchvision_nor_scikit_learn(
     uri = write_checkpoint(tmp_path / "checkpoint")
     script = (
         "import sys\n"
-        "from comit_ray.screening.predictor import Predictor\n"
-        "from comit_ray.training import checkpoint\n"
-        f"checkpoint.load({uri!r})\n"
+        "import comit_ray.screening.predictor\n"
+        "from comit_ray.inference.model import load_model\n"
+        f"load_model({uri!r})\n"
         "print(sorted({'torchvision', 'sklearn', 'torch._dynamo'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)

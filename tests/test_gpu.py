@@ -16,7 +16,7 @@ from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import ModelConfig, TrainConfig
 from comit_ray.data.masks.masks import from_png
 from comit_ray.models.registry import MODELS, build_model
-from comit_ray.screening.predictor import Predictor
+from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.training.run_training import train
@@ -98,17 +98,17 @@ def test_a_batch_that_the_gpu_cannot_hold_is_halved(tmp_path: Path, monkeypatch:
 
     def predictor(batch_size: int) -> Predictor:
         point = OperatingPoint("specificity_0.90", {"covid": 0.5})
-        return Predictor(model, loaded.model_id, point, "r", batch_size, "cuda")
+        return Predictor(PredictorSettings(model, loaded.model_id, point, "r", batch_size, "cuda"))
 
     enough = predictor(8).predict(images)["predictions"]
     small, sizes = predictor(64), list[int]()
-    original = small._scores
+    original = small.model._scores
 
-    def counted(frames_BHW: npt.NDArray[np.uint8]) -> Any:
+    def counted(frames_BHW: npt.NDArray[np.uint8], masks: bool) -> Any:
         sizes.append(len(frames_BHW))
-        return original(frames_BHW)
+        return original(frames_BHW, masks)
 
-    monkeypatch.setattr(small, "_scores", counted)
+    monkeypatch.setattr(small.model, "_scores", counted)
     taken, held = torch.cuda.memory_reserved(), torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((taken + 2**20) / held)
     try:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pydicom
-import torch
 
 from comit_ray.chunks import plan
 from comit_ray.chunks.plan import BARE, DECODE, FETCH, MEASURE, PREDICT, WRITE, Layout
@@ -20,8 +18,7 @@ from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE
 from comit_ray.errors import DecodeError, Status
-from comit_ray.models.outputs import normalise
-from comit_ray.screening.fetch import FETCHED, fetch_row
+from comit_ray.screening.fetch import fetch_row, frames_of, to_table
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.storage import storage
@@ -76,7 +73,7 @@ class Stopwatches:
 
 
 def read(rows: Sequence[Mapping[str, Any]], frame: FrameConfig, limits: DecodeLimits) -> tuple[list[Stage], pa.Table]:
-    """Fetch and decode, one image after the other; also the `FETCHED` rows of those that went well.
+    """Fetch and decode, one image after the other; also the fetched rows of those that went well.
 
     Args:
         rows: of the manifest; those that it excludes are passed over, those that cannot be read count where they end.
@@ -85,26 +82,25 @@ def read(rows: Sequence[Mapping[str, Any]], frame: FrameConfig, limits: DecodeLi
     """
     watches = Stopwatches()
     found = _fetched(rows, frame, limits, watches)
-    return watches.stages, pa.Table.from_pylist(found, schema=FETCHED)
+    return watches.stages, to_table(found, frame)
 
 
 def predict(
     fetched: pa.Table, chunk_rows: int, load: Callable[[], Predictor]
 ) -> tuple[list[Stage], list[dict[str, pa.Table]]]:
-    """A predictor, and the bare model loop, on one thread where it is a CPU's; also the tables of every chunk.
+    """A predictor, and the bare model loop; also the tables of every chunk.
 
     Args:
-        fetched: `FETCHED` rows.
+        fetched: rows as the reader gives them, all ok.
         chunk_rows: images of a chunk.
-        load: gives the predictor, on the device of this process.
+        load: gives the predictor, on the device of this process; on a CPU with one thread, as Ray gives an actor with
+            one CPU.
     """
     if not len(fetched):
         return [], []
     predictor = load()
-    if predictor.device == "cpu":
-        torch.set_num_threads(1)  # as Ray gives an actor with one CPU
     watches = Stopwatches()
-    predictor.predict(fetched.slice(0, predictor.batch_size))  # the first pass is slower than all others
+    predictor.predict(fetched.slice(0, predictor.model.batch_size))  # the first pass is slower than all others
     found = []
     for start in range(0, len(fetched), chunk_rows):
         part = fetched.slice(start, chunk_rows)
@@ -112,7 +108,10 @@ def predict(
         with watches.timed(PREDICT, images=len(part)):
             done = predictor(packed)
         found.append(plan.unpack(done)[1])
-    _bare(fetched["frame"].to_pylist(), predictor, watches)
+    frames_BHW = frames_of(fetched)
+    with watches.timed(BARE, images=len(frames_BHW)):  # the network on the same frames in memory, and nothing else
+        predictor.model.embed(frames_BHW)
+    predictor.close()
     return watches.stages, found
 
 
@@ -176,16 +175,6 @@ class _Held(FileReader):
             self._given = True
             return self._data
         return self._behind.read(ref, at_most)
-
-
-def _bare(frames: Sequence[bytes], predictor: Predictor, watches: Stopwatches) -> None:
-    """The network on the same frames in memory, and nothing else."""
-    size, batch = predictor.frame.size, predictor.batch_size
-    frames_BHW = np.stack([np.frombuffer(frame, np.uint8).reshape(size, size) for frame in frames])
-    with torch.inference_mode(), watches.timed(BARE, images=len(frames_BHW)):
-        for start in range(0, len(frames_BHW), batch):
-            x_BHW = torch.from_numpy(frames_BHW[start : start + batch]).to(predictor.device)
-            predictor.model(normalise(x_BHW)).embedding.cpu()  # the copy waits for the device
 
 
 def _format(data: bytes) -> str:

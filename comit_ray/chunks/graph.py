@@ -2,8 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from ray.data.datasource import WriteResult
 from comit_ray.chunks import plan as chunk
 from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
-from comit_ray.chunks.reading import Row, Spent, read_part
+from comit_ray.chunks.reading import Row, Spent, nothing_else, read_part
 from comit_ray.errors import ConfigError, DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
@@ -28,6 +29,33 @@ Writing 0.6 GiB: its process may have read before, and keeps some of what that t
 """
 
 
+@dataclass(frozen=True)
+class ReadSettings:
+    """How the rows of manifest parts are read; it travels to the tasks.
+
+    Attributes:
+        columns: of the manifest that reading needs.
+        split: of the manifest; all: every row.
+        read: see `comit_ray.chunks.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
+        fail: a row that is not what its archive's checksum says.
+        to_table: what `read` and `fail` gave for the rows of a chunk, as its table.
+        threads: that fetch and decode.
+        max_bytes: of one file.
+        name: of the packed table.
+        also_wanted: further files that `read` asks for.
+    """
+
+    columns: Sequence[str]
+    split: str
+    read: Callable[[Row, FileReader], Row]
+    fail: Callable[[Row, DecodeError], Row]
+    to_table: Callable[[Sequence[Row]], pa.Table]
+    threads: int
+    max_bytes: int
+    name: str
+    also_wanted: Callable[[Row], Iterable[Any]] = nothing_else
+
+
 class ReadParts:
     """Stage 1. INPUT: one row, a manifest part and its remaining chunks. OUTPUT: one row a chunk, fetched and decoded.
 
@@ -35,30 +63,12 @@ class ReadParts:
     read.
 
     Args:
-        columns: of the manifest that reading needs.
-        split: of the manifest; all: every row.
-        schema: of the rows that `read` gives.
-        read: see `comit_ray.chunks.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
-        name: of the packed table.
+        settings: what is read, and how.
         counters: of the job.
     """
 
-    def __init__(
-        self,
-        columns: list[str],
-        split: str,
-        schema: pa.Schema,
-        read: Callable[[Row, FileReader], Row],
-        fail: Callable[[Row, DecodeError], Row],
-        threads: int,
-        max_bytes: int,
-        name: str,
-        counters: Counters,
-        also_wanted: Callable[[Row], Iterable[Any]] = lambda row: (),
-    ) -> None:
-        self.columns, self.split, self.schema, self.name = columns, split, schema, name
-        self.read, self.fail, self.also_wanted = read, fail, also_wanted
-        self.threads, self.max_bytes, self.counters = threads, max_bytes, counters
+    def __init__(self, settings: ReadSettings, counters: Counters) -> None:
+        self.settings, self.counters = settings, counters
 
     def __call__(self, part: pa.Table) -> Iterator[pa.Table]:
         """The chunks of one part."""
@@ -68,12 +78,12 @@ class ReadParts:
             self.counters.stage(DECODE, spent.decoding, batches=1)
 
         files: dict[str, str] = dict(zip(part["chunks"][0].as_py(), part["files"][0].as_py(), strict=True))
-        rows = select(parquet.read_part(part["uri"][0].as_py(), self.columns), self.split)
+        asked = self.settings
+        rows = select(parquet.read_part(part["uri"][0].as_py(), list(asked.columns)), asked.split)
         for name, results in read_part(
-            rows, files, self.read, self.fail, self.threads, self.max_bytes, self.also_wanted, told
+            rows, files, asked.read, asked.fail, asked.threads, asked.max_bytes, asked.also_wanted, told
         ):
-            table = pa.Table.from_pylist(results, schema=self.schema)
-            yield chunk.pack(files[name], {self.name: table})
+            yield chunk.pack(files[name], {asked.name: asked.to_table(results)})
 
 
 class Commit(Datasink[list[str]]):

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -51,17 +52,16 @@ def chunk_file(chunk: str, image_ids: Iterable[str]) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]', '_', chunk)}-{digest.hexdigest()[:12]}.parquet"
 
 
-def to_ipc(table: pa.Table) -> bytes:
+def to_ipc(table: pa.Table) -> pa.Buffer:
     """The table as an Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    payload: bytes = sink.getvalue().to_pybytes()
-    return payload
+    return sink.getvalue()
 
 
 def from_ipc(payload: bytes | pa.Buffer) -> pa.Table:
-    """The table of an Arrow IPC stream."""
+    """The table of an Arrow IPC stream, in the payload's memory."""
     with pa.ipc.open_stream(payload) as reader:
         return reader.read_all()
 
@@ -69,8 +69,14 @@ def from_ipc(payload: bytes | pa.Buffer) -> pa.Table:
 def pack(file: str, tables: dict[str, pa.Table]) -> pa.Table:
     """One row: the chunk's file name and each table as a binary column of its name."""
     columns = {"file": pa.array([file])}
-    columns |= {name: pa.array([to_ipc(table)], pa.large_binary()) for name, table in tables.items()}
+    columns |= {name: _one_value(to_ipc(table)) for name, table in tables.items()}
     return pa.table(columns)
+
+
+def _one_value(payload: pa.Buffer) -> pa.Array:
+    """A column of one binary value, in the payload's memory."""
+    ends = pa.py_buffer(np.array([0, payload.size], np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, payload])
 
 
 def unpack(row: pa.Table) -> tuple[str, dict[str, pa.Table]]:

@@ -39,6 +39,11 @@ class Spent:
     size: int
 
 
+def nothing_else(row: Row) -> Iterable[Any]:
+    """The further files of a row that needs no other than the radiograph and its sidecar: none."""
+    return ()
+
+
 def read_part(
     rows: pa.Table,
     chunks: Collection[str],
@@ -46,7 +51,7 @@ def read_part(
     fail: Callable[[Row, DecodeError], Row],
     threads: int,
     max_bytes: int,
-    also_wanted: Callable[[Row], Iterable[Any]] = lambda row: (),
+    also_wanted: Callable[[Row], Iterable[Any]] = nothing_else,
     told: Callable[[Spent], None] = lambda spent: None,
 ) -> Iterator[tuple[str, list[Row]]]:
     """The name and the rows of each chunk that is asked for, as soon as it is read.

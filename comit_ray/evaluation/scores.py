@@ -18,7 +18,8 @@ from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MASKS, PREDICTIONS, SCORES
+from comit_ray.tables.schema import MASKS, PREDICTIONS
+from comit_ray.tables.vocabulary import SCORES
 
 LABELS = [
     *("image_id", *PLACE_COLUMNS, "dataset", "site", "patient_id", "study_id", "sex", "age", "device", "illness_day"),

@@ -19,8 +19,7 @@ from comit_ray.errors import DecodeError, ManifestError, Status
 from comit_ray.storage.archive import ArchiveKind, archive_kind
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.threads import map_ahead
-from comit_ray.tables.schema import SCORES_OF
-from comit_ray.tables.vocabulary import Split, Task, View
+from comit_ray.tables.vocabulary import SCORES_OF, Split, Task, View
 
 FETCH_THREADS = 4  # a reading task waits for storage most of its time
 ROWS_HELD = 64  # frames in one table: some megabytes

@@ -3,12 +3,14 @@
 A manifest row -> a row of the training table: fetch, decode, shrink, and its masks with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from comit_ray.chunks import graph
-from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
+from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.plan import Layout, Plan
 from comit_ray.config.data_config import DecodeLimits, PrepareConfig
@@ -20,6 +22,7 @@ from comit_ray.errors import DecodeError, ManifestError, Reason, Status
 from comit_ray.prepare.prepared import ROW_GROUP_ROWS, TABLE, encode
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader, FileRef
+from comit_ray.tables import arrays
 from comit_ray.tables.schema import MANIFEST, PREPARED
 from comit_ray.tables.vocabulary import View
 
@@ -65,6 +68,12 @@ def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
     return facts | {"status": str(error.status), "reason": str(error.reason), "detail": error.detail}
 
 
+def to_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """What `prepare_row` and `fail_row` give, as a table of `PREPARED`."""
+    columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in PREPARED}
+    return arrays.table(columns, PREPARED, len(rows))
+
+
 def wanted_masks(row: dict[str, Any]) -> Iterator[FileRef]:
     """The files that a row's masks need of the reader; none of a row that is not read, or of a malformed reference."""
     if known_exclusion(row) is not None:
@@ -106,18 +115,17 @@ def prepare(config: PrepareConfig, plan: Plan) -> None:
     counters = Counters(STEP)
     share = graph.cpu_share(DECODE_CPUS + WRITE_CPUS)
     memory = graph.memory_share(READ_MEMORY + WRITE_MEMORY)
-    read = ReadParts(
-        MANIFEST_COLUMNS,
-        "all",
-        PREPARED,
-        partial(prepare_row, limits=config.decode, coding=config.format),
-        fail_row,
-        config.threads,
-        config.decode.max_bytes,
+    settings = ReadSettings(
+        columns=MANIFEST_COLUMNS,
+        split="all",
+        read=partial(prepare_row, limits=config.decode, coding=config.format),
+        fail=fail_row,
+        to_table=to_table,
+        threads=config.threads,
+        max_bytes=config.decode.max_bytes,
         name=LAYOUT.main,
-        counters=counters,
         also_wanted=wanted_masks,
     )
     with graph.chunk_context():
-        prepared = graph.read(plan, read, DECODE_CPUS * share, memory)
+        prepared = graph.read(plan, ReadParts(settings, counters), DECODE_CPUS * share, memory)
         graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, counters), share, memory)

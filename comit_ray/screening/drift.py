@@ -29,8 +29,7 @@ from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import SCORES
-from comit_ray.tables.vocabulary import View
+from comit_ray.tables.vocabulary import SCORES, View
 
 FILE = "drift.json"
 COLUMNS = ["image_id", "status", "view", DISTANCE, *STATISTICS, *(f"p_{score}" for score in SCORES)]

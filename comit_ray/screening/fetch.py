@@ -3,8 +3,12 @@
 One bad file costs one row: it becomes `excluded` or `failed` with its reason, and the rest of its chunk goes on.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
@@ -12,33 +16,61 @@ from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_frame
 from comit_ray.errors import DecodeError, Status
 from comit_ray.storage.file_reader import FileReader
+from comit_ray.tables import arrays
 from comit_ray.tables.vocabulary import View
 
 MANIFEST_COLUMNS = ["image_id", *PLACE_COLUMNS, "view", "excluded", "split", "chunk"]
 """What reading a chunk needs of the manifest."""
 
-FETCHED = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("view", pa.string(), nullable=False),
-        pa.field("height", pa.int32()),
-        pa.field("width", pa.int32()),
-        pa.field("frame", pa.binary()),  # size * size grey values; null unless ok
-        pa.field("top", pa.float32()),
-        pa.field("left", pa.float32()),
-        pa.field("rows_per_pixel", pa.float32()),
-        pa.field("columns_per_pixel", pa.float32()),
-        *(pa.field(name, pa.float32()) for name in STATISTICS),
-    ]
-)
-"""A chunk between fetch and prediction: internal, never stored."""
+
+def fetched_schema(frame: FrameConfig) -> pa.Schema:
+    """Of a chunk between fetch and prediction, with frames of this size: internal, never stored."""
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("reason", pa.string()),
+            pa.field("detail", pa.string()),
+            pa.field("view", pa.string(), nullable=False),
+            pa.field("height", pa.int32()),
+            pa.field("width", pa.int32()),
+            pa.field("frame", pa.binary(frame.size**2)),  # grey values; null unless ok
+            pa.field("top", pa.float32()),
+            pa.field("left", pa.float32()),
+            pa.field("rows_per_pixel", pa.float32()),
+            pa.field("columns_per_pixel", pa.float32()),
+            *(pa.field(name, pa.float32()) for name in STATISTICS),
+        ]
+    )
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], frame: FrameConfig) -> pa.Table:
+    """What `fetch_row` and `fail_row` give, as a table of `fetched_schema`; frames are copied once, side by side."""
+    schema = fetched_schema(frame)
+    there_N = np.array([row["status"] == Status.OK for row in rows], bool)
+    frames_NHW = np.zeros((len(rows), frame.size, frame.size), np.uint8)
+    for frame_HW, row, there in zip(frames_NHW, rows, there_N, strict=True):
+        if there:
+            frame_HW[:] = row["frame"]
+    columns = {
+        field.name: pa.array([row.get(field.name) for row in rows], field.type)
+        for field in schema
+        if field.name != "frame"
+    }
+    return arrays.table(columns | {"frame": arrays.fixed_binary(frames_NHW, there_N)}, schema, len(rows))
+
+
+def frames_of(fetched: pa.Table) -> npt.NDArray[np.uint8]:
+    """(B, size, size) frames of the rows that are ok, in their order."""
+    pixels_NB = arrays.fixed_values(fetched["frame"])
+    there_N = np.asarray(fetched["frame"].is_valid())
+    size = math.isqrt(pixels_NB.shape[1])
+    chosen_BB = pixels_NB if there_N.all() else pixels_NB[there_N]
+    return chosen_BB.reshape(-1, size, size)
 
 
 def fetch_row(row: dict[str, Any], reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> dict[str, Any]:
-    """One manifest row as one `FETCHED` row; never raises for what lies in the file."""
+    """One manifest row as one row of `fetched_schema`; never raises for what lies in the file."""
     known = known_exclusion(row)
     if known is not None:
         return fail_row(row, known)
@@ -52,7 +84,7 @@ def fetch_row(row: dict[str, Any], reader: FileReader, frame: FrameConfig, limit
         "view": row["view"] if row["view"] != View.UNKNOWN else loaded.view,
         "height": loaded.height,
         "width": loaded.width,
-        "frame": loaded.pixels_HW.tobytes(),
+        "frame": loaded.pixels_HW,
         "top": loaded.frame_map.top,
         "left": loaded.frame_map.left,
         "rows_per_pixel": loaded.frame_map.rows_per_pixel,
@@ -62,7 +94,7 @@ def fetch_row(row: dict[str, Any], reader: FileReader, frame: FrameConfig, limit
 
 
 def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
-    """A manifest row that cannot, or must not, be scored as a `FETCHED` row."""
+    """A manifest row that cannot, or must not, be scored as a row of `fetched_schema`."""
     return {
         "image_id": row["image_id"],
         "status": str(error.status),

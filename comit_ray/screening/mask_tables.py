@@ -7,16 +7,19 @@ What the two masks say in numbers: areas, disease inside the lungs, and the six 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, repeat
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from comit_ray.config.data_config import FrameConfig
 from comit_ray.data.masks.masks import to_png
+from comit_ray.errors import Status
+from comit_ray.inference.scores import Scores, unpack_masks
+from comit_ray.tables import arrays
 from comit_ray.tables.schema import MASKS
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
 
@@ -70,45 +73,80 @@ def _first(position: float) -> int:
     return math.ceil(position - 0.5)
 
 
-MASK_BITS = pa.schema(
-    [
-        pa.field(f"{field.name.removesuffix('_png')}_bits", pa.binary()) if field.name.endswith("_png") else field
-        for field in MASKS
-    ]
-)
-"""`masks` before it is finished, with the bits of each mask row by row: internal, never stored."""
+PLACE = {
+    "original_top": "top",
+    "original_left": "left",
+    "rows_per_pixel": "rows_per_pixel",
+    "columns_per_pixel": "columns_per_pixel",
+}
+"""Columns of `masks` that say how the original lies in its frame, and what a fetched chunk calls them."""
 
 
-def to_bits(mask_BHW: Mask) -> npt.NDArray[np.uint8]:
-    """(B, ceil(H * W / 8)): eight pixels a byte."""
-    return np.packbits(mask_BHW.reshape(len(mask_BHW), -1), axis=1)
+def mask_bits_schema(size: int, tasks: Collection[Task] = MASK_TASKS) -> pa.Schema:
+    """`masks` before it is finished, each mask as `size` bytes of bits row by row: internal, never stored.
+
+    Args:
+        size: bytes of a mask.
+        tasks: the masks that the model has; the others have no column.
+    """
+    bits = [pa.field(f"{task}_bits", pa.binary(size), nullable=False) for task in MASK_TASKS if task in tasks]
+    return pa.schema([*bits, *(field for field in MASKS if not field.name.endswith("_png"))])
 
 
-def from_bits(bits: bytes, height: int, width: int) -> Mask:
-    """One mask, (H, W)."""
-    return np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width).reshape(height, width).astype(bool)
+def bits_table(fetched: pa.Table, scores: Scores, frame: FrameConfig) -> pa.Table:
+    """The masks of scored images, as bits, and how each original lies in its frame.
+
+    Args:
+        fetched: rows of the images, as the reader gives them.
+        scores: of these images, in their order.
+        frame: what they were resampled to.
+    """
+    rows, size = len(scores), -(-scores.height * scores.width // 8)
+    columns = {f"{task}_bits": arrays.fixed_binary(bits) for task, bits in scores.masks.items()}
+    columns |= {"image_id": fetched["image_id"]} | {name: fetched[theirs] for name, theirs in PLACE.items()}
+    columns |= {
+        "frame_height": pa.repeat(pa.scalar(scores.height, pa.int32()), rows),
+        "frame_width": pa.repeat(pa.scalar(scores.width, pa.int32()), rows),
+        "fit": pa.repeat(pa.scalar(frame.fit, pa.string()), rows),
+    }
+    return arrays.table(columns, mask_bits_schema(size, scores.masks), rows)
 
 
 def finish(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables of a predicted chunk as they are written.
 
     Args:
-        tables: `predictions`, whose areas and zones are null, and `masks` as `MASK_BITS`; all others are as they
-            should be.
+        tables: `predictions`, whose areas and zones are null, and `masks` as `bits_table` gives it, a row for each
+            prediction that is ok, in the same order; all others are as they should be.
     """
-    rows: list[dict[str, Any]] = []
-    measured: dict[str, Regions] = {}
-    for row in tables["masks"].to_pylist():
-        bits = {task: row.pop(f"{task}_bits") for task in MASK_TASKS}
-        size = row["frame_height"], row["frame_width"]
-        drawn = {task: from_bits(packed, *size) for task, packed in bits.items() if packed is not None}
-        measured[row["image_id"]] = measure_regions(drawn.get(Task.LUNG), drawn.get(Task.DISEASE))
-        rows.append(row | {f"{task}_png": to_png(mask_HW) for task, mask_HW in drawn.items()})
-    predictions = tables["predictions"]
-    found = [measured.get(image_id) for image_id in predictions["image_id"].to_pylist()]
+    predictions, bits = tables["predictions"], tables["masks"]
+    scored_N = np.array([status == Status.OK for status in predictions["status"].to_pylist()], bool)
+    assert predictions["image_id"].filter(pa.array(scored_N)).equals(bits["image_id"]), "a mask of another image"
+    drawn = {task: _masks(bits, task) for task in MASK_TASKS}
+    pngs: dict[Task, list[bytes | None]] = {task: [] for task in MASK_TASKS}
+    found: list[Regions] = []
+    for lung_HW, disease_HW in zip(drawn[Task.LUNG], drawn[Task.DISEASE], strict=True):
+        found.append(measure_regions(lung_HW, disease_HW))
+        for task, mask_HW in ((Task.LUNG, lung_HW), (Task.DISEASE, disease_HW)):
+            pngs[task].append(None if mask_HW is None else to_png(mask_HW))
+    in_order = iter(found)
+    measured = [next(in_order) if scored else None for scored in scored_N]
     for name in Regions.__dataclass_fields__:
         at = predictions.schema.get_field_index(name)
         field = predictions.schema.field(at)
-        values = [None if one is None else getattr(one, name) for one in found]
+        values = [None if of_row is None else getattr(of_row, name) for of_row in measured]
         predictions = predictions.set_column(at, field, pa.array(values, field.type))
-    return {**tables, "predictions": predictions, "masks": pa.Table.from_pylist(rows, schema=MASKS)}
+    columns = {name: bits[name] for name in MASKS.names if name in bits.column_names}
+    columns |= {f"{task}_png": pa.array(values, pa.binary()) for task, values in pngs.items()}
+    return {**tables, "predictions": predictions, "masks": arrays.table(columns, MASKS, len(bits))}
+
+
+def _masks(bits: pa.Table, task: Task) -> Iterator[Mask | None]:
+    """Mask after mask, (H, W), for as bits they are an eighth of the memory; None where the model has no such head."""
+    name = f"{task}_bits"
+    if name not in bits.column_names:
+        yield from repeat(None, len(bits))
+        return
+    sizes = zip(bits["frame_height"].to_pylist(), bits["frame_width"].to_pylist(), strict=True)
+    for bits_B, (height, width) in zip(arrays.fixed_values(bits[name]), sizes, strict=True):
+        yield unpack_masks(bits_B[None], height, width)[0]

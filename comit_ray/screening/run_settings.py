@@ -11,9 +11,9 @@ from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.screening import gradcam, variants
-from comit_ray.tables.schema import scores_of
-from comit_ray.tables.vocabulary import Task
+from comit_ray.inference import torch_gradcam
+from comit_ray.screening import variants
+from comit_ray.tables.vocabulary import Task, scores_of
 
 
 def choose_temperatures(config: ScreenConfig, checkpoint: Checkpoint) -> dict[str, float]:
@@ -58,7 +58,7 @@ def check_gradcam(config: ScreenConfig, checkpoint: Checkpoint) -> None:
     if not score_names(checkpoint):
         heads = ", ".join(checkpoint.config.model.tasks)
         raise ConfigError(f"--gradcam true: the model of {config.checkpoint} has no score to explain (heads: {heads})")
-    gradcam.library()
+    torch_gradcam.library()
 
 
 def check_variants(config: ScreenConfig, checkpoint: Checkpoint) -> None:

@@ -1,21 +1,20 @@
 """The Ray Data graph of the screen: manifest parts -> fetched chunks -> predicted chunks -> files, masks measured."""
 
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 from ray.data import ActorPoolStrategy
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import graph
-from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts
+from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.screening.fetch import FETCHED, MANIFEST_COLUMNS, fail_row, fetch_row
+from comit_ray.screening.fetch import MANIFEST_COLUMNS, fail_row, fetch_row, to_table
 from comit_ray.screening.mask_tables import finish
-from comit_ray.screening.predictor import Predictor
+from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 
@@ -51,8 +50,8 @@ def readers(cpus: float, predictors: int, gpu: bool) -> float:
 class _Predict(Predictor):
     """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: its tables, masks as bits. FAN-OUT: 1 -> 1."""
 
-    def __init__(self, counters: Counters, **predictor: Any) -> None:
-        super().__init__(**predictor)
+    def __init__(self, settings: PredictorSettings, counters: Counters) -> None:
+        super().__init__(settings)
         self.counters = counters
         counters.began(PREDICTORS)
 
@@ -93,36 +92,35 @@ def screen(
     held = predict_cpus(config.gpu)
     share = graph.cpu_share(READ_CPUS + config.predictors * held + WRITE_CPUS, cpus)
     memory = graph.memory_share(READ_MEMORY + config.predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
-    read = ReadParts(
-        MANIFEST_COLUMNS,
-        config.split,
-        FETCHED,
-        partial(fetch_row, frame=frame, limits=config.decode),
-        fail_row,
-        config.fetch_threads,
-        config.decode.max_bytes,
+    reading = ReadSettings(
+        columns=MANIFEST_COLUMNS,
+        split=config.split,
+        read=partial(fetch_row, frame=frame, limits=config.decode),
+        fail=fail_row,
+        to_table=partial(to_table, frame=frame),
+        threads=config.fetch_threads,
+        max_bytes=config.decode.max_bytes,
         name="fetched",
-        counters=counters,
+    )
+    predicting = PredictorSettings(
+        checkpoint_uri=storage.normalise(config.checkpoint),
+        model_id=model_id,
+        operating_point=operating_point,
+        run_id=run_id,
+        batch_size=config.batch_size,
+        device="cuda" if config.gpu else "cpu",
+        embeddings=config.embeddings,
+        temperatures=temperatures,
+        site_thresholds=config.operating_points is not None,
+        gradcam=config.gradcam,
+        variants=tuple(config.variants),
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with graph.chunk_context(cpus):
-        fetched = graph.read(plan, read, READ_CPUS * share, memory)
+        fetched = graph.read(plan, ReadParts(reading, counters), READ_CPUS * share, memory)
         predicted = fetched.map_batches(
             _Predict,
-            fn_constructor_kwargs={
-                "counters": counters,
-                "checkpoint_uri": storage.normalise(config.checkpoint),
-                "model_id": model_id,
-                "operating_point": operating_point,
-                "run_id": run_id,
-                "batch_size": config.batch_size,
-                "device": "cuda" if config.gpu else "cpu",
-                "embeddings": config.embeddings,
-                "temperatures": temperatures,
-                "site_thresholds": config.operating_points is not None,
-                "gradcam": config.gradcam,
-                "altered": config.variants,
-            },
+            fn_constructor_kwargs={"settings": predicting, "counters": counters},
             batch_size=1,
             batch_format="pyarrow",
             # Fewer where there is no room: a lost node's predictors would else take the CPUs that reading waits for.

@@ -4,11 +4,20 @@ As in DeGrave et al. 2021, "AI for radiographic COVID-19 detection selects short
 2021, who blacked the lungs out. Frames are 8-bit, at the model's size; lungs are those that the model itself draws.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
 from scipy.spatial import ConvexHull
+
+from comit_ray.inference.model import Model
+from comit_ray.inference.scores import Scores
+from comit_ray.tables import arrays
+from comit_ray.tables.schema import VARIANTS
+from comit_ray.tables.vocabulary import Task
 
 LUNGS_ONLY, LUNGS_REMOVED, BORDERS_CROPPED = "lungs_only", "lungs_removed", "borders_cropped"
 MARGIN = 0.05
@@ -20,7 +29,8 @@ The rest is not stretched to the frame: a fall of the score could then be of the
 """
 LEAST = 0.02
 """Share of the frame that lungs must have; less is no pair of lungs, and what is left says nothing."""
-NO_LUNGS = "no lungs predicted"
+NO_LUNGS, NOT_FINITE = "no lungs predicted", "the model's output is not a finite number"
+"""Why a copy has no scores."""
 
 FramesBHW = npt.NDArray[np.uint8]
 
@@ -57,6 +67,54 @@ def has_lungs(lungs_BHW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """(B,) whether there is enough lung for the variants that need it."""
     found: npt.NDArray[np.bool_] = lungs_BHW.mean(axis=(1, 2)) >= LEAST
     return found
+
+
+def table(
+    model: Model,
+    frames_BHW: FramesBHW,
+    scores: Scores,
+    image_ids: pa.ChunkedArray,
+    altered: Sequence[str],
+    temperatures: Mapping[str, float],
+) -> pa.Table:
+    """The rows of the `variants` table: of every image with scores one for each altered copy.
+
+    Args:
+        model: that scores them.
+        frames_BHW: radiographs.
+        scores: what the model says of them; with `finite`, which of them have scores.
+        image_ids: of those that have scores; the others have no row.
+        altered: names of the copies.
+        temperatures: score -> what its log-odds are divided by; empty: scores are as the model gives them.
+    """
+    if not len(frames_BHW):
+        return VARIANTS.empty_table()
+    sound_B, lungs_BHW = scores.finite, scores.mask_BHW(Task.LUNG)
+    shape = int(np.count_nonzero(sound_B)), len(altered)
+    reasons_BV, there_BV = np.full(shape, None, object), np.zeros(shape, bool)
+    found = {name: np.zeros(shape, np.float32) for name in scores.probabilities}
+    for at, variant in enumerate(altered):
+        copies_BHW = alter(frames_BHW, lungs_BHW, variant)
+        written = model.predict(copies_BHW, masks=False).take(sound_B).scaled(temperatures)
+        seen_B = np.ones(shape[0], bool)
+        if needs_lungs(variant):
+            assert lungs_BHW is not None, "a model without a lung head is refused"
+            seen_B = has_lungs(lungs_BHW)[sound_B]
+        finite_B = np.all([np.isfinite(values) for values in written.values()], axis=0)
+        there_BV[:, at] = seen_B & finite_B
+        reasons_BV[~finite_B, at] = NOT_FINITE
+        reasons_BV[~seen_B, at] = NO_LUNGS
+        for name, values in written.items():
+            found[name][:, at] = values
+    there = there_BV.reshape(-1)
+    of_images = pa.array(np.repeat(np.arange(shape[0]), len(altered)))
+    columns = {
+        "image_id": image_ids.take(of_images),
+        "variant": pa.array([*altered] * shape[0], pa.string()),
+        "reason": pa.array(reasons_BV.reshape(-1).tolist(), pa.string()),
+    }
+    columns |= {f"p_{name}": arrays.spread(v.reshape(-1)[there], there, pa.float32()) for name, v in found.items()}
+    return arrays.table(columns, VARIANTS, len(there))
 
 
 def _around(lungs_HW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

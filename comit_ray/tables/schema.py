@@ -4,23 +4,9 @@ Every table is a directory of Parquet files of plain types: DuckDB, pandas, Pola
 A column's meaning travels in its Arrow field metadata; the table's name and version in the schema metadata.
 """
 
-from collections.abc import Iterable
-
 import pyarrow as pa
 
-from comit_ray.tables.vocabulary import Task
-
 SCHEMA_VERSION = "2"
-SCORES_OF: dict[Task, tuple[str, ...]] = {Task.COVID: ("covid", "other"), Task.HEALTH: ("unhealthy",)}
-"""Head -> its scores, the one that is screened by first. A score's column is `p_<score>`, its label's `<score>`."""
-SCORES: tuple[str, ...] = ("covid", "unhealthy", "other")
-"""Every score, in the order in which they are told."""
-
-
-def scores_of(tasks: Iterable[Task | str]) -> tuple[str, ...]:
-    """The scores of a model with the heads `tasks`, head by head as in `SCORES_OF`."""
-    heads = set(tasks)
-    return tuple(score for task, scores in SCORES_OF.items() if task in heads for score in scores)
 
 
 def _field(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:

@@ -1,5 +1,6 @@
 """Words that every table and job shares: tasks of the model, views, splits, reasons for a review."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -17,6 +18,16 @@ MASK_TASKS: tuple[Task, ...] = (Task.LUNG, Task.DISEASE)
 """Heads whose output is a mask."""
 SCORE_TASKS: tuple[Task, ...] = (Task.HEALTH, Task.COVID)
 """Heads whose output is a score."""
+SCORES_OF: dict[Task, tuple[str, ...]] = {Task.COVID: ("covid", "other"), Task.HEALTH: ("unhealthy",)}
+"""Head -> its scores, the one that is screened by first. A score's column is `p_<score>`, its label's `<score>`."""
+SCORES: tuple[str, ...] = ("covid", "unhealthy", "other")
+"""Every score, in the order in which they are told."""
+
+
+def scores_of(tasks: Iterable[Task | str]) -> tuple[str, ...]:
+    """The scores of a model with the heads `tasks`, head by head as in `SCORES_OF`."""
+    heads = set(tasks)
+    return tuple(score for task, scores in SCORES_OF.items() if task in heads for score in scores)
 
 
 class View(StrEnum):

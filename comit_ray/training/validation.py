@@ -15,8 +15,7 @@ from comit_ray.checkpoint.operating_points import Document, choose
 from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.config.train_config import LossConfig
 from comit_ray.statistics import roc
-from comit_ray.tables.schema import scores_of
-from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS
+from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, scores_of
 
 EpochMetrics = dict[str, float | None]
 """Name -> value; None where it is undefined (no positive, no mask, ...)."""

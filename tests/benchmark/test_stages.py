@@ -7,7 +7,7 @@ from comit_ray.benchmark import stages
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.screening.predictor import Predictor
+from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.screen_tables import layout
 from tests.support import manifest_row, write_checkpoint
 
@@ -26,8 +26,9 @@ def test_every_stage_is_timed_and_formats_are_told_apart(cxr: Path, tmp_path: Pa
     point = OperatingPoint("specificity_0.90", {"covid": 0.5})
     loaded = checkpoint.load(uri)
     output = str(tmp_path / "alone")
+    settings = PredictorSettings(uri, loaded.model_id, point, "r", 2, threads=1)
     read, fetched_rows = stages.read(rows, loaded.config.frame, DecodeLimits())
-    predicted, tables = stages.predict(fetched_rows, 4, partial(Predictor, uri, loaded.model_id, point, "r", 2))
+    predicted, tables = stages.predict(fetched_rows, 4, partial(Predictor, settings))
     found = [*read, *predicted, *stages.write(tables, output, layout(embeddings=False))]
     counted = {(stage.name, stage.kind): stage.images for stage in found}
     assert counted == {

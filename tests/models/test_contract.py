@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from comit_ray.checkpoint import checkpoint
 from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import ConfigError
+from comit_ray.inference.torch_gradcam import GradCam
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.registry import MODELS, build_model
-from comit_ray.screening.gradcam import GradCam
 from comit_ray.tables.vocabulary import ALL_TASKS, Task
 
 NARROW = 0.0625

@@ -1,5 +1,7 @@
 import io
+import pickle
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +16,13 @@ from comit_ray.chunks import plan
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import CheckpointError, ConfigError
-from comit_ray.models.outputs import ModelOutput
-from comit_ray.screening import predictor as predictor_module
+from comit_ray.inference import torch_model
+from comit_ray.inference.scores import Scores
+from comit_ray.inference.torch_model import TorchModel
 from comit_ray.screening import variants
 from comit_ray.screening.mask_tables import finish
-from comit_ray.screening.predictor import Predictor, scaled_scores
+from comit_ray.screening.prediction_rows import Decision
+from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
 from tests.support import fetched, write_checkpoint
 
@@ -49,8 +53,26 @@ def predictor(
 ) -> Predictor:
     uri = write_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **model)
     model_id = checkpoint.load(uri).model_id
-    options = (embeddings, temperatures, site_thresholds, gradcam, altered)
-    return Whole(uri, model_id, point, "run", batch_size, "cpu", *options)
+    return Whole(
+        PredictorSettings(
+            uri,
+            model_id,
+            point,
+            "run",
+            batch_size,
+            embeddings=embeddings,
+            temperatures=temperatures or {},
+            site_thresholds=site_thresholds,
+            gradcam=gradcam,
+            variants=altered,
+        )
+    )
+
+
+def network_of(taken: Predictor) -> torch.nn.Module:
+    assert isinstance(taken.model, TorchModel)
+    assert taken.model.network is not None
+    return taken.model.network
 
 
 def test_one_row_an_image_and_masks_for_the_scored(tmp_path):
@@ -125,18 +147,35 @@ def test_temperatures_divide_the_log_odds_and_change_no_flag_and_no_mask(tmp_pat
     assert on["predictions"]["calibration"].to_pylist() == [None] + ["temperature"] * 8
 
 
-def test_flags_stay_where_scores_crowd_at_one(tmp_path):
+def test_flags_stay_where_scores_crowd_at_one():
     """A float32 sigmoid is 1 from log-odds of about 17 on: the threshold must not be moved between such images."""
-    sure = predictor(tmp_path, temperatures={"covid": 3.0, "other": 3.0, "unhealthy": 3.0})
-    sure.operating_point = OperatingPoint("sure", {"covid": 1.0})
-    z = torch.linspace(15, 19, 41)
-    output = ModelOutput(None, None, None, torch.stack([z, z], dim=1), torch.zeros(41, 1))
-    sure.model.forward = lambda _: output
-    found = sure._scores(np.zeros((41, 64, 64), np.uint8))
-    rows = [sure._prediction({name: values[i] for name, values in found.items()}) for i in range(41)]
-    assert [row["covid_flag"] for row in rows] == (torch.sigmoid(z) >= 1).tolist()
-    assert 0 < sum(row["covid_flag"] for row in rows) < 41
-    np.testing.assert_allclose([row["p_covid"] for row in rows], expit(z.numpy() / 3.0), rtol=1e-6)
+    z = np.linspace(15, 19, 41)
+    p_covid = torch.sigmoid(torch.from_numpy(z).float()).numpy()
+    odds, no_embedding = {"covid": z}, np.zeros((41, 1), np.float32)
+    scores = Scores(no_embedding, np.ones(41, bool), 64, 64, p_covid=p_covid, log_odds=odds)
+    decision = Decision(OperatingPoint("sure", {"covid": 1.0}), {"covid": 3.0})
+    flags = decision.flags(scores)["covid"]
+    assert flags.tolist() == (p_covid >= 1).tolist()
+    assert 0 < flags.sum() < 41
+    np.testing.assert_allclose(scores.scaled(decision.temperatures)["covid"], expit(z / 3.0), rtol=1e-6)
+    assert Decision(OperatingPoint("sure", {"covid": 1.0}), {"covid": 3.0}, True).flags(scores)["covid"].sum() == 0
+
+
+def test_a_threshold_is_not_rounded_to_the_precision_of_the_scores():
+    """A float32 score that lies between a threshold and its float32 is judged by the threshold."""
+    p_covid = np.float32(0.1)
+    scores = Scores(
+        np.zeros((1, 1), np.float32),
+        np.ones(1, bool),
+        64,
+        64,
+        p_covid=np.array([p_covid]),
+        log_odds={"covid": np.zeros(1)},
+    )
+    above, at = float(p_covid) + 1e-12, float(p_covid)
+    assert np.float32(above) == p_covid
+    assert not Decision(OperatingPoint("x", {"covid": above}), {}).flags(scores)["covid"][0]
+    assert Decision(OperatingPoint("x", {"covid": at}), {}).flags(scores)["covid"][0]
 
 
 def test_a_sites_thresholds_are_meant_for_the_scores_as_written(tmp_path):
@@ -149,19 +188,10 @@ def test_a_sites_thresholds_are_meant_for_the_scores_as_written(tmp_path):
     assert sum(found["covid_flag"].to_pylist()) == 4
 
 
-def test_the_log_odds_of_the_health_head_are_the_difference_of_its_logits():
-    health = torch.tensor([[1.0, 3.0], [-40.0, 40.0], [2.0, 2.0]])
-    output = ModelOutput(None, None, health, None, torch.zeros(3, 1))
-    found = scaled_scores(output, {"unhealthy": 4.0, "covid": 2.0})
-    assert list(found) == ["unhealthy"], "there is no COVID head"
-    np.testing.assert_allclose(found["unhealthy"], expit([0.5, 20, 0]), rtol=1e-6)
-    np.testing.assert_allclose(found["unhealthy"], torch.softmax(health / 4, dim=1)[:, 1], rtol=1e-6)
-
-
 def test_a_score_that_is_no_number_is_a_failure(tmp_path):
     broken = predictor(tmp_path)
     with torch.no_grad():
-        for parameter in broken.model.parameters():
+        for parameter in network_of(broken).parameters():
             parameter.fill_(torch.nan)
     row = broken.predict(fetched(noise(0)))["predictions"].to_pylist()[0]
     assert (row["status"], row["reason"], row["p_covid"]) == ("failed", "model_failed", None)
@@ -172,14 +202,14 @@ def test_a_mask_that_is_no_number_fails_its_image_alone(tmp_path, monkeypatch, h
     """One pixel of one mask of the middle image of a batch; every score is a number."""
     broken, images = predictor(tmp_path, batch_size=3), fetched(noise(0), noise(1), noise(2))
     usual = broken.predict(images)
-    forward = broken.model.forward
+    forward = network_of(broken).forward
 
     def spoilt(x_B3HW):
         output = forward(x_B3HW)
         getattr(output, head)[1, :, 5, 7] = torch.nan
         return output
 
-    monkeypatch.setattr(broken.model, "forward", spoilt)
+    monkeypatch.setattr(network_of(broken), "forward", spoilt)
     tables = broken.predict(images)
     failed = tables["predictions"].to_pylist()[1]
     assert (failed["status"], failed["reason"]) == ("failed", "model_failed")
@@ -195,15 +225,15 @@ def test_out_of_memory_halves_the_batch(tmp_path, monkeypatch):
     small = predictor(tmp_path, batch_size=4)
     expected = small.predict(fetched(*map(noise, range(4))))["predictions"]["p_covid"].to_pylist()
     sizes = []
-    original = small._scores
+    original = small.model._scores
 
-    def limited(frames_BHW):
+    def limited(frames_BHW, masks):
         sizes.append(len(frames_BHW))
         if len(frames_BHW) > 1:
             raise torch.OutOfMemoryError("too many")
-        return original(frames_BHW)
+        return original(frames_BHW, masks)
 
-    monkeypatch.setattr(small, "_scores", limited)
+    monkeypatch.setattr(small.model, "_scores", limited)
     found = small.predict(fetched(*map(noise, range(4))))["predictions"]["p_covid"].to_pylist()
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert found == pytest.approx(expected, abs=1e-6)
@@ -251,18 +281,17 @@ def test_captum_is_needed_for_grad_cam_alone(tmp_path, monkeypatch):
 def test_out_of_memory_for_a_map_halves_the_batch_too(tmp_path, monkeypatch):
     small = predictor(tmp_path, batch_size=4, gradcam=True)
     images = fetched(*map(noise, range(4)))
-    assert small.gradcam is not None
     expected = small.predict(images)
     sizes = []
-    original = small.gradcam.rows
+    original = small.model._heat_maps
 
-    def limited(x_B3HW):
-        sizes.append(len(x_B3HW))
-        if len(x_B3HW) > 2:
+    def limited(frames_BHW):
+        sizes.append(len(frames_BHW))
+        if len(frames_BHW) > 2:
             raise torch.OutOfMemoryError("too many")
-        return original(x_B3HW)
+        return original(frames_BHW)
 
-    monkeypatch.setattr(small.gradcam, "rows", limited)
+    monkeypatch.setattr(small.model, "_heat_maps", limited)
     found = small.predict(images)
     assert sizes == [4, 2, 2]
     assert found["gradcam"]["image_id"].equals(expected["gradcam"]["image_id"])
@@ -274,7 +303,7 @@ def test_out_of_memory_for_a_map_halves_the_batch_too(tmp_path, monkeypatch):
 def test_an_image_that_fails_has_no_map(tmp_path):
     broken = predictor(tmp_path, gradcam=True)
     with torch.no_grad():
-        for parameter in broken.model.parameters():
+        for parameter in network_of(broken).parameters():
             parameter.fill_(torch.nan)
     tables = broken.predict(fetched(noise(0)))
     assert tables["predictions"]["reason"].to_pylist() == ["model_failed"]
@@ -291,7 +320,7 @@ def test_altered_copies_have_a_row_each_and_change_nothing_else(tmp_path, monkey
     assert tables["variants"].schema.equals(VARIANTS)
     rows = tables["variants"].to_pylist()
     assert [(row["image_id"], row["variant"]) for row in rows] == [(f"a/{i}", name) for i in (0, 2, 3) for name in ALL]
-    taken.variants = ()
+    taken.settings = replace(taken.settings, variants=())
     usual = taken.predict(fetched(noise(0), None, noise(1), noise(2)))
     assert "variants" not in usual
     for name in ("predictions", "masks"):
@@ -306,13 +335,33 @@ def test_altered_copies_have_a_row_each_and_change_nothing_else(tmp_path, monkey
 
 def test_a_copy_that_cannot_be_made_is_null_with_its_reason(tmp_path, monkeypatch):
     taken = predictor(tmp_path, altered=ALL)
-    monkeypatch.setattr(predictor_module, "FOREGROUND", 2.0)  # no pixel is lung
+    monkeypatch.setattr(torch_model, "FOREGROUND", 2.0)  # no pixel is lung
     tables = taken.predict(fetched(noise(0)))
     rows = {row["variant"]: row for row in tables["variants"].to_pylist()}
     for name in ("lungs_only", "lungs_removed"):
         assert (rows[name]["p_covid"], rows[name]["reason"]) == (None, "no lungs predicted")
     assert rows["borders_cropped"]["reason"] is None
     assert rows["borders_cropped"]["p_covid"] is not None
+
+
+def test_an_image_that_fails_has_no_copies_and_takes_none_from_others(tmp_path, monkeypatch):
+    broken = predictor(tmp_path, batch_size=3, altered=("borders_cropped",))
+    images = fetched(noise(0), noise(1), noise(2))
+    usual, forward = broken.predict(images)["variants"], network_of(broken).forward
+
+    def spoilt(x_B3HW):
+        output = forward(x_B3HW)
+        output.lung[1, :, 5, 7] = torch.nan
+        return output
+
+    monkeypatch.setattr(network_of(broken), "forward", spoilt)
+    found = broken.predict(images)["variants"]
+    assert found.equals(pa.concat_tables([usual.slice(0, 1), usual.slice(2)]).combine_chunks())
+
+
+def test_settings_travel_to_actors(tmp_path):
+    settings = predictor(tmp_path, temperatures=TEMPERATURES, altered=ALL).settings
+    assert pickle.loads(pickle.dumps(settings)) == settings
 
 
 def test_a_packed_chunk_comes_back_packed(tmp_path):
@@ -331,7 +380,7 @@ def test_an_empty_or_wholly_failed_chunk_is_fine(tmp_path):
 def test_a_checkpoint_that_was_replaced_is_refused(tmp_path):
     uri = write_checkpoint(tmp_path / "checkpoint")
     with pytest.raises(CheckpointError, match="was replaced while the run went on"):
-        Predictor(uri, "000000000000", POINT, "run", 2)
+        Predictor(PredictorSettings(uri, "000000000000", POINT, "run", 2))
 
 
 def test_how_far_an_image_lies_from_the_training_data(tmp_path):
@@ -347,7 +396,7 @@ def test_how_far_an_image_lies_from_the_training_data(tmp_path):
     known = reference.make(sample, near[30:], {}, ["PA"], ["nih"], ["p"])
     for name, data in zip(checkpoint.REFERENCE, reference.to_files(known), strict=True):
         (uri / name).write_bytes(data)
-    knowing = Predictor(str(uri), checkpoint.load(str(uri)).model_id, POINT, "run", 2)
+    knowing = Predictor(PredictorSettings(str(uri), checkpoint.load(str(uri)).model_id, POINT, "run", 2))
     rows = knowing.predict(fetched(*frames, None))["predictions"].to_pylist()
     distances = known.distances(embeddings)
     assert distances is not None

@@ -1,0 +1,203 @@
+"""The seam between a model and its rows: `Model`, which every backend implements, and `load_model`.
+
+A backend is one class: it computes the `Scores` of a batch, and lets go of what it holds when it is closed. Checks,
+batches, and halving a batch that the device cannot hold are the same for all of them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import ClassVar, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from comit_ray.checkpoint.reference import Reference
+from comit_ray.config.data_config import FrameConfig
+from comit_ray.errors import ConfigError
+from comit_ray.inference.scores import Scores, concatenate, empty
+from comit_ray.tables.vocabulary import Task
+
+Frames = npt.NDArray[np.uint8]
+"""(B, H, W) radiographs in the display sense, in the model's frame (`comit_ray.data.images.frame.to_frame`)."""
+HeatMaps = Mapping[str, npt.NDArray[np.float32]]
+"""Score -> (B, H, W): where in the frame it comes from, from 0 up."""
+
+Result = TypeVar("Result")
+
+
+class Model(ABC):
+    """A trained network that is asked for scores.
+
+    Attributes:
+        backend: its name in `BACKENDS`.
+        model_id: 12 hex digits of the hash of the checkpoint's weights.
+        frame: what radiographs are to be resampled to.
+        tasks: the heads it has.
+        reference: what the checkpoint remembers of its training data; None: nothing.
+        device: `cpu` or `cuda`.
+        batch_size: most images of a forward pass.
+    """
+
+    OUT_OF_MEMORY: ClassVar[tuple[type[Exception], ...]] = ()
+    """What the backend raises where a batch is too large for the device: it is then halved."""
+
+    backend: str
+    model_id: str
+    frame: FrameConfig
+    tasks: tuple[Task, ...]
+    reference: Reference | None
+    device: str
+    batch_size: int
+
+    _open = True
+
+    def predict(self, frames_BHW: Frames, masks: bool = True) -> Scores:
+        """What the model says of each frame, in their order. A batch that the device cannot hold is halved.
+
+        Args:
+            frames_BHW: uint8 (B, size, size), any B; of none the scores are empty.
+            masks: whether to give masks too; they are also left out of what `Scores.finite` judges.
+
+        Raises:
+            ValueError: another type or shape, or the model is closed.
+        """
+        self._check(frames_BHW)
+        if not len(frames_BHW):
+            return empty(self.tasks, self.frame.size, self.frame.size, masks)
+        return concatenate(self._in_batches(frames_BHW, lambda part_BHW: self._scores(part_BHW, masks)))
+
+    def heat_maps(self, frames_BHW: Frames) -> HeatMaps:
+        """Grad-CAM maps of each score that has one: float32 (B, H, W), not finite where the model fails.
+
+        They are as large as the frames, at four bytes a pixel: of many frames, ask for some at a time.
+
+        Raises:
+            ValueError: as `predict`, for no frame, or the model was loaded without `gradcam`.
+        """
+        self._check(frames_BHW)
+        if not len(frames_BHW):
+            raise ValueError("heat_maps: expected at least one frame, got none")
+        parts = self._in_batches(frames_BHW, self._heat_maps)
+        return {score: np.concatenate([part[score] for part in parts]) for score in parts[0]}
+
+    def embed(self, frames_BHW: Frames) -> npt.NDArray[np.float32]:
+        """(B, C) embeddings: the whole network runs and nothing else is fetched, so that the network is timed alone.
+
+        Raises:
+            ValueError: as `predict`, or for no frame.
+        """
+        self._check(frames_BHW)
+        if not len(frames_BHW):
+            raise ValueError("embed: expected at least one frame, got none")
+        return np.concatenate(self._in_batches(frames_BHW, self._embed))
+
+    def close(self) -> None:
+        """Let go of the network and of the device's memory; a second time nothing happens."""
+        if self._open:
+            self._open = False
+            self._close()
+
+    def __enter__(self) -> Self:
+        """The model, closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @abstractmethod
+    def _scores(self, frames_BHW: Frames, masks: bool) -> Scores:
+        """Of one batch, at least one frame."""
+
+    @abstractmethod
+    def _embed(self, frames_BHW: Frames) -> npt.NDArray[np.float32]:
+        """(B, C) embeddings of one batch."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Let go of everything; called once."""
+
+    def _heat_maps(self, frames_BHW: Frames) -> HeatMaps:
+        """Of one batch. A backend that gives no gradient has none, and refuses `gradcam` when it is loaded."""
+        raise ValueError("heat_maps: the model was loaded without Grad-CAM: load_model(..., gradcam=True)")
+
+    @abstractmethod
+    def _free_memory(self) -> None:
+        """Give back what the device still holds of a batch that was too large."""
+
+    def _check(self, frames_BHW: Frames) -> None:
+        if not self._open:
+            raise ValueError(f"model {self.model_id} is closed: load it again")
+        kind = getattr(frames_BHW, "dtype", type(frames_BHW).__name__)
+        if kind != np.uint8:
+            raise ValueError(f"frames: expected a uint8 array, 0 black to 255 white, got {kind}")
+        size = self.frame.size
+        if frames_BHW.ndim != 3 or frames_BHW.shape[1:] != (size, size):
+            raise ValueError(
+                f"frames: expected shape (B, {size}, {size}), the frame of model {self.model_id}, got "
+                f"{frames_BHW.shape}; comit_ray.data.images.frame.to_frame resamples a radiograph"
+            )
+
+    def _in_batches(self, frames_BHW: Frames, forward: Callable[[Frames], Result]) -> list[Result]:
+        """`forward` of batch after batch."""
+        found: list[Result] = []
+        batch, start = self.batch_size, 0
+        while start < len(frames_BHW):
+            part_BHW = frames_BHW[start : start + batch]
+            try:
+                found.append(forward(part_BHW))
+                start += len(part_BHW)
+                continue
+            except self.OUT_OF_MEMORY:
+                if batch == 1:
+                    raise
+            batch //= 2  # not in the handler: while the error is there, its traceback holds the batch's memory
+            self._free_memory()
+        return found
+
+
+def _torch(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None) -> Model:
+    from comit_ray.inference.torch_model import TorchModel  # late: only who predicts with PyTorch imports it
+
+    return TorchModel(uri, device, batch_size, gradcam, threads)
+
+
+Backend = Callable[[str, str, int, bool, int | None], Model]
+BACKENDS: Mapping[str, Backend] = MappingProxyType({"torch": _torch})
+"""Name -> what loads a model: URI of the checkpoint, device, batch size, whether Grad-CAM is asked for, threads.
+
+Each imports its library in its own body, so that whoever makes rows of scores imports none.
+"""
+
+
+def load_model(
+    uri: str,
+    backend: str = "torch",
+    device: str = "cpu",
+    batch_size: int = 32,
+    gradcam: bool = False,
+    threads: int | None = None,
+) -> Model:
+    """The model of the checkpoint at `uri`, ready to be asked.
+
+    Args:
+        uri: of the checkpoint.
+        backend: what computes: a name in `BACKENDS`.
+        device: `cpu` or `cuda`.
+        batch_size: most images of a forward pass; one that the device cannot hold is halved.
+        gradcam: whether `heat_maps` will be asked for.
+        threads: of a CPU, for this whole process; None: the library's choice.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be loaded.
+        ConfigError: no backend has that name, a number is below 1, or `gradcam` is asked for and cannot be given.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend: unknown {backend!r}; known: {', '.join(sorted(BACKENDS))}")
+    for name, value in (("batch_size", batch_size), ("threads", threads)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}: expected at least 1, got {value}")
+    return BACKENDS[backend](uri, device, batch_size, gradcam, threads)

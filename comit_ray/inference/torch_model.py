@@ -1,0 +1,122 @@
+"""A checkpoint that is asked through PyTorch: on a CPU in float32, on a GPU with convolutions in TF32, its default."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from comit_ray.checkpoint import checkpoint
+from comit_ray.errors import ConfigError
+from comit_ray.inference.model import Frames, HeatMaps, Model
+from comit_ray.inference.scores import FOREGROUND, Bits, BoolB, Scores, pack_masks
+from comit_ray.inference.torch_gradcam import GradCam
+from comit_ray.models.outputs import ModelOutput, normalise
+from comit_ray.tables.vocabulary import SCORES, Task
+
+
+class TorchModel(Model):
+    """A network of `comit_ray.models`, in evaluation mode.
+
+    Attributes:
+        network: the module, on the device; None once the model is closed.
+
+    Args:
+        uri: of the checkpoint.
+        device: `cpu` or `cuda`.
+        batch_size: most images of a forward pass.
+        gradcam: whether heat maps will be asked for; the network's parameters are then frozen.
+        threads: that PyTorch computes with on CPUs, in this whole process; None: its own choice.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be loaded.
+        ConfigError: the device is not there; with `gradcam`, captum is not installed or the model has no score.
+    """
+
+    OUT_OF_MEMORY = (torch.OutOfMemoryError,)
+
+    def __init__(
+        self, uri: str, device: str = "cpu", batch_size: int = 32, gradcam: bool = False, threads: int | None = None
+    ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        loaded = checkpoint.load(uri)
+        self.backend = "torch"
+        self.model_id = loaded.model_id
+        self.frame = loaded.config.frame
+        self.tasks = tuple(Task(task) for task in loaded.config.model.tasks)
+        self.reference = loaded.reference
+        self.device = device
+        self.batch_size = batch_size
+        self.network: nn.Module | None = _on(device, loaded.model.eval())
+        self._gradcam = GradCam(self.network) if gradcam else None
+
+    def _scores(self, frames_BHW: Frames, masks: bool) -> Scores:
+        with torch.inference_mode():
+            output = self._forward(frames_BHW)
+            probabilities = {name: _host(getattr(output, f"p_{name}")) for name in SCORES if name in output.log_odds}
+            log_odds = {name: values.cpu().numpy() for name, values in output.log_odds.items()}
+            embedding = _host(output.embedding)
+            bits, finite = _masks(output) if masks else ({}, np.ones(len(frames_BHW), bool))
+        for values in (*probabilities.values(), embedding):
+            finite &= np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        height, width = frames_BHW.shape[1:]
+        return Scores(
+            embedding=embedding,
+            finite=finite,
+            height=height,
+            width=width,
+            log_odds=log_odds,
+            masks=bits,
+            **{f"p_{name}": values for name, values in probabilities.items()},
+        )
+
+    def _heat_maps(self, frames_BHW: Frames) -> HeatMaps:
+        if self._gradcam is None:
+            return super()._heat_maps(frames_BHW)
+        return self._gradcam.maps(self._normalised(frames_BHW))
+
+    def _embed(self, frames_BHW: Frames) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            return _host(self._forward(frames_BHW).embedding)  # the copy waits for the device
+
+    def _forward(self, frames_BHW: Frames) -> ModelOutput:
+        assert self.network is not None, "a closed model is refused before"
+        output: ModelOutput = self.network(self._normalised(frames_BHW))
+        return output
+
+    def _normalised(self, frames_BHW: Frames) -> Tensor:
+        """(B, 3, H, W), uint8 until the device. Copied, for PyTorch warns of memory that it may not write to."""
+        return normalise(torch.from_numpy(frames_BHW.copy()).to(self.device))
+
+    def _free_memory(self) -> None:
+        torch.cuda.empty_cache()
+
+    def _close(self) -> None:
+        self.network = self._gradcam = None
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _on(device: str, network: nn.Module) -> nn.Module:
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device {device}: PyTorch {torch.__version__} finds no GPU on this machine: use cpu")
+    return network.to(device)
+
+
+def _host(values: Tensor) -> npt.NDArray[np.float32]:
+    found: npt.NDArray[np.float32] = values.float().cpu().numpy()
+    return found
+
+
+def _masks(output: ModelOutput) -> tuple[dict[Task, Bits], BoolB]:
+    """The bits of each mask, and (B,) whether an image's probabilities are all finite.
+
+    Both are decided on the device: the probabilities themselves are four times as many bytes to fetch.
+    """
+    found = {Task.LUNG: output.p_lung_BHW, Task.DISEASE: output.p_disease_BHW}
+    there = {task: p_BHW for task, p_BHW in found.items() if p_BHW is not None}
+    finite_B = torch.ones(len(output.embedding), dtype=torch.bool, device=output.embedding.device)
+    for p_BHW in there.values():
+        finite_B &= p_BHW.sum(dim=(1, 2)).isfinite()  # each is in 0..1, or no number
+    bits = {task: pack_masks((p_BHW >= FOREGROUND).cpu().numpy()) for task, p_BHW in there.items()}
+    return bits, finite_B.cpu().numpy()

@@ -1,0 +1,112 @@
+"""What a model says of a chunk's images -> their rows of the `predictions` and `embeddings` tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.checkpoint.reference import Reference
+from comit_ray.data.images.frame import STATISTICS
+from comit_ray.errors import STATUS_OF, Reason
+from comit_ray.inference.scores import Scores
+from comit_ray.tables import arrays
+from comit_ray.tables.schema import EMBEDDINGS, PREDICTIONS
+
+NOT_FINITE = "the model's output is not a finite number"
+
+BoolN = npt.NDArray[np.bool_]
+Signals = dict[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How scores become what is written.
+
+    Attributes:
+        operating_point: decides the flags.
+        temperatures: score -> what its log-odds are divided by, for every score of the model; empty: scores are written
+            as the model gives them.
+        site_thresholds: whether the operating point is meant for the scores as they are written; else for those that
+            the model gives, so that temperatures change no flag.
+    """
+
+    operating_point: OperatingPoint
+    temperatures: Mapping[str, float]
+    site_thresholds: bool = False
+
+    def flags(self, scores: Scores) -> dict[str, BoolN]:
+        """Score -> (B,) whether it is at or above its threshold, of the scores that have one."""
+        decides = scores.scaled(self.temperatures) if self.site_thresholds else scores.probabilities
+        return {
+            score: decides[score].astype(np.float64) >= threshold  # thresholds are not rounded to float32
+            for score, threshold in self.operating_point.thresholds.items()
+            if score in decides
+        }
+
+
+def strangeness(scores: Scores, reference: Reference | None) -> Signals:
+    """How far each image lies from what the model knows, (B,) each; nothing where its checkpoint does not tell."""
+    known_BC = np.where(scores.finite[:, None], scores.embedding, 0)  # one that is not finite has a failed row
+    distances_B = None if reference is None or not len(scores) else reference.distances(known_BC)
+    if reference is None or distances_B is None:
+        return {}
+    return {"embedding_distance": distances_B, "typicality": reference.typicality(distances_B)}
+
+
+def predictions(
+    fetched: pa.Table,
+    scored_N: BoolN,
+    scores: Scores,
+    signals: Signals,
+    decision: Decision,
+    model_id: str,
+    run_id: str,
+    now: datetime,
+) -> pa.Table:
+    """A row for every image of a fetched chunk, areas and zones null; what is not finite is a failure of the model.
+
+    Args:
+        fetched: N images, as the reader gives them.
+        scored_N: of them, those that have scores.
+        scores: of these, in their order; all finite.
+        signals: as `strangeness`, of these.
+        decision: how scores become what is written.
+        model_id: the checkpoint's.
+        run_id: of the run.
+        now: when the chunk is predicted.
+    """
+    rows, scored = len(fetched), pa.array(scored_N)
+    failed = pc.and_(pc.equal(fetched["status"], "ok"), pc.invert(scored))
+    reason = Reason.MODEL_FAILED
+    columns = {name: fetched[name] for name in ("image_id", "height", "width", "view")}
+    columns |= {
+        "status": pc.if_else(failed, str(STATUS_OF[reason]), fetched["status"]),
+        "reason": pc.if_else(failed, str(reason), fetched["reason"]),
+        "detail": pc.if_else(failed, NOT_FINITE, fetched["detail"]),
+    }
+    columns |= {name: pc.if_else(scored, fetched[name], pa.scalar(None, pa.float32())) for name in STATISTICS}
+    same = {"model_id": model_id, "run_id": run_id, "screened_at": now}
+    columns |= {name: pa.repeat(pa.scalar(value, PREDICTIONS.field(name).type), rows) for name, value in same.items()}
+    written = scores.scaled(decision.temperatures)
+    values = {f"p_{score}": p_B for score, p_B in written.items()} | signals
+    columns |= {name: arrays.spread(value_B, scored_N, pa.float32()) for name, value_B in values.items()}
+    flags = {f"{score}_flag": flag_B for score, flag_B in decision.flags(scores).items()}
+    columns |= {
+        name: arrays.spread(flag_B, scored_N, pa.bool_()) for name, flag_B in flags.items() if name in PREDICTIONS.names
+    }
+    if written:
+        calibration = "temperature" if decision.temperatures else "none"
+        names = {"operating_point": decision.operating_point.name, "calibration": calibration}
+        columns |= {name: pc.if_else(scored, value, pa.scalar(None, pa.string())) for name, value in names.items()}
+    return arrays.table(columns, PREDICTIONS, rows)
+
+
+def embeddings(image_ids: pa.ChunkedArray, scores: Scores) -> pa.Table:
+    """The `embeddings` rows of scored images."""
+    lists = arrays.lists(scores.embedding.astype(np.float16), EMBEDDINGS.field("embedding").type)
+    return arrays.table({"image_id": image_ids, "embedding": lists}, EMBEDDINGS, len(scores))

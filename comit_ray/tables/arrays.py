@@ -1,0 +1,66 @@
+"""Numpy arrays as columns of Arrow tables, and back: without a Python object for each value.
+
+A column of images or masks is fixed-size binary: N values of as many bytes each, one after the other, so that numpy
+reads it where it lies.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+BoolN = npt.NDArray[np.bool_]
+
+
+def fixed_binary(values_NB: npt.NDArray[np.uint8], there_N: BoolN | None = None) -> pa.Array:
+    """A fixed-size binary column of N values of B bytes each, in the memory of `values_NB`.
+
+    Args:
+        values_NB: uint8, of any shape behind N; it must not be written to afterwards.
+        there_N: False where the value is null; None: there is none.
+    """
+    count, size = len(values_NB), int(np.prod(values_NB.shape[1:]))
+    validity, nulls = None, 0
+    if there_N is not None and not there_N.all():
+        validity, nulls = pa.py_buffer(np.packbits(there_N, bitorder="little")), int(np.count_nonzero(~there_N))
+    data = pa.py_buffer(np.ascontiguousarray(values_NB).reshape(-1))
+    return pa.Array.from_buffers(pa.binary(size), count, [validity, data], nulls)
+
+
+def fixed_values(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """(N, B) bytes of a fixed-size binary column, read where they lie; those of a null value say nothing."""
+    size = column.type.byte_width
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if not len(array):
+        return np.zeros((0, size), np.uint8)
+    data = np.frombuffer(array.buffers()[1], np.uint8)
+    return data[array.offset * size : (array.offset + len(array)) * size].reshape(len(array), size)
+
+
+def spread(values: npt.NDArray[np.generic], at_N: BoolN, type_: pa.DataType) -> pa.Array:
+    """A column with `values`, in their order, where `at_N` is true, and null elsewhere."""
+    whole_N = np.zeros(len(at_N), values.dtype)
+    whole_N[at_N] = values
+    return pa.array(whole_N, type_, mask=~at_N)
+
+
+def lists(values_NC: npt.NDArray[np.generic], type_: pa.DataType) -> pa.Array:
+    """A column of N lists of C values each."""
+    count, size = values_NC.shape
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * size)
+    return pa.ListArray.from_arrays(offsets, pa.array(values_NC.reshape(-1), type_.value_type), type=type_)
+
+
+def table(columns: Mapping[str, pa.Array | pa.ChunkedArray], schema: pa.Schema, rows: int) -> pa.Table:
+    """A table of `schema`; columns that are not given are null.
+
+    Args:
+        columns: name -> values of the field's own type, `rows` of them.
+        schema: of the table; a name that it lacks is a mistake of the caller.
+        rows: of the table.
+    """
+    unknown = sorted(set(columns) - set(schema.names))
+    assert not unknown, f"columns that the table does not have: {unknown}"
+    arrays = [columns[field.name] if field.name in columns else pa.nulls(rows, field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
