@@ -8,10 +8,9 @@ import pytest
 import torch
 from scipy.special import expit
 
-from comit_ray.inference import scores as module
 from comit_ray.inference.scores import Scores, concatenate, empty, pack_masks, unpack_masks
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.tables.vocabulary import ALL_TASKS, Task
+from comit_ray.tables.vocabulary import ALL_TASKS, SCORES_OF, Task
 
 SIZE = 20
 
@@ -133,4 +132,4 @@ def test_a_mask_is_unpacked_where_there_is_one() -> None:
     found = scores(masks={Task.LUNG: pack_masks(lungs)})
     np.testing.assert_array_equal(found.mask_BHW(Task.LUNG), lungs)
     assert found.mask_BHW(Task.DISEASE) is None
-    assert set(module.SCORES_OF) == {Task.HEALTH, Task.COVID}
+    assert set(SCORES_OF) == {Task.HEALTH, Task.COVID}
