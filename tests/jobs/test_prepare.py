@@ -89,7 +89,7 @@ def test_a_killed_driver_loses_nothing_and_training_reads_the_table(manifest, tm
             "train": {"epochs": 1, "lr": 1e-3, "augment_covid": False},
             "workers": {"threads": 2},
         }
-        with trains_here():
+        with trains_here(ray_data=True):
             train(TrainConfig.parse(config, origin="test"))
     runs = tmp_path / "runs"
     weights = [(runs / name / "best" / checkpoint.WEIGHTS).read_bytes() for name in ("table", "manifest")]

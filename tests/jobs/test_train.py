@@ -35,8 +35,8 @@ def _fast_checks(monkeypatch) -> None:
 
 
 @pytest.fixture
-def here(ray_session: Path) -> Iterator[None]:
-    """Trainings of the test run in this process, but for the frames, which are Ray Data's."""
+def here() -> Iterator[None]:
+    """Trainings of the test run in this process, without Ray."""
     with trains_here():
         yield
 
@@ -188,20 +188,20 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
 def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_path: Path, here, capsys) -> None:
     """Which also says that one configuration and seed give the same numbers twice. Mask R-CNN draws boxes at random."""
     common: dict[str, Any] = {"size": 64, "model": {"name": "mask_rcnn", "tasks": ["lung"]}}
-    train(config(manifest, tmp_path, "whole", epochs=3, **common))
+    train(config(manifest, tmp_path, "whole", epochs=2, **common))
     train(config(manifest, tmp_path, "parts", epochs=1, **common))
-    best = train(config(manifest, tmp_path, "parts", epochs=3, resume=True, **common))
+    best = train(config(manifest, tmp_path, "parts", epochs=2, resume=True, **common))
     whole, parts = figures(tmp_path / "whole"), figures(tmp_path / "parts")
     assert numbers(parts) == numbers(whole)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
-    assert parts["epoch"] == 3
+    assert parts["epoch"] == 2
 
-    again = train(config(manifest, tmp_path, "parts", epochs=2, resume=True, **common))  # nothing is left to do
+    again = train(config(manifest, tmp_path, "parts", epochs=1, resume=True, **common))  # nothing is left to do
     assert again == best
     assert "nothing is left to do" in capsys.readouterr().out
     assert figures(tmp_path / "parts") == parts
     with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
-        train(config(manifest, tmp_path, "parts", epochs=3, resume=True, lr=0.5, **common))
+        train(config(manifest, tmp_path, "parts", epochs=2, resume=True, lr=0.5, **common))
 
 
 @pytest.mark.slow
@@ -278,7 +278,7 @@ def test_two_workers_killed_amid_an_epoch_end_as_two_that_were_not(manifest, tmp
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(manifest, tmp_path: Path, ray_session) -> None:
+def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(manifest, tmp_path: Path) -> None:
     """It is published like one that ran to its end, and says that it was asked."""
     run = tmp_path / "run"
     with trains_here(after_epoch=lambda figures: run_directory.ask_to_stop(str(run))):

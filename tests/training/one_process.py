@@ -1,23 +1,26 @@
-"""Ray Train's part of a training in this process: one worker, its checkpoints as directories, no process started.
+"""Ray's part of a training in this process: one worker, its checkpoints as directories, no process started.
 
-What is a property of the loop needs no more: when it ends, what it goes on from, what it refuses. That Ray Train does
-its own part is seen in tests/jobs/test_train.py.
+What is a property of the loop needs no more: when it ends, what it goes on from, what it refuses. That Ray Data and Ray
+Train do their own part is seen in tests/jobs/test_train.py.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import ray
+import ray.data
 import ray.train
 import ray.train.torch
 import torch
 
 from comit_ray.checkpoint.checkpoint import load_history
+from comit_ray.chunks import nodes
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage
 from comit_ray.training import run_directory, run_training, worker
@@ -25,15 +28,46 @@ from comit_ray.training.validation import Figures, best_epoch
 
 
 @contextmanager
-def trains_here(after_epoch: Callable[[Figures], None] = lambda figures: None) -> Iterator[None]:
-    """`distributed.train` with its worker in this process; the frames are still Ray Data's.
+def trains_here(
+    after_epoch: Callable[[Figures], None] = lambda figures: None, ray_data: bool = False
+) -> Iterator[None]:
+    """`distributed.train` in this process.
 
     Args:
         after_epoch: is told the figures of an epoch once its checkpoint is written.
+        ray_data: whether the frames come by Ray Data all the same, which needs a Ray; else they are decoded here.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_training, "_fit", _Fit(after_epoch))
+        if not ray_data:
+            patch.setattr(ray, "is_initialized", lambda: True)
+            patch.setattr(ray, "put", lambda value: value)
+            patch.setattr(ray, "get", lambda value: value)
+            patch.setattr(ray.data, "from_arrow", _Blocks)
+            patch.setattr(nodes, "_other_nodes", dict)
         yield
+
+
+class _Blocks:
+    """What a training asks of Ray Data, of tables in this process."""
+
+    def __init__(self, blocks: Iterable[pa.Table]) -> None:
+        self.blocks = list(blocks)
+
+    def map_batches(self, function: Callable[[pa.Table], Iterable[pa.Table]], **options: Any) -> "_Blocks":
+        return _Blocks(made for block in self.blocks for made in function(block))
+
+    def materialize(self) -> "_Blocks":
+        return self
+
+    def select_columns(self, names: Sequence[str]) -> "_Blocks":
+        return _Blocks(block.select(list(names)) for block in self.blocks)
+
+    def to_arrow_refs(self) -> list[pa.Table]:
+        return self.blocks
+
+    def iter_batches(self, **options: Any) -> Iterator[pa.Table]:
+        return iter(self.blocks)
 
 
 class _Fit:
