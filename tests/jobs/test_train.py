@@ -125,8 +125,7 @@ def test_too_many_unreadable_images_stop_the_training(manifest, tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, ray_session) -> None:
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
     parquet.write_table(str(tmp_path / "other" / "part-00000.parquet"), pa.table({"image_id": ["a"]}))
     with pytest.raises(ManifestError, match="expected a manifest"):
         train(config(str(tmp_path / "other"), tmp_path / "runs"))
