@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-# Unit tests on all cores, a file on one of them; jobs one after the other, for each starts a Ray that takes them all.
+# A file on one of the cores; jobs on a Ray one after the other, for it takes them all (tests/jobs/conftest.py).
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 
@@ -19,8 +19,8 @@ demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screenin
 	$(PY) jobs/demo.py --output $(DEMO)
 
 test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster
-	$(ONE_THREAD) $(PY) -m pytest --ignore tests/jobs $(SIDE_BY_SIDE)
-	$(PY) -m pytest -m 'not cluster' tests/jobs
+	$(ONE_THREAD) $(PY) -m pytest -m 'not ray' $(SIDE_BY_SIDE)
+	$(PY) -m pytest -m 'ray and not cluster' tests/jobs
 
 test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes on this machine, nodes lost; about 10 minutes
 	$(PY) -m pytest tests/jobs/test_cluster.py

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +44,27 @@ def s3_endpoint() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-def bucket(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """URI of an empty bucket of the test's own, `AWS_*` set so that storage finds it."""
+@contextmanager
+def empty_bucket(endpoint: str, name: str) -> Iterator[str]:
+    """URI of a new bucket of the local S3 server, `AWS_*` set so that storage finds it."""
     settings = {
-        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    s3.forget()
-    name = f"bucket-{abs(hash(tmp_path)):x}"
-    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=name)
-    yield f"s3://{name}"
-    s3.forget()
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in settings.items():
+            patch.setenv(key, value)
+        s3.forget()
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=name)
+        yield f"s3://{name}"
+        s3.forget()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, tmp_path: Path) -> Iterator[str]:
+    """URI of an empty bucket of the test's own."""
+    with empty_bucket(s3_endpoint, f"bucket-{abs(hash(tmp_path)):x}") as uri:
+        yield uri

@@ -55,7 +55,8 @@ class LocalCluster:
         self.without_token = os.environ | dict(environment) | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
         self.without_token.pop("RAY_ADDRESS", None)
         self.environment = self.without_token | SOON | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-        self.cpus = cpus
+        self.cpus, self._wanted = cpus, workers
+        self._killed: set[int] = set()
         self.nodes: list[subprocess.Popen[bytes]] = []
         self._seen: dict[int, psutil.Process] = {}
         self.gcs, dashboard = _free_port(), _free_port()
@@ -92,9 +93,21 @@ class LocalCluster:
             time.sleep(0.1)
         return len(self.nodes) - 1
 
+    def workers(self) -> list[int]:
+        """Indices in `nodes` of the workers that were not killed."""
+        return [node for node in range(1, len(self.nodes)) if node not in self._killed]
+
+    def mend(self) -> bool:
+        """Have as many workers as it began with; whether any was added."""
+        missing = self._wanted - len(self.workers())
+        for _ in range(missing):
+            self.add_worker()
+        return missing > 0
+
     def kill_raylet(self, node: int) -> None:
         """`kill -9` to the node's raylet: what becomes of a machine that is lost."""
         self._remember()
+        self._killed.add(node)
         for process in psutil.Process(self.nodes[node].pid).children(recursive=True):
             if process.name() == "raylet":
                 os.kill(process.pid, signal.SIGKILL)

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,45 @@ from tests.support import write_rows
 IDS = [f"a/{number:02d}" for number in range(12)]
 
 
-@pytest.fixture
-def screen(cxr: Path, tmp_path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Written:
+    """A report, its text, and the options that it was asked for with."""
+
+    root: Path
+    text: str
+    options: dict[str, Any]
+
+
+def screened(cxr: Path, root: Path) -> dict[str, Any]:
     """Twelve real radiographs, 6 of COVID of which 2 were missed; options for their report."""
-    screened_images(cxr, tmp_path)
+    screened_images(cxr, root)
     return {
-        "results": str(tmp_path / "results"),
-        "manifest": str(tmp_path / "manifest"),
-        "output": str(tmp_path / "report"),
+        "results": str(root / "results"),
+        "manifest": str(root / "manifest"),
+        "output": str(root / "report"),
         "draws": 20,
     }
+
+
+@pytest.fixture
+def screen(cxr: Path, tmp_path: Path) -> dict[str, Any]:
+    return screened(cxr, tmp_path)
 
 
 def names(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
-def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None:
-    text = screen_report.write(EvaluateConfig(**screen, sheet_images=4))
-    root = tmp_path / "report"
+@pytest.fixture(scope="module")
+def whole(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The report with everything that tables alone give, and a sheet."""
+    root = tmp_path_factory.mktemp("whole")
+    options = screened(cxr, root)
+    return Written(root / "report", screen_report.write(EvaluateConfig(**options, sheet_images=4)), options)
+
+
+def test_files_figures_and_words(whole: Written) -> None:
+    root, text = whole.root, whole.text
     tables = {
         *("accounts", "covid", "unhealthy", "masks", "confusion", "flags", "calibration"),
         *("thresholds", "prevalence", "unhealthy_thresholds", "summary", "model_card", "claim", "audit"),
@@ -76,17 +96,14 @@ def test_files_figures_and_words(screen: dict[str, Any], tmp_path: Path) -> None
 CHAPTERS = ["Summary", "Scores", "Masks", "Thresholds and what they cost", "Calibration", "Single images", "Model card"]
 
 
-def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_normal(
-    screen: dict[str, Any], tmp_path: Path
-) -> None:
-    text = screen_report.write(EvaluateConfig(**screen, sheet_images=0))
-    titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_normal(whole: Written) -> None:
+    titles = [line.removeprefix("## ") for line in whole.text.splitlines() if line.startswith("## ")]
     assert [title for title in titles if title in CHAPTERS] == CHAPTERS
     assert titles[-1] == "How to read the figures"
-    html = (tmp_path / "report" / "report.html").read_text()
-    shown = {path.stem for path in (tmp_path / "report" / "tables").glob("*.tex")}
+    html = (whole.root / "report.html").read_text()
+    shown = {path.stem for path in (whole.root / "tables").glob("*.tex")}
     assert {name for name in shown if f'id="table-{name}"' not in html} == set()
-    drawn = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
+    drawn = {path.stem for path in (whole.root / "figures").glob("*.png")}
     assert {name for name in drawn if f'<figure id="{name}">' not in html} == set()
     assert "<script" not in html
     asked = re.findall(r"(?:src|href)=\"([^\"]{0,30})", html)
@@ -99,43 +116,41 @@ def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_no
         assert re.search(r"not flagged is not\s+normal$", context, re.IGNORECASE), context
 
 
-def test_what_the_screen_said_of_drift_is_in_the_report(screen: dict[str, Any], tmp_path: Path) -> None:
+def test_what_the_screen_said_of_drift_its_embeddings_and_its_heat_maps(screen: dict[str, Any], tmp_path: Path) -> None:
+    """In one report; a broken file of drift is refused."""
     strange = Signal("pixel_sd", SignalKind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
     said = Drift("abc", 12, 12, (strange,))
     (tmp_path / "results" / "drift.json").write_text(json.dumps(asdict(said)))
-    screen_report.write(EvaluateConfig(**screen, sheet_images=0))
-    html = (tmp_path / "report" / "report.html").read_text()
-    assert '<li class="alarm">WARNING: these 12 images do not look like what model abc was trained on:' in html
-    assert html.index("WARNING: these 12 images") < html.index('id="scores"')
-    (tmp_path / "results" / "drift.json").write_text("{}")
-    with pytest.raises(StorageError, match="is not what a screen writes of drift"):
-        screen_report.write(EvaluateConfig(**screen, sheet_images=0))
-
-
-def test_embeddings_and_heat_maps_where_there_are_any(screen: dict[str, Any], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     vectors = [{"image_id": name, "embedding": rng.random(8).tolist()} for name in IDS]
     write_rows(tmp_path / "results" / "embeddings", vectors, EMBEDDINGS)
     write_rows(tmp_path / "results" / "gradcam", [{"image_id": name} for name in IDS], GRADCAM)
     text = screen_report.write(EvaluateConfig(**screen, sheet_images=0))
+    html = (tmp_path / "report" / "report.html").read_text()
+    assert '<li class="alarm">WARNING: these 12 images do not look like what model abc was trained on:' in html
+    assert html.index("WARNING: these 12 images") < html.index('id="scores"')
     assert "](figures/figure_11_embeddings.png)" in text
     assert "](figures/figure_12_gradcam.png)" in text
     assert "sheet.png" not in text
+    (tmp_path / "results" / "drift.json").write_text("{}")
+    with pytest.raises(StorageError, match="is not what a screen writes of drift"):
+        screen_report.write(EvaluateConfig(**screen, sheet_images=0))
 
 
-def test_a_bare_predictions_table(screen: dict[str, Any], tmp_path: Path) -> None:
+def test_a_bare_predictions_table(whole: Written, tmp_path: Path) -> None:
     """The same scores: the same figures of them, without masks."""
-    options = screen | {"results": None, "predictions": str(tmp_path / "results" / "predictions")}
-    whole, bare = tmp_path / "report", tmp_path / "bare"
-    screen_report.write(EvaluateConfig(**screen, sheet_images=0))
-    text = screen_report.write(EvaluateConfig(**options | {"output": str(bare)}, sheet_images=2))
-    assert (bare / "tables" / "covid.csv").read_bytes() == (whole / "tables" / "covid.csv").read_bytes()
+    predictions, bare = f"{whole.options['results']}/predictions", tmp_path / "bare"
+    options = whole.options | {"results": None, "predictions": predictions, "output": str(bare)}
+    text = screen_report.write(EvaluateConfig(**options, sheet_images=2))
+    assert (bare / "tables" / "covid.csv").read_bytes() == (whole.root / "tables" / "covid.csv").read_bytes()
     assert not (bare / "tables" / "masks.csv").exists()
     assert "No image has lung masks or disease masks" in text
     assert "](figures/sheet.png)" in text
 
 
-def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Path) -> None:
+def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Path, monkeypatch) -> None:
+    """Whose long tables are short in the report."""
+    monkeypatch.setattr(document, "IN_THE_REPORT", 1)
     rows = [
         {"image_id": image_id, "reader": reader, "abnormal": abnormal}
         for image_id, abnormal in (("a/04", False), ("a/05", True), ("a/00", True))
@@ -157,11 +172,5 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
     records = json.loads((root / "metrics.json").read_text())
     found = {f["metric"]: f for f in records if f["level"] == "image" and f["group"] == "all"}
     assert (found["missed_without_abnormality"]["value"], found["missed_read"]["value"]) == (0.5, 1)
-
-
-def test_a_long_table_is_short_in_the_report(screen: dict[str, Any], tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(document, "IN_THE_REPORT", 1)
-    text = screen_report.write(EvaluateConfig(**screen, external=True, sheet_images=0))
     assert "The first 1 of 2 rows; tables/missed.csv has all." in text.replace("\\", "")
-    assert len((tmp_path / "report" / "tables" / "missed.csv").read_text().splitlines()) == 3
     assert text.count("at\\_operating\\_point | specificity\\_0.90 | image") > 5  # the figures are whole

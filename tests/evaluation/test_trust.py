@@ -18,10 +18,10 @@ from tests.support import manifest_row, prediction_row, write_results
 COUNT = 200
 
 
-@pytest.fixture
-def screen(tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Two images a patient, two datasets with both classes, women and men; scores that tell something."""
-    rng = np.random.default_rng(0)
+    root, rng = tmp_path_factory.mktemp("screen"), np.random.default_rng(0)
     manifest, predictions = [], []
     for number in range(COUNT):
         name = f"{'ab'[number // 100]}/{number:03d}"
@@ -34,15 +34,20 @@ def screen(tmp_path: Path) -> dict[str, Any]:
         )  # fmt: skip
         score = float(np.float32(np.clip(rng.normal(0.3 + 0.3 * covid, 0.2), 0, 1)))
         predictions.append(prediction_row(name, score, calibration="none", view=manifest[-1]["view"]))
-    results, uri = write_results(tmp_path, manifest, predictions, [])
+    results, uri = write_results(root, manifest, predictions, [])
     question = {"operating_point": {"name": "specificity_0.90", "thresholds": {"covid": 0.5, "unhealthy": 0.5}}}
-    (tmp_path / "results" / "run.json").write_text(json.dumps({"run_id": "r", "question": question}))
-    return {"results": results, "manifest": uri, "output": str(tmp_path / "report"), "draws": 30, "sheet_images": 0}
+    (root / "results" / "run.json").write_text(json.dumps({"run_id": "r", "question": question}))
+    return {"results": results, "manifest": uri, "output": str(root / "report"), "draws": 30, "sheet_images": 0}
 
 
-def test_the_report_has_all_of_it(screen: dict[str, Any], tmp_path: Path) -> None:
-    text = screen_report.write(EvaluateConfig(**screen))
-    root = tmp_path / "report"
+@pytest.fixture(scope="module")
+def written(screen: dict[str, Any]) -> str:
+    """Text of the report, which lies at `screen["output"]`."""
+    return screen_report.write(EvaluateConfig(**screen))
+
+
+def test_the_report_has_all_of_it(screen: dict[str, Any], written: str) -> None:
+    text, root = written, Path(screen["output"])
     for words in (
         "Scores of COVID-19 (as the model gives them, not calibrated): ",
         "A score is a probability, if at all, only where positives are as frequent",
@@ -75,9 +80,8 @@ def test_the_report_has_all_of_it(screen: dict[str, Any], tmp_path: Path) -> Non
     assert frozen == "0.5"
 
 
-def test_metrics_json_has_the_figures_each_once(screen: dict[str, Any], tmp_path: Path) -> None:
-    screen_report.write(EvaluateConfig(**screen))
-    found = json.loads((tmp_path / "report" / "metrics.json").read_text())
+def test_metrics_json_has_the_figures_each_once(screen: dict[str, Any], written: str) -> None:
+    found = json.loads(Path(screen["output"], "metrics.json").read_text())
     places = [(one["metric"], one["group"], one["at"], one["level"]) for one in found]
     assert len(places) == len(set(places))
     names = {(metric, group) for metric, group, *_ in places}
@@ -94,7 +98,8 @@ def test_metrics_json_has_the_figures_each_once(screen: dict[str, Any], tmp_path
 
 
 def test_prevalences_and_the_minimum_are_options(screen: dict[str, Any], tmp_path: Path) -> None:
-    text = screen_report.write(EvaluateConfig(**screen, prevalences=(0.03,), subgroup_minimum=60))
+    options = screen | {"output": str(tmp_path / "report")}
+    text = screen_report.write(EvaluateConfig(**options, prevalences=(0.03,), subgroup_minimum=60))
     assert "positive predictive value at 3%" in text
     assert "of fewer than 60 patients" in text
     sensitivities = [

@@ -28,6 +28,7 @@ from comit_ray.training.run_training import train
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job
 from jobs import screen as screen_job
+from tests.conftest import empty_bucket
 from tests.jobs.object_storage import packed_archive, rows, upload
 from tests.local_cluster import LocalCluster
 from tests.support import write_checkpoint
@@ -56,8 +57,16 @@ TRAINING += ["--train.balance", "class_and_source"]
 WORKERS = ["--workers.count", "2", "--workers.threads", "1"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def bucket(s3_endpoint: str) -> Iterator[str]:
+    """URI of the module's bucket."""
+    with empty_bucket(s3_endpoint, "cluster") as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
 def cluster(bucket: str) -> Iterator[LocalCluster]:
+    """One for the module: a test may take a node from it, and the next has as many again."""
     directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets have short names
     keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     started = LocalCluster(directory, keys)
@@ -66,11 +75,6 @@ def cluster(bucket: str) -> Iterator[LocalCluster]:
     finally:
         started.stop()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture
-def archive(cxr: Path, tmp_path: Path) -> Path:
-    return packed_archive(cxr, tmp_path, IMAGES)
 
 
 def options(root: str, output: str, checkpoint: str) -> dict[str, list[str]]:
@@ -135,22 +139,46 @@ class Way:
             assert rows(parquet.read_table(f"{self.output}/{table}"), self.root) == here, table
 
 
+@pytest.fixture(scope="module")
+def prepared(
+    cluster: LocalCluster, bucket: str, cxr: Path, tmp_path_factory: pytest.TempPathFactory, ray_session: Path
+) -> Way:
+    """The archive's manifest and training table, made on the cluster and at home."""
+    home = tmp_path_factory.mktemp("home")
+    way = Way(cluster, packed_archive(cxr, home, IMAGES), bucket, home)
+    assert f"manifest: {way.output}/manifest" in way.done("manifest")
+    assert f"data: {way.output}/data" in way.done("prepare")
+    assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
+    assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
+    return way
+
+
 @pytest.fixture
-def way(cluster: LocalCluster, archive: Path, bucket: str, tmp_path: Path) -> Way:
-    return Way(cluster, archive, bucket, tmp_path)
+def way(prepared: Way) -> Way:
+    """With all nodes of its cluster."""
+    if prepared.cluster.mend():
+        prepared.cluster.unpack()
+    return prepared
 
 
-def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: Way, ray_session) -> None:
-    refused = way.cluster.submit(*way.command("manifest"), token=False)
+def test_manifest_and_training_table_are_those_made_at_home(way: Way) -> None:
+    way.compare("manifest", "data/images")
+    ids = parquet.read_table(f"{way.output}/manifest")["image_id"].to_pylist()
+    assert len(ids) == IMAGES
+    assert sum("!" in image_id for image_id in ids) == 12, "members of archives"
+
+
+def test_a_job_without_token_and_one_that_would_lose_its_tables_are_refused(way: Way) -> None:
+    refused = way.cluster.submit(*way.command("manifest", "--output", f"{way.output}/refused"), token=False)
     assert refused.returncode != 0
     assert "AuthenticationError" in refused.stderr
-    assert not files(f"{way.output}/manifest")
+    assert not files(f"{way.output}/refused")
     lost = way.cluster.submit("python", "jobs/manifest.py", *SOURCE, "--root", way.root, "--output", "tables")
     assert lost.returncode != 0
     assert "lies in the directory that Ray unpacked for this job" in lost.stdout
-    assert f"manifest: {way.output}/manifest" in way.done("manifest")
-    assert f"data: {way.output}/data" in way.done("prepare")
 
+
+def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: Way, ray_session) -> None:
     predictions = f"{way.output}/results/predictions"
     slow = ["--predictors", "2", "--fetch_threads", "1"]
     first, submission = way.cluster.start_job(*way.command("screen", *slow))
@@ -163,31 +191,22 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
 
     second, _ = way.cluster.start_job(*way.command("screen", *slow))
     wait_for(lambda: len(files(predictions)) > begun, second)
-    way.cluster.kill_raylet(2)
+    way.cluster.kill_raylet(way.cluster.workers()[-1])
     printed = second.communicate(timeout=300)[0]
     assert second.returncode == 0, printed[-5000:]
     assert f"{IMAGES} images in the manifest" in printed
     assert "report: " in way.done("evaluate")
-    assert "bottleneck: " in way.done("benchmark", "--images", "64", "--chunk_rows", "16")
+    assert "bottleneck: " in way.done("benchmark", "--images", "32", "--chunk_rows", "8")
     assert storage.exists(f"{way.output}/benchmark/benchmark.json")
     processes = run_record.read(f"{way.output}/results")["processes"]
     assert processes[0]["job"]["job_submission_id"] == submission
     assert len({one["code"]["sources"] for one in processes}) == 1
 
-    assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
     assert screen_job.job(cli.parse(ScreenConfig, "", way.at_home["screen"])) == 0
-    assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
-    way.compare(
-        "manifest", "data/images", *(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam"))
-    )
-    way.compare("results/review_queue")
-    ids = parquet.read_table(predictions)["image_id"].to_pylist()
-    assert sum("!" in image_id for image_id in ids) == 12, "members of archives"
+    way.compare(*(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam", "review_queue")))
 
 
 def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(way: Way, ray_session) -> None:
-    way.done("manifest")
-    way.done("prepare")
     run = f"{way.output}/runs/first"
     spread = ["--workers.cpus", str(way.cluster.cpus)]  # a node each
     first, submission = way.cluster.start_job(*way.command("train", *spread))
@@ -199,7 +218,7 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
     second, _ = way.cluster.start_job(*way.command("train", *spread, "--resume", "true"))
     wait_for(lambda: storage.exists(f"{run}/checkpoint_{EPOCHS // 2:04d}/{checkpoint.CONFIG}"), second)
     way.cluster.add_worker()
-    way.cluster.kill_raylet(1)
+    way.cluster.kill_raylet(way.cluster.workers()[0])
     printed = second.communicate(timeout=300)[0]
     assert second.returncode == 0, printed[-5000:]
     assert "epoch 1/" not in printed
@@ -221,10 +240,7 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
         ("wide", "ok"),
     ]
 
-    assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
-    assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
     train(cli.parse(TrainConfig, "", way.at_home["train"]))
-    way.compare("data/images")
     for which in ("best", "last"):
         weights = f"runs/first/{which}/{checkpoint.WEIGHTS}"
         assert storage.read_bytes(f"{way.output}/{weights}") == (way.home / "out" / weights).read_bytes()

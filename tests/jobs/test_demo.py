@@ -20,6 +20,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_the_demo_leaves_everything_that_the_pages_promise(tmp_path):
     command = [sys.executable, "jobs/demo.py", "--output", str(tmp_path / "demo"), "--count", "60"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

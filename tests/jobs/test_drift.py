@@ -18,6 +18,7 @@ from jobs import manifest as manifest_job
 from jobs import phantom as phantom_job
 from jobs import screen as screen_job
 from tests.support import some_of_nih
+from tests.training.one_process import trains_here
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,8 @@ def test_phantoms_are_flagged_and_the_real_test_split_is_not(cxr, tmp_path, ray_
         "model": {"tasks": ["health"], "width": 0.0625, "weights": "none"},  # NIH knows nothing of COVID-19
         "train": {"epochs": 1, "batch_size": 16, "lr": 1e-3},
     }
-    best = train(TrainConfig.parse(config, origin="test"))
+    with trains_here():
+        best = train(TrainConfig.parse(config, origin="test"))
     phantom_job.main(PhantomConfig(output=str(tmp_path / "archive"), count=80))
     phantoms = manifest("phantom", tmp_path / "archive", tmp_path / "phantoms")
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The manifest as its users make it: the job's own process, on real radiographs."""
+"""The manifest as its users make it, on real radiographs; once as a process of its own."""
 
 import subprocess
 import sys
@@ -10,13 +10,15 @@ import duckdb
 import pytest
 from PIL import Image
 
+from comit_ray.config.data_config import ManifestConfig
 from comit_ray.data.manifest.manifest import read
+from jobs import manifest as manifest_job
 from tests.conftest import REPOSITORY
+from tests.jobs.in_process import called
 
 
 def job(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "jobs" / "manifest.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return called(manifest_job.job, ManifestConfig, *options)
 
 
 def made(output: Path, *options: str) -> str:
@@ -96,8 +98,13 @@ def test_the_summary_counts_every_row(covid: str, cxr: Path, tmp_path: Path) -> 
 
 
 def test_the_same_command_writes_the_same_rows(covid: str, cxr: Path, tmp_path: Path) -> None:
-    again = Path(made(tmp_path / "again", "--source", "covid-chestxray", "--root", str(cxr / "covid_chestxray")))
-    assert read(str(again)).equals(read(covid))
+    """In another process, from another directory."""
+    options = ["--source", "covid-chestxray", "--root", str(cxr / "covid_chestxray"), "--output", "again"]
+    command = [sys.executable, str(REPOSITORY / "jobs" / "manifest.py"), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"manifest: {tmp_path}/again"
+    assert read(f"{tmp_path}/again").equals(read(covid))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +129,7 @@ def test_mistakes_are_one_line(tmp_path: Path, options: list[str], status: int, 
 
 @pytest.mark.slow
 def test_a_picture_of_two_datasets_is_kept_once_and_shares_a_split(
-    cxr: Path, covid: str, nih: str, tmp_path: Path
+    cxr: Path, covid: str, nih: str, tmp_path: Path, ray_session: Path
 ) -> None:
     """Copies of real images, one recompressed, one cropped, as a dataset of its own without labels."""
     copies = tmp_path / "copies"

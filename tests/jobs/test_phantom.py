@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from comit_ray.config.data_config import PhantomConfig
+from jobs import phantom as phantom_job
+from tests.jobs.in_process import called
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -21,8 +25,8 @@ def test_it_writes_an_archive_and_says_so(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_one_line_and_status_2(tmp_path: Path) -> None:
-    for arguments in (["--count", "5"], ["--seed", "-1"]):
-        wrong = run("--output", str(tmp_path / "archive"), *arguments)
+    output = ["--output", str(tmp_path / "archive")]
+    for wrong in (run(*output, "--count", "5"), called(phantom_job.main, PhantomConfig, *output, "--seed", "-1")):
         assert wrong.returncode == 2
         assert len(wrong.stderr.strip().splitlines()) == 1, wrong.stderr
         assert "Traceback" not in wrong.stderr

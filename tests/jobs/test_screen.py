@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from jobs import manifest as manifest_job
 from jobs import requeue as requeue_job
 from jobs import screen as screen_job
 from tests.conftest import REPOSITORY
-from tests.support import write_checkpoint
+from tests.jobs.in_process import called
+from tests.support import some_of_nih, write_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -75,9 +77,11 @@ def test_every_dicom_file_ends_as_one_row_with_pixels_or_a_reason(cxr, checkpoin
 
 
 def covid_and_nih(cxr: Path, root: Path) -> str:
+    """205 and 100 images, in small chunks."""
     covid = manifest(root / "covid", source="covid-chestxray", root=str(cxr / "covid_chestxray"))
-    nih = manifest(root / "nih", source="nih", root=str(cxr / "nih_chestxray14"), present_only=True)
-    return manifest(root / "all", inputs=f"{covid},{nih}", chunk_rows=16, duplicates="ignore")
+    some = some_of_nih(cxr, root / "some_of_nih", every=10)
+    nih = manifest(root / "nih", source="nih", root=str(some), present_only=True)
+    return manifest(root / "all", inputs=f"{covid},{nih}", chunk_rows=6, duplicates="ignore")
 
 
 def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_path, ray_session, capsys):
@@ -102,11 +106,11 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
 
     assert screen(*options) == 0
     counts = "SELECT count(*), count(DISTINCT image_id) FROM 'OUTPUT/{}/*.parquet'"
-    assert query(counts.format("predictions"), output) == [(1205, 1205)]
+    assert query(counts.format("predictions"), output) == [(305, 305)]
     scored = query("SELECT count(*) FROM 'OUTPUT/predictions/*.parquet' WHERE status = 'ok'", output)[0][0]
     assert query(counts.format("masks"), output) == [(scored, scored)]
     reasons = query("SELECT reason, count(*) FROM 'OUTPUT/predictions/*.parquet' GROUP BY ALL ORDER BY 2 DESC", output)
-    assert reasons == [(None, 1170), ("wrong_modality", 23), ("lateral", 12)]
+    assert reasons == [(None, 270), ("wrong_modality", 23), ("lateral", 12)]
 
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")}
     capsys.readouterr()
@@ -115,7 +119,7 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")} == before
 
     assert screen(*options, "--compact", "true") == 0
-    assert query(counts.format("compact/predictions"), output) == [(1205, 1205)]
+    assert query(counts.format("compact/predictions"), output) == [(305, 305)]
     assert len(list((output / "compact" / "predictions").iterdir())) == 1
 
     # Another queue needs neither images nor model; another model is another question.
@@ -136,21 +140,36 @@ def few(cxr: Path, root: Path) -> str:
     return manifest(root / "manifest", source="images", root=str(root / "archive"))
 
 
-def test_temperatures_are_written_only_where_they_are_asked_for(cxr, tmp_path, ray_session, capsys):
-    uri = few(cxr, tmp_path)
-    document = {
-        score: Temperature(temperature=by) for score, by in (("covid", 3.0), ("other", 2.0), ("unhealthy", 0.5))
-    }
-    model = write_checkpoint(tmp_path / "checkpoint", temperatures=document)
+@dataclass(frozen=True)
+class Plain:
+    """A screen of eight real radiographs with nothing asked for but the scores, and what it said."""
+
+    manifest: str
+    checkpoint: str
+    output: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def plain(cxr: Path, tmp_path_factory, ray_session) -> Plain:
+    root = tmp_path_factory.mktemp("plain")
+    by = {"covid": 3.0, "other": 2.0, "unhealthy": 0.5}
+    document = {score: Temperature(temperature=temperature) for score, temperature in by.items()}
+    uri, model = few(cxr, root), write_checkpoint(root / "checkpoint", temperatures=document)
+    options = ["--manifest", uri, "--checkpoint", model, "--output", str(root / "results"), "--temperature", "off"]
+    done = called(screen_job.job, ScreenConfig, *options)
+    assert done.returncode == 0
+    return Plain(uri, model, root / "results", done.stdout)
+
+
+def test_temperatures_are_written_only_where_they_are_asked_for(plain, tmp_path, capsys):
     columns = "image_id, covid_flag, unhealthy_flag, calibration, p_covid"
     ask = f"SELECT {columns} FROM 'OUTPUT/predictions/*.parquet' ORDER BY image_id"
-    options = ["--manifest", uri, "--checkpoint", model]
-    found = {}
-    for temperature in ("off", "on"):
-        output = tmp_path / temperature
-        assert screen(*options, "--output", str(output), "--temperature", temperature) == 0
-        assert ("not calibrated" if temperature == "off" else "covid by 3, other by 2") in capsys.readouterr().out
-        found[temperature] = query(ask, output)
+    options = ["--manifest", plain.manifest, "--checkpoint", plain.checkpoint]
+    assert "not calibrated" in plain.said
+    assert screen(*options, "--output", str(tmp_path / "on"), "--temperature", "on") == 0
+    assert "covid by 3, other by 2" in capsys.readouterr().out
+    found = {"off": query(ask, plain.output), "on": query(ask, tmp_path / "on")}
     assert [row[:3] for row in found["off"]] == [row[:3] for row in found["on"]]
     assert {row[3] for row in found["off"]} == {"none"}
     assert {row[3] for row in found["on"]} == {"temperature"}
@@ -160,7 +179,7 @@ def test_temperatures_are_written_only_where_they_are_asked_for(cxr, tmp_path, r
     assert question["temperature"] == {"covid": 3.0, "other": 2.0, "unhealthy": 0.5}
     with pytest.raises(ConfigError, match=r"belongs to another question .*temperature was .*covid.*, now 'off'"):
         screen(*options, "--output", str(tmp_path / "on"))
-    assert requeue_job.job(RequeueConfig(results=str(tmp_path / "on"), manifest=uri)) == 0
+    assert requeue_job.job(RequeueConfig(results=str(tmp_path / "on"), manifest=plain.manifest)) == 0
     assert "unchanged" in capsys.readouterr().out
 
 
@@ -177,17 +196,15 @@ def test_a_model_of_lungs_alone_screens(cxr, tmp_path, ray_session, capsys):
     assert queued == [(["no_lungs_found"],)]
 
 
-def test_grad_cam_maps_are_a_side_table_and_change_no_number(cxr, checkpoint, tmp_path, ray_session, capsys):
-    uri = few(cxr, tmp_path)
-    plain, output = tmp_path / "plain", tmp_path / "explained"
-    options = ["--manifest", uri, "--checkpoint", checkpoint]
+def test_grad_cam_maps_are_a_side_table_and_change_no_number(plain, tmp_path, capsys):
+    output = tmp_path / "explained"
+    options = ["--manifest", plain.manifest, "--checkpoint", plain.checkpoint, "--temperature", "off"]
     explained = [*options, "--output", str(output), "--gradcam", "true"]
-    assert screen(*options, "--output", str(plain)) == 0
     assert screen(*explained, "--compact", "true") == 0
     for table, but in (("predictions", "EXCLUDE (run_id, screened_at)"), ("masks", "")):
         rows = f"SELECT * {but} FROM 'OUTPUT/{table}/*.parquet' ORDER BY image_id"
-        assert query(rows, plain) == query(rows, output)
-    assert not (plain / "gradcam").exists()
+        assert query(rows, plain.output) == query(rows, output)
+    assert not (plain.output / "gradcam").exists()
 
     ids = query("SELECT image_id FROM 'OUTPUT/predictions/*.parquet' WHERE status = 'ok' ORDER BY ALL", output)
     assert len(ids) == 8

@@ -1,10 +1,11 @@
-"""Training as its users run it, on real radiographs, through Ray."""
+"""Training as its users run it, on real radiographs, through Ray; in one process where Ray Train has no part in it."""
 
 import json
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from comit_ray.training.run_training import train
 from comit_ray.training.validation import best_epoch
 from jobs.train import job
 from tests.support import manifest_row, write_rows
+from tests.training.one_process import trains_here
 
 TRAIN, VAL, COVID = 12, 5, 4  # COVID: of those to train on
 SEEN = TRAIN + 5 * COVID  # section 3.1: six copies of an image with COVID-19
@@ -30,6 +32,13 @@ SEEN = TRAIN + 5 * COVID  # section 3.1: six copies of an image with COVID-19
 @pytest.fixture(autouse=True)
 def _fast_checks(monkeypatch) -> None:
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
+@pytest.fixture
+def here() -> Iterator[None]:
+    """Trainings of the test run in this process, without Ray."""
+    with trains_here():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -116,8 +125,7 @@ def test_too_many_unreadable_images_stop_the_training(manifest, tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, ray_session) -> None:
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
     parquet.write_table(str(tmp_path / "other" / "part-00000.parquet"), pa.table({"image_id": ["a"]}))
     with pytest.raises(ManifestError, match="expected a manifest"):
         train(config(str(tmp_path / "other"), tmp_path / "runs"))
@@ -125,7 +133,11 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, ray_session) -> None
 
 @pytest.mark.slow
 def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path, ray_session, capsys) -> None:
-    assert job(config(manifest, tmp_path, epochs=2)) == 0
+    """Gone on with after an epoch it has the bytes of one left alone in this process, without Ray Train; with its
+    checkpoint broken it does not go on."""
+    train(config(manifest, tmp_path, epochs=1))
+    capsys.readouterr()
+    assert job(config(manifest, tmp_path, epochs=2, resume=True)) == 0
     printed = capsys.readouterr().out.strip().splitlines()
     best = str(tmp_path / "run" / "best")
     assert printed[-1] == f"checkpoint: {best}"
@@ -159,29 +171,40 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2
 
+    with trains_here():
+        train(config(manifest, tmp_path, "alone", epochs=2))
+    assert numbers(figures(tmp_path / "alone")) == numbers(last)
+    for which in ("best", "last"):
+        assert weights(tmp_path / "alone", which) == weights(tmp_path / "run", which)
+
+    path = tmp_path / "run" / "checkpoint_0002" / checkpoint.WEIGHTS
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        train(config(manifest, tmp_path, epochs=3, resume=True, max_failures=0))
+
 
 @pytest.mark.slow
-def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_path: Path, ray_session, capsys) -> None:
+def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_path: Path, here, capsys) -> None:
     """Which also says that one configuration and seed give the same numbers twice. Mask R-CNN draws boxes at random."""
     common: dict[str, Any] = {"size": 64, "model": {"name": "mask_rcnn", "tasks": ["lung"]}}
-    train(config(manifest, tmp_path, "whole", epochs=3, **common))
+    train(config(manifest, tmp_path, "whole", epochs=2, **common))
     train(config(manifest, tmp_path, "parts", epochs=1, **common))
-    best = train(config(manifest, tmp_path, "parts", epochs=3, resume=True, **common))
+    best = train(config(manifest, tmp_path, "parts", epochs=2, resume=True, **common))
     whole, parts = figures(tmp_path / "whole"), figures(tmp_path / "parts")
     assert numbers(parts) == numbers(whole)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
-    assert parts["epoch"] == 3
+    assert parts["epoch"] == 2
 
-    again = train(config(manifest, tmp_path, "parts", epochs=2, resume=True, **common))  # nothing is left to do
+    again = train(config(manifest, tmp_path, "parts", epochs=1, resume=True, **common))  # nothing is left to do
     assert again == best
     assert "nothing is left to do" in capsys.readouterr().out
     assert figures(tmp_path / "parts") == parts
     with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
-        train(config(manifest, tmp_path, "parts", epochs=3, resume=True, lr=0.5, **common))
+        train(config(manifest, tmp_path, "parts", epochs=2, resume=True, lr=0.5, **common))
 
 
 @pytest.mark.slow
-def test_a_run_does_not_go_on_with_another_split(manifest, tmp_path: Path, ray_session) -> None:
+def test_a_run_does_not_go_on_with_another_split(manifest, tmp_path: Path, here) -> None:
     """Written again at the same URI: those who were trained on would be validated on."""
     table = read(manifest)
     uri = str(tmp_path / "manifest")
@@ -201,7 +224,7 @@ def test_a_run_does_not_go_on_with_another_split(manifest, tmp_path: Path, ray_s
 
 
 @pytest.mark.slow
-def test_a_diverging_run_says_what_to_do(manifest, tmp_path: Path, ray_session) -> None:
+def test_a_diverging_run_says_what_to_do(manifest, tmp_path: Path, here) -> None:
     with pytest.raises(ConfigError, match=r"epoch 1: .* not finite: lower train\.lr"):
         train(config(manifest, tmp_path, lr=1e30, max_failures=0))
     with pytest.raises(CheckpointError):
@@ -254,36 +277,22 @@ def test_two_workers_killed_amid_an_epoch_end_as_two_that_were_not(manifest, tmp
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(manifest, tmp_path: Path, ray_session) -> None:
+def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(manifest, tmp_path: Path) -> None:
     """It is published like one that ran to its end, and says that it was asked."""
     run = tmp_path / "run"
-
-    def ask() -> None:
-        while not list(run.glob(f"checkpoint_*/{checkpoint.CONFIG}")):
-            time.sleep(0.01)
-        run_directory.ask_to_stop(str(run))
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    train(config(manifest, tmp_path, epochs=60))
-    asking.join(timeout=5)
+    with trains_here(after_epoch=lambda figures: run_directory.ask_to_stop(str(run))):
+        train(config(manifest, tmp_path, epochs=60))
     assert run_directory.asked_to_stop(str(run))
     assert run_directory.finished(str(run))
-    assert 1 <= len(checkpoint.load_history(str(run / "last"))) < 60
+    assert len(checkpoint.load_history(str(run / "last"))) == 2, "it was asked before the second had ended"
     assert (run / "best" / checkpoint.WEIGHTS).exists()
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_its_first_epoch_begins_again_and_its_broken_checkpoint_stops_it(
-    manifest, tmp_path: Path, ray_session
-) -> None:
+def test_a_run_killed_in_its_first_epoch_begins_again(manifest, tmp_path: Path, here) -> None:
     run_directory.record(str(tmp_path / "run"), config(manifest, tmp_path), training_hash(read(manifest)))
     assert job(config(manifest, tmp_path, resume=True)) == 0
     assert figures(tmp_path / "run")["epoch"] == 1
-    path = tmp_path / "run" / "checkpoint_0001" / checkpoint.WEIGHTS
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        train(config(manifest, tmp_path, epochs=2, resume=True, max_failures=0))
 
 
 @pytest.mark.slow
@@ -306,7 +315,8 @@ def test_one_and_two_workers_have_the_same_losses_with_frozen_statistics(manifes
     """Plain gradient descent: Adam's first steps divide by the gradient, and with it by its rounding. The two compute
     their parts of a step in parts of their own."""
     common: dict[str, Any] = {"epochs": 3, "batch_norm": "frozen", "optimiser": "sgd", "vary": True}
-    train(config(manifest, tmp_path, "one", workers=1, **common))
+    with trains_here():
+        train(config(manifest, tmp_path, "one", workers=1, **common))
     train(config(manifest, tmp_path, "two", workers=2, accumulate=2, **common))
     one, two = (checkpoint.load_history(str(tmp_path / name / "last")) for name in ("one", "two"))
     assert one[0]["train_loss"] > one[-1]["train_loss"]

@@ -71,41 +71,31 @@ def same(a: ModelOutput, b: ModelOutput) -> bool:
 
 
 @EVERY_CASE
-@pytest.mark.parametrize("training", [True, False])
-def test_outputs(name, tasks, training) -> None:
-    model = build(name, tasks).train(training)
-    with torch.no_grad():
-        output = model(images())
-    assert set(heads(output)) == set(tasks)
-    shapes = {
-        Task.LUNG: (IMAGES, 2, SIZE, SIZE),
-        Task.DISEASE: (IMAGES, 2, SIZE, SIZE),
-        Task.HEALTH: (IMAGES, 2),
-        Task.COVID: (IMAGES, 2),
-    }
-    for task, head in heads(output).items():
-        assert (head.shape, head.dtype) == (shapes[task], torch.float32)
-        assert head.isfinite().all()
-    assert output.embedding.shape[0] == IMAGES
-    assert output.embedding.ndim == 2
-    assert output.embedding.dtype == torch.float32
-    assert output.embedding.isfinite().all()
-    scores = [output.p_lung_BHW, output.p_disease_BHW, output.p_unhealthy, output.p_covid, output.p_other]
-    given = [score for score in scores if score is not None]
-    assert len(given) == len(tasks) + (Task.COVID in tasks)
-    assert all(bool(((score >= 0) & (score <= 1)).all()) for score in given)
-
-
-@EVERY_CASE
-def test_log_odds_are_those_of_the_probabilities(name, tasks) -> None:
-    with torch.no_grad():
-        output = build(name, tasks).eval()(images())
-    probabilities = {"covid": output.p_covid, "other": output.p_other, "unhealthy": output.p_unhealthy}
-    given = {score: value for score, value in probabilities.items() if value is not None}
-    assert list(output.log_odds) == list(given)
-    for score, log_odds_B in output.log_odds.items():
-        assert (log_odds_B.shape, log_odds_B.dtype) == ((IMAGES,), torch.float64)
-        torch.testing.assert_close(log_odds_B, torch.logit(given[score].double()), atol=1e-5, rtol=1e-5)
+def test_outputs(name, tasks) -> None:
+    """In both modes; log-odds are those of the probabilities."""
+    model = build(name, tasks)
+    x, shapes = images(), {Task.LUNG: (IMAGES, 2, SIZE, SIZE), Task.DISEASE: (IMAGES, 2, SIZE, SIZE)}
+    for training in (True, False):
+        with torch.no_grad():
+            output = model.train(training)(x)
+        assert set(heads(output)) == set(tasks)
+        for task, head in heads(output).items():
+            assert (head.shape, head.dtype) == (shapes.get(task, (IMAGES, 2)), torch.float32)
+            assert head.isfinite().all()
+        assert output.embedding.shape[0] == IMAGES
+        assert output.embedding.ndim == 2
+        assert output.embedding.dtype == torch.float32
+        assert output.embedding.isfinite().all()
+        scores = [output.p_lung_BHW, output.p_disease_BHW, output.p_unhealthy, output.p_covid, output.p_other]
+        given = [score for score in scores if score is not None]
+        assert len(given) == len(tasks) + (Task.COVID in tasks)
+        assert all(bool(((score >= 0) & (score <= 1)).all()) for score in given)
+        named = {"covid": output.p_covid, "other": output.p_other, "unhealthy": output.p_unhealthy}
+        probabilities = {score: value for score, value in named.items() if value is not None}
+        assert list(output.log_odds) == list(probabilities)
+        for score, log_odds_B in output.log_odds.items():
+            assert (log_odds_B.shape, log_odds_B.dtype) == ((IMAGES,), torch.float64)
+            torch.testing.assert_close(log_odds_B, torch.logit(probabilities[score].double()), atol=1e-5, rtol=1e-5)
 
 
 @EVERY_CASE

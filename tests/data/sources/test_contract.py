@@ -21,6 +21,7 @@ from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables.vocabulary import Split, View
 from tests.data import bimcv_tree
 from tests.data.sources import roots
+from tests.support import some_of_nih
 
 KEY = "a key for tests alone"
 OPTIONS = SourceOptions(table=TableOptions(mapping="covidx"))
@@ -29,7 +30,6 @@ REAL = {
     "dicom": "dicom",
     "figure1": "figure1_covid",
     "images": "figure1_covid",
-    "nih": "nih_chestxray14",
 }
 SAME_IN_ARCHIVES = ["patient_id", "view", "view_source", "unhealthy", "covid", "other", "excluded", "findings", "site"]
 IMAGES = (".png", ".jpg", ".jpeg", ".dcm")
@@ -41,6 +41,7 @@ def made(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     base = tmp_path_factory.mktemp("roots")
     phantom_archive.write(str(base / "phantom"), count=24, seed=0)
     bimcv_tree.build(base / "bimcv", cxr / "bimcv_covid19" / "image_metadata_v1.tsv.gz")
+    some_of_nih(cxr, base / "nih", every=20)  # all of its 112,120 rows are read in test_nih.py
     for source, write in roots.MADE.items():
         (base / source).mkdir()
         write(base / source)
@@ -58,6 +59,21 @@ def root(source: str, cxr: Path, made: dict[str, str], monkeypatch: pytest.Monke
     return str(cxr / REAL[source]) if source in REAL else made[source]
 
 
+@pytest.fixture(scope="module")
+def listed() -> dict[str, list[ManifestRow]]:
+    """Source -> the rows of its root, once they have been read."""
+    return {}
+
+
+@pytest.fixture
+def rows(source: str, root: str, listed: dict[str, list[ManifestRow]]) -> list[ManifestRow]:
+    if source not in listed:
+        stream = adapter(source)(SourceFiles(root), "mine", OPTIONS)
+        assert isinstance(stream, Iterator), "rows are streamed"
+        listed[source] = list(stream)
+    return listed[source]
+
+
 @pytest.fixture(params=["tgz", "zip", "tar"])
 def packed(request: pytest.FixtureRequest, root: str, tmp_path: Path) -> str:
     """The same root, all of it in one archive."""
@@ -68,10 +84,7 @@ def packed(request: pytest.FixtureRequest, root: str, tmp_path: Path) -> str:
     return str(tmp_path / "packed")
 
 
-def test_rows_are_streamed_and_well_formed(source: str, root: str) -> None:
-    stream = adapter(source)(SourceFiles(root), "mine", OPTIONS)
-    assert isinstance(stream, Iterator)
-    rows = list(stream)
+def test_rows_are_streamed_and_well_formed(rows: list[ManifestRow]) -> None:
     assert rows
     assert len({row.path for row in rows}) == len(rows)
     for row in rows:
@@ -89,8 +102,8 @@ def test_rows_are_streamed_and_well_formed(source: str, root: str) -> None:
             assert identifier is None or re.fullmatch(r"mine/.+|[0-9a-f]{32}", identifier), row
 
 
-def test_labels_agree_with_each_other(source: str, root: str) -> None:
-    for row in adapter(source)(SourceFiles(root), "mine", OPTIONS):
+def test_labels_agree_with_each_other(source: str, rows: list[ManifestRow]) -> None:
+    for row in rows:
         # BIMCV's COVID label is that of a test: a radiograph without findings may have it
         by_radiograph = source != "bimcv"
         if row.other == 1 or (row.covid == 1 and by_radiograph):
@@ -102,30 +115,33 @@ def test_labels_agree_with_each_other(source: str, root: str) -> None:
             assert row.excluded is Reason.LATERAL, row
 
 
-def test_every_image_at_hand_is_a_row(source: str, root: str) -> None:
-    rows = {row.path for row in adapter(source)(SourceFiles(root), "mine", OPTIONS)}
+def test_every_image_at_hand_is_a_row(rows: list[ManifestRow], root: str) -> None:
     images = {
         entry.path
         for entry in storage.list_files(root)
         if entry.path.lower().endswith(IMAGES) and "masks/" not in entry.path
     }
     assert images
-    assert images <= rows
+    assert images <= {row.path for row in rows}
 
 
-def test_mask_references_can_be_found(source: str, root: str) -> None:
-    for row in adapter(source)(SourceFiles(root), "mine", OPTIONS):
+def test_mask_references_can_be_found(rows: list[ManifestRow]) -> None:
+    for row in rows:
         for reference in (row.lung_mask, row.disease_mask):
             for file in () if reference is None else referenced_files(reference):
                 assert storage.exists(file.uri), row
 
 
-def test_an_archive_gives_the_same_rows_as_the_tree_in_it(source: str, root: str, packed: str) -> None:
+def test_an_archive_gives_the_same_rows_as_the_tree_in_it(
+    source: str, root: str, rows: list[ManifestRow], packed: str
+) -> None:
     """Labels, views and masks do not depend on how a dataset is packed; every member can be read."""
-    loose = {row.path: row for row in adapter(source)(SourceFiles(root), "mine", OPTIONS)}
+    loose = {row.path: row for row in rows}
     files = SourceFiles(packed)
-    rows = [row for row in adapter(source)(files, "mine", OPTIONS) if row.path.startswith("all.") or row.member is None]
-    inside = {(row.member or row.path).removeprefix("./"): row for row in rows}
+    found = [
+        row for row in adapter(source)(files, "mine", OPTIONS) if row.path.startswith("all.") or row.member is None
+    ]
+    inside = {(row.member or row.path).removeprefix("./"): row for row in found}
     assert set(inside) == set(loose)
     for name, row in inside.items():
         expected = loose[name]
