@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from comit_ray.command.jobs import JOBS
 from tests.support import write_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -18,6 +19,8 @@ LAYERS: list[list[str]] = [
     ["comit_ray.schema"],
     [
         "comit_ray.statistics.roc",
+        "comit_ray.config.config_words",
+        "comit_ray.config.config_yaml",
         "comit_ray.config.config_base",
         "comit_ray.config.data_config",
         "comit_ray.config",
@@ -36,8 +39,9 @@ LAYERS: list[list[str]] = [
     ["comit_ray.data"],
     ["comit_ray.work"],
     ["comit_ray.models"],
-    ["comit_ray.training", "comit_ray.screening", "comit_ray.preparing", "comit_ray.evaluation"],
-    ["comit_ray.sweep"],
+    ["comit_ray.training", "comit_ray.screening", "comit_ray.preparing", "comit_ray.prepare", "comit_ray.evaluation"],
+    ["comit_ray.sweep", "comit_ray.benchmark"],
+    ["comit_ray.command"],
     ["comit_ray.cli"],
     ["jobs"],
 ]
@@ -54,7 +58,12 @@ WIRING = {
     "comit_ray.sweep.tuner",
     "comit_ray.prepare.prepare_pipeline",
     "comit_ray.prepare.fingerprints",
+    "comit_ray.prepare.run_prepare",
+    "comit_ray.prepare.run_manifest",
+    "comit_ray.benchmark.run_benchmark",
+    "comit_ray.sweep.run_sweep",
 }
+DOORS = "comit_ray.command.jobs"
 MAY_IMPORT_RAY = WIRING
 NO_TORCH = (
     "comit_ray.data.images.load",
@@ -108,16 +117,16 @@ def test_imports_point_downwards(module: str) -> None:
         assert layer(name) <= layer(module), f"{module} imports {name}, which lies above it"
 
 
-def test_only_jobs_import_the_wiring() -> None:
+def test_only_the_doors_import_the_wiring() -> None:
     for module, path in modules().items():
         wired = {w for name in imports(path) for w in WIRING if name == w or name.startswith(f"{w}.")}
-        assert not wired or module.startswith("jobs.") or module in WIRING, f"{module} imports {wired}"
+        assert not wired or module == DOORS or module in WIRING, f"{module} imports {wired}"
 
 
-def test_ray_is_imported_in_the_wiring_and_the_jobs_alone() -> None:
+def test_ray_is_imported_in_the_wiring_alone() -> None:
     for module, path in modules().items():
         if any(name.split(".")[0] == "ray" for name in imports(path)):
-            assert module in MAY_IMPORT_RAY or module.startswith("jobs."), f"{module} imports ray"
+            assert module in MAY_IMPORT_RAY, f"{module} imports ray"
 
 
 def test_decoding_never_imports_torch() -> None:
@@ -146,6 +155,38 @@ def test_predicting_with_comit_net_imports_neither_torchvision_nor_scikit_learn(
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+HEAVY = {"ray", "torch", "pandas", "sklearn", "scipy", "pyarrow", "numpy", "boto3", "pydicom", "PIL", "matplotlib"}
+
+
+def test_help_and_wrong_options_import_nothing_heavy() -> None:
+    """Of every job in turn: what a newcomer tries first is answered at once."""
+    script = (
+        "import contextlib, io, sys\n"
+        "from comit_ray import cli\n"
+        "from comit_ray.command.jobs import JOBS\n"
+        "asked = [[name, *words] for name in JOBS for words in (['--help'], ['--wrong', '1'])]\n"
+        "asked += [['--help'], ['scren']]\n"
+        "for argv in asked:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
+        "        with contextlib.suppress(SystemExit):\n"
+        "            cli.main(argv)\n"
+        f"    found = sorted({HEAVY!r} & set(sys.modules))\n"
+        "    assert not found, (argv, found)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "jobs").glob("*.py")), ids=lambda path: path.stem)
+def test_a_door_is_short_and_says_what_comit_ray_says(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 25
+    assert ast.get_docstring(ast.parse(text)) == JOBS[path.stem].line
+
+
+def test_every_job_has_a_door() -> None:
+    assert {path.stem for path in (REPOSITORY / "jobs").glob("*.py")} == set(JOBS)
 
 
 def test_package_init_files_are_empty() -> None:

@@ -36,11 +36,17 @@ def test_nested_dictionaries():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--train.epocs", "3"], r"unknown option train.epocs \(did you mean train.epochs\?\); valid ones: .*train.lr"),
-        (["--train.epochs", "0"], "train.epochs: .*greater than 0; got 0"),
-        (["--train.epochs", "x"], "train.epochs: .*valid integer.*; got x"),
+        (
+            ["--train.epocs", "3"],
+            r"unknown option --train.epocs \(did you mean --train.epochs\?\); valid .*--train.lr",
+        ),
+        (["--train.epochs", "0"], "--train.epochs: expected a whole number above 0, got 0"),
+        (["--train.epochs", "x"], "--train.epochs: expected a whole number above 0, got x"),
         (["--frame.size", "100"], "frame size must be a multiple of 32.*got 100"),
-        (["--model.tasks", "[lungs]"], "model.tasks: .*'lung', 'disease', 'health', 'covid'.*; got lungs"),
+        (
+            ["--model.tasks", "[lungs]"],
+            r"--model.tasks: expected a list of: one of lung\|disease.* \(its item 1\), got lungs",
+        ),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )

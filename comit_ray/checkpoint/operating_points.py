@@ -17,13 +17,10 @@ from typing import Annotated
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from comit_ray.config.config_base import Config, Fraction
+from comit_ray.config.config_base import SPECIFICITIES, Config, Fraction
 from comit_ray.errors import ConfigError
 from comit_ray.statistics import roc
 from comit_ray.storage import storage
-
-SPECIFICITIES = (0.90, 0.99)
-"""The paper's two operating points."""
 
 
 class Threshold(Config):

@@ -6,11 +6,23 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from comit_ray.config import config_words
 from comit_ray.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+
+SPECIFICITIES = (0.90, 0.99)
+"""The paper's two operating points."""
+
+
+class Advanced:
+    """Marks an option, or a group of them, that most people never need: `--help` shows it after the others."""
+
+
+ADVANCED = Advanced()
+"""In a field's annotation: `seed: Annotated[int, ADVANCED] = 0`."""
 
 
 class Config(BaseModel):
@@ -38,16 +50,14 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = []
-            for item in error.errors():
-                key = ".".join(map(str, item["loc"])) or "these options together"
-                valid = cls._keys_at(item["loc"][:-1]) if item["type"] == "extra_forbidden" else []
-                known = f"; valid keys: {', '.join(valid)}" if valid else ""
-                problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{known}")
-            raise ConfigError(f"{origin}: {'; '.join(problems)}") from None
+            told = [
+                f"{key or 'these options together'}: {text}"
+                for key, text in config_words.problems(cls, error, cls.keys_at)
+            ]
+            raise ConfigError(f"{origin}: {'; '.join(told)}") from None
 
     @classmethod
-    def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
+    def keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
         """Keys of the model that lies at `location`; empty where no model does."""
         model: type[BaseModel] = cls
         for key in location:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.checkpoint.operating_points import SPECIFICITIES
+from comit_ray.config.config_base import SPECIFICITIES
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Status

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.checkpoint import checkpoint
+from comit_ray.command.jobs import train
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
@@ -20,7 +21,6 @@ from comit_ray.tables.schema import MANIFEST
 from comit_ray.training import run_directory
 from comit_ray.training.run_training import train
 from comit_ray.training.validation import best_epoch
-from jobs.train import job
 from tests.support import manifest_row, write_rows
 
 TRAIN, VAL, COVID = 12, 5, 4  # COVID: of those to train on
@@ -125,7 +125,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, ray_session) -> None
 
 @pytest.mark.slow
 def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path, ray_session, capsys) -> None:
-    assert job(config(manifest, tmp_path, epochs=2)) == 0
+    assert train(config(manifest, tmp_path, epochs=2)) == 0
     printed = capsys.readouterr().out.strip().splitlines()
     best = str(tmp_path / "run" / "best")
     assert printed[-1] == f"checkpoint: {best}"
@@ -278,7 +278,7 @@ def test_a_run_killed_in_its_first_epoch_begins_again_and_its_broken_checkpoint_
     manifest, tmp_path: Path, ray_session
 ) -> None:
     run_directory.record(str(tmp_path / "run"), config(manifest, tmp_path), training_hash(read(manifest)))
-    assert job(config(manifest, tmp_path, resume=True)) == 0
+    assert train(config(manifest, tmp_path, resume=True)) == 0
     assert figures(tmp_path / "run")["epoch"] == 1
     path = tmp_path / "run" / "checkpoint_0001" / checkpoint.WEIGHTS
     path.write_bytes(path.read_bytes()[:1000])

@@ -80,6 +80,8 @@ def test_amazon_itself_needs_no_endpoint(monkeypatch):
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     s3.forget()
     assert s3.client().meta.region_name == "eu-west-1"
     assert addressing() is None
