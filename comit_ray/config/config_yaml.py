@@ -102,7 +102,8 @@ def _wrong(error: yaml.YAMLError, text: str, origin: str) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or " ".join(str(error).split()))
     where = f"{origin}, line {mark.line + 1}" if mark is not None and "\n" in text.rstrip("\n") else origin
-    if mark is not None and "\t" in text.splitlines()[min(mark.line, text.count("\n"))][: mark.column + 1]:
+    lines = text.split("\n")
+    if mark is not None and mark.line < len(lines) and "\t" in lines[mark.line][: mark.column + 1]:
         return f"{where}: there is a tab; YAML is indented with spaces: write spaces in its place"
     if isinstance(error, _KeyTwiceError):
         return f"{where}: {problem}"

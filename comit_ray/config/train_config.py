@@ -27,7 +27,7 @@ class ModelConfig(Config):
     width: PositiveFloat = 1.0
     """Channel multiplier of networks that have one; 1.0 is the published network, less is for CPUs and tests."""
     weights: str = "imagenet"
-    """Start of the encoder: imagenet (torchvision's file for it), none, or the URI of such a state dict."""
+    """Start of the encoder: imagenet (torchvision's file for it), none, or the URI of such a file."""
 
     @model_validator(mode="after")
     def _tasks(self) -> Self:
