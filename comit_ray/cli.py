@@ -1,87 +1,140 @@
-"""A job's command line: `--config FILE.yaml`, dotted overrides, `--help`, `--print_config`; errors as one line.
+"""The command `comit-ray JOB ...`, also `python jobs/JOB.py ...`: options in, exit status out, errors as one line.
 
-Exit status: 0 done, 1 the job failed or its accounts do not balance, 2 bad arguments or configuration.
+Exit status: 0 done, 1 the job failed or its accounts do not balance, 2 bad arguments or configuration, 130 Ctrl-C.
 """
 
-import difflib
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-import jsonargparse
-from pydantic import ValidationError
+import yaml
+from pydantic import BaseModel, ValidationError
 
+from comit_ray.command import help as help_text
+from comit_ray.command import jobs, options
+from comit_ray.config import config_words
 from comit_ray.config.config_base import Config
 from comit_ray.errors import ComitError, ConfigError
 
 C = TypeVar("C", bound=Config)
 
-
-class _Parser(jsonargparse.ArgumentParser):
-    """An argument parser whose errors are one line that a person can act on."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        known = [action.dest for action in self._actions if action.dest not in ("help", "config", "print_config")]
-        text = _one_line(message, known)
-        print(f"{self.prog}: error: {text}", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def _one_line(message: str, known: list[str]) -> str:
-    """The parser's message without pydantic's line breaks and links, and with the valid keys where one is unknown."""
-    text = re.sub(r"\s*For further information visit \S+", "", message)
-    text = re.sub(r"\d+ validation errors? for [\w-]+\s*", "", text)
-    text = re.sub(r"\s*\[type=[^\]]*\]", "", text)
-    text = re.sub(r'^Parser key "([^"]+)":', r"\1:", text)
-    text = re.sub(r"\.?\s*G(?:ot|iven) value:", "; got", text)
-    text = " ".join(text.split())
-    # Of a value that may have several types: why each does not fit is enough.
-    text = re.sub(r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - ", "", text)
-    text = re.sub(r" (?:Given value type: <class '\w+'>)", "", text).replace("Expected a <class 'tuple'>", "or a list")
-    unknown = re.search(r"unrecognized arguments: --([\w.]+)", text) or re.search(
-        r"(?:Group|Key|Parser)[^']*'(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.]+)'", text
-    )
-    if unknown:
-        key = unknown[1] if unknown.lastindex == 1 else f"{unknown['group']}.{unknown['key']}"
-        group = key.rpartition(".")[0]
-        siblings = [name for name in known if name.rpartition(".")[0] == group] or known
-        close = difflib.get_close_matches(key, known, n=1)
-        guess = f" (did you mean {close[0]}?)" if close else ""
-        return f"unknown option {key}{guess}; valid ones: {', '.join(sorted(siblings))}"
-    return text
-
-
-def build_parser(config: type[C], description: str, prog: str | None = None) -> jsonargparse.ArgumentParser:
-    """The parser of one job, made from its configuration class."""
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="YAML file of options; later options override earlier ones.")
-    parser.add_class_arguments(config, None, fail_untyped=True)
-    return parser
+COMMAND = "comit-ray"
+STOPPED = 130
+"""128 and the number of the signal, as shells have it."""
 
 
 def parse(config: type[C], description: str, argv: Sequence[str] | None = None, prog: str | None = None) -> C:
     """The job's configuration from `argv` (default: `sys.argv`); exits with status 2 and one line if it is wrong."""
-    parser = build_parser(config, description, prog)
-    values = parser.parse_args(list(argv) if argv is not None else None)
-    fields: dict[str, Any] = values.as_dict()
-    fields.pop("config", None)
+    prog = prog or os.path.basename(sys.argv[0])
     try:
-        return config.parse(fields, origin="wrong options")
-    except (ConfigError, ValidationError) as error:
-        parser.error(str(error))
-
-
-def run(job: Callable[[C], int], config: type[C], description: str) -> NoReturn:
-    """Parse, run `job` and exit with its status; a `ComitError` is one line, without a traceback."""
-    options = parse(config, description)
-    try:
-        status = job(options)
+        given = options.read(config, sys.argv[1:] if argv is None else argv)
+        if given.help:
+            print(help_text.of_job(prog, description, config), end="")
+            raise SystemExit(0)
+        if given.show:
+            print(_resolved(config, given), end="")
+            raise SystemExit(0)
+        return _checked(config, given)
     except ConfigError as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _checked(config: type[C], given: options.Given) -> C:
+    try:
+        return config.model_validate(given.values)
+    except ValidationError as error:
+        found = list(config_words.problems(config, error, config.keys_at))
+        lacking = [f"--{key}" for key, text in found if text == config_words.NEEDED]
+        wrong = [f"{_named(key, given)}{text}" for key, text in found if text != config_words.NEEDED]
+        if lacking and not wrong:
+            wrong = [
+                f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} needed; --help explains every option"
+            ]
+        raise ConfigError("; ".join(wrong)) from None
+
+
+def _named(key: str, given: options.Given) -> str:
+    """An option as its giver knows it: with dashes on the command line, by its file in a file."""
+    if not key:
+        return ""
+    files = {file for option, file in given.origins.items() if option == key or option.startswith(f"{key}.")}
+    return f"{key} in {' and '.join(sorted(files))}: " if files else f"--{key}: "
+
+
+def _resolved(config: type[Config], given: options.Given) -> str:
+    """All options as YAML that `--config` takes; null where one that is needed was not given.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    try:
+        values = config.model_validate(given.values).model_dump(mode="json")
+    except ValidationError as error:
+        if any(item["type"] != "missing" for item in error.errors()):
+            _checked(config, given)
+        values = _over(_defaults(config), given.values)
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def _defaults(config: type[BaseModel]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, one in config.model_fields.items():
+        value = None if one.is_required() else one.get_default(call_default_factory=True)
+        found[name] = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    nested = {key for key in above if isinstance(above[key], dict) and isinstance(below.get(key), dict)}
+    return below | {key: _over(below[key], value) if key in nested else value for key, value in above.items()}
+
+
+def run(
+    job: Callable[[C], int],
+    config: type[C],
+    description: str,
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
+    after_stop: str = jobs.AGAIN,
+) -> NoReturn:
+    """Parse, run `job` and exit with its status; a `ComitError`, or Ctrl-C, is one line without a traceback."""
+    prog = prog or os.path.basename(sys.argv[0])
+    chosen = parse(config, description, argv, prog)
+    try:
+        status = job(chosen)
+    except ConfigError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
         sys.exit(2)
     except ComitError as error:
-        print(f"{os.path.basename(sys.argv[0])}: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{prog}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"\nStopped. {after_stop}", file=sys.stderr)
+        sys.exit(STOPPED)
     sys.exit(status)
+
+
+def run_job(function: Callable[[Any], int], argv: Sequence[str] | None = None, prog: str | None = None) -> NoReturn:
+    """`run` of a job of `comit_ray.command.jobs`."""
+    job = jobs.of(function)
+    run(job.work, job.config, job.description, argv, prog, job.after_stop)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `comit-ray`: its first word is the job."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in options.HELP:
+        print(help_text.of_all(COMMAND, ((name, job.line) for name, job in jobs.JOBS.items())), end="")
+        sys.exit(0 if words else 2)
+    name = words[0]
+    if name not in jobs.JOBS:
+        near = config_words.did_you_mean(name, list(jobs.JOBS))
+        print(f"{COMMAND}: error: no job {name!r}{near}; there are: {', '.join(jobs.JOBS)}", file=sys.stderr)
+        sys.exit(2)
+    run_job(jobs.JOBS[name].work, words[1:], f"{COMMAND} {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,20 +1,9 @@
-"""List a bucket or directory once, into Parquet; `jobs/manifest.py --listing` then need not list it again."""
+"""List a bucket or directory once, into Parquet; `manifest --listing` then need not list it again."""
 
 from comit_ray import cli
-from comit_ray.chunks import nodes
-from comit_ray.config.data_config import ListingConfig
-from comit_ray.data.sources import listing
-from comit_ray.storage import storage
+from comit_ray.command.jobs import listing as job
 
-
-def job(config: ListingConfig) -> int:
-    """List, write, and say how much."""
-    output = storage.normalise(config.output)
-    nodes.check_submitted({"root": config.root}, {"output": output})
-    print(f"{listing.write(config.root, output):,} files")
-    print(f"listing: {output}")
-    return 0
-
+__all__ = ["job"]
 
 if __name__ == "__main__":
-    cli.run(job, ListingConfig, __doc__ or "")
+    cli.run_job(job)

@@ -1,84 +1,9 @@
 """Write the manifest of an image archive: one row an image, where it is, whose it is, what is known of it."""
 
-import sys
+from comit_ray import cli
+from comit_ray.command.jobs import manifest as job
 
-import pyarrow as pa
-
-from comit_ray.chunks import nodes
-from comit_ray.cli import run
-from comit_ray.config.data_config import ManifestConfig
-from comit_ray.data.manifest import duplicates, manifest_check, paper_tables, protocol
-from comit_ray.data.manifest.manifest import write
-from comit_ray.data.manifest.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
-from comit_ray.data.manifest.manifest_check import describe_manifest
-from comit_ray.data.sources.adapter import adapter
-from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.errors import ConfigError
-from comit_ray.prepare.fingerprints import fingerprints
-from comit_ray.storage import storage
-
-
-def job(config: ManifestConfig) -> int:
-    """Build or merge, select, divide, write, and print the counts and the manifest's URI."""
-    output = storage.normalise(config.output)
-    nodes.check_submitted({"root": config.root, "listing": config.listing}, {"output": output})
-    table = _from_source(config, output) if config.source else _from_manifests(config)
-    several = len(table["dataset"].unique()) > 1
-    alike = config.duplicates or ("exclude" if several else "ignore")
-    if alike != "ignore":
-        table = _look_alikes(table, config, output, exclude=alike == "exclude")
-    elif several:
-        print(
-            "look-alikes were not looked for: one picture may be in several datasets, and in several splits",
-            file=sys.stderr,
-        )
-    if config.protocol == "paper":
-        table = protocol.select_paper(table, config.protocol_seed)
-    keep = config.split.keep_source if config.split.keep_source is not None else bool(config.inputs)
-    table = finish(table, config.split.model_copy(update={"keep_source": keep}), config.chunk_rows)
-    write(output, table, config.part_rows, config.model_dump_json())
-    print(describe_manifest(table))
-    if config.protocol == "paper":
-        print(paper_tables.compare(table))
-    print(f"manifest: {output}")
-    return 0
-
-
-def _from_source(config: ManifestConfig, output: str) -> pa.Table:
-    assert config.source is not None, "ManifestConfig: a source, or inputs"
-    rows_of = adapter(config.source)
-    dataset = config.name or config.source
-    check_name(dataset)
-    # Only now, as listing may take long: all that can be wrong before it has been looked at.
-    files = SourceFiles(config.root or "", listing=config.listing, trust_listings=not config.check_files)
-    source = read_source(rows_of, files, dataset, config)
-    if config.present_only:
-        return present_only(source.table, files)
-    if not config.check_files:
-        return source.table
-    table = mark_missing(source.table, files)
-    found = manifest_check.differences(table, source.listed)
-    print(f"{manifest_check.describe_check(found)}\ncheck: {manifest_check.write(output, found)}")
-    return table
-
-
-def _from_manifests(config: ManifestConfig) -> pa.Table:
-    inputs = [uri.strip() for uri in (config.inputs or "").split(",") if uri.strip()]
-    if not inputs:
-        raise ConfigError(f"expected URIs of manifests in --inputs, got {config.inputs!r}")
-    table = merge(inputs)
-    if config.present_only:
-        return present_only(table)
-    return mark_missing(table) if config.check_files else table
-
-
-def _look_alikes(table: pa.Table, config: ManifestConfig, output: str, *, exclude: bool) -> pa.Table:
-    """Groups images that look alike; of one picture in several datasets keeps one, where that is asked for."""
-    found = duplicates.resolve(table, fingerprints(table, config.decode), exclude=exclude)
-    uri = duplicates.write(output, found.pairs)
-    print(f"{duplicates.describe(found)}\nduplicates: {uri}")
-    return found.table
-
+__all__ = ["job"]
 
 if __name__ == "__main__":
-    run(job, ManifestConfig, __doc__)
+    cli.run_job(job)

@@ -1,63 +1,9 @@
-"""Decode the radiographs of a manifest once into a training table: 8 bits, at most 512 px, masks beside them.
-
-Run the same command again after any interruption: only what is missing is done.
-"""
-
-import time
-
-import ray
+"""Decode the radiographs of a manifest once into a training table: 8 bits, at most 512 px, masks beside them."""
 
 from comit_ray import cli
-from comit_ray.chunks import accounts, monitor, nodes, plan, run_record
-from comit_ray.chunks.accounts import settle
-from comit_ray.config.data_config import PrepareConfig
-from comit_ray.data.manifest import manifest
-from comit_ray.prepare import prepare_pipeline, prepared
-from comit_ray.prepare.prepare_pipeline import LAYOUT
-from comit_ray.storage import storage
+from comit_ray.command.jobs import prepare as job
 
-
-def job(config: PrepareConfig) -> int:
-    """The whole table; exit status 0 only if every image of the manifest has exactly one row."""
-    output = storage.normalise(config.output)
-    whole = plan.make_plan(config.manifest, "all")
-    question = {
-        "kind": prepared.KIND,
-        "manifest": whole.fingerprint,
-        "training_hash": manifest.training_hash(manifest.read(config.manifest)),
-        "rows": whole.rows,
-        "format": config.format,
-        "decode": config.decode.model_dump(),
-    }
-    run_record.open_run(output, question, config.model_dump(), LAYOUT.main)
-    remaining = whole.without(accounts.committed(whole, output, LAYOUT))
-    started = time.monotonic()
-    if remaining.parts:
-        print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
-        if not ray.is_initialized():
-            ray.init()
-        nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
-        run_record.sign(output, config.model_dump(mode="json"))
-        with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
-            prepare_pipeline.prepare(config, remaining)
-    seconds = time.monotonic() - started
-
-    taken = settle(whole, output, LAYOUT)
-    print(prepared.describe(output))
-    if remaining.rows:
-        print(
-            f"{remaining.rows:,} images in {seconds:.1f} s, {remaining.rows / seconds:.1f} a second, start-up included"
-        )
-    else:
-        print("nothing was left to do: every chunk of the manifest is committed")
-    for line in [*taken.refused, *(f"PROBLEM: {problem}" for problem in taken.problems)]:
-        print(line)
-    if not taken.balanced:
-        print("the accounts do NOT balance: run the same command again to do what is missing")
-        return 1
-    print(f"data: {output}")
-    return 0
-
+__all__ = ["job"]
 
 if __name__ == "__main__":
-    cli.run(job, PrepareConfig, __doc__ or "")
+    cli.run_job(job)

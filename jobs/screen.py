@@ -1,17 +1,9 @@
-"""Screen the radiographs of a manifest with a checkpoint: predictions, masks and a review queue in Parquet.
-
-Run the same command again after any interruption: only what is missing is done.
-"""
+"""Screen the radiographs of a manifest with a checkpoint: predictions, masks and a review queue in Parquet."""
 
 from comit_ray import cli
-from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.screening.run_screen import screen
+from comit_ray.command.jobs import screen as job
 
-
-def job(config: ScreenConfig) -> int:
-    """The whole screen; exit status 0 only if every image of the manifest has exactly one row."""
-    return 0 if screen(config).balanced else 1
-
+__all__ = ["job"]
 
 if __name__ == "__main__":
-    cli.run(job, ScreenConfig, __doc__ or "")
+    cli.run_job(job)

@@ -1,16 +1,9 @@
 """Train a model on a manifest's radiographs, data-parallel on Ray. Prints the best checkpoint's URI last."""
 
 from comit_ray import cli
-from comit_ray.config.train_config import TrainConfig
-from comit_ray.training.run_training import train
+from comit_ray.command.jobs import train as job
 
-
-def job(config: TrainConfig) -> int:
-    """Train, and say where the best checkpoint is."""
-    best = train(config)
-    print(f"checkpoint: {best}")
-    return 0
-
+__all__ = ["job"]
 
 if __name__ == "__main__":
-    cli.run(job, TrainConfig, __doc__ or "")
+    cli.run_job(job)

@@ -45,6 +45,8 @@ FILES = (STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, OPERATING_POINTS, TEM
 """In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
 YOUNGER = frozenset({TEMPERATURES, *REFERENCE})
 """Files that an older checkpoint does not have."""
+BELOW = ("best", "last")
+"""What a training calls its checkpoints: a run's directory is easily given in place of them."""
 
 
 @dataclass(frozen=True)
@@ -220,9 +222,23 @@ def _read(uri: str, name: str) -> bytes:
     try:
         return storage.read_bytes(storage.join(uri, name))
     except NotFoundError:
-        raise CheckpointError(f"no whole checkpoint at {uri}: {name} is missing; it holds {', '.join(FILES)}") from None
+        raise CheckpointError(_lacking(uri, name)) from None
     except StorageError as error:
         raise CheckpointError(f"checkpoint {uri}: {error}") from error
+
+
+def _lacking(uri: str, name: str) -> str:
+    """What is wrong with a place that lacks a checkpoint's file, and where one may be meant."""
+    start = f"no whole checkpoint at {uri}"
+    if not storage.is_s3(uri) and not storage.exists(uri):
+        return f"{start}: there is no such directory"
+    below = [storage.join(uri, child) for child in BELOW if storage.exists(storage.join(uri, child, WEIGHTS))]
+    if below:
+        return f"{start}, but there are some in it: give {' or '.join(below)}"
+    lacking = [one for one in FILES if one not in YOUNGER and not storage.exists(storage.join(uri, one))]
+    if len(lacking) > 1:
+        return f"{start}: {', '.join(sorted(lacking))} are missing; expected what a training wrote as best/ or last/"
+    return f"{start}: {name} is missing; copy the whole directory again"
 
 
 def _read_config(uri: str) -> TrainConfig:

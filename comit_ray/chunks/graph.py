@@ -1,10 +1,12 @@
 """What every chunked job has of its Ray Data graph: parts at its beginning, committed files at its end."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -191,6 +193,24 @@ def write(chunks: Dataset, commit: Commit, share: float, memory: float) -> None:
         memory: share of `WRITE_MEMORY` that it reserves.
     """
     chunks.write_datasink(commit, ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory})
+
+
+def check_gpus_here(option: str = "--gpu") -> None:
+    """Refuse before Ray starts, which takes half a minute, where it would start on this machine alone, without a GPU.
+
+    Args:
+        option: that asks for GPUs, with its dashes.
+
+    Raises:
+        ConfigError: Ray would start on this machine, and torch finds no GPU on it.
+    """
+    started = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # noqa: S108 where Ray has it
+    if ray.is_initialized() or os.environ.get("RAY_ADDRESS") or started.exists():
+        return
+    import torch  # late: reading and decoding, which are of this module too, do without it
+
+    if not torch.cuda.is_available():
+        raise ConfigError(f"{option} yes: there is no GPU on this machine: leave it out to compute on CPUs")
 
 
 def check_gpus() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from comit_ray.config import config_words
 from comit_ray.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -27,6 +28,14 @@ def operating_point_name(specificity: float) -> str:
     """`specificity_0.90`, `specificity_0.995`: two decimals or more, never rounded."""
     whole, _, decimals = f"{Decimal(str(specificity)):f}".partition(".")
     return f"specificity_{whole}.{decimals.ljust(2, '0')}"
+
+
+class Advanced:
+    """Marks an option, or a group of them, that most people never need: `--help` shows it after the others."""
+
+
+ADVANCED = Advanced()
+"""In a field's annotation: `seed: Annotated[int, ADVANCED] = 0`."""
 
 
 class Config(BaseModel):
@@ -54,16 +63,14 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = []
-            for item in error.errors():
-                key = ".".join(map(str, item["loc"])) or "these options together"
-                valid = cls._keys_at(item["loc"][:-1]) if item["type"] == "extra_forbidden" else []
-                known = f"; valid keys: {', '.join(valid)}" if valid else ""
-                problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{known}")
-            raise ConfigError(f"{origin}: {'; '.join(problems)}") from None
+            told = [
+                f"{key or 'these options together'}: {text}"
+                for key, text in config_words.problems(cls, error, cls.keys_at)
+            ]
+            raise ConfigError(f"{origin}: {'; '.join(told)}") from None
 
     @classmethod
-    def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
+    def keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
         """Keys of the model that lies at `location`; empty where no model does."""
         model: type[BaseModel] = cls
         for key in location:

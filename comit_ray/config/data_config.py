@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from comit_ray.config.config_base import (
+    ADVANCED,
     Config,
     Fraction,
     PositiveInt,
@@ -43,9 +44,9 @@ class TableOptions(Config):
 class SourceOptions(Config):
     """Options of the sources that have some."""
 
-    chexpert: ChexpertOptions = ChexpertOptions()
+    chexpert: Annotated[ChexpertOptions, ADVANCED] = ChexpertOptions()
     """Of the source chexpert."""
-    bimcv: BimcvOptions = BimcvOptions()
+    bimcv: Annotated[BimcvOptions, ADVANCED] = BimcvOptions()
     """Of the source bimcv."""
     table: TableOptions = TableOptions()
     """Of the source table."""
@@ -75,7 +76,7 @@ class SplitConfig(Config):
     """Share of patients for validation: early stopping and operating points."""
     test: Fraction = 0.2
     """Share of patients for testing."""
-    seed: int = 0
+    seed: Annotated[int, ADVANCED] = 0
     """Seed of the division; the same seed and rows give the same split."""
     keep_source: bool | None = None
     """Keep the split rows have: a source's own lists, or the inputs' on a merge; no val: drawn from train. null: yes on
@@ -128,7 +129,7 @@ class ManifestConfig(SourceOptions):
     covid-cxnet, table, dicom, images or phantom."""
     root: str | None = None
     """URI of the dataset's directory."""
-    listing: str | None = None
+    listing: Annotated[str | None, ADVANCED] = None
     """URI of a listing of the root (jobs/listing.py); null: list it now."""
     name: str | None = None
     """`dataset` of the rows; null: the source's name. Give each of several `images` or `dicom` trees its own."""
@@ -142,17 +143,17 @@ class ManifestConfig(SourceOptions):
     """Images that look alike, found by decoding all: report lists them in OUTPUT/duplicates.csv and keeps them in one
     split; exclude also keeps, of the same picture in several datasets, the one with more annotations. null: exclude
     where several datasets are merged, else ignore."""
-    protocol: Literal["all", "paper"] = "all"
+    protocol: Annotated[Literal["all", "paper"], ADVANCED] = "all"
     """Images to use: all, or a selection by the paper's rules (section 3.1); the others are excluded."""
-    protocol_seed: int = 0
+    protocol_seed: Annotated[int, ADVANCED] = 0
     """Seed of the selection."""
-    chunk_rows: PositiveInt = 512
+    chunk_rows: Annotated[PositiveInt, ADVANCED] = 512
     """Rows of one chunk: the unit of screening work, of commit and of resume."""
-    part_rows: PositiveInt = 2048
+    part_rows: Annotated[PositiveInt, ADVANCED] = 2048
     """Rows of one Parquet part: the unit of sequential reading."""
     split: SplitConfig = SplitConfig()
     """The split."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images, where `duplicates` has them decoded."""
 
     @model_validator(mode="after")
@@ -171,11 +172,11 @@ class PrepareConfig(Config):
     """URI of the manifest."""
     output: str
     """URI of the training table: images/ and run.json."""
-    format: Literal["png", "webp"] = "png"
+    format: Annotated[Literal["png", "webp"], ADVANCED] = "png"
     """Lossless coding of the pixels: png, or webp (smaller, slower to write)."""
-    threads: PositiveInt = 2
+    threads: Annotated[PositiveInt, ADVANCED] = 2
     """Threads that fetch and decode in one reading task."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
 
 
@@ -186,7 +187,7 @@ class PhantomConfig(Config):
     """URI of the archive to write; must be empty."""
     count: PositiveInt = 300
     """Files of the archive, a dozen broken and alien ones included."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0), ADVANCED] = 0
     """Seed of everything; the same count and seed give the same bytes."""
 
 
@@ -197,5 +198,5 @@ class DemoConfig(Config):
     """Local directory for everything the demo makes."""
     count: PositiveInt = 300
     """Phantom radiographs in the archive."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0), ADVANCED] = 0
     """Seed of the phantoms."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from comit_ray.config.config_base import (
+    ADVANCED,
     SENSITIVITIES,
     SPECIFICITIES,
     AboveZero,
@@ -35,9 +36,9 @@ class EvaluateConfig(Config):
     """URI of a reviews/ table: readings of an external archive."""
     compare: str | None = None
     """URI of what another model gave for the same images, of the same kind: the two are compared, image by image."""
-    specificities: tuple[AboveZero, ...] = SPECIFICITIES
+    specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
     """Specificities at which sensitivity and the like are given, thresholds from the scored images; the paper's two."""
-    sensitivities: tuple[AboveZero, ...] = SENSITIVITIES
+    sensitivities: Annotated[tuple[AboveZero, ...], ADVANCED] = SENSITIVITIES
     """Sensitivities at which specificity is given, thresholds from the scored images."""
     prevalences: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (
         0.01,
@@ -46,19 +47,19 @@ class EvaluateConfig(Config):
         0.20,
     )
     """Shares of images that are positive, as fractions, at which predictive values and readers' work are given."""
-    subgroup_minimum: PositiveInt = 10
+    subgroup_minimum: Annotated[PositiveInt, ADVANCED] = 10
     """Fewest patients (with a positive image, with a negative one) of whom figures of a subgroup are given."""
-    draws: PositiveInt = 1000
+    draws: Annotated[PositiveInt, ADVANCED] = 1000
     """Draws of patients for every bootstrap interval."""
-    seed: int = 0
+    seed: Annotated[int, ADVANCED] = 0
     """Seed of the draws, and of the choice of images in figures."""
-    sheet_images: Annotated[int, Field(ge=0)] = 12
+    sheet_images: Annotated[int, Field(ge=0), ADVANCED] = 12
     """Radiographs on the sheet of overlays."""
-    sheet_seed: int = 0
+    sheet_seed: Annotated[int, ADVANCED] = 0
     """Seed of their choice."""
-    masks: MasksConfig = MasksConfig()
+    masks: Annotated[MasksConfig, ADVANCED] = MasksConfig()
     """The true masks that predicted ones are compared with: as the model was trained."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
 
     @model_validator(mode="after")

@@ -8,9 +8,10 @@ scikit-learn's. The text under a field is what `--help` prints.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from comit_ray.config.config_base import (
+    ADVANCED,
     SPECIFICITIES,
     SPECIFICITY,
     AboveZero,
@@ -21,7 +22,6 @@ from comit_ray.config.config_base import (
     operating_point_name,
 )
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.tables.vocabulary import ReviewReason
 
 
 class QueueConfig(Config):
@@ -29,33 +29,36 @@ class QueueConfig(Config):
 
     capacity: PositiveInt | None = None
     """Images the readers can take; null: all that have a reason."""
-    near_threshold: Annotated[float, Field(ge=0)] = 0.5
+    near_threshold: Annotated[float, Field(ge=0), ADVANCED] = 0.5
     """Scores this little below the operating point, in log-odds, are read too; 0.5: at least 0.61 times its odds."""
-    covid_but_healthy: Fraction = 0.5
+    covid_but_healthy: Annotated[Fraction, ADVANCED] = 0.5
     """p_unhealthy below this on a flagged image is a disagreement."""
-    min_disease_area: Fraction = 0.002
+    min_disease_area: Annotated[Fraction, ADVANCED] = 0.002
     """Predicted disease below this fraction of the frame counts as no disease mask."""
-    max_disease_outside: Fraction = 0.5
+    max_disease_outside: Annotated[Fraction, ADVANCED] = 0.5
     """Predicted disease lying outside the predicted lungs beyond this fraction is a disagreement."""
-    min_lung_area: Fraction = 0.05
+    min_lung_area: Annotated[Fraction, ADVANCED] = 0.05
     """Predicted lung below this fraction of the frame counts as no lungs found."""
-    child_age: Annotated[float, Field(ge=0)] = 16
+    child_age: Annotated[float, Field(ge=0), ADVANCED] = 16
     """Patients younger than this many years are read: the training data hold adults."""
-    random_negatives: Fraction = 0.02
+    random_negatives: Annotated[Fraction, ADVANCED] = 0.02
     """Share of the negatives without any other reason that is drawn at random, with its sampling weight."""
-    quotas: dict[str, Fraction] = {"random_negative": 0.1, "failed": 0.1}  # noqa: RUF012 pydantic copies it
+    quotas: Annotated[dict[str, Fraction], ADVANCED] = {"random_negative": 0.1, "failed": 0.1}  # noqa: RUF012 pydantic copies it
     """Share of the capacity kept for a reason, whatever the scores of others."""
-    seed: int = 0
+    seed: Annotated[int, ADVANCED] = 0
     """Seed of the random sample of negatives."""
 
-    @model_validator(mode="after")
-    def _quotas(self) -> Self:
-        unknown = sorted(set(self.quotas) - set(ReviewReason))
+    @field_validator("quotas")
+    @classmethod
+    def _quotas(cls, quotas: dict[str, float]) -> dict[str, float]:
+        from comit_ray.tables.vocabulary import ReviewReason  # with the tables' columns: `--help` does without them
+
+        unknown = sorted(set(quotas) - set(ReviewReason))
         if unknown:
             raise ValueError(f"quotas: unknown reason {unknown[0]!r}; known: {', '.join(ReviewReason)}")
-        if sum(self.quotas.values()) > 1:
-            raise ValueError(f"quotas must sum to at most 1, got {sum(self.quotas.values()):g}")
-        return self
+        if sum(quotas.values()) > 1:
+            raise ValueError(f"quotas must sum to at most 1, got {sum(quotas.values()):g}")
+        return quotas
 
 
 class ScreenConfig(Config):
@@ -69,35 +72,35 @@ class ScreenConfig(Config):
     """URI of the results: predictions/, masks/, review_queue/, run.json."""
     operating_point: str = operating_point_name(SPECIFICITY)
     """Name of the operating point, as stored in the checkpoint, that decides the flags."""
-    operating_points: str | None = None
+    operating_points: Annotated[str | None, ADVANCED] = None
     """URI of a site's own operating points (JSON), meant for the scores as they are written; null: those of the
     checkpoint."""
-    temperature: Literal["off", "on"] = "off"
+    temperature: Annotated[Literal["off", "on"], ADVANCED] = "off"
     """on: log-odds of every score are divided by the checkpoint's temperature for it, so that scores are nearer to
     probabilities in data like its validation split; off: scores as the model gives them. The checkpoint's thresholds
     are brought to the same scale, so flags stay; --queue.* options and a site's own operating points are taken as meant
     for the scores as written (a temperature above 1 brings more images near the threshold). In YAML: 'on', quoted."""
     split: Literal["all", "train", "val", "test"] = "all"
     """Screen only this split of the manifest; all: every row."""
-    embeddings: bool = False
+    embeddings: Annotated[bool, ADVANCED] = False
     """Write embeddings/ too."""
-    gradcam: bool = False
+    gradcam: Annotated[bool, ADVANCED] = False
     """Write gradcam/ too: heat maps of where in an image p_covid and p_unhealthy come from (Grad-CAM). Needs captum
     (the extra `gradcam`) and a model with a covid or health head; scores stay as they are."""
-    variants: tuple[Literal["lungs_only", "lungs_removed", "borders_cropped"], ...] = ()
+    variants: Annotated[tuple[Literal["lungs_only", "lungs_removed", "borders_cropped"], ...], ADVANCED] = ()
     """Write variants/ too: the scores of altered copies of every image, for the report's audit of shortcuts. Each costs
     a forward pass; those of the lungs need a model with a lung head."""
-    batch_size: PositiveInt = 32
+    batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images a forward pass."""
     predictors: PositiveInt = 1
     """Predictor actors at most; fewer where the cluster has no room for them, or reading does not keep up."""
-    compact: bool = False
+    compact: Annotated[bool, ADVANCED] = False
     """At the end, copy the finished chunks into larger files under OUTPUT/compact (a local OUTPUT only)."""
     gpu: bool = False
     """One GPU a predictor."""
-    fetch_threads: PositiveInt = 2
+    fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
     """Threads that fetch and decode in one reading task."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
@@ -125,23 +128,23 @@ class BenchmarkConfig(Config):
     """URI of the manifest of the archive that is to be screened; null: an archive of phantoms is drawn."""
     images: Annotated[int, Field(ge=64)] = 512
     """Images that are screened, drawn at random from the manifest."""
-    chunk_rows: PositiveInt = 32
+    chunk_rows: Annotated[PositiveInt, ADVANCED] = 32
     """Images of a chunk: fewer than a screen's, so that there are enough to keep every process busy."""
     project: tuple[PositiveInt, ...] = (56_000, 10_000_000)
     """Numbers of images to project hours (and cost) for."""
     cost_per_hour: Annotated[float, Field(ge=0)] | None = None
     """Of the whole cluster, in any currency; null: no cost is projected."""
-    batch_size: PositiveInt = 32
+    batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images a forward pass."""
     predictors: PositiveInt = 1
     """Predictor actors."""
     gpu: bool = False
     """One GPU a predictor."""
-    fetch_threads: PositiveInt = 2
+    fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
     """Threads that fetch and decode in one reading task."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
-    seed: int = 0
+    seed: Annotated[int, ADVANCED] = 0
     """Seed of the draw."""
 
 
@@ -155,15 +158,15 @@ class MethodConfig(Config):
     name: Literal["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"] = "svm_rbf"
     """random_forest, or a support vector machine by its kernel. svm_gaussian and svm_rbf are the same kernel under two
     names: the paper lists both, with equal figures."""
-    trees: PositiveInt = 100
+    trees: Annotated[PositiveInt, ADVANCED] = 100
     """Trees of random_forest. Fully grown, they give trees + 1 different scores at most."""
-    cost: PositiveFloat = 1.0
+    cost: Annotated[PositiveFloat, ADVANCED] = 1.0
     """C of the support vector machines: what a training image on the wrong side costs."""
-    gamma: PositiveFloat | Literal["scale"] = "scale"
+    gamma: Annotated[PositiveFloat | Literal["scale"], ADVANCED] = "scale"
     """Kernel coefficient; scale: 1 / (width of the embedding * variance of its standardised values)."""
-    class_weight: Literal["none", "balanced"] = "none"
+    class_weight: Annotated[Literal["none", "balanced"], ADVANCED] = "none"
     """none: every training image counts alike; balanced: each class as much as the other."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32), ADVANCED] = 0
     """Seed of random_forest's samples; the support vector machines draw nothing."""
 
 
@@ -180,15 +183,16 @@ class EmbeddingClassifierConfig(Config):
     """The classifier."""
     tasks: tuple[LabelName, ...] = ("covid", "unhealthy")
     """Labels that get a classifier each, fitted on the training images whose label is known."""
-    specificities: tuple[AboveZero, ...] = SPECIFICITIES
+    specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
     """Specificities at which operating points are chosen on the validation split; the paper's two."""
-    operating_point: str = operating_point_name(SPECIFICITY)
+    operating_point: Annotated[str, ADVANCED] = operating_point_name(SPECIFICITY)
     """Name of the one that decides the flags."""
-    threads: PositiveInt = 1
+    threads: Annotated[PositiveInt, ADVANCED] = 1
     """Threads that fit random_forest; the numbers do not depend on it."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+
         for key, values in (("tasks", self.tasks), ("specificities", self.specificities)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{key} must be at least one, none twice, got {list(values)}")

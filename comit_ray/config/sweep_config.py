@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config.config_base import Config, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import ADVANCED, Config, PositiveFloat, PositiveInt
 
 
 class DrawConfig(Config):
@@ -80,7 +80,7 @@ class EmbeddingClassifiersConfig(Config):
 
 
 class StudyConfig(Config):
-    """A study: a base and axes. File names are relative to the study's own file."""
+    """A study: a base and axes. Files are relative to the study's own file, or shipped ones by name (comit_net)."""
 
     base: tuple[str, ...] = ()
     """Files of options of jobs/train.py, the later one wins."""
@@ -120,26 +120,26 @@ class SweepConfig(Config):
     """`jobs/sweep.py`."""
 
     study: str
-    """Name of a study in jobs/configs/studies (ablation, baselines, segmentation, tuning), or the path of one's own
-    YAML file."""
+    """Name of a shipped study (ablation, baselines, segmentation, tuning, leave_one_source_out), or the path of one's
+    own YAML file."""
     data: str
     """URI of what jobs/prepare.py wrote, or of a manifest."""
     storage: str
     """URI of the directory for studies; several nodes need a shared one."""
     name: str
     """Name of this study's directory below `storage`."""
-    manifest: str | None = None
+    manifest: Annotated[str | None, ADVANCED] = None
     """URI of the manifest whose split is scored; null: `data`, or what it was prepared from."""
     seeds: PositiveInt | None = None
     """Trainings of every variant; null: as the study says."""
     overlay: tuple[str, ...] = ()
-    """Files of options of jobs/train.py that are laid over every trial's (such as jobs/configs/small_cpu.yaml); the
-    study's dotted options still win."""
-    options: dict[str, Any] = {}  # noqa: RUF012 pydantic copies it
+    """Files of options of training, or names of shipped ones (small_cpu), that are laid over every trial's; the study's
+    dotted options still win."""
+    options: Annotated[dict[str, Any], ADVANCED] = {}  # noqa: RUF012 pydantic copies it
     """Options of every trial by their dotted names, '{"train.epochs": 5}'; they win over all others."""
-    concurrent: PositiveInt | None = None
+    concurrent: Annotated[PositiveInt | None, ADVANCED] = None
     """Trials at a time; null: as many as the cluster's CPUs (or GPUs) have room for."""
-    retries: Annotated[int, Field(ge=0)] = 1
+    retries: Annotated[int, Field(ge=0), ADVANCED] = 1
     """How often a failed trial is begun again before it is recorded as failed."""
     resume: bool = False
     """Go on with the study of this name: finished trials stay, failed ones are tried again."""

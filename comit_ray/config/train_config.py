@@ -8,7 +8,15 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from comit_ray.config.config_base import SPECIFICITIES, AboveZero, Config, Fraction, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import (
+    ADVANCED,
+    SPECIFICITIES,
+    AboveZero,
+    Config,
+    Fraction,
+    PositiveFloat,
+    PositiveInt,
+)
 from comit_ray.config.data_config import DecodeLimits, FrameConfig, MasksConfig
 
 TaskName = Literal["lung", "disease", "health", "covid"]
@@ -28,7 +36,7 @@ class ModelConfig(Config):
     width: PositiveFloat = 1.0
     """Channel multiplier of networks that have one; 1.0 is the published network, less is for CPUs and tests."""
     weights: str = "imagenet"
-    """Start of the encoder: imagenet (torchvision's file for it), none, or the URI of such a state dict."""
+    """Start of the encoder: imagenet (torchvision's file for it), none, or the URI of such a file."""
 
     @model_validator(mode="after")
     def _tasks(self) -> Self:
@@ -63,31 +71,31 @@ class OptimConfig(Config):
     """Stop after this many epochs without a lower validation loss; null: all epochs."""
     batch_size: PositiveInt = 16
     """Images a step over all workers together."""
-    accumulate: PositiveInt = 1
+    accumulate: Annotated[PositiveInt, ADVANCED] = 1
     """Parts in which a worker computes its share of a step, to save memory; the loss is that of the whole batch."""
     optimiser: Literal["adam", "sgd"] = "adam"
     """Adam, or stochastic gradient descent with momentum."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1), ADVANCED] = 0.9
     """Of sgd."""
     lr: PositiveFloat = 5e-5
     """Learning rate; a narrow network from scratch needs its own (see comit_net_cpu.yaml)."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Annotated[Literal["constant", "cosine"], ADVANCED] = "constant"
     """Learning rate over the epochs: constant (the paper's), or one linear warm-up epoch and a cosine to zero."""
-    augment_covid: bool = True
+    augment_covid: Annotated[bool, ADVANCED] = True
     """Six fixed copies of a COVID training image: itself, +-10 degrees, shifts of 10 px in X, Y, XY (section 3.1)."""
-    vary: bool = False
+    vary: Annotated[bool, ADVANCED] = False
     """Small random turns, shifts, scales and exposures of every training image; not the paper's."""
-    balance: Literal["none", "class", "source", "class_and_source"] = "none"
+    balance: Annotated[Literal["none", "class", "source", "class_and_source"], ADVANCED] = "none"
     """none: every image (and copy) once an epoch, the paper's. Otherwise as many, drawn with replacement so that every
     class (healthy, other disease, COVID-19, ...), every source, or every class of every source comes equally often."""
-    batch_norm: Literal["per_worker", "synchronised", "frozen"] = "per_worker"
+    batch_norm: Annotated[Literal["per_worker", "synchronised", "frozen"], ADVANCED] = "per_worker"
     """Statistics of batch normalisation: of a worker's part of the batch, of the whole batch (GPUs only), or left as
     they are in the initial weights."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Annotated[Literal["float32", "bfloat16"], ADVANCED] = "float32"
     """Arithmetic of the network in training (weights and losses stay float32). bfloat16 is for GPUs and for CPUs that
     compute in it (AVX512-BF16, AMX); on others it is many times slower. On NVIDIA GPUs torch computes the convolutions
     of float32 in TF32."""
-    specificities: tuple[AboveZero, ...] = SPECIFICITIES
+    specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
     """Specificities at which operating points are chosen on the validation split; the paper's two."""
     seed: int = 0
     """Seed of the initial weights and of every epoch's order."""
@@ -122,9 +130,9 @@ class WorkersConfig(Config):
     """One GPU a worker (nccl); otherwise CPUs (gloo)."""
     cpus: PositiveFloat = 1
     """CPUs reserved for a worker; with a GPU none are, and this is how many it may use as threads."""
-    threads: PositiveInt | None = None
+    threads: Annotated[PositiveInt | None, ADVANCED] = None
     """Torch threads of a worker; null: as many as its whole CPUs."""
-    max_failures: Annotated[int, Field(ge=-1)] = 2
+    max_failures: Annotated[int, Field(ge=-1), ADVANCED] = 2
     """Restarts after a worker's death before the job fails; -1: without end."""
 
     @model_validator(mode="after")
@@ -177,25 +185,25 @@ class TrainConfig(Config):
     """Name of the run: its directory below `storage`."""
     resume: bool = False
     """Go on with the run of this name; without it an existing run is an error."""
-    frame: FrameConfig = FrameConfig()
+    frame: Annotated[FrameConfig, ADVANCED] = FrameConfig()
     """The model's frame."""
     model: ModelConfig = ModelConfig()
     """The network."""
-    masks: MasksConfig = MasksConfig()
+    masks: Annotated[MasksConfig, ADVANCED] = MasksConfig()
     """The masks."""
-    loss: LossConfig = LossConfig()
+    loss: Annotated[LossConfig, ADVANCED] = LossConfig()
     """The loss."""
     train: OptimConfig = OptimConfig()
     """Epochs and optimiser."""
-    speed: SpeedConfig = SpeedConfig()
+    speed: Annotated[SpeedConfig, ADVANCED] = SpeedConfig()
     """Speed."""
-    track: TrackConfig = TrackConfig()
+    track: Annotated[TrackConfig, ADVANCED] = TrackConfig()
     """Tracking."""
-    leave_out: tuple[str, ...] = ()
+    leave_out: Annotated[tuple[str, ...], ADVANCED] = ()
     """Datasets of which no image is trained or validated on: what is learned of the others is then tested on them."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
-    max_failed_share: Fraction = 0.05
+    max_failed_share: Annotated[Fraction, ADVANCED] = 0.05
     """Training stops if more than this share of the images it should use cannot be read."""
     workers: WorkersConfig = WorkersConfig()
     """Parallelism."""

@@ -168,6 +168,8 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     started = time.monotonic()
     if remaining.parts:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        if config.gpu:
+            graph.check_gpus_here()
         if not ray.is_initialized():
             ray.init()
         if config.gpu:

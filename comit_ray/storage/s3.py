@@ -14,12 +14,18 @@ from urllib.parse import urlsplit
 
 import pyarrow.fs as pafs
 
+from comit_ray.errors import StorageError
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
 ATTEMPTS = 10  # pyarrow's and boto3's own retries, with backoff; Ray retries only five error patterns
 ANONYMOUS_VARIABLE = "COMIT_S3_ANONYMOUS"
+NO_CREDENTIALS = (
+    "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of "
+    "~/.aws (and AWS_ENDPOINT_URL for a store that is not Amazon's); for a public bucket set COMIT_S3_ANONYMOUS=1"
+)
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
@@ -36,7 +42,11 @@ def anonymous() -> bool:
 
 @lru_cache(maxsize=1)
 def client() -> "S3Client":
-    """boto3's client of this process."""
+    """boto3's client of this process.
+
+    Raises:
+        StorageError: there are no credentials, and requests are to be signed.
+    """
     import boto3  # a second's import, needed for S3 alone
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -46,6 +56,8 @@ def client() -> "S3Client":
         options["signature_version"] = UNSIGNED
     region = os.environ.get("AWS_REGION")  # which boto3, unlike other tools of AWS, does not look at
     found = boto3.client("s3", region_name=region, config=Config(**options))
+    if not anonymous() and boto3.DEFAULT_SESSION is not None and boto3.DEFAULT_SESSION.get_credentials() is None:
+        raise StorageError(NO_CREDENTIALS)
     if not _own_endpoint(found):
         return found
     # Other stores seldom resolve bucket.host, and older ones refuse the checksums that botocore adds since 1.36.

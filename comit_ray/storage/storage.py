@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.errors import ConfigError, NotFoundError, StorageError
 from comit_ray.storage import s3
 
 
@@ -86,6 +86,28 @@ def join(uri: str, *parts: str) -> str:
 def is_s3(uri: str) -> bool:
     """Whether `uri` names an object in S3 or a compatible store."""
     return uri.startswith("s3://")
+
+
+def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> None:
+    """Refuse to write into an archive: what is written there would be read as part of it the next time.
+
+    Args:
+        option: that names what is written, with its dashes.
+        uri: what is written.
+        outer: option that names the archive, with its dashes.
+        directory: the archive; None: there is none.
+
+    Raises:
+        ConfigError: `uri` is the archive's directory, or lies in it.
+    """
+    if directory is None:
+        return
+    inside, around = (f"{normalise(one).rstrip('/')}/" for one in (uri, directory))
+    if inside.startswith(around):
+        raise ConfigError(
+            f"{option} {uri} lies inside the archive ({outer} {directory}), and would be read as part of it the next "
+            "time: give a directory beside it"
+        )
 
 
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -237,6 +259,8 @@ def _list_s3(uri: str) -> Iterator[FileEntry]:
 
 def _list_local(root: str) -> Iterator[FileEntry]:
     if not os.path.isdir(root):
+        if os.path.isfile(root):
+            raise NotFoundError(f"{root} is a file: expected a directory, such as the one that it lies in")
         raise NotFoundError(f"no directory at {root}")
     try:
         for path, length in walk_local(root):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from comit_ray.config import config_yaml
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.config.sweep_config import DrawConfig, SearchConfig, StudyConfig, SweepConfig
 from comit_ray.config.train_config import TrainConfig
@@ -122,7 +122,7 @@ def read(path: Path) -> StudyConfig:
     Raises:
         ConfigError: there is none, or it is not one.
     """
-    return StudyConfig.parse(_yaml(path), origin=str(path))
+    return StudyConfig.parse(config_yaml.read(path), origin=str(path))
 
 
 def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[PlannedTrial]:
@@ -241,9 +241,9 @@ def _resolve(
 ) -> TrainConfig:
     values: dict[str, Any] = {}
     for name in [*study.base, *_names(options.get(CONFIG, []))]:
-        values = _laid_over(values, _yaml(directory / name))
+        values = _laid_over(values, _options(name, directory))
     for file in sweep.overlay:
-        values = _laid_over(values, _yaml(Path(file)))
+        values = _laid_over(values, _options(file))
     given = {key: value for key, value in options.items() if key != CONFIG}
     _check_keys(study, given, sweep)
     places = {"data": storage.normalise(sweep.data), "storage": "set when it runs", "name": "trial", "resume": True}
@@ -257,7 +257,7 @@ def _classifiers(study: StudyConfig, directory: Path, network: str, seed: int) -
     found = []
     for variant, file in study.embedding_classifiers.methods.items():
         later = "set when it runs"
-        values = _laid_over(_yaml(directory / file), {"results": later, "manifest": later, "output": later})
+        values = _laid_over(_options(file, directory), {"results": later, "manifest": later, "output": later})
         values = _laid_over(values, {"method": {"seed": seed}})
         config = EmbeddingClassifierConfig.parse(values, origin=f"variant {variant!r} ({file})")
         found.append(ClassifierTrial(_id(variant, seed, config.flat() | {"network": network}), variant, seed, config))
@@ -278,15 +278,9 @@ def _names(value: Any) -> list[str]:
     return list(names)
 
 
-class _EveryKeyOnce(yaml.SafeLoader):
-    """YAML whose mappings have no key twice: the later of two points of one name would replace the other."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
-        return dict(super().construct_mapping(node, deep))
+def _options(name: str, beside: Path | None = None) -> dict[str, Any]:
+    """Options of a shipped file, by its name, or of one's own."""
+    return config_yaml.read(config_yaml.find(name, beside=beside))
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -303,15 +297,3 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
         old = merged.get(key)
         merged[key] = _laid_over(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(), _EveryKeyOnce)  # noqa: S506 a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected options (key: value), got {type(values).__name__}")
-    return values

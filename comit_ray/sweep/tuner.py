@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from comit_ray.chunks import graph
 from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.storage import storage
@@ -67,6 +68,8 @@ def room(trials: Sequence[PlannedTrial], concurrent: int | None) -> int:
     Raises:
         ConfigError: there is no room for a single one.
     """
+    if any(trial.config.workers.gpu for trial in trials):
+        graph.check_gpus_here("workers.gpu")
     if not ray.is_initialized():
         ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -149,6 +149,8 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     config = config.model_copy(
         update={"data": storage.normalise(config.data), "storage": storage.normalise(config.storage)}
     )
+    if config.workers.gpu:
+        graph.check_gpus_here("--workers.gpu")
     run = storage.join(config.storage, config.name)
     resuming = run_directory.goes_on(run, config)
     initial = None if resuming and run_directory.has_checkpoint(run) else _initial_weights(config)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from comit_ray.checkpoint import checkpoint
 from comit_ray.data.manifest import manifest
 
-SMALL = "jobs/configs/small_cpu.yaml"
+SMALL = "small_cpu"
 TRAINED_ON = 400  # images of the training split, drawn by class and source
 SEED = 0
 
@@ -92,7 +92,7 @@ def subset(table: pa.Table) -> pa.Table:
 
 def network(row: Row, output: Path) -> None:
     """Train, screen and score a network."""
-    options = f"--config jobs/configs/{row.name}.yaml --config {SMALL} {row.options} --train.epochs {row.epochs}"
+    options = f"--config {row.name} --config {SMALL} {row.options} --train.epochs {row.epochs}"
     job("train", f"{options} --data {output}/prepared --storage {output}/runs --name {row.name}")
     embedded = "--split all --embeddings true" if row.name == "comit_net" else "--split test"
     model = f"--checkpoint {output}/runs/{row.name}/best --output {output}/results/{row.name}"
@@ -102,7 +102,7 @@ def network(row: Row, output: Path) -> None:
 
 def on_embeddings(name: str, output: Path) -> None:
     """Fit and score a classifier on COMiT-Net's embeddings."""
-    options = f"--config jobs/configs/{name}.yaml --results {output}/results/comit_net"
+    options = f"--config {name} --results {output}/results/comit_net"
     job("embedding_classifier", f"{options} --manifest {output}/manifest --output {output}/results/{name}")
     scored(name, output)
 

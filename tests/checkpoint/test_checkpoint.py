@@ -107,10 +107,26 @@ def test_an_absent_file_is_named(tmp_path: Path, name) -> None:
         checkpoint.load(str(tmp_path / "c"))
 
 
+def test_a_directory_too_high_is_shown_the_checkpoints_in_it(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "first"
+    write(run / "best")
+    write(run / "last")
+    with pytest.raises(CheckpointError, match=rf"but there are some in it: give {run}/best or {run}/last$"):
+        checkpoint.load(str(run))
+
+
+def test_what_lacks_several_files_is_told_all_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
+        (tmp_path / "c" / name).unlink()
+    with pytest.raises(CheckpointError, match=r"config\.yaml, weights\.safetensors are missing; expected what a train"):
+        checkpoint.load(str(tmp_path / "c"))
+
+
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no whole checkpoint.*no such directory"):
         checkpoint.load(str(tmp_path / "nothing"))
-    with pytest.raises(CheckpointError, match=r"weights\.safetensors is missing"):
+    with pytest.raises(CheckpointError, match=r"no whole checkpoint.*no such directory"):
         checkpoint.load_state(str(tmp_path / "nothing"), build_model(CONFIG.model))
 
 

@@ -51,7 +51,11 @@ def test_the_package_holds_the_code_and_no_data(tmp_path: Path) -> None:
     wanted = [path for top in ("jobs", "comit_ray") for path in (REPOSITORY / top).rglob("*") if path.is_file()]
     code = {str(path.relative_to(REPOSITORY)) for path in wanted if "__pycache__" not in path.parts}
     assert code <= files
-    assert {"jobs/configs/comit_net.yaml", "comit_ray/evaluation/templates/report.html.j2", "constraints.txt"} <= files
+    assert {
+        "comit_ray/config_files/comit_net.yaml",
+        "comit_ray/evaluation/templates/report.html.j2",
+        "constraints.txt",
+    } <= files
     left_behind = {".git", ".venv", "build", "dist", "tests", "docs", "cluster", ".ci", "shared"}
     assert not left_behind & {file.split("/")[0] for file in files}
     assert not [file for file in files if Path(file).suffix.lower() in DATA]
@@ -64,7 +68,7 @@ def test_what_lies_about_does_not_go_along(tmp_path: Path) -> None:
     kept: tuple[str, ...] = (
         "jobs/screen.py",
         "comit_ray/evaluation/templates/report.html.j2",
-        "jobs/configs/studies/ablation.yaml",
+        "comit_ray/config_files/studies/ablation.yaml",
     )
     kept += ("README.md", "LICENSE", "pyproject.toml", "constraints.txt", "my_study.yaml")
     lying = ("results/predictions/x.parquet", "archive/a.png", "a.dcm", "b.jpeg", "nih/images_001.tar.gz")

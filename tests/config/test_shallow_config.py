@@ -1,9 +1,9 @@
 import pytest
 
 from comit_ray import cli
+from comit_ray.config import config_yaml
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import ConfigError
-from tests.conftest import REPOSITORY
 
 PLACES = {"results": "r", "manifest": "m", "output": "o"}
 SHIPPED = ["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"]
@@ -12,7 +12,7 @@ SHIPPED = ["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"]
 @pytest.mark.parametrize("name", SHIPPED)
 def test_each_shipped_file_is_its_method_with_the_defaults(name):
     places = [f"--{key}={value}" for key, value in PLACES.items()]
-    path = REPOSITORY / "jobs" / "configs" / f"{name}.yaml"
+    path = config_yaml.SHIPPED / f"{name}.yaml"
     found = cli.parse(EmbeddingClassifierConfig, "", ["--config", str(path), *places])
     assert found == EmbeddingClassifierConfig.parse(PLACES | {"method": {"name": name}}, origin="test")
 

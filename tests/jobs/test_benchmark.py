@@ -8,6 +8,7 @@ import pytest
 import ray
 
 from comit_ray import cli
+from comit_ray.benchmark.run_benchmark import images_of
 from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.plan import DECODE, WRITE
 from comit_ray.config.screen_config import BenchmarkConfig
@@ -47,7 +48,7 @@ def test_what_tasks_tell_a_tally_is_summed_by_stage(ray_session) -> None:
 
 def test_without_a_manifest_phantoms_are_drawn(tmp_path: Path) -> None:
     config = BenchmarkConfig(checkpoint="", output="", images=64)
-    rows = benchmark_job.images_of(config, str(tmp_path))
+    rows = images_of(config, str(tmp_path))
     assert 0 < len(rows) <= 64
     assert all(Path(uri).parent.parent.is_relative_to(tmp_path / "phantoms") for uri in rows["uri"].to_pylist())
 

@@ -38,15 +38,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 SOURCE = ["--source", "covid-chestxray", "--present_only", "true", "--chunk_rows", "1"]
 MODEL = [
     "--config",
-    "jobs/configs/comit_net.yaml",
+    "comit_net",
     "--config",
-    "jobs/configs/small_cpu.yaml",
+    "small_cpu",
     "--model.width",
     "0.0625",
 ]
 EPOCHS, IMAGES = 8, 60
 STUDY = {
-    "base": ["jobs/configs/comit_net.yaml", "jobs/configs/small_cpu.yaml"],
+    "base": ["comit_net", "small_cpu"],
     "options": {"model.tasks": ["lung"], "train.epochs": 1, "workers.threads": 1},
     "axes": {"width": {"narrow": {"model.width": 0.0625}, "wide": {"model.width": 0.125}}},
     "seeds": 1,

@@ -1,16 +1,15 @@
 """Every configuration of training that we ship is one, and its network can be built."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import yaml
 
 from comit_ray import cli
+from comit_ray.config import config_yaml
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.models.registry import MODELS, build_model
 
-CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
+CONFIGS = config_yaml.SHIPPED
 OF_TRAINING = sorted(path.name for path in CONFIGS.glob("*.yaml") if "model" in yaml.safe_load(path.read_text()))
 
 PAPER = {

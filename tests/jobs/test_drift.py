@@ -48,7 +48,7 @@ def test_phantoms_are_flagged_and_the_real_test_split_is_not(cxr, tmp_path, ray_
     }
     with trains_here():
         best = train(TrainConfig.parse(config, origin="test"))
-    phantom_job.main(PhantomConfig(output=str(tmp_path / "archive"), count=80))
+    phantom_job.job(PhantomConfig(output=str(tmp_path / "archive"), count=80))
     phantoms = manifest("phantom", tmp_path / "archive", tmp_path / "phantoms")
     capsys.readouterr()
 

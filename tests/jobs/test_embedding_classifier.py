@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray import cli
+from comit_ray.config import config_yaml
 from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.config.screen_config import EmbeddingClassifierConfig, RequeueConfig, ScreenConfig
@@ -18,7 +19,6 @@ from comit_ray.errors import ConfigError, StorageError
 from comit_ray.tables import parquet
 from jobs import embedding_classifier, evaluate, requeue, screen
 from jobs import manifest as manifest_job
-from tests.conftest import REPOSITORY
 from tests.screening.embedded_screens import labelled_rows, separable, write_screen
 from tests.support import write_checkpoint
 
@@ -29,7 +29,7 @@ LATERAL = {"status": "excluded", "reason": "lateral", "detail": "view LL"}
 
 def classify(results: str, manifest: str, output: Path, method: str = "svm_rbf", *options: str) -> int:
     """The job in this process, with the shipped file of a method."""
-    path = REPOSITORY / "jobs" / "configs" / f"{method}.yaml"
+    path = config_yaml.SHIPPED / f"{method}.yaml"
     places = ["--results", results, "--manifest", manifest, "--output", str(output)]
     argv = ["--config", str(path), *places, *options]
     return embedding_classifier.job(cli.parse(EmbeddingClassifierConfig, "", argv))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from comit_ray.checkpoint import checkpoint
+from comit_ray.command.jobs import sweep
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.data.manifest.manifest import read
 from comit_ray.errors import ConfigError
@@ -23,7 +24,6 @@ from comit_ray.sweep import sweep_record
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
 from comit_ray.training import run_directory
-from jobs.sweep import job
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows
 
@@ -121,8 +121,8 @@ def test_a_killed_sweep_goes_on_and_a_failed_trial_is_a_row(manifest, ray_sessio
     trained = checkpoint.load_history(str(sorted(run.glob("checkpoint_*"))[0]))  # with the seconds that it took
 
     with pytest.raises(ConfigError, match="exists: give another --name, or --resume true"):
-        job(SweepConfig.parse(options, origin="test"))
-    assert job(SweepConfig.parse(options | {"resume": True}, origin="test")) == 1, "one trial failed"
+        sweep(SweepConfig.parse(options, origin="test"))
+    assert sweep(SweepConfig.parse(options | {"resume": True}, origin="test")) == 1, "one trial failed"
 
     rows = rows_of(str(study))
     assert {variant: row["status"] for variant, row in rows.items()} == {
@@ -154,7 +154,7 @@ def test_a_killed_sweep_goes_on_and_a_failed_trial_is_a_row(manifest, ray_sessio
     other["options"] = {"train.lr": 0.5}
     Path(path).write_text(yaml.safe_dump(other))
     with pytest.raises(ConfigError, match="begun with another question"):
-        job(SweepConfig.parse(options | {"resume": True}, origin="test"))
+        sweep(SweepConfig.parse(options | {"resume": True}, origin="test"))
 
 
 def test_a_search_records_what_was_asked_to_stop(manifest, ray_session, tmp_path) -> None:
@@ -178,7 +178,7 @@ def test_a_search_records_what_was_asked_to_stop(manifest, ray_session, tmp_path
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     options = {"study": path, "data": manifest, "storage": str(tmp_path), "name": "search", "concurrent": 2}
-    assert job(SweepConfig.parse(options, origin="test")) == 0
+    assert sweep(SweepConfig.parse(options, origin="test")) == 0
     asking.join(timeout=5)
     rows = {row["trial"]: row for row in rows_of(str(tmp_path / "search")).values()}
     assert len(rows) == 2
@@ -203,14 +203,14 @@ def test_a_training_table_of_other_splits_is_refused(manifest, tmp_path) -> None
     axes = {"axes": {"model": {"only": {"model.name": "resnet18", "model.tasks": ["covid"]}}}}
     options = {"study": write_study(tmp_path, axes), "storage": str(tmp_path), "name": "one"}
     with pytest.raises(ConfigError, match="its test split may have been trained on"):
-        job(SweepConfig.parse(options | {"data": manifest, "manifest": other}, origin="test"))
+        sweep(SweepConfig.parse(options | {"data": manifest, "manifest": other}, origin="test"))
     assert not storage.exists(str(tmp_path / "one"))
 
 
 def test_an_unknown_study_is_refused_with_those_that_there_are(tmp_path) -> None:
     options = {"study": "ablatoin", "data": "d", "storage": str(tmp_path), "name": "one"}
     with pytest.raises(ConfigError, match="no study 'ablatoin'; known: ablation, "):
-        job(SweepConfig.parse(options, origin="test"))
+        sweep(SweepConfig.parse(options, origin="test"))
     assert sweep_record.recorded(str(tmp_path / "one")) == {}
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.checkpoint import checkpoint
+from comit_ray.command.jobs import train as job
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
@@ -21,7 +22,6 @@ from comit_ray.tables.schema import MANIFEST
 from comit_ray.training import run_directory
 from comit_ray.training.run_training import train
 from comit_ray.training.validation import best_epoch
-from jobs.train import job
 from tests.support import manifest_row, write_rows
 from tests.training.one_process import trains_here
 

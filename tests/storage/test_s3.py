@@ -4,6 +4,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
@@ -80,11 +81,30 @@ def test_amazon_itself_needs_no_endpoint(monkeypatch):
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     s3.forget()
     assert s3.client().meta.region_name == "eu-west-1"
     assert addressing() is None
     assert s3.filesystem().region == "eu-west-1"
     s3.forget()
+
+
+def test_without_credentials_it_is_said_which_variables_to_set(bucket, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials that it found
+    s3.forget()
+    for ask in (
+        lambda: next(iter(storage.list_files(bucket))),
+        lambda: storage.exists(f"{bucket}/x"),
+        lambda: storage.read_bytes(f"{bucket}/x"),
+        lambda: storage.write_bytes(f"{bucket}/x", b""),
+    ):
+        with pytest.raises(StorageError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"):
+            ask()
 
 
 def test_public_buckets_are_read_without_a_signature(bucket, monkeypatch):

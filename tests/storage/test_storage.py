@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from comit_ray.errors import NotFoundError, StorageError
+from comit_ray.errors import ConfigError, NotFoundError, StorageError
 from comit_ray.storage import storage
 
 
@@ -126,3 +126,23 @@ def test_local_and_s3_list_in_the_same_order(tmp_path, bucket):
     local = [entry.path for entry in storage.list_files(str(tmp_path))]
     assert local == [entry.path for entry in storage.list_files(bucket)]
     assert local == sorted(local, key=str.encode)
+
+
+def test_a_file_in_place_of_a_directory_is_called_one(tmp_path):
+    (tmp_path / "x.csv").write_text("a")
+    with pytest.raises(NotFoundError, match=r"x\.csv is a file: expected a directory"):
+        list(storage.list_files(str(tmp_path / "x.csv")))
+
+
+@pytest.mark.parametrize(
+    ("output", "root"), [("a/out", "a"), ("a", "a/"), ("s3://b/k/out", "s3://b/k"), ("s3://b/k", "s3://b")]
+)
+def test_an_output_inside_the_archive_is_refused(output, root):
+    with pytest.raises(ConfigError, match=rf"--output {output} lies inside the archive \(--root {root}\).*beside it"):
+        storage.refuse_inside("--output", output, "--root", root)
+
+
+@pytest.mark.parametrize(("output", "root"), [("a-out", "a"), ("out", "a"), ("s3://b2/k", "s3://b"), ("a", "a/b")])
+def test_an_output_beside_the_archive_is_not(output, root):
+    storage.refuse_inside("--output", output, "--root", root)
+    storage.refuse_inside("--output", output, "--root", None)

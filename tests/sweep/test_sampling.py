@@ -43,11 +43,11 @@ def test_a_choice_takes_each_of_its_values_once_and_the_words_name_them() -> Non
     ("how", "words"),
     [
         ({"log_uniform": [1e-3, 1e-5]}, "expected [least, greatest]"),
-        ({"log_uniform": [0, 1]}, "greater than 0"),
+        ({"log_uniform": [0, 1]}, "must be greater than 0"),
         ({"choice": []}, "at least one value"),
         ({}, "expected one of log_uniform, uniform, choice, got none"),
         ({"choice": [1], "uniform": [0, 1]}, "got uniform, choice"),
-        ({"normal": [0, 1]}, "draw.train.lr.normal: Extra inputs are not permitted"),
+        ({"normal": [0, 1]}, "draw.train.lr.normal: no such option"),
     ],
 )
 def test_a_draw_that_is_none_is_refused(how, words) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
+from comit_ray.config import config_yaml
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation.report import paper_values
 from comit_ray.sweep import study
 from comit_ray.sweep.study import PlannedTrial
-from tests.conftest import REPOSITORY
 
-STUDIES = REPOSITORY / "jobs" / "configs" / "studies"
+STUDIES = config_yaml.STUDIES
 BASE = {"model": {"width": 0.5, "weights": "none"}, "train": {"lr": 1e-4, "epochs": 9}}
 
 
@@ -115,9 +115,9 @@ def test_a_search_multiplies_its_draws(tmp_path) -> None:
         ),
         ({"axes": {"a": {"b": {"config": None}}}}, "config: expected the name of a file, or a list of them, got None"),
         (TWO | {"gradcam": ["neither"]}, "no variant 'neither' in this study; it has: covid; both"),
-        ({"axes": {"a": {"b": {"train.rate": 1}}}}, "variant 'b': train.rate: Extra inputs are not permitted; valid"),
+        ({"axes": {"a": {"b": {"train.rate": 1}}}}, "variant 'b': train.rate: no such option; valid"),
         ({"axes": {"a": {"b": {"config": "gone.yaml"}}}}, "gone.yaml"),
-        (TWO | {"sedes": 3}, "sedes: Extra inputs are not permitted; valid keys: base"),
+        (TWO | {"sedes": 3}, "sedes: no such option (did you mean seeds?); valid keys: base"),
     ],
 )
 def test_what_is_no_study_is_refused(tmp_path, values, words) -> None:

@@ -20,6 +20,7 @@ from datetime import date
 from importlib import import_module
 from typing import Any, Protocol
 
+from comit_ray.config import config_words
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles
 from comit_ray.errors import ConfigError, Reason
@@ -156,6 +157,7 @@ def adapter(source: str) -> Adapter:
         ConfigError: for an unknown name; it lists the known ones.
     """
     if source not in SOURCES:
-        raise ConfigError(f"unknown source {source!r}; known: {', '.join(SOURCES)}")
+        near = config_words.did_you_mean(source, list(SOURCES))
+        raise ConfigError(f"unknown source {source!r}{near}; known: {', '.join(SOURCES)}")
     rows: Adapter = import_module(SOURCES[source]).rows
     return rows

@@ -5,6 +5,8 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
+from comit_ray.command.jobs import listing as listing_job
+from comit_ray.command.jobs import manifest as manifest_job
 from comit_ray.config.data_config import ListingConfig, ManifestConfig
 from comit_ray.data.manifest.manifest import read as read_manifest
 from comit_ray.data.sources import listing
@@ -13,8 +15,6 @@ from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.storage import s3, storage
 from comit_ray.storage.storage import FileEntry
 from comit_ray.tables import parquet
-from jobs.listing import job as listing_job
-from jobs.manifest import job as manifest_job
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ class Mapping(Config):
         return self
 
     @classmethod
-    def _keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
+    def keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
         """As the base's, inside optional parts and lists too."""
         models: list[type[BaseModel]] = [cls]
         for key in location:

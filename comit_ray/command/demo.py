@@ -1,0 +1,62 @@
+"""The whole way on phantoms, by the real jobs one by one: archive, manifest, training, screening, report."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from comit_ray.config.data_config import DemoConfig
+from comit_ray.errors import ComitError, ConfigError
+from comit_ray.storage import storage
+from comit_ray.tables import parquet
+
+STEPS = ("archive", "manifest", "training", "checkpoint", "results", "report")
+STOPPED = 130
+"""Exit status of a job that Ctrl-C ended; the terminal sends it to the demo too."""
+QUEUE_COLUMNS = ["rank", "image_id", "reasons", "p_covid", "p_unhealthy", "status", "reason"]
+
+
+def _run(job: str, *options: str) -> None:
+    """Run one job as a user would, and show its command."""
+    print(f"\n$ comit-ray {job} {' '.join(options)}", flush=True)
+    started = time.monotonic()
+    command = [sys.executable, "-m", "comit_ray.cli", job, *options]
+    done = subprocess.run(command, check=False)  # noqa: S603 - our own jobs
+    if done.returncode == STOPPED:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise ComitError(f"comit-ray {job} ended with status {done.returncode}; its message is above")
+    print(f"[{time.monotonic() - started:.0f} s]", flush=True)
+
+
+def show(config: DemoConfig) -> None:
+    """Run the demo: everything ends in `config.output`, where an earlier demo's folders are replaced.
+
+    Raises:
+        ConfigError: the output holds somebody else's files.
+        ComitError: a job failed.
+    """
+    output = Path(storage.normalise(config.output))
+    marker = output / ".comit-ray-demo"  # only folders of our own are ever replaced
+    if output.exists() and any(output.iterdir()) and not marker.exists():
+        raise ConfigError(f"{output} is not empty and not an earlier demo's: give another --output")
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    for step in STEPS:
+        shutil.rmtree(output / step, ignore_errors=True)
+    archive, manifest, training, checkpoint, results, report = (str(output / step) for step in STEPS)
+
+    _run("phantom", "--output", archive, "--count", str(config.count), "--seed", str(config.seed))
+    divided = ["--split.train", "0.6", "--split.val", "0.2", "--chunk_rows", "64"]  # 300 images need a larger val
+    _run("manifest", "--source", "phantom", "--root", archive, "--output", manifest, *divided)
+    _run("train", "--config", "demo", "--data", manifest, "--storage", training, "--name", "demo")
+    shutil.copytree(Path(training) / "demo" / "best", checkpoint)
+    _run("screen", "--manifest", manifest, "--checkpoint", checkpoint, "--output", results)
+    _run("evaluate", "--results", results, "--manifest", manifest, "--output", report)
+    shutil.copy(Path(report) / "figures" / "sheet.png", output / "sheet.png")
+
+    queue = parquet.read_table(f"{results}/review_queue", QUEUE_COLUMNS).to_pandas()
+    print(f"\nThe first 10 of {len(queue)} images in the review queue (phantoms, not patients):")
+    print(queue.head(10).to_string(index=False, float_format="%.2f", na_rep="-"))
+    print(f"\nEverything is in {output}: manifest/ checkpoint/ results/ report/ sheet.png")
