@@ -24,12 +24,12 @@ from comit_ray.chunks import nodes
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage
 from comit_ray.training import run_directory, run_training, worker
-from comit_ray.training.validation import Figures, best_epoch
+from comit_ray.training.validation import EpochMetrics, best_epoch
 
 
 @contextmanager
 def trains_here(
-    after_epoch: Callable[[Figures], None] = lambda figures: None, ray_data: bool = False
+    after_epoch: Callable[[EpochMetrics], None] = lambda figures: None, ray_data: bool = False
 ) -> Iterator[None]:
     """`distributed.train` in this process.
 
@@ -73,7 +73,7 @@ class _Blocks:
 class _Fit:
     """In the place of `distributed._fit`."""
 
-    def __init__(self, after_epoch: Callable[[Figures], None]) -> None:
+    def __init__(self, after_epoch: Callable[[EpochMetrics], None]) -> None:
         self.after_epoch = after_epoch
 
     def __call__(
@@ -93,7 +93,7 @@ class _Fit:
         def latest() -> ray.train.Checkpoint | None:
             return ray.train.Checkpoint.from_directory(written()[-1]) if written() else None
 
-        def report(figures: Figures, checkpoint: ray.train.Checkpoint, checkpoint_dir_name: str) -> None:
+        def report(figures: EpochMetrics, checkpoint: ray.train.Checkpoint, checkpoint_dir_name: str) -> None:
             shutil.copytree(checkpoint.path, run / checkpoint_dir_name)
             storage.write_bytes(storage.join(str(run), run_directory.SNAPSHOT), b"{}")
             self.after_epoch(figures)
