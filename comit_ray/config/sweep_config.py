@@ -33,7 +33,7 @@ class DrawConfig(Config):
         return self
 
 
-Metric = Literal[
+SearchMetric = Literal[
     "val_auroc_covid",
     "val_auroc_unhealthy",
     "val_lung_iou",
@@ -56,7 +56,7 @@ class SearchConfig(Config):
     """Points that are drawn."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the drawing; the same seed gives the same points."""
-    metric: Metric = "val_auroc_covid"
+    metric: SearchMetric = "val_auroc_covid"
     """Figure of an epoch by which trials are judged, losses the lower the better; where it is undefined none is."""
     grace_epochs: PositiveInt = 3
     """Epochs before which no trial is stopped."""
