@@ -123,9 +123,9 @@ def _stored(image: Image.Image, depth: int, applied: list[str], elements: Datase
     stored_HW = as_stored(unsigned_HW, elements)
     try:
         pixels_HW, steps = display(stored_HW, elements, photometric)
-    except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
-        detail = f"expected windows and tables that the standard allows in the sidecar, got {type(error).__name__}"
-        raise DecodeError(Reason.BAD_SIDECAR, detail) from None
+    except DecodeError as error:
+        detail = f"expected windows and tables that the standard allows in the sidecar: {error.detail}"
+        raise DecodeError(error.reason if error.reason is Reason.BLANK else Reason.BAD_SIDECAR, detail) from None
     return _radiograph(pixels_HW, [*applied, *steps])
 
 
