@@ -206,9 +206,11 @@ def _blocks(stored_HW: NDArray[np.generic]) -> Iterator[tuple[slice, NDArray[np.
 
 PIXEL_KEYWORDS = (
     "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
-    "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",
+    "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape",
 )  # fmt: skip
 """Keywords of all elements that `display` looks at."""
+_SHAPES = {"IDENTITY": "MONOCHROME2", "INVERSE": "MONOCHROME1"}
+"""PresentationLUTShape and the one photometric interpretation that it goes with (PS3.3 C.8.11.3.1.1)."""
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -227,8 +229,15 @@ def display(
 
     Raises:
         DecodeError: CORRUPT, with the element and its value: a number that is none, a look-up table that does not fit
-            its descriptor, an unknown function; BLANK if a window shows pixels that differ as one value.
+            its descriptor, an unknown function; BLANK if a window shows pixels that differ as one value; BAD_GEOMETRY
+            if PresentationLUTShape and the photometric interpretation contradict each other.
     """
+    shape = text(elements, "PresentationLUTShape").upper()
+    if _SHAPES.get(shape, photometric) != photometric:
+        raise DecodeError(
+            Reason.BAD_GEOMETRY,
+            f"PhotometricInterpretation {photometric} and PresentationLUTShape {shape} contradict each other",
+        )
     possible = possible_values(stored_HW)
     counts = count_values(stored_HW)
     applied: list[str] = []

@@ -14,7 +14,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images import views
-from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts
+from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts, whole_number
 from comit_ray.data.images.dicom_file import DicomFile, looks_like_dicom, open_dicom
 from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
 from comit_ray.data.images.radiograph import Radiograph, check_bytes, library_edge
@@ -28,6 +28,7 @@ _FACTS = (
     "PatientID", "StudyInstanceUID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName",
     "AcquisitionDate", "StudyDate", "Modality", "BodyPartExamined", "AnatomicRegionSequence", "SeriesDescription",
     "ProtocolName", "StudyDescription", "ViewPosition", "ViewCodeSequence", "PatientOrientation", "NumberOfFrames",
+    "SOPClassUID", "ImageType", "PresentationIntentType",
 )  # fmt: skip
 _PIXEL_FACTS = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated",
@@ -70,7 +71,7 @@ def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
     Raises:
         DecodeError: if this is no readable DICOM file, or one that should hold an image and holds none.
     """
-    with library_edge():
+    with library_edge("read the DICOM header"):
         _, header = _open(data, limits)
         return header
 
@@ -81,7 +82,7 @@ def decode_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     Raises:
         DecodeError: the header's exclusion, or why the pixels cannot be had.
     """
-    with library_edge():
+    with library_edge("decode the DICOM file"):
         file, header = _open(data, limits)
         if header.exclusion is not None:
             raise header.exclusion
@@ -133,12 +134,19 @@ def _exclusion(elements: Dataset) -> DecodeError | None:
     anatomy = code_meaning(elements, "AnatomicRegionSequence")
     series = [anatomy, text(elements, "SeriesDescription"), text(elements, "ProtocolName")]
     study = text(elements, "StudyDescription")
-    modality = views.wrong_modality(text(elements, "Modality"), body_part, [*series, study])
-    if modality is not None:
-        return modality
-    frames = text(elements, "NumberOfFrames")
-    if frames.isdigit() and int(frames) > 1:
-        return DecodeError(Reason.MULTI_FRAME, f"expected one frame, got {int(frames)}")
+    sop_class = text(elements, "SOPClassUID")
+    modality = views.wrong_modality(text(elements, "Modality"), body_part, [*series, study], sop_class)
+    captured = views.no_picture([*series, study, " ".join(texts(elements, "ImageType"))])
+    raw = views.for_processing(text(elements, "PresentationIntentType"), sop_class)
+    for exclusion in (modality, captured, raw):
+        if exclusion is not None:
+            return exclusion
+    try:
+        frames = whole_number(elements, "NumberOfFrames") or 1
+    except DecodeError as error:
+        return error
+    if frames > 1:
+        return DecodeError(Reason.MULTI_FRAME, f"expected one frame, NumberOfFrames says {frames}")
     return views.not_a_chest(body_part, series, study)
 
 
