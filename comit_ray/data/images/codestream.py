@@ -18,23 +18,37 @@ from comit_ray.errors import DecodeError, Reason
 
 MAX_SCANS = 200
 """Scans of one JPEG. A progressive file has about ten; each costs a pass over the whole image."""
+MAX_SEGMENTS = 100_000
+"""Segments or tile-parts of one stream; real ones have some tens, and those of JPEG 2000 some thousand."""
 
 # Inside entropy-coded data 0xFF is followed by a stuffed byte below 0x80 or a restart marker (T.81 B.1.1.5, T.87 C).
 _MARKER = re.compile(rb"\xff[^\x00-\x7f\xd0-\xd7\xff]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # SOF0..15 and JPEG-LS SOF55
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _EOI, _SOS = 0xD9, 0xDA
+_FILL = re.compile(rb"\xff+")
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
 @dataclass(frozen=True)
 class Codestream:
-    """The frame header of a compressed image: pixels, components (samples a pixel) and bits a sample."""
+    """The frame header of a compressed image.
+
+    Attributes:
+        height: pixels.
+        width: pixels.
+        components: samples a pixel.
+        precision: bits a sample.
+        coding: `JPEG`, `lossless JPEG`, `JPEG-LS` or `JPEG 2000`.
+        signed: whether the stream says that its samples are; JPEG never does.
+    """
 
     height: int
     width: int
     components: int
     precision: int
+    coding: str
+    signed: bool = False
 
 
 def inspect(stream: bytes) -> Codestream:
@@ -58,13 +72,14 @@ def inspect(stream: bytes) -> Codestream:
 def _inspect_jpeg(stream: bytes) -> Codestream:
     frame: Codestream | None = None
     scans = 0
-    at = 2
+    at, segments = 2, 0
     while at + 1 < len(stream):
+        segments = _counted(segments)
         if stream[at] != 0xFF:
             raise DecodeError(Reason.CORRUPT, "a JPEG segment does not begin with a marker")
         marker = stream[at + 1]
         if marker == 0xFF:  # a fill byte
-            at += 1
+            at = _end_of_fill(stream, at)
             continue
         if marker == _EOI:
             if frame is None or not scans:
@@ -84,7 +99,7 @@ def _inspect_jpeg(stream: bytes) -> Codestream:
             if frame is not None:
                 raise DecodeError(Reason.CORRUPT, "a JPEG with two frames")
             precision, height, width, components = struct.unpack_from(">BHHB", stream, body)
-            frame = Codestream(height, width, components, precision)
+            frame = Codestream(height, width, components, precision, _coding(marker))
         elif marker == _SOS:
             scans += 1
             if scans > MAX_SCANS:
@@ -102,9 +117,12 @@ def _inspect_jpeg_2000(stream: bytes, start: int) -> Codestream:
         raise truncated
     right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
     (components,) = struct.unpack_from(">H", stream, start + 40)
-    frame = Codestream(bottom - top, right - left, components, (stream[start + 42] & 0x7F) + 1)
-    at = start + 2
+    frame = Codestream(
+        bottom - top, right - left, components, (stream[start + 42] & 0x7F) + 1, "JPEG 2000", stream[start + 42] > 0x7F
+    )
+    at, segments = start + 2, 0
     while at + 2 <= len(stream):
+        segments = _counted(segments)
         marker = stream[at : at + 2]
         if marker == b"\xff\xd9":
             return frame
@@ -126,6 +144,24 @@ def _inspect_jpeg_2000(stream: bytes, start: int) -> Codestream:
         else:
             raise DecodeError(Reason.CORRUPT, "a JPEG 2000 segment does not begin with a marker")
     raise truncated
+
+
+def _coding(marker: int) -> str:
+    """T.81 table B.1: frames 3, 7, 11 and 15 are lossless; T.87 has the frame of JPEG-LS."""
+    return "JPEG-LS" if marker == 0xF7 else "lossless JPEG" if marker & 3 == 3 else "JPEG"
+
+
+def _end_of_fill(stream: bytes, at: int) -> int:
+    """The last of the fill bytes that begin at `at`: it begins the marker."""
+    found = _FILL.match(stream, at)
+    assert found is not None, at
+    return found.end() - 1
+
+
+def _counted(segments: int) -> int:
+    if segments >= MAX_SEGMENTS:
+        raise DecodeError(Reason.TOO_LARGE, f"expected at most {MAX_SEGMENTS} segments in the compressed pixels")
+    return segments + 1
 
 
 CHANNEL_SPREAD = 16

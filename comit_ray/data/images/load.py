@@ -40,7 +40,7 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
     Raises:
         DecodeError: whatever the bytes are, nothing else is raised. Its `status` says failed or excluded.
     """
-    with library_edge():
+    with library_edge("decode the file"):
         check_bytes(data, limits)
         radiograph = _dispatch(data, limits, sidecar)
         if radiograph.pixels_HW.min() == radiograph.pixels_HW.max():

@@ -57,17 +57,23 @@ _saved: AbstractContextManager[object] | None = None
 
 
 @contextmanager
-def library_edge() -> Iterator[None]:
-    """Silences the libraries; turns whatever they raise into a DecodeError that names the exception's type alone."""
+def library_edge(doing: str = "read the file") -> Iterator[None]:
+    """Silences the libraries; turns whatever they raise into a DecodeError.
+
+    Args:
+        doing: what is done, for the sentence; of the exception nothing but its type is told.
+    """
     _enter()
     try:
         yield
     except DecodeError:
         raise
     except MemoryError:
-        raise DecodeError(Reason.TOO_LARGE, "memory ran out while decoding") from None
+        raise DecodeError(Reason.TOO_LARGE, f"expected to {doing}, memory ran out") from None
     except Exception as error:  # noqa: BLE001 decoders raise anything on damaged bytes, with header values in the text
-        raise DecodeError(Reason.CORRUPT, f"the decoder gave up with {type(error).__name__}") from None
+        raise DecodeError(
+            Reason.CORRUPT, f"expected to {doing}, its bytes are damaged: {type(error).__name__} in the library"
+        ) from None
     finally:
         _leave()
 
