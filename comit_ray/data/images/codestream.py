@@ -8,6 +8,7 @@ RGB that is really grey -> grey; a coloured picture is no radiograph and is refu
 
 import re
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,14 +172,34 @@ COLOURED_SHARE = 0.01
 """Share of pixels that may exceed it: coloured side markers and annotations, not a coloured picture."""
 
 
+BAND_PIXELS = 2**21
+"""Pixels that are looked at together: a picture of 64 million in one piece would take a gigabyte more."""
+
+
 def to_grey(rgb_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Luma (ITU-R BT.601) of a grey picture stored as RGB, uint8 (height, width).
 
     Raises:
         DecodeError: NOT_GRAYSCALE if more than 1% of the pixels are coloured.
     """
-    spread_HW = rgb_HWC.max(axis=2) - rgb_HWC.min(axis=2)
-    share = np.count_nonzero(spread_HW > CHANNEL_SPREAD) / spread_HW.size
+    height, width, _ = rgb_HWC.shape
+    return grey_bands((rgb_HWC[rows] for rows in bands(height, width)), height, width)
+
+
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Rows of about `BAND_PIXELS` pixels, from the top."""
+    step = max(1, BAND_PIXELS // max(1, width))
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def grey_bands(rgb: Iterable[NDArray[np.uint8]], height: int, width: int) -> NDArray[np.uint8]:
+    """As `to_grey`, from the `bands` of a picture, (rows, width, 3) each."""
+    grey_HW, coloured = np.empty((height, width), np.uint8), 0
+    for rows, rgb_HWC in zip(bands(height, width), rgb, strict=True):
+        spread_HW = rgb_HWC.max(axis=2) - rgb_HWC.min(axis=2)
+        coloured += int(np.count_nonzero(spread_HW > CHANNEL_SPREAD))
+        grey_HW[rows] = np.asarray(Image.fromarray(rgb_HWC).convert("L"))
+    share = coloured / grey_HW.size
     if share > COLOURED_SHARE:
         raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey picture, got {share:.0%} coloured pixels")
-    return np.array(Image.fromarray(rgb_HWC).convert("L"))
+    return grey_HW

@@ -118,7 +118,7 @@ def open_dicom(data: bytes, keywords: tuple[str, ...], inflated_bytes: int = MAX
     head.seek(at)
     reader = _HeaderReader(head, cut)
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    tags = [Tag(keyword) for keyword in keywords]
+    tags: list[BaseTag | int] = [Tag(keyword) for keyword in keywords]
     with _bounded(head):
         elements = read_dataset(head, implicit, little, stop_when=reader.stop, specific_tags=tags)
     for keyword in keywords:
@@ -138,7 +138,7 @@ def encapsulated_frame(file: DicomFile) -> bytes:
     """
     assert file.pixels is not None
     at = file.pixels.at
-    fragments = []
+    fragments: list[bytes] = []
     while file.body[at : at + 4] == _ITEM:
         start = at + 8
         at = start + int.from_bytes(file.body[at + 4 : start], "little")

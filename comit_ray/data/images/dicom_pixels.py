@@ -182,7 +182,8 @@ def _as_stated(patterns_HW: NDArray[np.generic], geometry: Geometry) -> NDArray[
         )
     if not geometry.signed:
         return patterns_HW
-    signed_HW = (patterns_HW << (depth - bits)).view(f"i{depth // 8}")
+    unsigned_HW = patterns_HW.astype(f"u{depth // 8}", copy=False)
+    signed_HW = (unsigned_HW << (depth - bits)).view(f"i{depth // 8}")
     return cast(NDArray[np.generic], signed_HW >> (depth - bits))
 
 

@@ -15,9 +15,9 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images import views
 from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts, whole_number
-from comit_ray.data.images.dicom_file import DicomFile, looks_like_dicom, open_dicom
+from comit_ray.data.images.dicom_file import UNDEFINED_LENGTH, DicomFile, looks_like_dicom, open_dicom
 from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
-from comit_ray.data.images.radiograph import Radiograph, check_bytes, library_edge
+from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoding_room, library_edge
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
@@ -35,6 +35,8 @@ _PIXEL_FACTS = (
     "BitsStored", "HighBit", "PixelRepresentation",
 )  # fmt: skip
 _KEYWORDS = _FACTS + _PIXEL_FACTS + PIXEL_KEYWORDS
+_PEAK = {False: 2.5, True: 5.0}
+"""Bytes at the peak of decoding for each byte of pixels, as they are and compressed (RLE takes most); measured."""
 _YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 
@@ -87,10 +89,14 @@ def decode_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
         if header.exclusion is not None:
             raise header.exclusion
         geometry = geometry_of(file.elements, limits)
-        stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
-        pixels_HW = stored_HW.astype(np.uint8, copy=False)
-        if geometry.samples == 1:  # RGB is display values already: it has neither window nor inversion
-            pixels_HW, applied = display(stored_HW, file.elements, geometry.photometric)
+        pixel_bytes = geometry.samples * geometry.bits_allocated // 8
+        compressed = file.pixels is not None and file.pixels.length == UNDEFINED_LENGTH
+        peak = _PEAK[compressed] * pixel_bytes
+        with decoding_room(geometry.height * geometry.width, peak, len(data), 1):
+            stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
+            pixels_HW = stored_HW.astype(np.uint8, copy=False)
+            if geometry.samples == 1:  # RGB is display values already: it has neither window nor inversion
+                pixels_HW, applied = display(stored_HW, file.elements, geometry.photometric)
         return Radiograph(pixels_HW, geometry.height, geometry.width, header.view, header.view_source, applied)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from comit_ray.errors import DecodeError, Reason
@@ -92,8 +91,8 @@ def _words(item: Dataset, keyword: str, sequence: str) -> NDArray[np.int64]:
     element = item.get_item(keyword)
     value = element.value
     if isinstance(value, bytes):
-        little = element.is_little_endian if isinstance(element, RawDataElement) else item.original_encoding[1]
-        order = ">" if little is False else "<"
+        little = getattr(element, "is_little_endian", item.original_encoding[1])
+        order = "<" if little or little is None else ">"
         return np.frombuffer(value, f"{order}u2", count=len(value) // 2).astype(np.int64)
     values = [value] if isinstance(value, int) else value
     try:

@@ -98,6 +98,44 @@ def _leave() -> None:
             _saved = None
 
 
+ROOM = 640 * 2**20
+"""Bytes that all threads of a process may take for decoding at one time. A task that reads reserves 1 GiB, of which its
+libraries and its rows take some 300 MiB."""
+
+_room = threading.Condition()
+_held = 0
+
+
+@contextmanager
+def decoding_room(pixels: int, bytes_per_pixel: float, file_bytes: int, copies: int) -> Iterator[None]:
+    """Waits until what decoding takes at its peak has room beside what other threads of the process decode.
+
+    Args:
+        pixels: rows times columns.
+        bytes_per_pixel: at the peak of decoding, measured.
+        file_bytes: of the file.
+        copies: of it that decoding makes.
+
+    Raises:
+        DecodeError: TOO_LARGE if it would not have room alone.
+    """
+    global _held
+    need = int(pixels * bytes_per_pixel) + file_bytes * copies
+    if need > ROOM:
+        raise DecodeError(
+            Reason.TOO_LARGE, f"expected decoding to take at most {ROOM} bytes, {pixels} pixels like these take {need}"
+        )
+    with _room:
+        _room.wait_for(lambda: _held + need <= ROOM)
+        _held += need
+    try:
+        yield
+    finally:
+        with _room:
+            _held -= need
+            _room.notify_all()
+
+
 def check_bytes(data: bytes, limits: DecodeLimits) -> None:
     """Refuses an empty file and one of too many bytes.
 

@@ -12,6 +12,7 @@ Transparency lies on black. An EXIF orientation is honoured: viewers and annotat
 
 import struct
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
@@ -21,9 +22,9 @@ from pydicom.dataset import Dataset
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images import dicom_display, views
-from comit_ray.data.images.codestream import inspect, to_grey
+from comit_ray.data.images.codestream import bands, grey_bands, inspect
 from comit_ray.data.images.dicom_display import display, text
-from comit_ray.data.images.radiograph import Radiograph, check_size
+from comit_ray.data.images.radiograph import Radiograph, check_size, decoding_room
 from comit_ray.data.images.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
@@ -34,6 +35,8 @@ JPEG_SIGNATURE = b"\xff\xd8\xff"
 _ORIENTATION = 0x0112
 _GREY = 0
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PEAK = {False: 4.0, True: 9.0}
+"""Bytes a pixel at the peak of decoding 8-bit grey, and 16 bits, colours, or a turned picture; measured."""
 MAX_CHUNKS = 150_000
 """Chunks of one PNG; the largest file in chunks of 8 KiB, which most writers make, has 32,768."""
 _BLOCK = 2**18
@@ -65,11 +68,12 @@ def decode_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = Non
     if depth not in (1, 2, 4, 8, 16):
         raise DecodeError(Reason.CORRUPT, f"expected a PNG of 1 to 16 bits a sample, got {depth}")
     _check_length(chunks)
-    image, applied = _open(_essential(chunks), "PNG")
-    if elements is not None and colour == _GREY and depth >= 8:
-        return _stored(image, depth, applied, elements)
-    check_shown(elements)
-    return _radiograph(_spread(image, applied) if depth == 16 else _grey(image, applied), applied)
+    with decoding_room(height * width, _PEAK[depth == 16 or colour != _GREY], len(data), 2):
+        image, applied = _open(_essential(chunks), "PNG")
+        if elements is not None and colour == _GREY and depth >= 8:
+            return _stored(image, depth, applied, elements)
+        check_shown(elements)
+        return _radiograph(_spread(image, applied) if depth == 16 else _grey(image, applied), applied)
 
 
 def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
@@ -92,8 +96,9 @@ def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = No
     if stream.components not in (1, 3):
         raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey JPEG, got {stream.components} components")
     check_shown(elements)
-    image, applied = _open(data, "JPEG")
-    return _radiograph(_grey(image, applied), applied)
+    with decoding_room(stream.height * stream.width, _PEAK[stream.components > 1], len(data), 1):
+        image, applied = _open(data, "JPEG")
+        return _radiograph(_grey(image, applied), applied)
 
 
 def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
@@ -105,8 +110,9 @@ def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
             if frames > 1:
                 raise DecodeError(Reason.MULTI_FRAME, f"expected one picture, got {frames}")
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            upright: Image.Image = image
             if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+                upright = ImageOps.exif_transpose(image)
                 applied.append("exif_orientation")
     except OSError as error:
         reason = Reason.TRUNCATED if "truncated" in str(error) else Reason.CORRUPT
@@ -149,17 +155,27 @@ def _spread(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
 
 
 def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        if rgba.getchannel("A").getextrema() != (255, 255):
-            black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-            rgba = Image.alpha_composite(black, rgba)
-            applied.append("alpha_on_black")
-        image = rgba.convert("RGB")
-    if image.mode in ("1", "L"):
+    """Grey values, transparency on black; band by band where there are colours, for these take most memory."""
+    if image.mode in ("1", "L") and not image.has_transparency_data:
         return np.array(image.convert("L"))
-    applied.append("colour_to_grey")
-    return to_grey(np.asarray(image.convert("RGB")))
+    width, height = image.size
+    transparent = False
+
+    def rgb() -> Iterator[NDArray[np.uint8]]:
+        nonlocal transparent
+        for rows in bands(height, width):
+            band = image.crop((0, rows.start, width, rows.stop))
+            if image.has_transparency_data:
+                rgba = band.convert("RGBA")
+                if rgba.getchannel("A").getextrema() != (255, 255):
+                    rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+                    transparent = True
+                band = rgba
+            yield np.asarray(band.convert("RGB"))
+
+    grey_HW = grey_bands(rgb(), height, width)
+    applied += ["alpha_on_black"] * transparent + ["colour_to_grey"]
+    return grey_HW
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:

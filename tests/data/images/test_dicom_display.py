@@ -63,7 +63,8 @@ def test_the_keywords_are_all_that_is_looked_at() -> None:
 
 def with_text(**header: str) -> bytes:
     """A chest whose decimal strings are these texts, which pydicom would not write."""
-    made = dataset(ramp(), **{keyword: "1" * len(value) for keyword, value in header.items()})
+    placeholders: dict[str, Any] = {keyword: "1" * len(value) for keyword, value in header.items()}
+    made = dataset(ramp(), **placeholders)
     data = saved(made)
     for keyword, value in header.items():
         element = bytes(int(made[keyword].tag).to_bytes(4)[index] for index in (1, 0, 3, 2))

@@ -36,7 +36,8 @@ def gamma(count: int, bits: int) -> list[int]:
 def test_every_form_of_the_entries_is_read(keyword: str, bits: int, vr: str, packed: bool) -> None:
     entries = gamma(1024, bits)
     data: Any = bytes(entries) if packed else words(entries) if vr == "OW" else entries
-    made = dataset(ramp(), **{keyword: sequence([1024, 1000, bits], data, vr)})
+    header: dict[str, Any] = {keyword: sequence([1024, 1000, bits], data, vr)}
+    made = dataset(ramp(), **header)
     found = read_look_up_table(made, keyword)
     assert found is not None
     assert found.entries.tolist() == entries
@@ -96,7 +97,8 @@ def test_no_entries_stated_are_65536() -> None:
 )
 @pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "VOILUTSequence"])
 def test_what_does_not_fit_is_refused_by_name(keyword: str, lut: Sequence, named: str) -> None:
-    error = refusal(dicom(**{keyword: lut}))
+    header: dict[str, Any] = {keyword: lut}
+    error = refusal(dicom(**header))
     assert error.reason is Reason.CORRUPT
     assert keyword in error.detail
     assert named in error.detail
