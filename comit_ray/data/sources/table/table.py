@@ -227,7 +227,9 @@ def _records(files: SourceFiles, file: SourceFile, mapping: Mapping) -> Iterator
     if mapping.format == "covidx":
         yield from _covidx(files, file, mapping.encoding)
         return
-    header, lines = read_csv(files, file, _DELIMITERS[mapping.format], mapping.encoding)
+    header, lines = read_csv(
+        files, file, _DELIMITERS[mapping.format], mapping.encoding, unknown_as_blank=False
+    )  # a mapping may give "none" a meaning of its own
     places = _places(header, file, mapping)
     absent = {column: "" for column in mapping.columns() if column not in places}
     width = len(header)
