@@ -4,13 +4,16 @@ Credentials, region and endpoint of S3 come from the places that `comit_ray.stor
 URI.
 
 The files below a local directory, in the order in which object storage lists keys.
+
+Nothing is opened: a pipe, a socket or a device would be waited for. What is no file that can be read is given too, with
+why, so that a caller can count it.
 """
 
 import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,30 +26,67 @@ import pyarrow.fs as pafs
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import s3
 
+NOT_A_FILE, BROKEN_LINK, LINK_ABOVE, UNREADABLE = "not_a_file", "broken_link", "link_above", "unreadable_directory"
+"""Pipes, sockets and devices; links that lead nowhere, or to themselves; to a directory that holds them; no permission.
+"""
+Found = tuple[str, int, str | None]
+"""Path relative to the root, bytes, and why it is no file to be read; None: it is one."""
 
-def walk_local(root: str) -> Iterator[tuple[str, int]]:
-    """Relative path and size in bytes of every file below `root`, in the order of the paths' bytes.
+
+def walk_local(root: str) -> Iterator[Found]:
+    """Everything below `root` that is no directory, in the order of the paths' bytes.
 
     Links are followed, except to a directory that the link lies in. One directory is held at a time.
 
     Raises:
-        OSError: if a directory cannot be listed.
+        OSError: if a directory cannot be listed for another reason than a lack of permission.
     """
-    yield from _walk(root, "", ())
+    yield from _walk(root, "", (_identity(os.stat(root)),))
 
 
-def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, int]]:
-    with os.scandir(directory) as found:
-        # "/" after a directory's name: that is the order of whole paths
-        entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
-    for entry in entries:
-        if entry.is_dir():
-            status = entry.stat()
-            identity = (status.st_dev, status.st_ino)
-            if not entry.name.startswith(".") and identity not in above:
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, identity))
-        elif entry.is_file():
-            yield f"{prefix}{entry.name}", entry.stat().st_size
+def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Found]:
+    try:
+        with os.scandir(directory) as found:
+            entries = [(entry, _is(entry.is_dir, entry)) for entry in found]
+    except PermissionError:
+        if not prefix:
+            raise
+        yield prefix, 0, UNREADABLE
+        return
+    # "/" after a directory's name: that is the order of whole paths
+    entries.sort(key=lambda pair: f"{pair[0].name}/" if pair[1] else pair[0].name)
+    for entry, is_directory in entries:
+        path = f"{prefix}{entry.name}"
+        if is_directory:
+            identity = _identity(entry.stat())
+            if identity in above:
+                yield path, 0, LINK_ABOVE
+            else:
+                yield from _walk(entry.path, f"{path}/", (*above, identity))
+        elif _is(entry.is_file, entry):
+            yield path, entry.stat().st_size, None
+        else:
+            yield path, 0, BROKEN_LINK if entry.is_symlink() and not _leads_somewhere(entry) else NOT_A_FILE
+
+
+def _is(question: Callable[[], bool], entry: os.DirEntry[str]) -> bool:
+    try:
+        return question()
+    except OSError:
+        if entry.is_symlink():  # to itself, or through a directory without permission
+            return False
+        raise
+
+
+def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
+    try:
+        return os.path.exists(entry.path)
+    except OSError:
+        return False
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
@@ -55,10 +95,17 @@ SEEK_BUFFER = 2**17
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file below a listed root: its `/`-separated path relative to the root, and its size in bytes."""
+    """One file below a listed root.
+
+    Attributes:
+        path: `/`-separated, relative to the root.
+        size: bytes.
+        passed: why it is no file to be read: `hidden`, `folder_marker`, or as `comit_ray.storage.storage` has it.
+    """
 
     path: str
     size: int
+    passed: str | None = None
 
 
 def normalise(uri: str | Path) -> str:
@@ -126,9 +173,22 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
         NotFoundError: if there is no file.
         StorageError: if it cannot be read.
     """
+    if is_s3(uri) and _is_odd(uri):
+        return _read_odd(uri, at_most)
     fs, path = filesystem(uri)
     with _reading(uri), fs.open_input_file(path) as stream:
         return bytes(stream.read(at_most))
+
+
+def _read_odd(uri: str, at_most: int | None) -> bytes:
+    """The bytes of an object whose key is no path."""
+    bucket, key = s3.split(uri)
+    try:
+        return s3.client().get_object(Bucket=bucket, Key=key)["Body"].read(at_most)
+    except Exception as error:  # botocore makes its error classes at run time
+        if getattr(error, "response", {}).get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+            raise NotFoundError(f"no file at {uri}") from error
+        raise StorageError(f"cannot read {uri}: {error}") from error
 
 
 @contextmanager
@@ -201,11 +261,17 @@ class _Raw(io.RawIOBase):
         return int(self._file.tell())
 
 
-def list_files(uri: str, suffix: str = "") -> Iterator[FileEntry]:
+def _is_odd(uri: str) -> bool:
+    """Whether a part of the key is empty, `.` or `..`: pyarrow refuses it, or looks elsewhere."""
+    return any(part in ("", ".", "..") for part in uri.removeprefix("s3://").split("/"))
+
+
+def list_files(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iterator[FileEntry]:
     """Every file below `uri`, recursively, in the order of the paths' bytes, while it is being listed.
 
-    Hidden names (a leading dot) and S3's folder markers are left out. Memory does not grow with the number of files:
-    a directory, or a page of keys, is held at a time.
+    Hidden names (a leading dot; `.` and `..` are none), and what is no file, are left out, or given with their reason
+    if `passed_over`. Empty folder markers of S3 never are files. Memory does not grow with the number of files: a
+    directory, or a page of keys, is held at a time.
 
     Raises:
         NotFoundError: if `uri` is not a directory or prefix.
@@ -214,7 +280,12 @@ def list_files(uri: str, suffix: str = "") -> Iterator[FileEntry]:
     uri = normalise(uri)
     entries = _list_s3(uri) if is_s3(uri) else _list_local(uri)
     for entry in entries:
-        if entry.path.endswith(suffix) and not any(part.startswith(".") for part in entry.path.split("/")):
+        if not entry.path.endswith(suffix):
+            continue
+        hidden = any(part.startswith(".") and part not in (".", "..") for part in entry.path.split("/"))
+        if hidden and entry.passed is None:
+            entry = FileEntry(entry.path, entry.size, "hidden")
+        if passed_over or entry.passed is None:
             yield entry
 
 
@@ -225,8 +296,9 @@ def _list_s3(uri: str) -> Iterator[FileEntry]:
     try:
         for name, length in s3.list_keys(bucket, prefix):
             empty = False
-            if not name.endswith("/"):
-                yield FileEntry(name.removeprefix(prefix), length)
+            marker = name.endswith("/")
+            if length or not marker:
+                yield FileEntry(name.removeprefix(prefix), length, "folder_marker" if marker else None)
     except Exception as error:  # botocore makes its error classes at run time
         if "NoSuchBucket" in str(error):
             raise NotFoundError(f"no bucket at {uri}") from error
@@ -239,8 +311,8 @@ def _list_local(root: str) -> Iterator[FileEntry]:
     if not os.path.isdir(root):
         raise NotFoundError(f"no directory at {root}")
     try:
-        for path, length in walk_local(root):
-            yield FileEntry(path, length)
+        for path, length, passed in walk_local(root):
+            yield FileEntry(path, length, passed)
     except OSError as error:
         raise StorageError(f"cannot list {root}: {error}") from error
 
