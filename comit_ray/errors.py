@@ -33,6 +33,7 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
+    ENCRYPTED = "encrypted"
     UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
     TOO_LARGE = "too_large"
     TOO_SMALL = "too_small"
@@ -50,6 +51,7 @@ class Reason(StrEnum):
     NOT_A_CHEST = "not_a_chest"
     WRONG_MODALITY = "wrong_modality"
     NOT_FRONTAL = "not_frontal"
+    FOR_PROCESSING = "for_processing"
     # The image is left out of a study on purpose: another row stands for it, or the protocol does not ask for it.
     DUPLICATE = "duplicate"
     NOT_IN_PROTOCOL = "not_in_protocol"
@@ -62,6 +64,7 @@ STATUS_OF: dict[Reason, Status] = {
     Reason.NOT_AN_IMAGE: Status.FAILED,
     Reason.TRUNCATED: Status.FAILED,
     Reason.CORRUPT: Status.FAILED,
+    Reason.ENCRYPTED: Status.FAILED,
     Reason.UNSUPPORTED_TRANSFER_SYNTAX: Status.FAILED,
     Reason.TOO_LARGE: Status.FAILED,
     Reason.TOO_SMALL: Status.FAILED,
@@ -78,6 +81,7 @@ STATUS_OF: dict[Reason, Status] = {
     Reason.NOT_A_CHEST: Status.EXCLUDED,
     Reason.WRONG_MODALITY: Status.EXCLUDED,
     Reason.NOT_FRONTAL: Status.EXCLUDED,
+    Reason.FOR_PROCESSING: Status.EXCLUDED,
     Reason.DUPLICATE: Status.EXCLUDED,
     Reason.NOT_IN_PROTOCOL: Status.EXCLUDED,
 }

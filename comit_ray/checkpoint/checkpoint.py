@@ -36,7 +36,7 @@ from comit_ray.config import train_config
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
 from comit_ray.models.registry import build_model
-from comit_ray.storage import storage
+from comit_ray.storage import local_files, storage
 
 WEIGHTS, METRICS, STATE = "weights.safetensors", "metrics.json", "state.pt"
 CONFIG, OPERATING_POINTS, TEMPERATURES = train_config.FILE, operating_points.FILE, temperature.FILE
@@ -214,7 +214,7 @@ def publish(directory: Path, uri: str) -> None:
             else:
                 storage.delete(storage.join(uri, name))  # of the checkpoint that was there
         return
-    with storage.replacing_directory(uri) as fresh:
+    with local_files.replacing_directory(storage.normalise(uri)) as fresh:
         shutil.copytree(directory, fresh, dirs_exist_ok=True)
 
 

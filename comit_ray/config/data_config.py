@@ -137,6 +137,8 @@ class ManifestConfig(SourceOptions):
     """URIs of manifests to merge, separated by commas, instead of a source; the split is computed again."""
     check_files: bool = False
     """Mark rows whose file is absent (`missing`); list in OUTPUT/check.csv what only a table, or only storage, has."""
+    list_skipped: str | None = None
+    """URI of a CSV to write: every file below the root that is no row, and why. Their counts are always printed."""
     present_only: bool = False
     """Leave out rows whose file is absent."""
     duplicates: Literal["ignore", "report", "exclude"] | None = None

@@ -23,7 +23,7 @@ def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.Dat
     """`external`, `missed`, `not_scored`, and with readings `readers` and `reader_agreement`.
 
     Args:
-        images: of `comit_ray.evaluation.scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_scores.join_tables`.
         verdicts: of `external.consensus`; None: nobody read the archive.
         readings: of `external.read_reviews`.
     """
@@ -42,8 +42,8 @@ def sentences(images: pd.DataFrame, metrics: Sequence[Metric], verdicts: pd.Data
     """What can be said of the archive.
 
     Args:
-        images: of `comit_ray.evaluation.scores.join_tables`.
-        metrics: of `comit_ray.evaluation.scores.screen_metrics`, with `external.metrics_of`.
+        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        metrics: of `comit_ray.evaluation.screen_scores.screen_metrics`, with `external.metrics_of`.
         verdicts: of `external.consensus`; None: nobody read the archive.
     """
     outcome = outcomes(images)

@@ -35,7 +35,7 @@ from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
-from comit_ray.evaluation.scores import absent_heads
+from comit_ray.evaluation.screen_scores import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import stored_operating_point
 from comit_ray.statistics.metric import Metric
@@ -65,7 +65,7 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
 
     Args:
         config: of the job.
-        images: of `comit_ray.evaluation.scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_scores.join_tables`.
         split: its name.
         output: URI of the report, below which the picture is written.
 

@@ -31,7 +31,7 @@ def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[
     """`by_sex`, `by_age`, ...: a row a score and group.
 
     Args:
-        images: of `comit_ray.evaluation.scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_scores.join_tables`.
         found: of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
@@ -57,7 +57,7 @@ def sentences(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> li
     """Of each score, the largest gap between two groups whose intervals do not overlap, or that none can be claimed.
 
     Args:
-        images: of `comit_ray.evaluation.scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_scores.join_tables`.
         found: of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """

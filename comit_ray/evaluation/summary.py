@@ -10,7 +10,7 @@ from comit_ray.evaluation import scores_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, with_interval
-from comit_ray.evaluation.scores import absent_heads
+from comit_ray.evaluation.screen_scores import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
 from comit_ray.statistics.metric import Metric
@@ -27,7 +27,7 @@ def table(
     """The summary of one screen.
 
     Args:
-        images: of `comit_ray.evaluation.scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_scores.join_tables`.
         metrics: of the report.
         split: its name.
         results: URI of the screen; None: a bare predictions table.

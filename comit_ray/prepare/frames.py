@@ -16,7 +16,7 @@ from comit_ray.data.masks.mask_images import lung_rectangles
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.masks.masks import read_mask
 from comit_ray.errors import DecodeError, ManifestError, Status
-from comit_ray.storage.archive import ArchiveKind, archive_kind
+from comit_ray.storage.archive import is_streamed
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables.vocabulary import SCORES_OF, Split, Task, View
@@ -79,7 +79,7 @@ def slices(rows: pa.Table, size: int) -> list[pa.Table]:
     """Manifest rows cut into tables of about `size` rows; those of one tar.gz, which is read in one pass, together."""
     uris = rows.column("uri").to_pylist()
     streamed = [
-        member is not None and archive_kind(uri) is ArchiveKind.TAR_GZ
+        member is not None and is_streamed(uri)
         for uri, member in zip(uris, rows.column("member").to_pylist(), strict=True)
     ]
     cuts = [0]

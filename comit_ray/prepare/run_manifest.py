@@ -57,6 +57,12 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
     # Only now, as listing may take long: all that can be wrong before it has been looked at.
     files = SourceFiles(config.root or "", listing=config.listing, trust_listings=not config.check_files)
     source = read_source(rows_of, files, dataset, config)
+    assert source.skipped is not None, "read_source knows them"
+    if source.skipped:
+        print(source.skipped.describe())
+    if config.list_skipped:
+        source.skipped.write(storage.normalise(config.list_skipped))
+        print(f"passed over: {storage.normalise(config.list_skipped)}")
     if config.present_only:
         return present_only(source.table, files)
     if not config.check_files:

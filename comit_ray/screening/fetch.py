@@ -19,7 +19,7 @@ from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import arrays
 from comit_ray.tables.vocabulary import View
 
-MANIFEST_COLUMNS = ["image_id", *PLACE_COLUMNS, "view", "excluded", "split", "chunk"]
+MANIFEST_COLUMNS = ["image_id", *PLACE_COLUMNS, "view", "view_source", "excluded", "split", "chunk"]
 """What reading a chunk needs of the manifest."""
 
 

@@ -11,7 +11,7 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import plan
 from comit_ray.errors import CheckpointError
 from comit_ray.inference.model import load_model
-from comit_ray.screening import gradcam, prediction_rows, variants
+from comit_ray.screening import prediction_rows, variants
 from comit_ray.screening.fetch import frames_of
 from comit_ray.screening.mask_tables import bits_table
 from comit_ray.screening.prediction_rows import Decision
@@ -115,7 +115,7 @@ class Predictor:
         if asked.embeddings:
             tables["embeddings"] = prediction_rows.embeddings(image_ids, sound)
         if asked.gradcam:
-            tables["gradcam"] = gradcam.table(self.model, frames_BHW, image_ids, sound_B)
+            tables["gradcam"] = prediction_rows.gradcam_rows(self.model, frames_BHW, image_ids, sound_B)
         if asked.variants:
             tables["variants"] = variants.table(
                 self.model, frames_BHW, scores, image_ids, asked.variants, asked.temperatures

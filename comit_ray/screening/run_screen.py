@@ -22,7 +22,7 @@ from comit_ray.errors import ConfigError, StorageError
 from comit_ray.screening import drift, run_settings, screen_pipeline
 from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
 from comit_ray.screening.screen_tables import PREDICTIONS, layout, read_predictions
-from comit_ray.storage import storage
+from comit_ray.storage import local_files, storage
 from comit_ray.tables import parquet
 
 QUEUE_FILE = "review_queue/queue.parquet"
@@ -112,7 +112,7 @@ def write(plan: Plan, output: str, tables: tuple[str, ...], rows: int = ROWS) ->
         StorageError: if a chunk cannot be read or the directory not be written; an earlier one is then still there.
     """
     target = storage.join(output, DIRECTORY)
-    with storage.replacing_directory(target) as fresh:
+    with local_files.replacing_directory(storage.normalise(target)) as fresh:
         for table in tables:
             for number, group in enumerate(_groups(plan.chunks, rows)):
                 merged = parquet.read_parts(storage.join(output, table, chunk.file) for chunk in group)

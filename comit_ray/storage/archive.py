@@ -1,9 +1,10 @@
-"""Members of tar, tar.gz and zip archives, listed and read where the archive lies, without unpacking it to disk.
+"""Members of tar and zip archives, listed and read where the archive lies, without unpacking it to disk.
 
-A zip has a directory at its end and an uncompressed tar its members at known offsets: both are read at random. A tar.gz
-can only be read from its beginning; `comit_ray.storage.tar_stream` passes over it once.
+A zip has a directory at its end and an uncompressed tar its members at known offsets: both are read at random. A
+compressed tar (gzip, bzip2, xz) can only be read from its beginning: `comit_ray.storage.tar_stream` reads it once.
 """
 
+import bz2
 import gzip
 import io
 import lzma
@@ -20,8 +21,10 @@ from typing import BinaryIO, Self, cast
 from comit_ray.errors import BrokenArchiveError, DecodeError, Reason
 from comit_ray.storage import storage
 
-BROKEN = (tarfile.TarError, zlib.error, EOFError, OSError)
-"""What the libraries raise on a damaged tar or tar.gz; the storage's own errors are `StorageError`."""
+BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+"""What the libraries raise on a damaged tar, compressed or not; the storage's own errors are `StorageError`."""
+
+Compressed = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 
 _BROKEN_ZIP = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
@@ -30,17 +33,34 @@ _BROKEN_ZIP = (
 """What `zipfile` raises on damaged or unusual bytes; found by mutating archives."""
 
 
+_NO_GZIP = "Not a gzipped file"
+_ENCRYPTED, _UTF_8 = 0x1, 0x800
+"""Bits of a zip entry's flags (APPNOTE 4.4.4)."""
+
+
 class ArchiveKind(StrEnum):
     """How the members of an archive can be reached."""
 
     TAR = "tar"
     TAR_GZ = "tar.gz"
+    TAR_BZ2 = "tar.bz2"
+    TAR_XZ = "tar.xz"
     ZIP = "zip"
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it can only be read from its beginning."""
+        return self in (ArchiveKind.TAR_GZ, ArchiveKind.TAR_BZ2, ArchiveKind.TAR_XZ)
 
 
 _SUFFIXES = {
     ".tar.gz": ArchiveKind.TAR_GZ,
     ".tgz": ArchiveKind.TAR_GZ,
+    ".tar.bz2": ArchiveKind.TAR_BZ2,
+    ".tbz2": ArchiveKind.TAR_BZ2,
+    ".tbz": ArchiveKind.TAR_BZ2,
+    ".tar.xz": ArchiveKind.TAR_XZ,
+    ".txz": ArchiveKind.TAR_XZ,
     ".tar": ArchiveKind.TAR,
     ".zip": ArchiveKind.ZIP,
 }
@@ -55,12 +75,14 @@ class Member:
         size: bytes, uncompressed.
         offset: of its first header in an uncompressed tar; else None.
         link: whether it is a link to another member, which is not followed.
+        encrypted: whether it cannot be read without a password.
     """
 
     name: str
     size: int
     offset: int | None = None
     link: bool = False
+    encrypted: bool = False
 
 
 def archive_kind(path: str) -> ArchiveKind | None:
@@ -69,8 +91,14 @@ def archive_kind(path: str) -> ArchiveKind | None:
     return next((kind for suffix, kind in _SUFFIXES.items() if lower.endswith(suffix)), None)
 
 
+def is_streamed(path: str) -> bool:
+    """Whether a file's name shows an archive that can only be read from its beginning."""
+    kind = archive_kind(path)
+    return kind is not None and kind.streamed
+
+
 def list_members(uri: str) -> Iterator[Member]:
-    """The files and links of an archive, in its order; a tar.gz is decompressed from its beginning to its end for it.
+    """The files and links of an archive, in its order; a compressed tar is decompressed from beginning to end for it.
 
     Raises:
         NotFoundError: if there is no archive.
@@ -82,13 +110,15 @@ def list_members(uri: str) -> Iterator[Member]:
     try:
         if kind is ArchiveKind.ZIP:
             with open_zip(uri) as archive:
-                yield from (Member(e.filename, e.file_size) for e in archive.infolist() if not e.is_dir())
+                for entry in archive.infolist():
+                    if not entry.is_dir():
+                        yield Member(_zip_name(entry), entry.file_size, encrypted=bool(entry.flag_bits & _ENCRYPTED))
         elif kind is ArchiveKind.TAR:
             with storage.open_file(uri) as stream:
                 for info, _ in walk(stream, "r:"):
                     yield Member(info.name, info.size, info.offset, not info.isreg())
         else:
-            with storage.open_stream(uri) as raw, gzip.GzipFile(fileobj=raw) as stream:
+            with storage.open_stream(uri) as raw, decompressed(raw, kind) as stream:
                 for info, _ in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
                     yield Member(info.name, info.size, link=not info.isreg())
                 to_the_end(stream)
@@ -119,19 +149,45 @@ def read_zip_member(archive: zipfile.ZipFile, name: str, at_most: int) -> bytes:
     """The first `at_most` bytes of a zip's member.
 
     Raises:
-        DecodeError: MISSING, TRUNCATED, CORRUPT (its CRC does not fit) or UNREADABLE (encrypted, unknown compression).
+        DecodeError: MISSING, TRUNCATED, CORRUPT (its CRC does not fit), ENCRYPTED, or UNREADABLE (compressed
+            in an unknown way).
     """
     try:
-        with archive.open(name) as member:
+        with archive.open(_stored_name(archive, name)) as member:
             return member.read(at_most)
     except KeyError:
         raise absent() from None
     except EOFError:
         raise DecodeError(Reason.TRUNCATED, "the zip archive ends inside the member") from None
     except (RuntimeError, NotImplementedError):
-        raise DecodeError(Reason.UNREADABLE, "the member is encrypted or compressed in an unknown way") from None
+        info = archive.NameToInfo[_stored_name(archive, name)]
+        if info.flag_bits & _ENCRYPTED:
+            raise DecodeError(Reason.ENCRYPTED, "the zip's member is encrypted: unpack it with its password") from None
+        raise DecodeError(
+            Reason.UNREADABLE, f"the zip's member is compressed by method {info.compress_type}, which is not read"
+        ) from None
     except _BROKEN_ZIP:
         raise DecodeError(Reason.CORRUPT, "the member's bytes do not fit the zip's checksum or directory") from None
+
+
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """The name of a zip's member: many writers store UTF-8 without saying so, and zipfile takes it for cp437."""
+    if entry.flag_bits & _UTF_8 or entry.filename.isascii():
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode()
+    except UnicodeError:
+        return entry.filename
+
+
+def _stored_name(archive: zipfile.ZipFile, name: str) -> str:
+    """The key under which zipfile has the member that `_zip_name` names so."""
+    if name in archive.NameToInfo or name.isascii():
+        return name
+    try:
+        return name.encode().decode("cp437")
+    except UnicodeError:
+        return name
 
 
 def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
@@ -167,6 +223,8 @@ def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
 def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """The headers of the files and links of a tar that begins where `stream` stands, and the tar to read them from.
 
+    Tars that were put one behind the other (`cat a.tar b.tar`) are read as one; anything else behind the end is damage.
+
     Args:
         stream: uncompressed.
         mode: `r:` if it can seek, `r|` if it can only be read.
@@ -175,9 +233,12 @@ def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile
         EOFError: if it ends inside a member or its header, or (`r:`) without the mark of its end.
         tarfile.TarError: if something else than a header stands where one should.
     """
-    with _Tar.open(fileobj=stream, mode=mode, tarinfo=_Header, bufsize=storage.STREAM_BUFFER) as tar:  # type: ignore[call-overload]  # mode is a plain str
+    with _Tar.open(  # type: ignore[call-overload]  # mode is a plain str
+        fileobj=stream, mode=mode, tarinfo=_Header, bufsize=storage.STREAM_BUFFER, ignore_zeros=True
+    ) as tar:
         while (info := tar.next()) is not None:
             tar.members = []  # it would keep every header
+            tar.end_mark = False
             if info.isreg() or info.islnk() or info.issym():
                 yield info, tar
         if mode == "r:" and not tar.end_mark:
@@ -209,25 +270,40 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"damaged header: {error}") from None
 
 
-def to_the_end(stream: gzip.GzipFile) -> None:
-    """Read on to where gzip's checksum is; what follows the last gzip member, as padding, is no damage."""
+def decompressed(raw: BinaryIO, kind: ArchiveKind) -> Compressed:
+    """The bytes of a compressed tar, one of several streams behind each other too."""
+    if kind is ArchiveKind.TAR_BZ2:
+        return bz2.BZ2File(raw)
+    return lzma.LZMAFile(raw) if kind is ArchiveKind.TAR_XZ else gzip.GzipFile(fileobj=raw)
+
+
+def to_the_end(stream: Compressed) -> None:
+    """Read on to where the checksum is; what follows the last compressed stream, as padding, is no damage."""
     try:
         while stream.read(storage.STREAM_BUFFER):
             pass
     except gzip.BadGzipFile as error:
-        if not str(error).startswith("Not a gzipped file"):
+        if not str(error).startswith(_NO_GZIP):
             raise
 
 
 class AtOnce(io.RawIOBase):
-    """A gzip stream that gives what it has before it says that the rest is damaged."""
+    """A compressed stream that gives what it has before it says that the rest is damaged."""
 
-    def __init__(self, stream: gzip.GzipFile) -> None:
+    def __init__(self, stream: Compressed) -> None:
         self._stream = stream
+        self._begun = False
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; fewer where the next ones are not at hand."""
-        return self._stream.read1(size)
+        try:
+            data = self._stream.read1(size)
+        except gzip.BadGzipFile as error:
+            if not (self._begun and str(error).startswith(_NO_GZIP)):
+                raise
+            return b""  # padding behind the last gzip member
+        self._begun = True
+        return bytes(data)
 
 
 def absent() -> DecodeError:

@@ -14,7 +14,15 @@ from typing import Self
 
 from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, NotFoundError, Reason, StorageError
 from comit_ray.storage import storage
-from comit_ray.storage.archive import ArchiveKind, absent, archive_kind, open_zip, read_tar_member, read_zip_member
+from comit_ray.storage.archive import (
+    ArchiveKind,
+    absent,
+    archive_kind,
+    is_streamed,
+    open_zip,
+    read_tar_member,
+    read_zip_member,
+)
 from comit_ray.storage.tar_stream import TarStream
 
 
@@ -81,7 +89,7 @@ class FileReader:
         self._max_bytes = max_bytes
         self._wanted: dict[str, list[str]] = {}
         for ref in wanted:
-            if ref.member is not None and archive_kind(ref.uri) is ArchiveKind.TAR_GZ:
+            if ref.member is not None and is_streamed(ref.uri):
                 self._wanted.setdefault(ref.uri, []).append(ref.member)
         self._zips: dict[str, zipfile.ZipFile] = {}
         self._tars: dict[str, TarStream] = {}
@@ -142,7 +150,7 @@ class FileReader:
             return read_zip_member(self._zip(ref.uri), ref.member, limit)
         if kind is ArchiveKind.TAR and ref.offset is not None:
             return read_tar_member(ref.uri, ref.member, ref.offset, limit)
-        if kind is ArchiveKind.TAR_GZ:
+        if is_streamed(ref.uri):
             return self._tar(ref.uri).read(ref.member)
         raise absent()
 

@@ -4,12 +4,13 @@ Credentials, region and endpoint of S3 come from the places that `comit_ray.stor
 line or a URI.
 
 The files below a local directory, in the order in which object storage lists keys.
+
+Nothing is opened: a pipe, a socket or a device would be waited for. What is no file that can be read is given too, with
+why, so that a caller can count it.
 """
 
 import io
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,33 +22,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
-from comit_ray.storage import s3
-
-
-def walk_local(root: str) -> Iterator[tuple[str, int]]:
-    """Relative path and size in bytes of every file below `root`, in the order of the paths' bytes.
-
-    Links are followed, except to a directory that the link lies in. One directory is held at a time.
-
-    Raises:
-        OSError: if a directory cannot be listed.
-    """
-    yield from _walk(root, "", ())
-
-
-def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, int]]:
-    with os.scandir(directory) as found:
-        # "/" after a directory's name: that is the order of whole paths
-        entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
-    for entry in entries:
-        if entry.is_dir():
-            status = entry.stat()
-            identity = (status.st_dev, status.st_ino)
-            if not entry.name.startswith(".") and identity not in above:
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, identity))
-        elif entry.is_file():
-            yield f"{prefix}{entry.name}", entry.stat().st_size
-
+from comit_ray.storage import local_files, s3
 
 STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
 SEEK_BUFFER = 2**17
@@ -55,10 +30,17 @@ SEEK_BUFFER = 2**17
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file below a listed root: its `/`-separated path relative to the root, and its size in bytes."""
+    """One file below a listed root.
+
+    Attributes:
+        path: `/`-separated, relative to the root.
+        size: bytes.
+        passed: why it is no file to be read: `hidden`, `folder_marker`, or as `comit_ray.storage.local_files` has it.
+    """
 
     path: str
     size: int
+    passed: str | None = None
 
 
 def normalise(uri: str | Path) -> str:
@@ -148,9 +130,22 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
         NotFoundError: if there is no file.
         StorageError: if it cannot be read.
     """
+    if is_s3(uri) and _is_odd(uri):
+        return _read_odd(uri, at_most)
     fs, path = filesystem(uri)
     with _reading(uri), fs.open_input_file(path) as stream:
         return bytes(stream.read(at_most))
+
+
+def _read_odd(uri: str, at_most: int | None) -> bytes:
+    """The bytes of an object whose key is no path."""
+    bucket, key = s3.split(uri)
+    try:
+        return s3.client().get_object(Bucket=bucket, Key=key)["Body"].read(at_most)
+    except Exception as error:  # botocore makes its error classes at run time
+        if getattr(error, "response", {}).get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+            raise NotFoundError(f"no file at {uri}") from error
+        raise StorageError(f"cannot read {uri}: {error}") from error
 
 
 @contextmanager
@@ -223,11 +218,17 @@ class _Raw(io.RawIOBase):
         return int(self._file.tell())
 
 
-def list_files(uri: str, suffix: str = "") -> Iterator[FileEntry]:
+def _is_odd(uri: str) -> bool:
+    """Whether a part of the key is empty, `.` or `..`: pyarrow refuses it, or looks elsewhere."""
+    return any(part in ("", ".", "..") for part in uri.removeprefix("s3://").split("/"))
+
+
+def list_files(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iterator[FileEntry]:
     """Every file below `uri`, recursively, in the order of the paths' bytes, while it is being listed.
 
-    Hidden names (a leading dot) and S3's folder markers are left out. Memory does not grow with the number of files:
-    a directory, or a page of keys, is held at a time.
+    Hidden names (a leading dot; `.` and `..` are none), and what is no file, are left out, or given with their reason
+    if `passed_over`. Empty folder markers of S3 never are files. Memory does not grow with the number of files: a
+    directory, or a page of keys, is held at a time.
 
     Raises:
         NotFoundError: if `uri` is not a directory or prefix.
@@ -236,7 +237,12 @@ def list_files(uri: str, suffix: str = "") -> Iterator[FileEntry]:
     uri = normalise(uri)
     entries = _list_s3(uri) if is_s3(uri) else _list_local(uri)
     for entry in entries:
-        if entry.path.endswith(suffix) and not any(part.startswith(".") for part in entry.path.split("/")):
+        if not entry.path.endswith(suffix):
+            continue
+        hidden = any(part.startswith(".") and part not in (".", "..") for part in entry.path.split("/"))
+        if hidden and entry.passed is None:
+            entry = FileEntry(entry.path, entry.size, "hidden")
+        if passed_over or entry.passed is None:
             yield entry
 
 
@@ -247,8 +253,9 @@ def _list_s3(uri: str) -> Iterator[FileEntry]:
     try:
         for name, length in s3.list_keys(bucket, prefix):
             empty = False
-            if not name.endswith("/"):
-                yield FileEntry(name.removeprefix(prefix), length)
+            marker = name.endswith("/")
+            if length or not marker:
+                yield FileEntry(name.removeprefix(prefix), length, "folder_marker" if marker else None)
     except s3.errors() as error:
         if s3.error_code(error) == "NoSuchBucket":
             raise NotFoundError(f"no bucket at {uri}") from error
@@ -263,8 +270,8 @@ def _list_local(root: str) -> Iterator[FileEntry]:
             raise NotFoundError(f"{root} is a file: expected a directory, such as the one that it lies in")
         raise NotFoundError(f"no directory at {root}")
     try:
-        for path, length in walk_local(root):
-            yield FileEntry(path, length)
+        for path, length, passed in local_files.walk_local(root):
+            yield FileEntry(path, length, passed)
     except OSError as error:
         raise StorageError(f"cannot list {root}: {error}") from error
 
@@ -282,7 +289,7 @@ def write_bytes(uri: str, data: bytes) -> None:
         except s3.errors() as error:
             raise StorageError(f"cannot write {uri}: {error}") from error
         return
-    with _beside(Path(uri), data) as temporary:
+    with local_files.beside(Path(uri), data) as temporary:
         temporary.replace(uri)
 
 
@@ -304,56 +311,12 @@ def create(uri: str, data: bytes) -> bool:
                 return False
             raise StorageError(f"cannot write {uri}: {error}") from error
         return True
-    with _beside(Path(uri), data) as temporary:
+    with local_files.beside(Path(uri), data) as temporary:
         try:
             Path(uri).hardlink_to(temporary)
         except FileExistsError:
             return False
     return True
-
-
-@contextmanager
-def _beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A temporary file with `data` in the directory of `path`, which is gone at the end."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error}") from error
-
-
-@contextmanager
-def replacing_directory(uri: str) -> Iterator[Path]:
-    """A fresh local directory that takes the place of the one at `uri` when the block ends, as a whole or not at all.
-
-    The old one comes back if the new one cannot take its place. S3 has no rename, so it cannot be had there.
-
-    Raises:
-        StorageError: if a file cannot be written, or the directory not be put in its place.
-    """
-    target = Path(normalise(uri))
-    fresh, old = (target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{kind}") for kind in ("tmp", "old"))
-    try:
-        fresh.mkdir(parents=True)
-        yield fresh
-        if target.exists():
-            target.rename(old)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(f"cannot write the directory {uri}: {error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def delete(uri: str) -> None:

@@ -1,4 +1,4 @@
-"""One pass over a tar.gz, which can only be read from its beginning."""
+"""One pass over a compressed tar, which can only be read from its beginning."""
 
 import gzip
 import hashlib
@@ -12,14 +12,14 @@ from typing import IO, BinaryIO, Self, cast
 
 from comit_ray.errors import DecodeError, Reason, StorageError
 from comit_ray.storage import storage
-from comit_ray.storage.archive import BROKEN, AtOnce, absent, to_the_end, walk
+from comit_ray.storage.archive import BROKEN, AtOnce, absent, archive_kind, decompressed, to_the_end, walk
 
 IN_MEMORY = 256 * 2**20
 """Bytes of one archive's members that are held in memory before they are asked for."""
 
 
 class TarStream:
-    """A tar.gz for several threads that ask for members in about the archive's order.
+    """A compressed tar for several threads that ask for members in about the archive's order.
 
     A wanted member that passes by before it is asked for is held until then; one that several images share, until the
     last of them. One that is asked for after it has passed without being held costs another pass.
@@ -136,7 +136,9 @@ class TarStream:
     def _pass(self, raw: "_Hashing") -> Iterator[tuple[str, bytes | None]]:
         """Name of every member, and its bytes if it is still to come."""
         try:
-            with gzip.GzipFile(fileobj=cast(BinaryIO, raw)) as stream:
+            kind = archive_kind(self.uri)
+            assert kind is not None, self.uri
+            with decompressed(cast(BinaryIO, raw), kind) as stream:
                 for info, tar in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
                     data = None
                     if info.isreg() and self._to_come[info.name] > 0 and info.name not in self._held:
@@ -216,6 +218,12 @@ class _Hashing(io.RawIOBase):
         self.algorithm = algorithm
         self._stream = stream
         self._digest = hashlib.new(algorithm, usedforsecurity=False)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._stream.read(size)

@@ -17,7 +17,7 @@ from comit_ray.checkpoint import checkpoint
 from comit_ray.config.data_config import MasksConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ComitError, ConfigError, Status, StorageError
-from comit_ray.evaluation.scores import join_tables
+from comit_ray.evaluation.screen_scores import join_tables
 from comit_ray.evaluation.segmentation import segmentation_counts
 from comit_ray.screening.embedding_screen import classify
 from comit_ray.screening.run_screen import screen
@@ -36,7 +36,7 @@ def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float |
     What the model has no head for, or the images no truth, is None. Intervals are the report's (`jobs/evaluate.py`).
 
     Args:
-        images: of `comit_ray.evaluation.scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_scores.join_tables`.
         masks: which true masks, as the model was trained.
     """
     scored = images[images["status"] == Status.OK]

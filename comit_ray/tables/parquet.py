@@ -3,6 +3,7 @@
 Rows of a screen's side table for a few images, part by part: an archive's maps and embeddings fit no memory.
 """
 
+import re
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -13,6 +14,11 @@ from pyarrow import csv
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
 
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How formulas begin, the wide signs of East Asian spreadsheets among them."""
+_NUMBERS = re.compile(r"([-+]?[\d.,]+(e[-+]?\d+)?%?|to|[-\u2013\u00b1;:()\[\]\s])*", re.IGNORECASE)
+"""Numbers, alone or as an interval."""
+
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
     """Write one Parquet file at `uri` (zstd), whole or not at all; row groups of the given number of rows."""
@@ -22,10 +28,21 @@ def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) ->
 
 
 def write_csv(uri: str, table: pa.Table) -> None:
-    """Write one CSV file at `uri`, whole or not at all."""
+    """Write one CSV file at `uri`, whole or not at all; cells that a spreadsheet would run are defused."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            cells = [None if cell is None else defused(cell) for cell in table.column(index).to_pylist()]
+            table = table.set_column(index, field, pa.array(cells, pa.string()))
     buffer = pa.BufferOutputStream()
     csv.write_csv(table, buffer)
     storage.write_bytes(uri, buffer.getvalue().to_pybytes())
+
+
+def defused(cell: str) -> str:
+    """A cell of a CSV table with `'` before what a spreadsheet would take for a formula; numbers stay as they are."""
+    bare = cell.lstrip(" \t\r\n\u00a0")
+    risky = bare.startswith(_FORMULA) or (cell != bare and cell.startswith(("\t", "\r", "\n")))
+    return f"'{cell}" if risky and not _NUMBERS.fullmatch(cell) else cell
 
 
 def parts(uri: str) -> list[str]:

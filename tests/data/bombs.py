@@ -49,14 +49,46 @@ def deflated_elements() -> tuple[bytes, str]:
 
 
 def deflated_pixels() -> tuple[bytes, str]:
-    """A header of 48 x 64 pixels before 96 MiB of them: what belongs to the picture is inflated, and is blank."""
+    """A header of 48 x 64 pixels before 96 MiB of them: very many frames, of which no more than one is inflated."""
     size = 96 * 2**20
-    return _deflated(_elements() + b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", size) + bytes(size)), "blank"
+    return _deflated(_elements() + b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", size) + bytes(size)), "multi_frame"
 
 
 def deflated_claim() -> tuple[bytes, str]:
     body = _elements(Rows=60000, Columns=60000) + b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", 2**31) + bytes(1000)
     return _deflated(body), "too_large"
+
+
+def nested_items() -> tuple[bytes, str]:
+    """A sequence of many items without an element: pydicom makes a data set of each."""
+    data = dicom()
+    at = data.index(b"\xe0\x7f\x10\x00")
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * 120_000
+    return data[:at] + b"\x54\x00\x20\x02SQ\0\0\xff\xff\xff\xff" + items + data[at:], "too_large"
+
+
+def nested_items_of_stated_length() -> tuple[bytes, str]:
+    """The same in a sequence that states its bytes, which pydicom would read later."""
+    data = dicom()
+    at = data.index(b"\xe0\x7f\x10\x00")
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * 120_000
+    return data[:at] + b"\x54\x00\x20\x02SQ\0\0" + struct.pack("<I", len(items)) + items + data[at:], "too_large"
+
+
+def nested_elements() -> tuple[bytes, str]:
+    """One item of many empty elements."""
+    data = dicom()
+    at = data.index(b"\xe0\x7f\x10\x00")
+    item = b"\x09\x00\x10\x10LO\0\0" * 120_000
+    sequence = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(item)) + item
+    return data[:at] + b"\x54\x00\x20\x02SQ\0\0" + struct.pack("<I", len(sequence)) + sequence + data[at:], "too_large"
+
+
+def fragments() -> tuple[bytes, str]:
+    """Many empty fragments of compressed pixels."""
+    made = _encapsulated(b"x", uid.JPEG2000Lossless, bits=8)
+    at = made.rindex(b"\xfe\xff\xdd\xe0")
+    return made[:at] + b"\xfe\xff\x00\xe0\0\0\0\0" * 120_000 + made[at:], "too_large"
 
 
 def png_claim() -> tuple[bytes, str]:
@@ -114,7 +146,8 @@ def run_lengths() -> tuple[bytes, str]:
 BOMBS: dict[str, Callable[[], tuple[bytes, str]]] = {
     make.__name__: make
     for make in (
-        deflated_zeros, deflated_private_element, deflated_elements, deflated_pixels, deflated_claim, png_claim,
+        deflated_zeros, deflated_private_element, deflated_elements, deflated_pixels, deflated_claim, nested_items,
+        nested_items_of_stated_length, nested_elements, fragments, png_claim,
         png_texts, jpeg_claim, jpeg_2000_inside_dicom, jpeg_inside_dicom, run_lengths,
     )
 }  # fmt: skip

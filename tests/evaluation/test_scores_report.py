@@ -10,8 +10,8 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import scores_report
-from comit_ray.evaluation.scores import join_tables, screen_metrics
 from comit_ray.evaluation.scores_report import NO_SINGLE_SOURCE
+from comit_ray.evaluation.screen_scores import join_tables, screen_metrics
 from comit_ray.statistics.metric import Metric
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 

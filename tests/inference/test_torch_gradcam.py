@@ -13,7 +13,7 @@ from comit_ray.inference.torch_gradcam import GradCam
 from comit_ray.models.comit_net import COMiTNet
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.registry import build_model
-from comit_ray.screening.gradcam import to_png
+from comit_ray.screening.prediction_rows import heat_map_png
 
 SIZE = 64
 
@@ -32,7 +32,9 @@ def pixels(png: bytes | None) -> np.ndarray:
 def rows(explained: GradCam, x: Tensor) -> list[dict[str, bytes | None]]:
     """The maps of each image as pictures, as the table has them."""
     maps = explained.maps(x)
-    return [{f"{score}_png": to_png(map_BHW[index]) for score, map_BHW in maps.items()} for index in range(len(x))]
+    return [
+        {f"{score}_png": heat_map_png(map_BHW[index]) for score, map_BHW in maps.items()} for index in range(len(x))
+    ]
 
 
 def narrow(name: str = "comit_net", **options) -> nn.Module:

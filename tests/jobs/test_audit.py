@@ -20,7 +20,7 @@ from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
 from comit_ray.evaluation import shortcuts as audit_of
-from comit_ray.evaluation.scores import join_tables
+from comit_ray.evaluation.screen_scores import join_tables
 from comit_ray.evaluation.shortcuts import Audit, audit
 from comit_ray.evaluation.shortcuts_report import CAUGHT, audit_sentences
 from comit_ray.models.registry import build_model

@@ -26,7 +26,7 @@ def test_it_writes_an_archive_and_says_so(tmp_path: Path) -> None:
 
 def test_wrong_options_are_one_line_and_status_2(tmp_path: Path) -> None:
     output = ["--output", str(tmp_path / "archive")]
-    for wrong in (run(*output, "--count", "5"), called(phantom_job.main, PhantomConfig, *output, "--seed", "-1")):
+    for wrong in (run(*output, "--count", "5"), called(phantom_job.job, PhantomConfig, *output, "--seed", "-1")):
         assert wrong.returncode == 2
         assert len(wrong.stderr.strip().splitlines()) == 1, wrong.stderr
         assert "Traceback" not in wrong.stderr

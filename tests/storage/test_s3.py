@@ -57,14 +57,15 @@ def test_a_folder_marker_is_no_file_and_an_empty_bucket_no_error(bucket):
         list(storage.list_files("s3://no-such-bucket-anywhere"))
 
 
-def test_a_key_with_an_empty_part_is_listed_and_cannot_be_read(bucket):
+def test_a_key_with_an_empty_part_is_listed_and_read(bucket):
     """pyarrow does not address it; it must neither end a run nor be taken for another object."""
     client, name = s3.client(), s3.split(bucket)[0]
     for key in ("a//b.png", "a/b.png"):
         client.put_object(Bucket=name, Key=key, Body=key.encode())
     assert [entry.path for entry in storage.list_files(f"{bucket}/a")] == ["/b.png", "b.png"]
-    with pytest.raises(StorageError, match="cannot read"):
-        storage.read_bytes(f"{bucket}/a//b.png")
+    assert storage.read_bytes(f"{bucket}/a//b.png") == b"a//b.png"
+    with pytest.raises(NotFoundError, match="no file"):
+        storage.read_bytes(f"{bucket}/a//c.png")
     files = SourceFiles(f"{bucket}/a")
     rows = read_source(image_files.rows, files, "d", SourceOptions()).table.to_pylist()
     assert [row["uri"] for row in rows] == [f"{bucket}/a//b.png", f"{bucket}/a/b.png"]

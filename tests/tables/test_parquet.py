@@ -1,5 +1,7 @@
 """Tables on disk, and the same calls against a real S3 server on this machine."""
 
+import csv
+
 import pyarrow as pa
 import pytest
 
@@ -35,3 +37,18 @@ def test_what_is_absent_is_not_found(root):
     for call in (parquet.read_part, parquet.parts):
         with pytest.raises(NotFoundError, match="nothing"):
             call(storage.join(root, "nothing"))
+
+
+@pytest.mark.parametrize(
+    "cell", ["=cmd()", "+cmd", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", " =1", "\uff1d1", "-a", "=1+1"]
+)
+def test_formulas_are_defused(cell, tmp_path):
+    assert parquet.defused(cell) == f"'{cell}"
+    parquet.write_csv(str(tmp_path / "t.csv"), pa.table({"path": [cell, None], "n": [-1.5, 2]}))
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["path", "n"], [f"'{cell}", "-1.5"], ["", "2"]]
+
+
+@pytest.mark.parametrize("cell", ["", "-0.5", "+1", "-1.2e-5", "-0.1 (-0.2 to 0.3)", "-", "a=b", "12%", "PA"])
+def test_numbers_and_words_stay(cell):
+    assert parquet.defused(cell) == cell

@@ -8,6 +8,7 @@ RGB that is really grey -> grey; a coloured picture is no radiograph and is refu
 
 import re
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,23 +19,37 @@ from comit_ray.errors import DecodeError, Reason
 
 MAX_SCANS = 200
 """Scans of one JPEG. A progressive file has about ten; each costs a pass over the whole image."""
+MAX_SEGMENTS = 100_000
+"""Segments or tile-parts of one stream; real ones have some tens, and those of JPEG 2000 some thousand."""
 
 # Inside entropy-coded data 0xFF is followed by a stuffed byte below 0x80 or a restart marker (T.81 B.1.1.5, T.87 C).
 _MARKER = re.compile(rb"\xff[^\x00-\x7f\xd0-\xd7\xff]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # SOF0..15 and JPEG-LS SOF55
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _EOI, _SOS = 0xD9, 0xDA
+_FILL = re.compile(rb"\xff+")
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
 @dataclass(frozen=True)
 class Codestream:
-    """The frame header of a compressed image: pixels, components (samples a pixel) and bits a sample."""
+    """The frame header of a compressed image.
+
+    Attributes:
+        height: pixels.
+        width: pixels.
+        components: samples a pixel.
+        precision: bits a sample.
+        coding: `JPEG`, `lossless JPEG`, `JPEG-LS` or `JPEG 2000`.
+        signed: whether the stream says that its samples are; JPEG never does.
+    """
 
     height: int
     width: int
     components: int
     precision: int
+    coding: str
+    signed: bool = False
 
 
 def inspect(stream: bytes) -> Codestream:
@@ -58,13 +73,14 @@ def inspect(stream: bytes) -> Codestream:
 def _inspect_jpeg(stream: bytes) -> Codestream:
     frame: Codestream | None = None
     scans = 0
-    at = 2
+    at, segments = 2, 0
     while at + 1 < len(stream):
+        segments = _counted(segments)
         if stream[at] != 0xFF:
             raise DecodeError(Reason.CORRUPT, "a JPEG segment does not begin with a marker")
         marker = stream[at + 1]
         if marker == 0xFF:  # a fill byte
-            at += 1
+            at = _end_of_fill(stream, at)
             continue
         if marker == _EOI:
             if frame is None or not scans:
@@ -84,7 +100,7 @@ def _inspect_jpeg(stream: bytes) -> Codestream:
             if frame is not None:
                 raise DecodeError(Reason.CORRUPT, "a JPEG with two frames")
             precision, height, width, components = struct.unpack_from(">BHHB", stream, body)
-            frame = Codestream(height, width, components, precision)
+            frame = Codestream(height, width, components, precision, _coding(marker))
         elif marker == _SOS:
             scans += 1
             if scans > MAX_SCANS:
@@ -102,9 +118,12 @@ def _inspect_jpeg_2000(stream: bytes, start: int) -> Codestream:
         raise truncated
     right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
     (components,) = struct.unpack_from(">H", stream, start + 40)
-    frame = Codestream(bottom - top, right - left, components, (stream[start + 42] & 0x7F) + 1)
-    at = start + 2
+    frame = Codestream(
+        bottom - top, right - left, components, (stream[start + 42] & 0x7F) + 1, "JPEG 2000", stream[start + 42] > 0x7F
+    )
+    at, segments = start + 2, 0
     while at + 2 <= len(stream):
+        segments = _counted(segments)
         marker = stream[at : at + 2]
         if marker == b"\xff\xd9":
             return frame
@@ -128,11 +147,33 @@ def _inspect_jpeg_2000(stream: bytes, start: int) -> Codestream:
     raise truncated
 
 
+def _coding(marker: int) -> str:
+    """T.81 table B.1: frames 3, 7, 11 and 15 are lossless; T.87 has the frame of JPEG-LS."""
+    return "JPEG-LS" if marker == 0xF7 else "lossless JPEG" if marker & 3 == 3 else "JPEG"
+
+
+def _end_of_fill(stream: bytes, at: int) -> int:
+    """The last of the fill bytes that begin at `at`: it begins the marker."""
+    found = _FILL.match(stream, at)
+    assert found is not None, at
+    return found.end() - 1
+
+
+def _counted(segments: int) -> int:
+    if segments >= MAX_SEGMENTS:
+        raise DecodeError(Reason.TOO_LARGE, f"expected at most {MAX_SEGMENTS} segments in the compressed pixels")
+    return segments + 1
+
+
 CHANNEL_SPREAD = 16
 """Grey levels of 256 that red, green and blue of a grey pixel may lie apart: ten times what JPEG's colour conversion
 rounds by, and above the chroma noise of scanned films."""
 COLOURED_SHARE = 0.01
 """Share of pixels that may exceed it: coloured side markers and annotations, not a coloured picture."""
+
+
+BAND_PIXELS = 2**21
+"""Pixels that are looked at together: a picture of 64 million in one piece would take a gigabyte more."""
 
 
 def to_grey(rgb_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -141,8 +182,24 @@ def to_grey(rgb_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         DecodeError: NOT_GRAYSCALE if more than 1% of the pixels are coloured.
     """
-    spread_HW = rgb_HWC.max(axis=2) - rgb_HWC.min(axis=2)
-    share = np.count_nonzero(spread_HW > CHANNEL_SPREAD) / spread_HW.size
+    height, width, _ = rgb_HWC.shape
+    return grey_bands((rgb_HWC[rows] for rows in bands(height, width)), height, width)
+
+
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Rows of about `BAND_PIXELS` pixels, from the top."""
+    step = max(1, BAND_PIXELS // max(1, width))
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def grey_bands(rgb: Iterable[NDArray[np.uint8]], height: int, width: int) -> NDArray[np.uint8]:
+    """As `to_grey`, from the `bands` of a picture, (rows, width, 3) each."""
+    grey_HW, coloured = np.empty((height, width), np.uint8), 0
+    for rows, rgb_HWC in zip(bands(height, width), rgb, strict=True):
+        spread_HW = rgb_HWC.max(axis=2) - rgb_HWC.min(axis=2)
+        coloured += int(np.count_nonzero(spread_HW > CHANNEL_SPREAD))
+        grey_HW[rows] = np.asarray(Image.fromarray(rgb_HWC).convert("L"))
+    share = coloured / grey_HW.size
     if share > COLOURED_SHARE:
         raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey picture, got {share:.0%} coloured pixels")
-    return np.array(Image.fromarray(rgb_HWC).convert("L"))
+    return grey_HW

@@ -6,18 +6,27 @@ elements lie beside it (`comit_ray.data.images.sidecar`): the same values and el
 
 Elements of a DICOM data set as plain text: absent, blank and unreadable ones are all the same, nothing.
 
+Numbers that decide how pixels look are another matter: one that is no number is told, with its element and its value.
+
 Stored values of at most 16 bits -> display values of 8, by one table look-up.
 
 All steps of the DICOM grayscale pipeline (PS3.3 C.11) are functions of the stored value alone, so they are computed
 once for each of its 256 or 65,536 possible values. Pixels are touched twice, in blocks: to count and to look up.
 """
 
+import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_voi
+
+from comit_ray.data.images.look_up_tables import read_look_up_table
+from comit_ray.errors import DecodeError, Reason
+
+_SHOWN = 24
+_PLAIN = re.compile(r"[0-9A-Za-z+.,\- ]*")
 
 
 def texts(elements: Dataset, keyword: str) -> list[str]:
@@ -43,6 +52,63 @@ def code_meaning(elements: Dataset, keyword: str) -> str:
         return text(items[0], "CodeMeaning") if items else ""
     except Exception:  # noqa: BLE001 as in `texts`
         return ""
+
+
+def stated(elements: Dataset, keyword: str) -> list[str]:
+    """The values of an element as they are written, blank ones among them; none if it is absent.
+
+    What pydicom cannot convert is given as it stands in the file.
+    """
+    if keyword not in elements:
+        return []
+    raw = getattr(elements.get_item(keyword), "value", None)
+    try:
+        value = elements.get(keyword)
+    except Exception:  # noqa: BLE001 as in `texts`
+        value = raw.decode("latin-1").split("\\") if isinstance(raw, bytes) else None
+    if value is None:
+        return []
+    values = [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else value
+    return [one.hex() if isinstance(one, bytes) else str(one).strip().strip("\0") for one in values]
+
+
+def number(elements: Dataset, keyword: str) -> float | None:
+    """The first value of an element as a finite number; None if it is absent or blank.
+
+    Raises:
+        DecodeError: CORRUPT, with the element and its value, if it is no number.
+    """
+    values = stated(elements, keyword)
+    if not values or not values[0]:
+        return None
+    found = to_number(values[0])
+    if found is None:
+        raise DecodeError(Reason.CORRUPT, f"expected a number in {keyword}, got {shown(values[0])}")
+    return found
+
+
+def whole_number(elements: Dataset, keyword: str) -> int | None:
+    """As `number`, of an element that must be whole; `2.0` is 2."""
+    found = number(elements, keyword)
+    if found is not None and not found.is_integer():
+        raise DecodeError(Reason.CORRUPT, f"expected a whole number in {keyword}, got {found:g}")
+    return None if found is None else int(found)
+
+
+def to_number(value: str) -> float | None:
+    """A finite number, or None."""
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def shown(value: str) -> str:
+    """A value for an error's text, cut short; one that is no plain word or number is not shown: it may be a name."""
+    if len(value) <= _SHOWN and _PLAIN.fullmatch(value):
+        return repr(value)
+    return f"a value of {len(value)} characters"
 
 
 PERCENTILES = (0.5, 99.5)
@@ -140,9 +206,12 @@ def _blocks(stored_HW: NDArray[np.generic]) -> Iterator[tuple[slice, NDArray[np.
 
 PIXEL_KEYWORDS = (
     "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
-    "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",
+    "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape",
 )  # fmt: skip
 """Keywords of all elements that `display` looks at."""
+_SHAPES = {"IDENTITY": "MONOCHROME2", "INVERSE": "MONOCHROME1"}
+"""PresentationLUTShape and the one photometric interpretation that it goes with (PS3.3 C.8.11.3.1.1)."""
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def display(
@@ -159,55 +228,88 @@ def display(
         Pixels in the display sense, and what was applied, as `comit_ray.data.images.radiograph.Radiograph` names it.
 
     Raises:
-        ValueError: a window or look-up table that the standard does not allow; pydicom's own errors for others.
+        DecodeError: CORRUPT, with the element and its value: a number that is none, a look-up table that does not fit
+            its descriptor, an unknown function; BLANK if a window shows pixels that differ as one value; BAD_GEOMETRY
+            if PresentationLUTShape and the photometric interpretation contradict each other.
     """
+    shape = text(elements, "PresentationLUTShape").upper()
+    if _SHAPES.get(shape, photometric) != photometric:
+        raise DecodeError(
+            Reason.BAD_GEOMETRY,
+            f"PhotometricInterpretation {photometric} and PresentationLUTShape {shape} contradict each other",
+        )
     possible = possible_values(stored_HW)
     counts = count_values(stored_HW)
     applied: list[str] = []
     padding = _padding(elements, possible)
     counts[padding] = 0
     values = possible.astype(np.float64)
-    if elements.get("ModalityLUTSequence"):
-        values, applied = apply_modality_lut(possible, elements).astype(np.float64), ["modality_lut"]
-    elif elements.get("RescaleSlope") is not None and elements.get("RescaleIntercept") is not None:
-        slope, intercept = float(elements.RescaleSlope), float(elements.RescaleIntercept)
-        if (slope, intercept) != (1, 0):
-            values, applied = values * slope + intercept, ["rescale"]
-    shown, step = _values_of_interest(values, counts, elements)
+    table = read_look_up_table(elements, "ModalityLUTSequence")
+    slope, intercept = number(elements, "RescaleSlope"), number(elements, "RescaleIntercept")
+    if table is not None:
+        values, applied = table.apply(values, float(possible.min()), float(possible.max())), ["modality_lut"]
+    elif slope is not None and intercept is not None and (slope, intercept) != (1, 0):
+        values, applied = values * slope + intercept, ["rescale"]
+    levels, step = _values_of_interest(values, counts, elements)
     applied.append(step)
     if photometric == "MONOCHROME1":
-        shown = 1 - shown
+        levels = 1 - levels
         applied.append("monochrome1_inverted")
-    table = to_uint8(shown)
+    shown_as = to_uint8(levels)
     if padding.any():
-        table[padding] = 0
+        shown_as[padding] = 0
         applied.append("padding")
-    return look_up(stored_HW, table), tuple(applied)
+    return look_up(stored_HW, shown_as), tuple(applied)
 
 
 def _values_of_interest(
     values: NDArray[np.float64], counts: NDArray[np.int64], elements: Dataset
 ) -> tuple[NDArray[np.float64], str]:
     """VOI LUT, else the first usable window, else percentiles; as 0 to 1."""
-    if elements.get("VOILUTSequence"):
-        shown = apply_voi(np.rint(values).astype(np.int64), elements, index=0).astype(np.float64)
+    present = np.flatnonzero(counts)
+    table = read_look_up_table(elements, "VOILUTSequence")
+    if table is not None:
+        reach = values[present] if present.size else values
+        levels = table.apply(values, float(reach.min()), float(reach.max()))
         # LUTDescriptor's bits are often 16 for entries of 12: the entries themselves say how many they need.
-        return shown / max(1, 2 ** int(shown.max()).bit_length() - 1), "voi_lut"
-    centers, widths = texts(elements, "WindowCenter"), texts(elements, "WindowWidth")
+        return levels / max(1, 2 ** int(levels.max()).bit_length() - 1), "voi_lut"
     function = text(elements, "VOILUTFunction").upper() or "LINEAR"
-    narrowest = 1 if function == "LINEAR" else np.finfo(np.float64).tiny
-    if centers and widths and float(widths[0]) >= narrowest:
-        return apply_window(values, float(centers[0]), float(widths[0]), function), "window"
+    windows = _windows(elements, function)
+    if windows and function not in _FUNCTIONS:
+        raise DecodeError(Reason.CORRUPT, f"expected VOILUTFunction {', '.join(_FUNCTIONS)}, got {shown(function)}")
+    for center, width in windows:
+        levels = apply_window(values, center, width, function)
+        if not _is_flat(levels[present]):
+            return levels, "window"
+    if windows and not _is_flat(values[present]):
+        center, width = windows[0]
+        raise DecodeError(
+            Reason.BLANK, f"WindowCenter {center:g} with WindowWidth {width:g} shows all pixels as one value"
+        )
     return spread_values(values, counts), "percentiles"
+
+
+def _windows(elements: Dataset, function: str) -> list[tuple[float, float]]:
+    """The windows that are numbers and have a width (PS3.3 C.11.2.1.2), in the file's order."""
+    narrowest = 1 if function == "LINEAR" else np.finfo(np.float64).tiny
+    found = []
+    for texts in zip(stated(elements, "WindowCenter"), stated(elements, "WindowWidth"), strict=False):
+        center, width = map(to_number, texts)
+        if center is not None and width is not None and width >= narrowest:
+            found.append((center, width))
+    return found
+
+
+def _is_flat(values: NDArray[np.float64]) -> bool:
+    return not values.size or bool(values.min() == values.max())
 
 
 def _padding(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which values are padding: PixelPaddingValue, up to PixelPaddingRangeLimit on either side (PS3.3 C.7.5.1.1.2)."""
-    value = elements.get("PixelPaddingValue")
+    value, limit = whole_number(elements, "PixelPaddingValue"), whole_number(elements, "PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(possible.shape, np.bool_)
-    limit = elements.get("PixelPaddingRangeLimit")
-    ends = [_as_stored(int(end), possible) for end in (value, value if limit is None else limit)]
+    ends = [_as_stored(end, possible) for end in (value, value if limit is None else limit)]
     return (possible >= min(ends)) & (possible <= max(ends))
 
 

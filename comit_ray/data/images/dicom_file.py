@@ -7,11 +7,15 @@ name is never read), the header may take 16 MiB, and a deflated file is inflated
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
@@ -19,20 +23,26 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from comit_ray.config.data_config import DecodeLimits
+from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.errors import DecodeError, Reason
 
 MAX_HEADER_BYTES = 16 * 2**20
 """All that may precede the pixel data, and the part of a deflated file inflated to read its header."""
 MAX_ELEMENTS = 100_000
-"""Elements that may precede the pixel data; headers of radiographs have some hundred."""
+"""Elements that may precede the pixel data, those inside sequences too; headers of radiographs have some hundred."""
+MAX_FRAGMENTS = 100_000
+"""Items of compressed pixel data; those of a single frame are seldom more than one."""
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PIXELS = 0x7FE00010
+_STREAMS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+"""How JPEG and JPEG-LS, JPEG 2000, and a JP2 file around it begin."""
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split())
 
@@ -86,13 +96,15 @@ def open_dicom(data: bytes, keywords: tuple[str, ...], inflated_bytes: int = MAX
         inflated_bytes: how much of a deflated file to inflate.
 
     Raises:
-        DecodeError: TRUNCATED if an element of the header ends beyond the file, TOO_LARGE if the header is.
+        DecodeError: TRUNCATED if an element of the header ends beyond the file, TOO_LARGE if the header is, or has
+            more elements than one needs; CORRUPT.
     """
-    source = BytesIO(data)
+    source = _Counted(data)
     if data[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC:
         source.seek(_MAGIC_AT + 4)
     begin = source.tell()
-    meta = read_dataset(source, False, True, stop_when=lambda tag, vr, length: bool(tag.group != 2))
+    with _bounded(source):
+        meta = read_dataset(source, False, True, stop_when=lambda tag, vr, length: bool(tag.group != 2))
     begin = source.tell() if meta else begin
     stated = meta.get("TransferSyntaxUID")
     syntax = UID(str(stated)) if stated else _evident_syntax(data[begin : begin + 6])
@@ -102,16 +114,16 @@ def open_dicom(data: bytes, keywords: tuple[str, ...], inflated_bytes: int = MAX
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         body, at = inflater.decompress(data[begin:], inflated_bytes), 0
         cut = not inflater.eof and len(body) == inflated_bytes
-    head = BytesIO(body[: at + MAX_HEADER_BYTES] if len(body) - at > MAX_HEADER_BYTES else body)
+    head = _Counted(body[: at + MAX_HEADER_BYTES] if len(body) - at > MAX_HEADER_BYTES else body)
     head.seek(at)
     reader = _HeaderReader(head, cut)
-    elements = read_dataset(
-        head,
-        syntax == ImplicitVRLittleEndian,
-        syntax != ExplicitVRBigEndian,
-        stop_when=reader.stop,
-        specific_tags=[Tag(keyword) for keyword in keywords],
-    )
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    tags: list[BaseTag | int] = [Tag(keyword) for keyword in keywords]
+    with _bounded(head):
+        elements = read_dataset(head, implicit, little, stop_when=reader.stop, specific_tags=tags)
+    for keyword in keywords:
+        if keyword in elements and dictionary_VR(keyword) == "SQ":
+            _read_items(elements, keyword, implicit, little)
     if reader.pixels is None and cut:
         raise _header_too_large()
     return DicomFile(meta, elements, syntax, reader.pixels, body)
@@ -121,25 +133,32 @@ def encapsulated_frame(file: DicomFile) -> bytes:
     """The compressed frame of a single-frame image: its fragments, joined (PS3.5 A.4).
 
     Raises:
-        DecodeError: TRUNCATED if a fragment ends beyond the file, CORRUPT if the value is no sequence of fragments.
+        DecodeError: TRUNCATED if a fragment ends beyond the file, CORRUPT if the value is no sequence of fragments,
+            MULTI_FRAME if several of them begin a picture, whatever NumberOfFrames says.
     """
     assert file.pixels is not None
     at = file.pixels.at
-    fragments = []
+    fragments: list[bytes] = []
     while file.body[at : at + 4] == _ITEM:
         start = at + 8
         at = start + int.from_bytes(file.body[at + 4 : start], "little")
         if at > len(file.body):
             raise DecodeError(Reason.TRUNCATED, "the file ends inside a fragment of its pixel data")
+        if len(fragments) > MAX_FRAGMENTS:
+            raise DecodeError(Reason.TOO_LARGE, f"expected at most {MAX_FRAGMENTS} fragments of pixel data")
         fragments.append(file.body[start:at])
-    if at + 4 > len(file.body):
-        if at == len(file.body) and len(fragments) > 1:
-            return b"".join(fragments[1:])  # only the sequence's own end is absent
+    complete = file.body[at : at + 4] == _SEQUENCE_END or (at == len(file.body) and len(fragments) > 1)
+    if not complete and at + 4 > len(file.body):
         raise DecodeError(Reason.TRUNCATED, "the file ends inside its pixel data")
-    if file.body[at : at + 4] != _SEQUENCE_END or not fragments:
+    if not complete or not fragments:
         raise DecodeError(Reason.CORRUPT, "compressed pixel data are no sequence of fragments")
     if len(fragments) == 1:
         raise DecodeError(Reason.NO_PIXELS, "compressed pixel data without a fragment")
+    streams = sum(fragment.startswith(_STREAMS) for fragment in fragments[1:])
+    if streams > 1 or (file.transfer_syntax == RLELossless and len(fragments) > 2):
+        raise DecodeError(
+            Reason.MULTI_FRAME, f"expected one frame, got {max(streams, len(fragments) - 1)} in PixelData"
+        )
     return b"".join(fragments[1:])  # the first item is the offset table
 
 
@@ -147,7 +166,7 @@ def native_frame(file: DicomFile, data: bytes, keywords: tuple[str, ...], expect
     """The `expected` bytes of an uncompressed frame; what follows them (padding) is left.
 
     Raises:
-        DecodeError: TRUNCATED if the file, or the element, holds fewer.
+        DecodeError: TRUNCATED if the file, or the element, holds fewer; MULTI_FRAME if it holds twice as many.
     """
     assert file.pixels is not None
     at, length = file.pixels.at, file.pixels.length
@@ -158,10 +177,51 @@ def native_frame(file: DicomFile, data: bytes, keywords: tuple[str, ...], expect
         body = open_dicom(data, keywords, at + expected).body
     if length == UNDEFINED_LENGTH:
         raise DecodeError(Reason.CORRUPT, "uncompressed pixel data of undefined length")
+    if length >= 2 * expected:
+        raise DecodeError(
+            Reason.MULTI_FRAME,
+            f"expected one frame of {expected} bytes, got PixelData of {length}: {length // expected}",
+        )
     frame = body[at : at + min(length, expected)]
     if len(frame) < expected:
         raise DecodeError(Reason.TRUNCATED, f"expected {expected} bytes of pixels, got {len(frame)}")
     return frame
+
+
+def _read_items(elements: Dataset, keyword: str, implicit: bool, little: bool) -> None:
+    """Puts the items of a sequence in its place: pydicom would read them later, without a bound."""
+    raw = elements.get_item(keyword)
+    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):
+        source = _Counted(raw.value)
+        with _bounded(source):
+            items = read_sequence(source, implicit, little, len(raw.value), "iso8859")
+        elements[raw.tag] = DataElement(raw.tag, "SQ", items)
+
+
+class _Counted(BytesIO):
+    """A header that pydicom reads; every element, nested or not, costs it a read or more."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.left = MAX_ELEMENTS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise _header_too_large()
+        return super().read(size)
+
+
+@contextmanager
+def _bounded(source: _Counted) -> Iterator[None]:
+    """Where pydicom reads a header: its own errors for what is too much become ours again."""
+    try:
+        with decoder_guard("read the DICOM header"):
+            yield
+    except DecodeError:
+        if source.left < 0:
+            raise _header_too_large() from None
+        raise
 
 
 class _HeaderReader:

@@ -15,9 +15,11 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from comit_ray.config.data_config import DecodeLimits
+from comit_ray.data.images import dicom_display
 from comit_ray.data.images.codestream import inspect, to_grey
+from comit_ray.data.images.dicom_display import shown, stated, to_number
 from comit_ray.data.images.dicom_file import DicomFile, encapsulated_frame, native_frame
-from comit_ray.data.images.radiograph import check_size
+from comit_ray.data.images.radiograph import check_size, decoder_guard
 from comit_ray.errors import DecodeError, Reason
 
 _NATIVE = (
@@ -40,6 +42,15 @@ _DECODERS = {
     uid.HTJ2KLosslessRPCL: "pylibjpeg",
     uid.HTJ2K: "pylibjpeg",
 }
+_CODINGS = {
+    uid.JPEGBaseline8Bit: "JPEG",
+    uid.JPEGExtended12Bit: "JPEG",
+    uid.JPEGLossless: "lossless JPEG",
+    uid.JPEGLosslessSV1: "lossless JPEG",
+    uid.JPEGLSLossless: "JPEG-LS",
+    uid.JPEGLSNearLossless: "JPEG-LS",
+}
+"""What a stream must be; all others are JPEG 2000."""
 _RLE_HEADER = 64
 _RLE_EXPANSION = 64
 """Most bytes that one byte of RLE can stand for: a pair repeats one byte up to 128 times (PS3.5 G.3)."""
@@ -115,14 +126,14 @@ def decode_stored(
         DecodeError: UNSUPPORTED_TRANSFER_SYNTAX, TRUNCATED, CORRUPT, BAD_GEOMETRY, NOT_GRAYSCALE, TOO_LARGE.
     """
     syntax = file.transfer_syntax
-    plugin, source = "", b""
+    plugin, source, precision = "", b"", geometry.bits_stored
     if syntax in _NATIVE:
         source = native_frame(file, data, keywords, geometry.frame_bytes, limits)
         if syntax == uid.DeflatedExplicitVRLittleEndian:
             syntax = uid.ExplicitVRLittleEndian
     elif syntax in _DECODERS:
         frame = encapsulated_frame(file)
-        plugin = _check_frame(frame, syntax, geometry, limits)
+        plugin, precision = _check_frame(frame, syntax, geometry, limits)
         source = encapsulate([frame], has_bot=False)
     else:
         raise _unsupported(syntax.name if syntax.is_transfer_syntax else "an unknown one")
@@ -134,43 +145,82 @@ def decode_stored(
         "photometric_interpretation": geometry.photometric,
         "planar_configuration": geometry.planar,
         "bits_allocated": geometry.bits_allocated,
-        "bits_stored": geometry.bits_stored,
-        "pixel_representation": int(geometry.signed),
+        "bits_stored": precision,
+        "pixel_representation": int(geometry.signed and precision == geometry.bits_stored),
         "number_of_frames": 1,
         "pixel_keyword": "PixelData",
         "pixel_vr": file.pixels.vr,
     }
-    decoded, _ = get_decoder(syntax).as_array(source, index=0, decoding_plugin=plugin, **options)
+    with decoder_guard(f"decompress the pixels ({syntax.name})"):
+        decoded, _ = get_decoder(syntax).as_array(source, index=0, decoding_plugin=plugin, **options)
     expected = (geometry.height, geometry.width) if geometry.samples == 1 else (geometry.height, geometry.width, 3)
     if decoded.shape != expected or decoded.dtype.kind not in "iu" or decoded.dtype.itemsize > 2:
         raise DecodeError(Reason.BAD_GEOMETRY, "the decoder gave other pixels than the header describes")
     if geometry.samples == 1:
-        return cast(NDArray[np.generic], decoded), ()
+        return _as_stated(decoded, geometry) if precision > geometry.bits_stored else decoded, ()
     if decoded.dtype != np.uint8:
         raise DecodeError(Reason.NOT_GRAYSCALE, "expected grey pixels, got colour of more than 8 bits")
     return to_grey(decoded), ("colour_to_grey",)
 
 
-def _check_frame(frame: bytes, syntax: uid.UID, geometry: Geometry, limits: DecodeLimits) -> str:
-    """The decoder for a compressed frame, after comparing what it would allocate with what the header allows."""
+def _as_stated(patterns_HW: NDArray[np.generic], geometry: Geometry) -> NDArray[np.generic]:
+    """Values of the bits that the header states, from unsigned ones of all bits that the stream has.
+
+    Some writers state 16 bits in the stream for a picture of 12; others have 12 there and 10 in the header. The values
+    tell: those that need more bits than stated would wrap if they were cut.
+
+    Raises:
+        DecodeError: BAD_GEOMETRY if there are such values.
+    """
+    bits, depth = geometry.bits_stored, 8 * patterns_HW.dtype.itemsize
+    patterns = np.flatnonzero(dicom_display.count_values(patterns_HW))
+    above = patterns >> bits  # none, or all like the sign
+    spread = geometry.signed & (patterns >> (bits - 1) & 1 == 1) & (above == 2 ** (depth - bits) - 1)
+    if not ((above == 0) | spread).all():
+        raise DecodeError(
+            Reason.BAD_GEOMETRY, f"the header says BitsStored {bits}, its compressed pixels go up to {patterns[-1]}"
+        )
+    if not geometry.signed:
+        return patterns_HW
+    unsigned_HW = patterns_HW.astype(f"u{depth // 8}", copy=False)
+    signed_HW = (unsigned_HW << (depth - bits)).view(f"i{depth // 8}")
+    return cast(NDArray[np.generic], signed_HW >> (depth - bits))
+
+
+def _check_frame(frame: bytes, syntax: uid.UID, geometry: Geometry, limits: DecodeLimits) -> tuple[str, int]:
+    """The decoder for a compressed frame, after comparing what it would allocate with what the header allows.
+
+    Also the bits a sample to decode: more than the header states where the decoder would cut values to these.
+    """
     if syntax == uid.RLELossless:
         _check_rle(frame, geometry, limits)
-        return _DECODERS[syntax]
+        return _DECODERS[syntax], geometry.bits_stored
     stream = inspect(frame)
+    coding = _CODINGS.get(syntax, "JPEG 2000")
+    if stream.coding != coding:
+        raise DecodeError(Reason.CORRUPT, f"the header says {syntax.name}, its compressed pixels are {stream.coding}")
+    if stream.signed and not geometry.signed:
+        raise DecodeError(
+            Reason.BAD_GEOMETRY, "the header says PixelRepresentation 0 (unsigned), its compressed pixels are signed"
+        )
     if (stream.height, stream.width, stream.components) != (geometry.height, geometry.width, geometry.samples):
         raise DecodeError(
             Reason.BAD_GEOMETRY,
             f"the header says {geometry.height} x {geometry.width} x {geometry.samples}, "
             f"its compressed pixels {stream.height} x {stream.width} x {stream.components}",
         )
-    if stream.precision > 16:
-        raise DecodeError(Reason.BAD_GEOMETRY, f"expected at most 16 bits a pixel, got {stream.precision}")
+    if stream.precision > 8 * -(-geometry.bits_allocated // 8):
+        raise DecodeError(
+            Reason.BAD_GEOMETRY,
+            f"the header says BitsAllocated {geometry.bits_allocated}, its compressed pixels {stream.precision} bits",
+        )
     plugin = _DECODERS[syntax]
     if syntax == uid.JPEGExtended12Bit and stream.precision != 8:
         plugin = "pylibjpeg"
     if plugin not in get_decoder(syntax).available_plugins:
         raise _unsupported(f"{syntax.name} of {stream.precision} bits, for which no decoder is installed")
-    return plugin
+    cuts = plugin == "gdcm" and geometry.samples == 1 and stream.precision > geometry.bits_stored
+    return plugin, stream.precision if cuts else geometry.bits_stored
 
 
 def _check_rle(frame: bytes, geometry: Geometry, limits: DecodeLimits) -> None:
@@ -196,12 +246,14 @@ def _unsupported(what: str) -> DecodeError:
 
 
 def _integer(elements: Dataset, keyword: str, default: int | None = None) -> int:
-    value = elements.get(keyword)
-    if value is None or value == "":
+    values = [value for value in stated(elements, keyword) if value]
+    if not values:
         if default is None:
             raise DecodeError(Reason.BAD_GEOMETRY, f"{keyword} is absent")
         return default
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise DecodeError(Reason.BAD_GEOMETRY, f"{keyword} is no single number") from None
+    number = to_number(values[0])
+    if len(values) > 1 or number is None or not number.is_integer():
+        raise DecodeError(
+            Reason.BAD_GEOMETRY, f"expected one whole number in {keyword}, got {shown(', '.join(values))}"
+        )
+    return int(number)

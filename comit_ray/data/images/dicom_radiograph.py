@@ -15,10 +15,10 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images import views
-from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts
-from comit_ray.data.images.dicom_file import DicomFile, looks_like_dicom, open_dicom
+from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts, whole_number
+from comit_ray.data.images.dicom_file import UNDEFINED_LENGTH, DicomFile, looks_like_dicom, open_dicom
 from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
-from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoder_guard
+from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoder_guard, decoding_room
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
@@ -29,12 +29,15 @@ _FACTS = (
     "PatientID", "StudyInstanceUID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName",
     "AcquisitionDate", "StudyDate", "Modality", "BodyPartExamined", "AnatomicRegionSequence", "SeriesDescription",
     "ProtocolName", "StudyDescription", "ViewPosition", "ViewCodeSequence", "PatientOrientation", "NumberOfFrames",
+    "SOPClassUID", "ImageType", "PresentationIntentType",
 )  # fmt: skip
 _PIXEL_FACTS = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation",
 )  # fmt: skip
 _KEYWORDS = _FACTS + _PIXEL_FACTS + PIXEL_KEYWORDS
+_PEAK = {False: 2.5, True: 5.0}
+"""Bytes at the peak of decoding for each byte of pixels, as they are and compressed (RLE takes most); measured."""
 _YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 
@@ -71,7 +74,7 @@ def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
     Raises:
         DecodeError: if this is no readable DICOM file, or one that should hold an image and holds none.
     """
-    with decoder_guard():
+    with decoder_guard("read the DICOM header"):
         _, header = _open(data, limits)
         return header
 
@@ -82,15 +85,19 @@ def decode_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     Raises:
         DecodeError: the header's exclusion, or why the pixels cannot be had.
     """
-    with decoder_guard():
+    with decoder_guard("decode the DICOM file"):
         file, header = _open(data, limits)
         if header.exclusion is not None:
             raise header.exclusion
         geometry = geometry_of(file.elements, limits)
-        stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
-        pixels_HW = stored_HW.astype(np.uint8, copy=False)
-        if geometry.samples == 1:  # RGB is display values already: it has neither window nor inversion
-            pixels_HW, applied = display(stored_HW, file.elements, geometry.photometric)
+        pixel_bytes = geometry.samples * geometry.bits_allocated // 8
+        compressed = file.pixels is not None and file.pixels.length == UNDEFINED_LENGTH
+        peak = _PEAK[compressed] * pixel_bytes
+        with decoding_room(geometry.height * geometry.width, peak, len(data), 1):
+            stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
+            pixels_HW = stored_HW.astype(np.uint8, copy=False)
+            if geometry.samples == 1:  # RGB is display values already: it has neither window nor inversion
+                pixels_HW, applied = display(stored_HW, file.elements, geometry.photometric)
         return Radiograph(pixels_HW, geometry.height, geometry.width, header.view, header.view_source, applied)
 
 
@@ -134,12 +141,19 @@ def _exclusion(elements: Dataset) -> DecodeError | None:
     anatomy = code_meaning(elements, "AnatomicRegionSequence")
     series = [anatomy, text(elements, "SeriesDescription"), text(elements, "ProtocolName")]
     study = text(elements, "StudyDescription")
-    modality = views.wrong_modality(text(elements, "Modality"), body_part, [*series, study])
-    if modality is not None:
-        return modality
-    frames = text(elements, "NumberOfFrames")
-    if frames.isdigit() and int(frames) > 1:
-        return DecodeError(Reason.MULTI_FRAME, f"expected one frame, got {int(frames)}")
+    sop_class = text(elements, "SOPClassUID")
+    modality = views.wrong_modality(text(elements, "Modality"), body_part, [*series, study], sop_class)
+    captured = views.no_picture([*series, study, " ".join(texts(elements, "ImageType"))])
+    raw = views.for_processing(text(elements, "PresentationIntentType"), sop_class)
+    for exclusion in (modality, captured, raw):
+        if exclusion is not None:
+            return exclusion
+    try:
+        frames = whole_number(elements, "NumberOfFrames") or 1
+    except DecodeError as error:
+        return error
+    if frames > 1:
+        return DecodeError(Reason.MULTI_FRAME, f"expected one frame, NumberOfFrames says {frames}")
     return views.not_a_chest(body_part, series, study)
 
 

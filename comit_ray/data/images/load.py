@@ -21,7 +21,7 @@ from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoder_gu
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE, decode_jpeg, decode_png
 from comit_ray.data.images.sidecar import read_sidecar
 from comit_ray.errors import DecodeError, Reason
-from comit_ray.storage.archive import ArchiveKind, archive_kind
+from comit_ray.storage.archive import is_streamed
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.vocabulary import View
 
@@ -40,7 +40,7 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
     Raises:
         DecodeError: whatever the bytes are, nothing else is raised. Its `status` says failed or excluded.
     """
-    with decoder_guard():
+    with decoder_guard("decode the file"):
         check_bytes(data, limits)
         radiograph = _dispatch(data, limits, sidecar)
         if radiograph.pixels_HW.min() == radiograph.pixels_HW.max():
@@ -60,6 +60,16 @@ def _dispatch(data: bytes, limits: DecodeLimits, sidecar: bytes | None) -> Radio
 
 PLACE_COLUMNS = ("uri", "member", "member_offset", "sidecar", "checksum")
 """Columns of the manifest that say where a radiograph is."""
+
+_KNOWN = {
+    Reason.UNREADABLE: "a link in an archive, or a name that is no text or leads out of the root",
+    Reason.ENCRYPTED: "a member of a zip that needs a password: unpack it",
+    Reason.CORRUPT: "an archive that cannot be listed to its end, or a name that it has twice",
+    Reason.TRUNCATED: "an archive that ends too early: members behind its end are lost",
+    Reason.FOR_PROCESSING: "PresentationIntentType or the SOP class says that the values are raw",
+    Reason.NOT_FRONTAL: "the header says oblique, decubitus or cross-table",
+}
+"""What the manifest's reason means, where the source has looked at the file itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,7 @@ class Place:
     @property
     def streamed(self) -> bool:
         """Whether it is a member of an archive that can only be read from its beginning."""
-        return self.file.member is not None and archive_kind(self.file.uri) is ArchiveKind.TAR_GZ
+        return self.file.member is not None and is_streamed(self.file.uri)
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,14 @@ def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: Dec
 def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
     """Why the manifest itself says that a row (`excluded`, `view`) is not to be read, or None."""
     known = row["excluded"] or (Reason.LATERAL if row["view"] == View.LATERAL else None)
-    return None if known is None else DecodeError(Reason(known), f"known from the manifest: {known}")
+    if known is None:
+        return None
+    reason = Reason(known)
+    source = row.get("view_source") or "none"
+    more = f" ({_KNOWN[reason]})" if reason in _KNOWN else ""
+    if reason is Reason.LATERAL and source != "none":
+        more = f", {source} says so"
+    return DecodeError(reason, f"known from the manifest: {reason}{more}")
 
 
 def check(data: bytes, checksum: str) -> None:

@@ -57,17 +57,23 @@ _saved: AbstractContextManager[object] | None = None
 
 
 @contextmanager
-def decoder_guard() -> Iterator[None]:
-    """Silences the libraries; turns whatever they raise into a DecodeError that names the exception's type alone."""
+def decoder_guard(doing: str = "read the file") -> Iterator[None]:
+    """Silences the libraries; turns whatever they raise into a DecodeError.
+
+    Args:
+        doing: what is done, for the sentence; of the exception nothing but its type is told.
+    """
     _enter()
     try:
         yield
     except DecodeError:
         raise
     except MemoryError:
-        raise DecodeError(Reason.TOO_LARGE, "memory ran out while decoding") from None
+        raise DecodeError(Reason.TOO_LARGE, f"expected to {doing}, memory ran out") from None
     except Exception as error:  # noqa: BLE001 decoders raise anything on damaged bytes, with header values in the text
-        raise DecodeError(Reason.CORRUPT, f"the decoder gave up with {type(error).__name__}") from None
+        raise DecodeError(
+            Reason.CORRUPT, f"expected to {doing}, its bytes are damaged: {type(error).__name__} in the library"
+        ) from None
     finally:
         _leave()
 
@@ -90,6 +96,44 @@ def _leave() -> None:
             assert _saved is not None
             _saved.__exit__(None, None, None)
             _saved = None
+
+
+ROOM = 640 * 2**20
+"""Bytes that all threads of a process may take for decoding at one time. A task that reads reserves 1 GiB, of which its
+libraries and its rows take some 300 MiB."""
+
+_room = threading.Condition()
+_held = 0
+
+
+@contextmanager
+def decoding_room(pixels: int, bytes_per_pixel: float, file_bytes: int, copies: int) -> Iterator[None]:
+    """Waits until what decoding takes at its peak has room beside what other threads of the process decode.
+
+    Args:
+        pixels: rows times columns.
+        bytes_per_pixel: at the peak of decoding, measured.
+        file_bytes: of the file.
+        copies: of it that decoding makes.
+
+    Raises:
+        DecodeError: TOO_LARGE if it would not have room alone.
+    """
+    global _held
+    need = int(pixels * bytes_per_pixel) + file_bytes * copies
+    if need > ROOM:
+        raise DecodeError(
+            Reason.TOO_LARGE, f"expected decoding to take at most {ROOM} bytes, {pixels} pixels like these take {need}"
+        )
+    with _room:
+        _room.wait_for(lambda: _held + need <= ROOM)
+        _held += need
+    try:
+        yield
+    finally:
+        with _room:
+            _held -= need
+            _room.notify_all()
 
 
 def check_bytes(data: bytes, limits: DecodeLimits) -> None:

@@ -12,6 +12,7 @@ and annotators saw the picture turned.
 
 import struct
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
@@ -20,10 +21,10 @@ from PIL import Image, ImageOps
 from pydicom.dataset import Dataset
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.images import dicom_display
-from comit_ray.data.images.codestream import inspect, to_grey
-from comit_ray.data.images.dicom_display import display
-from comit_ray.data.images.radiograph import Radiograph, check_size
+from comit_ray.data.images import dicom_display, views
+from comit_ray.data.images.codestream import bands, grey_bands, inspect
+from comit_ray.data.images.dicom_display import display, text
+from comit_ray.data.images.radiograph import Radiograph, check_size, decoding_room
 from comit_ray.data.images.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
@@ -34,6 +35,13 @@ JPEG_SIGNATURE = b"\xff\xd8\xff"
 _ORIENTATION = 0x0112
 _GREY = 0
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PEAK = {False: 4.0, True: 9.0}
+"""Bytes a pixel at the peak of decoding 8-bit grey, and 16 bits, colours, or a turned picture; measured."""
+MAX_CHUNKS = 150_000
+"""Chunks of one PNG; the largest file in chunks of 8 KiB, which most writers make, has 32,768."""
+_BLOCK = 2**18
+_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+"""Top, left, and steps down and to the right, of each pass."""
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
 
 
@@ -57,11 +65,15 @@ def decode_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = Non
         raise DecodeError(Reason.MULTI_FRAME, "expected one picture, got an animated PNG")
     if depth == 16 and colour != _GREY:
         raise DecodeError(Reason.NOT_GRAYSCALE, "expected a 16-bit PNG to be plain grey, got colour or transparency")
-    image, applied = _open(_essential(chunks), "PNG")
-    if elements is not None and colour == _GREY and depth >= 8:
-        return _stored(image, depth, applied, elements)
-    check_shown(elements)
-    return _radiograph(_spread(image, applied) if depth == 16 else _grey(image, applied), applied)
+    if depth not in (1, 2, 4, 8, 16):
+        raise DecodeError(Reason.CORRUPT, f"expected a PNG of 1 to 16 bits a sample, got {depth}")
+    _check_length(chunks)
+    with decoding_room(height * width, _PEAK[depth == 16 or colour != _GREY], len(data), 2):
+        image, applied = _open(_essential(chunks), "PNG")
+        if elements is not None and colour == _GREY and depth >= 8:
+            return _stored(image, depth, applied, elements)
+        check_shown(elements)
+        return _radiograph(_spread(image, applied) if depth == 16 else _grey(image, applied), applied)
 
 
 def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
@@ -84,8 +96,9 @@ def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = No
     if stream.components not in (1, 3):
         raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey JPEG, got {stream.components} components")
     check_shown(elements)
-    image, applied = _open(data, "JPEG")
-    return _radiograph(_grey(image, applied), applied)
+    with decoding_room(stream.height * stream.width, _PEAK[stream.components > 1], len(data), 1):
+        image, applied = _open(data, "JPEG")
+        return _radiograph(_grey(image, applied), applied)
 
 
 def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
@@ -97,8 +110,9 @@ def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
             if frames > 1:
                 raise DecodeError(Reason.MULTI_FRAME, f"expected one picture, got {frames}")
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            upright: Image.Image = image
             if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+                upright = ImageOps.exif_transpose(image)
                 applied.append("exif_orientation")
     except OSError as error:
         reason = Reason.TRUNCATED if "truncated" in str(error) else Reason.CORRUPT
@@ -118,14 +132,17 @@ def _stored(image: Image.Image, depth: int, applied: list[str], elements: Datase
         raise DecodeError(
             Reason.BAD_SIDECAR, "expected a sidecar of a grey image, as the PNG is, got one of a colour one"
         )
+    raw = views.for_processing(text(elements, "PresentationIntentType"), "")
+    if raw is not None:
+        raise raw
     png_HW = np.asarray(image)
     unsigned_HW = png_HW.astype(np.uint8) if depth == 8 else png_HW.astype(np.uint16)
     stored_HW = as_stored(unsigned_HW, elements)
     try:
         pixels_HW, steps = display(stored_HW, elements, photometric)
-    except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
-        detail = f"expected windows and tables that the standard allows in the sidecar, got {type(error).__name__}"
-        raise DecodeError(Reason.BAD_SIDECAR, detail) from None
+    except DecodeError as error:
+        detail = f"expected windows and tables that the standard allows in the sidecar: {error.detail}"
+        raise DecodeError(error.reason if error.reason is Reason.BLANK else Reason.BAD_SIDECAR, detail) from None
     return _radiograph(pixels_HW, [*applied, *steps])
 
 
@@ -138,44 +155,92 @@ def _spread(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
 
 
 def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        if rgba.getchannel("A").getextrema() != (255, 255):
-            black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-            rgba = Image.alpha_composite(black, rgba)
-            applied.append("alpha_on_black")
-        image = rgba.convert("RGB")
-    if image.mode in ("1", "L"):
+    """Grey values, transparency on black; band by band where there are colours, for these take most memory."""
+    if image.mode in ("1", "L") and not image.has_transparency_data:
         return np.array(image.convert("L"))
-    applied.append("colour_to_grey")
-    return to_grey(np.asarray(image.convert("RGB")))
+    width, height = image.size
+    transparent = False
+
+    def rgb() -> Iterator[NDArray[np.uint8]]:
+        nonlocal transparent
+        for rows in bands(height, width):
+            band = image.crop((0, rows.start, width, rows.stop))
+            if image.has_transparency_data:
+                rgba = band.convert("RGBA")
+                if rgba.getchannel("A").getextrema() != (255, 255):
+                    rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+                    transparent = True
+                band = rgba
+            yield np.asarray(band.convert("RGB"))
+
+    grey_HW = grey_bands(rgb(), height, width)
+    applied += ["alpha_on_black"] * transparent + ["colour_to_grey"]
+    return grey_HW
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
-    """All chunks up to IEND, the checksums of the critical ones compared; Pillow would skip those of the pixels."""
+    """The chunks that matter up to IEND, the checksums of the critical ones compared; Pillow skips those of the pixels.
+
+    Profiles and texts are left out: they are compressed, need no bound, and change no grey value here.
+    """
     view = memoryview(data)
     chunks: list[tuple[bytes, memoryview]] = []
-    at = len(PNG_SIGNATURE)
+    at, count = len(PNG_SIGNATURE), 0
     while not chunks or chunks[-1][0] != b"IEND":
         if at + 12 > len(data):
             raise DecodeError(Reason.TRUNCATED, "the PNG ends before its end chunk")
+        if count >= MAX_CHUNKS:
+            raise DecodeError(Reason.TOO_LARGE, f"expected at most {MAX_CHUNKS} chunks in a PNG")
         length, kind = struct.unpack_from(">I4s", data, at)
-        body, at = at + 8, at + 12 + length
+        body, at, count = at + 8, at + 12 + length, count + 1
         if at > len(data):
             raise DecodeError(Reason.TRUNCATED, "the PNG ends inside a chunk")
         if not kind[0] & 0x20 and zlib.crc32(view[body - 4 : at - 4]) != int.from_bytes(data[at - 4 : at]):
-            raise DecodeError(Reason.CORRUPT, "a checksum of the PNG does not fit its data")
-        chunks.append((kind, view[body : at - 4]))
-    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
-        raise DecodeError(Reason.CORRUPT, "the PNG does not begin with its header")
+            raise DecodeError(Reason.CORRUPT, f"a checksum of the PNG ({kind.decode('ascii', 'replace')}) does not fit")
+        if count == 1 and (kind != b"IHDR" or length != 13):
+            raise DecodeError(Reason.CORRUPT, "the PNG does not begin with its header")
+        if kind in _KEPT or kind == b"acTL":
+            chunks.append((kind, view[body : at - 4]))
     return chunks
 
 
+def _check_length(chunks: list[tuple[bytes, memoryview]]) -> None:
+    """Compares the inflated bytes with those that the header's picture needs; Pillow leaves what is absent black.
+
+    Raises:
+        DecodeError: TRUNCATED if there are fewer, CORRUPT if they cannot be inflated.
+    """
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
+    bits = _CHANNELS[colour] * depth
+    expected = sum(rows * (1 + -(-columns * bits // 8)) for rows, columns in _passes(height, width, interlaced == 1))
+    inflater, found = zlib.decompressobj(), 0
+    try:
+        for kind, body in chunks:
+            pending: bytes | memoryview = body if kind == b"IDAT" else b""
+            while len(pending) and found < expected:
+                found += len(inflater.decompress(pending, _BLOCK))
+                pending = inflater.unconsumed_tail
+    except zlib.error:
+        raise DecodeError(Reason.CORRUPT, "the PNG's pixels (IDAT) cannot be inflated") from None
+    if found < expected:
+        raise DecodeError(
+            Reason.TRUNCATED,
+            f"expected {expected} bytes for {height} x {width} pixels in the PNG, its data end after {found}",
+        )
+
+
+def _passes(height: int, width: int, interlaced: bool) -> list[tuple[int, int]]:
+    """Rows and columns of each of Adam7's passes that has pixels (PNG 8.2); of a plain picture one."""
+    if not interlaced:
+        return [(height, width)]
+    sizes = [(-(-(height - top) // down), -(-(width - left) // right)) for top, left, down, right in _ADAM7]
+    return [(rows, columns) for rows, columns in sizes if rows > 0 and columns > 0]
+
+
 def _essential(chunks: list[tuple[bytes, memoryview]]) -> bytes:
-    """The PNG without its profiles and texts, which are compressed, need no bound, and change no grey value here."""
+    """The PNG of these chunks alone."""
     parts: list[bytes | memoryview] = [PNG_SIGNATURE]
     for kind, body in chunks:
-        if kind in _KEPT:
-            checksum = zlib.crc32(body, zlib.crc32(kind))
-            parts += [struct.pack(">I4s", len(body), kind), body, struct.pack(">I", checksum)]
+        checksum = zlib.crc32(body, zlib.crc32(kind))
+        parts += [struct.pack(">I4s", len(body), kind), body, struct.pack(">I", checksum)]
     return b"".join(parts)

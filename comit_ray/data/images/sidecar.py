@@ -32,7 +32,8 @@ MAX_ENTRIES = 2**16
 
 _TEXTS = (
     "StudyDate", "Modality", "Manufacturer", "ManufacturerModelName", "SeriesDescription", "PatientSex", "PatientAge",
-    "PatientOrientation", "PhotometricInterpretation", "VOILUTFunction",
+    "PatientOrientation", "PhotometricInterpretation", "VOILUTFunction", "PresentationLUTShape",
+    "PresentationIntentType",
 )  # fmt: skip
 _INTEGERS = ("BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
 _DECIMALS = ("RescaleSlope", "RescaleIntercept")

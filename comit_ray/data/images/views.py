@@ -19,34 +19,80 @@ RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG"})
 """Modalities that are projection radiographs (PS3.3 C.7.3.1.1.1; DR is common, though not a defined term)."""
 
 UNSTATED = frozenset({"", "OT", "SC", "XR", "XC"})
-"""Modalities that say nothing of how the picture was made: accepted where the header names the chest."""
+"""Modalities that say nothing of how the picture was made: accepted where the header names the chest, and ..."""
+_OTHER = frozenset({"OT", "SC", "XC"})
+"""... of these, which mean "something else", only in a file of a radiograph's SOP class."""
+_RADIOGRAPH_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.1(\.1(\.1)?)?")
+_CAPTURE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.[1-4])?")
+_PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"
+"""SOP classes (PS3.4 B.5): CR and DX images, secondary captures, DX for processing."""
 
-_CHEST = re.compile(r"CHEST|T\W?H?O?\W?RAX|PECHO|PULMO|LUNG|\bCXR\b")
-_SPINE = re.compile(r"SPINE|COLUMNA|VERTEBR")
-_OTHER_PARTS = re.compile(
-    r"EXTREMIT\w*|\b(HANDS?|MANOS?|FOOT|FEET|PIES?|KNEES?|RODILLAS?|ANKLES?|TOBILLOS?|ELBOWS?|CODOS?|WRISTS?|MUNECAS?|FINGERS?"
-    r"|THUMBS?|TOES?|HIPS?|CADERAS?|PELVIS|FEMUR|TIBIA|FIBULA|PERONE|HUMERUS|HUMERO|FOREARM|ANTEBRAZO|CALCANEUS"
-    r"|CALCANEO|SHOULDERS?|HOMBROS?|CLAVICLES?|CLAVICULAS?|SCAPULAS?|ESCAPULAS?|PATELLA|LEGS?|ARMS?|ABDOMEN|KUB"
-    r"|SKULL|CRANEO|CRANIUM|HEAD|FACIAL|SINUS(ES)?|ORBITS?|NASAL|MANDIBLE|JAW|TEETH|DENTAL|NECK|CUELLO|BREAST|MAMA"
-    r"|[CTLS]\W?SPINE|SACRUM|COCCYX|COXIS)\b"
+_NO_PICTURE = re.compile(
+    r"\b(DOSE|DOSIS|DOSIMETR\w*)\W*(REPORT|INFO|SUMMARY|SHEET|RECORD|PAGE|BERICHT|PROTOKOLL|INFORME)"
+    r"|\b(REPORT|RAPPORT|INFORME|REFERTO|BERICHT|RELATORIO)\W+(DE |DI |OF |DES? |DA )?(DOSE|DOSIS)"
+    r"|\bDOSISBERICHT|\bSCREEN\W?(SAVE|SHOT|CAPTURE)|\bSECONDARY CAPTURE|\bCSA REPORT|\bPATIENT PROTOCOL"
+    r"|\bEXPOSURE REPORT"
 )
+_CHEST = re.compile(
+    r"CHEST|T\W?H?O?\W?RAX|TORAKS|TORACE|PECHO|PULMO|LUNG|POLMON|POUMON|POITRINE|BRUSTKORB|BORSTKAS|KEUHKO"
+    r"|KLATKA|HRUDN|\bGOGUS|\bAKCIGER|ГРУД|ЛЕГК|胸|肺|흉부|\bCXR\b"
+)
+_SPINE = re.compile(
+    r"SPINE|COLUMNA|COLUNA|COLONNA|VERTEBR|WIRBEL|RACHIS|\b[BHL]WS\b|WERVEL|RYGGRAD|KREGOSLUP|OMURGA|ПОЗВОН|脊|椎"
+)
+_OTHER_PARTS = re.compile(
+    r"EXTREMIT\w*"
+    # English, and the defined terms of PS3.16 annex L
+    r"|\b(HANDS?|FOOT|FEET|KNEES?|ANKLES?|ELBOWS?|WRISTS?|FINGERS?|THUMBS?|TOES?|HIPS?|PELVIS|FEMURS?|TIBIA|FIBULA"
+    r"|HUMERUS|FOREARMS?|CALCANEUS|SHOULDERS?|CLAVICLES?|SCAPULAS?|PATELLA|LEGS?|ARMS?|ABDOMEN|KUB|SKULL|CRANIUM|HEAD"
+    r"|FACIAL|SINUS(ES)?|ORBITS?|NASAL|MANDIBLE|MAXILLA|ZYGOMA|TMJ|JAW|TEETH|DENTAL|NECK|BREAST|[CTLS]\W?SPINE|SACRUM"
+    r"|COCCYX|RADIUS|ULNA|RADIUSULNA|TIBIAFIBULA|HEEL|WHOLEBODY"
+    # Spanish and Portuguese
+    r"|MANOS?|PIES?|RODILLAS?|TOBILLOS?|CODOS?|MUNECAS?|DEDOS?|PULGAR|CADERAS?|PERONE|HUMERO|ANTEBRAZO|CALCANEO"
+    r"|HOMBROS?|CLAVICULAS?|ESCAPULAS?|CRANEO|CUELLO|MAMA|COXIS|MUSLO|PIERNA|BRAZO|ROTULA|MANDIBULA|SENOS PARANASALES"
+    r"|JOELHOS?|TORNOZELOS?|COTOVELOS?|PUNHOS?|QUADRIL|BACIA|OMBROS?|CRANIO|PESCOCO|PERNA|PELVE|MAOS?|COXA"
+    # German
+    r"|BECKEN\w*|KNIE\w*|HAND(GELENK)?E?|FUSS\w*|FUESSE|SPRUNGGELENK|ELLENBOGEN|ELLBOGEN|FINGER|DAUMEN|ZEHEN?|HUFTE?N?"
+    r"|HUEFTE?|OBERSCHENKEL|UNTERSCHENKEL|OBERARM|UNTERARM|SCHULTER\w*|SCHLUSSELBEIN|SCHULTERBLATT|SCHADEL|SCHAEDEL"
+    r"|KOPF|HALS|BAUCH|KIEFER|UNTERKIEFER|NASENBEIN|NASENNEBENHOHLEN|FERSE|MITTELFUSS|VORFUSS|BEIN|ARM"
+    # French
+    r"|BASSIN|GENOUX?|MAINS|PIEDS?|CHEVILLES?|COUDES?|POIGNETS?|DOIGTS?|POUCE|ORTEILS?|HANCHES?|CUISSE|JAMBES?"
+    r"|EPAULES?|CLAVICULES?|OMOPLATE|CRANE|TETE|AVANT\W?BRAS|ROTULE|MACHOIRE|SINUS DE LA FACE"
+    # Italian
+    r"|BACINO|GINOCCHI[OA]?|MANO|MANI|PIEDE|PIEDI|CAVIGLI[AE]|GOMITO|POLSO|DITA|DITO|POLLICE|ANCA|COSCIA|GAMBA"
+    r"|SPALL[AE]|CLAVICOLA|SCAPOLA|AVAMBRACCIO|BRACCIO|ADDOME|COLLO|TESTA|MANDIBOLA|OMERO|FEMORE|CALCAGNO"
+    # Dutch, Danish, Norwegian, Swedish
+    r"|BEKKEN|VOET(EN)?|ENKELS?|ELLEBOOG|POLS|VINGERS?|DUIM|TENEN|HEUP(EN)?|BOVENBEEN|ONDERBEEN|BOVENARM|ONDERARM|SCHOUDERS?"
+    r"|SLEUTELBEEN|SCHEDEL|BUIK|NEK|HOFD|KNAE?|KNA|HAND|FOD|FOT|HOFTE?|HOFT|ANKEL|ALBUE|ARMBAGE|HANDLED|HANDLEDD|SKULDER"
+    r"|SKULDRA|BACKEN|BAEKKEN|BUK|KRANIE|SKALLE|UNDERBEN|UNDERARM|OVERARM"
+    # Polish, Czech, Turkish
+    r"|MIEDNICA|KOLANO|REKA|DLON|STOPA|LOKIEC|NADGARSTEK|BIODRO|CZASZKA|BRZUCH|PANEV|KOLENO|RUKA|NOHA|RAMENO|LOKET"
+    r"|LEBKA|BRICHO|KYCEL|AYAK|DIRSEK|OMUZ|KALCA|PELVIS|KARIN|KAFA|AYAK BILEGI|EL BILEGI)\b"
+    r"|КОЛЕН|КИСТ|СТОП[АЫ]|ТАЗ\b|ЧЕРЕП|ПЛЕЧ|ЖИВОТ|БРЮШН|膝|手|足|骨盆|頭|头|腹|肩"  # noqa: RUF001 Cyrillic letters
+)
+_PART_ONLY = re.compile(r"(MAIN|BRAS|COU|DOS|COL|FACE|NEZ|BACK|RUG|EL|DIZ|BARK|AXEL|ANCHE)( [DGLR])?")
+"""Words that are body parts as the whole of BodyPartExamined, and anything in a description ("main series")."""
 _UNRELIABLE_PARTS = frozenset({"SKULL"})
 """Values of BodyPartExamined that chests carry by a console's default: all 22 SKULL of BIMCV-COVID19+ are chests."""
 
-_LATERAL = re.compile(r"\bLAT(?!\w*\W*DECUB)|\bPERFIL|\bPROFIL")
+_LYING = r"(?!\w*\W*DECUB)"
+_LATERAL = re.compile(
+    rf"\b([LR]{{1,2}}|RT|LT|X|XTABLE|CROSSTABLE)?LAT(?!IN){_LYING}|\bPERFIL|\bPROFIL|\bSEITLICH|\bSEITE|\bBOCZN|\bBOCN"
+    r"|\bSIDE(BILLEDE|BILD|PROJE)|\bSIVUKUVA|\bZIJDELINGS|\bDWARS\b|\bYAN GRAFI|\bSWIMMER|БОКОВ|側面|侧位|側位|측면"
+)
+_LATERAL_CODES = frozenset({"L", "R", "LL", "RL", "ML", "LM", "LATL", "LATR", "LLAT", "RLAT", "SWIMMERS"})
+"""ViewPosition as a whole: codes that mean a lateral, the letters of a side alone among them."""
 _AP = re.compile(r"\bA\W?P\b|\bANTERO\W?POST")
 _PA = re.compile(r"\bP\W?A\b|\bPOSTERO\W?ANT")
 _FRONTAL = re.compile(r"\bFRONT|\bPORTAB|\bPORTAT|\bSUPIN")
-_OBLIQUE = re.compile(r"\bOBLI|\bLAT\w*\W*DECUB")
-_POSITIONS = {
-    "PA": View.PA,
-    "AP": View.AP,
-    "POSTEROANTERIOR": View.PA,
-    "ANTEROPOSTERIOR": View.AP,
-    "LL": View.LATERAL,
-    "RL": View.LATERAL,
-}
-_NOT_FRONTAL_POSITIONS = frozenset({"LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO"})
+_ON_THE_BACK = re.compile(r"SUPIN|DORSAL|PRON[OE]|VENTRAL|RUCKEN")
+_DECUBITUS = re.compile(
+    r"\b[LR]{0,2}DECUB|\bDEC\W?LAT|LAT\w*\W*DECUB|SEITENLAGE|\b[LR]LD\b|\bLATERAL RECUMB|ZIJLIGGING"
+)
+_OBLIQUE = re.compile(
+    r"\bOBL\b|\bOBLI|\b[LR][AP]O\b|\b[LR]LO\b|\bO[AP][DGI]\b|\bSCHRAG|\bSKRA\b|\bSKOS|\bSCHUIN|КОС[АО]"  # noqa: RUF001 as above
+)
+_CROSS_TABLE = re.compile(r"\bX\W?TABLE|\bCROSS\W?TABLE|\bXTL\b|\bHORIZONTAL BEAM")
 
 
 def plain(text: str) -> str:
@@ -60,20 +106,49 @@ def names_chest(*texts: str) -> bool:
     return any(_CHEST.search(plain(text)) and not _SPINE.search(plain(text)) for text in texts)
 
 
-def wrong_modality(modality: str, body_part: str, descriptions: Sequence[str]) -> DecodeError | None:
-    """The exclusion of an image that another device made, or that nothing says is a chest radiograph."""
+def wrong_modality(
+    modality: str, body_part: str, descriptions: Sequence[str], sop_class: str = ""
+) -> DecodeError | None:
+    """The exclusion of an image that another device made, or that nothing says is a chest radiograph.
+
+    Args:
+        modality: Modality (0008,0060).
+        body_part: BodyPartExamined (0018,0015).
+        descriptions: of series, protocol, anatomy and study.
+        sop_class: SOPClassUID (0008,0016); an empty one says nothing.
+    """
     stated = plain(modality)
     if stated in RADIOGRAPHS:
         return None
-    if stated in UNSTATED:
-        if names_chest(body_part, *descriptions):
-            return None
+    if stated not in UNSTATED:
+        known = stated if re.fullmatch(r"[A-Z]{2,8}", stated) else "unknown"
+        return DecodeError(Reason.WRONG_MODALITY, f"expected a CR or DX radiograph, got modality {known}")
+    came = f"expected a CR or DX radiograph, got modality {stated or 'blank'}"
+    if not names_chest(body_part, *descriptions):
+        return DecodeError(Reason.WRONG_MODALITY, f"{came} and a header that names no chest")
+    if _RADIOGRAPH_CLASS.fullmatch(sop_class):
+        return None
+    if stated in _OTHER or _CAPTURE_CLASS.fullmatch(sop_class):
+        return DecodeError(Reason.WRONG_MODALITY, f"{came} and an SOPClassUID that is no radiograph's")
+    return None
+
+
+def no_picture(descriptions: Sequence[str]) -> DecodeError | None:
+    """The exclusion of a report or a screen that was stored as an image, by ImageType and descriptions."""
+    for text in descriptions:
+        found = _NO_PICTURE.search(plain(text))
+        if found:
+            return DecodeError(Reason.WRONG_MODALITY, f"expected a radiograph, the header says {found[0].lower()}")
+    return None
+
+
+def for_processing(intent: str, sop_class: str) -> DecodeError | None:
+    """The exclusion of raw values that are not meant to be looked at (PS3.3 C.8.11.1): their grey levels are open."""
+    if plain(intent) == "FOR PROCESSING" or sop_class == _PROCESSING_CLASS:
         return DecodeError(
-            Reason.WRONG_MODALITY,
-            f"expected a CR or DX radiograph, got modality {stated or 'blank'} and a header that names no chest",
+            Reason.FOR_PROCESSING, "expected an image for presentation, PresentationIntentType says FOR PROCESSING"
         )
-    known = stated if re.fullmatch(r"[A-Z]{2,8}", stated) else "unknown"
-    return DecodeError(Reason.WRONG_MODALITY, f"expected a CR or DX radiograph, got modality {known}")
+    return None
 
 
 def not_a_chest(body_part: str, series: Sequence[str], study: str) -> DecodeError | None:
@@ -87,7 +162,10 @@ def not_a_chest(body_part: str, series: Sequence[str], study: str) -> DecodeErro
         if names_chest(*texts):
             return None
         for text in texts:
-            found = _OTHER_PARTS.search(plain(text)) or _SPINE.search(plain(text))
+            words = plain(text)
+            found = _OTHER_PARTS.search(words) or _SPINE.search(words)
+            if text is body_part and not found:
+                found = _PART_ONLY.fullmatch(words)
             if found:
                 return DecodeError(Reason.NOT_A_CHEST, f"expected a chest, the header names {found[0].lower()}")
     return None
@@ -123,21 +201,32 @@ def view_of(position: str, series: str, view_code: str, orientation: Sequence[st
 def not_frontal(view: View, source: str, position: str, series: str, view_code: str) -> DecodeError | None:
     """The exclusion of lateral, oblique and decubitus views."""
     if view is View.LATERAL:
-        return DecodeError(Reason.LATERAL, f"expected a frontal view, {source} says lateral")
-    stated = plain(position)
-    if stated in _NOT_FRONTAL_POSITIONS:
-        return DecodeError(Reason.NOT_FRONTAL, f"expected a frontal view, ViewPosition says {stated}")
+        return DecodeError(Reason.LATERAL, f"expected a frontal view, {source} says {_said(position, series, source)}")
     for text, tag in ((position, "ViewPosition"), (series, "SeriesDescription"), (view_code, "ViewCodeSequence")):
-        if _OBLIQUE.search(plain(text)):
-            return DecodeError(Reason.NOT_FRONTAL, f"expected a frontal view, {tag} says oblique or decubitus")
+        words = plain(text)
+        on_the_side = None if _ON_THE_BACK.search(words) else _DECUBITUS.search(words)
+        found = on_the_side or _OBLIQUE.search(words) or _CROSS_TABLE.search(words)
+        if found:
+            return DecodeError(Reason.NOT_FRONTAL, f"expected a frontal view, {tag} says {found[0]}")
     return None
 
 
+def _said(position: str, series: str, source: str) -> str:
+    """The word of a tag that says lateral: of the vocabulary, never the text around it."""
+    words = plain({"ViewPosition": position, "SeriesDescription": series}.get(source, ""))
+    found = _LATERAL.search(words)
+    return found[0] if found else words if words in _LATERAL_CODES else "lateral"
+
+
 def _position(text: str) -> View | None:
-    stated = re.sub(r"\W", "", plain(text))
-    if stated.startswith("LAT"):
+    """A ViewPosition: it describes one image, so that one that names a lateral at all is one, whatever else it says."""
+    words = plain(text)
+    code = re.sub(r"[\W_]", "", words)
+    if _DECUBITUS.search(words) and not _ON_THE_BACK.search(words):
+        return None
+    if code in _LATERAL_CODES or _LATERAL.search(words):
         return View.LATERAL
-    return _POSITIONS.get(stated)
+    return _described(text)
 
 
 def _described(text: str) -> View | None:

@@ -13,6 +13,7 @@ from comit_ray.data.manifest.manifest import DATASET_NAME, check_ids, read, vali
 from comit_ray.data.manifest.manifest_chunks import chunk_names
 from comit_ray.data.manifest.split import assign
 from comit_ray.data.sources.adapter import Adapter, ManifestRow
+from comit_ray.data.sources.skipped import Skipped, member_name
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.storage import storage
@@ -22,12 +23,23 @@ _BATCH = 8192  # rows held as Python objects at a time
 _TOGETHER = 32  # batches that are put into one
 
 
+class _NoRowError(ManifestError):
+    """A source without a row."""
+
+
 @dataclass(frozen=True)
 class SourceTable:
-    """The rows of one source as a manifest without chunks, and whether a table of the source names each."""
+    """The rows of one source.
+
+    Attributes:
+        table: as a manifest without chunks.
+        listed: whether a table of the source names each.
+        skipped: every file below the root that is no row and that the source does not use; None: not known.
+    """
 
     table: pa.Table
     listed: pa.Array
+    skipped: Skipped | None = None
 
 
 def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: SourceOptions) -> SourceTable:
@@ -38,7 +50,11 @@ def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: Sou
         ManifestError: if a table does not have its form, there is no row, or two have one id.
     """
     rows = chain(_marked(adapter(files, dataset, options), files), _broken(files))
-    return from_rows(rows, files.root, dataset, files.checksums)
+    try:
+        source = from_rows(rows, files.root, dataset, files.checksums)
+    except _NoRowError as error:
+        raise ManifestError(f"{error}; {files.passed_over().describe()}") from error
+    return replace(source, skipped=files.passed_over())
 
 
 def from_rows(
@@ -75,7 +91,7 @@ def from_rows(
         listed.append(np.array([row.listed for row in batch]))
         places.append(_places(batch, archives))
     if not batches:
-        raise ManifestError(f"no image of dataset {dataset!r} below {root}")
+        raise _NoRowError(f"no image of dataset {dataset!r} below {root}")
     table, is_listed = pa.Table.from_batches(batches), np.concatenate(listed)
     if archives:
         lengths = [len(batch) for batch in listed]
@@ -112,6 +128,7 @@ def _places(
 def _marked(rows: Iterable[ManifestRow], files: SourceFiles) -> Iterator[ManifestRow]:
     """The rows, with the reason of those at whose place nothing can be read."""
     for row in rows:
+        files.use(row.path, row.member, row.position)
         reason = files.unusable.get((row.path, row.member)) if files.unusable else None
         yield row if reason is None else replace(row, excluded=reason)
 
@@ -236,7 +253,7 @@ def _present(table: pa.Table, files: SourceFiles | None) -> pa.Array:
             root = uri.removesuffix(f"/{path}")
             if root not in roots:
                 roots[root] = SourceFiles(root, inside_archives=False)
-            file = roots[root].find(path)
+            file = roots[root].find(path) or roots[root].find(member_name("", path))
             lacking = roots[root].unusable.get((path, member)) is Reason.MISSING
             found.append(file is not None and file.member is None and not lacking)
     return pa.array(found, pa.bool_())

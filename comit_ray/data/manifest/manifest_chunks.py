@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.storage.archive import ArchiveKind, archive_kind
+from comit_ray.storage.archive import is_streamed
 
 Starts = npt.NDArray[np.int64]
 
@@ -31,7 +31,7 @@ def streamed(table: pa.Table) -> npt.NDArray[np.bool_]:
     """Whether each row is a member of a tar.gz."""
     if table["member"].null_count == len(table):
         return np.zeros(len(table), np.bool_)
-    archives = [uri for uri in table["uri"].unique().to_pylist() if archive_kind(uri) is ArchiveKind.TAR_GZ]
+    archives = [uri for uri in table["uri"].unique().to_pylist() if is_streamed(uri)]
     inside = pc.and_(pc.is_valid(table["member"]), pc.is_in(table["uri"], pa.array(archives, pa.string())))
     return np.asarray(inside.combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
 

@@ -14,6 +14,7 @@ adapter to this text.
 The sources the command line knows, by name.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 
 from comit_ray.config import config_words
 from comit_ray.config.data_config import SourceOptions
+from comit_ray.data.sources.readers import is_unknown
 from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles
 from comit_ray.errors import ConfigError, Reason
 from comit_ray.tables.vocabulary import Split, View
@@ -110,9 +112,15 @@ def unlisted(files: SourceFiles, pattern: str = IMAGES) -> Iterator[ManifestRow]
     return (ManifestRow(**place(file), listed=False) for file in files.untaken(pattern))
 
 
+def plain_number(identifier: str) -> str:
+    """An identifier as it is, or `2` for the `2.0` that tools make of a column of numbers with gaps."""
+    found = re.fullmatch(r"(\d+)[.,]0+", identifier.strip())
+    return found[1] if found else identifier.strip()
+
+
 def scoped(dataset: str, identifier: str) -> str | None:
-    """`dataset/identifier`, or None for a blank one."""
-    identifier = identifier.strip()
+    """`dataset/identifier`, or None for one that is blank or says that it is not known (NaN)."""
+    identifier = "" if is_unknown(identifier) else plain_number(identifier)
     return f"{dataset}/{identifier}" if identifier else None
 
 

@@ -8,6 +8,7 @@ unknown: an unkeyed hash of a record number is found again by hashing all record
 import hashlib
 import hmac
 import os
+import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,11 @@ from dataclasses import replace
 from itertools import islice
 
 from comit_ray.config.data_config import DecodeLimits, SourceOptions
+from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.dicom_radiograph import DicomHeader, read_header
 from comit_ray.data.sources.adapter import MAX_AGE, ManifestRow, place
 from comit_ray.data.sources.image_files import MaskFiles
+from comit_ray.data.sources.skipped import Why, why
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ConfigError, DecodeError, StorageError
 from comit_ray.storage import storage
@@ -27,14 +30,16 @@ from comit_ray.storage.file_reader import FileReader, FileRef
 KEY_VARIABLE = "COMIT_ID_KEY"
 MIN_KEY_BYTES = 16
 SUFFIXES = (".dcm", ".dicom")
-MAGIC_OFFSET, MAGIC = 128, b"DICM"  # DICOM part 10, section 7.1
+_NAMED = re.compile(r".*\.(dcm|dicom|dic|dc3|ima|acr|\d+)|[^.]*|[\d.]+", re.IGNORECASE | re.DOTALL)
+"""Names of DICOM files: an ending that says so, none, or a UID. Of any other name the first bytes decide."""
+_HEAD = 4096
 HEAD_BYTES = 2**20  # headers have some kilobytes, radiographs megabytes
 THREADS = 8
 WINDOW = 64  # files in flight: bounds memory while reading ahead hides the storage's latency
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every file that is or may be DICOM: `.dcm`, `.dicom`, no extension, or `DICM` at byte 128.
+    """Every file that is or may be DICOM: its name says so (an ending, none, or a UID), or its first bytes do.
 
     A file whose header is broken is a row all the same, without a reason: screening finds and records it. One that the
     storage refuses is not: without its patient it could be trained on while the patient's other images are tested.
@@ -52,7 +57,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
     def is_candidate(file: SourceFile) -> bool:
         archive = file.member is None and archive_kind(file.path) is not None
-        return not (archive or _base(file).upper() == "DICOMDIR" or masks.holds(file.name))
+        return not (archive or why(file.name, file.member) is not Why.OTHER or masks.holds(file.name))
 
     def is_readable(file: SourceFile) -> bool:
         return file.size <= limits.max_bytes and (file.path, file.member) not in files.unusable
@@ -62,8 +67,11 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
     last = ""
     with FileReader(limits.max_bytes, wanted) as reader, ThreadPoolExecutor(THREADS) as pool:
         while window := list(islice(candidates, WINDOW)):
-            for row in pool.map(lambda file: _row(files, file, reader, key, limits), window):
-                if row is not None:
+            found = pool.map(lambda file: _row(files, file, reader, key, limits), window)
+            for file, row in zip(window, found, strict=True):
+                if row is None:
+                    files.pass_over(file, Why.OTHER)
+                else:
                     name = (row.member or row.path).rpartition("/")[2]
                     lung, disease = masks.take(row.member or row.path, _stem(name))
                     yield replace(row, lung_mask=lung, disease_mask=disease)
@@ -121,19 +129,18 @@ def _row(
     files: SourceFiles, file: SourceFile, reader: FileReader, key: bytes | None, limits: DecodeLimits
 ) -> ManifestRow | None:
     """The row of one file, or None if it is no DICOM file."""
-    name = _base(file)
     ref = files.reference(file)
-    named = name.lower().endswith(SUFFIXES) or "." not in name
-    maybe = ManifestRow(**place(file)) if named or file.member is None else None
-    if (file.path, file.member) in files.unusable:
-        return maybe
+    named = _NAMED.fullmatch(_base(file)) is not None
+    maybe = ManifestRow(**place(file)) if named else None
     try:
-        if not named and file.member is None:
-            head = reader.read(ref, MAGIC_OFFSET + len(MAGIC))
-            if head[MAGIC_OFFSET:] != MAGIC:
+        if (file.path, file.member) in files.unusable:
+            return maybe
+        if not named and (file.member is None or file.size > limits.max_bytes):
+            if not looks_like_dicom(reader.read(ref, _HEAD)):
                 return None
+            maybe = ManifestRow(**place(file))
         if file.size > limits.max_bytes:
-            return ManifestRow(**place(file)) if named else None
+            return maybe
         header = _read_header(reader, ref, file.size, limits)
     except DecodeError as error:
         if isinstance(error.__cause__, StorageError):  # an encrypted member of a zip is unreadable too, and stays a row

@@ -20,6 +20,7 @@ SCHEMA = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False, metadata={"meaning": "relative to the root"}),
         pa.field("size", pa.int64(), nullable=False, metadata={"meaning": "bytes"}),
+        pa.field("passed", pa.string(), metadata={"meaning": "why it is no file to be read; null: it is one"}),
     ],
     metadata={"comit_ray.table": "listing"},
 )
@@ -39,17 +40,21 @@ def write(root: str, output: str, part_rows: int = PART_ROWS) -> int:
     files = parts = 0
     paths: list[str] = []
     sizes: list[int] = []
+    passed: list[str | None] = []
 
     def put() -> None:
         nonlocal parts, files
-        table = pa.table([pa.array(paths, pa.string()), pa.array(sizes, pa.int64())], schema=SCHEMA)
+        columns = [pa.array(paths, pa.string()), pa.array(sizes, pa.int64()), pa.array(passed, pa.string())]
+        table = pa.table(columns, schema=SCHEMA)
         parquet.write_table(storage.join(output, f"part-{parts:05d}.parquet"), table)
-        parts, files = parts + 1, files + len(paths)
+        parts, files = parts + 1, files + passed.count(None)
         paths.clear()
         sizes.clear()
+        passed.clear()
 
-    for entry in storage.list_files(root):
+    for entry in storage.list_files(root, passed_over=True):
         paths.append(entry.path)
+        passed.append(entry.passed)
         sizes.append(entry.size)
         if len(paths) == part_rows:
             put()
@@ -79,4 +84,7 @@ def read(uri: str, root: str) -> Iterator[FileEntry]:
     for number in range(parts):
         part = parquet.read_part(storage.join(uri, f"part-{number:05d}.parquet"))
         for batch in part.to_batches(max_chunksize=65_536):
-            yield from map(FileEntry, batch.column("path").to_pylist(), batch.column("size").to_pylist())
+            columns = [batch.column("path").to_pylist(), batch.column("size").to_pylist()]
+            if "passed" in batch.schema.names:  # listings of before have files alone
+                columns.append(batch.column("passed").to_pylist())
+            yield from map(FileEntry, *columns)

@@ -6,13 +6,14 @@ All of them may lie in folders: copies are `images/x.png`, `images_001/images/x.
 Wang et al., "ChestX-ray8", CVPR 2017; the tables and lists are those of the NIH Clinical Center's distribution.
 """
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.masks.mask_references import Box, boxes_reference
-from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
+from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, plain_number, scoped, unlisted
 from comit_ray.data.sources.readers import read_csv, read_lines
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
@@ -48,14 +49,14 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
     folder, slash, _ = table.name.rpartition("/")
     top = folder + slash
     for line in lines:
-        name = line[name_at].strip()
+        name = unicodedata.normalize("NFC", line[name_at].strip())
         stem = name.rpartition(".")[0]
         findings = tuple(label.strip() for label in line[findings_at].split("|") if label.strip())
         view = _VIEWS.get(line[view_at].strip().upper(), View.UNKNOWN)
         healthy = findings == (NO_FINDING,)
         yield ManifestRow(
             **_where(files, found, name, top),
-            patient_id=scoped(dataset, line[patient_at].strip().zfill(8)) if line[patient_at].strip() else None,
+            patient_id=scoped(dataset, plain_number(line[patient_at]).zfill(8)) if line[patient_at].strip() else None,
             study_id=scoped(dataset, stem),  # the stem is patient_follow-up: one image a visit
             view=view,
             view_source="none" if view is View.UNKNOWN else "View Position",
@@ -85,7 +86,7 @@ def _images(files: SourceFiles) -> dict[str, SourceFile]:
     """File name -> the image of that name, of all at hand."""
     found: dict[str, SourceFile] = {}
     for file in files.matching(IMAGE):
-        name = file.name.rpartition("/")[2]
+        name = unicodedata.normalize("NFC", file.name.rpartition("/")[2])
         if name in found:
             one, other = files.reference(found[name]), files.reference(file)
             raise ManifestError(f"expected each image once in {files.root}, got {one} and {other}: keep one of them")

@@ -10,7 +10,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit
 
 from openpyxl import load_workbook
@@ -19,6 +19,16 @@ from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.storage import storage
+
+if TYPE_CHECKING:
+    import _csv
+
+
+_UNKNOWN = frozenset(
+    ("", "nan", "-nan", "+nan", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "#n/a n/a", "<na>", "nat", "none", "null")
+) | frozenset(
+    ("nil", "(null)", "\\n", "-", "--", "---", "\u2013", "\u2014", "?", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan")
+)
 
 
 def read_lines(files: SourceFiles, file: SourceFile, encoding: str = "utf-8-sig") -> Iterator[str]:
@@ -45,30 +55,56 @@ def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
     yield from io.TextIOWrapper(plain, encoding=encoding, newline="")
 
 
+def is_unknown(cell: str) -> bool:
+    """Whether a cell is blank, or says in the way of some tool that its value is not known (`NaN`, `#N/A`, `-`)."""
+    return cell.strip().casefold() in _UNKNOWN
+
+
 def read_csv(
-    files: SourceFiles, file: SourceFile, delimiter: str = ",", encoding: str = "utf-8-sig"
+    files: SourceFiles,
+    file: SourceFile,
+    delimiter: str = ",",
+    encoding: str = "utf-8-sig",
+    *,
+    unknown_as_blank: bool = True,
 ) -> tuple[list[str], Iterator[list[str]]]:
     """The header of a CSV table and its rows, one by one; blank lines are left out.
 
-    Rows shorter than the header are filled with empty strings (spreadsheets drop trailing commas).
+    Rows shorter than the header are filled with empty strings (spreadsheets drop trailing commas). So are cells that
+    say that a value is not known (see `is_unknown`), unless `unknown_as_blank` is false.
 
     Raises:
-        ManifestError: if there is no header, or (while reading) a row the csv module refuses.
+        ManifestError: if there is no header, or (while reading) a row the csv module refuses, as where a quote is never
+            closed; it names the line in which that row begins.
     """
-    reader = csv.reader(read_lines(files, file, encoding), delimiter=delimiter)
-    header = [name.strip() for name in next(reader, [])]
+    lines = _strict(csv.reader(read_lines(files, file, encoding), delimiter=delimiter, strict=True), files, file)
+    header = [name.strip() for name in next(lines, [])]
     if not any(header):
         raise ManifestError(f"expected a header line in {files.reference(file)}, got an empty file")
-    return header, _filled(reader, len(header), files, file)
+    return header, _filled(lines, len(header), unknown_as_blank)
 
 
-def _filled(reader: Iterator[list[str]], width: int, files: SourceFiles, file: SourceFile) -> Iterator[list[str]]:
-    try:
-        for row in reader:
-            if any(row):
-                yield row + [""] * (width - len(row))
-    except csv.Error as error:
-        raise ManifestError(f"expected a CSV table in {files.reference(file)}, got: {error}") from error
+def _strict(reader: "_csv.Reader", files: SourceFiles, file: SourceFile) -> Iterator[list[str]]:
+    """The rows; an error names the line in which its row begins: the reader finds it at the end of the file."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise ManifestError(
+                f"expected a CSV table in {files.reference(file)}, in the row that begins in line {line} got: {error} "
+                "(a quote that is not closed, or not doubled, takes in what follows it)"
+            ) from error
+        if row is None:
+            return
+        yield row
+
+
+def _filled(lines: Iterator[list[str]], width: int, unknown_as_blank: bool) -> Iterator[list[str]]:
+    for row in lines:
+        if any(row):
+            cells = ["" if is_unknown(cell) else cell for cell in row] if unknown_as_blank else row
+            yield cells + [""] * (width - len(row))
 
 
 def read_sheet(files: SourceFiles, file: SourceFile) -> tuple[list[str], list[list[str]]]:

@@ -6,6 +6,7 @@ the name `part1/images/a.png`. If a loose file has that name already, the archiv
 
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from comit_ray.data.sources.listing import read as read_listing_of
-from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
+from comit_ray.data.sources.skipped import Skipped, Why, is_hidden, member_name, why
+from comit_ray.data.sources.tar_listing import CHECKSUMS, SUFFIX, checksums, find_listings, read_listing
 from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, Reason, StorageError
 from comit_ray.storage import storage
-from comit_ray.storage.archive import ArchiveKind, Member, archive_kind, list_members
+from comit_ray.storage.archive import Member, archive_kind, is_streamed, list_members
 from comit_ray.storage.file_reader import FileReader, FileRef
 
 IMAGES = r".+\.(png|jpe?g|dcm|dicom)"
@@ -80,7 +82,8 @@ class SourceFiles:
     Attributes:
         broken: archives that could not be listed to their end.
         unusable: path and member -> why nothing can be read there: links, names that are no text or stand twice in an
-            archive, members that a listing names and its archive lacks.
+            archive, or lead out of the root; encrypted members, members that a listing names and its archive lacks.
+        skipped: what was passed over so far; `passed_over` has all.
         checksums: file, relative to the root -> `sha1:hex digest`, where a `sha1sum.txt` states it.
 
     Raises:
@@ -93,8 +96,10 @@ class SourceFiles:
         self.root = storage.normalise(root)
         self.broken: list[BrokenArchive] = []
         self.unusable: dict[tuple[str, str | None], Reason] = {}
+        self.skipped = Skipped()
         self._trust_listings = trust_listings
-        loose = storage.list_files(self.root) if listing is None else read_listing_of(listing, self.root)
+        listed = storage.list_files(self.root, passed_over=True)
+        loose = listed if listing is None else read_listing_of(listing, self.root)
         self._table = _to_table(self._loose(loose))
         self._index()
         archives = {file.path for file in self if archive_kind(file.path)} if inside_archives else set()
@@ -104,9 +109,11 @@ class SourceFiles:
             members = [_to_table(self._members(path, listings.get(path))) for path in found]
             self._table = pa.concat_tables([self._table, *members]).combine_chunks()
             self._index()
+        self._opened = archives | set(listings.values())
         sums = (file.path for file in self if CHECKSUMS.fullmatch(file.path.rpartition("/")[2]))
         self.checksums = {name: digest for path in list(sums) for name, digest in checksums(self.root, path).items()}
         self._taken = np.zeros(len(self), np.bool_)
+        self._used = np.zeros(len(self), np.bool_)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -122,26 +129,34 @@ class SourceFiles:
 
     def matching(self, pattern: str) -> Iterator[SourceFile]:
         """Files whose name the regular expression matches whole, in any case, in the order of iteration."""
-        compiled = re.compile(pattern, re.IGNORECASE)
+        compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)  # a name may hold a line break
         return (file for file in self if compiled.fullmatch(file.name))
 
     def find(self, name: str) -> SourceFile | None:
-        """The file of this name, or None; of several, in different archives, the first."""
-        key = hash(name)
+        """The file of this name, or None; of several, in different archives, the first.
+
+        `é` as one letter and as two (NFC and NFD) are the same name, unless there are files of both.
+        """
+        alike: SourceFile | None = None
+        form_c = composed(name)
+        key = hash(form_c)
         at = int(np.searchsorted(self._hashes, key))
         while at < len(self._hashes) and self._hashes[at] == key:
             file = self._at(int(self._order[at]))
             if file.name == name:
                 return file
+            if alike is None and composed(file.name) == form_c:
+                alike = file
             at += 1
-        return None
+        return alike
 
     def first(self, *names: str) -> SourceFile | None:
         """The first of `names` that exists, or None."""
         return next((file for name in names if (file := self.find(name)) is not None), None)
 
     def reference(self, file: SourceFile) -> FileRef:
-        """Where the file's bytes are."""
+        """Where the file's bytes are; who asks for it uses the file."""
+        self._used[file.position] = True
         return FileRef(f"{self.root}/{file.path}", file.member, file.offset)
 
     def first_uri(self, *names: str) -> str | None:
@@ -182,22 +197,49 @@ class SourceFiles:
         """Files that match `pattern` and that nothing has taken."""
         return (file for file in self.matching(pattern) if not self._taken[file.position])
 
+    def use(self, path: str, member: str | None, position: int) -> None:
+        """Notes that the file at this place is a row of the manifest; a place without a file is left alone."""
+        if len(self) and position < len(self):
+            file = self._at(position) if position == 0 else None  # rows of absent files have 0 too
+            if file is None or (file.path, file.member) == (path, member):
+                self._used[position] = True
+
+    def pass_over(self, file: SourceFile, reason: Why) -> None:
+        """Notes that the source has looked at the file, and why it is no row."""
+        self._used[file.position] = True
+        self.skipped.add(file.path, file.member, file.size, reason)
+
+    def passed_over(self) -> Skipped:
+        """Every file below the root that is neither a row nor used by the source. To be asked once, after the rows."""
+        for file in self:
+            opened = file.member is None and (file.path in self._opened or file.path.endswith(SUFFIX))
+            if not (self._used[file.position] or self._taken[file.position] or opened):
+                if not CHECKSUMS.fullmatch(file.path.rpartition("/")[2]):
+                    self.skipped.add(file.path, file.member, file.size, why(file.name, file.member))
+                self._used[file.position] = True
+        return self.skipped
+
     def _at(self, row: int) -> SourceFile:
         path, member, offset, size, name = (self._table.column(i)[row].as_py() for i in range(len(_LISTING)))
         return SourceFile(name or path, path, size, member, offset, row)
 
     def _index(self) -> None:
         """Hashes of all names, sorted, and the rows they belong to: 16 bytes a file."""
-        hashes = np.fromiter((hash(file.name) for file in self), np.int64, len(self))
+        hashes = np.fromiter((hash(composed(file.name)) for file in self), np.int64, len(self))
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
     def _loose(self, entries: Iterator[storage.FileEntry]) -> Iterator[_Listed]:
         for entry in entries:
             path = _text(entry.path)
-            if path != entry.path:
+            if entry.passed is not None:
+                self.skipped.add(path, None, entry.size, entry.passed)
+                continue
+            odd = any(part in ("", ".", "..") for part in path.split("/"))  # a key of S3
+            name = member_name("", path) if odd else path
+            if path != entry.path or name.startswith("../"):
                 self.unusable[path, None] = Reason.UNREADABLE
-            yield path, None, None, entry.size, None
+            yield path, None, None, entry.size, None if name == path else name
 
     def _members(self, path: str, listing: str | None) -> Iterator[_Listed]:
         """The members of one archive that do not lie unpacked beside it; hidden ones left out, as loose ones are."""
@@ -206,19 +248,22 @@ class SourceFiles:
         unpacked = 0
         for member in self._listed_members(path, listing):
             text = _text(member.name)
-            inside = re.sub(r"^(\./|/)+", "", member.name.replace("\\", "/"))  # zips made on Windows have backslashes
-            name = _text("/".join(part for part in (folder, inside) if part))
+            name = _text(member_name(folder, member.name))
             if text in seen:
                 self.unusable[path, text] = Reason.CORRUPT
                 continue
             seen.add(text)
-            if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
+            if is_hidden(name):
+                self.skipped.add(path, text, member.size, Why.HIDDEN)
                 continue
             loose = self.find(name)
             if loose is not None and loose.size == member.size:
                 unpacked += 1
+                self.skipped.add(path, text, member.size, Why.UNPACKED)
                 continue
-            if member.link or text != member.name:
+            if member.encrypted:
+                self.unusable.setdefault((path, text), Reason.ENCRYPTED)
+            if member.link or text != member.name or name.startswith("../"):
                 self.unusable.setdefault((path, text), Reason.UNREADABLE)
             yield path, text, member.offset, member.size, name
         if unpacked:
@@ -247,7 +292,7 @@ class SourceFiles:
 
 
 def _list(uri: str) -> Iterator[Member]:
-    if archive_kind(uri) is ArchiveKind.TAR_GZ:
+    if is_streamed(uri):
         print(f"listing {uri}: decompressed from beginning to end, once", file=sys.stderr, flush=True)
     return list_members(uri)
 
@@ -266,3 +311,8 @@ def _to_table(rows: Iterator[_Listed]) -> pa.Table:
 def _text(name: str) -> str:
     r"""The name, with what is no UTF-8 in it written as `\udcff`, so that it can stand in a table."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's normal form C, as most systems write it; a Mac's files have form D."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.storage import storage
+from comit_ray.tables.parquet import defused
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -80,11 +81,11 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
-        """The columns and rows, as RFC 4180 has it; title and note are not in it."""
+        """The columns and rows, as RFC 4180 has it, formulas defused; title and note are not in it."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
+        for row in (self.columns, *self.rows):
+            writer.writerow(map(defused, row))
         return text.getvalue()
 
     def latex(self) -> str:

@@ -17,7 +17,7 @@ from comit_ray.evaluation.pictures.picture import Picture, nothing
 from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
-from comit_ray.evaluation.scores import join_tables
+from comit_ray.evaluation.screen_scores import join_tables
 from comit_ray.evaluation.study import study_masks, study_results, study_tables, study_words
 from comit_ray.evaluation.study.study_metrics import Pair, StudyRow, compare, measure_covid, sensitivity, summarise
 from comit_ray.evaluation.study.study_results import Study, Trial

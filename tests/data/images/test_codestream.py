@@ -28,7 +28,8 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_frame_header(name: str) -> None:
-    assert inspect(STREAMS[name] + b"\0\0") == Codestream(height=40, width=60, components=1, precision=8)
+    coding = "JPEG 2000" if name in ("jp2", "j2k", "tiles") else "JPEG"
+    assert inspect(STREAMS[name] + b"\0\0") == Codestream(40, 60, components=1, precision=8, coding=coding)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -63,3 +64,14 @@ def test_no_stream(bytes_: bytes) -> None:
     with pytest.raises(DecodeError) as caught:
         inspect(bytes_)
     assert caught.value.reason is Reason.CORRUPT
+
+
+@pytest.mark.parametrize("filler", [b"\xff\xd0" * 200_000, b"\xff\xfe\x00\x02" * 200_000])
+def test_segments_without_end_are_refused(filler: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        inspect(b"\xff\xd8" + filler + STREAMS["jpeg"][2:])
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_fill_bytes_are_no_segments() -> None:
+    assert inspect(b"\xff\xd8" + b"\xff" * 1_000_000 + STREAMS["jpeg"][2:]).height == 40

@@ -13,7 +13,7 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from comit_ray.data.images.load import decode
 from comit_ray.errors import Reason
-from tests.data.dicom_files import BUNDLED, LIMITS, dataset, dicom, ramp, reason, saved
+from tests.data.dicom_files import BUNDLED, LIMITS, dataset, dicom, ramp, reason, refusal, saved
 
 COMPRESSED = [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless]
 
@@ -83,26 +83,84 @@ def test_twelve_bit_extended_jpeg_needs_the_extra() -> None:
         assert reason(chest("JPGExtended.dcm")) is Reason.UNSUPPORTED_TRANSFER_SYNTAX
 
 
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_lossless_jpeg(bits: int, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 2**bits, (48, 64))
-    data = dicom(pixels, bits=bits)
-    (tmp_path / "plain.dcm").write_bytes(data)
+def lossless_jpeg(data: bytes, folder: Path) -> bytes:
+    """The same picture as lossless JPEG, as GDCM writes it: 16 bits in the stream where there are more than 8."""
+    (folder / "plain.dcm").write_bytes(data)
     reader = gdcm.ImageReader()
-    reader.SetFileName(str(tmp_path / "plain.dcm"))
+    reader.SetFileName(str(folder / "plain.dcm"))
     assert reader.Read()
     change = gdcm.ImageChangeTransferSyntax()
     change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
     change.SetInput(reader.GetImage())
     assert change.Change()
     writer = gdcm.ImageWriter()
-    writer.SetFileName(str(tmp_path / "packed.dcm"))
+    writer.SetFileName(str(folder / "packed.dcm"))
     writer.SetFile(reader.GetFile())
     writer.SetImage(change.GetOutput())
     assert writer.Write()
-    packed = (tmp_path / "packed.dcm").read_bytes()
-    assert pydicom.dcmread(tmp_path / "packed.dcm").file_meta.TransferSyntaxUID == uid.JPEGLosslessSV1
-    assert np.array_equal(decode(packed, LIMITS).pixels_HW, decode(data, LIMITS).pixels_HW)
+    assert pydicom.dcmread(folder / "packed.dcm").file_meta.TransferSyntaxUID == uid.JPEGLosslessSV1
+    return (folder / "packed.dcm").read_bytes()
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_lossless_jpeg(bits: int, signed: bool, tmp_path: Path) -> None:
+    low = -(2 ** (bits - 1)) if signed else 0
+    pixels = np.random.default_rng(0).integers(low, low + 2**bits, (48, 64))
+    data = dicom(pixels, bits=bits, signed=signed)
+    assert np.array_equal(decode(lossless_jpeg(data, tmp_path), LIMITS).pixels_HW, decode(data, LIMITS).pixels_HW)
+
+
+def stating(data: bytes, **header: Any) -> bytes:
+    """The file with other elements, its pixels as they are."""
+    made = pydicom.dcmread(io.BytesIO(data))
+    for keyword, value in header.items():
+        setattr(made, keyword, value)
+    buffer = io.BytesIO()
+    made.save_as(buffer)
+    return buffer.getvalue()
+
+
+def test_a_header_of_fewer_bits_than_the_stream_needs_is_refused(tmp_path: Path) -> None:
+    """Cut to the stated bits the values would wrap: a saw tooth."""
+    packed = lossless_jpeg(dicom(), tmp_path)
+    error = refusal(stating(packed, BitsStored=10, HighBit=9))
+    assert error.reason is Reason.BAD_GEOMETRY
+    assert "BitsStored 10" in error.detail
+    assert "4095" in error.detail
+    small = lossless_jpeg(dicom(ramp(high=1000)), tmp_path)
+    fits = decode(stating(small, BitsStored=10, HighBit=9), LIMITS)
+    assert np.array_equal(fits.pixels_HW, decode(small, LIMITS).pixels_HW)
+
+
+@pytest.mark.parametrize(
+    "syntax", [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2K]
+)
+def test_a_stream_of_another_coding_than_the_header_says_is_refused(syntax: uid.UID, tmp_path: Path) -> None:
+    packed = pydicom.dcmread(io.BytesIO(lossless_jpeg(dicom(), tmp_path)))
+    packed.file_meta.TransferSyntaxUID = syntax
+    buffer = io.BytesIO()
+    packed.save_as(buffer)
+    error = refusal(buffer.getvalue())
+    assert error.reason is Reason.CORRUPT
+    assert error.detail == f"the header says {syntax.name}, its compressed pixels are lossless JPEG"
+
+
+def test_a_signed_stream_of_unsigned_pixels_is_refused() -> None:
+    made = dataset(ramp(low=-2048, high=2047), signed=True)
+    made.compress(uid.JPEG2000Lossless)
+    made.PixelRepresentation = 0
+    assert "PixelRepresentation 0" in refusal(saved(made)).detail
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda s: s.keyword)
+def test_two_compressed_frames_that_nothing_states(syntax: uid.UID) -> None:
+    made = dataset(ramp())
+    made.compress(syntax)
+    frame = next(pydicom.encaps.generate_frames(made.PixelData, number_of_frames=1))
+    made.PixelData = pydicom.encaps.encapsulate([frame, frame])
+    made["PixelData"].is_undefined_length = True
+    assert reason(saved(made)) is Reason.MULTI_FRAME
 
 
 def test_grey_rgb_is_accepted() -> None:

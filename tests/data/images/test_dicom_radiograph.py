@@ -13,7 +13,7 @@ from comit_ray.data.images.dicom_radiograph import read_header
 from comit_ray.data.images.load import decode
 from comit_ray.errors import Reason
 from comit_ray.tables.vocabulary import View
-from tests.data.dicom_files import LIMITS, dataset, dicom, ramp, reason, row, saved
+from tests.data.dicom_files import LIMITS, dataset, dicom, ramp, reason, refusal, row, saved
 
 
 def test_header_facts() -> None:
@@ -159,6 +159,12 @@ def test_padding_range_and_signs() -> None:
         ({"ViewPosition": "LL"}, Reason.LATERAL),
         ({"ViewPosition": "RAO"}, Reason.NOT_FRONTAL),
         ({"NumberOfFrames": 2}, Reason.MULTI_FRAME),
+        ({"PresentationIntentType": "FOR PROCESSING"}, Reason.FOR_PROCESSING),
+        ({"PresentationLUTShape": "INVERSE"}, Reason.BAD_GEOMETRY),
+        ({"PresentationLUTShape": "IDENTITY", "PhotometricInterpretation": "MONOCHROME1"}, Reason.BAD_GEOMETRY),
+        ({"Modality": "OT", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, Reason.WRONG_MODALITY),
+        ({"SeriesDescription": "Dose Report"}, Reason.WRONG_MODALITY),
+        ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, Reason.WRONG_MODALITY),
         ({"Rows": 0}, Reason.BAD_GEOMETRY),
         ({"Columns": None}, Reason.BAD_GEOMETRY),
         ({"BitsAllocated": 32}, Reason.BAD_GEOMETRY),
@@ -179,7 +185,7 @@ def test_reasons(header: dict[str, Any], expected: Reason) -> None:
     assert (exclusion.reason if exclusion else None) == (expected if expected.value in EXCLUDING else None)
 
 
-EXCLUDING = {"wrong_modality", "not_a_chest", "lateral", "not_frontal", "multi_frame"}
+EXCLUDING = {"wrong_modality", "not_a_chest", "lateral", "not_frontal", "multi_frame", "for_processing"}
 
 
 def test_only_a_linear_window_must_be_one_wide() -> None:
@@ -191,3 +197,42 @@ def test_only_a_linear_window_must_be_one_wide() -> None:
     }
     assert decode(dicom(**narrow), LIMITS).applied == ("rescale", "percentiles")
     assert decode(dicom(**narrow, VOILUTFunction="LINEAR_EXACT"), LIMITS).applied == ("rescale", "window")
+
+
+def frames_stated(value: str) -> bytes:
+    """A chest with this NumberOfFrames, which pydicom would not write."""
+    data = dicom(NumberOfFrames="1" * len(value))
+    at = data.index(b"\x28\x00\x08\x00IS") + 8
+    return data[:at] + value.encode() + data[at + len(value) :]
+
+
+@pytest.mark.parametrize("value", ["2.0 ", "02", " 2", "3.", "2E0 "])
+def test_several_frames_however_they_are_written(value: str) -> None:
+    assert reason(frames_stated(value)) is Reason.MULTI_FRAME
+
+
+@pytest.mark.parametrize("value", ["1.0 ", "01", "0 ", "  "])
+def test_one_frame_however_it_is_written(value: str) -> None:
+    assert decode(frames_stated(value), LIMITS).height == 48
+
+
+@pytest.mark.parametrize("value", ["two ", "1.5 "])
+def test_frames_that_are_no_whole_number_fail_by_name(value: str) -> None:
+    error = refusal(frames_stated(value))
+    assert error.reason is Reason.CORRUPT
+    assert "NumberOfFrames" in error.detail
+    assert value.strip() in error.detail
+
+
+def test_frames_that_nothing_states() -> None:
+    two = np.concatenate([ramp(), ramp()])
+    made = dataset(two, Rows=48)
+    assert reason(saved(made)) is Reason.MULTI_FRAME
+    odd = dataset(ramp())
+    odd.PixelData += bytes(100)  # padding is no frame
+    assert decode(saved(odd), LIMITS).height == 48
+
+
+def test_numbers_of_the_geometry_that_are_none_are_named() -> None:
+    error = refusal(dicom(BitsStored=[12, 12]))
+    assert (error.reason, "BitsStored" in error.detail) == (Reason.BAD_GEOMETRY, True)

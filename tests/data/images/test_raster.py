@@ -133,6 +133,45 @@ def test_damaged_png_pixels_are_found_by_their_checksum() -> None:
     assert reason(bytes(data)) is Reason.CORRUPT
 
 
+def png(raw: bytes, *, depth: int = 8, colour: int = 0, interlaced: int = 0, cut: int = 0) -> bytes:
+    """60 x 80 pixels of these filtered rows; the zlib stream ends properly after all but `cut` of them."""
+    header = struct.pack(">IIBBBBB", 80, 60, depth, colour, 0, 0, interlaced)
+    packed = zlib.compress(raw[: len(raw) - cut])
+    return PNG_SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "bytes_per_row"), [(8, 0, 80), (16, 0, 160), (1, 0, 10), (8, 2, 240), (8, 6, 320)]
+)
+def test_a_stream_that_ends_properly_too_early_is_truncated(depth: int, colour: int, bytes_per_row: int) -> None:
+    """Pillow takes what it has and leaves the rest black."""
+    raw = b"".join(b"\0" + bytes([row * 3 + 40]) * bytes_per_row for row in range(60))
+    decode(png(raw, depth=depth, colour=colour), LIMITS)
+    for cut in (1, bytes_per_row + 1, len(raw) // 2, len(raw)):
+        assert reason(png(raw, depth=depth, colour=colour, cut=cut)) is Reason.TRUNCATED
+
+
+def test_chunks_without_end_are_refused() -> None:
+    data = encoded(Image.fromarray(picture()))
+    assert reason(data[:33] + chunk(b"teSt", b"") * 200_000 + data[33:]) is Reason.TOO_LARGE
+    assert decode(data[:33] + chunk(b"teSt", b"") * 1_000 + data[33:], LIMITS).height == 60
+
+
+def adam7() -> bytes:
+    """The bytes of `picture`, pass after pass (PNG 8.2)."""
+    raw = b""
+    steps = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    for top, left, down, right in steps:
+        raw += b"".join(b"\0" + row.tobytes() for row in picture()[top::down, left::right])
+    return raw
+
+
+def test_an_interlaced_picture_needs_all_its_passes() -> None:
+    assert np.array_equal(decode(png(adam7(), interlaced=1), LIMITS).pixels_HW, picture())
+    for cut in (1, 30 * 81, 45 * 80):
+        assert reason(png(adam7(), interlaced=1, cut=cut)) is Reason.TRUNCATED
+
+
 def test_animated_png_and_sizes() -> None:
     frames = [Image.fromarray(picture()), Image.fromarray(picture()[::-1, ::-1].copy())]
     animated = encoded(frames[0], save_all=True, append_images=frames[1:])

@@ -148,9 +148,9 @@ def test_storage_is_listed_once_not_asked_row_by_row(archive: str, monkeypatch: 
     listed: list[str] = []
     real = storage.list_files
 
-    def counted(uri: str, suffix: str = "") -> Iterator[storage.FileEntry]:
+    def counted(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iterator[storage.FileEntry]:
         listed.append(uri)
-        return real(uri, suffix)
+        return real(uri, suffix, passed_over=passed_over)
 
     monkeypatch.setattr(storage, "list_files", counted)
     mark_missing(from_rows(ROWS, archive, "d").table)

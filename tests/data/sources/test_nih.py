@@ -174,3 +174,14 @@ def test_a_broken_gzip_is_named(tmp_path: Path) -> None:
     (tmp_path / "Data_Entry_2017.csv.gz").write_bytes(gzip.compress(HEADER.encode() * 50)[:40])
     with pytest.raises(ManifestError, match=r"Data_Entry_2017\.csv\.gz"):
         list(rows(SourceFiles(str(tmp_path)), "nih", OPTIONS))
+
+
+def test_nan_is_unknown_and_a_number_has_no_point(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "Data_Entry_2017.csv").write_text(
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+        "a.png,NaN,0,NaN,NaN,NaN,NaN\nb.png,No Finding,0,2.0,58,M,PA\nc.png,No Finding,1,2,58,M,PA\n"
+    )
+    found = list(rows(SourceFiles(str(tmp_path)), "nih", SourceOptions()))
+    assert [row.patient_id for row in found] == [None, "nih/00000002", "nih/00000002"]
+    assert (found[0].findings, found[0].unhealthy, found[0].covid, found[0].age) == ((), None, None, None)

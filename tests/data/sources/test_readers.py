@@ -3,7 +3,7 @@ import tracemalloc
 
 import pytest
 
-from comit_ray.data.sources.readers import read_csv, read_lines
+from comit_ray.data.sources.readers import is_unknown, read_csv, read_lines
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 from tests.data import archives
@@ -33,3 +33,28 @@ def test_a_table_is_read_line_by_line(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * 2**20 < file.size
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a,b\n1,"Edema\n2,x\n3,y\n', 2),
+        ('a,b\n1,x\n2,"Edema\n3,"No Finding"\n', 3),
+        ('a,b\n1,"two\nlines"\n2,"open', 4),
+        ('a,"b\n1,x\n', 1),
+    ],
+)
+def test_a_quote_that_never_closes_is_told_with_its_line(tmp_path, text, line):
+    (tmp_path / "t.csv").write_text(text)
+    files = SourceFiles(str(tmp_path))
+    with pytest.raises(ManifestError, match=rf"t\.csv, in the row that begins in line {line} got"):
+        list(read_csv(files, files.table(r"t\.csv", "t"))[1])
+
+
+def test_cells_that_are_not_known_are_blank(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c\nNaN,#N/A,-\n<NA>,null,0\n")
+    files = SourceFiles(str(tmp_path))
+    file = files.table(r"t\.csv", "t")
+    assert list(read_csv(files, file)[1]) == [["", "", ""], ["", "", "0"]]
+    assert list(read_csv(files, file, unknown_as_blank=False)[1]) == [["NaN", "#N/A", "-"], ["<NA>", "null", "0"]]
+    assert not any(map(is_unknown, ("0", "no", "Nan Goldin", "unknown", "-1")))

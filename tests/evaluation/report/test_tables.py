@@ -74,3 +74,8 @@ def test_ragged_rows_are_refused() -> None:
         Table("t", ("a", "b"), (("1", "2"), ("3",)))
     with pytest.raises(ValueError, match="at least one column"):
         Table("t", (), ())
+
+
+def test_formulas_are_defused_in_csv() -> None:
+    table = Table("t", ("=a()", "b"), (("=cmd()", "-0.5"),))
+    assert list(csv.reader(io.StringIO(table.csv(), newline=""))) == [["'=a()", "b"], ["'=cmd()", "-0.5"]]

@@ -17,7 +17,7 @@ import numpy as np
 from comit_ray.config.data_config import SourceOptions
 from comit_ray.data.sources.adapter import ManifestRow, place, unlisted
 from comit_ray.data.sources.readers import read_csv, read_lines
-from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles
+from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles, composed
 from comit_ray.data.sources.table.table_cells import Record, fill, template_columns
 from comit_ray.data.sources.table.table_mapping import COVIDX_COLUMNS, MappedTable, Mapping, load
 from comit_ray.data.sources.table.table_parts import Mask
@@ -107,7 +107,7 @@ class _Names:
         hashes, folders = array("q"), array("i")
         for file in files.matching(pattern):
             folder, _, name = file.name.rpartition("/")
-            hashes.append(hash(name))
+            hashes.append(hash(composed(name)))
             folders.append(numbers.setdefault(folder, len(numbers)))
         self._folders = list(numbers)
         order = np.argsort(np.array(hashes, np.int64), kind="stable")
@@ -116,7 +116,7 @@ class _Names:
 
     def find(self, name: str) -> list[SourceFile]:
         """All files of this name."""
-        key = hash(name)
+        key = hash(composed(name))
         first, end = (int(np.searchsorted(self._hashes, key, side=side)) for side in ("left", "right"))
         folders = (self._folders[number] for number in self._numbers[first:end])
         found = (self._files.find(f"{folder}/{name}" if folder else name) for folder in folders)
@@ -227,7 +227,9 @@ def _records(files: SourceFiles, file: SourceFile, mapping: Mapping) -> Iterator
     if mapping.format == "covidx":
         yield from _covidx(files, file, mapping.encoding)
         return
-    header, lines = read_csv(files, file, _DELIMITERS[mapping.format], mapping.encoding)
+    header, lines = read_csv(
+        files, file, _DELIMITERS[mapping.format], mapping.encoding, unknown_as_blank=False
+    )  # a mapping may give "none" a meaning of its own
     places = _places(header, file, mapping)
     absent = {column: "" for column in mapping.columns() if column not in places}
     width = len(header)

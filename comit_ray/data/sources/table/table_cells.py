@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from comit_ray.data.sources.adapter import plain_number
+from comit_ray.data.sources.readers import is_unknown
 from comit_ray.errors import STATUS_OF, Reason, Status
 
 Record = Mapping[str, str]
@@ -29,13 +31,18 @@ def template_columns(template: str) -> Iterator[str]:
     return (column for _, column, _ in _pieces(template) if column)
 
 
-def fill(template: str, record: Record) -> str | None:
-    """The template with the row's cells; None if one of them is blank."""
+def fill(template: str, record: Record, *, identifier: bool = False) -> str | None:
+    """The template with the row's cells; None if one of them is blank.
+
+    In an `identifier` one that says that it is not known (NaN) is blank too, and `2.0` is `2`.
+    """
     text = ""
     for before, column, only_stem in _pieces(template):
         text += before
         if column:
             cell = record[column]
+            if identifier:
+                cell = "" if is_unknown(cell) else plain_number(cell)
             if not cell:
                 return None
             text += (cell.rpartition(".")[0] or cell) if only_stem else cell

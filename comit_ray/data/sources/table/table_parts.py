@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from comit_ray.config.config_base import Config, PositiveInt
 from comit_ray.data.sources.adapter import parse_sex
+from comit_ray.data.sources.readers import is_unknown
 from comit_ray.data.sources.table.table_cells import (
     TO_CELL_MAP,
     Cells,
@@ -30,7 +31,8 @@ class Valued(Config, Generic[T]):
     values: Annotated[dict[str, T], TO_CELL_MAP] = Field(default={})
     """Cell -> value."""
     otherwise: T | Literal["refuse"] = "refuse"
-    """What other cells mean, blank ones not among them; refuse: they are an error."""
+    """What other cells mean; refuse: they are an error. Blank cells are not among them, nor those that say that nothing
+    is known (NaN, N/A, null, -): these mean what the cell '' does, or null."""
 
     @model_validator(mode="before")
     @classmethod
@@ -65,6 +67,8 @@ class Valued(Config, Generic[T]):
         if self.column is None:
             return self.constant
         cell = record[self.column]
+        if cell and is_unknown(cell) and cell.casefold() not in self.values:
+            return self.values.get("")
         value = self.values.get(cell.casefold(), self.otherwise if cell else "refuse")
         if value == "refuse":
             raise _unknown(self.column, self.values, cell)
@@ -128,9 +132,11 @@ class Sex(Config):
         cell = record[self.column]
         if not self.values:
             return parse_sex(cell)
-        if cell.casefold() not in self.values:
-            raise _unknown(self.column, self.values, cell)
-        return self.values[cell.casefold()]
+        if cell.casefold() in self.values:
+            return self.values[cell.casefold()]
+        if cell and is_unknown(cell):
+            return self.values.get("")
+        raise _unknown(self.column, self.values, cell)
 
 
 def _unknown(column: str, values: dict[str, Any], cell: str) -> ManifestError:
@@ -170,7 +176,7 @@ class Day(Config):
         """
         cell = record[self.column]
         try:
-            return datetime.strptime(cell, self.format).date() if cell else None
+            return None if is_unknown(cell) else datetime.strptime(cell, self.format).date()
         except ValueError:
             raise ManifestError(f"column {self.column!r}: expected a day as {self.format!r}") from None
 
@@ -199,7 +205,9 @@ class Findings(Config):
             return tuple(column for column in self.columns if record[column].casefold() in self.equals)
         cell = record[self.column]
         parts = cell.split(self.separator) if self.separator else [cell]
-        return tuple(part.strip() for part in parts if part.strip())
+        none = None if self.none is None else self.none.casefold()
+        found = (part.strip() for part in parts)
+        return tuple(part for part in found if part and (part.casefold() == none or not is_unknown(part)))
 
 
 class FrameColumns(Config):

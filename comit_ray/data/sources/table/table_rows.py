@@ -7,13 +7,13 @@ from typing import Any
 
 from comit_ray.data.masks.mask_references import Box, boxes_reference, siim_reference
 from comit_ray.data.sources.adapter import ManifestRow, parse_age, scoped
+from comit_ray.data.sources.readers import is_unknown
 from comit_ray.data.sources.table.table_cells import Record, fill
 from comit_ray.data.sources.table.table_mapping import MappedTable, Mapping
 from comit_ray.data.sources.table.table_parts import Boxes, FrameColumns, Mask, SiimRuns
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import View
 
-_BLANK = ("", "nan")  # as pandas writes a missing number
 LABELS = ("unhealthy", "covid", "other")
 MASKS = ("lung_mask", "disease_mask")
 
@@ -76,7 +76,7 @@ def describe(
     view = mapping.view.of(record) or View.UNKNOWN
     reasons = (excluded.of(record) for excluded in mapping.excluded)
     facts = {
-        "site": fill(mapping.site, record) if mapping.site else None,
+        "site": fill(mapping.site, record, identifier=True) if mapping.site else None,
         "patient_id": _scoped(mapping.patient, record, dataset),
         "study_id": _scoped(mapping.study, record, dataset),
         "view": view,
@@ -157,7 +157,7 @@ def _any_positive(one: int | None, other: int | None) -> int | None:
 
 
 def _scoped(template: str | None, record: Record, dataset: str) -> str | None:
-    text = fill(template, record) if template else None
+    text = fill(template, record, identifier=True) if template else None
     return None if text is None else scoped(dataset, text)
 
 
@@ -176,7 +176,7 @@ def _shapes(mask: Mask, record: Record, mask_file: Callable[[Mask], str | None])
         return Shapes(_frame(mask.boxes, record), boxes=() if box is None else (box,))
     if mask.siim is not None:
         runs = record[mask.siim.column]
-        if not runs:
+        if is_unknown(runs):
             raise ManifestError(f"column {mask.siim.column!r}: expected run lengths or -1, got a blank cell")
         return Shapes(_frame(mask.siim, record), runs=() if runs == "-1" else (runs,))
     return Shapes(file=mask_file(mask))
@@ -185,7 +185,7 @@ def _shapes(mask: Mask, record: Record, mask_file: Callable[[Mask], str | None])
 def _box(boxes: Boxes, record: Record) -> Box | None:
     columns = boxes.columns()
     cells = [record[column] for column in columns]
-    if all(cell.casefold() in _BLANK for cell in cells):
+    if all(is_unknown(cell) for cell in cells):
         return None
     try:
         left, top, third, fourth = map(float, cells)

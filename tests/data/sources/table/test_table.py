@@ -284,3 +284,43 @@ lung_mask: {files: ['annotations/lung_masks/{filename|stem}.png']}
     assert len(with_lungs) == 163
     with Image.open(with_lungs[0]["uri"]) as image:
         assert read_mask(with_lungs[0]["lung_mask"], FrameConfig(size=64), image.height, image.width).any()
+
+
+UNKNOWN = """
+tables: [{name: list.csv}]
+image: {at: ['images/{file}']}
+patient: '{patient}'
+study: '{patient}-{visit}'
+age: {column: age}
+sex: {column: sex, values: {M: M, F: F}}
+acquired_on: {column: date, format: '%Y-%m-%d'}
+view: {column: view, values: {PA: PA, '': unknown}}
+findings: {column: finding, separator: '|', none: No Finding}
+labels:
+  unhealthy: {column: finding, values: {No Finding: 0}, otherwise: 1}
+"""
+
+
+@pytest.mark.parametrize("nothing", ["NaN", "nan", "NA", "N/A", "None", "null", "#N/A", "-", "<NA>", "NaT"])
+def test_nan_and_its_cousins_are_unknown(tmp_path, nothing):
+    table = f"file,patient,visit,age,sex,date,view,finding\na.png{(',' + nothing) * 7}\n"
+    (row,) = read(tmp_path, {"list.csv": table, "images/a.png": b""}, UNKNOWN)
+    assert (row.patient_id, row.study_id, row.age, row.sex, row.acquired_on) == (None,) * 5
+    assert (row.view, row.findings, row.unhealthy) == (View.UNKNOWN, (), None)
+
+
+def test_a_mapping_may_give_such_a_cell_a_meaning(tmp_path):
+    mapping = UNKNOWN.replace("{No Finding: 0}", "{None: 0}").replace("none: No Finding", "none: None")
+    table = "file,patient,visit,age,sex,date,view,finding\na.png,1,1,50,M,2020-01-02,PA,None\n"
+    (row,) = read(tmp_path, {"list.csv": table, "images/a.png": b""}, mapping)
+    assert (row.findings, row.unhealthy) == (("None",), 0)
+
+
+def test_a_number_with_and_without_its_point_is_one_patient(tmp_path):
+    table = "file,patient,visit,age,sex,date,view,finding\n" + "".join(
+        f"{name}.png,{patient},1,50,M,2020-01-02,PA,Edema\n"
+        for name, patient in zip("abc", ("2", "2.0", "2.50"), strict=True)
+    )
+    found = read(tmp_path, {"list.csv": table, **{f"images/{name}.png": b"" for name in "abc"}}, UNKNOWN)
+    assert [row.patient_id for row in found] == ["mine/2", "mine/2", "mine/2.50"]
+    assert [row.study_id for row in found] == ["mine/2-1", "mine/2-1", "mine/2.50-1"]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.errors import ManifestError, NotFoundError
-from comit_ray.evaluation.scores import absent_heads, head_of, join_predictions, join_tables, screen_metrics
+from comit_ray.evaluation.screen_scores import absent_heads, head_of, join_predictions, join_tables, screen_metrics
 from comit_ray.statistics.metric import Metric, share
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS

@@ -1,0 +1,119 @@
+"""Files on a local disk: a directory walked in a stable order, and files and directories put whole or not at all."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from comit_ray.errors import StorageError
+
+NOT_A_FILE, BROKEN_LINK, LINK_ABOVE, UNREADABLE = "not_a_file", "broken_link", "link_above", "unreadable_directory"
+"""Pipes, sockets and devices; links that lead nowhere, or to themselves; to a directory that holds them; no permission.
+"""
+Found = tuple[str, int, str | None]
+"""Path relative to the root, bytes, and why it is no file to be read; None: it is one."""
+
+
+def walk_local(root: str) -> Iterator[Found]:
+    """Everything below `root` that is no directory, in the order of the paths' bytes.
+
+    Links are followed, except to a directory that the link lies in. One directory is held at a time.
+
+    Raises:
+        OSError: if a directory cannot be listed for another reason than a lack of permission.
+    """
+    yield from _walk(root, "", (_identity(os.stat(root)),))
+
+
+def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Found]:
+    try:
+        with os.scandir(directory) as found:
+            entries = [(entry, _is(entry.is_dir, entry)) for entry in found]
+    except PermissionError:
+        if not prefix:
+            raise
+        yield prefix, 0, UNREADABLE
+        return
+    # "/" after a directory's name: that is the order of whole paths
+    entries.sort(key=lambda pair: f"{pair[0].name}/" if pair[1] else pair[0].name)
+    for entry, is_directory in entries:
+        path = f"{prefix}{entry.name}"
+        if is_directory:
+            identity = _identity(entry.stat())
+            if identity in above:
+                yield path, 0, LINK_ABOVE
+            else:
+                yield from _walk(entry.path, f"{path}/", (*above, identity))
+        elif _is(entry.is_file, entry):
+            yield path, entry.stat().st_size, None
+        else:
+            yield path, 0, BROKEN_LINK if entry.is_symlink() and not _leads_somewhere(entry) else NOT_A_FILE
+
+
+def _is(question: Callable[[], bool], entry: os.DirEntry[str]) -> bool:
+    try:
+        return question()
+    except OSError:
+        if entry.is_symlink():  # to itself, or through a directory without permission
+            return False
+        raise
+
+
+def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
+    try:
+        return os.path.exists(entry.path)
+    except OSError:
+        return False
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A temporary file with `data` in the directory of `path`, which is gone at the end."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}") from error
+
+
+@contextmanager
+def replacing_directory(directory: str) -> Iterator[Path]:
+    """A fresh local directory that takes the place of `directory` when the block ends, as a whole or not at all.
+
+    The old one comes back if the new one cannot take its place. S3 has no rename, so it cannot be had there.
+
+    Args:
+        directory: absolute path.
+
+    Raises:
+        StorageError: if a file cannot be written, or the directory not be put in its place.
+    """
+    target = Path(directory)
+    fresh, old = (target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{kind}") for kind in ("tmp", "old"))
+    try:
+        fresh.mkdir(parents=True)
+        yield fresh
+        if target.exists():
+            target.rename(old)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"cannot write the directory {directory}: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
