@@ -18,8 +18,8 @@ from comit_ray.evaluation import (
     external,
     external_report,
     model_card,
-    scores,
     scores_report,
+    screen_scores,
     shortcuts_report,
     subgroups,
     subgroups_report,
@@ -141,7 +141,7 @@ def write(config: EvaluateConfig) -> str:
     images = _images(config, split, config.results or config.predictions)
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews else None
     verdicts = None if readings is None else external.consensus(readings)
-    figures = scores.screen_metrics(
+    figures = screen_scores.screen_metrics(
         images,
         split,
         config.masks.lungs,
@@ -181,7 +181,7 @@ def write(config: EvaluateConfig) -> str:
 
 def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame:
     assert uri is not None, "the configuration asks for results or predictions"
-    join = scores.join_tables if config.results is not None else scores.join_predictions
+    join = screen_scores.join_tables if config.results is not None else screen_scores.join_predictions
     return join(uri, config.manifest, split)
 
 
@@ -224,7 +224,7 @@ def _pictures(
 ) -> _Drawn:
     """Figures 9 to 14 of the paper, where the screen has what they show; the missed and falsely called; a sheet."""
     drawn = _Drawn()
-    absent = scores.absent_heads(images)
+    absent = screen_scores.absent_heads(images)
     limits, seed, lungs = config.decode, config.seed, config.masks.lungs
     if "covid" not in absent:
         panels = {f"{split} split": _curves(images)}
