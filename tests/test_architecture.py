@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "evaluation": "checkpoint chunks config data errors screening statistics storage tables",
     "sweep": "checkpoint chunks config data errors evaluation inference prepare screening statistics storage tables "
     "training",
+    "front": "checkpoint chunks config data errors evaluation inference screening storage tables",
     "command": "benchmark chunks config data errors evaluation prepare screening storage sweep tables training",
 }
 # What stands at the top may import every package.

@@ -1,6 +1,6 @@
 """The question of a screen: what decides its numbers, as `comit_ray.chunks.run_record` records it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -89,16 +89,30 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
         ConfigError: there is none of that name (lists those there are), or it has no threshold for COVID-19 (for the
             unhealthy, if the model has no such head). Another head without threshold has null flags.
     """
-    scores = score_names(checkpoint)
-    if not scores:
-        return OperatingPoint(config.operating_point, {})
     origin = config.operating_points or config.checkpoint
     points = operating_points.read(origin) if config.operating_points else checkpoint.operating_points
-    point = points.get(config.operating_point)
+    return pick_operating_point(points, config.operating_point, score_names(checkpoint), origin)
+
+
+def pick_operating_point(
+    points: Mapping[str, OperatingPoint], name: str, scores: Sequence[str], origin: str
+) -> OperatingPoint:
+    """The point `name` of `points`; an empty one for a model without scores.
+
+    Args:
+        points: by name, as in a checkpoint.
+        name: the one that is asked for.
+        scores: of the model, the one that is screened by first.
+        origin: URI that an error names.
+
+    Raises:
+        ConfigError: as `choose_operating_point`.
+    """
+    if not scores:
+        return OperatingPoint(name, {})
+    point = points.get(name)
     if point is None:
-        raise ConfigError(
-            f"no operating point {config.operating_point!r} in {origin}; known: {', '.join(sorted(points)) or 'none'}"
-        )
+        raise ConfigError(f"no operating point {name!r} in {origin}; known: {', '.join(sorted(points)) or 'none'}")
     point.threshold(scores[0])  # raises, with the reason, where there is none
     return point
 

@@ -1,0 +1,78 @@
+"""The front door for Python: a model that is asked about radiographs, and the results of a screen.
+
+Example:
+    >>> import comit_ray
+    >>> model = comit_ray.load(CHECKPOINT)
+    >>> result = model.predict(RADIOGRAPH)
+    >>> result.status, result.lung_mask.shape == (result.height, result.width)
+    ('ok', True)
+"""
+
+from pathlib import Path
+
+from comit_ray.checkpoint import operating_points as points
+from comit_ray.config.data_config import DecodeLimits
+from comit_ray.errors import NotFoundError
+from comit_ray.front.screen_results import Results, is_table
+from comit_ray.front.screening_model import Result, ScreeningModel
+from comit_ray.inference.model import load_model
+from comit_ray.screening import run_settings
+from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import scores_of
+
+__all__ = ["Result", "Results", "ScreeningModel", "load", "open_results"]
+
+
+def load(
+    checkpoint: str | Path,
+    *,
+    operating_point: str = "specificity_0.90",
+    operating_points: str | None = None,
+    device: str = "cpu",
+    batch_size: int = 16,
+    limits: DecodeLimits | None = None,
+) -> ScreeningModel:
+    """The model of a checkpoint, ready to be asked about radiographs, with the thresholds that a screen would use.
+
+    Args:
+        checkpoint: path or `s3://` URI of a checkpoint, for instance `runs/first/best`.
+        operating_point: name of the operating point that decides the flags.
+        operating_points: URI of a site's own operating points (JSON); None: those of the checkpoint.
+        device: `cpu` or `cuda`.
+        batch_size: most radiographs of one forward pass.
+        limits: bounds on a file's bytes and pixels; None: those of a screen.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be loaded.
+        ConfigError: it has no such operating point; the message lists those it has.
+
+    Example:
+        >>> load(CHECKPOINT).operating_point.name
+        'specificity_0.90'
+    """
+    uri = storage.normalise(checkpoint)
+    model = load_model(uri, device=device, batch_size=batch_size)
+    origin = operating_points or storage.join(uri, points.FILE)
+    point = run_settings.pick_operating_point(points.read(origin), operating_point, scores_of(model.tasks), origin)
+    return ScreeningModel(model, point, limits or DecodeLimits())
+
+
+def open_results(uri: str | Path, manifest: str | Path | None = None) -> Results:
+    """The results of a screen, for questions in SQL and for pictures.
+
+    Args:
+        uri: what was given to `screen` as `--output`.
+        manifest: URI of the manifest that was screened; None: `manifest` below `uri`, else the one in `run.json`.
+
+    Raises:
+        NotFoundError: there are no predictions.
+
+    Example:
+        >>> results = open_results(RESULTS)
+        >>> results.predictions.aggregate("status, count(*) AS images", "status").fetchall()
+        [('ok', 1)]
+    """
+    where = storage.normalise(uri)
+    if not is_table(storage.join(where, "predictions")):
+        raise NotFoundError(f"{where}: expected the output of a screen, with predictions/*.parquet in it; found none")
+    return Results(where, None if manifest is None else storage.normalise(manifest))
