@@ -66,7 +66,13 @@ def test_a_path_bytes_an_array_and_a_list_of_them_give_one_answer(model: comit_r
     path.write_bytes(png(pixels))
     with zipfile.ZipFile(tmp_path / "chests.zip", "w") as archive:
         archive.write(path, "a/chest.png")
-    asked = [path, str(path), png(pixels), pixels, f"{tmp_path / 'chests.zip'}!a/chest.png"]
+    asked: list[screening_model.Radiographs] = [
+        path,
+        str(path),
+        png(pixels),
+        pixels,
+        f"{tmp_path / 'chests.zip'}!a/chest.png",
+    ]
     results = model.predict(asked)
     assert [result.status for result in results] == ["ok"] * 5
     assert [result.image for result in results] == [str(path), str(path), "bytes 2", "array 3", str(asked[4])]
