@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
 from moto.server import ThreadedMotoServer
 
 from comit_ray.storage import s3
+
+# A busy machine is no failure: no test of a property has a deadline.
+hypothesis.settings.register_profile("comit", deadline=None)
+hypothesis.settings.load_profile("comit")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

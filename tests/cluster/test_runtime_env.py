@@ -53,7 +53,7 @@ def test_the_package_holds_the_code_and_no_data(tmp_path: Path) -> None:
     assert code <= files
     assert {
         "comit_ray/config_files/comit_net.yaml",
-        "comit_ray/evaluation/templates/report.html.j2",
+        "comit_ray/evaluation/report/templates/report.html.j2",
         "constraints.txt",
     } <= files
     left_behind = {".git", ".venv", "build", "dist", "tests", "docs", "cluster", ".ci", "shared"}
@@ -67,7 +67,7 @@ def test_what_lies_about_does_not_go_along(tmp_path: Path) -> None:
     root = tmp_path / "repository"
     kept: tuple[str, ...] = (
         "jobs/screen.py",
-        "comit_ray/evaluation/templates/report.html.j2",
+        "comit_ray/evaluation/report/templates/report.html.j2",
         "comit_ray/config_files/studies/ablation.yaml",
     )
     kept += ("README.md", "LICENSE", "pyproject.toml", "constraints.txt", "my_study.yaml")

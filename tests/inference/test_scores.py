@@ -117,7 +117,7 @@ def test_the_log_odds_of_the_health_head_are_the_difference_of_its_logits() -> N
         ("embedding", np.zeros((5, 7)), "embedding should be float32 (5, 7), got float64 (5, 7)"),
         ("p_covid", np.zeros((5, 1), np.float32), "p_covid should be float32 (5,), got float32 (5, 1)"),
         ("p_covid", None, "p_covid and its log-odds go together"),
-        ("log_odds", {}, "p_unhealthy and its log-odds go together"),
+        ("log_odds", {}, "p_covid and its log-odds go together"),
         ("masks", {Task.LUNG: np.zeros((5, SIZE, SIZE), bool)}, "masks[lung] should be uint8 (5, 50)"),
     ],
 )

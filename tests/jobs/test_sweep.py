@@ -209,7 +209,7 @@ def test_a_training_table_of_other_splits_is_refused(manifest, tmp_path) -> None
 
 def test_an_unknown_study_is_refused_with_those_that_there_are(tmp_path) -> None:
     options = {"study": "ablatoin", "data": "d", "storage": str(tmp_path), "name": "one"}
-    with pytest.raises(ConfigError, match="no study 'ablatoin'; known: ablation, "):
+    with pytest.raises(ConfigError, match=r"there is no file ablatoin \(did you mean ablation\?\)"):
         sweep(SweepConfig.parse(options, origin="test"))
     assert sweep_record.recorded(str(tmp_path / "one")) == {}
 

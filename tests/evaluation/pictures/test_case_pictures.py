@@ -27,7 +27,7 @@ def drawn(monkeypatch) -> list:
         seen.extend(tiles)
         return draw(tiles, title)
 
-    monkeypatch.setattr(case_pictures, "draw", spy)
+    monkeypatch.setattr(case_pictures, "draw_gallery", spy)
     return seen
 
 

@@ -41,7 +41,7 @@ def test_labels_flags_and_sources_reach_the_map(images, x_NC, tmp_path, monkeypa
         seen.update(points=points_N2, truth=truth, predicted=predicted, datasets=datasets)
         return draw(points_N2, truth, predicted, datasets)
 
-    monkeypatch.setattr(plots_map, "draw", spy)
+    monkeypatch.setattr(plots_map, "draw_embedding_map", spy)
     unlabelled = images.assign(
         covid=images["covid"].where(images["image_id"] != "a/11"),
         unhealthy=images["unhealthy"].where(images["image_id"] != "a/11"),

@@ -27,17 +27,14 @@ def images(cxr, tmp_path) -> pd.DataFrame:
 def drawn(monkeypatch) -> list:
     """What reaches the plots, which are drawn all the same."""
     seen: list = []
-    for plot in (
-        mask_pictures,
-        mask_pictures,
-    ):
-        draw = plot.draw
+    for name in ("draw_gradcam", "draw_masks_beside"):
+        draw = getattr(mask_pictures, name)
 
         def spy(rows, *rest, draw=draw):
             seen.extend(rows)
             return draw(rows, *rest)
 
-        monkeypatch.setattr(plot, "draw", spy)
+        monkeypatch.setattr(mask_pictures, name, spy)
     return seen
 
 
