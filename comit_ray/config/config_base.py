@@ -1,4 +1,4 @@
-"""What all options share: models that refuse unknown keys, common ranges, and the specificities that are meant."""
+"""What all options share: unknown keys are refused, common ranges, and the default specificities of all jobs."""
 
 import hashlib
 import json

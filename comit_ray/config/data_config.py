@@ -1,8 +1,7 @@
-"""Every option of every job but training (train_config.py): default, unit and range; unknown keys are refused.
+"""Options of the jobs that make data: manifest, listing, prepare, phantom, demo; the frame, the split, decoding limits.
 
-The text under a field is what `--help` prints.
-
-Options of single sources of radiographs, as `jobs/manifest.py` takes them: `--chexpert.uncertain positive`.
+Each has its default, unit and range, and unknown keys are refused. The text under a field is what `--help` prints.
+Options of a single source carry its name: `--chexpert.uncertain positive`.
 """
 
 from typing import Annotated, Literal, Self

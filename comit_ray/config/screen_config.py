@@ -1,8 +1,6 @@
-"""Options of the throughput benchmark.
+"""Options of the jobs that give scores: screen, its review queue (`QueueConfig`), requeue, benchmark, classifiers.
 
-Every option of the classifiers on embeddings, with its default and range; unknown keys are refused.
-
-The paper names the methods (section 4.2, Table 4) and gives none of their hyperparameters: the defaults are
+Each has its default and range, and unknown keys are refused. Of the classifiers on embeddings the paper names the methods (section 4.2, Table 4) and gives none of their hyperparameters: the defaults are
 scikit-learn's. The text under a field is what `--help` prints.
 """
 

@@ -1,8 +1,7 @@
-"""An epoch of training and a pass over the validation split: plain PyTorch, one process or many.
+"""One epoch of training, and one pass over the validation split: plain PyTorch, in one process or many.
 
-Where an epoch's time goes: waiting for data, forward, backward, optimiser.
-
-The optimiser and its learning rate.
+The optimiser, its learning rate, and where the time of an epoch goes: waiting, forward, backward, optimiser. Whether
+to stop early is decided in `validation`.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""An epoch's losses and validation scores, gathered from all workers, and the figures made of them.
-
-What can be read off the figures of the epochs so far: the best one, and whether to go on.
-"""
+"""Validation of an epoch, and early stopping: losses and metrics of all workers, the best epoch, whether to go on."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What an adapter gives: one `ManifestRow` an image, and the small conversions that all sources share.
+"""The registry of sources (`SOURCES`), and what an adapter of one gives: one `ManifestRow` an image.
 
 An adapter is a module of this package with one function,
 
@@ -8,10 +8,8 @@ where `files` are the files below the dataset's root, those inside archives amon
 bear and `options` are the sources' own options. It looks at names and tables through `files` alone, yields rows one by
 one, never opens pixels, and raises `ManifestError` where a table does not have its form. It gives every image of the
 source, unusable ones with their reason in `excluded`, and ends with `unlisted(...)`: the images no table names.
-Registering it in `registry.py` makes it known to the command line; `tests/data/sources/test_contract.py` holds every
+Registering it in `SOURCES` below makes it known to the command line; `tests/data/sources/test_contract.py` holds every
 adapter to this text.
-
-The sources the command line knows, by name.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The paper's figures 5 to 14 from tables: each function writes a picture below a report and says what it shows."""
+"""The door to the pictures of a report: names of the functions that draw the paper's figures 5 to 14 from tables."""
 
 from comit_ray.evaluation.pictures.case_pictures import falsely_called, found, misclassified, missed
 from comit_ray.evaluation.pictures.curve_pictures import precision_recalls, rocs, seed_spread
