@@ -1,7 +1,8 @@
 """Options of the jobs that give scores: screen, its review queue (`QueueConfig`), requeue, benchmark, classifiers.
 
-Each has its default and range, and unknown keys are refused. Of the classifiers on embeddings the paper names the methods (section 4.2, Table 4) and gives none of their hyperparameters: the defaults are
-scikit-learn's. The text under a field is what `--help` prints.
+Each has its default and range, and unknown keys are refused. Of the classifiers on embeddings the paper names the
+methods (section 4.2, Table 4) and gives none of their hyperparameters: the defaults are scikit-learn's. The text under
+a field is what `--help` prints.
 """
 
 from typing import Annotated, Literal, Self

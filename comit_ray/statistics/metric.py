@@ -1,9 +1,8 @@
 """Metrics of a group of images with their intervals: which interval a metric has is decided here, in `measure`.
 
-All are computed from how often each image counts.
-
-A bootstrap draw is then nothing but other weights: an image of a patient drawn twice counts twice, one of a patient
-not drawn does not count. Shapes: N images, F metrics.A `Metric` is one number of a report, as it stands in `metrics.json`.
+All are computed from how often each image counts. A bootstrap draw is then nothing but other weights: an image of a
+patient drawn twice counts twice, one of a patient not drawn does not count. Shapes: N images, F metrics. A `Metric` is
+one number of a report, as it stands in `metrics.json`.
 """
 
 from collections.abc import Callable, Sequence
