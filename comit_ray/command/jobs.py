@@ -127,13 +127,17 @@ def sweep(config: SweepConfig) -> int:
 
 
 def screen(config: ScreenConfig) -> int:
-    """Screen the radiographs of a manifest with a checkpoint: predictions, masks and a review queue in Parquet.
+    """Screen a folder or bucket of radiographs, or a manifest of them: predictions, masks and a review queue.
 
-    Run the same command again after any interruption: only what is missing is done. Exit status 0 only if every image
-    of the manifest has exactly one row.
+    Give --archive, and all DICOM, PNG and JPEG files are found, also inside tar and zip files; or give --manifest. Run
+    the same command again after any interruption: only what is missing is done. Exit status 0 only if every image of
+    the manifest has exactly one row.
     """
+    from comit_ray.command.screen_archive import manifest_of
     from comit_ray.screening.run_screen import screen as run
 
+    if config.archive is not None:
+        config = config.model_copy(update={"manifest": manifest_of(config.archive, config.output)})
     return 0 if run(config).balanced else 1
 
 
