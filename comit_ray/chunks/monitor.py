@@ -109,7 +109,7 @@ def _draw(done: str, plan: Plan, table: str, ended: Callable[[float], bool]) -> 
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns) as progress:
+    with Progress(*columns, refresh_per_second=2) as progress:
         bar = progress.add_task("", total=plan.rows - already)
         over = False
         while not over:

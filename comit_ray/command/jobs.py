@@ -161,10 +161,11 @@ def requeue(config: RequeueConfig) -> int:
 def evaluate(config: EvaluateConfig) -> int:
     """Score a screened, labelled archive, a bare predictions table or a study, from tables alone: no model is loaded.
 
-    Writes report.md, metrics.json, tables/ and figures/.
+    Writes report.html, report.md, metrics.json, tables/ and figures/, and prints ten lines of the report.
     """
     from comit_ray.chunks import nodes
-    from comit_ray.evaluation import screen_report
+    from comit_ray.evaluation import screen_report, shortcuts_report
+    from comit_ray.evaluation.report import terminal
     from comit_ray.evaluation.study import study_report
     from comit_ray.storage import storage
 
@@ -173,8 +174,10 @@ def evaluate(config: EvaluateConfig) -> int:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:
         text = screen_report.write(config)
-    print(text)
-    print(f"report: {storage.normalise(config.output)}")
+    output = storage.normalise(config.output)
+    print(terminal.digest(text, shortcuts_report.ALARMS))
+    print(f"\nall of it: {storage.join(output, 'report.html')}")
+    print(f"report: {output}")
     return 0
 
 

@@ -134,5 +134,5 @@ def _files(uri: str) -> list[str]:
 
 def _said(record: dict[str, Any]) -> str:
     skipped = sum(record["skipped"].values())
-    others = f", and {skipped:,} files that are none" if skipped else ""
+    others = f", other files: {skipped:,}" if skipped else ""
     return f"{record['root']}: {record['images']:,} images{others}"

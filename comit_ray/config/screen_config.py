@@ -64,8 +64,11 @@ class QueueConfig(Config):
 class ScreenConfig(Config):
     """`jobs/screen.py`."""
 
+    one_of = ("archive", "manifest")
+
     archive: str | None = None
-    """Folder or s3:// URI to screen: DICOM, PNG, JPEG and archives of them. Its manifest goes to OUTPUT/manifest."""
+    """URI of the folder or bucket to screen: DICOM, PNG and JPEG files, loose or in tar and zip files. Its manifest goes
+    to OUTPUT/manifest."""
     manifest: str | None = None
     """URI of a manifest to screen, instead of an archive."""
     checkpoint: str

@@ -153,9 +153,9 @@ def next_lines(output: str, manifest_uri: str, queued: int, capacity: int | None
     lines = [f"tables: {where}"]
     if queued:
         lines.append(f"next: comit-ray review --results {output}")
-        some = capacity or min(200, queued)
+        fewer = capacity or min(200, (queued + 1) // 2)
         lines.append(
-            f"      comit-ray requeue --results {output} --manifest {manifest_uri} --queue.capacity {some}   "
-            "(another number of images to read)"
+            f"      comit-ray requeue --results {output} --manifest {manifest_uri} --queue.capacity {fewer}   "
+            "(fewer images to read)"
         )
     return lines
