@@ -67,8 +67,8 @@ class ScreenConfig(Config):
     one_of = ("archive", "manifest")
 
     archive: str | None = None
-    """URI of the folder or bucket to screen: DICOM, PNG and JPEG files, loose or in tar and zip files. Its manifest goes
-    to OUTPUT/manifest."""
+    """URI of the folder or bucket to screen: DICOM, PNG and JPEG files, loose or in tar and zip files. Its manifest is
+    made at OUTPUT/manifest."""
     manifest: str | None = None
     """URI of a manifest to screen, instead of an archive."""
     checkpoint: str

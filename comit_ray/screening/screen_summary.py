@@ -16,7 +16,7 @@ from comit_ray.tables.vocabulary import ReviewReason
 MOST_REASONS, FIRST = 4, 3
 """Reasons that are told of each status, and images of the queue that are shown."""
 
-REASON_WORDS: dict[Reason, str] = {
+REASON_WORDS: Mapping[str, str] = {
     Reason.MISSING: "the file is not there",
     Reason.UNREADABLE: "the storage refused the file",
     Reason.EMPTY: "the file is empty",
@@ -46,7 +46,7 @@ REASON_WORDS: dict[Reason, str] = {
 }
 """Why an image has no score, in a few words."""
 
-QUEUE_WORDS: dict[ReviewReason, str] = {
+QUEUE_WORDS: Mapping[str, str] = {
     ReviewReason.ABOVE_OPERATING_POINT: "flagged for COVID-19",
     ReviewReason.LABEL_DISAGREES: "the label says something else",
     ReviewReason.COVID_BUT_HEALTHY: "flagged, but the health score says healthy",
@@ -106,7 +106,7 @@ def account_lines(accounts: Accounts, operating_point: str | None) -> list[str]:
 def _reasons(accounts: Accounts, status: Status) -> str:
     """The commonest reasons of a status, by code and in words; the rest as a number."""
     found = sorted(((n, reason) for (s, reason), n in accounts.by_reason.items() if s == status), reverse=True)
-    told = [f"{n:,} {reason} ({REASON_WORDS[Reason(reason)]})" for n, reason in found[:MOST_REASONS]]
+    told = [f"{n:,} {reason} ({REASON_WORDS.get(reason, 'of another version')})" for n, reason in found[:MOST_REASONS]]
     if rest := found[MOST_REASONS:]:
         told.append(f"{sum(n for n, _ in rest):,} for {len(rest)} more reasons (docs/tables.md counts them)")
     return ", ".join(told)
@@ -129,7 +129,7 @@ def queue_lines(queue: pa.Table, names: bool) -> list[str]:
 
 
 def _entry(row: Mapping[str, Any]) -> str:
-    why = QUEUE_WORDS[ReviewReason(row["reasons"][0])]
+    why = QUEUE_WORDS.get(row["reasons"][0], row["reasons"][0])
     return why if row["score"] is None else f"score {row['score']:.2f}, {why}"
 
 

@@ -10,6 +10,7 @@ from comit_ray.command.screen_archive import compare, manifest_of
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, ManifestError, StorageError
+from comit_ray.storage import storage
 from comit_ray.storage.storage import FileEntry
 
 
@@ -140,3 +141,18 @@ def test_two_listings_are_compared_file_by_file(before, now, expected) -> None:
 def test_one_of_archive_and_manifest_is_asked_for(options, message) -> None:
     with pytest.raises(ConfigError, match=message):
         ScreenConfig.parse({"checkpoint": "c", "output": "o", **options}, origin="test")
+
+
+def test_a_bucket_is_screened_into_a_bucket(archive: Path, bucket: str, capsys) -> None:
+    for path in archive.iterdir():
+        storage.write_bytes(f"{bucket}/radiographs/{path.name}", path.read_bytes())
+    uri = manifest_of(f"{bucket}/radiographs/", f"{bucket}/out")
+    assert uri == f"{bucket}/out/manifest"
+    assert f"{bucket}/radiographs: 4 images, other files: 1" in capsys.readouterr().out
+    assert manifest.read(uri)["uri"].to_pylist()[-1].startswith(f"{bucket}/radiographs/")
+    assert manifest_of(f"{bucket}/radiographs", f"{bucket}/out") == uri
+    storage.write_bytes(f"{bucket}/radiographs/new.png", b"text")
+    with pytest.raises(ConfigError, match="1 files are new"):
+        manifest_of(f"{bucket}/radiographs", f"{bucket}/out")
+    with pytest.raises(ConfigError, match="lies inside the archive"):
+        manifest_of(f"{bucket}/radiographs", f"{bucket}/radiographs/out")
