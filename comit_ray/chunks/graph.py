@@ -146,7 +146,7 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
 def tell_little() -> None:
     """Of the datasets made after this: bars of Ray Data on a terminal alone, and a log of what is wrong alone."""
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+    DataContext.get_current().enable_progress_bars = sys.stdout.isatty()
 
 
 def in_an_actor() -> bool:
