@@ -134,9 +134,11 @@ def screen(config: ScreenConfig) -> int:
     the manifest has exactly one row.
     """
     from comit_ray.command.screen_archive import manifest_of
+    from comit_ray.screening.run_screen import check_options
     from comit_ray.screening.run_screen import screen as run
 
     if config.archive is not None:
+        check_options(config)
         config = config.model_copy(update={"manifest": manifest_of(config.archive, config.output)})
     return 0 if run(config).balanced else 1
 

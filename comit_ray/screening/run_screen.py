@@ -108,6 +108,20 @@ def _groups(chunks: list[ChunkPlan], rows: int) -> Iterator[list[ChunkPlan]]:
         yield group
 
 
+def check_options(config: ScreenConfig) -> None:
+    """Refuse what the checkpoint cannot do, before an archive is listed for hours.
+
+    Raises:
+        ConfigError: for options that the checkpoint does not fit.
+        CheckpointError: the checkpoint cannot be loaded.
+    """
+    loaded = checkpoint.load(config.checkpoint)
+    run_settings.choose_temperatures(config, loaded)
+    run_settings.choose_operating_point(config, loaded)
+    run_settings.check_gradcam(config, loaded)
+    run_settings.check_variants(config, loaded)
+
+
 def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | None = None) -> Accounts:
     """Screen what is left of the manifest, and build the queue; the accounts of the whole output.
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from comit_ray.command import jobs
 from comit_ray.command.screen_archive import compare, manifest_of
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest
-from comit_ray.errors import ConfigError, ManifestError, StorageError
+from comit_ray.errors import ComitError, ConfigError, ManifestError, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.storage import FileEntry
+from tests.support import write_checkpoint
 
 
 @pytest.fixture
@@ -107,6 +109,16 @@ def test_a_folder_without_an_image_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "empty" / "notes.txt").write_text("text")
     with pytest.raises(ManifestError, match=r"no image of dataset 'files' below .*passed over: 1 files"):
         manifest_of(str(tmp_path / "empty"), str(tmp_path / "out"))
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_before_the_archive_is_listed(archive: Path, tmp_path: Path) -> None:
+    options = {"archive": str(archive), "output": str(tmp_path / "out")}
+    with pytest.raises(ComitError, match="nowhere"):
+        jobs.screen(ScreenConfig(**options, checkpoint="/nowhere"))
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(ConfigError, match=r"no operating point 'specificity_0\.99'"):
+        jobs.screen(ScreenConfig(**options, checkpoint=checkpoint, operating_point="specificity_0.99"))
+    assert not (tmp_path / "out").exists()
 
 
 def entries(**sizes: int) -> list[FileEntry]:
