@@ -49,6 +49,8 @@ def _checked(config: type[C], given: options.Given) -> C:
         lacking = [f"--{key}" for key, text in found if text == config_words.NEEDED]
         wrong = [f"{_named(key, given)}{text}" for key, text in found if text != config_words.NEEDED]
         if lacking and not wrong:
+            if config.one_of and not any(given.values.get(name) for name in config.one_of):
+                lacking.insert(0, " or ".join(f"--{name}" for name in config.one_of))
             wrong = [
                 f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} needed; --help explains every option"
             ]

@@ -1,4 +1,4 @@
-"""Screen the radiographs of a manifest with a checkpoint: predictions, masks and a review queue in Parquet."""
+"""Screen a folder or bucket of radiographs, or a manifest of them: predictions, masks and a review queue."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import screen as job

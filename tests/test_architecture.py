@@ -41,13 +41,12 @@ TOP = {"api", "cli", "errors"}
 
 MAY_IMPORT_RAY = {
     "comit_ray.benchmark.run_benchmark",
-    "comit_ray.prepare.run_prepare",
     "comit_ray.chunks.graph",
     "comit_ray.chunks.monitor",
     "comit_ray.chunks.nodes",
+    "comit_ray.chunks.ray_start",
     "comit_ray.prepare.fingerprints",
     "comit_ray.prepare.prepare_pipeline",
-    "comit_ray.screening.run_screen",
     "comit_ray.screening.screen_pipeline",
     "comit_ray.sweep.trial",
     "comit_ray.sweep.tuner",

@@ -175,9 +175,10 @@ def test_what_goes_on_only_when_asked_to_says_so_after_ctrl_c(name):
             ["screen", "--help"],
             0,
             "out",
-            "usage: comit-ray screen --manifest URI --checkpoint URI --output URI [options]",
+            "usage: comit-ray screen --archive URI | --manifest URI --checkpoint URI --output URI [options]",
         ),
-        (["screen"], 2, "err", "comit-ray screen: error: --manifest, --checkpoint, --output are needed"),
+        (["screen"], 2, "err", "comit-ray screen: error: --archive or --manifest, --checkpoint, --output are needed"),
+        (["screen", "--archive", "a"], 2, "err", "comit-ray screen: error: --checkpoint, --output are needed"),
     ],
 )
 def test_the_command_takes_a_job(argv, status, where, message, capsys):

@@ -14,7 +14,7 @@ from comit_ray.benchmark import projection, stages
 from comit_ray.benchmark.projection import EndToEnd, Throughput
 from comit_ray.benchmark.stages import Stage
 from comit_ray.checkpoint import checkpoint
-from comit_ray.chunks import graph, nodes
+from comit_ray.chunks import graph, nodes, ray_start
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import PREDICTORS
 from comit_ray.config.data_config import ManifestConfig
@@ -50,8 +50,7 @@ def measure(config: BenchmarkConfig) -> str:
         graph.check_gpus_here()
     rows = images_of(config, output)
     rng = np.random.default_rng(config.seed + 1)  # every sample is of the same mix of sources and formats
-    if not ray.is_initialized():
-        ray.init()
+    ray_start.start()
     if config.gpu:
         graph.check_gpus()
     inputs = {"checkpoint": config.checkpoint} | ({"manifest": config.manifest} if config.manifest else {})

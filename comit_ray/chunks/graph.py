@@ -1,12 +1,10 @@
 """What every chunked job has of its Ray Data graph: parts at its beginning, committed files at its end."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +14,7 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from comit_ray.chunks import plan as chunk
+from comit_ray.chunks import ray_start
 from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
 from comit_ray.chunks.reading import Row, Spent, nothing_else, read_part
@@ -136,11 +135,8 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
     """
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
-    # Of a job that an actor runs (a trial of a sweep), every update would be a line in the driver's output.
-    context.enable_progress_bars = not in_an_actor()
-    context.enable_rich_progress_bars, context.use_ray_tqdm = True, False
-    if not sys.stdout.isatty():  # Ray says it in eight lines, `comit_ray.chunks.monitor` in one
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+    context.enable_progress_bars = False  # Ray says it in eight lines, `comit_ray.chunks.monitor` in one
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if cpus is not None:
         context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(cpu=cpus)
     with DataContext.current(context):
@@ -150,7 +146,7 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
 def tell_little() -> None:
     """Of the datasets made after this: bars of Ray Data on a terminal alone, and a log of what is wrong alone."""
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+    DataContext.get_current().enable_progress_bars = sys.stdout.isatty()
 
 
 def in_an_actor() -> bool:
@@ -204,8 +200,7 @@ def check_gpus_here(option: str = "--gpu") -> None:
     Raises:
         ConfigError: Ray would start on this machine, and torch finds no GPU on it.
     """
-    started = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # noqa: S108 where Ray has it
-    if ray.is_initialized() or os.environ.get("RAY_ADDRESS") or started.exists():
+    if not ray_start.starts_here():
         return
     import torch  # late: reading and decoding, which are of this module too, do without it
 

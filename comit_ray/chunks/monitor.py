@@ -1,4 +1,4 @@
-"""How far a chunked job is, in plain lines for a log: counted in the storage, where a committed chunk is a file.
+"""How far a chunked job is, as a bar or in plain lines: counted in the storage, where a committed chunk is a file.
 
 What one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`).
 
@@ -32,11 +32,13 @@ from comit_ray.storage import storage
 
 OFTEN_S, SELDOM_S = 10.0, 60.0
 """Seconds between two lines, in the first minute and later."""
+DRAW_S = 2.0
+"""Seconds between two looks at the storage for a bar."""
 
 
 @contextmanager
 def lines(done: str, plan: Plan, table: str, silent: bool = False) -> Iterator[None]:
-    """Print a line now and then while the block runs; none on a terminal, where Ray draws bars.
+    """Show how far the block is while it runs: a bar on a terminal, a line now and then in a log or a notebook.
 
     Args:
         done: a word for what is done: "screened".
@@ -44,11 +46,12 @@ def lines(done: str, plan: Plan, table: str, silent: bool = False) -> Iterator[N
         table: URI of the main table.
         silent: print nothing, where another process tells of many such jobs.
     """
-    if silent or sys.stdout.isatty():
+    if silent:
         yield
         return
     ended = threading.Event()
-    teller = threading.Thread(target=_tell, args=(done, plan, table, ended.wait), daemon=True)
+    show = _draw if sys.stdout.isatty() else _tell
+    teller = threading.Thread(target=show, args=(done, plan, table, ended.wait), daemon=True)
     teller.start()
     try:
         yield
@@ -59,9 +62,14 @@ def lines(done: str, plan: Plan, table: str, silent: bool = False) -> Iterator[N
 
 def line(done: str, rows: int, asked: int, seconds: float) -> str:
     """One line: what is done of what was asked, the rate since the start, and how long the rest takes at that rate."""
+    return f"{done} {rows:,} of {asked:,} images, {pace(rows, asked, seconds)}"
+
+
+def pace(rows: int, asked: int, seconds: float) -> str:
+    """The rate since the start, and how long the rest takes at that rate."""
     rate = rows / seconds if seconds > 0 else 0.0
     left = f"about {_span((asked - rows) / rate)} left" if rate else "none done yet"
-    return f"{done} {rows:,} of {asked:,} images, {rate:,.1f} a second, {left}"
+    return f"{rate:,.1f} a second, {left}"
 
 
 def committed_rows(plan: Plan, table: str) -> int:
@@ -86,6 +94,35 @@ def _tell(done: str, plan: Plan, table: str, ended: Callable[[float], bool]) -> 
         seconds = time.monotonic() - began
         text = line(done, rows - already, plan.rows - already, seconds) if isinstance(rows, int) else rows
         print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
+
+
+def _draw(done: str, plan: Plan, table: str, ended: Callable[[float], bool]) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # for people alone
+
+    began = time.monotonic()
+    before = _rows_or_reason(plan, table)
+    already = before if isinstance(before, int) else 0
+    columns = (
+        TextColumn(done),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, refresh_per_second=2) as progress:
+        bar = progress.add_task("", total=plan.rows - already)
+        over = False
+        while not over:
+            over = ended(DRAW_S)
+            rows = _rows_or_reason(plan, table)
+            if isinstance(rows, int):
+                progress.update(
+                    bar,
+                    completed=rows - already,
+                    description=pace(rows - already, plan.rows - already, time.monotonic() - began),
+                )
+            else:
+                progress.update(bar, description=rows)
 
 
 def _rows_or_reason(plan: Plan, table: str) -> int | str:

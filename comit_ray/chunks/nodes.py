@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from comit_ray.chunks import ray_start
 from comit_ray.chunks.plan import Plan
 from comit_ray.chunks.run_record import submitted
 from comit_ray.errors import ConfigError
@@ -79,8 +80,7 @@ def check_submitted(inputs: Mapping[str, str | None], outputs: Mapping[str, str]
     given = {name: uri for name, uri in inputs.items() if uri}
     if not submitted() or not (_local(given) or _local(outputs)):
         return
-    if not ray.is_initialized():
-        ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     check(given, outputs)
 
 

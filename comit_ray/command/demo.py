@@ -60,3 +60,4 @@ def show(config: DemoConfig) -> None:
     print(f"\nThe first 10 of {len(queue)} images in the review queue (phantoms, not patients):")
     print(queue.head(10).to_string(index=False, float_format="%.2f", na_rep="-"))
     print(f"\nEverything is in {output}: manifest/ checkpoint/ results/ report/ sheet.png")
+    print(f"Open the report in a browser: {output / 'report' / 'report.html'}")

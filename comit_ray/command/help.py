@@ -20,6 +20,9 @@ def of_job(prog: str, description: str, config: type[BaseModel]) -> str:
     width = _width()
     basic, advanced = _groups(config)
     needed = [f"--{name} {_short(one)}" for name, one in basic if one.is_required()]
+    either: tuple[str, ...] = getattr(config, "one_of", ())
+    if either:
+        needed.insert(0, " | ".join(f"--{name} {_short(config.model_fields[name])}" for name in either))
     lines = [f"usage: {prog} {' '.join([*needed, '[options]'])}", ""]
     for paragraph in description.strip().split("\n\n"):
         lines += [*textwrap.wrap(" ".join(paragraph.split()), width), ""]

@@ -127,13 +127,19 @@ def sweep(config: SweepConfig) -> int:
 
 
 def screen(config: ScreenConfig) -> int:
-    """Screen the radiographs of a manifest with a checkpoint: predictions, masks and a review queue in Parquet.
+    """Screen a folder or bucket of radiographs, or a manifest of them: predictions, masks and a review queue.
 
-    Run the same command again after any interruption: only what is missing is done. Exit status 0 only if every image
-    of the manifest has exactly one row.
+    Give --archive, and all DICOM, PNG and JPEG files are found, also inside tar and zip files; or give --manifest. Run
+    the same command again after any interruption: only what is missing is done. Exit status 0 only if every image of
+    the manifest has exactly one row.
     """
+    from comit_ray.command.screen_archive import manifest_of
+    from comit_ray.screening.run_screen import check_options
     from comit_ray.screening.run_screen import screen as run
 
+    if config.archive is not None:
+        check_options(config)
+        config = config.model_copy(update={"manifest": manifest_of(config.archive, config.output)})
     return 0 if run(config).balanced else 1
 
 
@@ -157,10 +163,11 @@ def requeue(config: RequeueConfig) -> int:
 def evaluate(config: EvaluateConfig) -> int:
     """Score a screened, labelled archive, a bare predictions table or a study, from tables alone: no model is loaded.
 
-    Writes report.md, metrics.json, tables/ and figures/.
+    Writes report.html, report.md, metrics.json, tables/ and figures/, and prints ten lines of the report.
     """
     from comit_ray.chunks import nodes
-    from comit_ray.evaluation import screen_report
+    from comit_ray.evaluation import screen_report, shortcuts_report
+    from comit_ray.evaluation.report import terminal
     from comit_ray.evaluation.study import study_report
     from comit_ray.storage import storage
 
@@ -169,8 +176,10 @@ def evaluate(config: EvaluateConfig) -> int:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:
         text = screen_report.write(config)
-    print(text)
-    print(f"report: {storage.normalise(config.output)}")
+    output = storage.normalise(config.output)
+    print(terminal.digest(text, shortcuts_report.ALARMS))
+    print(f"\nall of it: {storage.join(output, 'report.html')}")
+    print(f"report: {output}")
     return 0
 
 

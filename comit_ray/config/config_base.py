@@ -3,7 +3,7 @@
 import hashlib
 import json
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,6 +43,8 @@ class Config(BaseModel):
 
     # An option that is refused may hold a password.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    one_of: ClassVar[tuple[str, ...]] = ()
+    """Options of which one is needed, the one most people give first; none: there are no such options."""
 
     def digest(self) -> str:
         """12 hex digits that change with any value: names the configuration in tables and checkpoints."""

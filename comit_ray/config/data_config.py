@@ -4,7 +4,8 @@ Each has its default, unit and range, and unknown keys are refused. The text und
 Options of a single source carry its name: `--chexpert.uncertain positive`.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -124,8 +125,9 @@ class ManifestConfig(SourceOptions):
     output: str
     """URI of the manifest to write."""
     source: str | None = None
-    """Name of the dataset's format: nih, chexpert, bimcv, covid-chestxray, radiography, hannover, figure1, actualmed,
-    covid-cxnet, table, dicom, images or phantom."""
+    """Name of the dataset's format: files (DICOM, PNG, JPEG and archives of them side by side), nih, chexpert, bimcv,
+    covid-chestxray, radiography, hannover, figure1, actualmed, covid-cxnet, table, dicom, images or phantom. null:
+    files, unless --inputs is given."""
     root: str | None = None
     """URI of the dataset's directory."""
     listing: Annotated[str | None, ADVANCED] = None
@@ -157,10 +159,17 @@ class ManifestConfig(SourceOptions):
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images, where `duplicates` has them decoded."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _any_files(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("root") and not (given.get("source") or given.get("inputs")):
+            return {**given, "source": "files"}
+        return given
+
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if bool(self.inputs) == bool(self.source):
-            raise ValueError("give either --source with --root, or --inputs with manifests to merge")
+            raise ValueError("give --root (and its --source), or --inputs with manifests to merge")
         if self.source and not self.root:
             raise ValueError(f"--source {self.source} needs --root, the dataset's directory")
         return self

@@ -63,8 +63,13 @@ class QueueConfig(Config):
 class ScreenConfig(Config):
     """`jobs/screen.py`."""
 
-    manifest: str
-    """URI of the manifest to screen."""
+    one_of = ("archive", "manifest")
+
+    archive: str | None = None
+    """URI of the folder or bucket to screen: DICOM, PNG and JPEG files, loose or in tar and zip files. Its manifest is
+    made at OUTPUT/manifest."""
+    manifest: str | None = None
+    """URI of a manifest to screen, instead of an archive."""
     checkpoint: str
     """URI of the checkpoint."""
     output: str
@@ -103,6 +108,19 @@ class ScreenConfig(Config):
     """Bounds on images."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Self:
+        if self.archive and self.manifest:
+            raise ValueError(
+                "--archive and --manifest exclude each other: give --archive for a folder or bucket of radiographs, or "
+                "--manifest for a manifest that is there already"
+            )
+        if not (self.archive or self.manifest):
+            raise ValueError("give --archive, a folder or bucket of radiographs, or --manifest, a manifest of them")
+        if self.archive and self.split != "all":
+            raise ValueError(f"--split {self.split} needs --manifest: of an --archive every image is screened")
+        return self
 
 
 class RequeueConfig(Config):

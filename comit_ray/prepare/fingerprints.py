@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
-from comit_ray.chunks import graph, nodes
+from comit_ray.chunks import graph, nodes, ray_start
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.frame import shrink
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph, wanted
@@ -58,8 +58,7 @@ def fingerprints(rows: pa.Table, limits: DecodeLimits) -> pa.Table:
         ConfigError: images lie on a path that not all nodes see.
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
     """
-    if not ray.is_initialized():
-        ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     nodes.check({}, {}, rows)
     graph.tell_little()
     ray.data.DataContext.get_current().execution_options.preserve_order = True

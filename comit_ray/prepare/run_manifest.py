@@ -10,6 +10,7 @@ from comit_ray.data.manifest import duplicates, manifest_check, paper_tables, pr
 from comit_ray.data.manifest.manifest import write
 from comit_ray.data.manifest.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
 from comit_ray.data.manifest.manifest_check import describe_manifest
+from comit_ray.data.sources import dicom_files, mixed_files
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
@@ -60,6 +61,10 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
     assert source.skipped is not None, "read_source knows them"
     if source.skipped:
         print(source.skipped.describe())
+    if config.source == mixed_files.NAME and dicom_files.read_key() is None:
+        uris, members = source.table["uri"].to_pylist(), source.table["member"].to_pylist()
+        if any(mixed_files.has_dicom(member or uri) for uri, member in zip(uris, members, strict=True)):
+            print(dicom_files.WITHOUT_KEY, file=sys.stderr)
     if config.list_skipped:
         source.skipped.write(storage.normalise(config.list_skipped))
         print(f"passed over: {storage.normalise(config.list_skipped)}")

@@ -2,9 +2,7 @@
 
 import time
 
-import ray
-
-from comit_ray.chunks import accounts, monitor, nodes, plan, run_record
+from comit_ray.chunks import accounts, monitor, nodes, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data.manifest import manifest
@@ -36,8 +34,7 @@ def prepare(config: PrepareConfig) -> Accounts:
     started = time.monotonic()
     if remaining.parts:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
-        if not ray.is_initialized():
-            ray.init()
+        ray_start.start()
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
         with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):

@@ -5,21 +5,21 @@ What follows the images: the review queue from the committed tables, and the sum
 Finished chunks copied into larger files, for readers of many small ones; the chunk files stay the truth.
 """
 
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pyarrow as pa
-import ray
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.chunks import accounts, graph, monitor, nodes, plan, run_record
+from comit_ray.chunks import accounts, graph, monitor, nodes, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
 from comit_ray.config.screen_config import QueueConfig, ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.screening import drift, run_settings, screen_pipeline
+from comit_ray.screening import drift, run_settings, screen_pipeline, screen_summary
 from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
 from comit_ray.screening.screen_tables import PREDICTIONS, layout, read_predictions
 from comit_ray.storage import local_files, storage
@@ -52,42 +52,16 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
     return True
 
 
-def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> str:
-    """What the scores of a run are: one line.
-
-    Args:
-        scores: names of those the model gives.
-        temperatures: score -> what its log-odds are divided by; empty: nothing is divided.
-    """
-    if not scores:
-        return "the model has no score: there are masks, and no image is flagged"
-    if not temperatures:
-        return "scores are as the model gives them, not calibrated (--temperature off)"
-    divided = ", ".join(f"{score} by {temperatures[score]:.3g}" for score in scores)
-    return f"scores are calibrated (--temperature on): log-odds of {divided}"
-
-
-def summary(accounts: Accounts, output: str, done_now: int, seconds: float) -> str:
-    """Counts by status and reason, throughput of this run, and where the tables are."""
-    lines = [f"{accounts.asked:>9,} images in the manifest"]
-    for status, count in sorted(accounts.by_status.items(), key=lambda item: -item[1]):
-        lines.append(f"{count:>9,} {status}")
-        if status == "ok":
-            lines.append(f"{accounts.flagged:>13,} above the operating point; not flagged is not normal")
-        of_status = [(n, reason) for (s, reason), n in accounts.by_reason.items() if s == status and reason]
-        lines += [f"{n:>13,} {reason}" for n, reason in sorted(of_status, reverse=True)]
-    if done_now:
-        lines.append(
-            f"{done_now / seconds:>9.1f} images/s in this run ({done_now:,} in {seconds:.1f} s, start-up included)"
-        )
-    else:
-        lines.append("nothing was left to do: every chunk of the manifest is committed")
-    lines += accounts.refused
-    lines += [f"PROBLEM: {problem}" for problem in accounts.problems]
-    if not accounts.balanced:
-        lines.append("the accounts do NOT balance: run the same command again to do what is missing")
-    lines += [f"{name}: {storage.join(output, name)}" for name in ("predictions", "masks", "review_queue")]
-    return "\n".join(lines)
+def summary(
+    accounts: Accounts, output: str, manifest_uri: str, config: QueueConfig, operating_point: str | None
+) -> list[str]:
+    """What a person reads of the whole output: counts, the head of the queue, where it is, and what to run next."""
+    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["rank", "image_id", "reasons", "score"])
+    return [
+        *screen_summary.account_lines(accounts, operating_point),
+        *screen_summary.queue_lines(queue, names=sys.stdout.isatty()),
+        *screen_summary.next_lines(output, manifest_uri, len(queue), config.capacity),
+    ]
 
 
 DIRECTORY = "compact"
@@ -134,6 +108,20 @@ def _groups(chunks: list[ChunkPlan], rows: int) -> Iterator[list[ChunkPlan]]:
         yield group
 
 
+def check_options(config: ScreenConfig) -> None:
+    """Refuse what the checkpoint cannot do, before an archive is listed for hours.
+
+    Raises:
+        ConfigError: for options that the checkpoint does not fit.
+        CheckpointError: the checkpoint cannot be loaded.
+    """
+    loaded = checkpoint.load(config.checkpoint)
+    run_settings.choose_temperatures(config, loaded)
+    run_settings.choose_operating_point(config, loaded)
+    run_settings.check_gradcam(config, loaded)
+    run_settings.check_variants(config, loaded)
+
+
 def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | None = None) -> Accounts:
     """Screen what is left of the manifest, and build the queue; the accounts of the whole output.
 
@@ -150,6 +138,8 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         StorageError: the output cannot be written, or its tables not be read.
     """
     output = storage.normalise(config.output)
+    if config.manifest is None:
+        raise ConfigError("expected --manifest, or an --archive of which a manifest was made")
     if config.compact:
         check(output)
     loaded = checkpoint.load(config.checkpoint)
@@ -161,7 +151,8 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
-    print(scores_line(run_settings.score_names(loaded), temperatures))
+    scores = run_settings.score_names(loaded)
+    print(screen_summary.scores_line(scores, temperatures))
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     remaining = whole.without(accounts.committed(whole, output, tables))
@@ -170,8 +161,7 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if config.gpu:
             graph.check_gpus_here()
-        if not ray.is_initialized():
-            ray.init()
+        ray_start.start()
         if config.gpu:
             graph.check_gpus()
         read = {"manifest": config.manifest, "checkpoint": config.checkpoint}
@@ -192,6 +182,8 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     if config.compact and taken.balanced:
         print(f"larger files: {write(whole, output, (tables.main, *tables.sides))}")
     drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures)
-    print(summary(taken, output, remaining.rows, seconds))
+    print(screen_summary.time_line(remaining.rows, seconds))
     print("\n".join(drift.lines(drifted)))
+    point_name = operating_point.name if scores else None
+    print("\n".join(["", *summary(taken, output, config.manifest, config.queue, point_name)]))
     return taken

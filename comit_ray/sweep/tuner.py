@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from comit_ray.chunks import graph
+from comit_ray.chunks import graph, ray_start
 from comit_ray.config.sweep_config import SearchConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.storage import storage
@@ -70,8 +70,7 @@ def room(trials: Sequence[PlannedTrial], concurrent: int | None) -> int:
     """
     if any(trial.config.workers.gpu for trial in trials):
         graph.check_gpus_here("workers.gpu")
-    if not ray.is_initialized():
-        ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if any(node.get("GPU") for node in nodes) and not any(trial.config.workers.gpu for trial in trials):
         print("the cluster has GPUs and no trial asks for one: --options '{workers.gpu: true}'", flush=True)

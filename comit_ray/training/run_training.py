@@ -20,7 +20,7 @@ import torch
 from ray.data.dataset import Dataset, MaterializedDataset
 
 from comit_ray.checkpoint import checkpoint
-from comit_ray.chunks import graph, nodes, run_record
+from comit_ray.chunks import graph, nodes, ray_start, run_record
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ComitError, ConfigError, ManifestError
@@ -164,8 +164,7 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
         if _whole(run, config):
             print(f"nothing is left to do: {run} has all its epochs", flush=True)
             return storage.join(run, "best")
-    if not ray.is_initialized():
-        ray.init(logging_config=ray.LoggingConfig(log_level="ERROR"))
+    ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     nodes.check({"data": config.data}, {"storage": config.storage}, rows)
     graph.tell_little()
     frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))

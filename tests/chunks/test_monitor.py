@@ -50,3 +50,21 @@ def test_a_silent_job_prints_none(tmp_path, capsys, monkeypatch):
     with monitor.lines("screened", PLAN, str(tmp_path), silent=True):
         time.sleep(0.05)
     assert capsys.readouterr().out == ""
+
+
+def test_a_terminal_has_a_bar_that_ends_with_what_is_committed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(monitor, "DRAW_S", 0.02)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with monitor.lines("screened", PLAN, str(tmp_path)):
+        deadline = time.monotonic() + 10
+        said = ""
+        while "0/20" not in said:  # what there was before is counted
+            assert time.monotonic() < deadline, said
+            time.sleep(0.01)
+            said += capsys.readouterr().out
+        for name in ("a.parquet", "b.parquet"):
+            (tmp_path / name).touch()
+    said += capsys.readouterr().out
+    assert "screened" in said
+    assert "20/20" in said
+    assert " a second, about 0 s left" in said

@@ -30,7 +30,7 @@ def test_every_option_is_there_once_in_plain_words(name: str) -> None:
 
 def test_needed_options_come_first_and_advanced_ones_last() -> None:
     basic, _, advanced = text_of("screen").partition("Advanced options:")
-    assert re.findall(r"^  --([\w.]+): .*\(needed\)", basic, re.MULTILINE) == ["manifest", "checkpoint", "output"]
+    assert re.findall(r"^  --([\w.]+): .*\(needed\)", basic, re.MULTILINE) == ["checkpoint", "output"]
     assert "--queue.capacity: whole number above 0, or null (default: null)" in basic
     assert "--decode.max_pixels" in advanced
     assert "(needed)" not in advanced
@@ -59,4 +59,4 @@ def test_the_command_lists_every_job_with_its_line(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     text = help_text.of_all("comit-ray", ((name, job.line) for name, job in jobs.JOBS.items()))
     assert re.findall(r"^  (\w+) ", text, re.MULTILINE) == list(jobs.JOBS)
-    assert "Screen the radiographs of a manifest with a checkpoint" in " ".join(text.split())
+    assert "Screen a folder or bucket of radiographs" in " ".join(text.split())

@@ -72,7 +72,7 @@ def training(**options: Any) -> TrainConfig:
         (lambda: training(model={"name": "mask_rcnn"}, speed={"compile": True}), "mask_rcnn cannot be compiled"),
         (lambda: training(train={"specificities": [0.9, 0.9]}), "at least one, none twice"),
         (lambda: TrackConfig(mlflow="http://me:s3/c@host"), "^[^@]*no user or password[^@]*TRACKING_PASSWORD[^@]*$"),
-        (lambda: ManifestConfig(output="o"), "either --source with --root, or --inputs"),
+        (lambda: ManifestConfig(output="o"), "give --root .* or --inputs"),
         (lambda: ManifestConfig(output="o", source="nih"), "--source nih needs --root"),
     ],
 )

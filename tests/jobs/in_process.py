@@ -14,6 +14,12 @@ from comit_ray.config.config_base import Config
 
 C = TypeVar("C", bound=Config)
 
+NOT_OURS = (
+    "Token authentication", "core_worker", "Deprecat", "Traceback", "Progress bars", "Started a local Ray",
+    "WARNING dataset.py", "available CPUs",
+)  # fmt: skip
+"""What Ray says on a healthy run, and a job must not."""
+
 
 def called(job: Callable[[C], int], config: type[C], *options: str) -> subprocess.CompletedProcess[str]:
     """What `python jobs/NAME.py OPTIONS` prints and its exit status, on the session's Ray where there is one.

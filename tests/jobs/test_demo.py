@@ -10,6 +10,7 @@ from comit_ray.config.data_config import DemoConfig
 from comit_ray.errors import ConfigError
 from jobs import demo as demo_job
 from tests.conftest import REPOSITORY
+from tests.jobs.in_process import NOT_OURS
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
@@ -40,3 +41,6 @@ def test_the_demo_leaves_everything_that_the_pages_promise(tmp_path):
     assert sum(count for _, count in counts) == 60
     assert {status for status, _ in counts} == {"ok", "failed", "excluded"}
     assert "images in the review queue (phantoms, not patients)" in done.stdout
+    assert f"report in a browser: {demo}/report/report.html" in done.stdout
+    for words in NOT_OURS:
+        assert words not in done.stdout + done.stderr

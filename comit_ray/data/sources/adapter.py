@@ -139,6 +139,7 @@ def parse_age(text: str) -> float | None:
 
 
 SOURCES: dict[str, str] = {
+    "files": "comit_ray.data.sources.mixed_files",
     "nih": "comit_ray.data.sources.nih",
     "chexpert": "comit_ray.data.sources.chexpert",
     "bimcv": "comit_ray.data.sources.bimcv.bimcv",

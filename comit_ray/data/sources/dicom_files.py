@@ -10,7 +10,7 @@ import hmac
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -32,6 +32,10 @@ MIN_KEY_BYTES = 16
 SUFFIXES = (".dcm", ".dicom")
 _NAMED = re.compile(r".*\.(dcm|dicom|dic|dc3|ima|acr|\d+)|[^.]*|[\d.]+", re.IGNORECASE | re.DOTALL)
 """Names of DICOM files: an ending that says so, none, or a UID. Of any other name the first bytes decide."""
+WITHOUT_KEY = (
+    f"{KEY_VARIABLE} is not set: patients and studies stay unknown, so that no image can enter val or test. "
+    f"Set it to a secret of {MIN_KEY_BYTES} characters or more to have them as keyed hashes."
+)
 _HEAD = 4096
 HEAD_BYTES = 2**20  # headers have some kilobytes, radiographs megabytes
 THREADS = 8
@@ -51,13 +55,34 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
         ConfigError: if the key is too short to protect anybody.
         StorageError: if the storage refuses a file.
     """
-    key = _key()
+    key = read_key()
+    if key is None:
+        print(WITHOUT_KEY, file=sys.stderr)
+    yield from rows_of(files, MaskFiles(files), key)
+
+
+def rows_of(
+    files: SourceFiles,
+    masks: MaskFiles,
+    key: bytes | None,
+    accepts: Callable[[bytes], bool] = looks_like_dicom,
+    leave: Callable[[str], bool] = lambda name: False,
+) -> Iterator[ManifestRow]:
+    """The same, beside another source of the same files.
+
+    Args:
+        files: below the root.
+        masks: that other images may have taken already.
+        key: makes hashes of patients and studies; None: they stay unknown.
+        accepts: whether a file whose name says nothing is an image, by its first bytes.
+        leave: whether the file of a name is of the other source.
+    """
     limits = DecodeLimits()
-    masks = MaskFiles(files)
 
     def is_candidate(file: SourceFile) -> bool:
         archive = file.member is None and archive_kind(file.path) is not None
-        return not (archive or why(file.name, file.member) is not Why.OTHER or masks.holds(file.name))
+        other = archive or why(file.name, file.member) is not Why.OTHER
+        return not (other or masks.holds(file.name) or leave(file.name))
 
     def is_readable(file: SourceFile) -> bool:
         return file.size <= limits.max_bytes and (file.path, file.member) not in files.unusable
@@ -67,7 +92,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
     last = ""
     with FileReader(limits.max_bytes, wanted) as reader, ThreadPoolExecutor(THREADS) as pool:
         while window := list(islice(candidates, WINDOW)):
-            found = pool.map(lambda file: _row(files, file, reader, key, limits), window)
+            found = pool.map(lambda file: _row(files, file, reader, key, limits, accepts), window)
             for file, row in zip(window, found, strict=True):
                 if row is None:
                     files.pass_over(file, Why.OTHER)
@@ -97,14 +122,14 @@ def _stem(name: str) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def _key() -> bytes | None:
+def read_key() -> bytes | None:
+    """The key of the environment, or None if there is none.
+
+    Raises:
+        ConfigError: if it is too short to protect anybody.
+    """
     key = os.environ.get(KEY_VARIABLE, "").encode()
     if not key:
-        print(
-            f"{KEY_VARIABLE} is not set: patients and studies stay unknown, so that no image can enter val or test. "
-            f"Set it to a secret of {MIN_KEY_BYTES} characters or more to have them as keyed hashes.",
-            file=sys.stderr,
-        )
         return None
     if len(key) < MIN_KEY_BYTES:
         raise ConfigError(f"{KEY_VARIABLE} must have at least {MIN_KEY_BYTES} bytes, got {len(key)}")
@@ -126,22 +151,30 @@ def _read_header(reader: FileReader, ref: FileRef, size: int, limits: DecodeLimi
 
 
 def _row(
-    files: SourceFiles, file: SourceFile, reader: FileReader, key: bytes | None, limits: DecodeLimits
+    files: SourceFiles,
+    file: SourceFile,
+    reader: FileReader,
+    key: bytes | None,
+    limits: DecodeLimits,
+    accepts: Callable[[bytes], bool],
 ) -> ManifestRow | None:
-    """The row of one file, or None if it is no DICOM file."""
+    """The row of one file, or None if it is no image."""
     ref = files.reference(file)
     named = _NAMED.fullmatch(_base(file)) is not None
     maybe = ManifestRow(**place(file)) if named else None
     try:
         if (file.path, file.member) in files.unusable:
             return maybe
-        if not named and (file.member is None or file.size > limits.max_bytes):
-            if not looks_like_dicom(reader.read(ref, _HEAD)):
+        whole: bytes | None = None
+        if not named:
+            is_small_member = file.member is not None and file.size <= limits.max_bytes
+            whole = reader.read(ref) if is_small_member else None  # a tar.gz gives a member only once
+            if not accepts(reader.read(ref, _HEAD) if whole is None else whole[:_HEAD]):
                 return None
             maybe = ManifestRow(**place(file))
         if file.size > limits.max_bytes:
             return maybe
-        header = _read_header(reader, ref, file.size, limits)
+        header = _read_header(reader, ref, file.size, limits) if whole is None else read_header(whole, limits)
     except DecodeError as error:
         if isinstance(error.__cause__, StorageError):  # an encrypted member of a zip is unreadable too, and stays a row
             raise StorageError(f"cannot read {ref}: {error.detail}; run again when the storage answers") from error

@@ -57,6 +57,11 @@ class MaskFiles:
 IMAGE = r".+\.(png|jpe?g)"
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for a PNG or JPEG image, whatever the case of its letters."""
+    return re.fullmatch(IMAGE, name, re.IGNORECASE | re.DOTALL) is not None
+
+
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Every `.png`, `.jpg` and `.jpeg` file below `root`, in any case, sorted by path; labels and patients unknown.
 
@@ -65,7 +70,11 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
     Raises:
         ManifestError: if it is not clear which mask belongs to which image.
     """
-    masks = MaskFiles(files)
+    return rows_of(files, MaskFiles(files))
+
+
+def rows_of(files: SourceFiles, masks: MaskFiles) -> Iterator[ManifestRow]:
+    """The same, with the masks that other images may have taken already."""
     for file in files.matching(IMAGE):
         if not masks.holds(file.name):
             lung, disease = masks.take(file.name, file.name.rpartition("/")[2].rpartition(".")[0])

@@ -28,6 +28,7 @@ OPTIONS = SourceOptions(table=TableOptions(mapping="covidx"))
 REAL = {
     "covid-chestxray": "covid_chestxray",
     "dicom": "dicom",
+    "files": "dicom",
     "figure1": "figure1_covid",
     "images": "figure1_covid",
 }

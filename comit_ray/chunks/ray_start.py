@@ -1,0 +1,139 @@
+"""How every job starts Ray, or joins it: what Ray prints on a healthy run is kept off the screen, and errors never are.
+
+Only messages that are known, and known to be harmless, are held back: each by its logger and its words, as Ray 2.60
+writes them. A message that is not in these lists is shown as it comes.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import ray
+from ray.util.annotations import RayDeprecationWarning
+
+HARMLESS_LOGS: dict[str, str] = {
+    # `ray.init` gives the Ray that it starts a token, so that nobody else on the machine can use it: as it should be.
+    "ray._private.authentication.authentication_token_setup": "Token authentication is enabled",
+    # Ray's own bars are off: `comit_ray.chunks.monitor` says how far a job is.
+    "ray.data._internal.progress": "Progress bars disabled",
+}
+"""Logger -> how the message begins that it holds back."""
+HARMLESS_ALONE: dict[str, str] = {
+    # A Ray that has just begun does not know its CPUs yet. On a cluster others may hold them: there it is shown.
+    "ray.data.dataset": "Warning: The Ray cluster currently does not have any available CPUs",
+}
+"""The same, of a Ray that this process starts for itself, where nobody else can be meant."""
+
+HARMLESS_LINE = (
+    rb"core_worker\.cc:\d+: Actor with class name: '(MapWorker\(.*\)|PreemptionWatcher)' and ID: '\w+' has constructor "
+    rb"arguments in the object store and max_restarts > 0\."
+)
+"""A line of Ray's core, which writes to the standard error itself, past Python's logging.
+
+Ray's own actors (Ray Data's workers, Ray Train's watcher) get their arguments from the object store. They can restart
+for as long as the driver lives, which holds the arguments.
+"""
+
+END_S = 2.0
+"""For the last lines to be shown. Should a process of Ray outlive the job for a while, its lines are shown later."""
+_FILTER = """
+import os, re, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+harmless, held = re.compile(os.environb[b"COMIT_HARMLESS"]), b""
+while chunk := os.read(0, 65536):
+    *lines, held = (held + chunk).split(b"\\n")
+    shown = b"".join(line + b"\\n" for line in lines if not harmless.search(line))
+    if held and not held.startswith(b"["):
+        shown, held = shown + held, b""
+    while shown:
+        shown = shown[os.write(2, shown):]
+os.write(2, held)
+"""
+"""A process of its own, so that what a dying driver says last is shown too."""
+
+
+def starts_here() -> bool:
+    """Whether Ray would start on this machine, for this process alone: no cluster is named, none runs here."""
+    running = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # noqa: S108 where Ray has it
+    return not (ray.is_initialized() or os.environ.get("RAY_ADDRESS") or running.exists())
+
+
+def start(logging_config: ray.LoggingConfig | None = None) -> None:
+    """Join the cluster of the environment, or start a Ray of this process' own; nothing is done where one is there.
+
+    Args:
+        logging_config: of Ray, also in its workers; None: its defaults, and warnings and errors alone in this process.
+    """
+    hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if starts_here() else {}))
+    if ray.is_initialized():
+        return
+    filter_standard_error()
+    if logging_config is None:
+        ray.init(logging_level=logging.WARNING)
+    else:
+        ray.init(logging_config=logging_config)
+
+
+def hold_back(logs: Mapping[str, str]) -> None:
+    """Keep harmless messages of Ray's Python side off the screen.
+
+    Args:
+        logs: logger -> how the message begins.
+    """
+    for name, beginning in logs.items():
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, _Harmless) for known in logger.filters):
+            logger.addFilter(_Harmless(beginning))
+    # Where Ray itself uses what it deprecates; where we do, the module is one of ours, and it is shown.
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=r"ray\.")
+
+
+@cache
+def filter_standard_error() -> None:
+    """Send this process' standard error through a process that leaves out `HARMLESS_LINE`, until this one ends.
+
+    Where there is no standard error, or no such process can be started, nothing is held back.
+    """
+    try:
+        real = os.dup(2)
+        reading, writing = os.pipe()
+        child = subprocess.Popen(  # noqa: S603 - our own text
+            [sys.executable, "-I", "-S", "-c", _FILTER],
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "COMIT_HARMLESS": os.fsdecode(HARMLESS_LINE)},
+            start_new_session=True,  # Ctrl-C is for the job, which may have something to say then
+        )
+    except OSError:
+        return
+    os.close(reading)
+    sys.stderr.flush()
+    os.dup2(writing, 2)
+    os.close(writing)
+
+    def end() -> None:
+        sys.stderr.flush()
+        os.dup2(real, 2)  # closes the pipe, unless a process of Ray has it too
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(END_S)
+
+    atexit.register(end)
+
+
+class _Harmless(logging.Filter):
+    """Drops the messages that begin with given words."""
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__()
+        self.beginning = beginning
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is shown."""
+        return not record.getMessage().startswith(self.beginning)

@@ -1,0 +1,161 @@
+"""What a person reads at the end of a screen, in about ten lines: how many of what, what to read first, what is next.
+
+Names of files may hold a patient's name. So they are shown on a terminal alone, and never stand in a log.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from comit_ray.chunks.accounts import Accounts
+from comit_ray.errors import Reason, Status
+from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import ReviewReason
+
+MOST_REASONS, FIRST = 4, 3
+"""Reasons that are told of each status, and images of the queue that are shown."""
+
+REASON_WORDS: Mapping[str, str] = {
+    Reason.MISSING: "the file is not there",
+    Reason.UNREADABLE: "the storage refused the file",
+    Reason.EMPTY: "the file is empty",
+    Reason.NOT_AN_IMAGE: "neither DICOM, PNG nor JPEG",
+    Reason.TRUNCATED: "the file ends too early",
+    Reason.CORRUPT: "the file is damaged",
+    Reason.ENCRYPTED: "the file needs a password",
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: "DICOM of a compression that is not read",
+    Reason.TOO_LARGE: "larger than the limit",
+    Reason.TOO_SMALL: "too few pixels",
+    Reason.BLANK: "one grey value",
+    Reason.NO_PIXELS: "DICOM without an image",
+    Reason.BAD_GEOMETRY: "rows and columns do not fit the pixels",
+    Reason.NOT_GRAYSCALE: "a colour image",
+    Reason.MODEL_FAILED: "the network gave no number",
+    Reason.CHECKSUM_MISMATCH: "not the bytes that the dataset states",
+    Reason.BAD_SIDECAR: "its tags cannot be used",
+    Reason.BAD_MASK: "its mask cannot be used",
+    Reason.MULTI_FRAME: "several images in one file",
+    Reason.LATERAL: "a lateral view",
+    Reason.NOT_A_CHEST: "another body part",
+    Reason.WRONG_MODALITY: "no radiograph, such as CT",
+    Reason.NOT_FRONTAL: "neither PA nor AP",
+    Reason.FOR_PROCESSING: "raw detector values",
+    Reason.DUPLICATE: "the same image as another",
+    Reason.NOT_IN_PROTOCOL: "left out by the protocol",
+}
+"""Why an image has no score, in a few words."""
+
+QUEUE_WORDS: Mapping[str, str] = {
+    ReviewReason.ABOVE_OPERATING_POINT: "flagged for COVID-19",
+    ReviewReason.LABEL_DISAGREES: "the label says something else",
+    ReviewReason.COVID_BUT_HEALTHY: "flagged, but the health score says healthy",
+    ReviewReason.COVID_WITHOUT_DISEASE: "flagged, but hardly any disease outlined",
+    ReviewReason.DISEASE_OUTSIDE_LUNGS: "disease outlined outside the lungs",
+    ReviewReason.NO_LUNGS_FOUND: "no lungs found",
+    ReviewReason.NEAR_THRESHOLD: "a little below the threshold",
+    ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT: "flagged as unhealthy",
+    ReviewReason.CHILD: "a child",
+    ReviewReason.FAILED: "could not be scored",
+    ReviewReason.RANDOM_NEGATIVE: "drawn at random from those not flagged",
+}
+"""Why an image is in the queue, in a few words."""
+
+
+def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> str:
+    """What the scores of a run are: one line.
+
+    Args:
+        scores: names of those the model gives.
+        temperatures: score -> what its log-odds are divided by; empty: nothing is divided.
+    """
+    if not scores:
+        return "the model has no score: there are masks, and no image is flagged"
+    if not temperatures:
+        return "scores are as the model gives them, not calibrated (--temperature off)"
+    divided = ", ".join(f"{score} by {temperatures[score]:.3g}" for score in scores)
+    return f"scores are calibrated (--temperature on): log-odds of {divided}"
+
+
+def account_lines(accounts: Accounts, operating_point: str | None) -> list[str]:
+    """How many images there are, how many have no score and why, and how many are flagged.
+
+    Args:
+        accounts: of the output.
+        operating_point: its name; None: the model has no score, and flags nothing.
+    """
+    count = {status: accounts.by_status.get(status, 0) for status in Status}
+    told = ", ".join(f"{number:,} {status}" for status, number in count.items())
+    lines = [f"{accounts.asked:,} images in the manifest: {told}"]
+    without = [status for status in (Status.EXCLUDED, Status.FAILED) if count[status]]
+    lines += [f"  {status}: {_reasons(accounts, status)}" for status in without]
+    if operating_point is None:
+        lines.append("the model has no score: no image is flagged; not flagged is not normal")
+    else:
+        lines.append(
+            f"{accounts.flagged:,} of {count[Status.OK]:,} are flagged (score at or above the threshold of "
+            f"{operating_point}); not flagged is not normal"
+        )
+    lines += accounts.refused
+    lines += [f"PROBLEM: {problem}" for problem in accounts.problems]
+    if not accounts.balanced:
+        lines.append("the accounts do NOT balance: run the same command again to do what is missing")
+    return lines
+
+
+def _reasons(accounts: Accounts, status: Status) -> str:
+    """The commonest reasons of a status, by code and in words; the rest as a number."""
+    found = sorted(((n, reason) for (s, reason), n in accounts.by_reason.items() if s == status), reverse=True)
+    told = [f"{n:,} {reason} ({REASON_WORDS.get(reason, 'of another version')})" for n, reason in found[:MOST_REASONS]]
+    if rest := found[MOST_REASONS:]:
+        told.append(f"{sum(n for n, _ in rest):,} for {len(rest)} more reasons (docs/tables.md counts them)")
+    return ", ".join(told)
+
+
+def queue_lines(queue: pa.Table, names: bool) -> list[str]:
+    """How long the queue is, and its first images.
+
+    Args:
+        queue: as `comit_ray.tables.schema.REVIEW_QUEUE`.
+        names: whether to show which image each is.
+    """
+    if not len(queue):
+        return ["nothing is in the review queue"]
+    first = queue.slice(0, FIRST).to_pylist()
+    return [
+        f"to be read: {len(queue):,} images in the review queue, the most urgent first:",
+        *(f"  {row['rank']}. {_entry(row)}{': ' + row['image_id'] if names else ''}" for row in first),
+    ]
+
+
+def _entry(row: Mapping[str, Any]) -> str:
+    why = QUEUE_WORDS.get(row["reasons"][0], row["reasons"][0])
+    return why if row["score"] is None else f"score {row['score']:.2f}, {why}"
+
+
+def time_line(done_now: int, seconds: float) -> str:
+    """What this run did, and how fast."""
+    if not done_now:
+        return "nothing was left to do: every chunk of the manifest is committed"
+    return f"{done_now / seconds:.1f} images/s in this run ({done_now:,} in {seconds:.1f} s, start-up included)"
+
+
+def next_lines(output: str, manifest_uri: str, queued: int, capacity: int | None) -> list[str]:
+    """Where the tables are, and the commands that follow.
+
+    Args:
+        output: URI of the results.
+        manifest_uri: URI of what was screened.
+        queued: images in the queue.
+        capacity: that it was cut to; None: it was not.
+    """
+    where = ", ".join(storage.join(output, name) for name in ("predictions", "masks", "review_queue"))
+    lines = [f"tables: {where}"]
+    if queued:
+        lines.append(f"next: comit-ray review --results {output}")
+        fewer = capacity or min(200, (queued + 1) // 2)
+        lines.append(
+            f"      comit-ray requeue --results {output} --manifest {manifest_uri} --queue.capacity {fewer}   "
+            "(fewer images to read)"
+        )
+    return lines

@@ -1,0 +1,77 @@
+"""What Ray prints on a healthy run is held back, and everything else is shown: also what a dying process says last."""
+
+import logging
+import subprocess
+import sys
+import warnings
+
+import pytest
+from ray.util.annotations import RayDeprecationWarning
+
+from comit_ray.chunks import ray_start
+from tests.conftest import REPOSITORY
+
+RESTART = (
+    "[2026-11-29 19:48:57,757 E 17666 17666] core_worker.cc:2465: Actor with class name: '{}' and ID: '8d11ad16ef93' "
+    "has constructor arguments in the object store and max_restarts > 0. If the arguments in the object store go out "
+    "of scope or are lost, the actor restart will fail. See https://github.com/ray-project/ray/issues/53727."
+)
+LOST = "[2026-11-29 19:48:57,757 E 17666 17666] core_worker.cc:790: The node is dead."
+
+
+def said(script: str) -> str:
+    """The standard error of a process that runs the script; how it ends does not matter."""
+    command = [sys.executable, "-c", f"from comit_ray.chunks import ray_start\nimport os, sys\n{script}"]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False).stderr
+
+
+def test_a_line_of_the_core_that_is_known_is_held_back_and_no_other() -> None:
+    harmless = RESTART.format("MapWorker(MapBatches(_Predict))")
+    foreign = RESTART.format("Trial")  # an actor of ours that could not restart
+    text = said(
+        "ray_start.filter_standard_error()\n"
+        f"os.write(2, {f'first{chr(10)}{harmless}{chr(10)}{foreign}{chr(10)}'.encode()!r})\n"
+        f"os.write(2, {(RESTART.format('PreemptionWatcher') + chr(10) + LOST).encode()!r})\n"
+    )
+    assert text == f"first\n{foreign}\n{LOST}"
+
+
+def test_what_a_dying_process_says_last_is_shown() -> None:
+    text = said("ray_start.filter_standard_error()\nos.write(2, b'[fatal] lost')\nos.abort()")
+    assert text == "[fatal] lost"
+
+
+def test_a_traceback_is_shown() -> None:
+    assert said("ray_start.filter_standard_error()\nraise ValueError('of ours')").endswith("ValueError: of ours\n")
+
+
+@pytest.mark.parametrize(("name", "beginning"), sorted((ray_start.HARMLESS_LOGS | ray_start.HARMLESS_ALONE).items()))
+def test_a_message_that_is_known_is_held_back_and_others_of_its_logger_are_not(
+    name: str, beginning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger(name)
+    monkeypatch.setattr(logger, "filters", [])
+    ray_start.hold_back(ray_start.HARMLESS_LOGS | ray_start.HARMLESS_ALONE)
+    ray_start.hold_back(ray_start.HARMLESS_LOGS)
+    assert len(logger.filters) == 1
+    for message, shown in ((f"{beginning} and more", False), ("Token authentication is disabled", True)):
+        record = logging.LogRecord(name, logging.WARNING, "", 1, message, (), None)
+        assert bool(logger.filter(record)) is shown
+
+
+def test_deprecations_are_shown_where_we_use_them() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ray_start.hold_back({})
+        for module in ("ray.data._internal.execution", "comit_ray.chunks.graph"):
+            warnings.warn_explicit("old", RayDeprecationWarning, "file.py", 1, module)
+    assert len(caught) == 1
+
+
+def test_a_named_cluster_is_not_started_here(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert ray_start.starts_here()
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert not ray_start.starts_here()

@@ -1,0 +1,170 @@
+"""The manifest of `screen --archive`: made once, reused for the same files, refused for an archive that changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from comit_ray.command import jobs
+from comit_ray.command.screen_archive import compare, manifest_of
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.data.manifest import manifest
+from comit_ray.errors import ComitError, ConfigError, ManifestError, StorageError
+from comit_ray.storage import storage
+from comit_ray.storage.storage import FileEntry
+from tests.support import write_checkpoint
+
+
+@pytest.fixture
+def archive(cxr: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "archive"
+    root.mkdir()
+    for file in [*sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))[:3], cxr / "dicom" / "RG1_J2KI.dcm"]:
+        shutil.copy(file, root)
+    (root / "notes.txt").write_text("text")
+    return root
+
+
+def test_the_manifest_is_made_once_and_says_what_was_found(archive: Path, tmp_path: Path, capsys) -> None:
+    output = tmp_path / "out"
+    uri = manifest_of(str(archive), str(output))
+    assert uri == str(output / "manifest")
+    said = capsys.readouterr()
+    assert f"{archive}: 4 images, other files: 1" in said.out
+    assert "'.txt' 1" in said.out
+    assert "patient" not in said.out + said.err
+    assert "train" not in said.out
+    assert len(manifest.read(uri)) == 4
+    assert "notes.txt" in (output / "skipped.csv").read_text()
+
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+    assert manifest_of(f"{archive}/", str(output)) == uri
+    assert "4 images, other files: 1 (listed by an earlier run)" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
+
+
+def test_an_archive_that_grew_or_changed_is_refused_with_numbers(archive: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    manifest_of(str(archive), output)
+    for name in ("new.png", "newer.txt"):
+        (archive / name).write_text("text")
+    with pytest.raises(ConfigError, match=r"2 files are new and 0 have another size\. Give another --output") as error:
+        manifest_of(str(archive), output)
+    assert "new.png" not in str(error.value)
+    (archive / "new.png").unlink()
+    (archive / "newer.txt").unlink()
+    (archive / "notes.txt").write_text("another text")
+    with pytest.raises(ConfigError, match="0 files are new and 1 have another size"):
+        manifest_of(str(archive), output)
+
+
+def test_files_that_are_gone_are_told(archive: Path, tmp_path: Path, capsys) -> None:
+    output = str(tmp_path / "out")
+    manifest_of(str(archive), output)
+    (archive / "notes.txt").unlink()
+    manifest_of(str(archive), output)
+    assert "1 files of the archive are gone" in capsys.readouterr().out
+
+
+def test_another_archive_is_refused(archive: Path, tmp_path: Path) -> None:
+    manifest_of(str(archive), str(tmp_path / "out"))
+    shutil.copytree(archive, tmp_path / "other")
+    with pytest.raises(ConfigError, match=rf"holds a screen of {archive}, not of {tmp_path}/other"):
+        manifest_of(str(tmp_path / "other"), str(tmp_path / "out"))
+
+
+def test_an_output_inside_the_archive_is_refused(archive: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--output .* lies inside the archive \(--archive "):
+        manifest_of(str(archive), str(archive / "out"))
+    assert not (archive / "out").exists()
+
+
+def test_a_manifest_of_somebody_else_is_left_alone(archive: Path, tmp_path: Path) -> None:
+    shutil.copytree(Path(manifest_of(str(archive), str(tmp_path / "out"))), tmp_path / "mine" / "manifest")
+    with pytest.raises(ConfigError, match="a manifest that this command did not make: screen it with --manifest"):
+        manifest_of(str(archive), str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("lost", [("archive.json",), ("archive.json", "listing/listing.json")])
+def test_what_was_stopped_before_its_manifest_was_whole_is_made_again(archive, tmp_path, lost) -> None:
+    output = tmp_path / "out"
+    uri = manifest_of(str(archive), str(output))
+    for name in lost:
+        (output / name).unlink()
+    (archive / "new.png").write_text("text")
+    assert manifest_of(str(archive), str(output)) == uri
+    assert len(manifest.read(uri)) == 5
+
+
+def test_a_record_that_is_damaged_is_an_error(archive: Path, tmp_path: Path) -> None:
+    manifest_of(str(archive), str(tmp_path / "out"))
+    (tmp_path / "out" / "archive.json").write_text(json.dumps({"root": 1}))
+    with pytest.raises(StorageError, match=r"archive\.json is not what a screen of an archive writes"):
+        manifest_of(str(archive), str(tmp_path / "out"))
+
+
+def test_a_folder_without_an_image_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("text")
+    with pytest.raises(ManifestError, match=r"no image of dataset 'files' below .*passed over: 1 files"):
+        manifest_of(str(tmp_path / "empty"), str(tmp_path / "out"))
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_before_the_archive_is_listed(archive: Path, tmp_path: Path) -> None:
+    options = {"archive": str(archive), "output": str(tmp_path / "out")}
+    with pytest.raises(ComitError, match="nowhere"):
+        jobs.screen(ScreenConfig(**options, checkpoint="/nowhere"))
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(ConfigError, match=r"no operating point 'specificity_0\.99'"):
+        jobs.screen(ScreenConfig(**options, checkpoint=checkpoint, operating_point="specificity_0.99"))
+    assert not (tmp_path / "out").exists()
+
+
+def entries(**sizes: int) -> list[FileEntry]:
+    return [FileEntry(path, size) for path, size in sizes.items()]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (entries(a=1, c=3), entries(a=1, c=3), (0, 0, 0)),
+        (entries(a=1, c=3), entries(a=1, b=2, c=4, d=5), (2, 1, 0)),
+        (entries(a=1, b=2, c=3), entries(c=3), (0, 0, 2)),
+        (entries(a=1), entries(b=1), (1, 0, 1)),
+        ([], entries(a=1), (1, 0, 0)),
+        # The order is that of the bytes in UTF-8, not of UTF-16: U+FF5E comes before U+1F600.
+        (entries(**{"\uff5e": 1, "\U0001f600": 1}), entries(**{"\uff5e": 1, "\U0001f600": 1}), (0, 0, 0)),
+    ],
+)
+def test_two_listings_are_compared_file_by_file(before, now, expected) -> None:
+    found = compare(iter(before), iter(now))
+    assert (found.new, found.changed, found.gone) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"archive": "a", "manifest": "m"}, "--archive and --manifest exclude each other"),
+        ({}, "give --archive, a folder or bucket of radiographs, or --manifest"),
+        ({"archive": "a", "split": "test"}, "--split test needs --manifest: of an --archive every image is screened"),
+    ],
+)
+def test_one_of_archive_and_manifest_is_asked_for(options, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ScreenConfig.parse({"checkpoint": "c", "output": "o", **options}, origin="test")
+
+
+def test_a_bucket_is_screened_into_a_bucket(archive: Path, bucket: str, capsys) -> None:
+    for path in archive.iterdir():
+        storage.write_bytes(f"{bucket}/radiographs/{path.name}", path.read_bytes())
+    uri = manifest_of(f"{bucket}/radiographs/", f"{bucket}/out")
+    assert uri == f"{bucket}/out/manifest"
+    assert f"{bucket}/radiographs: 4 images, other files: 1" in capsys.readouterr().out
+    assert manifest.read(uri)["uri"].to_pylist()[-1].startswith(f"{bucket}/radiographs/")
+    assert manifest_of(f"{bucket}/radiographs", f"{bucket}/out") == uri
+    storage.write_bytes(f"{bucket}/radiographs/new.png", b"text")
+    with pytest.raises(ConfigError, match="1 files are new"):
+        manifest_of(f"{bucket}/radiographs", f"{bucket}/out")
+    with pytest.raises(ConfigError, match="lies inside the archive"):
+        manifest_of(f"{bucket}/radiographs", f"{bucket}/radiographs/out")
