@@ -92,8 +92,9 @@ class ScreenConfig(Config):
     a forward pass; those of the lungs need a model with a lung head."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images a forward pass."""
-    predictors: PositiveInt = 1
-    """Predictor actors at most; fewer where the cluster has no room for them, or reading does not keep up."""
+    predictors: PositiveInt | Literal["auto"] = "auto"
+    """Predictor actors at most; fewer where the cluster has no room for them, or reading does not keep up. auto: chosen
+    with their threads, readers and writers from the cores, GPUs and memory that are there, and printed."""
     compact: Annotated[bool, ADVANCED] = False
     """At the end, copy the finished chunks into larger files under OUTPUT/compact (a local OUTPUT only)."""
     gpu: bool = False
@@ -136,8 +137,8 @@ class BenchmarkConfig(Config):
     """Of the whole cluster, in any currency; null: no cost is projected."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images a forward pass."""
-    predictors: PositiveInt = 1
-    """Predictor actors."""
+    predictors: PositiveInt | Literal["auto"] = "auto"
+    """Predictor actors; auto: as many as a screen would start."""
     gpu: bool = False
     """One GPU a predictor."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
