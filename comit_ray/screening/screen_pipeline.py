@@ -109,6 +109,7 @@ def screen(
         site_thresholds=config.operating_points is not None,
         gradcam=config.gradcam,
         variants=tuple(config.variants),
+        masks=config.masks,
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with graph.chunk_context(cpus):
