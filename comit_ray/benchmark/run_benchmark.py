@@ -14,7 +14,7 @@ from comit_ray.benchmark import projection, stages
 from comit_ray.benchmark.projection import EndToEnd, Throughput
 from comit_ray.benchmark.stages import Stage
 from comit_ray.checkpoint import checkpoint
-from comit_ray.chunks import graph, nodes, ray_start
+from comit_ray.chunks import graph, nodes, plan, ray_start
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import PREDICTORS
 from comit_ray.config.data_config import ManifestConfig
@@ -25,7 +25,7 @@ from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError
-from comit_ray.screening import run_settings, screen_pipeline
+from comit_ray.screening import pool_sizes, run_settings, screen_pipeline
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.run_screen import screen
 from comit_ray.screening.screen_tables import layout
@@ -61,7 +61,8 @@ def measure(config: BenchmarkConfig) -> str:
     cpus, fewer = _cpus(), _drawn(rows, len(rows) // FEWER, rng)
     seconds, took = _screen(config, output, rows, "all")
     fewer_seconds, fewer_took = _screen(config, output, fewer, "fewer")
-    ran = min(config.predictors, int(took.pop(PREDICTORS)))
+    asked = _predictors(config, storage.join(output, "all", "manifest"))
+    ran = min(asked, int(took.pop(PREDICTORS)))
     fewer_took.pop(PREDICTORS)
     whole = EndToEnd(len(rows), seconds, len(fewer), fewer_seconds, took, fewer_took)
     size = stages.written_bytes(storage.join(output, "all", "results"), ("predictions", "masks"))
@@ -69,8 +70,8 @@ def measure(config: BenchmarkConfig) -> str:
     print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
     doubts = [
         projection.other_cluster(cpus, _cpus()),
-        projection.fewer_predictors(config.predictors, ran),
-        projection.too_few(len(fewer), config.chunk_rows, screen_pipeline.readers(cpus, ran, config.gpu)),
+        projection.fewer_predictors(asked, ran),
+        projection.too_few(len(fewer), config.chunk_rows, pool_sizes.room_for_readers(cpus, ran, config.gpu)),
     ]
     notes = [doubt for doubt in doubts if doubt is not None]
     for note in notes:
@@ -117,7 +118,7 @@ def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
     )
     load = partial(Predictor, settings)
     on_cpu, gpus = ray.remote(num_cpus=1), 1 if config.gpu else 0
-    predictor = ray.remote(num_cpus=screen_pipeline.predict_cpus(config.gpu), num_gpus=gpus)
+    predictor = ray.remote(num_cpus=pool_sizes.predict_cpus(config.gpu), num_gpus=gpus)
     read, fetched = ray.get(on_cpu(stages.read).remote(rows.to_pylist(), loaded.config.frame, config.decode))
     predict, predicted = ray.get(predictor(stages.predict).remote(fetched, config.chunk_rows, load))
     tables = layout(embeddings=False)
@@ -136,6 +137,11 @@ def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:
         fetch_threads=config.fetch_threads,
         decode=config.decode,
     )
+
+
+def _predictors(config: BenchmarkConfig, uri: str) -> int:
+    """Predictors that a screen of the manifest at `uri` starts."""
+    return screen_pipeline.pool_of(_options(config, uri, ""), plan.make_plan(uri, "all")).predictors
 
 
 def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> tuple[float, dict[str, float]]:

@@ -16,7 +16,6 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from comit_ray.config.config_base import Config
@@ -94,6 +93,8 @@ def _fit(values: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature:
             f"the best temperature is below {LOWEST:g}: the scores part the validation split all but perfectly, and "
             "any smaller one would look better still"
         )
+    from scipy.optimize import brentq  # late: half a second of CPU, and every predictor imports this module
+
     inverse = brentq(lambda x: _slope(margins, x), 1 / HIGHEST, 1 / LOWEST, xtol=1e-12)
     found = 1 / float(inverse)
     return Temperature(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import DataContext, Dataset, Datasink
+from ray.data import DataContext, Dataset, Datasink, TaskPoolStrategy
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
@@ -28,6 +28,21 @@ READ_MEMORY, WRITE_MEMORY = 2**30, 3 * 2**28
 
 Writing 0.6 GiB: its process may have read before, and keeps some of what that took.
 """
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a machine of the cluster offers to tasks: CPUs, GPUs, and bytes of memory (0: Ray does not say)."""
+
+    cpus: float
+    gpus: float
+    memory: float
+
+
+def nodes_there() -> list[Node]:
+    """The machines of the cluster that this process is connected to."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [Node(*(float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))) for there in alive]
 
 
 @dataclass(frozen=True)
@@ -165,7 +180,7 @@ def parts_of(plan: Plan) -> Dataset:
     )
 
 
-def read(plan: Plan, reading: ReadParts, cpus: float, memory: float) -> Dataset:
+def read(plan: Plan, reading: ReadParts, cpus: float, memory: float, at_most: int | None = None) -> Dataset:
     """The beginning of a graph: every chunk of the plan as a row.
 
     Args:
@@ -173,13 +188,19 @@ def read(plan: Plan, reading: ReadParts, cpus: float, memory: float) -> Dataset:
         reading: the stage.
         cpus: that a task reserves.
         memory: share of `READ_MEMORY` that it reserves.
+        at_most: tasks at a time; None: as many as find room.
     """
     return parts_of(plan).map_batches(
-        reading, batch_size=1, batch_format="pyarrow", num_cpus=cpus, memory=READ_MEMORY * memory
+        reading,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=TaskPoolStrategy(at_most),
+        num_cpus=cpus,
+        memory=READ_MEMORY * memory,
     )
 
 
-def write(chunks: Dataset, commit: Commit, share: float, memory: float) -> None:
+def write(chunks: Dataset, commit: Commit, share: float, memory: float, at_most: int | None = None) -> None:
     """The end of a graph, which runs it.
 
     Args:
@@ -187,8 +208,10 @@ def write(chunks: Dataset, commit: Commit, share: float, memory: float) -> None:
         commit: the stage.
         share: of `WRITE_CPUS` that a task reserves.
         memory: share of `WRITE_MEMORY` that it reserves.
+        at_most: tasks at a time; None: as many as find room.
     """
-    chunks.write_datasink(commit, ray_remote_args={"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory})
+    reserved = {"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory}
+    chunks.write_datasink(commit, ray_remote_args=reserved, concurrency=at_most)
 
 
 def check_gpus_here(option: str = "--gpu") -> None:

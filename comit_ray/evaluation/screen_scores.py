@@ -14,6 +14,7 @@ from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Status
 from comit_ray.evaluation import classification
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
+from comit_ray.screening import mask_choice
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
 from comit_ray.storage import storage
@@ -31,6 +32,9 @@ LABELS = [
 def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
     """Labels, predictions and masks of every image of `split`, one row an image, scored or not.
 
+    Masks and areas of a screen with `--masks flagged` are left out: they are of images that were chosen for their
+    scores, and a figure of them would be taken for one of all.
+
     Args:
         results: URI of a screen's output.
         manifest_uri: of the manifest.
@@ -41,7 +45,18 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
         NotFoundError: there are no predictions, or no masks though the predictions measure them.
     """
     table = read_predictions(results)
-    return _joined(table, _read_masks(results, table), results, manifest_uri, split)
+    masks = _read_masks(results, table)
+    if mask_choice.made_of_some(results):
+        table, masks = (_without(one, ("lung", "disease", "zone_disease")) for one in (table, masks))
+    return _joined(table, masks, results, manifest_uri, split)
+
+
+def _without(table: pa.Table, beginnings: tuple[str, ...]) -> pa.Table:
+    """`table`, null in the columns whose name begins so."""
+    for at, field in enumerate(table.schema):
+        if field.name.startswith(beginnings):
+            table = table.set_column(at, field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def join_predictions(predictions: str, manifest_uri: str, split: str) -> pd.DataFrame:

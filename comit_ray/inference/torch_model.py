@@ -52,7 +52,7 @@ class TorchModel(Model):
 
     def _scores(self, frames_BHW: Frames, masks: bool) -> Scores:
         with torch.inference_mode():
-            output = self._forward(frames_BHW)
+            output = self._forward(frames_BHW, masks)
             probabilities = {name: _host(getattr(output, f"p_{name}")) for name in SCORES if name in output.log_odds}
             log_odds = {name: values.cpu().numpy() for name, values in output.log_odds.items()}
             embedding = _host(output.embedding)
@@ -79,9 +79,14 @@ class TorchModel(Model):
         with torch.inference_mode():
             return _host(self._forward(frames_BHW).embedding)  # the copy waits for the device
 
-    def _forward(self, frames_BHW: Frames) -> ModelOutput:
+    def _forward(self, frames_BHW: Frames, masks: bool = True) -> ModelOutput:
+        """The network's output; without masks its decoders do not run, where it can be asked for scores alone."""
         assert self.network is not None, "a closed model is refused before"
-        output: ModelOutput = self.network(self._normalised(frames_BHW))
+        network = self.network
+        # What has a layer for Grad-CAM has branches, and gives them alone (`comit_ray.models.registry.ModelEntry`).
+        if not masks and getattr(network, "gradcam_layer", None) is not None:
+            network = network.classify
+        output: ModelOutput = network(self._normalised(frames_BHW))
         return output
 
     def _normalised(self, frames_BHW: Frames) -> Tensor:

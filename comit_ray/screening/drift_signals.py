@@ -10,8 +10,6 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import linprog
-from scipy.stats import beta, kstwobign
 
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.reference import DISTANCE, Facts
@@ -35,6 +33,8 @@ def gap(values_N: FloatArray, groups: Sequence[FloatArray]) -> tuple[float, floa
         values_N: at least one.
         groups: at least one, each of at least one value.
     """
+    from scipy.optimize import linprog  # late, as all of scipy here: a screen needs it when its last chunk is written
+
     places_X = np.unique(np.concatenate([values_N, *groups]))
     if len(places_X) > POINTS:
         places_X = np.unique(np.quantile(places_X, np.linspace(0, 1, POINTS), method="nearest"))
@@ -180,6 +180,8 @@ def _range(name: str, values_N: FloatArray, low: float, high: float, patients: i
         for outside_N, where, end in ((below_N, "below", low), (above_N, "above", high))
         if outside_N.any()
     ]
+    from scipy.stats import beta  # late
+
     # The most that may lie outside the range of so many patients, of patients just like them.
     left_open = float(beta.ppf((1 + LEVEL) / 2, OUTSIDE * (known + 1), (1 - OUTSIDE) * (known + 1)))
     most = max(MOST, left_open)
@@ -205,6 +207,8 @@ def _share(
 
 def _spread(name: str, values_N: FloatArray, groups: list[FloatArray], patients: int, alone: float) -> Signal:
     """`alone`: patients of the groups for each of their values."""
+    from scipy.stats import kstwobign  # late
+
     distance, known = gap(values_N, groups)
     known *= alone
     p = float(kstwobign.sf(np.sqrt(patients * known / (patients + known)) * distance))

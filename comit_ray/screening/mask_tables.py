@@ -24,6 +24,7 @@ from comit_ray.tables.schema import MASKS
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
 
 Mask = npt.NDArray[np.bool_]
+BoolN = npt.NDArray[np.bool_]
 
 ZONES = ("right upper", "right middle", "right lower", "left upper", "left middle", "left lower")
 """Right and left are the patient's: on a frontal radiograph the right lung lies on the image's left side."""
@@ -89,20 +90,21 @@ def mask_bits_schema(size: int, tasks: Collection[Task] = MASK_TASKS) -> pa.Sche
         size: bytes of a mask.
         tasks: the masks that the model has; the others have no column.
     """
-    bits = [pa.field(f"{task}_bits", pa.binary(size), nullable=False) for task in MASK_TASKS if task in tasks]
+    bits = [pa.field(f"{task}_bits", pa.binary(size)) for task in MASK_TASKS if task in tasks]
     return pa.schema([*bits, *(field for field in MASKS if not field.name.endswith("_png"))])
 
 
-def bits_table(fetched: pa.Table, scores: Scores, frame: FrameConfig) -> pa.Table:
+def bits_table(fetched: pa.Table, scores: Scores, frame: FrameConfig, there_B: BoolN | None = None) -> pa.Table:
     """The masks of scored images, as bits, and how each original lies in its frame.
 
     Args:
         fetched: rows of the images, as the reader gives them.
         scores: of these images, in their order.
         frame: what they were resampled to.
+        there_B: False where no mask was made of an image: its bits are null; None: there is none such.
     """
     rows, size = len(scores), -(-scores.height * scores.width // 8)
-    columns = {f"{task}_bits": arrays.fixed_binary(bits) for task, bits in scores.masks.items()}
+    columns = {f"{task}_bits": arrays.fixed_binary(bits, there_B) for task, bits in scores.masks.items()}
     columns |= {"image_id": fetched["image_id"]} | {name: fetched[theirs] for name, theirs in PLACE.items()}
     columns |= {
         "frame_height": pa.repeat(pa.scalar(scores.height, pa.int32()), rows),
@@ -142,11 +144,12 @@ def finish(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 def _masks(bits: pa.Table, task: Task) -> Iterator[Mask | None]:
-    """Mask after mask, (H, W), for as bits they are an eighth of the memory; None where the model has no such head."""
+    """Mask after mask, (H, W), for as bits they are an eighth of the memory; None where there is none."""
     name = f"{task}_bits"
     if name not in bits.column_names:
         yield from repeat(None, len(bits))
         return
     sizes = zip(bits["frame_height"].to_pylist(), bits["frame_width"].to_pylist(), strict=True)
-    for bits_B, (height, width) in zip(arrays.fixed_values(bits[name]), sizes, strict=True):
-        yield unpack_masks(bits_B[None], height, width)[0]
+    there = bits[name].is_valid().to_pylist()
+    for bits_B, is_there, (height, width) in zip(arrays.fixed_values(bits[name]), there, sizes, strict=True):
+        yield unpack_masks(bits_B[None], height, width)[0] if is_there else None

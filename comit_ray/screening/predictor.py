@@ -1,17 +1,19 @@
 """The actor class of the screen: loads a model once, then turns fetched chunks into predictions and masks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import plan
 from comit_ray.errors import CheckpointError
-from comit_ray.inference.model import load_model
-from comit_ray.screening import prediction_rows, variants
+from comit_ray.inference.model import Frames, load_model
+from comit_ray.inference.scores import Scores
+from comit_ray.screening import mask_choice, prediction_rows, variants
 from comit_ray.screening.fetch import frames_of
 from comit_ray.screening.mask_tables import bits_table
 from comit_ray.screening.prediction_rows import Decision
@@ -39,6 +41,7 @@ class PredictorSettings:
         gradcam: whether to return the gradcam table too.
         variants: altered copies to score (`comit_ray.screening.variants`), for the variants table; none: it is not
             returned.
+        masks: of which images they are made: `all`, `flagged` or `none` (`comit_ray.screening.mask_choice`).
     """
 
     checkpoint_uri: str
@@ -54,6 +57,7 @@ class PredictorSettings:
     site_thresholds: bool = False
     gradcam: bool = False
     variants: tuple[str, ...] = ()
+    masks: str = mask_choice.ALL
 
 
 class Predictor:
@@ -97,12 +101,13 @@ class Predictor:
         """
         asked, now = self.settings, datetime.now(UTC)
         frames_BHW = frames_of(fetched)
-        scores = self.model.predict(frames_BHW)
+        valid = fetched["frame"].is_valid()
+        scores, masks_B = self._scored(frames_BHW, fetched["image_id"].filter(valid).to_pylist())
         signals = prediction_rows.strangeness(scores, self.model.reference)
         sound_B = np.all([scores.finite, *(np.isfinite(values) for values in signals.values())], axis=0)
         scores = replace(scores, finite=sound_B)
 
-        scored_N = np.array(fetched["frame"].is_valid())
+        scored_N = np.array(valid)
         scored_N[scored_N] = sound_B
         scored, image_ids = fetched.filter(pa.array(scored_N)), fetched["image_id"].filter(pa.array(scored_N))
         sound, of_sound = scores.take(sound_B), {name: values[sound_B] for name, values in signals.items()}
@@ -110,7 +115,7 @@ class Predictor:
             "predictions": prediction_rows.predictions(
                 fetched, scored_N, sound, of_sound, self.decision, self.model.model_id, asked.run_id, now
             ),
-            "masks": bits_table(scored, sound, self.model.frame),
+            "masks": bits_table(scored, sound, self.model.frame, None if masks_B is None else masks_B[sound_B]),
         }
         if asked.embeddings:
             tables["embeddings"] = prediction_rows.embeddings(image_ids, sound)
@@ -121,6 +126,24 @@ class Predictor:
                 self.model, frames_BHW, scores, image_ids, asked.variants, asked.temperatures
             )
         return tables
+
+    def _scored(self, frames_BHW: Frames, image_ids: Sequence[str]) -> tuple[Scores, npt.NDArray[np.bool_] | None]:
+        """What the model says of each frame, and (B,) of which of them it has masks; None: of all that it can have."""
+        asked = self.settings
+        scores = self.model.predict(frames_BHW, masks=asked.masks == mask_choice.ALL)
+        if asked.masks != mask_choice.FLAGGED:
+            return scores, None
+        flags = self.decision.flags(scores)
+        chosen_B = mask_choice.chosen(
+            scores, flags, asked.operating_point, asked.temperatures, asked.site_thresholds, image_ids
+        )
+        drawn = self.model.predict(frames_BHW[chosen_B])
+        finite_B, masks = scores.finite.copy(), {}
+        finite_B[chosen_B] &= drawn.finite
+        for task, bits in drawn.masks.items():
+            masks[task] = np.zeros((len(scores), bits.shape[1]), np.uint8)
+            masks[task][chosen_B] = bits
+        return replace(scores, finite=finite_B, masks=masks), chosen_B
 
     def close(self) -> None:
         """Let go of the model."""

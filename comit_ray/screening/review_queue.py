@@ -1,6 +1,5 @@
 """The review queue: which images go to the radiologist, why, and in which order. Made from tables alone."""
 
-import hashlib
 import math
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.special import logit
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
 from comit_ray.errors import Reason, Status
+from comit_ray.screening.mask_choice import random_number
 from comit_ray.tables.schema import REVIEW_QUEUE
 from comit_ray.tables.vocabulary import ReviewReason
 
@@ -126,7 +126,7 @@ def random_negatives(images: pd.DataFrame, applies: pd.DataFrame, config: QueueC
     """
     negative = (images["status"] == Status.OK) & images["score"].notna() & ~applies.any(axis=1)
     ids = images.loc[negative, "image_id"]
-    number = pd.Series([_random(config.seed, image_id) for image_id in ids], index=ids.index, dtype=float)
+    number = pd.Series([random_number(config.seed, image_id) for image_id in ids], index=ids.index, dtype=float)
     drawn = number.nlargest(math.ceil(config.random_negatives * len(number)))
     return len(number), drawn.reindex(images.index)
 
@@ -148,8 +148,3 @@ def in_studies(queue: pd.DataFrame) -> pd.DataFrame:
     study = queue["study_id"].fillna(queue["image_id"])
     place = pd.Series(range(len(queue)), index=queue.index).groupby(study).transform("min")
     return queue.loc[place.sort_values(kind="stable").index]
-
-
-def _random(seed: int, image_id: str) -> float:
-    """A number in 0..1 that depends on the seed and the image alone, so that a rebuilt queue draws the same sample."""
-    return int(hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest()[:13], 16) / 16**13

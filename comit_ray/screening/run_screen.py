@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
@@ -18,8 +19,8 @@ from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
 from comit_ray.config.screen_config import QueueConfig, ScreenConfig
-from comit_ray.errors import ConfigError, StorageError
-from comit_ray.screening import drift, run_settings, screen_pipeline, screen_summary
+from comit_ray.errors import ConfigError, Status, StorageError
+from comit_ray.screening import drift, mask_choice, run_settings, screen_pipeline, screen_summary
 from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
 from comit_ray.screening.screen_tables import PREDICTIONS, layout, read_predictions
 from comit_ray.storage import local_files, storage
@@ -62,6 +63,22 @@ def summary(
         *screen_summary.queue_lines(queue, names=sys.stdout.isatty()),
         *screen_summary.next_lines(output, manifest_uri, len(queue), config.capacity),
     ]
+
+
+def masks_line(predictions: pa.Table, masks: str) -> str:
+    """Of how many scored images there is no mask, and what was therefore not judged: one line.
+
+    Args:
+        predictions: of the whole output.
+        masks: what was asked for: `flagged` or `none`.
+    """
+    scored = pc.equal(predictions["status"], Status.OK)
+    areas = pc.and_(pc.is_null(predictions["lung_area"]), pc.is_null(predictions["disease_area"]))
+    without, of = pc.sum(pc.and_(scored, areas)).as_py() or 0, pc.sum(scored).as_py() or 0
+    return (
+        f"{without:>9,} of {of:,} scored images have no masks (--masks {masks}): of these no_lungs_found and "
+        "disease_outside_lungs were not judged"
+    )
 
 
 DIRECTORY = "compact"
@@ -183,6 +200,8 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         print(f"larger files: {write(whole, output, (tables.main, *tables.sides))}")
     drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures)
     print(screen_summary.time_line(remaining.rows, seconds))
+    if config.masks != mask_choice.ALL:
+        print(masks_line(read_predictions(output), config.masks))
     print("\n".join(drift.lines(drifted)))
     point_name = operating_point.name if scores else None
     print("\n".join(["", *summary(taken, output, config.manifest, config.queue, point_name)]))

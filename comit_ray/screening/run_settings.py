@@ -12,7 +12,7 @@ from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.inference import torch_gradcam
-from comit_ray.screening import variants
+from comit_ray.screening import mask_choice, variants
 from comit_ray.tables.vocabulary import Task, scores_of
 
 
@@ -76,6 +76,28 @@ def check_variants(config: ScreenConfig, checkpoint: Checkpoint) -> None:
         raise ConfigError(
             f"--variants {','.join(of_lungs)}: they black out what the model's lung head draws, and the model of "
             f"{config.checkpoint} has none (heads: {heads}); borders_cropped needs none"
+        )
+
+
+def check_masks(config: ScreenConfig, checkpoint: Checkpoint) -> None:
+    """Refuse `--masks flagged` and `--masks none` where masks are all there is, or the variants need every one.
+
+    Raises:
+        ConfigError: the model has no score, or variants of the lungs are asked for.
+    """
+    if config.masks == mask_choice.ALL:
+        return
+    if not score_names(checkpoint):
+        heads = ", ".join(checkpoint.config.model.tasks)
+        raise ConfigError(
+            f"--masks {config.masks}: the model of {config.checkpoint} gives masks and no score (heads: {heads}): use "
+            "--masks all"
+        )
+    of_lungs = [variant for variant in config.variants if variants.needs_lungs(variant)]
+    if of_lungs:
+        raise ConfigError(
+            f"--variants {','.join(of_lungs)} need the lungs of every image, and --masks is {config.masks}: use "
+            "--masks all, or --variants borders_cropped"
         )
 
 
@@ -152,10 +174,12 @@ def run_settings(
     """Everything that decides the numbers of a run; the operating point is on the scale of the scores as written.
 
     Raises:
-        ConfigError: it cannot be answered: Grad-CAM maps or variants are asked for, and none can be made.
+        ConfigError: it cannot be answered: Grad-CAM maps or variants are asked for and none can be made, or masks
+            that are needed are left out.
     """
     check_gradcam(config, checkpoint)
     check_variants(config, checkpoint)
+    check_masks(config, checkpoint)
     return {
         "manifest": plan.fingerprint,
         "split": config.split,
@@ -167,4 +191,5 @@ def run_settings(
         "embeddings": config.embeddings,
         "gradcam": config.gradcam,
         "variants": sorted(config.variants),
+        "masks": mask_choice.setting(config.masks),
     }

@@ -14,37 +14,31 @@ from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening.fetch import MANIFEST_COLUMNS, fail_row, fetch_row, to_table
 from comit_ray.screening.mask_tables import finish
+from comit_ray.screening.pool_sizes import PREDICT_MEMORY, Pool, choose, predict_cpus
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 
-# Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
-PREDICT_CPUS = 1.0
-PREDICT_MEMORY = 3 * 2**30  # COMiT-Net at full width, 224 px, 32 images a pass, on a CPU: 2.7 GiB
 STEP = "screen"
 """Name of the job, for its counters."""
 
 
-def predict_cpus(gpu: bool) -> float:
-    """CPUs that a predictor reserves: with a GPU none.
-
-    Nodes with GPUs can then offer Ray no CPU (cluster/base/raycluster.yaml), so that no decoding, which wants some, is
-    ever placed there.
-    """
-    return 0.0 if gpu else PREDICT_CPUS
-
-
-def readers(cpus: float, predictors: int, gpu: bool) -> float:
-    """Reading tasks, each a process, that find room beside the predictors and one writing task.
+def pool_of(config: ScreenConfig, plan: Plan, cpus: float | None = None) -> Pool:
+    """The processes of a screen on the cluster this process is connected to.
 
     Args:
-        cpus: of the cluster.
-        predictors: actors.
-        gpu: whether each has a GPU.
+        config: of the job.
+        plan: what is still to do.
+        cpus: of the cluster that it may hold, since others work beside it; None: all.
     """
-    held = predictors * predict_cpus(gpu) + WRITE_CPUS
-    share = min(1.0, cpus / (held + READ_CPUS))  # as of a single machine; of several, one reader is the least too
-    return (cpus - held * share) / (READ_CPUS * share)
+    if config.predictors == "auto" and cpus is None:
+        return choose(graph.nodes_there(), config.gpu, plan.rows, len(plan.chunks))
+    predictors = 1 if config.predictors == "auto" else config.predictors
+    # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
+    held = predict_cpus(config.gpu)
+    share = graph.cpu_share(READ_CPUS + predictors * held + WRITE_CPUS, cpus)
+    memory = graph.memory_share(READ_MEMORY + predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
+    return Pool(predictors, predictors, None, None, None, held * share, share, memory)
 
 
 class _Predict(Predictor):
@@ -89,9 +83,9 @@ def screen(
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
     counters = Counters(STEP, tally)
-    held = predict_cpus(config.gpu)
-    share = graph.cpu_share(READ_CPUS + config.predictors * held + WRITE_CPUS, cpus)
-    memory = graph.memory_share(READ_MEMORY + config.predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
+    pool = pool_of(config, plan, cpus)
+    if pool.reason:
+        print(pool.reason, flush=True)
     reading = ReadSettings(
         columns=MANIFEST_COLUMNS,
         split=config.split,
@@ -109,24 +103,29 @@ def screen(
         run_id=run_id,
         batch_size=config.batch_size,
         device="cuda" if config.gpu else "cpu",
+        threads=pool.threads,
         embeddings=config.embeddings,
         temperatures=temperatures,
         site_thresholds=config.operating_points is not None,
         gradcam=config.gradcam,
         variants=tuple(config.variants),
+        masks=config.masks,
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with graph.chunk_context(cpus):
-        fetched = graph.read(plan, ReadParts(reading, counters), READ_CPUS * share, memory)
+        fetched = graph.read(
+            plan, ReadParts(reading, counters), READ_CPUS * pool.cpu_share, pool.memory_share, pool.readers
+        )
         predicted = fetched.map_batches(
             _Predict,
             fn_constructor_kwargs={"settings": predicting, "counters": counters},
             batch_size=1,
             batch_format="pyarrow",
             # Fewer where there is no room: a lost node's predictors would else take the CPUs that reading waits for.
-            compute=ActorPoolStrategy(min_size=1, max_size=config.predictors, initial_size=config.predictors),
-            num_cpus=held * share,
-            memory=PREDICT_MEMORY * memory,
+            compute=ActorPoolStrategy(min_size=1, max_size=pool.at_most, initial_size=pool.predictors),
+            num_cpus=pool.predict_cpus,
+            memory=PREDICT_MEMORY * pool.memory_share,
             num_gpus=1 if config.gpu else 0,
         )
-        graph.write(predicted, Commit(storage.normalise(config.output), tables, counters, finish), share, memory)
+        commit = Commit(storage.normalise(config.output), tables, counters, finish)
+        graph.write(predicted, commit, pool.cpu_share, pool.memory_share, pool.writers)

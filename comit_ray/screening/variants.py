@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
-from scipy.spatial import ConvexHull
 
 from comit_ray.inference.model import Model
 from comit_ray.inference.scores import Scores
@@ -119,6 +118,8 @@ def table(
 
 def _around(lungs_HW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The convex hull of both lungs, widened: with what of a diseased lung the mask misses, and with the heart."""
+    from scipy.spatial import ConvexHull  # late: every predictor imports this module, and few make these variants
+
     steps = max(1, round(MARGIN * lungs_HW.shape[0]))
     wide_HW = binary_dilation(lungs_HW, iterations=steps)
     corners = np.argwhere(wide_HW)

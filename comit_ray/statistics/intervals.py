@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 IntArray = npt.NDArray[np.int64]
@@ -89,6 +88,8 @@ def newcombe(area: float, positives: int, negatives: int) -> Interval:
     def beyond(t: float) -> float:
         spread = 1 + others * ((1 - t) / (2 - t) + t / (1 + t))
         return (area - t) ** 2 - Z**2 * t * (1 - t) * spread / (positives * negatives)
+
+    from scipy.optimize import brentq  # late: half a second of CPU, and a screen imports this module at its start
 
     low = 0.0 if area == 0 else brentq(beyond, 0, area - 1e-12)
     high = 1.0 if area == 1 else brentq(beyond, area + 1e-12, 1)

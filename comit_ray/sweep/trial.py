@@ -197,6 +197,7 @@ def _screen(trial: PlannedTrial, place: TrialPlace, best: str) -> None:
         split="all" if trial.classifiers else place.split,
         embeddings=trial.embeddings or bool(trial.classifiers),
         gradcam=trial.gradcam,
+        predictors=1,  # others train and screen beside it
         gpu=workers.gpu,
         decode=trial.config.decode,
     )

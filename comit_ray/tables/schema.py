@@ -160,8 +160,16 @@ MASKS = _table(
     "masks",
     [
         _field("image_id", pa.string(), "as in the manifest; only images with status ok", nullable=False),
-        _field("lung_png", pa.binary(), "1-bit PNG at the model's frame; null if the model has no lung head"),
-        _field("disease_png", pa.binary(), "1-bit PNG at the model's frame; null if the model has no disease head"),
+        _field(
+            "lung_png",
+            pa.binary(),
+            "1-bit PNG at the model's frame; null if there is no lung head or --masks left it out",
+        ),
+        _field(
+            "disease_png",
+            pa.binary(),
+            "1-bit PNG at the model's frame; null if there is no disease head or --masks left it out",
+        ),
         _field("frame_height", pa.int32(), "pixels, of the masks", nullable=False),
         _field("frame_width", pa.int32(), "pixels, of the masks", nullable=False),
         _field("fit", pa.string(), "how the original fills the frame: stretch or letterbox", nullable=False),

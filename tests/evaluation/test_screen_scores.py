@@ -4,8 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from comit_ray.chunks import run_record
+from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import ManifestError, NotFoundError
 from comit_ray.evaluation.screen_scores import absent_heads, head_of, join_predictions, join_tables, screen_metrics
+from comit_ray.screening.mask_choice import setting
 from comit_ray.statistics.metric import Metric, share
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS
@@ -230,3 +233,17 @@ def test_no_predictions_table(tmp_path):
     empty = write_rows(tmp_path / "empty", [], PREDICTIONS)
     with pytest.raises(ManifestError, match="1 of 1 images of split 'test' have no prediction"):
         join_predictions(empty, uri, "test")
+
+
+def test_masks_of_a_selection_make_no_figure(tmp_path):
+    """Of a screen with `--masks flagged`: the flagged are not the archive."""
+    png = to_png(np.ones((4, 4), bool))
+    manifest = [manifest_row("a/0"), manifest_row("a/1")]
+    rows = [prediction_row("a/0", 0.9, lung_area=1.0), prediction_row("a/1", 0.1, lung_area=None)]
+    masks = [mask_row("a/0", lung_png=png), mask_row("a/1")]
+    results, uri = write_results(tmp_path, manifest, rows, masks)
+    assert join_tables(results, uri, "test")["lung_area"].notna().sum() == 1
+    run_record.open_run(results, {"masks": setting("flagged")}, {}, "none there")
+    found = join_tables(results, uri, "test")
+    assert found[["lung_png", "disease_png", "lung_area", "disease_area"]].isna().all(axis=None)
+    assert found["p_covid"].notna().all()

@@ -128,6 +128,8 @@ def test_masks_are_left_out_where_nobody_asks(model: Model, usual: Scores) -> No
     assert not found.masks
     for name, values in usual.probabilities.items():
         np.testing.assert_array_equal(found.probabilities[name], values)
+        np.testing.assert_array_equal(found.log_odds[name], usual.log_odds[name])
+    np.testing.assert_array_equal(found.embedding, usual.embedding)
 
 
 def test_embeddings_alone_are_those_of_the_scores(model: Model, usual: Scores) -> None:

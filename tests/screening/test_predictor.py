@@ -20,6 +20,7 @@ from comit_ray.inference import torch_model
 from comit_ray.inference.scores import Scores
 from comit_ray.inference.torch_model import TorchModel
 from comit_ray.screening import variants
+from comit_ray.screening.mask_choice import RANDOM, SEED, random_number
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.prediction_rows import Decision
 from comit_ray.screening.predictor import Predictor, PredictorSettings
@@ -49,6 +50,7 @@ def predictor(
     site_thresholds=False,
     gradcam=False,
     altered=(),
+    masks="all",
     **model,
 ) -> Predictor:
     uri = write_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **model)
@@ -65,6 +67,7 @@ def predictor(
             site_thresholds=site_thresholds,
             gradcam=gradcam,
             variants=altered,
+            masks=masks,
         )
     )
 
@@ -122,6 +125,63 @@ def test_a_segmenter_gives_masks_and_no_flag(tmp_path):
 
 
 TEMPERATURES = {"covid": 2.5, "other": 0.4, "unhealthy": 1.7}
+
+
+MASK_COLUMNS = ["lung_area", "disease_area", "disease_in_lung", "zone_disease", "screened_at"]
+
+
+def test_without_masks_every_score_is_the_same_to_the_last_bit_and_no_decoder_runs(tmp_path, monkeypatch):
+    images = fetched(*(noise(seed) for seed in range(5)), None)
+    usual, alone = predictor(tmp_path).predict(images), predictor(tmp_path, masks="none")
+    network = network_of(alone)
+    for decoder in (network.lung, network.disease):
+        monkeypatch.setattr(decoder, "forward", lambda *_: pytest.fail("a decoder ran"))
+    found = alone.predict(images)
+    assert found["predictions"].drop_columns(MASK_COLUMNS).equals(usual["predictions"].drop_columns(MASK_COLUMNS))
+    assert found["embeddings"].equals(usual["embeddings"])
+    for name in ("lung_area", "disease_area", "zone_disease"):
+        assert found["predictions"][name].null_count == 6
+    assert found["masks"].schema.equals(MASKS)
+    assert found["masks"]["image_id"].equals(usual["masks"]["image_id"])
+    assert found["masks"]["lung_png"].null_count == found["masks"]["disease_png"].null_count == 5
+
+
+@pytest.mark.parametrize("device_batch", [1, 2])
+def test_masks_of_the_flagged_alone(tmp_path, device_batch):
+    """In batches of one image a mask has the same company in both, so it is the same to the last bit."""
+    images = fetched(*(noise(seed) for seed in range(6)), None)
+    p_covid = np.array(predictor(tmp_path).predict(images)["predictions"]["p_covid"].to_pylist()[:6])
+    point = OperatingPoint("mine", {"covid": float(expit(logit(np.sort(p_covid)[4]) + 0.5 + 1e-4))})
+    usual = predictor(tmp_path, device_batch, point=point).predict(images)
+    found = predictor(tmp_path, device_batch, point=point, masks="flagged").predict(images)
+    drawn = [index for index in range(6) if random_number(SEED, f"a/{index}") >= 1 - RANDOM]
+    assert not drawn, "the ids were chosen so that chance draws none"
+    expected = p_covid > np.sort(p_covid)[4]
+    assert expected.sum() == 1, "near the threshold, and none above it"
+    assert [png is not None for png in found["masks"]["lung_png"].to_pylist()] == expected.tolist()
+    assert [area is not None for area in found["predictions"]["lung_area"].to_pylist()] == [*expected.tolist(), False]
+    assert found["predictions"].drop_columns(MASK_COLUMNS).equals(usual["predictions"].drop_columns(MASK_COLUMNS))
+    if device_batch == 1:
+        at = pa.array(np.flatnonzero(expected))
+        assert found["masks"].take(at).equals(usual["masks"].take(at))
+
+
+def test_of_the_flagged_alone_a_chunk_may_have_none_or_no_image(tmp_path):
+    never = OperatingPoint("never", {"covid": 1.0})
+    tables = predictor(tmp_path, point=never, masks="flagged").predict(fetched(noise(0), noise(1)))
+    assert tables["masks"]["lung_png"].null_count == 2
+    assert tables["predictions"]["status"].to_pylist() == ["ok", "ok"]
+    empty = predictor(tmp_path, point=never, masks="flagged").predict(fetched(None))
+    assert len(empty["masks"]) == 0
+
+
+def test_a_chosen_mask_that_is_no_number_fails_its_image_alone(tmp_path):
+    taken = predictor(tmp_path, masks="flagged", point=OperatingPoint("all", {"covid": 0.0}))
+    with torch.no_grad():
+        network_of(taken).lung.classify.bias.fill_(torch.nan)
+    tables = taken.predict(fetched(noise(0), noise(1)))
+    assert tables["predictions"]["reason"].to_pylist() == ["model_failed"] * 2
+    assert len(tables["masks"]) == 0
 
 
 def columns(table: pa.Table, *names: str) -> np.ndarray:

@@ -1,10 +1,11 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
-from comit_ray.screening.run_screen import write_queue
-from comit_ray.tables.schema import REVIEW_QUEUE
+from comit_ray.screening.run_screen import masks_line, write_queue
+from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 from tests.support import manifest_row, prediction_row, write_results
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
@@ -46,3 +47,21 @@ def test_tables_older_than_a_column_still_make_a_queue(tmp_path):
     queue = pq.read_table(tmp_path / "results" / "review_queue" / "queue.parquet")
     assert queue["calibration"].to_pylist() == [None]
     assert queue["p_covid"].to_pylist() == [np.float32(0.9)]
+
+
+def test_how_many_masks_were_not_made():
+    rows = [prediction_row(f"a/{i}", 0.5, lung_area=0.3 if i < 2 else None, disease_area=None) for i in range(5)]
+    table = pa.Table.from_pylist(rows, schema=PREDICTIONS)
+    assert masks_line(table, "flagged") == (
+        "        3 of 5 scored images have no masks (--masks flagged): of these no_lungs_found and "
+        "disease_outside_lungs were not judged"
+    )
+    assert masks_line(table.slice(0, 0), "none").startswith("        0 of 0 scored images")
+
+
+def test_no_mask_is_no_reason_to_read(tmp_path):
+    """Null areas are not small ones: `no_lungs_found` was not judged."""
+    rows = [prediction_row("a/0", 0.001, unhealthy_flag=False, lung_area=None, disease_area=None)]
+    results, uri = write_results(tmp_path, [manifest_row("a/0")], rows, [])
+    write_queue(results, uri, QueueConfig(random_negatives=0), POINT)
+    assert pq.read_table(tmp_path / "results" / "review_queue" / "queue.parquet").num_rows == 0

@@ -16,7 +16,9 @@ from tests.support import write_checkpoint
 QUESTION = {"model_id": "m1", "manifest": "f1"}
 
 
-def config(points=None, name="specificity_0.90", temperature="off", gradcam=False, variants=()) -> ScreenConfig:
+def config(
+    points=None, name="specificity_0.90", temperature="off", gradcam=False, variants=(), masks="all"
+) -> ScreenConfig:
     return ScreenConfig(
         manifest="m",
         checkpoint="c",
@@ -26,6 +28,7 @@ def config(points=None, name="specificity_0.90", temperature="off", gradcam=Fals
         temperature=temperature,
         gradcam=gradcam,
         variants=variants,
+        masks=masks,
     )
 
 
@@ -183,3 +186,28 @@ def test_variants_that_the_model_cannot_score_are_refused(tmp_path, tasks, words
     loaded = checkpoint.load(write_checkpoint(tmp_path / "checkpoint", tasks=tasks))
     with pytest.raises(ConfigError, match=words):
         asked(loaded, variants=("lungs_only", "borders_cropped"))
+
+
+def test_all_masks_are_the_same_question_as_before_there_was_a_choice(tmp_path):
+    question = asked(fitted(tmp_path))
+    before = {key: value for key, value in question.items() if key != "masks"}
+    run_id = run_record.open_run(str(tmp_path / "out"), before, {}, "predictions")
+    assert run_record.open_run(str(tmp_path / "out"), question, {}, "predictions") == run_id
+
+
+@pytest.mark.parametrize("masks", ["flagged", "none"])
+def test_fewer_masks_are_another_question(tmp_path, masks):
+    loaded = fitted(tmp_path)
+    run_record.open_run(str(tmp_path / "out"), asked(loaded), {}, "predictions")
+    with pytest.raises(ConfigError, match=rf"another question \(masks was .*'of': '{masks}'"):
+        run_record.open_run(str(tmp_path / "out"), asked(loaded, masks=masks), {}, "predictions")
+
+
+def test_masks_are_left_out_only_where_there_are_scores_and_no_variant_needs_them(tmp_path):
+    loaded = fitted(tmp_path)
+    with pytest.raises(ConfigError, match=r"--variants lungs_only need the lungs of every image.*--masks all"):
+        asked(loaded, masks="flagged", variants=("lungs_only", "borders_cropped"))
+    assert asked(loaded, masks="none", variants=("borders_cropped",))["masks"] == {"of": "none"}
+    masks_alone = fitted(tmp_path / "masks", tasks=("lung", "disease"))
+    with pytest.raises(ConfigError, match=r"--masks none: .* gives masks and no score \(heads: lung, disease\)"):
+        asked(masks_alone, masks="none")
