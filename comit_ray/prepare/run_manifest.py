@@ -60,6 +60,8 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
     assert source.skipped is not None, "read_source knows them"
     if source.skipped:
         print(source.skipped.describe())
+    if source.placeholder_dates:
+        print(f"{source.placeholder_dates:,} placeholder dates of anonymisation (such as 1901-01-01) count as unknown")
     if config.list_skipped:
         source.skipped.write(storage.normalise(config.list_skipped))
         print(f"passed over: {storage.normalise(config.list_skipped)}")

@@ -8,48 +8,19 @@ Finished chunks copied into larger files, for readers of many small ones; the ch
 import time
 from collections.abc import Iterator, Mapping
 
-import pyarrow as pa
 import ray
 
 from comit_ray.checkpoint import checkpoint
-from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import accounts, graph, monitor, nodes, plan, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
-from comit_ray.config.screen_config import QueueConfig, ScreenConfig
-from comit_ray.errors import ConfigError, StorageError
-from comit_ray.screening import drift, run_settings, screen_pipeline
-from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
-from comit_ray.screening.screen_tables import PREDICTIONS, layout, read_predictions
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.errors import ConfigError
+from comit_ray.screening import drift, results_folder, run_settings, screen_pipeline
+from comit_ray.screening.screen_tables import PREDICTIONS, layout
 from comit_ray.storage import local_files, storage
 from comit_ray.tables import parquet
-
-QUEUE_FILE = "review_queue/queue.parquet"
-
-
-def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_point: OperatingPoint) -> bool:
-    """Build the queue from `output`'s tables and the manifest; write it unless it is there already.
-
-    Args:
-        output: URI of the results.
-        manifest_uri: URI of the manifest, for study, age, labels and place of each image.
-        config: options of the queue.
-        operating_point: the one that decided the flags.
-
-    Returns:
-        Whether a queue was written.
-    """
-    uri = storage.join(output, QUEUE_FILE)
-    labels = parquet.read_table(manifest_uri, MANIFEST_COLUMNS)
-    queue: pa.Table = build_queue(read_predictions(output), labels, config, operating_point)
-    try:
-        if parquet.read_part(uri).equals(queue):
-            return False
-    except StorageError:  # none yet, or not whole
-        pass
-    parquet.write_table(uri, queue)
-    return True
 
 
 def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> str:
@@ -75,7 +46,9 @@ def summary(accounts: Accounts, output: str, done_now: int, seconds: float) -> s
         if status == "ok":
             lines.append(f"{accounts.flagged:>13,} above the operating point; not flagged is not normal")
         of_status = [(n, reason) for (s, reason), n in accounts.by_reason.items() if s == status and reason]
-        lines += [f"{n:>13,} {reason}" for n, reason in sorted(of_status, reverse=True)]
+        lines += [
+            f"{n:>13,} {reason}: {results_folder.in_words(reason)}" for n, reason in sorted(of_status, reverse=True)
+        ]
     if done_now:
         lines.append(
             f"{done_now / seconds:>9.1f} images/s in this run ({done_now:,} in {seconds:.1f} s, start-up included)"
@@ -187,11 +160,14 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         tally.add(GRAPH, seconds)
 
     taken = settle(whole, output, tables)
-    if write_queue(output, config.manifest, config.queue, written_point):
+    run_record.finish(output, remaining.rows, seconds)
+    results_folder.write_images(output, whole, config.split)
+    if results_folder.write_queue(output, config.manifest, config.queue, written_point):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
         print(f"larger files: {write(whole, output, (tables.main, *tables.sides))}")
     drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures)
     print(summary(taken, output, remaining.rows, seconds))
+    print("\n".join(results_folder.queue_lines(output)))
     print("\n".join(drift.lines(drifted)))
     return taken

@@ -5,7 +5,8 @@ import pytest
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.screen_config import QueueConfig
-from comit_ray.screening.run_screen import scores_line, summary, write_queue
+from comit_ray.screening.results_folder import write_queue
+from comit_ray.screening.run_screen import scores_line, summary
 from comit_ray.tables.schema import REVIEW_QUEUE
 from tests.support import manifest_row, prediction_row, write_results
 
