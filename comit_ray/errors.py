@@ -87,6 +87,36 @@ STATUS_OF: dict[Reason, Status] = {
 }
 """The one table that says whether a reason excludes an image or marks a failure."""
 
+REASON_WORDS: dict[Reason, str] = {
+    Reason.MISSING: "there is no file",
+    Reason.UNREADABLE: "the storage refused the file",
+    Reason.EMPTY: "the file is empty",
+    Reason.NOT_AN_IMAGE: "the file is no image",
+    Reason.TRUNCATED: "the file ends too early",
+    Reason.CORRUPT: "the file is damaged",
+    Reason.ENCRYPTED: "the file is encrypted",
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: "the compression is not supported",
+    Reason.TOO_LARGE: "the image is larger than allowed",
+    Reason.TOO_SMALL: "the image is too small",
+    Reason.BLANK: "the image is blank",
+    Reason.NO_PIXELS: "the file has no pixels",
+    Reason.BAD_GEOMETRY: "the size of the image makes no sense",
+    Reason.NOT_GRAYSCALE: "the image is in colour",
+    Reason.MODEL_FAILED: "the model gave no valid score",
+    Reason.CHECKSUM_MISMATCH: "the archive is not what its checksum says",
+    Reason.BAD_SIDECAR: "the sidecar file is absent or damaged",
+    Reason.BAD_MASK: "the mask is absent or damaged",
+    Reason.MULTI_FRAME: "the file holds several frames",
+    Reason.LATERAL: "it is a lateral view",
+    Reason.NOT_A_CHEST: "it is not a chest",
+    Reason.WRONG_MODALITY: "it is not a radiograph (CT, for example)",
+    Reason.NOT_FRONTAL: "it is no frontal view",
+    Reason.FOR_PROCESSING: "it is raw data, not for display",
+    Reason.DUPLICATE: "another row shows the same image",
+    Reason.NOT_IN_PROTOCOL: "the protocol does not use it",
+}
+"""Reason -> what a person reads."""
+
 
 class ComitError(Exception):
     """Base of every error raised on purpose by comit_ray."""

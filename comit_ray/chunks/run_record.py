@@ -40,7 +40,7 @@ def of_this_process(settings: dict[str, Any]) -> dict[str, Any]:
         the same wherever the same code runs), `packages` (their versions), `settings`.
     """
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": _now(),
         "user": _user(),
         "host": socket.gethostname(),
         "job": _submitted(),
@@ -152,7 +152,7 @@ def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], ma
                 "choose another --output, or remove that directory"
             ) from None
         run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        record = {"run_id": run_id, "question": question, "settings": settings}
+        record = {"run_id": run_id, "started_at": _now(), "question": question, "settings": settings}
         storage.write_bytes(uri, json.dumps(record, indent=2).encode())
         return run_id
     asked = record["question"]
@@ -188,8 +188,38 @@ def sign(output: str, settings: dict[str, Any]) -> None:
     storage.write_bytes(uri, json.dumps(record | {"processes": processes}, indent=2).encode())
 
 
+def finish(output: str, images: int, seconds: float) -> None:
+    """Note in the record, and in the entry of the process that signed last, when it ended and how fast it was.
+
+    Args:
+        output: URI of a directory with a record.
+        images: that this process did; 0: nothing was left to do, and the record stays as it is once it has an end.
+        seconds: that they took, start-up included.
+
+    Raises:
+        StorageError: the record cannot be read or written.
+    """
+    record = read(output)
+    if not images and "ended_at" in record:
+        return
+    rate = round(images / seconds, 3) if images and seconds > 0 else None
+    done = {"ended_at": _now(), "images": images, "seconds": round(seconds, 3), "images_per_second": rate}
+    processes = [*record.get("processes", [])]
+    if processes and images:
+        processes[-1] = processes[-1] | done
+    record |= done | ({"processes": processes} if processes else {})
+    storage.write_bytes(storage.join(output, FILE), json.dumps(record, indent=2).encode())
+
+
+def _now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def read(output: str) -> dict[str, Any]:
-    """The record of the run in `output`: `run_id`, `question`, `settings`, `processes`.
+    """The record of the run in `output`: `run_id`, `started_at`, `question`, `settings`, `processes`.
+
+    One that ended also has `ended_at`, and of the process that ended last `images`, `seconds`, `images_per_second`.
 
     Raises:
         NotFoundError: there is none.

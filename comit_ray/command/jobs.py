@@ -146,17 +146,18 @@ def screen(config: ScreenConfig) -> int:
 def requeue(config: RequeueConfig) -> int:
     """Build the review queue again from the tables of a screen, with other options; no image and no model is read."""
     from comit_ray.chunks import nodes
-    from comit_ray.screening import run_screen, run_settings
+    from comit_ray.screening import results_folder, run_settings
     from comit_ray.storage import storage
 
     output = storage.normalise(config.results)
     nodes.check_submitted({}, {"results": output})
     operating_point = run_settings.recorded_operating_point(output)
-    written = run_screen.write_queue(output, config.manifest, config.queue, operating_point)
+    written = results_folder.write_queue(output, config.manifest, config.queue, operating_point)
     print(
         "the review queue was built from the tables" if written else "the review queue is what it would be: unchanged"
     )
-    print(f"review_queue: {storage.join(output, run_screen.QUEUE_FILE)}")
+    print("\n".join(results_folder.unread_lines(output)))
+    print(f"review_queue: {storage.join(output, results_folder.QUEUE_FILE)}")
     return 0
 
 

@@ -65,6 +65,8 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
         uris, members = source.table["uri"].to_pylist(), source.table["member"].to_pylist()
         if any(mixed_files.has_dicom(member or uri) for uri, member in zip(uris, members, strict=True)):
             print(dicom_files.WITHOUT_KEY, file=sys.stderr)
+    if source.placeholder_dates:
+        print(f"{source.placeholder_dates:,} placeholder dates of anonymisation (such as 1901-01-01) count as unknown")
     if config.list_skipped:
         source.skipped.write(storage.normalise(config.list_skipped))
         print(f"passed over: {storage.normalise(config.list_skipped)}")

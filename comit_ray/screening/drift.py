@@ -167,6 +167,8 @@ def _note(signal: Signal) -> str | None:
         return f"{signal.signal}: {signal.detail}"
     if signal.signal == "source" and signal.differs:
         return f"{signal.outside:,} images are of a source that it was not trained on ({signal.detail})"
+    if signal.unknown:
+        return f"{signal.signal}: not known of {signal.unknown:,} images, which says neither that they differ nor not"
     if signal.signal in SCORES and signal.differs:
         spread = f"p_{signal.signal} is spread otherwise than on validation images ({signal.detail})"
         return f"{spread}: another share of positives, or drift"

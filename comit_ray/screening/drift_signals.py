@@ -4,7 +4,7 @@ How far a distribution is from every mix of some others: an archive may hold mor
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -71,6 +71,8 @@ RARE = 0.01
 """A view or source that fewer training images have is one that the model does not know."""
 GAP, SURE = 0.2, 0.001
 """A spread differs where the Kolmogorov-Smirnov distance is at least the first, and its p-value below the second."""
+UNSTATED = "unknown"
+"""The name of what a table or a header does not state."""
 ENOUGH = 50
 """Sampled images of a source and view, to be a group; those of smaller ones are a group together, if they suffice."""
 
@@ -99,6 +101,7 @@ class Signal:
         expected: the share outside of images like the checkpoint's; None of a spread.
         differs: whether more than chance.
         detail: what was seen, for a person, or None.
+        unknown: of names, images that have none: they are neither inside nor outside. None of other kinds.
     """
 
     signal: str
@@ -110,6 +113,7 @@ class Signal:
     expected: float | None = None
     differs: bool = False
     detail: str | None = None
+    unknown: int | None = None
 
 
 def of_distance(values: pd.Series, facts: Facts, patients: int) -> Signal:
@@ -146,12 +150,23 @@ def _groups(name: str, facts: Facts) -> list[FloatArray]:
 
 
 def of_names(name: str, values: pd.Series, shares: Mapping[str, float], patients: int) -> Signal:
-    """Views, or sources, that hardly any training image has."""
+    """Views, or sources, that hardly any training image has.
+
+    An image whose name is not known does not differ: a folder of PNG tells no view. It is counted apart.
+    """
+    stated = values[values != UNSTATED]
+    unknown = len(values) - len(stated)
+    if stated.empty:
+        detail = f"not known of any of {len(values):,} images: not compared"
+        return Signal(name, SignalKind.NAMES, None, detail=detail, unknown=unknown)
     known = {value for value, share in shares.items() if share >= RARE}
-    outside_N = ~values.isin(known).to_numpy(bool)
-    expected = sum(share for value, share in shares.items() if value not in known)
-    detail = ", ".join(f"{count:,} {value}" for value, count in values[outside_N].value_counts().items())
-    return _share(name, SignalKind.NAMES, outside_N, patients, expected, detail, MOST)
+    outside_N = ~stated.isin(known).to_numpy(bool)
+    told = 1 - shares.get(UNSTATED, 0.0)
+    rare = sum(share for value, share in shares.items() if value not in known and value != UNSTATED)
+    detail = ", ".join(f"{count:,} {value}" for value, count in stated[outside_N].value_counts().items())
+    people = max(1, int(patients * len(stated) / len(values)))
+    expected = rare / told if told > 0 else 0.0
+    return replace(_share(name, SignalKind.NAMES, outside_N, people, expected, detail, MOST), unknown=unknown)
 
 
 def of_score(

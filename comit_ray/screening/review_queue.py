@@ -43,6 +43,10 @@ MOST_URGENT_FIRST = (
 )
 """The order of the queue: an image stands where the most urgent of its reasons does."""
 
+FURTHER_EVIDENCE = ("p_unhealthy", "disease_in_lung", "disease_area")
+"""What orders images of one reason and one score: many scores are 1 to the last digit. A temperature keeps the order
+of each score, so that the order is the same with and without."""
+
 MANIFEST_COLUMNS = ["image_id", "uri", "member", "study_id", "age", "sex", "covid", "unhealthy"]
 
 
@@ -69,9 +73,17 @@ def build_queue(
         for row in applies.itertuples(index=False)
     ]
     images["urgency"] = np.argmax(applies.to_numpy(), axis=1)
-    images["priority"] = images["score"].where(drawn.isna(), drawn)  # random ones stay in random order
+    evidence = images["score"].where(
+        images["urgency"] != MOST_URGENT_FIRST.index(ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT),
+        images["p_unhealthy"],
+    )
+    images["priority"] = evidence.where(drawn.isna(), drawn)  # random ones stay in random order
     queue = images[applies.any(axis=1)]
-    queue = queue.sort_values(["urgency", "priority", "image_id"], ascending=[True, False, True], kind="stable")
+    queue = queue.sort_values(
+        ["urgency", "priority", *FURTHER_EVIDENCE, "image_id"],
+        ascending=[True, False, *(False for _ in FURTHER_EVIDENCE), True],
+        kind="stable",
+    )
     queue = within_capacity(queue, config)
     queue = in_studies(queue).assign(rank=range(1, len(queue) + 1), sampling_weight=1.0)
     kept = queue["urgency"] == MOST_URGENT_FIRST.index(ReviewReason.RANDOM_NEGATIVE)

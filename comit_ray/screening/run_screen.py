@@ -13,44 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.checkpoint import checkpoint
-from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import accounts, graph, monitor, nodes, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
 from comit_ray.config.screen_config import QueueConfig, ScreenConfig
-from comit_ray.errors import ConfigError, Status, StorageError
-from comit_ray.screening import drift, mask_choice, run_settings, screen_pipeline, screen_summary
-from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
+from comit_ray.errors import ConfigError, Status
+from comit_ray.screening import drift, mask_choice, results_folder, run_settings, screen_pipeline, screen_summary
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.screen_tables import PREDICTIONS, layout, read_predictions
 from comit_ray.storage import local_files, storage
 from comit_ray.tables import parquet
-
-QUEUE_FILE = "review_queue/queue.parquet"
-
-
-def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_point: OperatingPoint) -> bool:
-    """Build the queue from `output`'s tables and the manifest; write it unless it is there already.
-
-    Args:
-        output: URI of the results.
-        manifest_uri: URI of the manifest, for study, age, labels and place of each image.
-        config: options of the queue.
-        operating_point: the one that decided the flags.
-
-    Returns:
-        Whether a queue was written.
-    """
-    uri = storage.join(output, QUEUE_FILE)
-    labels = parquet.read_table(manifest_uri, MANIFEST_COLUMNS)
-    queue: pa.Table = build_queue(read_predictions(output), labels, config, operating_point)
-    try:
-        if parquet.read_part(uri).equals(queue):
-            return False
-    except StorageError:  # none yet, or not whole
-        pass
-    parquet.write_table(uri, queue)
-    return True
 
 
 def summary(
@@ -61,6 +34,7 @@ def summary(
     return [
         *screen_summary.account_lines(accounts, operating_point),
         *screen_summary.queue_lines(queue, names=sys.stdout.isatty()),
+        *results_folder.unread_lines(output),
         *screen_summary.next_lines(output, manifest_uri, len(queue), config.capacity),
     ]
 
@@ -194,7 +168,9 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         tally.add(GRAPH, seconds)
 
     taken = settle(whole, output, tables)
-    if write_queue(output, config.manifest, config.queue, written_point):
+    run_record.finish(output, remaining.rows, seconds)
+    results_folder.write_images(output, whole, config.split)
+    if results_folder.write_queue(output, config.manifest, config.queue, written_point):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
         print(f"larger files: {write(whole, output, (tables.main, *tables.sides))}")

@@ -9,57 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from comit_ray.chunks.accounts import Accounts
-from comit_ray.errors import Reason, Status
+from comit_ray.errors import Status
+from comit_ray.screening import results_folder
 from comit_ray.storage import storage
-from comit_ray.tables.vocabulary import ReviewReason
+from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
 
 MOST_REASONS, FIRST = 4, 3
 """Reasons that are told of each status, and images of the queue that are shown."""
-
-REASON_WORDS: Mapping[str, str] = {
-    Reason.MISSING: "the file is not there",
-    Reason.UNREADABLE: "the storage refused the file",
-    Reason.EMPTY: "the file is empty",
-    Reason.NOT_AN_IMAGE: "neither DICOM, PNG nor JPEG",
-    Reason.TRUNCATED: "the file ends too early",
-    Reason.CORRUPT: "the file is damaged",
-    Reason.ENCRYPTED: "the file needs a password",
-    Reason.UNSUPPORTED_TRANSFER_SYNTAX: "DICOM of a compression that is not read",
-    Reason.TOO_LARGE: "larger than the limit",
-    Reason.TOO_SMALL: "too few pixels",
-    Reason.BLANK: "one grey value",
-    Reason.NO_PIXELS: "DICOM without an image",
-    Reason.BAD_GEOMETRY: "rows and columns do not fit the pixels",
-    Reason.NOT_GRAYSCALE: "a colour image",
-    Reason.MODEL_FAILED: "the network gave no number",
-    Reason.CHECKSUM_MISMATCH: "not the bytes that the dataset states",
-    Reason.BAD_SIDECAR: "its tags cannot be used",
-    Reason.BAD_MASK: "its mask cannot be used",
-    Reason.MULTI_FRAME: "several images in one file",
-    Reason.LATERAL: "a lateral view",
-    Reason.NOT_A_CHEST: "another body part",
-    Reason.WRONG_MODALITY: "no radiograph, such as CT",
-    Reason.NOT_FRONTAL: "neither PA nor AP",
-    Reason.FOR_PROCESSING: "raw detector values",
-    Reason.DUPLICATE: "the same image as another",
-    Reason.NOT_IN_PROTOCOL: "left out by the protocol",
-}
-"""Why an image has no score, in a few words."""
-
-QUEUE_WORDS: Mapping[str, str] = {
-    ReviewReason.ABOVE_OPERATING_POINT: "flagged for COVID-19",
-    ReviewReason.LABEL_DISAGREES: "the label says something else",
-    ReviewReason.COVID_BUT_HEALTHY: "flagged, but the health score says healthy",
-    ReviewReason.COVID_WITHOUT_DISEASE: "flagged, but hardly any disease outlined",
-    ReviewReason.DISEASE_OUTSIDE_LUNGS: "disease outlined outside the lungs",
-    ReviewReason.NO_LUNGS_FOUND: "no lungs found",
-    ReviewReason.NEAR_THRESHOLD: "a little below the threshold",
-    ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT: "flagged as unhealthy",
-    ReviewReason.CHILD: "a child",
-    ReviewReason.FAILED: "could not be scored",
-    ReviewReason.RANDOM_NEGATIVE: "drawn at random from those not flagged",
-}
-"""Why an image is in the queue, in a few words."""
 
 
 def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> str:
@@ -106,7 +62,7 @@ def account_lines(accounts: Accounts, operating_point: str | None) -> list[str]:
 def _reasons(accounts: Accounts, status: Status) -> str:
     """The commonest reasons of a status, by code and in words; the rest as a number."""
     found = sorted(((n, reason) for (s, reason), n in accounts.by_reason.items() if s == status), reverse=True)
-    told = [f"{n:,} {reason} ({REASON_WORDS.get(reason, 'of another version')})" for n, reason in found[:MOST_REASONS]]
+    told = [f"{n:,} {reason} ({results_folder.in_words(reason)})" for n, reason in found[:MOST_REASONS]]
     if rest := found[MOST_REASONS:]:
         told.append(f"{sum(n for n, _ in rest):,} for {len(rest)} more reasons (docs/tables.md counts them)")
     return ", ".join(told)
@@ -129,7 +85,7 @@ def queue_lines(queue: pa.Table, names: bool) -> list[str]:
 
 
 def _entry(row: Mapping[str, Any]) -> str:
-    why = QUEUE_WORDS.get(row["reasons"][0], row["reasons"][0])
+    why = REVIEW_WORDS[ReviewReason(row["reasons"][0])]
     return why if row["score"] is None else f"score {row['score']:.2f}, {why}"
 
 

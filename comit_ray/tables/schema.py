@@ -213,6 +213,32 @@ REVIEW_QUEUE = _table(
     ],
 )
 
+SCREENED_IMAGES = _table(
+    "screened_images",
+    [
+        MANIFEST.field(name)
+        for name in (
+            *("image_id", "uri", "member", "dataset", "site", "patient_id", "study_id", "view", "sex", "age", "device"),
+            *("acquired_on", "illness_day", "unhealthy", "covid", "other", "excluded", "split"),
+        )
+    ],
+)
+
+UNREAD = _table(
+    "unread",
+    [
+        _field("image_id", pa.string(), "as in the manifest", nullable=False),
+        _field("path", pa.string(), "where the image is; inside an archive `uri!member`", nullable=False),
+        *(MANIFEST.field(name) for name in ("dataset", "site", "study_id", "acquired_on")),
+        _field("status", pa.string(), "ok, excluded or failed", nullable=False),
+        _field("reason", pa.string(), "reason code; beyond_capacity: the queue had no room for it", nullable=False),
+        _field("why", pa.string(), "the reason in words", nullable=False),
+        _field("detail", pa.string(), "one sentence for a person; null if ok"),
+        _field("score", _FRACTION, "as in the review queue; null if not scored"),
+        _field("queue_rank", pa.int32(), "its place in the review queue; null: it is in no queue"),
+    ],
+)
+
 EMBEDDINGS = _table(
     "embeddings",
     [
@@ -316,6 +342,8 @@ TABLES: dict[str, pa.Schema] = {
     "predictions": PREDICTIONS,
     "masks": MASKS,
     "review_queue": REVIEW_QUEUE,
+    "screened_images": SCREENED_IMAGES,
+    "unread": UNREAD,
     "embeddings": EMBEDDINGS,
     "gradcam": GRADCAM,
     "reviews": REVIEWS,

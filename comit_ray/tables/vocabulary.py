@@ -56,6 +56,22 @@ class ReviewReason(StrEnum):
     RANDOM_NEGATIVE = "random_negative"
 
 
+REVIEW_WORDS: dict[ReviewReason, str] = {
+    ReviewReason.ABOVE_OPERATING_POINT: "flagged: score at or above its threshold",
+    ReviewReason.LABEL_DISAGREES: "label and flag disagree",
+    ReviewReason.COVID_BUT_HEALTHY: "flagged for COVID-19, but scored as healthy",
+    ReviewReason.COVID_WITHOUT_DISEASE: "flagged for COVID-19, but no disease outlined",
+    ReviewReason.DISEASE_OUTSIDE_LUNGS: "disease outside the lungs",
+    ReviewReason.NO_LUNGS_FOUND: "no lungs found",
+    ReviewReason.NEAR_THRESHOLD: "score just below its threshold",
+    ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT: "flagged as unhealthy",
+    ReviewReason.CHILD: "the patient is a child",
+    ReviewReason.FAILED: "could not be scored",
+    ReviewReason.RANDOM_NEGATIVE: "random sample of images without another reason",
+}
+"""Reason of a review -> what a person reads."""
+
+
 class Split(StrEnum):
     """The part of the data a patient belongs to."""
 

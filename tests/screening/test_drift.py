@@ -217,3 +217,12 @@ def test_the_tables_are_joined_and_the_file_is_written(tmp_path) -> None:
     written = json.loads((tmp_path / "results" / drift.FILE).read_text())
     assert written["model_id"] == "m"
     assert [one["signal"] for one in written["signals"]] == [one.signal for one in found.signals]
+
+
+def test_images_without_a_view_are_not_called_different() -> None:
+    """A folder of PNG tells no view, and is no other archive for it."""
+    view = by_name(compare(archive(view="unknown"), "m", known(), {}))["view"]
+    assert (view.value, view.differs, view.unknown) == (None, False, 200)
+    half = ["unknown"] * 100 + ["PA"] * 60 + ["lordotic"] * 40
+    mixed = by_name(compare(archive(view=half), "m", known(), {}))["view"]
+    assert (mixed.value, mixed.outside, mixed.unknown, mixed.differs) == (0.4, 40, 100, True)

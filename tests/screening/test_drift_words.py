@@ -42,3 +42,13 @@ def test_what_could_not_be_compared_is_said_once() -> None:
     assert lines(Drift("abc", 200, 150, tuple(none))) == ["pixel_sd: not compared: 3 images"]
     (said,) = lines(Drift("abc", 200, 150, (), "no image was scored"))
     assert said == "whether the archive looks like what the model was trained on is not known: no image was scored"
+
+
+def test_what_is_not_known_is_not_called_different() -> None:
+    none = Signal("view", SignalKind.NAMES, None, detail="not known of any of 200 images: not compared", unknown=200)
+    said = lines(Drift("abc", 200, 150, (FINE, none)))
+    assert not said[0].startswith("WARNING")
+    assert said[1] == "view: not known of any of 200 images: not compared"
+    some = Signal("view", SignalKind.NAMES, 0.0, 0, 0.0, 0.02, 0.0, unknown=40)
+    told = lines(Drift("abc", 200, 150, (FINE, some)))[1]
+    assert told == "view: not known of 40 images, which says neither that they differ nor not"

@@ -4,7 +4,8 @@ import pyarrow.parquet as pq
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
-from comit_ray.screening.run_screen import masks_line, write_queue
+from comit_ray.screening.results_folder import write_queue
+from comit_ray.screening.run_screen import masks_line
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 from tests.support import manifest_row, prediction_row, write_results
 

@@ -106,6 +106,25 @@ def test_most_urgent_first_and_studies_stay_together():
     assert list(found["rank"]) == [1, 2, 3, 4]
 
 
+def test_equal_scores_are_ordered_by_what_else_is_seen():
+    found = queue(
+        image("a", 1.0, p_unhealthy=0.7),
+        image("b", 1.0, p_unhealthy=0.9),
+        image("c", 1.0, p_unhealthy=0.9, disease_in_lung=0.4),
+        image("d", 1.0, p_unhealthy=None),
+        image("e", 0.9, p_unhealthy=1.0),
+    )
+    assert list(found.index) == ["c", "b", "a", "d", "e"]
+
+
+def test_the_unhealthy_are_ordered_by_the_unhealthy_score():
+    rows = [
+        image("x", 0.2, p_unhealthy=0.7, unhealthy_flag=True),
+        image("y", 0.1, p_unhealthy=0.95, unhealthy_flag=True),
+    ]
+    assert list(queue(*rows).index) == ["y", "x"]
+
+
 def test_random_negatives_stand_for_all_of_their_kind():
     images = [image(f"n{i}") for i in range(200)] + [image("pos", 0.9)]
     found = queue(*images, config=QueueConfig(random_negatives=0.1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import chain, islice
 
 import numpy as np
@@ -21,6 +22,9 @@ from comit_ray.tables.schema import MANIFEST
 
 _BATCH = 8192  # rows held as Python objects at a time
 _TOGETHER = 32  # batches that are put into one
+_FIRST_RADIOGRAPH = date(1896, 1, 1)
+_PLACEHOLDER_YEARS = frozenset({1900, 1901, 1904, 1910, 1950, 1960, 1970, 1980})
+_LAST_YEAR = 2300  # collections with shifted dates go to about 2200
 
 
 class _NoRowError(ManifestError):
@@ -40,6 +44,8 @@ class SourceTable:
     table: pa.Table
     listed: pa.Array
     skipped: Skipped | None = None
+    placeholder_dates: int = 0
+    """Days of acquisition that anonymisation put there, and that are null in `table`."""
 
 
 def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: SourceOptions) -> SourceTable:
@@ -78,6 +84,7 @@ def from_rows(
     check_name(dataset)
     root, stream = storage.normalise(root), iter(rows)
     batches = []
+    placeholders = 0
     listed: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
     places: list[np.ndarray[tuple[int, int], np.dtype[np.int64]] | None] = []
     archives: dict[str, int] = {}
@@ -89,6 +96,7 @@ def from_rows(
             # many small buffers waste as much memory as they use
             batches[-_TOGETHER:] = pa.Table.from_batches(batches[-_TOGETHER:]).combine_chunks().to_batches()
         listed.append(np.array([row.listed for row in batch]))
+        placeholders += sum(is_placeholder(row.acquired_on) for row in batch)
         places.append(_places(batch, archives))
     if not batches:
         raise _NoRowError(f"no image of dataset {dataset!r} below {root}")
@@ -100,7 +108,18 @@ def from_rows(
         order = np.lexsort((position, archive))  # stable: loose files, all of archive and position 0, stay in order
         table, is_listed = table.take(pa.array(order)), is_listed[order]
     check_ids(table)
-    return SourceTable(table, pa.array(is_listed))
+    return SourceTable(table, pa.array(is_listed), placeholder_dates=placeholders)
+
+
+def is_placeholder(day: date | None) -> bool:
+    """Whether anonymisation put this day there: before there were radiographs, after 2300, 1 January 1900 and alike.
+
+    Real dates that were shifted by years, as in MIMIC-CXR, are kept: months and order inside a patient still hold.
+    """
+    if day is None:
+        return False
+    first = (day.month, day.day) == (1, 1) and day.year in _PLACEHOLDER_YEARS
+    return first or day < _FIRST_RADIOGRAPH or day.year > _LAST_YEAR
 
 
 def check_name(dataset: str) -> None:
@@ -226,7 +245,7 @@ def _record(row: ManifestRow, root: str, dataset: str, checksums: Mapping[str, s
         "sex": row.sex,
         "age": row.age,
         "device": row.device,
-        "acquired_on": row.acquired_on,
+        "acquired_on": None if is_placeholder(row.acquired_on) else row.acquired_on,
         "illness_day": row.illness_day,
         "findings": row.findings,
         "unhealthy": row.unhealthy,

@@ -13,6 +13,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,18 @@ from comit_ray.data.phantom.phantom_files import FORMATS, Header, encode, save_i
 from comit_ray.errors import ConfigError, Reason
 from comit_ray.storage import storage
 
-COLUMNS = ("file", "patient", "study", "view", "sex", "age", "covid", "unhealthy", "other", "findings")
+COLUMNS = (
+    *("file", "patient", "study", "view", "sex", "age", "covid", "unhealthy", "other", "findings"),
+    *("site", "device", "date"),
+)
+DEVICES = {
+    "North": (("Phantom", "Fixed 1"), ("Phantom", "Mobile 1")),
+    "South": (("Phantom", "Fixed 2"),),
+    "Lake": (("Example", "Mobile 2"), ("Example", "Fixed 3")),
+}
+"""Site -> manufacturer and model of its devices."""
+PLACEHOLDER, PLACEHOLDERS = "19010101", 0.02
+"""What anonymisation leaves of some studies' dates, and the share of studies."""
 SHARES = {PhantomKind.HEALTHY: 0.4, PhantomKind.COVID: 0.3, PhantomKind.OTHER: 0.3}
 LUNG_MASKS, DISEASE_MASKS = 0.8, 0.75  # share of the images that have one
 UNKNOWN_CAUSE = 0.05  # share of the diseased images that are labelled unhealthy, without a diagnosis
@@ -153,25 +165,41 @@ def _deck(rng: np.random.Generator) -> Iterator[str]:
         yield from (str(form) for form in rng.permutation(FORMATS))
 
 
+def _taken(entry: PhantomFile) -> tuple[str, tuple[str, str], str]:
+    """Site, device (manufacturer, model) and day (YYYYMMDD) of a file: of its patient, and of its study."""
+    rng = np.random.default_rng([8, entry.patient_seed])
+    site = str(rng.choice(list(DEVICES)))
+    first = date(2020, 1, 1) + timedelta(days=int(rng.integers(0, 300)))
+    visit = int(entry.study.rpartition("_s")[2])
+    of_visit = np.random.default_rng([8, entry.patient_seed, visit])
+    device = DEVICES[site][int(of_visit.integers(len(DEVICES[site])))]
+    day = first + timedelta(days=14 * (visit - 1) + int(of_visit.integers(0, 10)))
+    return site, device, PLACEHOLDER if of_visit.random() < PLACEHOLDERS else f"{day:%Y%m%d}"
+
+
 def _write_entry(output: str, entry: PhantomFile) -> dict[str, str | int]:
     """Write one file and its masks; its line of `labels.csv`."""
     rng = np.random.default_rng([6, entry.seed])
     modality: Literal["CR", "DX"] = "CR" if rng.random() < 0.4 else "DX"
     body_part = "CHEST" if rng.random() < 0.85 else ""
     view_known = rng.random() < 0.9
-    date = f"2020{rng.integers(1, 13):02d}{rng.integers(1, 29):02d}"
+    rng.integers(1, 13), rng.integers(1, 29)  # earlier versions drew the date here: what follows stays as it was
+    site, device, day = _taken(entry)
     with_lung, with_disease, with_cause = rng.random(3) < (LUNG_MASKS, DISEASE_MASKS, 1 - UNKNOWN_CAUSE)
     line: dict[str, str | int] = {"file": entry.file, "patient": entry.patient, "study": entry.study}
+    line |= {"site": site, "device": " ".join(device), "date": day}
     uri = storage.join(output, entry.file)
     if entry.kind is None:
         trouble = next(t for t in TROUBLEMAKERS if t.name == entry.form)
-        header = Header(entry.patient, entry.study, entry.stem, "PA", "F", 50, modality, "CHEST", date)
+        header = Header(entry.patient, entry.study, entry.stem, "PA", "F", 50, modality, "CHEST", day, *device)
         if trouble.make:
             storage.write_bytes(uri, trouble.make(entry.seed, header))
         return line
     phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed)
     view = phantom.view if view_known else ""
-    header = Header(entry.patient, entry.study, entry.stem, view, phantom.sex, phantom.age, modality, body_part, date)
+    header = Header(
+        entry.patient, entry.study, entry.stem, view, phantom.sex, phantom.age, modality, body_part, day, *device
+    )
     storage.write_bytes(uri, encode(phantom.pixels_HW, entry.form, header))
     if with_lung:
         _write_mask(storage.join(output, "lung_masks", f"{entry.stem}.png"), phantom.lung_HW)

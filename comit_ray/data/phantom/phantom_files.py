@@ -69,6 +69,8 @@ class Header:
         modality: CR or DX.
         body_part: BodyPartExamined; may be blank.
         date: StudyDate, YYYYMMDD.
+        manufacturer: Manufacturer.
+        device: ManufacturerModelName; blank: none.
     """
 
     patient: str
@@ -80,6 +82,8 @@ class Header:
     modality: Literal["CR", "DX"]
     body_part: str
     date: str
+    manufacturer: str = "Phantom"
+    device: str = ""
 
 
 def encode(pixels_HW: Pixels, form: str, header: Header) -> bytes:
@@ -149,7 +153,9 @@ def blank_dicom(header: Header) -> Dataset:
     dataset.StudyInstanceUID = _uid("study", header.study)
     dataset.SeriesInstanceUID = _uid("series", header.image)
     dataset.Modality = header.modality
-    dataset.Manufacturer = "Phantom"
+    dataset.Manufacturer = header.manufacturer
+    if header.device:
+        dataset.ManufacturerModelName = header.device
     dataset.StudyDate = header.date
     dataset.PatientName = f"Phantom^{header.patient}"
     dataset.PatientID = header.patient

@@ -1,6 +1,7 @@
 """An archive of synthetic chests as `jobs/phantom.py` writes it: `labels.csv`, `images/` and the two mask folders."""
 
 from collections.abc import Iterator
+from datetime import date, datetime
 from typing import TypeVar
 
 from comit_ray.config.data_config import SourceOptions
@@ -40,6 +41,9 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
             study_id=scoped(dataset, cells["study"]),
             view=view,
             view_source="none" if view is View.UNKNOWN else "view",
+            site=cells.get("site") or None,
+            device=cells.get("device") or None,
+            acquired_on=_day(cells.get("date", "")),
             sex=parse_sex(cells["sex"]),
             age=parse_age(cells["age"]),
             findings=(cells["findings"],) if cells["findings"] else (),
@@ -50,6 +54,14 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
             disease_mask=files.first_uri(f"disease_masks/{stem}.png"),
         )
     yield from unlisted(files, r"images/.+")
+
+
+def _day(text: str) -> date | None:
+    """The day of a cell YYYYMMDD; archives of earlier versions have none."""
+    try:
+        return datetime.strptime(text, "%Y%m%d").date() if text else None
+    except ValueError:
+        raise ManifestError(f"expected date in {TABLE} as YYYYMMDD, such as 20200313, got {text!r}") from None
 
 
 def _one_of(cells: dict[str, str], column: str, known: dict[str, Value]) -> Value:

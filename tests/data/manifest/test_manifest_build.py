@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,23 @@ def test_present_only_leaves_absent_files_out(archive: str) -> None:
 def test_a_mount_that_is_gone_is_an_error_not_a_thousand_missing_files() -> None:
     with pytest.raises(NotFoundError, match="/not/mounted"):
         mark_missing(from_rows(ROWS, "/not/mounted", "d").table)
+
+
+@pytest.mark.parametrize(
+    ("day", "placeholder"),
+    [
+        (date(1901, 1, 1), True),
+        (date(1900, 1, 1), True),
+        (date(1800, 5, 3), True),
+        (date(9999, 12, 31), True),
+        (date(1970, 1, 1), True),
+        (date(1970, 1, 2), False),
+        (date(2020, 1, 1), False),
+        (date(2180, 6, 26), False),
+        (None, False),
+    ],
+)
+def test_placeholder_days_of_anonymisation_are_null_and_counted(day, placeholder):
+    source = from_rows([ManifestRow(path="a.png", acquired_on=day)], "/r", "d")
+    assert source.placeholder_dates == int(placeholder)
+    assert source.table["acquired_on"].to_pylist() == [None if placeholder else day]

@@ -15,7 +15,16 @@ from sklearn.preprocessing import StandardScaler
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.load import decode
-from comit_ray.data.phantom.phantom_archive import COLUMNS, PhantomFile, plan, summary, write
+from comit_ray.data.phantom.phantom_archive import (
+    COLUMNS,
+    DEVICES,
+    PLACEHOLDER,
+    PhantomFile,
+    _taken,
+    plan,
+    summary,
+    write,
+)
 from comit_ray.data.phantom.phantom_broken import TROUBLEMAKERS
 from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 from comit_ray.data.phantom.phantom_files import FORMATS, suffix
@@ -67,6 +76,19 @@ def test_every_class_has_the_same_mixture_of_formats() -> None:
             assert abs(forms.count(form) - expected * len(forms)) <= FORMATS.count(form), (kind, form)
 
 
+def test_studies_have_a_day_a_site_and_a_device_and_some_days_are_placeholders() -> None:
+    taken = {(entry.study, entry.patient): _taken(entry) for entry in plan(600, 3)}
+    assert {site for site, _, _ in taken.values()} == set(DEVICES)
+    assert all(device in DEVICES[site] for site, device, _ in taken.values())
+    days = [day for _, _, day in taken.values()]
+    assert 0 < days.count(PLACEHOLDER) < 0.1 * len(days)
+    assert len({day[:6] for day in days if day != PLACEHOLDER}) > 8
+    sites: dict[str, set[str]] = {}
+    for (_, patient), (site, _, _) in taken.items():
+        sites.setdefault(patient, set()).add(site)
+    assert all(len(of_patient) == 1 for of_patient in sites.values())
+
+
 def test_a_count_without_room_for_chests_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 16"):
         plan(15, 0)
@@ -85,7 +107,7 @@ def test_every_file_lies_where_the_table_says(archive: tuple[Path, list[PhantomF
         line = lines[entry.file]
         assert (line["patient"], line["study"]) == (entry.patient, entry.study)
         if entry.kind is None:
-            assert not any(line[column] for column in COLUMNS[3:])
+            assert not any(line[column] for column in COLUMNS[3:10])
         else:
             assert line["unhealthy"] == str(int(entry.kind is not PhantomKind.HEALTHY))
             assert line["covid"] in ("", str(int(entry.kind is PhantomKind.COVID)))

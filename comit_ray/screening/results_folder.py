@@ -1,0 +1,180 @@
+"""What makes a results folder stand alone: rows of the manifest, the review queue, and what nobody has read.
+
+images/            the screened rows of the manifest: patient, study, site, device, date, view, place
+review_queue/      who is read, and why; `queue.csv` is the same for a spreadsheet
+unread/            images without a score, and those that the queue has no room for; likewise `unread.csv`
+"""
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.chunks.plan import Plan, select
+from comit_ray.config.screen_config import QueueConfig
+from comit_ray.errors import REASON_WORDS, NotFoundError, Reason, Status, StorageError
+from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
+from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.storage import storage
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import SCREENED_IMAGES, UNREAD
+from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
+
+IMAGES = "images"
+QUEUE_FILE = "review_queue/queue.parquet"
+UNREAD_FILE = "unread/unread.parquet"
+QUEUE_CSV, UNREAD_CSV = "queue.csv", "unread.csv"
+BEYOND_CAPACITY = "beyond_capacity"
+BEYOND_WORDS = "has a reason to be read, but the queue had no room for it"
+_PLACES = [*dict.fromkeys([*MANIFEST_COLUMNS, "dataset", "site", "acquired_on"])]
+
+
+def write_images(output: str, plan: Plan, split: str) -> bool:
+    """Copy the screened rows of the manifest to `output`/images, a file for each of its parts.
+
+    Args:
+        output: URI of the results.
+        plan: of the screen: the manifest's parts.
+        split: which rows were asked for; `all`: every one.
+
+    Returns:
+        Whether a file was written or deleted; files that are right already stay.
+
+    Raises:
+        StorageError: a part cannot be read, or a file not be written.
+    """
+    folder, changed = storage.join(output, IMAGES), False
+    names = set()
+    for number, part in enumerate(plan.parts):
+        name = f"part-{number:05d}.parquet"
+        names.add(name)
+        rows = select(parquet.read_part(part.uri, SCREENED_IMAGES.names), split)
+        columns = [rows[field.name].cast(field.type) for field in SCREENED_IMAGES]
+        table = pa.Table.from_arrays(columns, schema=SCREENED_IMAGES)
+        changed |= _write(storage.join(folder, name), table)
+    for entry in list(storage.list_files(folder, ".parquet")):
+        if entry.path not in names:
+            storage.delete(storage.join(folder, entry.path))
+            changed = True
+    return changed
+
+
+def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_point: OperatingPoint) -> bool:
+    """Build the queue and the list of unread images from `output`'s tables and the manifest; write what is new.
+
+    Args:
+        output: URI of the results.
+        manifest_uri: URI of the manifest, for study, age, labels and place of each image.
+        config: options of the queue.
+        operating_point: the one that decided the flags.
+
+    Returns:
+        Whether a queue was written.
+    """
+    predictions, rows = read_predictions(output), parquet.read_table(manifest_uri, _PLACES)
+    queue = build_queue(predictions, rows, config, operating_point)
+    everything = config.model_copy(update={"capacity": None})
+    whole = queue if config.capacity is None else build_queue(predictions, rows, everything, operating_point)
+    unread = unread_images(predictions, rows, queue, whole)
+    written = _write(storage.join(output, QUEUE_FILE), queue)
+    if written or not storage.exists(storage.join(output, QUEUE_CSV)):
+        parquet.write_csv(storage.join(output, QUEUE_CSV), _for_a_spreadsheet(queue))
+    if _write(storage.join(output, UNREAD_FILE), unread) or not storage.exists(storage.join(output, UNREAD_CSV)):
+        parquet.write_csv(storage.join(output, UNREAD_CSV), unread)
+    return written
+
+
+def unread_images(predictions: pa.Table, manifest: pa.Table, queue: pa.Table, whole: pa.Table) -> pa.Table:
+    """What nobody has read: images without a score, and images that the capacity left out of the queue.
+
+    Args:
+        predictions: the `predictions` table.
+        manifest: rows of the manifest.
+        queue: the review queue.
+        whole: the review queue without a capacity.
+
+    Returns:
+        An `UNREAD` table: what has a score first, highest first; then failures, then exclusions.
+    """
+    ranks = dict(zip(queue["image_id"].to_pylist(), queue["rank"].to_pylist(), strict=True))
+    asked = whole.filter(
+        pc.invert(pc.equal(pc.list_element(whole["reasons"], 0), str(ReviewReason.RANDOM_NEGATIVE)))
+    ).select(["image_id", "score"])
+    scores = dict(zip(asked["image_id"].to_pylist(), asked["score"].to_pylist(), strict=True))
+    images = predictions.select(["image_id", "status", "reason", "detail"]).to_pandas()
+    left_out = images["image_id"].isin([name for name in scores if name not in ranks])
+    images = images[(images["status"] != Status.OK) | left_out]
+    wanted = [name for name in (*UNREAD.names, "uri", "member") if name in manifest.column_names]
+    places = manifest.select(wanted)
+    places = places.filter(pc.is_in(places["image_id"], pa.array(images["image_id"], pa.string())))
+    days = dict(zip(places["image_id"].to_pylist(), places["acquired_on"].to_pylist(), strict=True))
+    images = images.merge(places.drop_columns(["acquired_on"]).to_pandas(), on="image_id", how="left")
+    images["acquired_on"] = pd.Series([days.get(name) for name in images["image_id"]], dtype=object)
+    images["path"] = images["uri"] + ("!" + images["member"]).fillna("").astype(str)
+    images["reason"] = images["reason"].fillna(BEYOND_CAPACITY)
+    images["why"] = [in_words(reason) for reason in images["reason"]]
+    images["score"] = pd.Series([scores.get(name) for name in images["image_id"]], dtype=float)
+    images["queue_rank"] = pd.Series([ranks.get(name) for name in images["image_id"]], dtype="Int32")
+    order = images["status"].map({Status.OK: 0, Status.FAILED: 1, Status.EXCLUDED: 2})
+    images = images.assign(order=order).sort_values(
+        ["order", "score", "reason", "image_id"], ascending=[True, False, True, True], kind="stable"
+    )
+    return pa.Table.from_pandas(images[UNREAD.names], schema=UNREAD, preserve_index=False).replace_schema_metadata(
+        UNREAD.metadata
+    )
+
+
+def in_words(reason: str) -> str:
+    """A reason code of a table in words; of a code that is not known, the code itself."""
+    if reason == BEYOND_CAPACITY:
+        return BEYOND_WORDS
+    if reason in set(Reason):
+        return REASON_WORDS[Reason(reason)]
+    return REVIEW_WORDS[ReviewReason(reason)] if reason in set(ReviewReason) else reason
+
+
+def unread_lines(output: str) -> list[str]:
+    """What the readers get and what stays unread: sentences for the summary of a screen.
+
+    Raises:
+        StorageError: the tables of the queue cannot be read.
+    """
+    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["image_id"])
+    unread = parquet.read_part(storage.join(output, UNREAD_FILE), ["status", "queue_rank"]).to_pandas()
+    beyond = int((unread["status"] == Status.OK).sum())
+    outside = unread[unread["queue_rank"].isna()]
+    failed, excluded = (int((outside["status"] == status).sum()) for status in (Status.FAILED, Status.EXCLUDED))
+    lines = []
+    if beyond:
+        lines.append(
+            f"read these {len(queue):,} (queue.csv); {beyond + failed:,} flagged or failed remain unread: {beyond:,} "
+            f"with a reason beyond --queue.capacity, {failed:,} failed"
+        )
+    else:
+        lines.append(
+            f"read these {len(queue):,} (queue.csv), all with a reason; --queue.capacity N keeps the N most urgent; "
+            f"{failed:,} failed remain unread"
+        )
+    lines.append(f"{excluded:,} excluded were not scored either; unread.csv has the paths of all unread images")
+    return lines
+
+
+def _for_a_spreadsheet(queue: pa.Table) -> pa.Table:
+    """The queue with its reasons in words, and without lists, which CSV has not."""
+    told = ["; ".join(in_words(reason) for reason in reasons) for reasons in queue["reasons"].to_pylist()]
+    codes = ["; ".join(reasons) for reasons in queue["reasons"].to_pylist()]
+    index = queue.schema.get_field_index("reasons")
+    table = queue.set_column(index, "reasons", pa.array(codes, pa.string()))
+    return table.add_column(index, "why", pa.array(told, pa.string()))
+
+
+def _write(uri: str, table: pa.Table) -> bool:
+    """Write a table unless the same is there already; whether it was written."""
+    try:
+        there = parquet.read_part(uri)
+        if there.schema.equals(table.schema) and there.equals(table):
+            return False
+    except (NotFoundError, StorageError):  # none yet, or not whole
+        pass
+    parquet.write_table(uri, table)
+    return True
