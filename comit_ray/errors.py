@@ -4,6 +4,7 @@
     ├── ConfigError             a wrong option, key or value                      (exit status 2)
     ├── StorageError            a URI that cannot be listed, read or written
     │   ├── NotFoundError       nothing lies at the URI
+    │   ├── OvertakenError      an output that another process works on since
     │   └── BrokenArchiveError  an archive that was read, and is damaged
     ├── ManifestError           a source, table or manifest that breaks its format
     ├── CheckpointError         weights or a checkpoint that are absent, truncated or foreign
@@ -102,6 +103,10 @@ class StorageError(ComitError):
 
 class NotFoundError(StorageError):
     """Nothing lies at the URI; distinct from a URI that exists and cannot be read."""
+
+
+class OvertakenError(StorageError):
+    """Another process took over the output, or it was begun anew: this one must not write any more."""
 
 
 class BrokenArchiveError(StorageError):

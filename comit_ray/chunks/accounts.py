@@ -14,11 +14,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.chunks.ownership import Owner, take_lease
 from comit_ray.chunks.plan import ChunkPlan, Layout, PartPlan, Plan, chunk_file, commit
 from comit_ray.errors import NotFoundError, Reason, Status, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 
+NAMED = 20
+"""Problems that are named one by one."""
 THREADS = 8  # reading small files waits for storage most of the time
 COLUMNS = ["image_id", "status", "reason"]
 
@@ -61,20 +64,27 @@ class Accounts:
         return not self.problems and self.asked == sum(self.by_status.values())
 
 
-def inspect(chunk: ChunkPlan, output: str, layout: Layout) -> ChunkAccount:
+def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None = None) -> ChunkAccount:
     """Read a chunk's ids, statuses and side tables' footers back.
 
     A chunk is whole if its main table is that of exactly its images, in order, and each side table has the rows
-    of every one that is ok. What cannot be read is not whole: the chunk is done again, and the same names written over.
+    of every one that is ok, and each is of `owner` (None: of anybody). What cannot be read is not whole: the chunk is
+    done again, and the same names written over.
     """
     try:
-        columns = [*COLUMNS, layout.flag] if layout.flag else COLUMNS
+        columns = [*COLUMNS, *layout.owned, *([layout.flag] if layout.flag else [])]
         rows = parquet.read_part(storage.join(output, layout.main, chunk.file), columns)
         if chunk_file(chunk.chunk, rows["image_id"].to_pylist()) != chunk.file:
             return ChunkAccount(f"{chunk.file} does not hold the {chunk.rows} images it stands for", Counter(), 0)
+        other = foreign(rows, owner)
+        if other:
+            return ChunkAccount(f"{layout.main}/{chunk.file} is of another run ({other})", Counter(), 0)
         done = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
         for table in layout.sides:
-            found = parquet.count_rows(storage.join(output, table, chunk.file))
+            found, metadata = parquet.read_footer(storage.join(output, table, chunk.file))
+            other = owner.difference(metadata) if owner is not None else None
+            if other:
+                return ChunkAccount(f"{table}/{chunk.file} is of another run ({other})", Counter(), 0)
             each = layout.several.get(table, 1)
             if found != done * each:
                 wanted = "one each" if each == 1 else f"{each} each"
@@ -90,31 +100,49 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout) -> ChunkAccount:
     return ChunkAccount(None, by_reason, flagged)
 
 
-def committed(plan: Plan, output: str, layout: Layout) -> set[str]:
+def foreign(rows: pa.Table, owner: Owner | None) -> str | None:
+    """Why a main table is not the owner's: its metadata says so, or its rows do, as those of older versions."""
+    if owner is None:
+        return None
+    difference = owner.difference(rows.schema.metadata)
+    for name, expected in (("run_id", owner.run_id), ("model_id", owner.model_id)):
+        others = set(rows[name].unique().to_pylist()) - {expected} if name in rows.column_names else set()
+        if others and difference is None:
+            difference = f"rows with {name} {min(map(str, others))!r}, expected {expected!r}"
+    return difference
+
+
+def committed(plan: Plan, output: str, layout: Layout, owner: Owner | None = None) -> set[str]:
     """File names of the plan's chunks that need not be done again: they are whole, and the storage gave all of them.
 
-    An image that the storage refused (`unreadable`) may be had the next time.
+    An image that the storage refused (`unreadable`) may be had the next time. Chunks that have a file and are not whole
+    are named.
     """
     found = _files(output, layout)
     candidates = [chunk for chunk in plan.chunks if chunk.file in found]
     with ThreadPoolExecutor(THREADS) as pool:
-        accounts = pool.map(lambda chunk: inspect(chunk, output, layout), candidates)
-        refused = (Status.FAILED, Reason.UNREADABLE)
-        return {
-            chunk.file
-            for chunk, account in zip(candidates, accounts, strict=True)
-            if account.problem is None and not account.by_reason[refused]
-        }
+        accounts = list(pool.map(lambda chunk: inspect(chunk, output, layout, owner), candidates))
+    problems = [account.problem for account in accounts if account.problem]
+    for problem in problems[:NAMED]:
+        print(f"done again: {problem}")
+    if len(problems) > NAMED:
+        print(f"done again: {len(problems) - NAMED:,} further chunks")
+    refused = (Status.FAILED, Reason.UNREADABLE)
+    return {
+        chunk.file
+        for chunk, account in zip(candidates, accounts, strict=True)
+        if account.problem is None and not account.by_reason[refused]
+    }
 
 
-def take(plan: Plan, output: str, layout: Layout) -> Accounts:
-    """The accounts of the whole run."""
+def take(plan: Plan, output: str, layout: Layout, owner: Owner | None = None) -> Accounts:
+    """The accounts of the whole run; files that are not of `owner` are problems (None: anybody's count)."""
     foreign = sorted(_files(output, layout) - {chunk.file for chunk in plan.chunks})
     problems = [f"file {file} belongs to no chunk of the manifest" for file in foreign]
     by_reason: Counter[tuple[str, str]] = Counter()
     flagged = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for account in pool.map(lambda chunk: inspect(chunk, output, layout), plan.chunks):
+        for account in pool.map(lambda chunk: inspect(chunk, output, layout, owner), plan.chunks):
             by_reason.update(account.by_reason)
             flagged += account.flagged
             problems += [account.problem] if account.problem else []
@@ -134,7 +162,7 @@ def _files(output: str, layout: Layout) -> set[str]:
 _COLUMNS = ["image_id", "status", "reason", "detail"]
 
 
-def settle(plan: Plan, output: str, layout: Layout) -> Accounts:
+def settle(plan: Plan, output: str, layout: Layout, owner: Owner | None = None) -> Accounts:
     """The accounts of a run, after failing what is left of archives that are not what they should be.
 
     Running it again changes nothing.
@@ -142,17 +170,19 @@ def settle(plan: Plan, output: str, layout: Layout) -> Accounts:
     Raises:
         StorageError: if a chunk that has to be changed cannot be read or written.
     """
-    taken = take(plan, output, layout)
+    taken = take(plan, output, layout, owner)
     if not taken.by_reason.get((Status.FAILED, Reason.CHECKSUM_MISMATCH)):
         return taken
-    changed = sum(_in_part(part, output, layout) for part in plan.parts)
+    if owner is not None and owner.lease is None:
+        owner = take_lease(output, owner)
+    changed = sum(_in_part(part, output, layout, owner) for part in plan.parts)
     if not changed:
         return taken
     print(f"{changed:,} images failed after all: the bytes of their archive are not what they should be")
-    return take(plan, output, layout)
+    return take(plan, output, layout, owner)
 
 
-def _in_part(part: PartPlan, output: str, layout: Layout) -> int:
+def _in_part(part: PartPlan, output: str, layout: Layout, owner: Owner | None) -> int:
     main: dict[ChunkPlan, pa.Table] = {}
     for chunk in part.chunks:
         try:
@@ -169,7 +199,7 @@ def _in_part(part: PartPlan, output: str, layout: Layout) -> int:
         for row in table.to_pylist():
             if row["reason"] == reason and row["image_id"] in archive_of:
                 details[archive_of[row["image_id"]]] = row["detail"]
-    return sum(_fail(chunk, table, archive_of, details, output, layout) for chunk, table in main.items())
+    return sum(_fail(chunk, table, archive_of, details, output, layout, owner) for chunk, table in main.items())
 
 
 def _fail(
@@ -179,6 +209,7 @@ def _fail(
     details: dict[str, str],
     output: str,
     layout: Layout,
+    owner: Owner | None,
 ) -> int:
     wrong = {
         row["image_id"]
@@ -204,5 +235,5 @@ def _fail(
     for side in layout.sides:
         old = parquet.read_part(storage.join(output, side, chunk.file))
         tables[side] = old.filter(pc.invert(pc.is_in(old["image_id"], pa.array(list(wrong)))))
-    commit(output, chunk.file, tables, layout)
+    commit(output, chunk.file, tables, layout, owner)
     return len(wrong)

@@ -17,6 +17,7 @@ from ray.data.datasource import WriteResult
 
 from comit_ray.chunks import plan as chunk
 from comit_ray.chunks.monitor import Counters
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
 from comit_ray.chunks.reading import Row, Spent, nothing_else, read_part
 from comit_ray.errors import ConfigError, DecodeError
@@ -95,6 +96,7 @@ class Commit(Datasink[list[str]]):
         output: URI.
         layout: of the tables.
         counters: of the job.
+        owner: whose the files are.
         measure: makes of a chunk's tables those that are written; None: they are.
     """
 
@@ -103,9 +105,10 @@ class Commit(Datasink[list[str]]):
         output: str,
         layout: Layout,
         counters: Counters,
+        owner: Owner,
         measure: Callable[[dict[str, pa.Table]], dict[str, pa.Table]] | None = None,
     ) -> None:
-        self.output, self.layout, self.counters, self.measure = output, layout, counters, measure
+        self.output, self.layout, self.counters, self.owner, self.measure = output, layout, counters, owner, measure
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
         """Commit every chunk of the task's blocks; a retry writes the same names again."""
@@ -118,7 +121,7 @@ class Commit(Datasink[list[str]]):
                     with self.counters.timed(MEASURE):
                         tables = self.measure(tables)
                 with self.counters.timed(WRITE, sum(table.nbytes for table in tables.values())):
-                    chunk.commit(self.output, file, tables, self.layout)
+                    chunk.commit(self.output, file, tables, self.layout, self.owner)
                 self.counters.images(tables[self.layout.main])
                 files.append(file)
         return files

@@ -4,8 +4,9 @@ import time
 
 import ray
 
-from comit_ray.chunks import accounts, monitor, nodes, plan, run_record
+from comit_ray.chunks import accounts, monitor, nodes, ownership, plan, run_record
 from comit_ray.chunks.accounts import Accounts, settle
+from comit_ray.chunks.ownership import Owner
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.prepare import prepare_pipeline, prepared
@@ -32,7 +33,8 @@ def prepare(config: PrepareConfig) -> Accounts:
         "decode": config.decode.model_dump(),
     }
     run_record.open_run(output, question, config.model_dump(), LAYOUT.main)
-    remaining = whole.without(accounts.committed(whole, output, LAYOUT))
+    owner = Owner.of(run_record.read(output))
+    remaining = whole.without(accounts.committed(whole, output, LAYOUT, owner))
     started = time.monotonic()
     if remaining.parts:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
@@ -40,11 +42,12 @@ def prepare(config: PrepareConfig) -> Accounts:
             ray.init()
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
+        owner = ownership.take_lease(output, owner)
         with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
-            prepare_pipeline.prepare(config, remaining)
+            prepare_pipeline.prepare(config, remaining, owner)
     seconds = time.monotonic() - started
 
-    taken = settle(whole, output, LAYOUT)
+    taken = settle(whole, output, LAYOUT, owner)
     print(prepared.describe(output))
     if remaining.rows:
         print(

@@ -13,9 +13,10 @@ import ray
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.chunks import accounts, graph, monitor, nodes, plan, run_record
+from comit_ray.chunks import accounts, graph, monitor, nodes, ownership, plan, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
 from comit_ray.config.screen_config import QueueConfig, ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
@@ -158,13 +159,14 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
     asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures)
-    run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    owner = Owner.of(run_record.read(output))
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     print(scores_line(run_settings.score_names(loaded), temperatures))
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
-    remaining = whole.without(accounts.committed(whole, output, tables))
+    remaining = whole.without(accounts.committed(whole, output, tables, owner))
     started = time.monotonic()
     if remaining.parts:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
@@ -177,16 +179,15 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         read = {"manifest": config.manifest, "checkpoint": config.checkpoint}
         nodes.check(read, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
-        frame, model_id = loaded.config.frame, loaded.model_id
+        owner = ownership.take_lease(output, owner)
         with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
-            screen_pipeline.screen(
-                config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus, tally
-            )
+            frame = loaded.config.frame
+            screen_pipeline.screen(config, remaining, frame, operating_point, temperatures, owner, cpus, tally)
     seconds = time.monotonic() - started
     if tally is not None:
         tally.add(GRAPH, seconds)
 
-    taken = settle(whole, output, tables)
+    taken = settle(whole, output, tables, owner)
     if write_queue(output, config.manifest, config.queue, written_point):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:

@@ -9,6 +9,7 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import graph
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters, StageTimer
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
@@ -65,10 +66,9 @@ def screen(
     config: ScreenConfig,
     plan: Plan,
     frame: FrameConfig,
-    model_id: str,
     operating_point: OperatingPoint,
     temperatures: dict[str, float],
-    run_id: str,
+    owner: Owner,
     cpus: float | None = None,
     tally: StageTimer | None = None,
 ) -> None:
@@ -78,10 +78,9 @@ def screen(
         config: of the job.
         plan: what is still to do.
         frame: the model's.
-        model_id: the checkpoint's.
         operating_point: decides the flags; `comit_ray.screening.run_settings.choose_operating_point` gives it.
         temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
-        run_id: written into every row.
+        owner: its run and model are written into every row, and it holds the lease of the output.
         cpus: of the cluster that it may hold; None: all.
         tally: is told the seconds of the stages; None: no one.
 
@@ -104,9 +103,9 @@ def screen(
     )
     predicting = PredictorSettings(
         checkpoint_uri=storage.normalise(config.checkpoint),
-        model_id=model_id,
+        model_id=owner.model_id,
         operating_point=operating_point,
-        run_id=run_id,
+        run_id=owner.run_id,
         batch_size=config.batch_size,
         device="cuda" if config.gpu else "cpu",
         embeddings=config.embeddings,
@@ -129,4 +128,4 @@ def screen(
             memory=PREDICT_MEMORY * memory,
             num_gpus=1 if config.gpu else 0,
         )
-        graph.write(predicted, Commit(storage.normalise(config.output), tables, counters, finish), share, memory)
+        graph.write(predicted, Commit(storage.normalise(config.output), tables, counters, owner, finish), share, memory)
