@@ -4,6 +4,7 @@
     ├── ConfigError             a wrong option, key or value                      (exit status 2)
     ├── StorageError            a URI that cannot be listed, read or written
     │   ├── NotFoundError       nothing lies at the URI
+    │   ├── ShortReadError      fewer bytes came than the file has
     │   ├── OvertakenError      an output that another process works on since
     │   └── BrokenArchiveError  an archive that was read, and is damaged
     ├── ManifestError           a source, table or manifest that breaks its format
@@ -30,6 +31,9 @@ class Reason(StrEnum):
     # The file is not what it should be: somebody should look.
     MISSING = "missing"
     UNREADABLE = "unreadable"
+    STORAGE_ABSENT = "storage_absent"
+    STORAGE_CUT = "storage_cut"
+    STORAGE_CHANGED = "storage_changed"
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED = "truncated"
@@ -61,6 +65,9 @@ class Reason(StrEnum):
 STATUS_OF: dict[Reason, Status] = {
     Reason.MISSING: Status.FAILED,
     Reason.UNREADABLE: Status.FAILED,
+    Reason.STORAGE_ABSENT: Status.FAILED,
+    Reason.STORAGE_CUT: Status.FAILED,
+    Reason.STORAGE_CHANGED: Status.FAILED,
     Reason.EMPTY: Status.FAILED,
     Reason.NOT_AN_IMAGE: Status.FAILED,
     Reason.TRUNCATED: Status.FAILED,
@@ -88,6 +95,15 @@ STATUS_OF: dict[Reason, Status] = {
 }
 """The one table that says whether a reason excludes an image or marks a failure."""
 
+OF_THE_STORAGE = frozenset(
+    {Reason.UNREADABLE, Reason.STORAGE_ABSENT, Reason.STORAGE_CUT, Reason.STORAGE_CHANGED},
+)
+"""What the storage did, not what the image is: the next run reads these images again, without being told to."""
+FAILURES = tuple(reason for reason, status in STATUS_OF.items() if status is Status.FAILED)
+"""Every reason of an image that nobody has read though it may be a patient's radiograph."""
+ON_THE_WAY = frozenset(FAILURES) - {Reason.MODEL_FAILED}
+"""Failures that bytes which came wrong could look like: such an image is read once more before its row is written."""
+
 
 class ComitError(Exception):
     """Base of every error raised on purpose by comit_ray."""
@@ -103,6 +119,10 @@ class StorageError(ComitError):
 
 class NotFoundError(StorageError):
     """Nothing lies at the URI; distinct from a URI that exists and cannot be read."""
+
+
+class ShortReadError(StorageError):
+    """Fewer bytes came than the file has."""
 
 
 class OvertakenError(StorageError):

@@ -16,6 +16,7 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from comit_ray.chunks import plan as chunk
+from comit_ray.chunks.accounts import keep_scored
 from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
@@ -97,6 +98,7 @@ class Commit(Datasink[list[str]]):
         layout: of the tables.
         counters: of the job.
         owner: whose the files are.
+        begun: files of chunks that are there already: their rows that are ok are not replaced by failures.
         measure: makes of a chunk's tables those that are written; None: they are.
     """
 
@@ -106,9 +108,11 @@ class Commit(Datasink[list[str]]):
         layout: Layout,
         counters: Counters,
         owner: Owner,
+        begun: frozenset[str] = frozenset(),
         measure: Callable[[dict[str, pa.Table]], dict[str, pa.Table]] | None = None,
     ) -> None:
-        self.output, self.layout, self.counters, self.owner, self.measure = output, layout, counters, owner, measure
+        self.output, self.layout, self.counters, self.measure = output, layout, counters, measure
+        self.owner, self.begun = owner, begun
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
         """Commit every chunk of the task's blocks; a retry writes the same names again."""
@@ -120,6 +124,8 @@ class Commit(Datasink[list[str]]):
                 if self.measure is not None:
                     with self.counters.timed(MEASURE):
                         tables = self.measure(tables)
+                if file in self.begun:
+                    tables = keep_scored(self.output, file, tables, self.layout, self.owner)
                 with self.counters.timed(WRITE, sum(table.nbytes for table in tables.values())):
                     chunk.commit(self.output, file, tables, self.layout, self.owner)
                 self.counters.images(tables[self.layout.main])

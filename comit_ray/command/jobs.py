@@ -96,12 +96,13 @@ def prepare(config: PrepareConfig) -> int:
     """Decode the radiographs of a manifest once into a training table: 8 bits, at most 512 px, masks beside them.
 
     Run the same command again after any interruption: only what is missing is done. Exit status 0 only if every image
-    of the manifest has exactly one row.
+    of the manifest has exactly one row, and no more failed than --max_failed_share allows.
     """
     from comit_ray.prepare.run_prepare import prepare as make
     from comit_ray.storage import storage
 
-    if not make(config).balanced:
+    taken = make(config)
+    if not taken.balanced or taken.failed_share > config.max_failed_share:
         return 1
     print(f"data: {storage.normalise(config.output)}")
     return 0
@@ -130,11 +131,12 @@ def screen(config: ScreenConfig) -> int:
     """Screen the radiographs of a manifest with a checkpoint: predictions, masks and a review queue in Parquet.
 
     Run the same command again after any interruption: only what is missing is done. Exit status 0 only if every image
-    of the manifest has exactly one row.
+    of the manifest has exactly one row, and no more failed than --max_failed_share allows.
     """
     from comit_ray.screening.run_screen import screen as run
 
-    return 0 if run(config).balanced else 1
+    taken = run(config)
+    return 0 if taken.balanced and taken.failed_share <= config.max_failed_share else 1
 
 
 def requeue(config: RequeueConfig) -> int:

@@ -21,7 +21,7 @@ from comit_ray.config.config_base import (
     PositiveInt,
     operating_point_name,
 )
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.data_config import MAX_FAILED_SHARE, DecodeLimits, Reasons
 
 
 class QueueConfig(Config):
@@ -102,6 +102,11 @@ class ScreenConfig(Config):
     """Threads that fetch and decode in one reading task."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
+    retry: Annotated[Reasons, ADVANCED] = ()
+    """Reasons of failed images that are read again, such as missing,truncated. What the storage refused is read again
+    without being named. An image that was scored keeps its scores."""
+    max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
+    """If more than this share of the images failed, the exit status is 1, and what they have in common is printed."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 

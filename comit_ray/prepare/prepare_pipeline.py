@@ -107,8 +107,14 @@ STEP = "prepare"
 """Name of the job, for its counters."""
 
 
-def prepare(config: PrepareConfig, plan: Plan, owner: Owner) -> None:
+def prepare(config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[str] = frozenset()) -> None:
     """Prepare the chunks of `plan`, as files of `owner`, on the Ray cluster this process is connected to.
+
+    Args:
+        config: of the job.
+        plan: what is still to do.
+        owner: whose the files are.
+        begun: files of it that are there already; their sound rows are not replaced by failures.
 
     Raises:
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
@@ -129,4 +135,4 @@ def prepare(config: PrepareConfig, plan: Plan, owner: Owner) -> None:
     )
     with graph.chunk_context():
         prepared = graph.read(plan, ReadParts(settings, counters), DECODE_CPUS * share, memory)
-        graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, counters, owner), share, memory)
+        graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, counters, owner, begun), share, memory)

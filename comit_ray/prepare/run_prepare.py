@@ -34,7 +34,7 @@ def prepare(config: PrepareConfig) -> Accounts:
     }
     run_record.open_run(output, question, config.model_dump(), LAYOUT.main)
     owner = Owner.of(run_record.read(output))
-    remaining = whole.without(accounts.committed(whole, output, LAYOUT, owner))
+    remaining = whole.without(accounts.committed(whole, output, LAYOUT, owner, config.retry))
     started = time.monotonic()
     if remaining.parts:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
@@ -44,7 +44,7 @@ def prepare(config: PrepareConfig) -> Accounts:
         run_record.sign(output, config.model_dump(mode="json"))
         owner = ownership.take_lease(output, owner)
         with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
-            prepare_pipeline.prepare(config, remaining, owner)
+            prepare_pipeline.prepare(config, remaining, owner, accounts.begun(remaining, output, LAYOUT))
     seconds = time.monotonic() - started
 
     taken = settle(whole, output, LAYOUT, owner)
@@ -55,7 +55,11 @@ def prepare(config: PrepareConfig) -> Accounts:
         )
     else:
         print("nothing was left to do: every chunk of the manifest is committed")
-    for line in [*taken.refused, *(f"PROBLEM: {problem}" for problem in taken.problems)]:
+    for line in [
+        *taken.refused,
+        *taken.too_many_failed(config.max_failed_share),
+        *(f"PROBLEM: {problem}" for problem in taken.problems),
+    ]:
         print(line)
     if not taken.balanced:
         print("the accounts do NOT balance: run the same command again to do what is missing")

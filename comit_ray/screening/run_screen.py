@@ -166,7 +166,7 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     print(scores_line(run_settings.score_names(loaded), temperatures))
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
-    remaining = whole.without(accounts.committed(whole, output, tables, owner))
+    remaining = whole.without(accounts.committed(whole, output, tables, owner, config.retry))
     started = time.monotonic()
     if remaining.parts:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
@@ -182,7 +182,8 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         owner = ownership.take_lease(output, owner)
         with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
             frame = loaded.config.frame
-            screen_pipeline.screen(config, remaining, frame, operating_point, temperatures, owner, cpus, tally)
+            begun = accounts.begun(remaining, output, tables)
+            screen_pipeline.screen(config, remaining, frame, operating_point, temperatures, owner, begun, cpus, tally)
     seconds = time.monotonic() - started
     if tally is not None:
         tally.add(GRAPH, seconds)
@@ -194,5 +195,5 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         print(f"larger files: {write(whole, output, (tables.main, *tables.sides))}")
     drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures)
     print(summary(taken, output, remaining.rows, seconds))
-    print("\n".join(drift.lines(drifted)))
+    print("\n".join([*drift.lines(drifted), *taken.too_many_failed(config.max_failed_share)]))
     return taken

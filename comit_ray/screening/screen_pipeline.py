@@ -69,6 +69,7 @@ def screen(
     operating_point: OperatingPoint,
     temperatures: dict[str, float],
     owner: Owner,
+    begun: frozenset[str] = frozenset(),
     cpus: float | None = None,
     tally: StageTimer | None = None,
 ) -> None:
@@ -81,6 +82,7 @@ def screen(
         operating_point: decides the flags; `comit_ray.screening.run_settings.choose_operating_point` gives it.
         temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
         owner: its run and model are written into every row, and it holds the lease of the output.
+        begun: files of `plan` that are there already; their scored rows are not replaced by failures.
         cpus: of the cluster that it may hold; None: all.
         tally: is told the seconds of the stages; None: no one.
 
@@ -128,4 +130,6 @@ def screen(
             memory=PREDICT_MEMORY * memory,
             num_gpus=1 if config.gpu else 0,
         )
-        graph.write(predicted, Commit(storage.normalise(config.output), tables, counters, owner, finish), share, memory)
+        graph.write(
+            predicted, Commit(storage.normalise(config.output), tables, counters, owner, begun, finish), share, memory
+        )

@@ -72,6 +72,16 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def has_sibling(path: str) -> bool:
+    """Whether the directory of `path` can be listed, and another file lies in it."""
+    directory, _, name = path.rpartition("/")
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.name != name and entry.is_file() for entry in entries)
+    except OSError:
+        return False
+
+
 @contextmanager
 def beside(path: Path, data: bytes) -> Iterator[Path]:
     """A temporary file with `data` in the directory of `path`, which is gone at the end."""

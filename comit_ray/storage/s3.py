@@ -9,6 +9,7 @@ instances.
 import os
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -89,6 +90,15 @@ def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
     for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             yield entry["Key"], entry["Size"]
+
+
+def has_sibling(bucket: str, key: str) -> bool:
+    """Whether the prefix of `key` can be listed, and another object lies in it."""
+    prefix = f"{key.rpartition('/')[0]}/" if "/" in key else ""
+    try:
+        return any(found != key and not found.endswith("/") for found, _ in islice(list_keys(bucket, prefix), 3))
+    except errors():
+        return False
 
 
 def errors() -> tuple[type[Exception], ...]:

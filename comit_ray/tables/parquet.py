@@ -90,16 +90,13 @@ def read_footer(uri: str) -> tuple[int, dict[bytes, bytes]]:
     """Rows and metadata of one Parquet file, from its footer.
 
     Raises:
-        NotFoundError: if there is no file.
-        StorageError: if it cannot be read as Parquet.
+        StorageError: if it is not there, or cannot be read as Parquet.
     """
     fs, path = storage.filesystem(uri)
     try:
         with fs.open_input_file(path) as stream:
             footer = pq.ParquetFile(stream).metadata
             return int(footer.num_rows), dict(footer.metadata or {})
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no file at {uri}") from error
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
 

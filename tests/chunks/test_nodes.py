@@ -76,7 +76,30 @@ def test_nodes_are_asked_for_the_directories_of_images_that_the_driver_sees(
         ConfigError, match=f"--manifest, where its images lie: {tmp_path}/nih is a path of this machine"
     ):
         check({}, {}, images)
-    assert asked == [str(tmp_path / "nih")]
+    assert asked == [str(tmp_path / "nih"), uris[0], uris[1], uris[3]]
+
+
+@pytest.mark.parametrize("blind", ["another node", "the driver"])
+def test_a_mount_point_without_its_share_is_refused(tmp_path: Path, monkeypatch, blind: str) -> None:
+    """The directory is on both nodes, the images on one: 59 of 99 were once said to be missing."""
+    (tmp_path / "share").mkdir()
+    image, absent = tmp_path / "share" / "1.png", tmp_path / "share" / "2.png"
+    rows = [manifest_row(f"a/{number}", uri=str(uri)) for number, uri in enumerate((image, absent))]
+    driver_sees = blind == "another node"
+    if driver_sees:
+        image.write_bytes(b"")
+
+    def answer(paths: list[str], nodes: dict[str, str]) -> dict[str, list[bool]]:
+        sees = [path == str(tmp_path / "share") or (path == str(image) and not driver_sees) for path in paths]
+        return dict.fromkeys(nodes.values(), sees)
+
+    monkeypatch.setattr(shared_storage, "_other_nodes", lambda: {"id": "10.0.0.5"})
+    monkeypatch.setattr(shared_storage, "_ask", answer)
+    node = "10.0.0.5" if driver_sees else "of the driver"
+    with pytest.raises(ConfigError, match=rf"other nodes see the image {image}, and node {node} does not"):
+        check({}, {}, pa.Table.from_pylist(rows, schema=MANIFEST))
+    monkeypatch.setattr(shared_storage, "_ask", lambda paths, nodes: {"10.0.0.5": [Path(p).exists() for p in paths]})
+    check({}, {}, pa.Table.from_pylist(rows, schema=MANIFEST))  # an image that nobody sees is missing: its row says so
 
 
 @pytest.mark.slow
