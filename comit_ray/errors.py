@@ -4,6 +4,7 @@
     ├── ConfigError             a wrong option, key or value                      (exit status 2)
     ├── StorageError            a URI that cannot be listed, read or written
     │   ├── NotFoundError       nothing lies at the URI
+    │   ├── DamagedError        a file of ours whose bytes are not those that were written
     │   ├── ShortReadError      fewer bytes came than the file has
     │   ├── OvertakenError      an output that another process works on since
     │   └── BrokenArchiveError  an archive that was read, and is damaged
@@ -119,6 +120,10 @@ class StorageError(ComitError):
 
 class NotFoundError(StorageError):
     """Nothing lies at the URI; distinct from a URI that exists and cannot be read."""
+
+
+class DamagedError(StorageError):
+    """A file of ours whose bytes are not those that were written."""
 
 
 class ShortReadError(StorageError):

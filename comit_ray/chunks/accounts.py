@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.chunks.ownership import Owner, take_lease
+from comit_ray.chunks.ownership import SHA256, Owner, take_lease
 from comit_ray.chunks.plan import ChunkPlan, Layout, PartPlan, Plan, chunk_file, commit
 from comit_ray.errors import OF_THE_STORAGE, NotFoundError, Reason, Status, StorageError
 from comit_ray.storage import storage
@@ -92,7 +92,7 @@ class Accounts:
 
 
 def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None = None) -> ChunkAccount:
-    """Read a chunk's ids, statuses and side tables' footers back.
+    """Read a chunk's files back, and compare them with their sums.
 
     A chunk is whole if its main table is that of exactly its images, in order, and each side table has the rows
     of every one that is ok, and each is of `owner` (None: of anybody). What cannot be read is not whole: the chunk is
@@ -100,7 +100,13 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None =
     """
     try:
         columns = [*COLUMNS, *layout.owned, *([layout.flag] if layout.flag else [])]
-        rows = parquet.read_part(storage.join(output, layout.main, chunk.file), columns)
+        where = storage.join(output, layout.main, chunk.file)
+        try:
+            rows = parquet.read_part(where, columns)
+        except NotFoundError:
+            return ChunkAccount(f"chunk {chunk.file} is absent", Counter(), 0)
+        if storage.size(where) > parquet.WHOLE:
+            parquet.check_part(where)
         if chunk_file(chunk.chunk, rows["image_id"].to_pylist()) != chunk.file:
             return ChunkAccount(f"{chunk.file} does not hold the {chunk.rows} images it stands for", Counter(), 0)
         other = foreign(rows, owner)
@@ -108,8 +114,9 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None =
             return ChunkAccount(f"{layout.main}/{chunk.file} is of another run ({other})", Counter(), 0)
         done = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
         for table in layout.sides:
-            found, metadata = parquet.read_footer(storage.join(output, table, chunk.file))
-            other = owner.difference(metadata) if owner is not None else None
+            side = parquet.check_part(storage.join(output, table, chunk.file))
+            found = side.rows
+            other = owner.difference(side.metadata) if owner is not None else None
             if other:
                 return ChunkAccount(f"{table}/{chunk.file} is of another run ({other})", Counter(), 0)
             each = layout.several.get(table, 1)
@@ -117,8 +124,10 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None =
                 wanted = "one each" if each == 1 else f"{each} each"
                 problem = f"{table}/{chunk.file} has {found} rows for {done} images that are ok, {wanted}"
                 return ChunkAccount(problem, Counter(), 0)
-    except NotFoundError:
-        return ChunkAccount(f"chunk {chunk.file} is absent, or one of its tables is", Counter(), 0)
+            committed_with = (rows.schema.metadata or {}).get(f"{SHA256}{table}".encode(), side.sha256.encode())
+            if committed_with != side.sha256.encode():
+                problem = f"{table}/{chunk.file} is not the file that its chunk was committed with (SHA-256)"
+                return ChunkAccount(problem, Counter(), 0)
     except StorageError as error:
         return ChunkAccount(f"chunk {chunk.file} cannot be read: {error}", Counter(), 0)
     reasons = zip(rows["status"].to_pylist(), rows["reason"].to_pylist(), strict=True)
@@ -288,7 +297,7 @@ def _in_part(part: PartPlan, output: str, layout: Layout, owner: Owner | None) -
 
 def _is_in_doubt(row: dict[str, Any]) -> bool:
     """Whether a failed row may be the fault of bytes that changed on the way, and does not say so yet."""
-    return row["status"] == Status.FAILED and row["reason"] != Reason.STORAGE_CHANGED
+    return bool(row["status"] == Status.FAILED and row["reason"] != Reason.STORAGE_CHANGED)
 
 
 def _fail(

@@ -27,6 +27,8 @@ from comit_ray.storage import storage
 DIRECTORY = "lease"
 RUN_ID, MODEL_ID, SETTINGS, FENCE = (f"comit_ray.{name}" for name in ("run_id", "model_id", "run_settings", "fence"))
 """Keys of the Parquet metadata."""
+SHA256 = "comit_ray.sha256."
+"""How the keys begin under which a commit holds the SHA-256 of the files of its side tables."""
 _OF_THE_MANIFEST = ("manifest", "training_hash", "rows")
 """Run settings that say what is asked, not how it is answered: a chunk's file name has the hash of its image ids."""
 _TRIES = 100

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.chunks.ownership import FENCE, Owner, check_lease, stamped
+from comit_ray.chunks.ownership import FENCE, SHA256, Owner, check_lease, stamped
 from comit_ray.data.manifest.manifest_scan import scan
 from comit_ray.errors import ManifestError
 from comit_ray.storage import storage
@@ -93,6 +93,8 @@ def unpack(row: pa.Table) -> tuple[str, dict[str, pa.Table]]:
 def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout, owner: Owner | None = None) -> None:
     """Write a finished chunk: side tables first, then the main one, whose appearance is the commit.
 
+    The commit's metadata holds the SHA-256 of each side table's file; its own is its seal.
+
     Args:
         output: URI.
         file: name of the chunk's files.
@@ -106,10 +108,13 @@ def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout, 
     """
     if owner is not None and layout.sides:
         check_lease(output, owner)
+    said = {} if owner is None or owner.lease is None else {FENCE: str(owner.lease.number)}
     for name in layout.sides:
-        parquet.write_table(storage.join(output, name, file), stamped(tables[name], owner), layout.row_group_rows)
-    fence = {} if owner is None or owner.lease is None else {FENCE: str(owner.lease.number)}
-    main = stamped(tables[layout.main], owner, fence)
+        side = stamped(tables[name], owner)
+        digest = parquet.write_table(storage.join(output, name, file), side, layout.row_group_rows)
+        if owner is not None:
+            said[f"{SHA256}{name}"] = digest
+    main = stamped(tables[layout.main], owner, said)
     if owner is not None:
         check_lease(output, owner)  # again, for the sides took time: this one is the commit
     parquet.write_table(storage.join(output, layout.main, file), main, layout.row_group_rows)

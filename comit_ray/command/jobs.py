@@ -12,7 +12,13 @@ from typing import Any, Generic, TypeVar
 from comit_ray.config.config_base import Config
 from comit_ray.config.data_config import DemoConfig, ListingConfig, ManifestConfig, PhantomConfig, PrepareConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.config.screen_config import BenchmarkConfig, EmbeddingClassifierConfig, RequeueConfig, ScreenConfig
+from comit_ray.config.screen_config import (
+    BenchmarkConfig,
+    EmbeddingClassifierConfig,
+    RequeueConfig,
+    ScreenConfig,
+    VerifyConfig,
+)
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
@@ -156,6 +162,19 @@ def requeue(config: RequeueConfig) -> int:
     return 0
 
 
+def verify(config: VerifyConfig) -> int:
+    """Read everything that a job wrote back, and say what is damaged; nothing is changed.
+
+    Every file is compared with the SHA-256 it was written with, its chunk's commit, and the record of the run.
+    Run the job that wrote them again to do damaged chunks anew. Exit status 0 only if nothing is damaged.
+    """
+    from comit_ray.chunks.verifying import verify as read_back
+
+    found = read_back(config.results)
+    print("\n".join(found.lines()))
+    return 1 if found.damaged else 0
+
+
 def evaluate(config: EvaluateConfig) -> int:
     """Score a screened, labelled archive, a bare predictions table or a study, from tables alone: no model is loaded.
 
@@ -202,6 +221,7 @@ JOBS: dict[str, Job[Any]] = {
     "manifest": Job(manifest, ManifestConfig, ANEW),
     "screen": Job(screen, ScreenConfig),
     "requeue": Job(requeue, RequeueConfig),
+    "verify": Job(verify, VerifyConfig),
     "evaluate": Job(evaluate, EvaluateConfig, ANEW),
     "prepare": Job(prepare, PrepareConfig),
     "train": Job(train, TrainConfig, RESUME),

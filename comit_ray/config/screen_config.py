@@ -122,6 +122,13 @@ class RequeueConfig(Config):
     """The review queue."""
 
 
+class VerifyConfig(Config):
+    """`jobs/verify.py`."""
+
+    results: str
+    """URI of what a job wrote: a screen, a training table, a manifest."""
+
+
 class BenchmarkConfig(Config):
     """`jobs/benchmark.py`."""
 

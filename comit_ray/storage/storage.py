@@ -303,7 +303,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
-            s3.client().put_object(Bucket=bucket, Key=key, Body=data)
+            s3.put(bucket, key, data)
         except s3.errors() as error:
             raise StorageError(f"cannot write {uri}: {error}") from error
         return
@@ -323,7 +323,7 @@ def create(uri: str, data: bytes) -> bool:
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
-            s3.client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            s3.put(bucket, key, data, IfNoneMatch="*")
         except s3.errors() as error:
             if s3.error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
                 return False

@@ -145,7 +145,7 @@ def test_a_bit_that_flips_on_the_way_out_of_a_tar_gz_is_of_the_storage(tmp_path,
 def tables(reasons: list[str | None]) -> dict[str, pa.Table]:
     """Predictions and masks of `IDS`; None: scored."""
     rows = [
-        prediction_row(image_id, 0.9 if reason is None else None, **({"reason": reason} if reason else {}))
+        prediction_row(image_id, 0.9) if reason is None else prediction_row(image_id, None) | {"reason": reason}
         for image_id, reason in zip(IDS, reasons, strict=True)
     ]
     masks = [mask_row(row["image_id"], lung_png=b"old") for row in rows if row["status"] == "ok"]

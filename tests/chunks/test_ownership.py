@@ -15,6 +15,7 @@ from comit_ray.chunks.ownership import Owner, check_lease, settings_hash, take_l
 from comit_ray.errors import OvertakenError, StorageError
 from comit_ray.evaluation.screen_scores import join_tables
 from comit_ray.screening.screen_tables import layout, read_predictions
+from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
@@ -140,14 +141,15 @@ def test_a_driver_whose_output_was_removed_and_begun_anew_writes_nothing(plan, t
 
 def test_overtaken_between_its_side_tables_and_its_commit(plan, tmp_path, monkeypatch) -> None:
     output, file = str(tmp_path / "out"), plan.chunks[0].file
-    slow, real = take_lease(output, OWNER), planning.parquet.write_table
+    slow, real = take_lease(output, OWNER), parquet.write_table
 
-    def write_table(uri: str, table: pa.Table, rows: int | None) -> None:
-        real(uri, table, rows)
-        monkeypatch.setattr(planning.parquet, "write_table", real)
+    def write_table(uri: str, table: pa.Table, rows: int | None) -> str:
+        digest = real(uri, table, rows)
+        monkeypatch.setattr(parquet, "write_table", real)
         take_lease(output, OWNER)
+        return digest
 
-    monkeypatch.setattr(planning.parquet, "write_table", write_table)
+    monkeypatch.setattr(parquet, "write_table", write_table)
     with pytest.raises(OvertakenError):
         planning.commit(output, file, tables(slow), LAYOUT, slow)
     assert not (Path(output) / "predictions").exists()
