@@ -38,6 +38,7 @@ def prepare(config: PrepareConfig) -> Accounts:
     started = time.monotonic()
     if remaining.parts:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        nodes.check_address()
         if not ray.is_initialized():
             ray.init()
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)

@@ -172,6 +172,7 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if config.gpu:
             graph.check_gpus_here()
+        nodes.check_address()
         if not ray.is_initialized():
             ray.init()
         if config.gpu:

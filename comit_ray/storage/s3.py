@@ -106,7 +106,7 @@ def put(bucket: str, key: str, data: bytes, **condition: Any) -> None:
     Raises:
         botocore.exceptions.ClientError: as the store refuses; the caller translates it.
     """
-    sums = {
+    sums: dict[str, Any] = {
         "ChecksumAlgorithm": "SHA256",
         "ChecksumSHA256": base64.b64encode(hashlib.sha256(data).digest()).decode(),
         "ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),

@@ -1,5 +1,6 @@
 """Bits that flip in committed files, files that are torn or exchanged, and what `comit-ray verify` says of them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from comit_ray.chunks.verifying import verify
 from comit_ray.command import jobs
 from comit_ray.config.screen_config import VerifyConfig
 from comit_ray.errors import DamagedError
-from comit_ray.storage import local_files, s3, storage
+from comit_ray.storage import s3, storage
 from comit_ray.tables import parquet, seal
 from tests.benchmarks.faults.bit_flips import LAYOUT, committed, flip, tables
 
@@ -105,7 +106,7 @@ def test_other_readers_read_a_sealed_file(tmp_path) -> None:
 
 def test_a_local_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch) -> None:
     done: list[str] = []
-    fsync, replace = local_files.os.fsync, Path.replace
+    fsync, replace = os.fsync, Path.replace
 
     def counted(handle: int) -> None:
         done.append("directory" if Path(f"/proc/self/fd/{handle}").resolve().is_dir() else "file")
@@ -115,7 +116,7 @@ def test_a_local_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
         done.append("rename")
         return replace(self, target)
 
-    monkeypatch.setattr(local_files.os, "fsync", counted)
+    monkeypatch.setattr(os, "fsync", counted)
     monkeypatch.setattr(Path, "replace", renamed)
     storage.write_bytes(str(tmp_path / "x"), b"data")
     assert done == ["file", "rename", "directory"]
