@@ -1,6 +1,7 @@
 """The command `comit-ray JOB ...`, also `python jobs/JOB.py ...`: options in, exit status out, errors as one line.
 
-Exit status: 0 done, 1 the job failed or its accounts do not balance, 2 bad arguments or configuration, 130 Ctrl-C.
+Exit status: 0 done, 1 the job failed or its accounts do not balance, 2 bad arguments or configuration, 130 Ctrl-C,
+143 SIGTERM.
 """
 
 import os
@@ -11,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from comit_ray.chunks import stopping
 from comit_ray.command import help as help_text
 from comit_ray.command import jobs, options
 from comit_ray.config import config_words
@@ -101,21 +103,29 @@ def run(
     prog: str | None = None,
     after_stop: str = jobs.AGAIN,
 ) -> NoReturn:
-    """Parse, run `job` and exit with its status; a `ComitError`, or Ctrl-C, is one line without a traceback."""
+    """Parse, run `job` and exit with its status; a `ComitError`, or a signal, is one line without a traceback."""
     prog = prog or os.path.basename(sys.argv[0])
     chosen = parse(config, description, argv, prog)
-    try:
-        status = job(chosen)
-    except ConfigError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except ComitError as error:
-        print(f"{prog}: {type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"\nStopped. {after_stop}", file=sys.stderr)
-        sys.exit(STOPPED)
+    with stopping.watched(f"Stopped. {after_stop}") as watch:
+        try:
+            status = job(chosen)
+        except ConfigError as error:
+            print(f"{prog}: error: {error}", file=sys.stderr)
+            status = 2
+        except ComitError as error:
+            cause = _of_the_task(error)
+            print(f"{prog}: {type(cause).__name__}: {cause}", file=sys.stderr)
+            status = 1
+        except KeyboardInterrupt as error:
+            watch.tell()
+            status = error.status if isinstance(error, stopping.Stopped) else STOPPED
     sys.exit(status)
+
+
+def _of_the_task(error: ComitError) -> BaseException:
+    """The error that a task of Ray raised, without Ray's text of many lines around it; any other error as it is."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, ComitError) else error
 
 
 def run_job(function: Callable[[Any], int], argv: Sequence[str] | None = None, prog: str | None = None) -> NoReturn:

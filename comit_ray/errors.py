@@ -4,6 +4,9 @@
     ├── ConfigError             a wrong option, key or value                      (exit status 2)
     ├── StorageError            a URI that cannot be listed, read or written
     │   ├── NotFoundError       nothing lies at the URI
+    │   ├── DamagedError        a file of ours whose bytes are not those that were written
+    │   ├── ShortReadError      fewer bytes came than the file has
+    │   ├── OvertakenError      an output that another process works on since
     │   └── BrokenArchiveError  an archive that was read, and is damaged
     ├── ManifestError           a source, table or manifest that breaks its format
     ├── CheckpointError         weights or a checkpoint that are absent, truncated or foreign
@@ -29,6 +32,9 @@ class Reason(StrEnum):
     # The file is not what it should be: somebody should look.
     MISSING = "missing"
     UNREADABLE = "unreadable"
+    STORAGE_ABSENT = "storage_absent"
+    STORAGE_CUT = "storage_cut"
+    STORAGE_CHANGED = "storage_changed"
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED = "truncated"
@@ -60,6 +66,9 @@ class Reason(StrEnum):
 STATUS_OF: dict[Reason, Status] = {
     Reason.MISSING: Status.FAILED,
     Reason.UNREADABLE: Status.FAILED,
+    Reason.STORAGE_ABSENT: Status.FAILED,
+    Reason.STORAGE_CUT: Status.FAILED,
+    Reason.STORAGE_CHANGED: Status.FAILED,
     Reason.EMPTY: Status.FAILED,
     Reason.NOT_AN_IMAGE: Status.FAILED,
     Reason.TRUNCATED: Status.FAILED,
@@ -89,6 +98,9 @@ STATUS_OF: dict[Reason, Status] = {
 
 REASON_WORDS: dict[Reason, str] = {
     Reason.MISSING: "there is no file",
+    Reason.STORAGE_ABSENT: "the storage showed nothing of the folder",
+    Reason.STORAGE_CUT: "the storage gave fewer bytes than it listed",
+    Reason.STORAGE_CHANGED: "the storage gave other bytes than it listed",
     Reason.UNREADABLE: "the storage refused the file",
     Reason.EMPTY: "the file is empty",
     Reason.NOT_AN_IMAGE: "the file is no image",
@@ -116,6 +128,14 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.NOT_IN_PROTOCOL: "the protocol does not use it",
 }
 """Reason -> what a person reads."""
+OF_THE_STORAGE = frozenset(
+    {Reason.UNREADABLE, Reason.STORAGE_ABSENT, Reason.STORAGE_CUT, Reason.STORAGE_CHANGED},
+)
+"""What the storage did, not what the image is: the next run reads these images again, without being told to."""
+FAILURES = tuple(reason for reason, status in STATUS_OF.items() if status is Status.FAILED)
+"""Every reason of an image that nobody has read though it may be a patient's radiograph."""
+ON_THE_WAY = frozenset(FAILURES) - {Reason.MODEL_FAILED}
+"""Failures that bytes which came wrong could look like: such an image is read once more before its row is written."""
 
 
 class ComitError(Exception):
@@ -132,6 +152,18 @@ class StorageError(ComitError):
 
 class NotFoundError(StorageError):
     """Nothing lies at the URI; distinct from a URI that exists and cannot be read."""
+
+
+class DamagedError(StorageError):
+    """A file of ours whose bytes are not those that were written."""
+
+
+class ShortReadError(StorageError):
+    """Fewer bytes came than the file has."""
+
+
+class OvertakenError(StorageError):
+    """Another process took over the output, or it was begun anew: this one must not write any more."""
 
 
 class BrokenArchiveError(StorageError):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from comit_ray.chunks import plan as chunk
-from comit_ray.chunks import ray_start
+from comit_ray.chunks import ray_start, stopping
+from comit_ray.chunks.accounts import keep_scored
 from comit_ray.chunks.monitor import Counters
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
 from comit_ray.chunks.reading import Row, Spent, nothing_else, read_part
-from comit_ray.errors import ConfigError, DecodeError
+from comit_ray.errors import ConfigError, DecodeError, OvertakenError, StorageError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
 
+COMMIT_WAITS_S = (2.0, 10.0, 30.0)
+"""Seconds between the tries to write a chunk."""
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 READ_MEMORY, WRITE_MEMORY = 2**30, 3 * 2**28
 """Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/sizing.md).
@@ -109,6 +114,8 @@ class Commit(Datasink[list[str]]):
         output: URI.
         layout: of the tables.
         counters: of the job.
+        owner: whose the files are.
+        begun: files of chunks that are there already: their rows that are ok are not replaced by failures.
         measure: makes of a chunk's tables those that are written; None: they are.
     """
 
@@ -117,9 +124,12 @@ class Commit(Datasink[list[str]]):
         output: str,
         layout: Layout,
         counters: Counters,
+        owner: Owner,
+        begun: frozenset[str] = frozenset(),
         measure: Callable[[dict[str, pa.Table]], dict[str, pa.Table]] | None = None,
     ) -> None:
         self.output, self.layout, self.counters, self.measure = output, layout, counters, measure
+        self.owner, self.begun = owner, begun
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
         """Commit every chunk of the task's blocks; a retry writes the same names again."""
@@ -131,11 +141,27 @@ class Commit(Datasink[list[str]]):
                 if self.measure is not None:
                     with self.counters.timed(MEASURE):
                         tables = self.measure(tables)
+                if file in self.begun:
+                    tables = keep_scored(self.output, file, tables, self.layout, self.owner)
                 with self.counters.timed(WRITE, sum(table.nbytes for table in tables.values())):
-                    chunk.commit(self.output, file, tables, self.layout)
+                    self._commit(file, tables)
                 self.counters.images(tables[self.layout.main])
                 files.append(file)
         return files
+
+    def _commit(self, file: str, tables: dict[str, pa.Table]) -> None:
+        """Commit, and do it again where the storage failed: the work of a chunk is not lost for one PUT."""
+        for seconds in (*COMMIT_WAITS_S, None):
+            try:
+                chunk.commit(self.output, file, tables, self.layout, self.owner)
+                return
+            except OvertakenError:
+                raise
+            except StorageError as error:
+                if seconds is None:
+                    raise
+                print(f"chunk {file} could not be written, and is written again in {seconds:g} s: {error}", flush=True)
+                time.sleep(seconds)
 
     def on_write_complete(self, write_result: WriteResult[list[str]]) -> None:
         """Nothing to do: a chunk was committed when its file appeared."""
@@ -148,6 +174,7 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
     Args:
         cpus: of the cluster that its stages may hold together; None: all.
     """
+    stopping.renew()  # Ray runs by now, and has put handlers of its own in place
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
     context.enable_progress_bars = False  # Ray says it in eight lines, `comit_ray.chunks.monitor` in one

@@ -1,11 +1,12 @@
 """A path of this machine on a cluster of several: does every node see what is read, and what is written?
 
 A task that writes to a path that only its own node has would be lost work that looks like success, and an image that
-one node does not see a failed row. So each node is asked whether it sees the inputs, the directories of the images, and
-a file that the driver has just put beside the output. S3 needs no asking.
+one node does not see a failed row. So each node is asked whether it sees the inputs, the directories of the images,
+some of the images, and a file that the driver has just put beside the output. S3 needs no asking.
 """
 
 import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +27,11 @@ from comit_ray.tables import parquet
 
 WAIT_S, SAY_S = 900, 10
 """For a node's answer, which may have to install the job's environment first; and until a person is told of it."""
-PARTS, DIRECTORIES = 16, 64
-"""Parts of a manifest that are looked at, and directories of its images that are asked for, spread over all."""
+ADDRESS_S = 15.0
+"""For a cluster's head to take a connection."""
+PARTS, DIRECTORIES, FILES = 16, 64, 64
+"""Parts of a manifest that are looked at; directories of its images, and images, that are asked for, spread over all.
+"""
 IMAGES = "manifest, where its images lie"
 
 
@@ -51,16 +55,18 @@ def check(inputs: Mapping[str, str], outputs: Mapping[str, str], images: Plan | 
     others = _other_nodes()
     if not others:
         return
-    if images is not None:
-        paths |= {f"{IMAGES} ({number})": path for number, path in enumerate(_directories(images))}
+    directories, files = ([], []) if images is None else _places(images)
+    paths |= {f"{IMAGES} ({number})": path for number, path in enumerate(directories)}
     marks = []
     try:
         for name, root in roots.items():
             paths[name] = storage.join(root, f".seen-{uuid.uuid4().hex}")
             storage.write_bytes(paths[name], b"")
             marks.append(paths[name])
-        if paths:
-            refuse(paths, _ask(list(paths.values()), others))
+        if paths or files:
+            seen = _ask([*paths.values(), *files], others)
+            refuse(paths, {node: found[: len(paths)] for node, found in seen.items()})
+            refuse_differing(files, {node: found[len(paths) :] for node, found in seen.items()})
     finally:
         for mark in marks:
             storage.delete(mark)
@@ -80,8 +86,32 @@ def check_submitted(inputs: Mapping[str, str | None], outputs: Mapping[str, str]
     given = {name: uri for name, uri in inputs.items() if uri}
     if not submitted() or not (_local(given) or _local(outputs)):
         return
+    check_address()
     ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     check(given, outputs)
+
+
+def check_address() -> None:
+    """Refuse a `RAY_ADDRESS` where no cluster answers: Ray itself would wait for minutes.
+
+    Raises:
+        ConfigError: nothing listens there, or it is the address of something else than a cluster's head.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if ray.is_initialized() or address in ("", "auto", "local") or address.startswith("ray://"):
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        raise ConfigError(
+            f"RAY_ADDRESS: expected HOST:PORT of a cluster's head (the port is mostly 6379), got {address}"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ADDRESS_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"RAY_ADDRESS: no Ray cluster answers at {address} ({error}): start it, or unset RAY_ADDRESS to compute on "
+            "this machine"
+        ) from error
 
 
 def refuse(paths: Mapping[str, str], seen: Mapping[str, Sequence[bool]]) -> None:
@@ -99,6 +129,29 @@ def refuse(paths: Mapping[str, str], seen: Mapping[str, Sequence[bool]]) -> None
                     f"--{name.partition(' (')[0]}: {place} is a path of this machine, and node {node} of the cluster "
                     "does not see it: give an s3:// URI, or a path on storage that all nodes share"
                 )
+
+
+def refuse_differing(files: Sequence[str], seen: Mapping[str, Sequence[bool]]) -> None:
+    """Raise for the first image that some nodes see, this one among them, and others do not.
+
+    A mount point is on every node, also where nothing is mounted. An image that no node sees is missing: its row says
+    so.
+
+    Args:
+        files: paths of images.
+        seen: node's address -> whether it sees each of them, in their order.
+
+    Raises:
+        ConfigError: nodes differ.
+    """
+    for index, path in enumerate(files):
+        answers = {"of the driver": os.path.exists(path)} | {node: found[index] for node, found in seen.items()}
+        if any(answers.values()) and not all(answers.values()):
+            blind = next(node for node, sees in answers.items() if not sees)
+            raise ConfigError(
+                f"--{IMAGES}: other nodes see the image {path}, and node {blind} does not: is its storage mounted "
+                "there? Mount it on every node, or give s3:// URIs"
+            )
 
 
 def _local(uris: Mapping[str, str]) -> dict[str, str]:
@@ -119,14 +172,16 @@ def _refuse_unpacked(roots: Mapping[str, str]) -> None:
             )
 
 
-def _directories(images: Plan | pa.Table) -> list[str]:
-    """Of this machine, in which images lie, as far as the driver sees them."""
+def _places(images: Plan | pa.Table) -> tuple[list[str], list[str]]:
+    """Directories of this machine in which images lie, as far as the driver sees them, and a sample of the images."""
     found: set[str] = set()
+    files: list[str] = []
     for uris in _uris(images):
-        local = pc.filter(uris, pc.invert(pc.starts_with(uris, "s3://")))
+        local = pc.unique(pc.filter(uris, pc.invert(pc.starts_with(uris, "s3://"))))
         found.update(pc.unique(pc.replace_substring_regex(local, "/[^/]*$", "")).to_pylist())
+        files += local[:: max(1, len(local) // FILES)].to_pylist()[:FILES]
     seen = sorted(path for path in found if path and os.path.exists(path))
-    return seen[:: max(1, len(seen) // DIRECTORIES)]
+    return seen[:: max(1, len(seen) // DIRECTORIES)], files[:: max(1, len(files) // FILES)]
 
 
 def _uris(images: Plan | pa.Table) -> Iterator[pa.ChunkedArray]:

@@ -4,7 +4,8 @@ A chunk, the unit of work and of commit: its name, its packing into one row, and
 
 A chunk travels the Ray Data graph as one row whose payload is an Arrow IPC stream, so that no re-blocking can split
 or merge it. A finished chunk is one file a table, all of the same name; the main table's is written last and is the
-commit. Whoever writes a chunk twice (a retried task, a leftover of a killed driver) writes the same name again.
+commit. Whoever writes a chunk twice (a retried task, a leftover of a killed driver) writes the same name again; the
+lease of `comit_ray.chunks.ownership` stops the leftover of another run.
 
 Names of what is timed.
 """
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.chunks.ownership import FENCE, SHA256, Owner, check_lease, stamped
 from comit_ray.data.manifest.manifest_scan import scan
 from comit_ray.errors import ManifestError
 from comit_ray.storage import storage
@@ -35,6 +37,7 @@ class Layout:
         facts: columns of `main` that an image keeps when it fails after all; others become null.
         flag: Boolean column of `main` that is counted for the summary; None: none.
         row_group_rows: rows of a Parquet row group; None: as many as the file has.
+        owned: columns of `main` that name the run and the model of each row.
         several: side tables with another number of rows for each of these images than one, and that number.
     """
 
@@ -43,6 +46,7 @@ class Layout:
     facts: tuple[str, ...] = ("image_id",)
     flag: str | None = None
     row_group_rows: int | None = None
+    owned: tuple[str, ...] = ()
     several: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -86,10 +90,34 @@ def unpack(row: pa.Table) -> tuple[str, dict[str, pa.Table]]:
     return row["file"][0].as_py(), tables
 
 
-def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout) -> None:
-    """Write a finished chunk: side tables first, then the main one, whose appearance is the commit."""
-    for name in (*layout.sides, layout.main):
-        parquet.write_table(storage.join(output, name, file), tables[name], layout.row_group_rows)
+def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout, owner: Owner | None = None) -> None:
+    """Write a finished chunk: side tables first, then the main one, whose appearance is the commit.
+
+    The commit's metadata holds the SHA-256 of each side table's file; its own is its seal.
+
+    Args:
+        output: URI.
+        file: name of the chunk's files.
+        tables: by name.
+        layout: of the tables.
+        owner: whose the files are, which stands in each; None: nobody's (stages of the benchmark).
+
+    Raises:
+        OvertakenError: another process works on the output since.
+        StorageError: a file cannot be written.
+    """
+    if owner is not None and layout.sides:
+        check_lease(output, owner)
+    said = {} if owner is None or owner.lease is None else {FENCE: str(owner.lease.number)}
+    for name in layout.sides:
+        side = stamped(tables[name], owner)
+        digest = parquet.write_table(storage.join(output, name, file), side, layout.row_group_rows)
+        if owner is not None:
+            said[f"{SHA256}{name}"] = digest
+    main = stamped(tables[layout.main], owner, said)
+    if owner is not None:
+        check_lease(output, owner)  # again, for the sides took time: this one is the commit
+    parquet.write_table(storage.join(output, layout.main, file), main, layout.row_group_rows)
 
 
 _DECIDING = ("excluded", "view", "sidecar", "checksum")

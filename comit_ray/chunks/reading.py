@@ -3,6 +3,9 @@
 A part that holds members of a tar.gz holds all of them, in the archive's order, so one pass serves it. When the last of
 them has been read the archive as a whole is compared with its checksum. By then its first rows may be committed: those
 of the chunk at hand fail with `checksum_mismatch`, and `comit_ray.chunks.accounts` fails the others.
+
+What storage said is believed when it says it twice: an image that failed is read once more when the others of its chunk
+are done. A tar.gz that is damaged, or does not fit its checksum, is passed over once more as a whole.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -15,7 +18,7 @@ import pyarrow as pa
 
 from comit_ray.chunks.plan import chunks_of
 from comit_ray.data.images.load import Place, known_exclusion, wanted
-from comit_ray.errors import DecodeError
+from comit_ray.errors import ON_THE_WAY, DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.threads import map_ahead
 
@@ -81,7 +84,17 @@ def read_part(
             seconds, size = reader.seconds, reader.size
             pairs = list(map_ahead(pool, timed, chunk, AHEAD * threads))
             results = [result for result, _ in pairs]
-            fetching, whole = reader.seconds - seconds, sum(took for _, took in pairs)
+            again = [
+                index
+                for index, row in enumerate(chunk)
+                if results[index].get("reason") in ON_THE_WAY
+                and known_exclusion(row) is None
+                and not Place.of(row).streamed  # the archive as a whole is looked at below
+            ]
+            second = list(map_ahead(pool, timed, [chunk[index] for index in again], AHEAD * threads))
+            for index, (result, _) in zip(again, second, strict=True):
+                results[index] = result
+            fetching, whole = reader.seconds - seconds, sum(took for _, took in (*pairs, *second))
             told(Spent(fetching, max(0.0, whole - fetching), reader.size - size))
             ended = {uri: _checksum(chunk, uri) for uri, where in last.items() if where == name}
             for uri, checksum in ended.items():

@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 import subprocess
+import time
 import tomllib
 from datetime import UTC, datetime
 from functools import cache
@@ -126,6 +127,8 @@ def _git(*arguments: str) -> str:
 
 
 FILE = "run.json"
+VISIBLE_S = (0.1, 0.5, 2.0, 5.0)
+"""Seconds to wait between looks for a file that was just written."""
 
 
 def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], main: str) -> str:
@@ -141,20 +144,20 @@ def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], ma
         ConfigError: the directory holds the answers to another question; says which parts differ.
         StorageError: its record cannot be read.
     """
-    uri = storage.join(output, FILE)
     question = json.loads(json.dumps(question))  # as it will be read back
     try:
         record = read(output)
     except NotFoundError:
+        # Of two that find none at the same moment storage lets one create it; the other is measured by that one's.
         if storage.exists(storage.join(output, main)):
             raise ConfigError(
                 f"{output} holds {main} but no {FILE}: it is not known what they answer; "
                 "choose another --output, or remove that directory"
             ) from None
         run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        record = {"run_id": run_id, "started_at": _now(), "question": question, "settings": settings}
-        storage.write_bytes(uri, json.dumps(record, indent=2).encode())
-        return run_id
+        mine = {"run_id": run_id, "started_at": _now(), "question": question, "settings": settings}
+        storage.create(storage.join(output, FILE), json.dumps(mine, indent=2).encode())
+        record = _visible(output)
     asked = record["question"]
     # What an older version did not know of was not asked for: absent, false and empty are one.
     differing = sorted(key for key in {*asked, *question} if (asked.get(key) or None) != (question.get(key) or None))
@@ -164,24 +167,31 @@ def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], ma
     return str(record["run_id"])
 
 
-def sign(output: str, settings: dict[str, Any]) -> None:
+def sign(output: str, settings: dict[str, Any], begins: bool = False) -> None:
     """Add this process to the record's `processes`: who works on the run, with which code and configuration.
 
     Of two processes that sign at the same moment one may be missing.
 
     Args:
-        output: URI of a directory with a record, or of a training run, which has its question in files of its own.
+        output: URI of a directory with a record.
         settings: the job's configuration, resolved.
+        begins: whether the record may begin here, with these settings: that of a training, whose run settings lie in
+            files of its own. No other record is ever made without run settings.
 
     Raises:
-        StorageError: the record cannot be read or written.
+        StorageError: the record cannot be read or written, or is not there and does not begin here.
     """
     uri = storage.join(output, FILE)
     try:
-        record = json.loads(storage.read_bytes(uri))
+        record = json.loads(storage.read_bytes(uri) if begins else _patient_bytes(uri))
         earlier = [*record.get("processes", [])]
     except NotFoundError:
-        record, earlier = {}, []
+        if not begins:
+            raise StorageError(
+                f"{uri} was there, and is not to be seen: expected the record of this run. Was the output removed? "
+                "Run the same command again"
+            ) from None
+        record, earlier = {"settings": settings}, []
     except (ValueError, AttributeError, TypeError) as error:
         raise StorageError(f"{uri} is not the {FILE} of a run: {error!r}") from error
     processes = [*earlier, of_this_process(settings)]
@@ -234,6 +244,26 @@ def read(output: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{uri} is not the {FILE} of a run: {error!r}") from error
     return dict(record)
+
+
+def _visible(output: str) -> dict[str, Any]:
+    """The record that was created a moment ago, by this process or another."""
+    _patient_bytes(storage.join(output, FILE))
+    return read(output)
+
+
+def _patient_bytes(uri: str) -> bytes:
+    """A file that is known to be there, also where the storage shows new files late.
+
+    Raises:
+        NotFoundError: it is not to be seen after the last look.
+    """
+    for seconds in VISIBLE_S:
+        try:
+            return storage.read_bytes(uri)
+        except NotFoundError:
+            time.sleep(seconds)
+    return storage.read_bytes(uri)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,13 @@ from typing import Any, Generic, TypeVar
 from comit_ray.config.config_base import Config
 from comit_ray.config.data_config import DemoConfig, ListingConfig, ManifestConfig, PhantomConfig, PrepareConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.config.screen_config import BenchmarkConfig, EmbeddingClassifierConfig, RequeueConfig, ScreenConfig
+from comit_ray.config.screen_config import (
+    BenchmarkConfig,
+    EmbeddingClassifierConfig,
+    RequeueConfig,
+    ScreenConfig,
+    VerifyConfig,
+)
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
@@ -96,12 +102,13 @@ def prepare(config: PrepareConfig) -> int:
     """Decode the radiographs of a manifest once into a training table: 8 bits, at most 512 px, masks beside them.
 
     Run the same command again after any interruption: only what is missing is done. Exit status 0 only if every image
-    of the manifest has exactly one row.
+    of the manifest has exactly one row, and no more failed than --max_failed_share allows.
     """
     from comit_ray.prepare.run_prepare import prepare as make
     from comit_ray.storage import storage
 
-    if not make(config).balanced:
+    taken = make(config)
+    if not taken.balanced or taken.failed_share > config.max_failed_share:
         return 1
     print(f"data: {storage.normalise(config.output)}")
     return 0
@@ -131,7 +138,7 @@ def screen(config: ScreenConfig) -> int:
 
     Give --archive, and all DICOM, PNG and JPEG files are found, also inside tar and zip files; or give --manifest. Run
     the same command again after any interruption: only what is missing is done. Exit status 0 only if every image of
-    the manifest has exactly one row.
+    the manifest has exactly one row, and no more failed than --max_failed_share allows.
     """
     from comit_ray.command.screen_archive import manifest_of
     from comit_ray.screening.run_screen import check_options
@@ -140,7 +147,8 @@ def screen(config: ScreenConfig) -> int:
     if config.archive is not None:
         check_options(config)
         config = config.model_copy(update={"manifest": manifest_of(config.archive, config.output)})
-    return 0 if run(config).balanced else 1
+    taken = run(config)
+    return 0 if taken.balanced and taken.failed_share <= config.max_failed_share else 1
 
 
 def requeue(config: RequeueConfig) -> int:
@@ -159,6 +167,19 @@ def requeue(config: RequeueConfig) -> int:
     print("\n".join(results_folder.unread_lines(output)))
     print(f"review_queue: {storage.join(output, results_folder.QUEUE_FILE)}")
     return 0
+
+
+def verify(config: VerifyConfig) -> int:
+    """Read everything that a job wrote back, and say what is damaged; nothing is changed.
+
+    Every file is compared with the SHA-256 it was written with, its chunk's commit, and the record of the run.
+    Run the job that wrote them again to do damaged chunks anew. Exit status 0 only if nothing is damaged.
+    """
+    from comit_ray.chunks.verifying import verify as read_back
+
+    found = read_back(config.results)
+    print("\n".join(found.lines()))
+    return 1 if found.damaged else 0
 
 
 def evaluate(config: EvaluateConfig) -> int:
@@ -210,6 +231,7 @@ JOBS: dict[str, Job[Any]] = {
     "manifest": Job(manifest, ManifestConfig, ANEW),
     "screen": Job(screen, ScreenConfig),
     "requeue": Job(requeue, RequeueConfig),
+    "verify": Job(verify, VerifyConfig),
     "evaluate": Job(evaluate, EvaluateConfig, ANEW),
     "prepare": Job(prepare, PrepareConfig),
     "train": Job(train, TrainConfig, RESUME),

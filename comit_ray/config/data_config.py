@@ -7,7 +7,7 @@ Options of a single source carry its name: `--chexpert.uncertain positive`.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from comit_ray.config.config_base import (
     ADVANCED,
@@ -15,6 +15,7 @@ from comit_ray.config.config_base import (
     Fraction,
     PositiveInt,
 )
+from comit_ray.errors import FAILURES
 
 
 class ChexpertOptions(Config):
@@ -88,6 +89,20 @@ class SplitConfig(Config):
         if abs(total - 1) > 1e-6:
             raise ValueError(f"split shares must sum to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
         return self
+
+
+MAX_FAILED_SHARE = 0.05
+
+
+def _failures(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = sorted(set(reasons) - set(map(str, FAILURES)))
+    if unknown:
+        raise ValueError(f"expected reasons of failed images ({', '.join(FAILURES)}), got {unknown[0]!r}")
+    return reasons
+
+
+Reasons = Annotated[tuple[str, ...], AfterValidator(_failures)]
+"""Reasons of images that failed (`comit_ray.errors.Reason`)."""
 
 
 class DecodeLimits(Config):
@@ -188,6 +203,11 @@ class PrepareConfig(Config):
     """Threads that fetch and decode in one reading task."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
+    retry: Annotated[Reasons, ADVANCED] = ()
+    """Reasons of failed images that are read again, such as missing,truncated. What the storage refused is read again
+    without being named. An image that was decoded stays as it is."""
+    max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
+    """If more than this share of the images failed, the exit status is 1, and what they have in common is printed."""
 
 
 class PhantomConfig(Config):

@@ -20,7 +20,7 @@ from comit_ray.config.config_base import (
     PositiveInt,
     operating_point_name,
 )
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.data_config import MAX_FAILED_SHARE, DecodeLimits, Reasons
 
 
 class QueueConfig(Config):
@@ -111,6 +111,11 @@ class ScreenConfig(Config):
     """Threads that fetch and decode in one reading task."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
+    retry: Annotated[Reasons, ADVANCED] = ()
+    """Reasons of failed images that are read again, such as missing,truncated. What the storage refused is read again
+    without being named. An image that was scored keeps its scores."""
+    max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
+    """If more than this share of the images failed, the exit status is 1, and what they have in common is printed."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 
@@ -137,6 +142,13 @@ class RequeueConfig(Config):
     """URI of the manifest that was screened."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
+
+
+class VerifyConfig(Config):
+    """`jobs/verify.py`."""
+
+    results: str
+    """URI of what a job wrote: a screen, a training table, a manifest."""
 
 
 class BenchmarkConfig(Config):

@@ -15,7 +15,8 @@ from comit_ray.errors import ManifestError, NotFoundError, Status
 from comit_ray.evaluation import classification
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.screening import mask_choice
-from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.screening.screen_tables import MASKS as MASKS_TABLE
+from comit_ray.screening.screen_tables import read_predictions, recorded_owner, refuse_foreign
 from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
@@ -124,7 +125,11 @@ def _check(table: pa.Table, where: str) -> None:
 def _read_masks(results: str, predictions: pa.Table) -> pa.Table:
     """The `masks` table; an empty one where there is none and the predictions know of none (scores alone)."""
     try:
-        return parquet.read_table(storage.join(results, "masks"))
+        owner, tables = recorded_owner(results), []
+        for part in parquet.parts(storage.join(results, MASKS_TABLE)):
+            tables.append(parquet.read_part(part))
+            refuse_foreign(part, tables[-1], owner)
+        return pa.concat_tables(tables, promote_options="default")
     except NotFoundError:
         if any(predictions[name].null_count < predictions.num_rows for name in ("lung_area", "disease_area")):
             raise

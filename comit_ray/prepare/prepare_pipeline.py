@@ -12,6 +12,7 @@ import pyarrow as pa
 from comit_ray.chunks import graph
 from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout, Plan
 from comit_ray.config.data_config import DecodeLimits, PrepareConfig
 from comit_ray.data.images.frame import shrink
@@ -106,8 +107,14 @@ STEP = "prepare"
 """Name of the job, for its counters."""
 
 
-def prepare(config: PrepareConfig, plan: Plan) -> None:
-    """Prepare the chunks of `plan` on the Ray cluster this process is connected to.
+def prepare(config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[str] = frozenset()) -> None:
+    """Prepare the chunks of `plan`, as files of `owner`, on the Ray cluster this process is connected to.
+
+    Args:
+        config: of the job.
+        plan: what is still to do.
+        owner: whose the files are.
+        begun: files of it that are there already; their sound rows are not replaced by failures.
 
     Raises:
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
@@ -128,4 +135,4 @@ def prepare(config: PrepareConfig, plan: Plan) -> None:
     )
     with graph.chunk_context():
         prepared = graph.read(plan, ReadParts(settings, counters), DECODE_CPUS * share, memory)
-        graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, counters), share, memory)
+        graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, counters, owner, begun), share, memory)

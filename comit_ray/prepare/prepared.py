@@ -129,7 +129,7 @@ def frame_tables(
     """
     columns = _COLUMNS + [column for task, pair in _MASK_COLUMNS.items() if task in tasks for column in pair]
     with storage.open_file(part) as stream:
-        file = pq.ParquetFile(stream)
+        file = pq.ParquetFile(stream, page_checksum_verification=True)
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=columns).to_pylist()
             yield pa.Table.from_pylist([_frame_row(row, frame, tasks, lungs, sources) for row in rows], schema=FRAMES)

@@ -2,8 +2,9 @@
 
 import time
 
-from comit_ray.chunks import accounts, monitor, nodes, plan, ray_start, run_record
+from comit_ray.chunks import accounts, monitor, nodes, ownership, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
+from comit_ray.chunks.ownership import Owner
 from comit_ray.config.data_config import PrepareConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.prepare import prepare_pipeline, prepared
@@ -30,18 +31,21 @@ def prepare(config: PrepareConfig) -> Accounts:
         "decode": config.decode.model_dump(),
     }
     run_record.open_run(output, question, config.model_dump(), LAYOUT.main)
-    remaining = whole.without(accounts.committed(whole, output, LAYOUT))
+    owner = Owner.of(run_record.read(output))
+    remaining = whole.without(accounts.committed(whole, output, LAYOUT, owner, config.retry))
     started = time.monotonic()
     if remaining.parts:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        nodes.check_address()
         ray_start.start()
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
+        owner = ownership.take_lease(output, owner)
         with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
-            prepare_pipeline.prepare(config, remaining)
+            prepare_pipeline.prepare(config, remaining, owner, accounts.begun(remaining, output, LAYOUT))
     seconds = time.monotonic() - started
 
-    taken = settle(whole, output, LAYOUT)
+    taken = settle(whole, output, LAYOUT, owner)
     print(prepared.describe(output))
     if remaining.rows:
         print(
@@ -49,7 +53,11 @@ def prepare(config: PrepareConfig) -> Accounts:
         )
     else:
         print("nothing was left to do: every chunk of the manifest is committed")
-    for line in [*taken.refused, *(f"PROBLEM: {problem}" for problem in taken.problems)]:
+    for line in [
+        *taken.refused,
+        *taken.too_many_failed(config.max_failed_share),
+        *(f"PROBLEM: {problem}" for problem in taken.problems),
+    ]:
         print(line)
     if not taken.balanced:
         print("the accounts do NOT balance: run the same command again to do what is missing")

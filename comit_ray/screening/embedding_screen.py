@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from comit_ray.checkpoint import operating_points
 from comit_ray.checkpoint.operating_points import Document, OperatingPoint
-from comit_ray.chunks import accounts, run_record
+from comit_ray.chunks import accounts, ownership, run_record
 from comit_ray.chunks import plan as chunks
 from comit_ray.chunks.accounts import Accounts
+from comit_ray.chunks.ownership import Owner
 from comit_ray.config.screen_config import EmbeddingClassifierConfig
 from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
 from comit_ray.models import embedding_classifiers
@@ -115,14 +116,14 @@ def run_settings(
     }
 
 
-def write_classified(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, output: str, run_id: str) -> None:
+def write_classified(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, output: str, owner: Owner) -> None:
     """Score every chunk of the screen and commit it under its own name; a second call writes the same rows again.
 
     Raises:
         StorageError: if a chunk cannot be read or written.
     """
     for chunk in embedding_tables.chunks(screen):
-        rows = predict(chunk, fitted, point, run_id)
+        rows = predict(chunk, fitted, point, owner.run_id)
         scored = [row["image_id"] for row in rows if row["status"] == Status.OK]
         frames = parquet.read_part(storage.join(screen.uri, MASKS, chunk.file), _GEOMETRY).to_pylist()
         frame_of = {frame["image_id"]: frame for frame in frames}
@@ -131,7 +132,7 @@ def write_classified(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoi
             # The frame the network saw, and no masks: those it drew are not this classifier's.
             "masks": pa.Table.from_pylist([frame_of[image_id] for image_id in scored], schema=schema.MASKS),
         }
-        chunks.commit(output, chunk.file, tables, layout(embeddings=False))
+        chunks.commit(output, chunk.file, tables, layout(embeddings=False), owner)
 
 
 def predict(chunk: EmbeddedChunk, fitted: Fitted, point: OperatingPoint, run_id: str) -> list[dict[str, Any]]:
@@ -174,15 +175,16 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
     fitted = fit_classifiers(images, screen.model_id, config)
     document, point = choose_thresholds(fitted, images, config)
     asked = run_settings(screen, fitted, point, config)
-    run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    owner = ownership.take_lease(output, Owner.of(run_record.read(output)))
     for label, (negatives, positives) in fitted.counts.items():
         print(f"{config.method.name} for {label}: fitted on {positives:,} positive and {negatives:,} negative images")
     for label, reason in point.missing.items():
         print(f"operating point {point.name} has no threshold for {label} ({reason}): its flags are null")
     storage.write_bytes(storage.join(output, operating_points.FILE), operating_points.to_json(document))
-    write_classified(screen, fitted, point, output, run_id)
+    write_classified(screen, fitted, point, output, owner)
 
-    taken = accounts.take(screen.plan, output, layout(embeddings=False))
+    taken = accounts.take(screen.plan, output, layout(embeddings=False), owner)
     print(f"{taken.asked:>9,} images in the manifest")
     for status, count in sorted(taken.by_status.items(), key=lambda item: -item[1]):
         print(f"{count:>9,} {status}")

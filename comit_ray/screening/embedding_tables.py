@@ -1,7 +1,7 @@
 """The embeddings of a finished screen, read back from its tables and joined with the manifest's labels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from comit_ray.chunks import accounts, run_record
 from comit_ray.chunks import plan as planning
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import LabelName
 from comit_ray.data.manifest import manifest
@@ -108,7 +109,9 @@ def open_screen(results: str, manifest_uri: str) -> EmbeddedScreen:
             f"{uri} was not screened from {manifest_uri}, or that was written again since: expected fingerprint "
             f"{asked['manifest']}, got {plan.fingerprint}; the manifest it was screened from was {screened}"
         )
-    taken = accounts.take(plan, uri, layout(embeddings=True))
+    taken = accounts.take(
+        plan, uri, replace(layout(embeddings=True), owned=()), Owner.of(record)
+    )  # `chunks` looks at rows
     if not taken.balanced:
         problem = next(iter(taken.problems), "its rows are not those of the manifest")
         raise ManifestError(

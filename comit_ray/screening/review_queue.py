@@ -15,7 +15,11 @@ from comit_ray.tables.schema import REVIEW_QUEUE
 from comit_ray.tables.vocabulary import ReviewReason
 
 WORTH_A_LOOK = (
+    Reason.MISSING,
     Reason.UNREADABLE,
+    Reason.STORAGE_ABSENT,
+    Reason.STORAGE_CUT,
+    Reason.STORAGE_CHANGED,
     Reason.TRUNCATED,
     Reason.CORRUPT,
     Reason.UNSUPPORTED_TRANSFER_SYNTAX,

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.checkpoint import checkpoint
-from comit_ray.chunks import accounts, graph, monitor, nodes, plan, ray_start, run_record
+from comit_ray.chunks import accounts, graph, monitor, nodes, ownership, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
 from comit_ray.config.screen_config import QueueConfig, ScreenConfig
 from comit_ray.errors import ConfigError, Status
@@ -139,35 +140,37 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
     asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures)
-    run_id = run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
+    owner = Owner.of(run_record.read(output))
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     scores = run_settings.score_names(loaded)
     print(screen_summary.scores_line(scores, temperatures))
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
-    remaining = whole.without(accounts.committed(whole, output, tables))
+    remaining = whole.without(accounts.committed(whole, output, tables, owner, config.retry))
     started = time.monotonic()
     if remaining.parts:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if config.gpu:
             graph.check_gpus_here()
+        nodes.check_address()
         ray_start.start()
         if config.gpu:
             graph.check_gpus()
         read = {"manifest": config.manifest, "checkpoint": config.checkpoint}
         nodes.check(read, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
-        frame, model_id = loaded.config.frame, loaded.model_id
+        owner = ownership.take_lease(output, owner)
         with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
-            screen_pipeline.screen(
-                config, remaining, frame, model_id, operating_point, temperatures, run_id, cpus, tally
-            )
+            frame = loaded.config.frame
+            begun = accounts.begun(remaining, output, tables)
+            screen_pipeline.screen(config, remaining, frame, operating_point, temperatures, owner, begun, cpus, tally)
     seconds = time.monotonic() - started
     if tally is not None:
         tally.add(GRAPH, seconds)
 
-    taken = settle(whole, output, tables)
+    taken = settle(whole, output, tables, owner)
     run_record.finish(output, remaining.rows, seconds)
     results_folder.write_images(output, whole, config.split)
     if results_folder.write_queue(output, config.manifest, config.queue, written_point):
@@ -178,7 +181,7 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     print(screen_summary.time_line(remaining.rows, seconds))
     if config.masks != mask_choice.ALL:
         print(masks_line(read_predictions(output), config.masks))
-    print("\n".join(drift.lines(drifted)))
+    print("\n".join([*drift.lines(drifted), *taken.too_many_failed(config.max_failed_share)]))
     point_name = operating_point.name if scores else None
     print("\n".join(["", *summary(taken, output, config.manifest, config.queue, point_name)]))
     return taken

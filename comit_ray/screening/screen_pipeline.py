@@ -9,6 +9,7 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import graph
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters, StageTimer
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
 from comit_ray.config.data_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
@@ -59,10 +60,10 @@ def screen(
     config: ScreenConfig,
     plan: Plan,
     frame: FrameConfig,
-    model_id: str,
     operating_point: OperatingPoint,
     temperatures: dict[str, float],
-    run_id: str,
+    owner: Owner,
+    begun: frozenset[str] = frozenset(),
     cpus: float | None = None,
     tally: StageTimer | None = None,
 ) -> None:
@@ -72,10 +73,10 @@ def screen(
         config: of the job.
         plan: what is still to do.
         frame: the model's.
-        model_id: the checkpoint's.
         operating_point: decides the flags; `comit_ray.screening.run_settings.choose_operating_point` gives it.
         temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
-        run_id: written into every row.
+        owner: its run and model are written into every row, and it holds the lease of the output.
+        begun: files of `plan` that are there already; their scored rows are not replaced by failures.
         cpus: of the cluster that it may hold; None: all.
         tally: is told the seconds of the stages; None: no one.
 
@@ -98,9 +99,9 @@ def screen(
     )
     predicting = PredictorSettings(
         checkpoint_uri=storage.normalise(config.checkpoint),
-        model_id=model_id,
+        model_id=owner.model_id,
         operating_point=operating_point,
-        run_id=run_id,
+        run_id=owner.run_id,
         batch_size=config.batch_size,
         device="cuda" if config.gpu else "cpu",
         threads=pool.threads,
@@ -127,5 +128,5 @@ def screen(
             memory=PREDICT_MEMORY * pool.memory_share,
             num_gpus=1 if config.gpu else 0,
         )
-        commit = Commit(storage.normalise(config.output), tables, counters, finish)
+        commit = Commit(storage.normalise(config.output), tables, counters, owner, begun, finish)
         graph.write(predicted, commit, pool.cpu_share, pool.memory_share, pool.writers)

@@ -2,7 +2,11 @@
 
 import pyarrow as pa
 
+from comit_ray.chunks import run_record
+from comit_ray.chunks.accounts import foreign
+from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout
+from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 
@@ -17,8 +21,36 @@ def layout(embeddings: bool, gradcam: bool = False, variants: int = 0) -> Layout
         sides=(MASKS, *(name for name, wanted in asked if wanted)),
         facts=("image_id", "view", "model_id", "run_id", "screened_at"),
         flag="covid_flag",
+        owned=("run_id", "model_id"),
         several={VARIANTS: variants} if variants else {},
     )
+
+
+def recorded_owner(results: str) -> Owner | None:
+    """Whose the tables in `results` are, by the record beside them; None: there is none, or it names no model.
+
+    Raises:
+        StorageError: the record is not that of a run.
+    """
+    try:
+        owner = Owner.of(run_record.read(results))
+    except NotFoundError:
+        return None
+    return owner if owner.model_id else None
+
+
+def refuse_foreign(part: str, table: pa.Table, owner: Owner | None) -> None:
+    """Refuse a file of another run, model or run settings: its scores are no answer to what the record asks.
+
+    Raises:
+        StorageError: it is one; says which.
+    """
+    difference = None if owner is None else foreign(table, owner)
+    if difference:
+        raise StorageError(
+            f"{part} is of another run than the {run_record.FILE} beside it ({difference}): run the same "
+            "jobs/screen.py again, which does its chunk again"
+        )
 
 
 def read_predictions(results: str) -> pa.Table:
@@ -26,9 +58,16 @@ def read_predictions(results: str) -> pa.Table:
 
     Raises:
         NotFoundError: there are none.
-        StorageError: they cannot be read.
+        StorageError: they cannot be read, or rows are of another run or model than the record beside them names.
     """
-    table = parquet.read_table(storage.join(results, PREDICTIONS))
+    uri = storage.join(results, PREDICTIONS)
+    owner = recorded_owner(results)
+    tables = []
+    for part in parquet.parts(uri):
+        table = parquet.read_part(part)
+        refuse_foreign(part, table, owner)
+        tables.append(table)
+    table = pa.concat_tables(tables, promote_options="default")
     for field in schema.PREDICTIONS:
         if field.nullable and field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))

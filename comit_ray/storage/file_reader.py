@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Self
 
-from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, NotFoundError, Reason, StorageError
+from comit_ray.errors import (
+    BrokenArchiveError,
+    DecodeError,
+    ManifestError,
+    NotFoundError,
+    Reason,
+    ShortReadError,
+    StorageError,
+)
 from comit_ray.storage import storage
 from comit_ray.storage.archive import (
     ArchiveKind,
@@ -106,8 +114,8 @@ class FileReader:
         """The file's bytes, at most `at_most`, or `max_bytes` + 1.
 
         Raises:
-            DecodeError: `missing` and `unreadable` for the storage's errors; for a member also `truncated` and
-                `corrupt`.
+            DecodeError: `missing`, `unreadable` and `storage_...` for the storage's errors; for a member also
+                `truncated` and `corrupt`. A file is missing only where another file is seen beside it.
         """
         began = perf_counter()
         try:
@@ -117,7 +125,15 @@ class FileReader:
             return data if at_most is None else data[:at_most]
         except NotFoundError:
             what = "file" if ref.member is None else "archive"
-            raise DecodeError(Reason.MISSING, f"no {what} where the manifest says") from None
+            if storage.has_sibling(ref.uri):
+                raise DecodeError(Reason.MISSING, f"no {what} where the manifest says") from None
+            raise DecodeError(
+                Reason.STORAGE_ABSENT,
+                f"no {what} where the manifest says, nor any other beside it: is the storage there? The next run looks "
+                "again",
+            ) from None
+        except ShortReadError:
+            raise DecodeError(Reason.STORAGE_CUT, "the storage gave fewer bytes than the file has") from None
         except BrokenArchiveError:
             raise DecodeError(Reason.CORRUPT, "the archive is damaged, or none") from None
         except StorageError as error:
@@ -128,10 +144,22 @@ class FileReader:
                 self.seconds += perf_counter() - began
 
     def verify_archive(self, uri: str, checksum: str | None) -> DecodeError | None:
-        """Why the tar.gz at `uri`, which was read from, is not what it should be; see `TarStream.verify`."""
+        """Why the tar.gz at `uri`, which was read from, is not what it should be; see `TarStream.verify`.
+
+        One that does not fit, or is damaged, is read once more. If it is whole then, bytes changed on the way, nobody
+        knows which, and the reason is `storage_changed`.
+        """
         stream = self._tars.get(uri)
         try:
-            return stream.verify(checksum) if stream is not None else None
+            problem = stream.verify(checksum) if stream is not None else None
+            if stream is None or (problem is None and not stream.damaged):
+                return None
+            with TarStream(uri, (), self._max_bytes) as again:
+                if again.verify(checksum) is None and not again.damaged:
+                    return DecodeError(
+                        Reason.STORAGE_CHANGED, "two reads of the archive gave different bytes, and the second is whole"
+                    )
+            return problem
         except StorageError as error:
             return DecodeError(Reason.UNREADABLE, f"the archive could not be read to its end: {type(error).__name__}")
 

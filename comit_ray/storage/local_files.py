@@ -47,7 +47,11 @@ def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> It
             else:
                 yield from _walk(entry.path, f"{path}/", (*above, identity))
         elif _is(entry.is_file, entry):
-            yield path, entry.stat().st_size, None
+            try:
+                size = entry.stat().st_size
+            except FileNotFoundError:  # another process's temporary file, which has its name by now
+                continue
+            yield path, size, None
         else:
             yield path, 0, BROKEN_LINK if entry.is_symlink() and not _leads_somewhere(entry) else NOT_A_FILE
 
@@ -72,15 +76,43 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def has_sibling(path: str) -> bool:
+    """Whether the directory of `path` can be listed, and another file lies in it."""
+    directory, _, name = path.rpartition("/")
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.name != name and entry.is_file() for entry in entries)
+    except OSError:
+        return False
+
+
+def settle_directory(directory: Path) -> None:
+    """Have a name that was just given outlive a loss of power; where a file system cannot, it is left."""
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems do not know it for directories
+        return
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A temporary file with `data` in the directory of `path`, which is gone at the end."""
+    """A temporary file with `data`, on the disk, in the directory of `path`, which is gone at the end."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             yield temporary
+            settle_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

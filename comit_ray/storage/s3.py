@@ -6,9 +6,12 @@ instances.
 `COMIT_S3_ANONYMOUS=1` signs nothing, for public buckets.
 """
 
+import base64
+import hashlib
 import os
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,6 +29,9 @@ NO_CREDENTIALS = (
     "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of "
     "~/.aws (and AWS_ENDPOINT_URL for a store that is not Amazon's); for a public bucket set COMIT_S3_ANONYMOUS=1"
 )
+PUTS = 3
+"""Tries of a PUT whose bytes came otherwise than they were sent."""
+_OTHER_BYTES = ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch")
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
@@ -89,6 +95,38 @@ def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
     for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             yield entry["Key"], entry["Size"]
+
+
+def put(bucket: str, key: str, data: bytes, **condition: Any) -> None:
+    """Put an object with its SHA-256 and MD5, so that the store refuses bytes that changed on the way.
+
+    The sums go in headers, never in a trailer, which older stores refuse; every store compares the MD5. What is refused
+    for its sum is sent again.
+
+    Raises:
+        botocore.exceptions.ClientError: as the store refuses; the caller translates it.
+    """
+    sums: dict[str, Any] = {
+        "ChecksumAlgorithm": "SHA256",
+        "ChecksumSHA256": base64.b64encode(hashlib.sha256(data).digest()).decode(),
+        "ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
+    }
+    for left in reversed(range(PUTS)):
+        try:
+            client().put_object(Bucket=bucket, Key=key, Body=data, **sums, **condition)
+            return
+        except errors() as error:
+            if error_code(error) not in _OTHER_BYTES or not left:
+                raise
+
+
+def has_sibling(bucket: str, key: str) -> bool:
+    """Whether the prefix of `key` can be listed, and another object lies in it."""
+    prefix = f"{key.rpartition('/')[0]}/" if "/" in key else ""
+    try:
+        return any(found != key and not found.endswith("/") for found, _ in islice(list_keys(bucket, prefix), 3))
+    except errors():
+        return False
 
 
 def errors() -> tuple[type[Exception], ...]:

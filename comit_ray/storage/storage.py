@@ -2,11 +2,6 @@
 
 Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command
 line or a URI.
-
-The files below a local directory, in the order in which object storage lists keys.
-
-Nothing is opened: a pipe, a socket or a device would be waited for. What is no file that can be read is given too, with
-why, so that a caller can count it.
 """
 
 import io
@@ -21,7 +16,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from comit_ray.errors import ConfigError, NotFoundError, StorageError
+from comit_ray.errors import ConfigError, NotFoundError, ShortReadError, StorageError
 from comit_ray.storage import local_files, s3
 
 STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
@@ -128,13 +123,27 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
 
     Raises:
         NotFoundError: if there is no file.
+        ShortReadError: if fewer bytes came than its size (of S3: what HEAD says) promises.
         StorageError: if it cannot be read.
     """
     if is_s3(uri) and _is_odd(uri):
         return _read_odd(uri, at_most)
     fs, path = filesystem(uri)
     with _reading(uri), fs.open_input_file(path) as stream:
-        return bytes(stream.read(at_most))
+        expected = stream.size() if at_most is None else min(stream.size(), at_most)
+        data = bytes(stream.read(at_most))
+    if len(data) < expected:
+        raise ShortReadError(f"cannot read {uri}: expected {expected:,} bytes, got {len(data):,}")
+    return data
+
+
+def has_sibling(uri: str) -> bool:
+    """Whether the directory or prefix of `uri` can be listed, and holds another file: then an absent file is absent.
+
+    A share that is not mounted leaves an empty directory, or none. One entry is looked at, or two.
+    """
+    uri = normalise(uri)
+    return s3.has_sibling(*s3.split(uri)) if is_s3(uri) else local_files.has_sibling(uri)
 
 
 def _read_odd(uri: str, at_most: int | None) -> bytes:
@@ -169,9 +178,10 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
     """
     fs, path = filesystem(uri)
     with _reading(uri):
+        length = int(fs.get_file_info(path).size or 0)
         stream = fs.open_input_stream(path, compression=None, buffer_size=STREAM_BUFFER)
     with stream:
-        yield io.BufferedReader(_Raw(stream, uri), STREAM_BUFFER)
+        yield io.BufferedReader(_Raw(stream, uri, length), STREAM_BUFFER)
 
 
 @contextmanager
@@ -186,15 +196,16 @@ def open_file(uri: str) -> Iterator[BinaryIO]:
     with _reading(uri):
         opened = fs.open_input_file(path)
     with opened:
-        yield io.BufferedReader(_Raw(opened, uri), SEEK_BUFFER)
+        yield io.BufferedReader(_Raw(opened, uri, int(opened.size())), SEEK_BUFFER)
 
 
 class _Raw(io.RawIOBase):
     """pyarrow's file for Python's buffers, which its own reads go without."""
 
-    def __init__(self, file: pa.NativeFile, uri: str) -> None:
+    def __init__(self, file: pa.NativeFile, uri: str, length: int) -> None:
         self._file = file
         self._uri = uri
+        self._length, self._at = length, 0
 
     def readable(self) -> bool:
         return True
@@ -204,13 +215,20 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         try:
-            return int(self._file.readinto(buffer))
+            count = int(self._file.readinto(buffer))
+            self._at += count
+            if not count and len(buffer) and self._at < self._length:
+                raise ShortReadError(
+                    f"cannot read {self._uri}: expected {self._length:,} bytes, it ended after {self._at:,}"
+                )
+            return count
         except OSError as error:  # not to be taken for damage of what is read
             raise StorageError(f"cannot read {self._uri}: {error}") from error
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         try:
-            return int(self._file.seek(offset, whence))
+            self._at = int(self._file.seek(offset, whence))
+            return self._at
         except pa.ArrowInvalid as error:  # before the beginning: Python's files raise OSError
             raise OSError(str(error)) from None
 
@@ -285,7 +303,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
-            s3.client().put_object(Bucket=bucket, Key=key, Body=data)
+            s3.put(bucket, key, data)
         except s3.errors() as error:
             raise StorageError(f"cannot write {uri}: {error}") from error
         return
@@ -305,7 +323,7 @@ def create(uri: str, data: bytes) -> bool:
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
-            s3.client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            s3.put(bucket, key, data, IfNoneMatch="*")
         except s3.errors() as error:
             if s3.error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
                 return False

@@ -59,6 +59,11 @@ class TarStream:
         self._open.close()
         self._held.clear()
 
+    @property
+    def damaged(self) -> bool:
+        """Whether a pass met damage, or an early end."""
+        return self._damage is not None
+
     def read(self, name: str) -> bytes:
         """The member's bytes, at most `max_member` + 1.
 

@@ -3,6 +3,7 @@
 Rows of a screen's side table for a few images, part by part: an archive's maps and embeddings fit no memory.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,8 @@ from pyarrow import csv
 
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
+from comit_ray.tables import seal
+from comit_ray.tables.seal import CheckedFile
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """How formulas begin, the wide signs of East Asian spreadsheets among them."""
@@ -20,11 +23,19 @@ _NUMBERS = re.compile(r"([-+]?[\d.,]+(e[-+]?\d+)?%?|to|[-\u2013\u00b1;:()\[\]\s]
 """Numbers, alone or as an interval."""
 
 
-def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
-    """Write one Parquet file at `uri` (zstd), whole or not at all; row groups of the given number of rows."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, row_group_size=row_group_rows, compression="zstd")
-    storage.write_bytes(uri, buffer.getvalue().to_pybytes())
+WHOLE = 16 * 2**20
+"""Bytes: a file up to this is read whole, and compared with its seal, also where only some columns are asked for."""
+
+
+def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> str:
+    """Write one Parquet file at `uri` (zstd, sealed), whole or not at all; row groups of the given number of rows.
+
+    Returns:
+        Hex SHA-256 of the file.
+    """
+    data = seal.to_bytes(table, row_group_rows)
+    storage.write_bytes(uri, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def write_csv(uri: str, table: pa.Table) -> None:
@@ -64,17 +75,47 @@ def parts(uri: str) -> list[str]:
 def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
     """One Parquet file as an Arrow table; `columns` keeps only those.
 
+    Checksums of pages are verified, and the whole file against its seal: of a file larger than `WHOLE` only where all
+    columns are asked for. Older files have neither.
+
     Raises:
+        DamagedError: its bytes are not those that were written.
         StorageError: if it cannot be read as Parquet.
     """
     fs, path = storage.filesystem(uri)
     try:
         with fs.open_input_file(path) as stream:
-            return pq.read_table(stream, columns=columns)
+            source = stream
+            if columns is None or stream.size() <= WHOLE:
+                source = pa.BufferReader(stream.read_buffer())
+                seal.check(source, uri)
+                source.seek(0)
+            table = pq.read_table(source, columns=columns, page_checksum_verification=True)
+            metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != seal.KEY}
+            return table.replace_schema_metadata(metadata or None)
     except FileNotFoundError as error:
         raise NotFoundError(f"no file at {uri}") from error
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
+
+
+def check_part(uri: str) -> CheckedFile:
+    """Read one Parquet file to its last byte, in pieces, and compare it with its seal.
+
+    Raises:
+        NotFoundError: if there is no file.
+        DamagedError: its bytes are not those that were written.
+        StorageError: if it cannot be read.
+    """
+    fs, path = storage.filesystem(uri)
+    try:
+        with fs.open_input_file(path) as stream:
+            small = stream.size() <= WHOLE
+            return seal.check(pa.BufferReader(stream.read_buffer()) if small else stream, uri)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file at {uri}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {uri}: {error}") from error
 
 
 def count_rows(uri: str) -> int:

@@ -170,7 +170,7 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
     if not resuming:
         run_directory.record(run, config, trained_on)
-    run_record.sign(run, config.model_dump(mode="json"))
+    run_record.sign(run, config.model_dump(mode="json"), begins=True)
     Tracker(config, run)  # a server that refuses, or a package that is missing, is said here, once
     result = _fit(config, frames, initial, trained_on, callbacks)
     return _publish(result, run)

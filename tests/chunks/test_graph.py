@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
-from comit_ray.chunks import plan
+from comit_ray.chunks import graph, plan
 from comit_ray.chunks.graph import ReadParts, ReadSettings
+from comit_ray.chunks.ownership import Owner
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.errors import OvertakenError, StorageError
 from comit_ray.prepare import prepare_pipeline as preparing
 from comit_ray.screening import fetch as screening
 from comit_ray.tables import parquet
@@ -86,3 +89,27 @@ def test_settings_travel_to_tasks() -> None:
     assert (again.columns, again.threads, again.name) == (SETTINGS.columns, 2, "fetched")
     assert again.read.func is screening.fetch_row
     assert list(again.also_wanted(manifest_row("a/0"))) == []
+
+
+def test_a_put_that_fails_is_tried_again_for_its_chunk_and_one_that_was_overtaken_is_not(monkeypatch: Any) -> None:
+    tries: list[str] = []
+
+    def commit(output: str, file: str, *_: Any) -> None:
+        tries.append(file)
+        if file == "overtaken" or (file == "twice" and len(tries) < 3) or file == "always":
+            raise OvertakenError("newer") if file == "overtaken" else StorageError("503")
+
+    monkeypatch.setattr(plan, "commit", commit)
+    monkeypatch.setattr(graph, "COMMIT_WAITS_S", (0.0, 0.0, 0.0))
+    told: Any = Told()
+    stage = graph.Commit("o", plan.Layout("predictions"), told, Owner("r", "m", "s"))
+    stage._commit("twice", {})
+    assert tries == ["twice"] * 3
+    tries.clear()
+    with pytest.raises(OvertakenError):
+        stage._commit("overtaken", {})
+    assert tries == ["overtaken"]
+    tries.clear()
+    with pytest.raises(StorageError, match="503"):
+        stage._commit("always", {})
+    assert tries == ["always"] * 4

@@ -1,5 +1,6 @@
 """Local paths on a cluster of several nodes: which are refused, and what the user is told."""
 
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,30 @@ def test_nodes_are_asked_for_the_directories_of_images_that_the_driver_sees(
         ConfigError, match=f"--manifest, where its images lie: {tmp_path}/nih is a path of this machine"
     ):
         check({}, {}, images)
-    assert asked == [str(tmp_path / "nih")]
+    assert asked == [str(tmp_path / "nih"), uris[0], uris[1], uris[3]]
+
+
+@pytest.mark.parametrize("blind", ["another node", "the driver"])
+def test_a_mount_point_without_its_share_is_refused(tmp_path: Path, monkeypatch, blind: str) -> None:
+    """The directory is on both nodes, the images on one: 59 of 99 were once said to be missing."""
+    (tmp_path / "share").mkdir()
+    image, absent = tmp_path / "share" / "1.png", tmp_path / "share" / "2.png"
+    rows = [manifest_row(f"a/{number}", uri=str(uri)) for number, uri in enumerate((image, absent))]
+    driver_sees = blind == "another node"
+    if driver_sees:
+        image.write_bytes(b"")
+
+    def answer(paths: list[str], nodes: dict[str, str]) -> dict[str, list[bool]]:
+        sees = [path == str(tmp_path / "share") or (path == str(image) and not driver_sees) for path in paths]
+        return dict.fromkeys(nodes.values(), sees)
+
+    monkeypatch.setattr(shared_storage, "_other_nodes", lambda: {"id": "10.0.0.5"})
+    monkeypatch.setattr(shared_storage, "_ask", answer)
+    node = "10.0.0.5" if driver_sees else "of the driver"
+    with pytest.raises(ConfigError, match=rf"other nodes see the image {image}, and node {node} does not"):
+        check({}, {}, pa.Table.from_pylist(rows, schema=MANIFEST))
+    monkeypatch.setattr(shared_storage, "_ask", lambda paths, nodes: {"10.0.0.5": [Path(p).exists() for p in paths]})
+    check({}, {}, pa.Table.from_pylist(rows, schema=MANIFEST))  # an image that nobody sees is missing: its row says so
 
 
 @pytest.mark.slow
@@ -127,3 +151,19 @@ def test_a_job_in_its_driver_is_asked_if_it_was_submitted(tmp_path: Path, monkey
     assert not asked
     check_submitted({"root": "s3://a", "listing": None}, {"output": str(tmp_path)})
     assert asked == [({"root": "s3://a"}, {"output": str(tmp_path)})]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:8265", "nonsense"])
+def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConfigError, match=r"RAY_ADDRESS: .*(unset RAY_ADDRESS|expected HOST:PORT)"):
+        shared_storage.check_address()
+
+
+def test_an_address_that_answers_and_none_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for address in (f"127.0.0.1:{server.getsockname()[1]}", "auto", "local", "ray://127.0.0.1:1", ""):
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            shared_storage.check_address()

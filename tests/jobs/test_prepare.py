@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 def prepare(*options: str) -> int:
     """The job in this process, on the session's Ray."""
-    return prepare_job.job(cli.parse(PrepareConfig, "", options))
+    return prepare_job.job(cli.parse(PrepareConfig, "", ("--max_failed_share", "1", *options)))
 
 
 @pytest.fixture(scope="module")

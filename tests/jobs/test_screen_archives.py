@@ -37,6 +37,7 @@ def screened(root: Path, output: Path, checkpoint: str) -> tuple[pa.Table, int]:
     config = ManifestConfig(source="bimcv", root=str(root), output=f"{output}/manifest", chunk_rows=8)
     assert manifest_job.job(config) == 0
     options = ["--manifest", f"{output}/manifest", "--checkpoint", checkpoint, "--output", f"{output}/results"]
+    options += ["--max_failed_share", "1"]  # the archive has broken files
     status = screen_job.job(cli.parse(ScreenConfig, "", options))
     return parquet.read_table(f"{output}/results/predictions"), status
 

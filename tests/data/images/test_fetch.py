@@ -31,6 +31,8 @@ def reason(uri, limits=LIMITS, checksum=None) -> Reason:
 
 
 def test_storage_errors_have_reasons(tmp_path, monkeypatch):
+    assert reason(tmp_path / "absent.png") is Reason.STORAGE_ABSENT
+    (tmp_path / "sibling.png").write_bytes(b"")
     assert reason(tmp_path / "absent.png") is Reason.MISSING
 
     def refuse(uri, at_most=None):

@@ -1,0 +1,89 @@
+"""The seal of a Parquet file: a SHA-256 over all of it, in 40 bytes that every other reader passes over.
+
+Page checksums do not cover the headers of pages nor the footer. So the digest of every other byte stands just before
+the footer. Parquet finds its pages by offsets from the file's beginning, and its footer from the end: bytes between
+the two are nobody's, and DuckDB, pandas, Polars and Spark read such a file as any other.
+
+The footer's metadata says that there is a seal, so that a seal which is gone is damage too.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comit_ray.errors import DamagedError
+
+MARK = b"COMITSHA"
+SIZE = len(MARK) + 32
+KEY, VALUE = b"comit_ray.sealed", b"sha256"
+_TAIL = 8
+"""Bytes behind the footer: its length, and the magic number."""
+_AT_ONCE = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A Parquet file that was read from its first byte to its last.
+
+    Attributes:
+        rows: as its footer says.
+        metadata: of its footer.
+        sha256: hex digest of the whole file, as `sha256sum` gives it.
+        size: bytes.
+    """
+
+    rows: int
+    metadata: Mapping[bytes, bytes]
+    sha256: str
+    size: int
+
+    @property
+    def sealed(self) -> bool:
+        """Whether its bytes were compared with its seal; older files have none."""
+        return KEY in self.metadata
+
+
+def to_bytes(table: pa.Table, row_group_rows: int | None) -> bytes:
+    """The table as a sealed Parquet file (zstd, page checksums)."""
+    table = table.replace_schema_metadata((table.schema.metadata or {}) | {KEY: VALUE})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=row_group_rows, compression="zstd", write_page_checksum=True)
+    data = memoryview(sink.getvalue())
+    footer = len(data) - _TAIL - int.from_bytes(data[-8:-4], "little")
+    digest = hashlib.sha256(data)
+    return b"".join([data[:footer], MARK, digest.digest(), data[footer:]])
+
+
+def check(file: pa.NativeFile, uri: str) -> CheckedFile:
+    """Read a Parquet file in pieces, and compare it with its seal.
+
+    Raises:
+        DamagedError: its bytes are not those that were written, or it is no Parquet file.
+    """
+    size = file.size()
+    tail = file.read_at(_TAIL, size - _TAIL) if size >= _TAIL else b""
+    footer = size - _TAIL - int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or footer < 4:
+        raise DamagedError(f"cannot read {uri} as Parquet: its end is not that of a whole file")
+    seal = file.read_at(SIZE, footer - SIZE) if footer > SIZE else b""
+    start = footer - SIZE if seal[: len(MARK)] == MARK else footer
+    content, whole = hashlib.sha256(), hashlib.sha256()
+    for first, last, counts in ((0, start, True), (start, footer, False), (footer, size, True)):
+        for at in range(first, last, _AT_ONCE):
+            piece = file.read_at(min(_AT_ONCE, last - at), at)
+            whole.update(piece)
+            if counts:
+                content.update(piece)
+    if start < footer and content.digest() != seal[len(MARK) :]:
+        raise DamagedError(f"{uri} is damaged: its bytes are not those that were written (SHA-256)")
+    try:
+        found = pq.ParquetFile(file).metadata
+        metadata = dict(found.metadata or {})
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"cannot read {uri} as Parquet: {error}") from error
+    if KEY in metadata and start == footer:
+        raise DamagedError(f"{uri} is damaged: it was written with a seal (SHA-256), and has none")
+    return CheckedFile(int(found.num_rows), metadata, whole.hexdigest(), size)

@@ -1,0 +1,90 @@
+"""Signals end a job within ten seconds, with one sentence."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from comit_ray.chunks import stopping
+from comit_ray.chunks.stopping import Stopped, watched
+from tests.conftest import REPOSITORY
+
+JOB = """
+import signal, sys, time
+from comit_ray import cli
+from comit_ray.chunks import stopping
+from comit_ray.command import jobs
+from comit_ray.config.screen_config import VerifyConfig
+
+stopping.SECONDS = 1.0
+
+def job(config):
+    if {stolen}:  # as Ray does when it starts
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(99))
+        stopping.renew()
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            if not {deaf}:
+                raise
+
+cli.run(job, VerifyConfig, "", ["--results", "r"], "job")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("deaf", "stolen"), [(False, False), (True, False), (False, True)])
+def test_one_sentence_and_the_signal_s_status(number: signal.Signals, deaf: bool, stolen: bool) -> None:
+    """Also where the main thread does not let go, and where another handler was put in place meanwhile."""
+    job = subprocess.Popen(
+        [sys.executable, "-c", JOB.format(deaf=deaf, stolen=stolen)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert job.stdout is not None
+    assert job.stdout.readline() == "ready\n"
+    job.send_signal(number)
+    _, told = job.communicate(timeout=60)
+    assert job.returncode == 128 + number
+    assert told.strip() == "Stopped. Run the same command again to go on."
+
+
+def test_the_handlers_that_were_there_come_back() -> None:
+    before = [signal.getsignal(number) for number in stopping.SIGNALS]
+    with watched("Stopped."):
+        assert signal.getsignal(signal.SIGTERM) not in before
+    assert [signal.getsignal(number) for number in stopping.SIGNALS] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As nohup has it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with watched("Stopped."):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_without_a_job_nothing_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "SECONDS", 3600.0)
+    before = signal.getsignal(signal.SIGTERM)
+    stopping.renew()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    with watched("Stopped."), pytest.raises(Stopped) as caught:
+        stop()
+    assert caught.value.status == 143
+    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
