@@ -1,5 +1,7 @@
 """A checkpoint that is asked through PyTorch: on a CPU in float32, on a GPU with convolutions in TF32, its default."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -82,10 +84,10 @@ class TorchModel(Model):
     def _forward(self, frames_BHW: Frames, masks: bool = True) -> ModelOutput:
         """The network's output; without masks its decoders do not run, where it can be asked for scores alone."""
         assert self.network is not None, "a closed model is refused before"
-        network = self.network
+        network: Callable[[Tensor], ModelOutput] = self.network
         # What has a layer for Grad-CAM has branches, and gives them alone (`comit_ray.models.registry.ModelEntry`).
         if not masks and getattr(network, "gradcam_layer", None) is not None:
-            network = network.classify
+            network = self.network.classify  # type: ignore[assignment]  # a method, which nn.Module does not declare
         output: ModelOutput = network(self._normalised(frames_BHW))
         return output
 

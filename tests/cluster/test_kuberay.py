@@ -13,7 +13,7 @@ import yaml
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
 from comit_ray.chunks.graph import READ_CPUS, WRITE_CPUS
-from comit_ray.screening.screen_pipeline import predict_cpus
+from comit_ray.screening.pool_sizes import predict_cpus
 from tests.cluster.manifests import CLUSTER, JOBS, base, groups, ray_cluster, ray_job
 
 FIELDS = json.loads((Path(__file__).parent / "kuberay_fields.json").read_text())
