@@ -36,7 +36,7 @@ LAYERS: list[list[str]] = [
     ["comit_ray.data"],
     ["comit_ray.work"],
     ["comit_ray.models"],
-    ["comit_ray.training", "comit_ray.screening", "comit_ray.preparing", "comit_ray.evaluation"],
+    ["comit_ray.training", "comit_ray.screening", "comit_ray.preparing", "comit_ray.evaluation", "comit_ray.reading"],
     ["comit_ray.sweep"],
     ["comit_ray.cli"],
     ["jobs"],
