@@ -13,11 +13,15 @@ once for each of its 256 or 65,536 possible values. Pixels are touched twice, in
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
+
+from comit_ray.data.images.radiograph import Radiograph, StoredImage
+from comit_ray.errors import DecodeError, Reason
 
 
 def texts(elements: Dataset, keyword: str) -> list[str]:
@@ -145,10 +149,56 @@ PIXEL_KEYWORDS = (
 """Keywords of all elements that `display` looks at."""
 
 
+def show(image: StoredImage) -> Radiograph:
+    """The radiograph as it is screened, and as a reader sees it first.
+
+    Raises:
+        DecodeError: BAD_SIDECAR for a sidecar's windows and tables that the standard does not allow.
+        ValueError: as `display`, for a header's.
+    """
+    height, width = image.values_HW.shape
+    if image.photometric is None:
+        pixels_HW, steps = image.values_HW.astype(np.uint8, copy=False), image.applied
+        return Radiograph(pixels_HW, height, width, image.view, image.view_source, steps)
+    try:
+        pixels_HW, steps = display(image.values_HW, image.elements, image.photometric)
+    except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+        if not image.sidecar:
+            raise
+        detail = f"expected windows and tables that the standard allows in the sidecar, got {type(error).__name__}"
+        raise DecodeError(Reason.BAD_SIDECAR, detail) from None
+    return Radiograph(pixels_HW, height, width, image.view, image.view_source, (*image.applied, *steps))
+
+
+def modality_values(
+    possible: NDArray[np.int64], elements: Dataset
+) -> tuple[NDArray[np.float64], Literal["rescale", "modality_lut"] | None]:
+    """Stored values through the modality's table or rescale, and which of them it was; None: as they are stored."""
+    if elements.get("ModalityLUTSequence"):
+        return apply_modality_lut(possible, elements).astype(np.float64), "modality_lut"
+    values = possible.astype(np.float64)
+    if elements.get("RescaleSlope") is not None and elements.get("RescaleIntercept") is not None:
+        slope, intercept = float(elements.RescaleSlope), float(elements.RescaleIntercept)
+        if (slope, intercept) != (1, 0):
+            return values * slope + intercept, "rescale"
+    return values, None
+
+
 def display(
     stored_HW: NDArray[np.generic], elements: Dataset, photometric: str
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """PS3.3 C.11 for every value a pixel can hold, then one look-up.
+    """Pixels in the display sense, and what was applied, as `comit_ray.data.images.radiograph.Radiograph` names it.
+
+    Arguments and errors are those of `display_table`.
+    """
+    table, applied = display_table(stored_HW, elements, photometric)
+    return look_up(stored_HW, table), applied
+
+
+def display_table(
+    stored_HW: NDArray[np.generic], elements: Dataset, photometric: str
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """PS3.3 C.11 for every value a pixel can hold: its grey, in the order of `grayscale.possible_values`.
 
     Args:
         stored_HW: stored values, integers of 8 or 16 bits, signed if PixelRepresentation says so.
@@ -156,23 +206,17 @@ def display(
         photometric: MONOCHROME1 (the least value is white) or MONOCHROME2.
 
     Returns:
-        Pixels in the display sense, and what was applied, as `comit_ray.data.images.radiograph.Radiograph` names it.
+        The table, and what was applied.
 
     Raises:
         ValueError: a window or look-up table that the standard does not allow; pydicom's own errors for others.
     """
     possible = possible_values(stored_HW)
     counts = count_values(stored_HW)
-    applied: list[str] = []
-    padding = _padding(elements, possible)
+    padding = padding_of(elements, possible)
     counts[padding] = 0
-    values = possible.astype(np.float64)
-    if elements.get("ModalityLUTSequence"):
-        values, applied = apply_modality_lut(possible, elements).astype(np.float64), ["modality_lut"]
-    elif elements.get("RescaleSlope") is not None and elements.get("RescaleIntercept") is not None:
-        slope, intercept = float(elements.RescaleSlope), float(elements.RescaleIntercept)
-        if (slope, intercept) != (1, 0):
-            values, applied = values * slope + intercept, ["rescale"]
+    values, modality = modality_values(possible, elements)
+    applied: list[str] = [] if modality is None else [modality]
     shown, step = _values_of_interest(values, counts, elements)
     applied.append(step)
     if photometric == "MONOCHROME1":
@@ -182,7 +226,7 @@ def display(
     if padding.any():
         table[padding] = 0
         applied.append("padding")
-    return look_up(stored_HW, table), tuple(applied)
+    return table, tuple(applied)
 
 
 def _values_of_interest(
@@ -201,8 +245,8 @@ def _values_of_interest(
     return spread_values(values, counts), "percentiles"
 
 
-def _padding(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which values are padding: PixelPaddingValue, up to PixelPaddingRangeLimit on either side (PS3.3 C.7.5.1.1.2)."""
+def padding_of(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which possible values are padding: PixelPaddingValue up to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2)."""
     value = elements.get("PixelPaddingValue")
     if value is None:
         return np.zeros(possible.shape, np.bool_)

@@ -8,16 +8,15 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images import views
-from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts
+from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, text, texts
 from comit_ray.data.images.dicom_file import DicomFile, looks_like_dicom, open_dicom
 from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
-from comit_ray.data.images.radiograph import Radiograph, check_bytes, library_edge
+from comit_ray.data.images.radiograph import StoredImage, check_bytes, library_edge
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
@@ -75,8 +74,8 @@ def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
         return header
 
 
-def decode_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
-    """Display pixels of a DICOM radiograph.
+def stored_dicom(data: bytes, limits: DecodeLimits) -> StoredImage:
+    """Stored values of a DICOM radiograph, and the elements that say how they are shown.
 
     Raises:
         DecodeError: the header's exclusion, or why the pixels cannot be had.
@@ -87,10 +86,9 @@ def decode_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
             raise header.exclusion
         geometry = geometry_of(file.elements, limits)
         stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
-        pixels_HW = stored_HW.astype(np.uint8, copy=False)
-        if geometry.samples == 1:  # RGB is display values already: it has neither window nor inversion
-            pixels_HW, applied = display(stored_HW, file.elements, geometry.photometric)
-        return Radiograph(pixels_HW, geometry.height, geometry.width, header.view, header.view_source, applied)
+        # RGB is display values already: it has neither window nor inversion.
+        photometric = geometry.photometric if geometry.samples == 1 else None
+        return StoredImage(stored_HW, file.elements, photometric, header.view, header.view_source, tuple(applied))
 
 
 def _open(data: bytes, limits: DecodeLimits) -> tuple[DicomFile, DicomHeader]:

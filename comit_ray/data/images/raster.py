@@ -1,4 +1,4 @@
-"""PNG and JPEG bytes -> display pixels.
+"""PNG and JPEG bytes -> stored values, or the display values of a picture.
 
 8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
 window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window.
@@ -20,10 +20,8 @@ from PIL import Image, ImageOps
 from pydicom.dataset import Dataset
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.images import dicom_display
 from comit_ray.data.images.codestream import inspect, to_grey
-from comit_ray.data.images.dicom_display import display
-from comit_ray.data.images.radiograph import Radiograph, check_size
+from comit_ray.data.images.radiograph import StoredImage, check_size
 from comit_ray.data.images.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
@@ -37,7 +35,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
 
 
-def decode_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
+def stored_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> StoredImage:
     """A PNG of any bit depth and colour type; 16 bits only in grey.
 
     Args:
@@ -61,10 +59,12 @@ def decode_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = Non
     if elements is not None and colour == _GREY and depth >= 8:
         return _stored(image, depth, applied, elements)
     check_shown(elements)
-    return _radiograph(_spread(image, applied) if depth == 16 else _grey(image, applied), applied)
+    if depth == 16:
+        return _image(np.asarray(image).astype(np.uint16), applied, Dataset(), "MONOCHROME2")
+    return _image(_grey(image, applied), applied)
 
 
-def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
+def stored_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> StoredImage:
     """An 8-bit JPEG, grey or colour that is really grey; CMYK is refused: it is ink, not light.
 
     Args:
@@ -85,7 +85,7 @@ def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = No
         raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey JPEG, got {stream.components} components")
     check_shown(elements)
     image, applied = _open(data, "JPEG")
-    return _radiograph(_grey(image, applied), applied)
+    return _image(_grey(image, applied), applied)
 
 
 def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
@@ -106,13 +106,20 @@ def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
     return upright, applied
 
 
-def _radiograph(pixels_HW: NDArray[np.uint8], applied: list[str]) -> Radiograph:
-    height, width = pixels_HW.shape
-    return Radiograph(pixels_HW, height, width, View.UNKNOWN, "none", tuple(applied))
+def _image(
+    values_HW: NDArray[np.generic],
+    applied: list[str],
+    elements: Dataset | None = None,
+    photometric: str | None = None,
+    *,
+    sidecar: bool = False,
+) -> StoredImage:
+    described = Dataset() if elements is None else elements
+    return StoredImage(values_HW, described, photometric, View.UNKNOWN, "none", tuple(applied), sidecar)
 
 
-def _stored(image: Image.Image, depth: int, applied: list[str], elements: Dataset) -> Radiograph:
-    """A grey PNG of stored values through the DICOM pipeline."""
+def _stored(image: Image.Image, depth: int, applied: list[str], elements: Dataset) -> StoredImage:
+    """A grey PNG of stored values, for the DICOM pipeline."""
     photometric = photometric_of(elements)
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DecodeError(
@@ -120,21 +127,7 @@ def _stored(image: Image.Image, depth: int, applied: list[str], elements: Datase
         )
     png_HW = np.asarray(image)
     unsigned_HW = png_HW.astype(np.uint8) if depth == 8 else png_HW.astype(np.uint16)
-    stored_HW = as_stored(unsigned_HW, elements)
-    try:
-        pixels_HW, steps = display(stored_HW, elements, photometric)
-    except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
-        detail = f"expected windows and tables that the standard allows in the sidecar, got {type(error).__name__}"
-        raise DecodeError(Reason.BAD_SIDECAR, detail) from None
-    return _radiograph(pixels_HW, [*applied, *steps])
-
-
-def _spread(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
-    stored_HW = np.asarray(image).astype(np.uint16)
-    applied.append("percentiles")
-    values = dicom_display.possible_values(stored_HW).astype(np.float64)
-    table = dicom_display.to_uint8(dicom_display.spread_values(values, dicom_display.count_values(stored_HW)))
-    return dicom_display.look_up(stored_HW, table)
+    return _image(as_stored(unsigned_HW, elements), applied, elements, photometric, sidecar=True)
 
 
 def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
