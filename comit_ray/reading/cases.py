@@ -169,7 +169,7 @@ def _manifest(uri: str, wanted: set[str]) -> tuple[dict[str, Known], dict[str, K
             if plain["member_offset"] is not None:
                 plain["member_offset"] = int(plain["member_offset"])
             target = known if plain["image_id"] in wanted else others
-            target[plain["image_id"]] = Known(plain, Place.of(plain))
+            target[str(plain["image_id"])] = Known(plain, Place.of(plain))
     return known, others
 
 

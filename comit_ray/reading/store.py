@@ -83,6 +83,7 @@ class Reviews:
     def __init__(self, results: str) -> None:
         self.uri = storage.join(results, DIRECTORY)
         self._rows: dict[str, dict[str, Any]] = {}
+        self._latest: dict[str, dict[str, dict[str, Any]]] = {}  # image_id -> reader -> the verdict that counts
         self._lock = threading.Lock()
         self.refresh()
 
@@ -118,8 +119,7 @@ class Reviews:
             row = _row(reader, verdict, facts, revision, mine)
             if storage.create(storage.join(self.uri, name), _bytes(row)):
                 _flush(storage.join(self.uri, name))
-                with self._lock:
-                    self._rows[name] = row
+                self._keep(name, row)
                 return row
             there = self._remember(name)  # put by another server, or by this one before it was killed
             if there["submission"] == verdict.submission:
@@ -130,24 +130,35 @@ class Reviews:
 
     def of_image(self, reader: str, image_id: str) -> list[dict[str, Any]]:
         """All verdicts of a reader on an image, the withdrawn and superseded too."""
-        prefix = file_name(reader, image_id, 0)[: -len("0000.parquet")]
+        found: list[dict[str, Any]] = []
         with self._lock:
-            return [row for name, row in sorted(self._rows.items()) if name.startswith(prefix)]
+            while (row := self._rows.get(file_name(reader, image_id, len(found) + 1))) is not None:
+                found.append(row)
+        return found
 
     def current(self) -> dict[tuple[str, str], dict[str, Any]]:
         """(image_id, reader) -> the verdict that counts; withdrawn ones are left out."""
-        latest: dict[tuple[str, str], dict[str, Any]] = {}
         with self._lock:
-            for row in self._rows.values():
-                key = (row["image_id"], row["reader"])
-                if key not in latest or row["revision"] > latest[key]["revision"]:
-                    latest[key] = row
-        return {key: row for key, row in latest.items() if row["verdict"] != "withdrawn"}
+            images = [*self._latest]
+        return {(image_id, reader): row for image_id in images for reader, row in self.on_image(image_id).items()}
+
+    def on_image(self, image_id: str) -> dict[str, dict[str, Any]]:
+        """Reader -> the verdict on this image that counts; withdrawn ones are left out."""
+        with self._lock:
+            latest = self._latest.get(image_id, {})
+            return {reader: row for reader, row in latest.items() if row["verdict"] != "withdrawn"}
 
     def _remember(self, name: str) -> dict[str, Any]:
-        row = _read(storage.join(self.uri, name))
+        return self._keep(name, _read(storage.join(self.uri, name)))
+
+    def _keep(self, name: str, row: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
-            return self._rows.setdefault(name, row)
+            kept = self._rows.setdefault(name, row)
+            of_image = self._latest.setdefault(kept["image_id"], {})
+            there = of_image.get(kept["reader"])
+            if there is None or kept["revision"] > there["revision"]:
+                of_image[kept["reader"]] = kept
+            return kept
 
 
 def read_current(results: str) -> pd.DataFrame:
