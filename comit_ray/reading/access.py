@@ -8,6 +8,7 @@ same results knows it, and knows it again after a restart.
 
 import hashlib
 import json
+import math
 import secrets
 import threading
 import time
@@ -22,7 +23,7 @@ DIRECTORY = "readers"
 WRONG_A_MINUTE = 10
 """Wrong tokens from one address in a minute, after which it has to wait."""
 LOOK_AGAIN = 2.0
-"""Seconds between two looks at the storage for tokens made or removed since."""
+"""Seconds after which a token that was removed from the storage is refused."""
 
 
 def invite(results: str, reader: str, days: int) -> str:
@@ -56,20 +57,32 @@ class Tokens:
     def __init__(self, results: str) -> None:
         self._uri = storage.join(results, DIRECTORY)
         self._readers: dict[str, tuple[str, datetime]] = {}
-        self._looked = -LOOK_AGAIN
+        self._looked = -math.inf
         self._lock = threading.Lock()
 
     def reader(self, token: str) -> str | None:
-        """Whose token it is; None if it is none of this screen's, revoked, or past its end.
+        """Whose token it is, as far as that is known without asking the storage; None: not known, or past its end.
 
         Raises:
             StorageError: the tokens cannot be read.
         """
         with self._lock:
             if time.monotonic() - self._looked >= LOOK_AGAIN:
-                self._readers = _read(self._uri)
-                self._looked = time.monotonic()
-            known = self._readers.get(_hash(token))
+                self._look()
+            return self._known(token)
+
+    def look_for(self, token: str) -> str | None:
+        """The same, after a look at the storage: a link may have been made a moment ago."""
+        with self._lock:
+            self._look()
+            return self._known(token)
+
+    def _look(self) -> None:
+        self._readers = _read(self._uri)
+        self._looked = time.monotonic()
+
+    def _known(self, token: str) -> str | None:
+        known = self._readers.get(_hash(token))
         return known[0] if known is not None and datetime.now(UTC) < known[1] else None
 
 

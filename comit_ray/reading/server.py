@@ -137,13 +137,16 @@ class Server:
         return name
 
     def _reader_of(self, token: str, request: Request) -> str | Response:
-        address = _address(request)
-        wait = self._limit.wait(address)
-        if wait > 0:
-            return answer(429, "too_many", f"too many wrong tokens: wait {wait:.0f} s", wait=f"{wait:.0f}")
         reader = self._tokens.reader(token)
+        if reader is None:  # a colleague's old link must not lock out who has a good one
+            address = _address(request)
+            wait = self._limit.wait(address)
+            if wait > 0:
+                return answer(429, "too_many", f"too many wrong tokens: wait {wait:.0f} s", wait=f"{wait:.0f}")
+            reader = self._tokens.look_for(token)
+            if reader is None:
+                self._limit.wrong(address)
         if reader is None or not self._room.deal.knows(reader):
-            self._limit.wrong(address)
             self._room.events.write("refused", None, why="wrong_token")
             return answer(
                 401, "wrong_token", "the link is of another server, revoked or past its end: ask for a new one"

@@ -29,7 +29,7 @@ def test_a_token_ends_and_is_revoked_by_removing_its_file(tmp_path, monkeypatch)
         f for f in (tmp_path / "readers").iterdir() if json.loads(f.read_text())["sha256"] == access._hash(token)
     )
     file.unlink()
-    assert (tokens.reader(token), tokens.reader(second)) == (None, "anna")
+    assert (tokens.reader(token), tokens.look_for(token), tokens.reader(second)) == (None, None, "anna")
     rest = next((tmp_path / "readers").iterdir())
     rest.write_text(rest.read_text().replace('"ends_at": "20', '"ends_at": "19'))
     assert tokens.reader(second) is None
