@@ -36,6 +36,8 @@ from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, Document, Table
 from comit_ray.evaluation.scores import absent_heads
 from comit_ray.evaluation.thresholds import frozen_point
+from comit_ray.reading import report as reading_report
+from comit_ray.reading import store
 from comit_ray.statistics.metric import Figure
 from comit_ray.storage import storage
 
@@ -137,7 +139,7 @@ def write(config: EvaluateConfig) -> str:
     """
     split = config.split or ("all" if config.external else "test")
     images = _images(config, split, config.results or config.predictions)
-    readings = external.read_reviews(config.reviews, config.manifest) if config.reviews else None
+    readings = external.read_reviews(config.reviews, config.manifest) if config.reviews and config.external else None
     verdicts = None if readings is None else external.consensus(readings)
     figures = scores.figures(
         images,
@@ -159,6 +161,7 @@ def write(config: EvaluateConfig) -> str:
         audited.chapter,
         *_comparison(config, images, split, output),
         *_external(config, images, figures, verdicts, readings),
+        *_readers(config),
         Chapter(
             "scores",
             "Scores",
@@ -215,6 +218,17 @@ def _external(
         return []
     said = external_report.sentences(images, figures, verdicts)
     return [Chapter("external", "Found and missed", said, external_report.tables(images, verdicts, readings))]
+
+
+def _readers(config: EvaluateConfig) -> list[Chapter]:
+    """What the reading room's verdicts say, where they are these results' own."""
+    if config.reviews is None or config.results is None:
+        return []
+    results = storage.normalise(config.results)
+    if storage.normalise(config.reviews) != storage.join(results, store.DIRECTORY):
+        return []
+    found = reading_report.chapter(results, config.manifest, config.draws, config.seed, config.subgroup_minimum)
+    return [found]
 
 
 def _pictures(

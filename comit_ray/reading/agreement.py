@@ -6,7 +6,7 @@ J. Cohen 1960 and 1968 (kappa, weighted); K. L. Gwet 2008, "Computing inter-rate
 presence of high agreement" (AC1, which does not fall where nearly all images are of one category).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 METRICS = ("agreement", "kappa", "kappa_quadratic", "ac1")
 
 
-def count(first: Sequence[int], second: Sequence[int], categories: int) -> npt.NDArray[np.int64]:
+def count(first: npt.ArrayLike, second: npt.ArrayLike, categories: int) -> npt.NDArray[np.int64]:
     """The table of two readers' categories, whole numbers from 0.
 
     Raises:
@@ -58,10 +58,10 @@ def measures(table_KK: npt.ArrayLike) -> dict[str, float | None]:
 
 
 def with_intervals(
-    first: Sequence[int],
-    second: Sequence[int],
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
     categories: int,
-    patients: Sequence[object],
+    patients: Iterable[object],
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float | None, Interval]]:

@@ -21,6 +21,7 @@ from comit_ray.errors import Status
 from comit_ray.tables.vocabulary import ReviewReason
 
 TAIL = 0.025
+METHOD = "mid-p of the random negatives (hypergeometric)"
 UNREAD = 0.05
 """Largest share of the images with a reason that may lack a verdict that decides (cannot tell, readers who differ)."""
 

@@ -87,7 +87,8 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
 
     Raises:
         ConfigError: there is none of that name (lists those there are), or it has no threshold for COVID-19 (for the
-            unhealthy, if the model has no such head). Another head without threshold has null flags.
+            unhealthy, if the model has no such head), or its thresholds were made of another model's scores, or of
+            scores on another scale. Another head without threshold has null flags.
     """
     scores = score_names(checkpoint)
     if not scores:
@@ -100,6 +101,8 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
             f"no operating point {config.operating_point!r} in {origin}; known: {', '.join(sorted(points)) or 'none'}"
         )
     point.threshold(scores[0])  # raises, with the reason, where there is none
+    if config.operating_points:
+        point.check_made_for(checkpoint.model_id, "none" if config.temperature == "off" else "temperature")
     return point
 
 

@@ -19,12 +19,14 @@ import uvicorn
 from PIL import Image
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.data_config import DecodeLimits, FrameConfig
 from comit_ray.config.screen_config import QueueConfig
 from comit_ray.data.images.frame import frame_map, to_frame
+from comit_ray.data.images.load import decode
 from comit_ray.data.masks.masks import to_png
 from comit_ray.data.phantom import phantom_drawing
 from comit_ray.data.phantom.phantom_drawing import Kind, Phantom
+from comit_ray.errors import DecodeError
 from comit_ray.reading import access, cases, readers, serve
 from comit_ray.reading.readers import Deal
 from comit_ray.reading.room import Room
@@ -95,10 +97,14 @@ def write_screen(root: Path, images: int = 12, uri: str | None = None, **queue: 
             )
         )  # fmt: skip
         score = {Kind.COVID: 0.9, Kind.HEALTHY: 0.05, Kind.OTHER: 0.2}[kind]
-        facts = {"lung_area": 0.3, "disease_area": 0.1, "disease_in_lung": 0.2, "zone_disease": [0.1] * 6}
-        row = prediction_row(image_id, None if broken else score, **(
-            {} if broken else facts | {"unhealthy_flag": kind is not Kind.HEALTHY, "p_unhealthy": 0.5 + score / 3}
-        ))  # fmt: skip
+        more: dict[str, Any] = {
+            "lung_area": 0.3,
+            "disease_area": 0.1,
+            "disease_in_lung": 0.2,
+            "zone_disease": [0.1] * 6,
+        }
+        more |= {"unhealthy_flag": kind is not Kind.HEALTHY, "p_unhealthy": 0.5 + score / 3}
+        row = prediction_row(image_id, None) if broken else prediction_row(image_id, score, **more)
         predictions.append(row)
         if not broken:
             place = frame_map(*SIZE, frame)
@@ -117,10 +123,41 @@ def write_screen(root: Path, images: int = 12, uri: str | None = None, **queue: 
         parquet.write_table(storage.join(where, name, PART), pa.Table.from_pylist(rows, schema=schema))
     results, manifest_uri = storage.join(where, "results"), storage.join(where, "manifest")
     write_queue(results, manifest_uri, **queue)
-    point = {"name": POINT.name, "thresholds": POINT.thresholds}
-    record = {"run_id": "r", "question": {"operating_point": point}, "settings": {"manifest": manifest_uri}}
-    storage.write_bytes(storage.join(results, "run.json"), json.dumps(record).encode())
+    write_record(results, manifest_uri)
     return results, manifest_uri
+
+
+def write_real_screen(cxr: Path, root: Path, images: int) -> str:
+    """Real radiographs in a queue; their scores and flags are made up. URI of the results."""
+    dicom = [file for file in sorted((cxr / "dicom").rglob("*.dcm")) if is_shown(file)]
+    files = [*dicom, *sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))][:images]
+    ids = [f"real/{file.name}" for file in files]
+    assert len(set(ids)) == images
+    manifest = [manifest_row(one, uri=str(file)) for one, file in zip(ids, files, strict=True)]
+    facts = {"lung_area": 0.3, "disease_area": 0.1, "disease_in_lung": 0.3, "zone_disease": [0.1] * 6}
+    rows = [prediction_row(one, 0.9 - 0.8 * (number % 2), **facts) for number, one in enumerate(ids)]
+    for name, table, schema in (("results/predictions", rows, PREDICTIONS), ("manifest", manifest, MANIFEST)):
+        parquet.write_table(str(root / name / PART), pa.Table.from_pylist(table, schema=schema))
+    results = str(root / "results")
+    write_queue(results, str(root / "manifest"))
+    write_record(results, str(root / "manifest"))
+    return results
+
+
+def is_shown(file: Path) -> bool:
+    """Whether it is a frontal chest radiograph that can be decoded."""
+    try:
+        decode(file.read_bytes(), DecodeLimits())
+    except DecodeError:
+        return False
+    return True
+
+
+def write_record(results: str, manifest: str) -> None:
+    """The run.json of a screen."""
+    point = {"name": POINT.name, "thresholds": POINT.thresholds}
+    record = {"run_id": "r", "question": {"operating_point": point}, "settings": {"manifest": manifest}}
+    storage.write_bytes(storage.join(results, "run.json"), json.dumps(record).encode())
 
 
 def write_queue(results: str, manifest: str, **queue: Any) -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_a_name_that_is_a_path_is_not_invited(tmp_path):
 
 def test_an_address_with_too_many_wrong_tokens_waits(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(access.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     limit = RateLimit(most=3, seconds=60)
     for _ in range(3):
         assert limit.wait("1.2.3.4") == 0

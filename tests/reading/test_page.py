@@ -1,13 +1,12 @@
 """The page in a browser: by keyboard alone, and pixel by pixel."""
 
 import base64
-import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from comit_ray.config.data_config import DecodeLimits
@@ -15,8 +14,9 @@ from comit_ray.data.images.dicom_display import display
 from comit_ray.data.images.load import decode_with_values
 from comit_ray.reading import access
 from comit_ray.reading.store import Reviews
+from comit_ray.tables.vocabulary import ReviewReason
 from tests.reading.browsers import chromium, hosts, keys, ready, until
-from tests.reading.screens import serving, write_screen
+from tests.reading.screens import serving, write_real_screen, write_screen
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +112,20 @@ def test_a_queue_is_read_by_keyboard_alone(browser, screen, room):
     assert [one for one in severe if "422" not in one and "favicon" not in one] == []
 
 
+def test_thirty_real_radiographs_are_read_by_keyboard(cxr, browser, tmp_path):
+    """PNG, JPEG and DICOM of public archives; what the model said of them is made up."""
+    results = write_real_screen(cxr, tmp_path, 30)
+    with serving(results) as (_, port):
+        enter(browser, results, port, "anna")
+        for place in range(30):
+            until(browser, "reading.state.at && reading.state.case?.image_id === reading.state.at.image_id")
+            keys(browser, "an"[place % 2], Keys.ENTER)
+            until(browser, f"reading.state.history.length === {place + 1}")
+        until(browser, "!document.getElementById('closing').hidden")
+    assert len(Reviews(results).current()) == 30
+    assert hosts(browser) <= {f"127.0.0.1:{port}"}
+
+
 def test_another_browser_goes_on_where_one_stopped(browser, screen, room, tmp_path):
     port = room[1]
     enter(browser, screen, port, "twice")
@@ -196,8 +210,6 @@ def test_the_page_is_small_and_every_word_is_in_its_file():
     page = Path(access.__file__).parent / "page"
     assert sum(file.stat().st_size for file in page.iterdir()) < 300_000
     known = json.loads((page / "words.en.json").read_text())
-    import re
-
     html = (page / "index.html").read_text()
     asked = set(re.findall(r'data-(?:word|label|hint)="(\w+)"', html))
     for script in page.glob("*.js"):
@@ -206,10 +218,4 @@ def test_the_page_is_small_and_every_word_is_in_its_file():
         assert "http://" not in text
         assert "https://" not in text
     assert asked <= known.keys(), sorted(asked - known.keys())
-    from comit_ray.tables.vocabulary import ReviewReason
-
     assert {f"reason_{reason}" for reason in ReviewReason} <= known.keys()
-
-
-def shot(browser) -> Image.Image:
-    return Image.open(io.BytesIO(browser.get_screenshot_as_png()))
