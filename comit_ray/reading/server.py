@@ -33,6 +33,7 @@ PAGE = {
     "verdict.js": "text/javascript; charset=utf-8",
     "server.js": "text/javascript; charset=utf-8",
     "dialogs.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
     "words.en.json": "application/json",
 }
 """Files of the page; it holds nothing of anybody, and is given to everybody."""

@@ -121,6 +121,8 @@ def describe(
     header: dict[str, Any] = {"height": height, "width": width, "bits": 8 * image.values_HW.dtype.itemsize}
     header |= {"signed": image.values_HW.dtype.kind == "i", "inverted": image.photometric == "MONOCHROME1"}
     header |= {"slope": 1.0, "intercept": 0.0, "modality_table": False, "padding": None}
+    stated = image.elements.get("BitsStored")
+    header["bits_stored"] = header["bits"] if stated is None or image.photometric is None else int(stated)
     header["orientation"] = texts(image.elements, "PatientOrientation") or None
     counts = dicom_display.count_values(image.values_HW)
     if image.photometric is None:

@@ -40,6 +40,7 @@ from comit_ray.tables.schema import GRADCAM, MANIFEST, MASKS, PREDICTIONS
 from tests.support import manifest_row, prediction_row
 
 SIZE = (480, 400)
+FRAME = 64
 PART = "a-00000-0123456789ab.parquet"
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
 
@@ -77,7 +78,7 @@ def write_screen(root: Path, images: int = 12, uri: str | None = None, **queue: 
         queue: options of the queue.
     """
     where = uri or str(root)
-    frame = FrameConfig(size=64)
+    frame = FrameConfig(size=FRAME)
     manifest, predictions, masks, heat = [], [], [], []
     for number in range(images):
         kind = (Kind.COVID, Kind.HEALTHY, Kind.OTHER)[number % 3]
@@ -108,13 +109,13 @@ def write_screen(root: Path, images: int = 12, uri: str | None = None, **queue: 
         predictions.append(row)
         if not broken:
             place = frame_map(*SIZE, frame)
-            mask = {"image_id": image_id, "frame_height": 64, "frame_width": 64, "fit": place.fit}
+            mask = {"image_id": image_id, "frame_height": FRAME, "frame_width": FRAME, "fit": place.fit}
             mask |= {"original_top": place.top, "original_left": place.left}
             mask |= {"rows_per_pixel": place.rows_per_pixel, "columns_per_pixel": place.columns_per_pixel}
             small = [to_frame(one.astype(np.uint8) * 255, frame) > 127 for one in (drawn.lung_HW, drawn.disease_HW)]
             masks.append(mask | {"lung_png": to_png(small[0]), "disease_png": to_png(small[1])})
-            blob = np.zeros((64, 64), np.uint8)
-            blob[20:40, 10:30] = 200
+            across = np.linspace(-2, 3, FRAME)
+            blob = (255 * np.exp(-(across[:, None] ** 2) - across[None, :] ** 2)).astype(np.uint8)
             heat.append({"image_id": image_id, "covid_png": png(blob)})
     for name, rows, schema in (
         ("results/predictions", predictions, PREDICTIONS), ("results/masks", masks, MASKS),

@@ -328,7 +328,7 @@ function corners() {
     const { center, width } = main.window;
     grey.push(words("center_width", { center: Math.round(center), width: Math.round(width) }));
   } else grey.push(words("as_screened"));
-  grey.push(values ? words("values_here", { bits: values.bits }) : words("values_loading"));
+  grey.push(values ? words("values_here", { bits: values.bits_stored }) : words("values_loading"));
   const sides = values?.orientation?.[0];
   const opposite = { L: "R", R: "L" };
   byId("mark-right").textContent = opposite[sides] ? sides : "";
@@ -434,6 +434,7 @@ async function showBeside() {
   byId("pane-other").hidden = false;
   byId("beside").setAttribute("aria-pressed", "true");
   byId("about-other").textContent = `${one.acquired_on ?? words("no_date")}\n${one.view}`;
+  byId("newer").parentElement.hidden = all.length < 2;
   byId("newer").disabled = state.besideAt <= 0;
   byId("older").disabled = state.besideAt >= all.length - 1;
   message("message-other", "");

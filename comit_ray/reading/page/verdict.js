@@ -16,7 +16,7 @@ export class Form {
     byId("verdicts").lastElementChild.title = words("broken_long");
     byId("zone-set").hidden = !me.zones;
     this.findings = me.findings.map(({ code, words: text }) => {
-      const button = element("button", { type: "button", "aria-pressed": "false" }, text);
+      const button = element("button", { type: "button", "aria-pressed": "false", title: text }, text);
       button.dataset.code = code;
       button.addEventListener("click", () => toggle(button));
       byId("findings").append(button);
