@@ -135,7 +135,7 @@ def write_real_screen(cxr: Path, root: Path, images: int) -> str:
     ids = [f"real/{file.name}" for file in files]
     assert len(set(ids)) == images
     manifest = [manifest_row(one, uri=str(file)) for one, file in zip(ids, files, strict=True)]
-    facts = {"lung_area": 0.3, "disease_area": 0.1, "disease_in_lung": 0.3, "zone_disease": [0.1] * 6}
+    facts: dict[str, Any] = {"lung_area": 0.3, "disease_area": 0.1, "disease_in_lung": 0.3, "zone_disease": [0.1] * 6}
     rows = [prediction_row(one, 0.9 - 0.8 * (number % 2), **facts) for number, one in enumerate(ids)]
     for name, table, schema in (("results/predictions", rows, PREDICTIONS), ("manifest", manifest, MANIFEST)):
         parquet.write_table(str(root / name / PART), pa.Table.from_pylist(table, schema=schema))
