@@ -37,6 +37,7 @@ from comit_ray.screening.run_screen import QUEUE_FILE
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import GRADCAM, MANIFEST, MASKS, PREDICTIONS
+from tests.data.dicom_files import dicom
 from tests.support import manifest_row, prediction_row
 
 SIZE = (480, 400)
@@ -57,13 +58,25 @@ def png(pixels_HW: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def as_dicom(pixels_HW: np.ndarray, bits: int = 12, **header: Any) -> bytes:
-    """A radiograph of 8 bits as a DICOM file of 12, with a window that shows nearly all of it."""
-    from tests.data.dicom_files import dicom
+def as_dicom(pixels_HW: np.ndarray, *, white_is_low: bool = False) -> bytes:
+    """A radiograph of 8 bits as a DICOM file of 12, with two windows and its sides.
 
-    stored = pixels_HW.astype(np.int64) * ((2**bits - 1) // 255) + np.arange(pixels_HW.shape[1]) % 7
-    window = {"WindowCenter": [2048, 1024], "WindowWidth": [4096, 2048], "PatientOrientation": ["L", "F"]}
-    return dicom(stored.clip(0, 2**bits - 1), bits=bits, **(window | header))
+    Args:
+        pixels_HW: as shown.
+        white_is_low: MONOCHROME1 with a rescale and padding at the left border, as some devices write it.
+    """
+    stored = pixels_HW.astype(np.int64) * 16 + np.arange(pixels_HW.shape[1]) % 7
+    header: dict[str, Any] = {
+        "WindowCenter": [2048, 1024],
+        "WindowWidth": [4096, 2048],
+        "PatientOrientation": ["L", "F"],
+    }
+    if white_is_low:
+        stored = 4095 - stored
+        stored[:, :9] = 4095
+        header |= {"PhotometricInterpretation": "MONOCHROME1", "PixelPaddingValue": 4095}
+        header |= {"RescaleSlope": 1.5, "RescaleIntercept": -100, "WindowCenter": 2900, "WindowWidth": 6000}
+    return dicom(stored, **header)
 
 
 def write_screen(root: Path, images: int = 12, uri: str | None = None, **queue: Any) -> tuple[str, str]:
@@ -85,7 +98,7 @@ def write_screen(root: Path, images: int = 12, uri: str | None = None, **queue: 
         drawn = draw(number // 2, kind)
         is_dicom = number % 2 == 0
         name = f"{number:03d}.{'dcm' if is_dicom else 'png'}"
-        data = as_dicom(drawn.pixels_HW) if is_dicom else png(drawn.pixels_HW)
+        data = as_dicom(drawn.pixels_HW, white_is_low=number % 4 == 2) if is_dicom else png(drawn.pixels_HW)
         broken = number == images - 1
         storage.write_bytes(storage.join(where, "images", name), data[: len(data) // 2] if broken else data)
         image_id = f"a/{name}"

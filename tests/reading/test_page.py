@@ -142,25 +142,26 @@ def test_another_browser_goes_on_where_one_stopped(browser, screen, room, tmp_pa
         assert other.execute_script("return document.getElementById('place').textContent") == "1 of 8 read"
 
 
+@pytest.mark.parametrize("image_id", ["a/000.dcm", "a/002.dcm"])
 @pytest.mark.parametrize(("center", "width"), [(2048, 4096), (1024, 2048), (1500.5, 300), (3000, 1), (700, 4095)])
-def test_the_canvas_shows_what_the_display_pipeline_gives(browser, screen, room, center, width):
-    """Five windows of a 12-bit DICOM, every pixel compared; and the grey as screened."""
+def test_the_canvas_shows_what_the_display_pipeline_gives(browser, screen, room, image_id, center, width):
+    """Five windows of 12-bit DICOM files, every pixel; the second is MONOCHROME1 with rescale and padding."""
     enter(browser, screen, room[1], "pixels")
-    browser.execute_script("window.go = reading.state.list.find((r) => r.image_id === 'a/000.dcm')")
+    browser.execute_script("window.go = reading.state.list.find((row) => row.image_id === arguments[0])", image_id)
     keys(browser, "j")
     until(browser, "document.getElementById('list').open")
     browser.execute_script(
         "const place = String(go.place);"
         "[...document.querySelectorAll('#rows button')].find((b) => b.firstChild.textContent === place).click()"
     )
-    until(browser, "reading.state.at.image_id === 'a/000.dcm'")
+    until(browser, f"reading.state.at.image_id === {json.dumps(image_id)}")
     ready(browser)
-    data = Path(room[0].screen.cases["a/000.dcm"].known.place.file.uri).read_bytes()
+    data = Path(room[0].screen.cases[image_id].known.place.file.uri).read_bytes()
     radiograph, image = decode_with_values(data, DecodeLimits())
     np.testing.assert_array_equal(pixels(browser), radiograph.pixels_HW)
     browser.execute_script(f"reading.viewer().setWindow({{center: {center}, width: {width}, function: 'LINEAR'}});")
     image.elements.WindowCenter, image.elements.WindowWidth = center, width
-    expected, applied = display(image.values_HW, image.elements, "MONOCHROME2")
+    expected, applied = display(image.values_HW, image.elements, image.photometric)
     assert "window" in applied
     np.testing.assert_array_equal(pixels(browser), expected)
     browser.execute_script("reading.viewer().setInverted(true)")

@@ -373,6 +373,7 @@ function nudge(center, width) {
 }
 
 function follow() {
+  if (!state.at) return;
   corners();
   if (main.values) {
     const at = windows.indexOf(main.window);

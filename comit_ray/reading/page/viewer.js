@@ -52,6 +52,7 @@ export class Viewer {
     this.canvas.height = height;
     if (this.fitted) this.fit();
     else this.center(middle);
+    this.changed(this);
   }
 
   fitScale() {
