@@ -1,6 +1,6 @@
 """The chapter "Readers" of a report: what they saw, how far they agree, and what that says of the archive."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 import pandas as pd
@@ -24,6 +24,8 @@ TRUTHS = {
 """Column of the verdicts -> the flag that it judges, and in words."""
 ATTRIBUTES = ("age", "sex", "view", "site")
 FEW = 10
+Truths = Mapping[str, Mapping[str, bool]]
+"""Column of the verdicts -> image_id -> what counts as the truth."""
 
 
 def chapter(results: str, manifest: str, draws: int = 1000, seed: int = 0, minimum: int = FEW) -> Chapter:
@@ -45,12 +47,13 @@ def chapter(results: str, manifest: str, draws: int = 1000, seed: int = 0, minim
     queue = parquet.read_part(storage.join(results, QUEUE_FILE)).to_pandas()
     predictions = read_predictions(results).to_pandas()
     read = verdicts.merge(people, on="image_id", how="left")
+    truths = {column: archive.reference(verdicts, column) for column in TRUTHS}
     tables = {
         "readers": _readers(verdicts),
         "readers_agreement": _agreement(read, draws, seed),
-        "readers_archive": _archive(verdicts, queue, predictions),
-        "readers_reasons": _reasons(verdicts, queue, people, draws, seed),
-        "readers_subgroups": _subgroups(verdicts, predictions, people, draws, seed, minimum),
+        "readers_archive": _archive(truths, queue, predictions),
+        "readers_reasons": _reasons(truths, queue, people, draws, seed),
+        "readers_subgroups": _subgroups(truths, predictions, people, draws, seed, minimum),
     }
     return Chapter(
         "readers", "Readers", _said(verdicts, queue), {name: one for name, one in tables.items() if one.rows}
@@ -117,13 +120,12 @@ def _questions(both: pd.DataFrame) -> Iterator[tuple[str, list[int], list[int], 
         yield "severity of zones", first, second, 4, patients
 
 
-def _archive(verdicts: pd.DataFrame, queue: pd.DataFrame, predictions: pd.DataFrame) -> Table:
+def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame) -> Table:
     rows = []
     for column, (flag, words) in TRUTHS.items():
-        if not predictions[flag].notna().any() or not verdicts[column].notna().any():
+        if not predictions[flag].notna().any() or not truths[column]:
             continue
-        truth = archive.reference(verdicts, column)
-        for name, one in archive.estimate(archive.counts(predictions, queue, truth, flag)).items():
+        for name, one in archive.estimate(archive.counts(predictions, queue, truths[column], flag)).items():
             value = one.reason if one.value is None else _cell(one.value, Interval(one.low, one.high, archive.METHOD))
             rows.append((words, name, str(value)))
     note = (
@@ -133,14 +135,14 @@ def _archive(verdicts: pd.DataFrame, queue: pd.DataFrame, predictions: pd.DataFr
     return Table("What the verdicts say of the whole archive", ("truth", "figure", "estimate"), tuple(rows), note)
 
 
-def _reasons(verdicts: pd.DataFrame, queue: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int) -> Table:
+def _reasons(truths: Truths, queue: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int) -> Table:
     rows = []
     known = queue[["image_id", "reasons"]].merge(people, on="image_id", how="left")
     for reason in ReviewReason:
         mine = known[[str(reason) in map(str, reasons) for reasons in known["reasons"]]]
         cells = []
         for column in ("abnormal", "covid"):
-            truth = archive.reference(verdicts, column)
+            truth = truths[column]
             decided = mine[mine["image_id"].isin(truth.keys())]
             hits = [truth[image_id] for image_id in decided["image_id"]]
             cells.append(_share(hits, decided["patient_id"], draws, seed))
@@ -151,12 +153,12 @@ def _reasons(verdicts: pd.DataFrame, queue: pd.DataFrame, people: pd.DataFrame, 
 
 
 def _subgroups(
-    verdicts: pd.DataFrame, predictions: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int, minimum: int
+    truths: Truths, predictions: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int, minimum: int
 ) -> Table:
     """Where readers and model differ, group by group: of the flagged, the share that readers confirm."""
     rows = []
     for column, (flag, words) in TRUTHS.items():
-        truth = archive.reference(verdicts, column)
+        truth = truths[column]
         flagged = predictions[(predictions["status"] == Status.OK) & (predictions[flag] == True)]  # noqa: E712 nulls are no flags
         mine = flagged[flagged["image_id"].isin(truth.keys())][["image_id"]].merge(people, on="image_id", how="left")
         for attribute in ATTRIBUTES:

@@ -62,7 +62,7 @@ def ready(browser: webdriver.Chrome, place: int | None = None) -> None:
     """An image with all its values is before the reader; the one after `place` saved verdicts, if given."""
     if place is not None:
         until(browser, f"reading.state.history.length === {place}")
-    until(browser, "window.reading && reading.state.at && reading.values() && reading.viewer().base !== null")
+    until(browser, "window.reading?.state.ready && reading.values() && reading.viewer().base !== null")
 
 
 def hosts(browser: webdriver.Chrome) -> set[str]:

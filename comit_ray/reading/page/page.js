@@ -95,21 +95,27 @@ async function next() {
 async function show(row, answers = null) {
   const id = row.image_id;
   state.at = row;
+  state.case = null;
+  state.ready = false; // no verdict on an image that is not before the reader yet
+  form.reset(answers);
   byId("closing").hidden = true;
   byId("outside").hidden = true;
   byId("room").hidden = false;
-  message("message", "");
+  message("message", images.has(id) ? "" : words("loading"));
+  if (!images.has(id)) { main.clear(); main.draw(); }
   let picture = null;
   try {
     picture = await images.picture(id);
+    if (state.at === row) message("message", "");
   } catch (problem) {
+    if (state.at !== row) return undefined;
     if (problem.code === "no_token" || problem.code === "wrong_token") return outside(problem);
     message("message", described(problem));
   }
   if (state.at !== row) return undefined;
   if (picture) main.show(picture.bitmap, picture.size);
   else { main.clear(); main.draw(); }
-  form.reset(answers);
+  state.ready = true;
   clock();
   if (state.pressed) {
     const pressed = state.pressed;
@@ -183,7 +189,7 @@ async function close() {
 
 async function save() {
   const answers = form.answers();
-  if (!state.at) return;
+  if (!state.at || !state.ready) return undefined;
   if (!answers.verdict) return say(words("choose"), true);
   if (outbox.pending.size > 1) return say(words("not_saved"), true); // what is said must not run ahead of what is stored
   state.pressed = performance.now();
@@ -195,8 +201,8 @@ async function save() {
   images.forget(row.image_id);
   progress();
   const stored = outbox.send(verdict);
-  if (unread(row).length) await next();
-  else { await stored; await next(); }
+  if (!unread(row).length) await stored; // the last page says that all is stored
+  return next();
 }
 
 function told(what, verdict, problem) {

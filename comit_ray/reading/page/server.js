@@ -56,8 +56,13 @@ export class Images {
     entry.picture ??= keep(ask(path("picture", id)).then(async (response) => ({
       bitmap: await createImageBitmap(await response.blob()),
       size: { height: Number(response.headers.get("X-Rows")), width: Number(response.headers.get("X-Columns")) },
-    })));
+    })).then((picture) => { entry.here = true; return picture; }));
     return entry.picture;
+  }
+
+  has(id) {
+    // Whether its picture can be shown at once.
+    return this.kept.get(id)?.here ?? false;
   }
 
   values(id) {
