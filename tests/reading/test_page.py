@@ -30,6 +30,9 @@ for (let i = 0; i < grey.length; i += 32768) text += String.fromCharCode(...grey
 return [base.width, base.height, btoa(text)];
 """
 
+SHOWN = "reading.state.ready && reading.state.case && !reading.pending()"
+"""An image is before the reader, and the verdict before it is stored."""
+
 
 @pytest.fixture(scope="module")
 def screen(tmp_path_factory) -> str:
@@ -100,7 +103,7 @@ def test_a_queue_is_read_by_keyboard_alone(browser, screen, room):
         == "abnormal"
     )
     for place in range(8):
-        until(browser, "reading.state.at && reading.state.case?.image_id === reading.state.at.image_id")
+        until(browser, SHOWN)
         keys(browser, ("a", "n", "c", "x")[place % 4], Keys.ENTER)
         until(browser, f"reading.state.history.length === {place + 1}")
     until(browser, "!document.getElementById('closing').hidden")
@@ -118,7 +121,7 @@ def test_thirty_real_radiographs_are_read_by_keyboard(cxr, browser, tmp_path):
     with serving(results) as (_, port):
         enter(browser, results, port, "anna")
         for place in range(30):
-            until(browser, "reading.state.at && reading.state.case?.image_id === reading.state.at.image_id")
+            until(browser, SHOWN)
             keys(browser, "an"[place % 2], Keys.ENTER)
             until(browser, f"reading.state.history.length === {place + 1}")
         until(browser, "!document.getElementById('closing').hidden")
@@ -161,7 +164,7 @@ def test_the_canvas_shows_what_the_display_pipeline_gives(browser, screen, room,
     np.testing.assert_array_equal(pixels(browser), radiograph.pixels_HW)
     browser.execute_script(f"reading.viewer().setWindow({{center: {center}, width: {width}, function: 'LINEAR'}});")
     image.elements.WindowCenter, image.elements.WindowWidth = center, width
-    expected, applied = display(image.values_HW, image.elements, image.photometric)
+    expected, applied = display(image.values_HW, image.elements, str(image.photometric))
     assert "window" in applied
     np.testing.assert_array_equal(pixels(browser), expected)
     browser.execute_script("reading.viewer().setInverted(true)")

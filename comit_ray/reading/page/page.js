@@ -14,7 +14,8 @@ export function words(key, values = {}) {
 const state = { list: [], at: null, entered: 0, visible: 0, since: null, shownAt: null, history: [], besideAt: 0 };
 const images = new Images();
 // For who measures: milliseconds from a verdict's key to the next picture on the canvas.
-const reading = { timings: [], state, values: () => main.values, greys: () => main.greys, viewer: () => main };
+const reading = { timings: [], state, values: () => main.values, greys: () => main.greys, viewer: () => main,
+  pending: () => outbox.pending.size };
 let main, other, form, outbox;
 
 async function start() {
