@@ -44,7 +44,8 @@ def load(
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ConfigError: it has no such operating point; the message lists those it has.
+        ConfigError: it has no such operating point (the message lists those it has), or the site's own was made of
+            another model's scores.
 
     Example:
         >>> load(CHECKPOINT).operating_point.name
@@ -54,6 +55,8 @@ def load(
     model = load_model(uri, device=device, batch_size=batch_size)
     origin = operating_points or storage.join(uri, points.FILE)
     point = run_settings.pick_operating_point(points.read(origin), operating_point, scores_of(model.tasks), origin)
+    if operating_points:
+        point.check_made_for(model.model_id, "none")
     return ScreeningModel(model, point, limits or DecodeLimits())
 
 

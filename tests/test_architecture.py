@@ -31,10 +31,11 @@ MAY_IMPORT = {
     "screening": "checkpoint chunks config data errors inference models statistics storage tables",
     "benchmark": "checkpoint chunks config data errors inference screening storage tables",
     "evaluation": "checkpoint chunks config data errors screening statistics storage tables",
+    "reading": "checkpoint chunks config data errors evaluation screening statistics storage tables",
     "sweep": "checkpoint chunks config data errors evaluation inference prepare screening statistics storage tables "
     "training",
     "front": "checkpoint chunks config data errors evaluation inference screening storage tables",
-    "command": "benchmark chunks config data errors evaluation prepare screening storage sweep tables training",
+    "command": "benchmark chunks config data errors evaluation prepare reading screening storage sweep tables training",
 }
 # What stands at the top may import every package.
 TOP = {"api", "cli", "errors"}

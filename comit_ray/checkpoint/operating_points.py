@@ -5,13 +5,15 @@ The file is JSON, point -> score -> threshold, with what the validation split ga
     {"specificity_0.90": {"covid": {"threshold": 0.41, "specificity": 0.904, "sensitivity": 0.93,
                                     "positives": 14, "negatives": 104, "reason": null}, "unhealthy": {...}}, ...}
 
-A site may write its own with `threshold` alone. A threshold that cannot be chosen is null, with the reason.
+A site may write its own with `threshold` alone. A threshold that cannot be chosen is null, with the reason. One that
+`jobs/calibrate.py` made names the `model_id` whose scores it was made of, and whether these were calibrated: a new
+version of a model moves its scores, and with the old threshold it would find fewer.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
@@ -40,6 +42,10 @@ class Threshold(Config):
     """Negatives among those data."""
     reason: str | None = None
     """Why there is no threshold."""
+    model_id: str | None = None
+    """The only model that it is meant for; null: the model it is kept with, or any."""
+    calibration: Literal["none", "temperature"] | None = None
+    """The scores that it is meant for, as the column `calibration` of the predictions has it; null: as written."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,13 @@ class OperatingPoint:
         name: as in the file and in the tables.
         thresholds: score -> threshold; a score at or above it is flagged.
         missing: score -> why it has no threshold.
+        bound: score -> the model and the kind of scores that its threshold was made of; absent: not said.
     """
 
     name: str
     thresholds: dict[str, float]
     missing: dict[str, str] = field(default_factory=dict)
+    bound: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
     def threshold(self, score: str) -> float:
         """The threshold of `score`.
@@ -66,6 +74,25 @@ class OperatingPoint:
             reason = self.missing.get(score, f"it has {', '.join(sorted(self.thresholds)) or 'none'}")
             raise ConfigError(f"operating point {self.name} has no threshold for {score}: {reason}")
         return self.thresholds[score]
+
+    def check_made_for(self, model_id: str, calibration: str) -> None:
+        """Refuse scores of another model, or on another scale, than a threshold was made of.
+
+        Raises:
+            ConfigError: says which threshold, and what to do.
+        """
+        for score, (model, scale) in self.bound.items():
+            if model is not None and model != model_id:
+                raise ConfigError(
+                    f"operating point {self.name}: its threshold for {score} was made of the scores of model {model}, "
+                    f"and these are of {model_id}. Another model gives other scores, so the share of patients it would "
+                    "miss is not known: read part of its queue, and calibrate again"
+                )
+            if scale is not None and scale != calibration:
+                raise ConfigError(
+                    f"operating point {self.name}: its threshold for {score} is meant for scores with calibration "
+                    f"{scale}, and these have {calibration}: set --temperature as it was when the queue was read"
+                )
 
 
 Document = dict[str, dict[str, Threshold]]
@@ -114,10 +141,15 @@ def _choose(values: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) ->
 def to_json(document: Document) -> bytes:
     """The file's bytes."""
     plain = {
-        point: {score: threshold.model_dump(mode="json") for score, threshold in scores.items()}
-        for point, scores in document.items()
+        point: {score: _plain(threshold) for score, threshold in scores.items()} for point, scores in document.items()
     }
     return (json.dumps(plain, indent=2) + "\n").encode()
+
+
+def _plain(threshold: Threshold) -> dict[str, Any]:
+    """What it is bound to is in the file only where it is bound."""
+    values = threshold.model_dump(mode="json")
+    return {key: value for key, value in values.items() if value is not None or key not in ("model_id", "calibration")}
 
 
 def parse(data: bytes | str, *, origin: str) -> dict[str, OperatingPoint]:
@@ -138,6 +170,11 @@ def parse(data: bytes | str, *, origin: str) -> dict[str, OperatingPoint]:
             point,
             {score: value.threshold for score, value in scores.items() if value.threshold is not None},
             {score: value.reason or "null" for score, value in scores.items() if value.threshold is None},
+            {
+                score: (value.model_id, value.calibration)
+                for score, value in scores.items()
+                if value.model_id is not None or value.calibration is not None
+            },
         )
         for point, scores in document.items()
     }

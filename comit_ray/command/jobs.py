@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from comit_ray.config.config_base import Config
 from comit_ray.config.data_config import DemoConfig, ListingConfig, ManifestConfig, PhantomConfig, PrepareConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.config.reading_config import CalibrateConfig, ReviewConfig
 from comit_ray.config.screen_config import (
     BenchmarkConfig,
     EmbeddingClassifierConfig,
@@ -191,17 +192,42 @@ def evaluate(config: EvaluateConfig) -> int:
     from comit_ray.evaluation import screen_report, shortcuts_report
     from comit_ray.evaluation.report import terminal
     from comit_ray.evaluation.study import study_report
+    from comit_ray.reading import report as reading_report
     from comit_ray.storage import storage
 
     nodes.check_submitted({}, {"output": config.output})
     if config.study is not None:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:
-        text = screen_report.write(config)
+        text = screen_report.write(config, reading_report.chapters(config))
     output = storage.normalise(config.output)
     print(terminal.digest(text, shortcuts_report.ALARMS))
     print(f"\nall of it: {storage.join(output, 'report.html')}")
     print(f"report: {output}")
+    return 0
+
+
+def review(config: ReviewConfig) -> int:
+    """Read the review queue in a browser: a page for radiologists, and their verdicts as a table beside the results.
+
+    Prints a link and serves it until it is interrupted. Verdicts lie in RESULTS/reviews, each whole before it is
+    acknowledged; run it again to go on.
+    """
+    from comit_ray.reading import serve
+
+    serve.review(config)
+    return 0
+
+
+def calibrate(config: CalibrateConfig) -> int:
+    """Find a threshold for this site from readers' verdicts, or from confirmatory tests, on a screen's review queue.
+
+    Writes thresholds.csv (every threshold, by age, sex, view and site), calibration.json, and the operating_points.json
+    that `screen --operating_points` takes, for the same model alone.
+    """
+    from comit_ray.reading import calibrate as site
+
+    print(site.write(config))
     return 0
 
 
@@ -232,7 +258,9 @@ JOBS: dict[str, Job[Any]] = {
     "screen": Job(screen, ScreenConfig),
     "requeue": Job(requeue, RequeueConfig),
     "verify": Job(verify, VerifyConfig),
+    "review": Job(review, ReviewConfig),
     "evaluate": Job(evaluate, EvaluateConfig, ANEW),
+    "calibrate": Job(calibrate, CalibrateConfig, ANEW),
     "prepare": Job(prepare, PrepareConfig),
     "train": Job(train, TrainConfig, RESUME),
     "embedding_classifier": Job(embedding_classifier, EmbeddingClassifierConfig, ANEW),

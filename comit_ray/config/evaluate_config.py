@@ -33,7 +33,8 @@ class EvaluateConfig(Config):
     external: bool = False
     """The model never saw this archive (section 4.4): found and missed at the frozen operating point, and readers."""
     reviews: str | None = None
-    """URI of a reviews/ table: readings of an external archive."""
+    """URI of a reviews/ table: readings of an external archive, or those of the reading room that lie beside `results`;
+    these also make the chapter "Readers" of the report."""
     compare: str | None = None
     """URI of what another model gave for the same images, of the same kind: the two are compared, image by image."""
     specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
@@ -73,6 +74,6 @@ class EvaluateConfig(Config):
                 "--study goes without --split, --external and --compare: its trials scored a split of their own, and "
                 "are compared with one another"
             )
-        if self.reviews and not self.external:
-            raise ValueError("--reviews are the readings of an external archive: give --external true with them")
+        if self.reviews and not self.external and not self.results:
+            raise ValueError("--reviews go with --results, whose queue was read, or with --external true")
         return self

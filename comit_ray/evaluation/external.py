@@ -130,7 +130,10 @@ def read_reviews(uri: str, manifest_uri: str) -> pd.DataFrame:
         )
     if "read_at" in readings:
         readings = readings.sort_values("read_at", kind="stable", na_position="first")
-    return readings.drop_duplicates(["image_id", "reader"], keep="last")[wanted].reset_index(drop=True)
+    last = readings.drop_duplicates(["image_id", "reader"], keep="last")
+    if "verdict" in last:
+        last = last[last["verdict"] != "withdrawn"]  # the reading room's: the reader took it back
+    return last[wanted].reset_index(drop=True)
 
 
 def consensus(readings: pd.DataFrame) -> pd.DataFrame:

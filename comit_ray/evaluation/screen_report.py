@@ -123,13 +123,14 @@ OF_THE_PAPER = (
 )
 
 
-def write(config: EvaluateConfig) -> str:
+def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     """Write report.md, report.html, metrics.json, tables/ and figures/ below `config.output`.
 
     Where two screens are compared, comparison.json too.
 
     Args:
         config: of the job, with `results` or `predictions`.
+        more: chapters of others, such as the reading room's, before the scores.
 
     Returns:
         The report's Markdown.
@@ -139,7 +140,7 @@ def write(config: EvaluateConfig) -> str:
     """
     split = config.split or ("all" if config.external else "test")
     images = _images(config, split, config.results or config.predictions)
-    readings = external.read_reviews(config.reviews, config.manifest) if config.reviews else None
+    readings = external.read_reviews(config.reviews, config.manifest) if config.reviews and config.external else None
     verdicts = None if readings is None else external.consensus(readings)
     figures = screen_scores.screen_metrics(
         images,
@@ -161,6 +162,7 @@ def write(config: EvaluateConfig) -> str:
         audited.chapter,
         *_comparison(config, images, split, output),
         *_external(config, images, figures, verdicts, readings),
+        *more,
         Chapter(
             "scores",
             "Scores",

@@ -109,11 +109,15 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
 
     Raises:
         ConfigError: there is none of that name (lists those there are), or it has no threshold for COVID-19 (for the
-            unhealthy, if the model has no such head). Another head without threshold has null flags.
+            unhealthy, if the model has no such head), or its thresholds were made of another model's scores, or of
+            scores on another scale. Another head without threshold has null flags.
     """
     origin = config.operating_points or config.checkpoint
     points = operating_points.read(origin) if config.operating_points else checkpoint.operating_points
-    return pick_operating_point(points, config.operating_point, score_names(checkpoint), origin)
+    point = pick_operating_point(points, config.operating_point, score_names(checkpoint), origin)
+    if config.operating_points:
+        point.check_made_for(checkpoint.model_id, "none" if config.temperature == "off" else "temperature")
+    return point
 
 
 def pick_operating_point(
@@ -128,7 +132,7 @@ def pick_operating_point(
         origin: URI that an error names.
 
     Raises:
-        ConfigError: as `choose_operating_point`.
+        ConfigError: there is none of that name, or it has no threshold for the first of `scores`.
     """
     if not scores:
         return OperatingPoint(name, {})

@@ -287,6 +287,34 @@ REVIEWS = _table(
         _field("abnormal", pa.bool_(), "the reader sees a radiological abnormality; null: could not say"),
         _field("covid", pa.bool_(), "the reader suspects COVID-19; null: could not say, or was not asked"),
         _field("read_at", pa.timestamp("ms", tz="UTC"), "when; the last reading of a reader counts"),
+        # What the reading room adds; null in tables that came another way.
+        _field("revision", pa.int32(), "from 1: which verdict of this reader on this image; the highest counts"),
+        _field("role", pa.string(), "first, second or adjudicator"),
+        _field(
+            "verdict",
+            pa.string(),
+            "abnormal, normal, cannot_tell, broken (no readable frontal chest), or withdrawn: the reader took it back",
+        ),
+        _field(
+            "category",
+            pa.string(),
+            "typical, indeterminate, atypical or negative for COVID-19 pneumonia, as the RSNA has it (Simpson 2020); "
+            "`covid` is true for typical, false for atypical and negative, null for indeterminate",
+        ),
+        _field("findings", pa.list_(pa.string()), "codes of the findings that the reader ticked"),
+        _field(
+            "zones",
+            pa.list_(pa.int8()),
+            "severity 0..3 of 6 lung zones, in the order of `zone_disease`; null for a zone, or at all: not given",
+        ),
+        _field("confidence", pa.int8(), "1 guessing to 5 certain; null: not given"),
+        _field("comment", pa.string(), "the reader's own words; null if none"),
+        _field("seconds", pa.float32(), "that the image was before the reader's eyes: the page visible, not paused"),
+        _field("blinded", pa.bool_(), "scores, flags, reasons and masks were hidden from the reader"),
+        _field("model_id", pa.string(), "of the screen whose queue was read"),
+        _field("run_id", pa.string(), "of the screen whose queue was read"),
+        _field("shown_at", pa.timestamp("ms", tz="UTC"), "when the image was first shown for this verdict"),
+        _field("submission", pa.string(), "the page's own id of the verdict: sent twice, it is stored once"),
     ],
 )
 

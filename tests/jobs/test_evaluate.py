@@ -120,7 +120,7 @@ def test_a_study_goes_to_its_own_report(tmp_path, capsys):
         (["--results", "a", "--predictions", "b"], "got --results and --predictions"),
         (["--study", "b", "--external", "true"], "--study goes without --split, --external and --compare"),
         (["--study", "b", "--split", "val"], "--study goes without --split, --external and --compare"),
-        (["--results", "a", "--reviews", "r"], "give --external true with them"),
+        (["--predictions", "a", "--reviews", "r"], "--reviews go with --results"),
         (["--results", "a", "--draws", "0"], "draws"),
     ],
 )

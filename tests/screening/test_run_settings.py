@@ -47,6 +47,22 @@ def test_a_sites_own_operating_point_replaces_it(tmp_path):
     assert choose(tmp_path, str(file), "mine").thresholds == {"covid": 0.2, "unhealthy": 0.3}
 
 
+def test_a_threshold_of_another_models_scores_is_refused(tmp_path):
+    """As jobs/calibrate.py writes it: a new version of a model moves its scores."""
+    file = tmp_path / "site.json"
+    bound = '{"site": {"covid": {"threshold": 0.2, "model_id": "%s", "calibration": "%s"}}}'
+    file.write_text(bound % ("abcdef012345", "none"))
+    with pytest.raises(ConfigError, match=r"made of the scores of model abcdef012345.*calibrate again"):
+        choose(tmp_path, str(file), "site")
+    mine = checkpoint.load(str(tmp_path / "checkpoint")).model_id
+    loaded = checkpoint.load(str(tmp_path / "checkpoint"))
+    file.write_text(bound % (mine, "none"))
+    assert run_settings.choose_operating_point(config(str(file), "site"), loaded).thresholds == {"covid": 0.2}
+    file.write_text(bound % (mine, "temperature"))
+    with pytest.raises(ConfigError, match="set --temperature as it was"):
+        run_settings.choose_operating_point(config(str(file), "site"), loaded)
+
+
 def test_unknown_names_list_the_known(tmp_path):
     with pytest.raises(ConfigError, match=r"no operating point 'spec90'.*known: specificity_0\.90"):
         choose(tmp_path, name="spec90")

@@ -4,19 +4,17 @@ PS3.3 C.11, PS3.4 N.2: padding is set aside, then Modality LUT or rescale, then 
 percentiles), then MONOCHROME1 is inverted, once. The stored values may come from a DICOM file, or from a PNG whose
 elements lie beside it (`comit_ray.data.images.sidecar`): the same values and elements give the same pixels.
 
-Elements of a DICOM data set as plain text: absent, blank and unreadable ones are all the same, nothing.
+Elements of a data set are plain text: absent, blank and unreadable ones are all the same, nothing. But a number that
+decides how pixels look, and is none, is told, with its element and its value.
 
-Numbers that decide how pixels look are another matter: one that is no number is told, with its element and its value.
-
-Stored values of at most 16 bits -> display values of 8, by one table look-up.
-
-All steps of the DICOM grayscale pipeline (PS3.3 C.11) are functions of the stored value alone, so they are computed
-once for each of its 256 or 65,536 possible values. Pixels are touched twice, in blocks: to count and to look up.
+All steps (PS3.3 C.11) are functions of the stored value alone, so they are computed once for each of its 256 or 65,536
+possible values. Pixels are touched twice, in blocks: to count and to look up.
 """
 
 import math
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,7 +215,15 @@ _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 def display(
     stored_HW: NDArray[np.generic], elements: Dataset, photometric: str
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """PS3.3 C.11 for every value a pixel can hold, then one look-up.
+    """Pixels in the display sense, and what was applied (as `Radiograph` names it); see `display_table`."""
+    table, applied = display_table(stored_HW, elements, photometric)
+    return look_up(stored_HW, table), applied
+
+
+def display_table(
+    stored_HW: NDArray[np.generic], elements: Dataset, photometric: str
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """PS3.3 C.11 for every value a pixel can hold: its grey, in the order of `possible_values`.
 
     Args:
         stored_HW: stored values, integers of 8 or 16 bits, signed if PixelRepresentation says so.
@@ -225,7 +231,7 @@ def display(
         photometric: MONOCHROME1 (the least value is white) or MONOCHROME2.
 
     Returns:
-        Pixels in the display sense, and what was applied, as `comit_ray.data.images.radiograph.Radiograph` names it.
+        The table, and what was applied.
 
     Raises:
         DecodeError: CORRUPT, with the element and its value: a number that is none, a look-up table that does not fit
@@ -240,58 +246,84 @@ def display(
         )
     possible = possible_values(stored_HW)
     counts = count_values(stored_HW)
-    applied: list[str] = []
-    padding = _padding(elements, possible)
+    padding = padding_of(elements, possible)
     counts[padding] = 0
-    values = possible.astype(np.float64)
-    table = read_look_up_table(elements, "ModalityLUTSequence")
-    slope, intercept = number(elements, "RescaleSlope"), number(elements, "RescaleIntercept")
-    if table is not None:
-        values, applied = table.apply(values, float(possible.min()), float(possible.max())), ["modality_lut"]
-    elif slope is not None and intercept is not None and (slope, intercept) != (1, 0):
-        values, applied = values * slope + intercept, ["rescale"]
+    values, modality = modality_values(possible, elements)
+    applied: list[str] = [] if modality is None else [modality]
     levels, step = _values_of_interest(values, counts, elements)
     applied.append(step)
     if photometric == "MONOCHROME1":
         levels = 1 - levels
         applied.append("monochrome1_inverted")
-    shown_as = to_uint8(levels)
+    table = to_uint8(levels)
     if padding.any():
-        shown_as[padding] = 0
+        table[padding] = 0
         applied.append("padding")
-    return look_up(stored_HW, shown_as), tuple(applied)
+    return table, tuple(applied)
+
+
+def modality_values(
+    possible: NDArray[np.int64], elements: Dataset
+) -> tuple[NDArray[np.float64], Literal["rescale", "modality_lut"] | None]:
+    """Stored values through the modality's table or rescale, and which of them it was; None: as they are stored."""
+    values = possible.astype(np.float64)
+    table = read_look_up_table(elements, "ModalityLUTSequence")
+    slope, intercept = number(elements, "RescaleSlope"), number(elements, "RescaleIntercept")
+    if table is not None:
+        return table.apply(values, float(possible.min()), float(possible.max())), "modality_lut"
+    if slope is not None and intercept is not None and (slope, intercept) != (1, 0):
+        return values * slope + intercept, "rescale"
+    return values, None
 
 
 def _values_of_interest(
     values: NDArray[np.float64], counts: NDArray[np.int64], elements: Dataset
 ) -> tuple[NDArray[np.float64], str]:
     """VOI LUT, else the first usable window, else percentiles; as 0 to 1."""
-    present = np.flatnonzero(counts)
     table = read_look_up_table(elements, "VOILUTSequence")
     if table is not None:
+        present = np.flatnonzero(counts)
         reach = values[present] if present.size else values
         levels = table.apply(values, float(reach.min()), float(reach.max()))
         # LUTDescriptor's bits are often 16 for entries of 12: the entries themselves say how many they need.
         return levels / max(1, 2 ** int(levels.max()).bit_length() - 1), "voi_lut"
-    function = text(elements, "VOILUTFunction").upper() or "LINEAR"
-    windows = _windows(elements, function)
+    window = window_shown(values, counts, elements)
+    if window is not None:
+        return apply_window(values, *window, function_of(elements)), "window"
+    return spread_values(values, counts), "percentiles"
+
+
+def window_shown(
+    values: NDArray[np.float64], counts: NDArray[np.int64], elements: Dataset
+) -> tuple[float, float] | None:
+    """Center and width of the first window that does not show all pixels as one value; None: percentiles do.
+
+    Raises:
+        DecodeError: CORRUPT for an unknown function; BLANK if every window shows pixels that differ as one value.
+    """
+    present = np.flatnonzero(counts)
+    windows, function = windows_of(elements), function_of(elements)
     if windows and function not in _FUNCTIONS:
         raise DecodeError(Reason.CORRUPT, f"expected VOILUTFunction {', '.join(_FUNCTIONS)}, got {shown(function)}")
     for center, width in windows:
-        levels = apply_window(values, center, width, function)
-        if not _is_flat(levels[present]):
-            return levels, "window"
+        if not _is_flat(apply_window(values[present], center, width, function)):
+            return center, width
     if windows and not _is_flat(values[present]):
         center, width = windows[0]
         raise DecodeError(
             Reason.BLANK, f"WindowCenter {center:g} with WindowWidth {width:g} shows all pixels as one value"
         )
-    return spread_values(values, counts), "percentiles"
+    return None
 
 
-def _windows(elements: Dataset, function: str) -> list[tuple[float, float]]:
+def function_of(elements: Dataset) -> str:
+    """VOILUTFunction, which absent is LINEAR (PS3.3 C.11.2.1.3)."""
+    return text(elements, "VOILUTFunction").upper() or "LINEAR"
+
+
+def windows_of(elements: Dataset) -> list[tuple[float, float]]:
     """The windows that are numbers and have a width (PS3.3 C.11.2.1.2), in the file's order."""
-    narrowest = 1 if function == "LINEAR" else np.finfo(np.float64).tiny
+    narrowest = 1 if function_of(elements) == "LINEAR" else np.finfo(np.float64).tiny
     found = []
     for texts in zip(stated(elements, "WindowCenter"), stated(elements, "WindowWidth"), strict=False):
         center, width = map(to_number, texts)
@@ -304,8 +336,8 @@ def _is_flat(values: NDArray[np.float64]) -> bool:
     return not values.size or bool(values.min() == values.max())
 
 
-def _padding(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which values are padding: PixelPaddingValue, up to PixelPaddingRangeLimit on either side (PS3.3 C.7.5.1.1.2)."""
+def padding_of(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which possible values are padding: PixelPaddingValue up to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2)."""
     value, limit = whole_number(elements, "PixelPaddingValue"), whole_number(elements, "PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(possible.shape, np.bool_)

@@ -1,4 +1,4 @@
-"""DICOM bytes -> header facts, and -> display pixels.
+"""DICOM bytes -> header facts, and -> stored values.
 
 The header is read first: it excludes what is no frontal chest radiograph, and bounds what the pixels may cost, before
 anything is decompressed. What the stored values look like on a screen is `comit_ray.data.images.dicom_display`'s
@@ -6,19 +6,19 @@ business.
 """
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images import views
-from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, display, text, texts, whole_number
+from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, text, texts, whole_number
 from comit_ray.data.images.dicom_file import UNDEFINED_LENGTH, DicomFile, looks_like_dicom, open_dicom
 from comit_ray.data.images.dicom_pixels import decode_stored, geometry_of
-from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoder_guard, decoding_room
+from comit_ray.data.images.radiograph import StoredImage, check_bytes, decoder_guard, decoding_room
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
@@ -79,26 +79,30 @@ def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
         return header
 
 
-def decode_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
-    """Display pixels of a DICOM radiograph.
+def stored_dicom(data: bytes, limits: DecodeLimits, held: ExitStack) -> StoredImage:
+    """Stored values of a DICOM radiograph, and the elements that say how they are shown.
+
+    Args:
+        data: the file.
+        limits: bounds.
+        held: keeps the room in memory, and the guard of the decoder, until the caller has shown the values.
 
     Raises:
         DecodeError: the header's exclusion, or why the pixels cannot be had.
     """
-    with decoder_guard("decode the DICOM file"):
-        file, header = _open(data, limits)
-        if header.exclusion is not None:
-            raise header.exclusion
-        geometry = geometry_of(file.elements, limits)
-        pixel_bytes = geometry.samples * geometry.bits_allocated // 8
-        compressed = file.pixels is not None and file.pixels.length == UNDEFINED_LENGTH
-        peak = _PEAK[compressed] * pixel_bytes
-        with decoding_room(geometry.height * geometry.width, peak, len(data), 1):
-            stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
-            pixels_HW = stored_HW.astype(np.uint8, copy=False)
-            if geometry.samples == 1:  # RGB is display values already: it has neither window nor inversion
-                pixels_HW, applied = display(stored_HW, file.elements, geometry.photometric)
-        return Radiograph(pixels_HW, geometry.height, geometry.width, header.view, header.view_source, applied)
+    held.enter_context(decoder_guard("decode the DICOM file"))
+    file, header = _open(data, limits)
+    if header.exclusion is not None:
+        raise header.exclusion
+    geometry = geometry_of(file.elements, limits)
+    pixel_bytes = geometry.samples * geometry.bits_allocated // 8
+    compressed = file.pixels is not None and file.pixels.length == UNDEFINED_LENGTH
+    peak = _PEAK[compressed] * pixel_bytes
+    held.enter_context(decoding_room(geometry.height * geometry.width, peak, len(data), 1))
+    stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
+    # RGB is display values already: it has neither window nor inversion.
+    photometric = geometry.photometric if geometry.samples == 1 else None
+    return StoredImage(stored_HW, file.elements, photometric, header.view, header.view_source, tuple(applied))
 
 
 def _open(data: bytes, limits: DecodeLimits) -> tuple[DicomFile, DicomHeader]:

@@ -7,6 +7,7 @@ One radiograph from where it lies to the model's frame: fetch, check, decode, re
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,18 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.data.images.dicom_display import display
 from comit_ray.data.images.dicom_file import looks_like_dicom
-from comit_ray.data.images.dicom_radiograph import decode_dicom
+from comit_ray.data.images.dicom_radiograph import stored_dicom
 from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
-from comit_ray.data.images.radiograph import Radiograph, check_bytes, decoder_guard
-from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE, decode_jpeg, decode_png
+from comit_ray.data.images.radiograph import Radiograph, StoredImage, check_bytes, decoder_guard
+from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE, stored_jpeg, stored_png
 from comit_ray.data.images.sidecar import read_sidecar
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.storage.archive import is_streamed
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.vocabulary import View
 
-__all__ = ["Radiograph", "decode"]
+__all__ = ["Radiograph", "StoredImage", "decode", "decode_with_values"]
 
 
 def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> Radiograph:
@@ -40,21 +42,50 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
     Raises:
         DecodeError: whatever the bytes are, nothing else is raised. Its `status` says failed or excluded.
     """
-    with decoder_guard("decode the file"):
+    return decode_with_values(data, limits, sidecar)[0]
+
+
+def decode_with_values(
+    data: bytes, limits: DecodeLimits, sidecar: bytes | None = None
+) -> tuple[Radiograph, StoredImage]:
+    """The radiograph, and the stored values that it shows; arguments and errors are those of `decode`."""
+    with decoder_guard("decode the file"), ExitStack() as held:
         check_bytes(data, limits)
-        radiograph = _dispatch(data, limits, sidecar)
+        image = _dispatch(data, limits, sidecar, held)
+        radiograph = show(image)
         if radiograph.pixels_HW.min() == radiograph.pixels_HW.max():
             raise DecodeError(Reason.BLANK, "all pixels show one value")
-        return radiograph
+        return radiograph, image
 
 
-def _dispatch(data: bytes, limits: DecodeLimits, sidecar: bytes | None) -> Radiograph:
+def show(image: StoredImage) -> Radiograph:
+    """The radiograph as it is screened, and as a reader sees it first.
+
+    Raises:
+        DecodeError: as `comit_ray.data.images.dicom_display.display_table`; of a sidecar's windows and tables
+            BAD_SIDECAR, but BLANK where they show all pixels as one value.
+    """
+    height, width = image.values_HW.shape
+    if image.photometric is None:
+        pixels_HW = image.values_HW.astype(np.uint8, copy=False)
+        return Radiograph(pixels_HW, height, width, image.view, image.view_source, image.applied)
+    try:
+        pixels_HW, steps = display(image.values_HW, image.elements, image.photometric)
+    except DecodeError as error:
+        if not image.sidecar:
+            raise
+        detail = f"expected windows and tables that the standard allows in the sidecar: {error.detail}"
+        raise DecodeError(error.reason if error.reason is Reason.BLANK else Reason.BAD_SIDECAR, detail) from None
+    return Radiograph(pixels_HW, height, width, image.view, image.view_source, (*image.applied, *steps))
+
+
+def _dispatch(data: bytes, limits: DecodeLimits, sidecar: bytes | None, held: ExitStack) -> StoredImage:
     if data.startswith(PNG_SIGNATURE):
-        return decode_png(data, limits, None if sidecar is None else read_sidecar(sidecar))
+        return stored_png(data, limits, held, None if sidecar is None else read_sidecar(sidecar))
     if data.startswith(JPEG_SIGNATURE):
-        return decode_jpeg(data, limits, None if sidecar is None else read_sidecar(sidecar))
+        return stored_jpeg(data, limits, held, None if sidecar is None else read_sidecar(sidecar))
     if looks_like_dicom(data):
-        return decode_dicom(data, limits)
+        return stored_dicom(data, limits, held)
     raise DecodeError(Reason.NOT_AN_IMAGE, "expected a DICOM, PNG or JPEG file, got bytes that begin as none of them")
 
 
@@ -138,11 +169,16 @@ def load_radiograph(place: Place, reader: FileReader, limits: DecodeLimits) -> R
         DecodeError: with the reason it cannot, or must not, be scored: the reader's and the decoder's reasons, or
             `checksum_mismatch`.
     """
+    return load_with_values(place, reader, limits)[0]
+
+
+def load_with_values(place: Place, reader: FileReader, limits: DecodeLimits) -> tuple[Radiograph, StoredImage]:
+    """The radiograph at `place`, and the stored values that it shows; raises as `load_radiograph`."""
     data = reader.read(place.file)
     if place.checksum is not None and place.file.member is None:
         check(data, place.checksum)
     sidecar = None if place.sidecar is None else reader.read(place.sidecar)
-    return decode(data, limits, sidecar)
+    return decode_with_values(data, limits, sidecar)
 
 
 def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> Frame:

@@ -1,4 +1,4 @@
-"""The one thing decoding gives: a radiograph's pixels in the display sense, and what is known of them.
+"""What decoding gives: a radiograph's pixels in the display sense, or the stored values that they are made of.
 
 The edge to the libraries that parse foreign bytes: silent, and nothing but DecodeError comes out.
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.errors import DecodeError, Reason
@@ -45,6 +46,29 @@ class Radiograph:
     view: View
     view_source: str
     applied: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """A decoded image before the grayscale pipeline, for who chooses another window.
+
+    Attributes:
+        values_HW: stored values, integers of 8 or 16 bits; where `photometric` is None, uint8 display values.
+        elements: of the header or sidecar that describe them; empty where there is none.
+        photometric: MONOCHROME1 or MONOCHROME2; None: the values are what is shown.
+        view: as in `Radiograph`.
+        view_source: as in `Radiograph`.
+        applied: what was done to the values already, as in `Radiograph`.
+        sidecar: whether `elements` are those of a sidecar, whose errors have a reason of their own.
+    """
+
+    values_HW: NDArray[np.generic]
+    elements: Dataset
+    photometric: str | None
+    view: View
+    view_source: str
+    applied: tuple[str, ...]
+    sidecar: bool = False
 
 
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "PIL"):

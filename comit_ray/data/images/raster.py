@@ -1,4 +1,4 @@
-"""PNG and JPEG bytes -> display pixels.
+"""PNG and JPEG bytes -> stored values, or the display values of a picture.
 
 8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
 window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window.
@@ -13,6 +13,7 @@ and annotators saw the picture turned.
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import BytesIO
 
 import numpy as np
@@ -21,10 +22,10 @@ from PIL import Image, ImageOps
 from pydicom.dataset import Dataset
 
 from comit_ray.config.data_config import DecodeLimits
-from comit_ray.data.images import dicom_display, views
+from comit_ray.data.images import views
 from comit_ray.data.images.codestream import bands, grey_bands, inspect
-from comit_ray.data.images.dicom_display import display, text
-from comit_ray.data.images.radiograph import Radiograph, check_size, decoding_room
+from comit_ray.data.images.dicom_display import text
+from comit_ray.data.images.radiograph import StoredImage, check_size, decoding_room
 from comit_ray.data.images.sidecar import as_stored, check_shown, photometric_of
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
@@ -45,12 +46,13 @@ _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), 
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
 
 
-def decode_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
+def stored_png(data: bytes, limits: DecodeLimits, held: ExitStack, elements: Dataset | None = None) -> StoredImage:
     """A PNG of any bit depth and colour type; 16 bits only in grey.
 
     Args:
         data: the file.
         limits: bounds.
+        held: keeps the room in memory until the caller has shown the values.
         elements: of its sidecar, if it has one.
 
     Raises:
@@ -68,20 +70,23 @@ def decode_png(data: bytes, limits: DecodeLimits, elements: Dataset | None = Non
     if depth not in (1, 2, 4, 8, 16):
         raise DecodeError(Reason.CORRUPT, f"expected a PNG of 1 to 16 bits a sample, got {depth}")
     _check_length(chunks)
-    with decoding_room(height * width, _PEAK[depth == 16 or colour != _GREY], len(data), 2):
-        image, applied = _open(_essential(chunks), "PNG")
-        if elements is not None and colour == _GREY and depth >= 8:
-            return _stored(image, depth, applied, elements)
-        check_shown(elements)
-        return _radiograph(_spread(image, applied) if depth == 16 else _grey(image, applied), applied)
+    held.enter_context(decoding_room(height * width, _PEAK[depth == 16 or colour != _GREY], len(data), 2))
+    image, applied = _open(_essential(chunks), "PNG")
+    if elements is not None and colour == _GREY and depth >= 8:
+        return _described(image, depth, applied, elements)
+    check_shown(elements)
+    if depth == 16:
+        return _image(np.asarray(image).astype(np.uint16), applied, Dataset(), "MONOCHROME2")
+    return _image(_grey(image, applied), applied)
 
 
-def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = None) -> Radiograph:
+def stored_jpeg(data: bytes, limits: DecodeLimits, held: ExitStack, elements: Dataset | None = None) -> StoredImage:
     """An 8-bit JPEG, grey or colour that is really grey; CMYK is refused: it is ink, not light.
 
     Args:
         data: the file.
         limits: bounds.
+        held: keeps the room in memory until the caller has shown the values.
         elements: of its sidecar, if it has one.
 
     Raises:
@@ -96,9 +101,9 @@ def decode_jpeg(data: bytes, limits: DecodeLimits, elements: Dataset | None = No
     if stream.components not in (1, 3):
         raise DecodeError(Reason.NOT_GRAYSCALE, f"expected a grey JPEG, got {stream.components} components")
     check_shown(elements)
-    with decoding_room(stream.height * stream.width, _PEAK[stream.components > 1], len(data), 1):
-        image, applied = _open(data, "JPEG")
-        return _radiograph(_grey(image, applied), applied)
+    held.enter_context(decoding_room(stream.height * stream.width, _PEAK[stream.components > 1], len(data), 1))
+    image, applied = _open(data, "JPEG")
+    return _image(_grey(image, applied), applied)
 
 
 def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
@@ -120,13 +125,20 @@ def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
     return upright, applied
 
 
-def _radiograph(pixels_HW: NDArray[np.uint8], applied: list[str]) -> Radiograph:
-    height, width = pixels_HW.shape
-    return Radiograph(pixels_HW, height, width, View.UNKNOWN, "none", tuple(applied))
+def _image(
+    values_HW: NDArray[np.generic],
+    applied: list[str],
+    elements: Dataset | None = None,
+    photometric: str | None = None,
+    *,
+    sidecar: bool = False,
+) -> StoredImage:
+    described = Dataset() if elements is None else elements
+    return StoredImage(values_HW, described, photometric, View.UNKNOWN, "none", tuple(applied), sidecar)
 
 
-def _stored(image: Image.Image, depth: int, applied: list[str], elements: Dataset) -> Radiograph:
-    """A grey PNG of stored values through the DICOM pipeline."""
+def _described(image: Image.Image, depth: int, applied: list[str], elements: Dataset) -> StoredImage:
+    """A grey PNG of stored values, for the DICOM pipeline."""
     photometric = photometric_of(elements)
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DecodeError(
@@ -137,21 +149,7 @@ def _stored(image: Image.Image, depth: int, applied: list[str], elements: Datase
         raise raw
     png_HW = np.asarray(image)
     unsigned_HW = png_HW.astype(np.uint8) if depth == 8 else png_HW.astype(np.uint16)
-    stored_HW = as_stored(unsigned_HW, elements)
-    try:
-        pixels_HW, steps = display(stored_HW, elements, photometric)
-    except DecodeError as error:
-        detail = f"expected windows and tables that the standard allows in the sidecar: {error.detail}"
-        raise DecodeError(error.reason if error.reason is Reason.BLANK else Reason.BAD_SIDECAR, detail) from None
-    return _radiograph(pixels_HW, [*applied, *steps])
-
-
-def _spread(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
-    stored_HW = np.asarray(image).astype(np.uint16)
-    applied.append("percentiles")
-    values = dicom_display.possible_values(stored_HW).astype(np.float64)
-    table = dicom_display.to_uint8(dicom_display.spread_values(values, dicom_display.count_values(stored_HW)))
-    return dicom_display.look_up(stored_HW, table)
+    return _image(as_stored(unsigned_HW, elements), applied, elements, photometric, sidecar=True)
 
 
 def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:

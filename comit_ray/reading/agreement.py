@@ -1,0 +1,104 @@
+"""How far readers agree: percent, Cohen's kappa plain and quadratic, and Gwet's AC1, all of one table of counts.
+
+    table_KK[a, b]: images that the first reader put in category a and the second in b
+
+J. Cohen 1960 and 1968 (kappa, weighted); K. L. Gwet 2008, "Computing inter-rater reliability and its variance in the
+presence of high agreement" (AC1, which does not fall where nearly all images are of one category).
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from comit_ray.statistics.intervals import Interval, bootstrap, varied
+
+FloatArray = npt.NDArray[np.float64]
+METRICS = ("agreement", "kappa", "kappa_quadratic", "ac1")
+
+
+def count(first: npt.ArrayLike, second: npt.ArrayLike, categories: int) -> npt.NDArray[np.int64]:
+    """The table of two readers' categories, whole numbers from 0.
+
+    Raises:
+        ValueError: they are not of the same images, or a category is outside its range.
+    """
+    a, b = np.asarray(first, np.int64), np.asarray(second, np.int64)
+    if a.shape != b.shape or (a.size and not 0 <= min(a.min(), b.min()) <= max(a.max(), b.max()) < categories):
+        raise ValueError(f"expected two readings of the same images in {categories} categories")
+    table_KK = np.zeros((categories, categories), np.int64)
+    np.add.at(table_KK, (a, b), 1)
+    return table_KK
+
+
+def measures(table_KK: npt.ArrayLike) -> dict[str, float | None]:
+    """Name of `METRICS` -> its value; None where there is nothing to count, or nothing beyond chance to speak of.
+
+    Args:
+        table_KK: counts, at least two categories.
+
+    Raises:
+        ValueError: it is no square table of counts.
+    """
+    table = np.asarray(table_KK, np.float64)
+    if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 2 or (table < 0).any():
+        raise ValueError(f"expected a square table of counts of two categories or more, got {table.shape}")
+    total = table.sum()
+    if not total:
+        return dict.fromkeys(METRICS)
+    shares = table / total
+    place = np.arange(len(table))
+    distance = (place[:, None] - place[None, :]) ** 2 / (len(table) - 1) ** 2
+    return {
+        "agreement": float(np.trace(shares)),
+        "kappa": _kappa(shares, np.eye(len(table))),
+        "kappa_quadratic": _kappa(shares, 1 - distance),
+        "ac1": _ac1(shares),
+    }
+
+
+def with_intervals(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    categories: int,
+    patients: Iterable[object],
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, tuple[float | None, Interval]]:
+    """Name of `METRICS` -> value and 95% interval, by a bootstrap that draws patients.
+
+    Args:
+        first: (N,) category of each reading by the one, from 0.
+        second: (N,) by the other.
+        categories: how many there are.
+        patients: (N,) of each reading: zones of one image are of one patient too.
+        draws: of the bootstrap.
+        seed: of the draws.
+    """
+    a, b = np.asarray(first, np.int64), np.asarray(second, np.int64)
+    values = measures(count(first, second, categories))
+    if not a.size:
+        nothing = Interval(None, None, "patient bootstrap", "no image was read by both")
+        return dict.fromkeys(METRICS, (None, nothing))
+
+    def drawn(rows: npt.NDArray[np.int64]) -> Mapping[str, float | None]:
+        table = np.bincount(a[rows] * categories + b[rows], minlength=categories**2)
+        return measures(table.reshape(categories, categories))
+
+    intervals = bootstrap(drawn, list(patients), draws, seed)
+    return {name: (values[name], varied(intervals[name])) for name in METRICS}
+
+
+def _kappa(shares: FloatArray, weights: FloatArray) -> float | None:
+    """Agreement beyond what both readers' own shares would give; None where these give all."""
+    expected = float((weights * np.outer(shares.sum(axis=1), shares.sum(axis=0))).sum())
+    if expected >= 1 - 1e-12:
+        return None
+    return (float((weights * shares).sum()) - expected) / (1 - expected)
+
+
+def _ac1(shares: FloatArray) -> float:
+    """Chance agreement from the mean share of each category, over all categories but one (Gwet 2008, equation 9)."""
+    mean = (shares.sum(axis=1) + shares.sum(axis=0)) / 2
+    expected = float((mean * (1 - mean)).sum() / (len(shares) - 1))
+    return (float(np.trace(shares)) - expected) / (1 - expected)

@@ -1,0 +1,195 @@
+"""A site's own threshold from what was read or tested there: the table, the recommendation, the file for `screen`."""
+
+import json
+from typing import Any
+
+import pandas as pd
+from pyarrow import csv
+
+from comit_ray.checkpoint import operating_points
+from comit_ray.checkpoint.operating_points import Threshold
+from comit_ray.config.reading_config import CalibrateConfig
+from comit_ray.errors import ConfigError, Status
+from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.report.printing import interval, number
+from comit_ray.reading import archive_estimates, cases, site_thresholds, store
+from comit_ray.reading.site_thresholds import Recommended, Row
+from comit_ray.screening.run_screen import QUEUE_FILE
+from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.storage import storage
+from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import ReviewReason
+
+COLUMNS = {"covid": "covid", "unhealthy": "abnormal"}
+"""Score -> the column of the verdicts that is its truth."""
+_MANIFEST = ("image_id", "patient_id", "age", "sex", "view", "site")
+
+
+def write(config: CalibrateConfig) -> str:
+    """Write thresholds.csv, calibration.json and operating_points.json to `config.output`; what a person reads of it.
+
+    Raises:
+        ConfigError: nothing can be recommended, or the tests are no table of tests; says why.
+        ComitError: a table cannot be read or written.
+    """
+    scored, judged = known(config)
+    rows = site_thresholds.table(
+        judged,
+        scored,
+        site_thresholds.grid(judged["score"].to_numpy(), config.steps),
+        config.cost_screened,
+        config.cost_read,
+    )
+    output = storage.normalise(config.output)
+    storage.write_bytes(storage.join(output, "thresholds.csv"), _table(rows).csv().encode())
+    best = site_thresholds.recommend(
+        judged,
+        scored,
+        sensitivity=config.sensitivity,
+        capacity=config.capacity,
+        fewest=config.minimum_positives,
+        draws=config.draws,
+        seed=config.seed,
+        costs=(config.cost_screened, config.cost_read),
+    )
+    model_id, calibration = _one(scored, "model_id"), _one(scored, "calibration")
+    record: dict[str, Any] = {
+        "model_id": model_id,
+        "calibration": calibration,
+        "settings": config.model_dump(mode="json"),
+    }
+    record |= {"recommended": _record(best), "judged": len(judged), "scored": len(scored)}
+    storage.write_bytes(storage.join(output, "calibration.json"), json.dumps(record, indent=1).encode())
+    if best.threshold is None or best.at is None:
+        raise ConfigError(
+            f"no operating point can be recommended: {best.reason}; {output}/thresholds.csv has the table"
+        )
+    document: operating_points.Document = {
+        config.name: {str(config.score): _threshold(best, best.at, model_id, calibration)}
+    }
+    storage.write_bytes(storage.join(output, "operating_points.json"), operating_points.to_json(document))
+    return "\n".join(_said(config, best, best.at, judged, output))
+
+
+def known(config: CalibrateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All scored images, and those whose truth is known, with score, truth, weight and who they are of.
+
+    Raises:
+        ConfigError: no truth is known, or there is no such score.
+    """
+    results = storage.normalise(config.results)
+    predictions = read_predictions(results).to_pandas()
+    manifest = parquet.read_table(cases.manifest_of(results, config.manifest)).to_pandas()
+    people = manifest.reindex(columns=list(_MANIFEST))
+    scored = predictions[(predictions["status"] == Status.OK) & predictions[f"p_{config.score}"].notna()]
+    if scored.empty:
+        raise ConfigError(f"{results} has no p_{config.score}: its model has no such head, or nothing was scored")
+    scored = scored[["image_id", f"p_{config.score}", "model_id", "calibration"]].merge(
+        people, on="image_id", how="left"
+    )
+    scored = scored.rename(columns={f"p_{config.score}": "score"})
+    queue = parquet.read_part(storage.join(results, QUEUE_FILE)).to_pandas()
+    truth = (
+        _tests(config.tests)
+        if config.tests
+        else archive_estimates.reference(store.read_current(results), COLUMNS[config.score])
+    )
+    weights = _weights(queue, truth, "all" if config.tests and config.tests_sampling == "all" else "queue", scored)
+    judged = scored[scored["image_id"].isin(weights.keys())].copy()
+    if judged.empty:
+        raise ConfigError("no scored image has a verdict or test that decides: read some of the queue first")
+    judged["truth"] = [truth[image_id] for image_id in judged["image_id"]]
+    judged["weight"] = [weights[image_id] for image_id in judged["image_id"]]
+    return scored, judged
+
+
+def _weights(queue: pd.DataFrame, truth: dict[str, bool], sampling: str, scored: pd.DataFrame) -> dict[str, float]:
+    """image_id -> images of the archive that it stands for: its stratum's size over those with a known truth."""
+    if sampling == "all":
+        mine = [image_id for image_id in scored["image_id"] if image_id in truth]
+        return dict.fromkeys(mine, len(scored) / max(1, len(mine)))
+    outside = sorted(truth.keys() - set(queue["image_id"]))
+    if outside:
+        raise ConfigError(
+            f"{len(outside)} tested images, such as {outside[0]}, are not in the queue, so nobody knows for how many "
+            "they stand: give --tests_sampling all if all images were tested alike, or leave them out of the table"
+        )
+    random = queue["reasons"].map(lambda reasons: [*map(str, reasons)] == [str(ReviewReason.RANDOM_NEGATIVE)])
+    found: dict[str, float] = {}
+    for stratum in (queue[random], queue[~random & (queue["status"] == Status.OK)]):
+        mine = [image_id for image_id in stratum["image_id"] if image_id in truth]
+        stands_for = float(stratum["sampling_weight"].sum()) / max(1, len(mine))
+        found |= dict.fromkeys(mine, stands_for)
+    return found
+
+
+def _tests(uri: str) -> dict[str, bool]:
+    """image_id -> whether the confirmatory test was positive.
+
+    Raises:
+        ConfigError: it is no table of tests.
+    """
+    if uri.endswith(".csv"):
+        with storage.open_stream(uri) as stream:
+            table = csv.read_csv(stream)
+    else:
+        table = parquet.read_table(uri)
+    if not {"image_id", "result"} <= set(table.column_names):
+        raise ConfigError(f"{uri}: expected the columns image_id and result, got {', '.join(table.column_names)}")
+    rows = table.select(["image_id", "result"]).to_pandas().dropna()
+    wrong = rows[~rows["result"].isin([0, 1, True, False])]
+    if len(wrong):
+        raise ConfigError(f"{uri}: expected results of 1 (positive) and 0, got {wrong['result'].iloc[0]!r}")
+    twice = rows[rows.duplicated("image_id")]
+    if len(twice):
+        raise ConfigError(f"{uri}: expected one result an image, got several of {twice['image_id'].iloc[0]}")
+    return {str(image_id): bool(result) for image_id, result in rows.itertuples(index=False)}
+
+
+def _one(scored: pd.DataFrame, column: str) -> str:
+    values = sorted({str(value) for value in scored[column].fillna("none")})
+    if len(values) > 1:
+        raise ConfigError(f"expected the scores of one {column}, got {', '.join(values)}: a threshold is of one alone")
+    return values[0]
+
+
+def _threshold(best: Recommended, at: Row, model_id: str, calibration: str) -> Threshold:
+    return Threshold(
+        threshold=best.threshold,
+        specificity=at.specificity,
+        sensitivity=at.sensitivity,
+        positives=at.judged_positive,
+        negatives=at.judged - at.judged_positive,
+        model_id=model_id,
+        calibration="temperature" if calibration == "temperature" else "none",
+    )
+
+
+def _record(best: Recommended) -> dict[str, Any]:
+    ends = {"sensitivity": best.sensitivity, "specificity": best.specificity, "threshold": best.moved}
+    intervals = {name: None if one is None else [one.low, one.high] for name, one in ends.items()}
+    at = None if best.at is None else best.at.to_json()
+    return {"threshold": best.threshold, "at": at, "intervals": intervals, "reason": best.reason}
+
+
+def _said(config: CalibrateConfig, best: Recommended, at: Row, judged: pd.DataFrame, output: str) -> list[str]:
+    assert at.sensitivity is not None, "there are positives"
+    aim = (
+        f"a reading capacity of {config.capacity:,}" if config.capacity else f"a sensitivity of {config.sensitivity:g}"
+    )
+    span = best.sensitivity
+    ends = f" {interval(span.low, span.high)}" if span and span.low is not None and span.high is not None else ""
+    given = f"p_{config.score} >= {best.threshold:.6g}, from {len(judged):,} images, {at.judged_positive:,} positive"
+    specificity = "undefined" if at.specificity is None else number(at.specificity)
+    return [
+        f"for {aim}: {given}",
+        f"sensitivity {number(at.sensitivity)}{ends}, specificity {specificity}, {at.images_read:,} images to read",
+        "the threshold was chosen on these very images: sensitivity elsewhere is likely a little lower",
+        f"screen --operating_points {output}/operating_points.json --operating_point {config.name}",
+    ]
+
+
+def _table(rows: list[Row]) -> Table:
+    columns = tuple(Row.__dataclass_fields__)
+    cells = tuple(tuple("" if value is None else f"{value}" for value in row.to_json().values()) for row in rows)
+    return Table("Thresholds", columns, cells)

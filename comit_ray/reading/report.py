@@ -1,0 +1,216 @@
+"""The chapter "Readers" of a report: what they saw, how far they agree, and what that says of the archive."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import pandas as pd
+
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.errors import Status
+from comit_ray.evaluation import subgroups
+from comit_ray.evaluation.report import printing
+from comit_ray.evaluation.report.document import Chapter, Table
+from comit_ray.reading import agreement, archive_estimates, store
+from comit_ray.screening.run_screen import QUEUE_FILE
+from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.statistics.intervals import Interval, bootstrap, varied, wilson
+from comit_ray.storage import storage
+from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import ReviewReason
+
+TRUTHS = {
+    "covid": ("covid_flag", "COVID-19, by a typical appearance"),
+    "abnormal": ("unhealthy_flag", "Any abnormality"),
+}
+"""Column of the verdicts -> the flag that it judges, and in words."""
+ATTRIBUTES = ("age", "sex", "view", "site")
+FEW = 10
+Truths = Mapping[str, Mapping[str, bool]]
+"""Column of the verdicts -> image_id -> what counts as the truth."""
+
+
+def chapters(config: EvaluateConfig) -> list[Chapter]:
+    """The chapter of a report where `reviews` are the verdicts that lie beside its own `results`, else none.
+
+    Raises:
+        ComitError: of `chapter`.
+    """
+    if config.reviews is None or config.results is None:
+        return []
+    results = storage.normalise(config.results)
+    if storage.normalise(config.reviews) != storage.join(results, store.DIRECTORY):
+        return []
+    return [chapter(results, config.manifest, config.draws, config.seed, config.subgroup_minimum)]
+
+
+def chapter(results: str, manifest: str, draws: int = 1000, seed: int = 0, minimum: int = FEW) -> Chapter:
+    """What the verdicts beside `results` say; needs no label.
+
+    Args:
+        results: URI of a screen's output, with reviews/.
+        manifest: URI of its manifest: patients and subgroups.
+        draws: of every bootstrap.
+        seed: of the draws.
+        minimum: fewest patients of whom figures of a subgroup are given.
+
+    Raises:
+        NotFoundError: nobody has read anything.
+        StorageError: a table cannot be read.
+    """
+    verdicts = store.read_current(results)
+    people = parquet.read_table(manifest).to_pandas().reindex(columns=["image_id", "patient_id", *ATTRIBUTES])
+    queue = parquet.read_part(storage.join(results, QUEUE_FILE)).to_pandas()
+    predictions = read_predictions(results).to_pandas()
+    read = verdicts.merge(people, on="image_id", how="left")
+    truths = {column: archive_estimates.reference(verdicts, column) for column in TRUTHS}
+    tables = {
+        "readers": _readers(verdicts),
+        "readers_agreement": _agreement(read, draws, seed),
+        "readers_archive": _archive(truths, queue, predictions),
+        "readers_reasons": _reasons(truths, queue, people, draws, seed),
+        "readers_subgroups": _subgroups(truths, predictions, people, draws, seed, minimum),
+    }
+    return Chapter(
+        "readers", "Readers", _said(verdicts, queue), {name: one for name, one in tables.items() if one.rows}
+    )
+
+
+def _said(verdicts: pd.DataFrame, queue: pd.DataFrame) -> list[str]:
+    images, readers = verdicts["image_id"].nunique(), verdicts["reader"].nunique()
+    blinded = int(verdicts["blinded"].fillna(False).astype(bool).sum())
+    people = (
+        f"{readers} reader{'s' if readers > 1 else ''} judged {images:,} of {len(queue):,} images of the review queue"
+    )
+    return [
+        f"{people}; {blinded:,} of {len(verdicts):,} verdicts were given without seeing what the model says.",
+        "Figures of the archive take verdicts for the truth: a reader's error is in none of their intervals.",
+    ]
+
+
+def _readers(verdicts: pd.DataFrame) -> Table:
+    rows = []
+    for reader, mine in verdicts.groupby("reader", sort=True):
+        seconds = mine["seconds"].dropna().astype(float)
+        shares = [f"{int((mine['verdict'] == verdict).sum()):,}" for verdict in store.VERDICTS[:-1]]
+        quarter = [f"{value:.1f}" for value in seconds.quantile([0.5, 0.25, 0.75])] if len(seconds) else ["", "", ""]
+        time = f"{quarter[0]} ({quarter[1]} to {quarter[2]})" if len(seconds) else ""
+        rows.append((str(reader), f"{len(mine):,}", *shares, time))
+    columns = ("reader", "images", *(verdict.replace("_", " ") for verdict in store.VERDICTS[:-1]), "seconds an image")
+    return Table("What readers saw", columns, tuple(rows), "Seconds: median and quartiles of the visible time.")
+
+
+def _agreement(read: pd.DataFrame, draws: int, seed: int) -> Table:
+    """Every two readers of the same images; an adjudicator, who saw both, is no third opinion."""
+    own = read[read["role"] != "adjudicator"]
+    rows = []
+    for one, other in combinations(sorted(own["reader"].unique()), 2):
+        both = own[own["reader"] == one].merge(own[own["reader"] == other], on="image_id", suffixes=("", "_other"))
+        for what, first, second, categories, patients in _questions(both):
+            found = agreement.with_intervals(first, second, categories, patients, draws, seed)
+            cells = [_cell(*found[name]) for name in agreement.METRICS]
+            rows.append((f"{one}, {other}", what, f"{len(first):,}", *cells))
+    columns = ("readers", "question", "judged by both", "agreement", "kappa", "kappa, quadratic", "AC1 (Gwet)")
+    return Table("How far readers agree", columns, tuple(rows), "Square brackets: 95%, by a bootstrap of patients.")
+
+
+def _questions(both: pd.DataFrame) -> Iterator[tuple[str, list[int], list[int], int, list[object]]]:
+    """Name, the two readers' categories, how many there are, and the patient of each."""
+    for column in TRUTHS:
+        known = both[both[column].notna() & both[f"{column}_other"].notna()]
+        if len(known):
+            one, other = (known[name].astype(bool).astype(int).tolist() for name in (column, f"{column}_other"))
+            yield column, one, other, 2, known["patient_id"].tolist()
+    first: list[int] = []
+    second: list[int] = []
+    patients: list[object] = []
+    for mine, theirs, patient in zip(both["zones"], both["zones_other"], both["patient_id"], strict=True):
+        if mine is None or theirs is None:
+            continue
+        for a, b in zip(mine, theirs, strict=True):
+            if a is not None and b is not None:
+                first.append(int(a))
+                second.append(int(b))
+                patients.append(patient)
+    if first:
+        yield "severity of zones", first, second, 4, patients
+
+
+def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame) -> Table:
+    rows = []
+    for column, (flag, words) in TRUTHS.items():
+        if not predictions[flag].notna().any() or not truths[column]:
+            continue
+        for name, one in archive_estimates.estimate(
+            archive_estimates.counts(predictions, queue, truths[column], flag)
+        ).items():
+            value = (
+                one.reason
+                if one.value is None
+                else _cell(one.value, Interval(one.low, one.high, archive_estimates.METHOD))
+            )
+            rows.append((words, name, str(value)))
+    note = (
+        "Of this archive's scored images at the operating point of the flags. The interval says what the random sample "
+        f"of images without a reason leaves open: {archive_estimates.METHOD}. Images that no reader could judge are left out."
+    )
+    return Table("What the verdicts say of the whole archive", ("truth", "figure", "estimate"), tuple(rows), note)
+
+
+def _reasons(truths: Truths, queue: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int) -> Table:
+    rows = []
+    known = queue[["image_id", "reasons"]].merge(people, on="image_id", how="left")
+    for reason in ReviewReason:
+        mine = known[[str(reason) in map(str, reasons) for reasons in known["reasons"]]]
+        cells = []
+        for column in ("abnormal", "covid"):
+            truth = truths[column]
+            decided = mine[mine["image_id"].isin(truth.keys())]
+            hits = [truth[image_id] for image_id in decided["image_id"]]
+            cells.append(_share(hits, decided["patient_id"], draws, seed))
+        if len(mine):
+            rows.append((str(reason), f"{len(mine):,}", *cells))
+    columns = ("reason", "images in the queue", "of the judged abnormal", "of the judged COVID-like (typical)")
+    return Table("What each reason of the queue is worth", columns, tuple(rows))
+
+
+def _subgroups(
+    truths: Truths, predictions: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int, minimum: int
+) -> Table:
+    """Where readers and model differ, group by group: of the flagged, the share that readers confirm."""
+    rows = []
+    for column, (flag, words) in TRUTHS.items():
+        truth = truths[column]
+        flagged = predictions[(predictions["status"] == Status.OK) & (predictions[flag] == True)]  # noqa: E712 nulls are no flags
+        mine = flagged[flagged["image_id"].isin(truth.keys())][["image_id"]].merge(people, on="image_id", how="left")
+        for attribute in ATTRIBUTES:
+            for name, group in subgroups.grouped(mine, attribute).items() if len(mine) else ():
+                hits = [truth[image_id] for image_id in group["image_id"]]
+                patients = group["patient_id"].nunique(dropna=True) + int(group["patient_id"].isna().sum())
+                cell = _share(hits, group["patient_id"], draws, seed) if patients >= minimum else "too few"
+                rows.append((words, name, f"{len(group):,}", cell))
+    note = f"Not given below {minimum} patients. Only flagged images are counted: they are all in the queue."
+    return Table(
+        "Flags that readers confirm, by subgroup",
+        ("truth", "group", "flagged and judged", "confirmed"),
+        tuple(rows),
+        note,
+    )
+
+
+def _share(hits: list[bool], patients: pd.Series, draws: int, seed: int) -> str:
+    """A share with its interval: Wilson's where every patient has one image, else by a bootstrap of patients."""
+    if not hits:
+        return "not judged"
+    value = sum(hits) / len(hits)
+    if not patients.dropna().duplicated().any():
+        return _cell(value, wilson(sum(hits), len(hits))) + f" (n={len(hits):,})"
+    interval = bootstrap(lambda rows: {"share": sum(hits[row] for row in rows) / len(rows)}, patients, draws, seed)
+    return _cell(value, varied(interval["share"])) + f" (n={len(hits):,})"
+
+
+def _cell(value: float | None, interval: Interval) -> str:
+    if value is None:
+        return "undefined"
+    if interval.low is None or interval.high is None:
+        return printing.number(value)
+    return f"{printing.number(value)} {printing.interval(interval.low, interval.high)}"

@@ -1,0 +1,9 @@
+"""Find a threshold for this site from readers' verdicts, or from confirmatory tests, on a screen's review queue."""
+
+from comit_ray import cli
+from comit_ray.command.jobs import calibrate as job
+
+__all__ = ["job"]
+
+if __name__ == "__main__":
+    cli.run_job(job)

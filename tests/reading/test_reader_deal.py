@@ -1,0 +1,86 @@
+from collections import Counter
+
+import pytest
+
+from comit_ray.errors import ConfigError
+from comit_ray.reading.reader_deal import Deal, Person, Readers, differ, read_file
+
+THREE = Readers(
+    readers=(Person(name="anna"), Person(name="ben"), Person(name="dora"), Person(name="clara", role="adjudicator"))
+)
+IMAGES = [f"a/{number}" for number in range(3000)]
+
+
+def roles(deal: Deal, current=None) -> dict[str, Counter]:
+    return {
+        name: Counter(deal.role(name, image, image, current or {}) for image in IMAGES)
+        for name in ("anna", "ben", "dora", "clara", "eve")
+    }
+
+
+def said(verdict: str, category: str | None = None) -> dict:
+    return {"verdict": verdict, "category": category}
+
+
+def test_every_image_has_one_first_reader_and_the_asked_share_a_second():
+    found = roles(Deal(THREE, 0.2))
+    assert sum(one["first"] for one in found.values()) == len(IMAGES)
+    assert 0.17 < sum(one["second"] for one in found.values()) / len(IMAGES) < 0.23
+    assert all(900 < found[name]["first"] < 1100 for name in ("anna", "ben", "dora"))
+    assert found["eve"] == found["clara"] == {None: len(IMAGES)}
+
+
+def test_a_reader_who_joins_takes_images_and_moves_none_between_the_others():
+    two = Deal(Readers(readers=THREE.readers[:2]), 0.0)
+    three = Deal(THREE, 0.0)
+    for image in IMAGES[:500]:
+        if three.role("dora", image, image, {}) is None:
+            assert two.role("anna", image, image, {}) == three.role("anna", image, image, {})
+
+
+def test_an_adjudicator_gets_what_two_judged_differently_and_nothing_else():
+    deal = Deal(THREE, 1.0)
+    image = "a/1"
+    pair = sorted(
+        (name for name in ("anna", "ben", "dora") if deal.role(name, image, image, {})),
+        key=lambda name: str(deal.role(name, image, image, {})),
+    )
+    assert [deal.role(name, image, image, {}) for name in pair] == ["first", "second"]
+    agreed = {pair[0]: said("normal"), pair[1]: said("normal")}
+    differing = {pair[0]: said("normal"), pair[1]: said("abnormal")}
+    assert deal.role("clara", image, image, {pair[0]: said("normal")}) is None
+    assert deal.role("clara", image, image, agreed) is None
+    assert deal.role("clara", image, image, differing) == "adjudicator"
+    assert deal.shown_to_adjudicator("clara", differing | {"clara": said("normal")}) == differing
+    with pytest.raises(AssertionError, match="not theirs to see"):
+        deal.shown_to_adjudicator(pair[0], differing)
+
+
+def test_categories_differ_only_where_both_gave_one():
+    assert not differ(said("abnormal", "typical"), said("abnormal"))
+    assert differ(said("abnormal", "typical"), said("abnormal", "atypical"))
+
+
+def test_images_of_one_patient_go_to_one_reader():
+    deal = Deal(THREE, 0.0)
+    assert {deal.role("anna", "a/p1", image, {}) for image in IMAGES} in ({"first"}, {None})
+
+
+def test_without_a_file_whoever_is_invited_reads_everything():
+    assert roles(Deal(None, 0.2))["eve"] == {"first": len(IMAGES)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("readers: [{name: Anna Smith}]", "expected a reader's name"),
+        ("readers: [{name: a}, {name: a}]", "every name once"),
+        ("readers: [{name: a, role: adjudicator}]", "at least one must have the role reader"),
+        ("readers: [{name: a, email: x}]", "email: Extra inputs"),
+        ("readers: [", "expected YAML"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, text, message):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_file(str(tmp_path / "r.yaml"))
