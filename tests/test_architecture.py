@@ -210,6 +210,21 @@ def test_decoding_and_making_rows_never_import_torch() -> None:
         todo += [m for name in names for m in (name, name.rpartition(".")[0]) if m in modules()]
 
 
+def test_the_processes_of_a_screen_start_without_what_they_may_never_need() -> None:
+    """Transitively, at the start of a module: each costs every driver and predictor half a second of CPU or more."""
+    todo, seen = ["comit_ray.screening.run_screen", "comit_ray.inference.torch_model"], set[str]()
+    while todo:
+        module = todo.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        names = imports_at_the_start(modules()[module])
+        late = ("scipy.optimize", "scipy.stats", "scipy.spatial", "sklearn", "torchvision", "captum")
+        assert not [name for name in names if name.startswith(late)], module
+        todo += [m for name in names for m in (name, name.rpartition(".")[0]) if m in modules()]
+    assert {"comit_ray.screening.drift_signals", "comit_ray.checkpoint.temperature"} <= seen
+
+
 def test_a_backend_is_imported_by_its_door_alone_and_late() -> None:
     backends = {name for name in modules() if name.startswith("comit_ray.inference.") and name.endswith("_model")}
     assert backends, "there is none"

@@ -13,8 +13,10 @@ from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEM
 
 PREDICT_CPUS = 1.0
 PREDICT_MEMORY = 3 * 2**30  # COMiT-Net at full width, 224 px, 32 images a pass, on a CPU: 2.7 GiB
-IMAGES_EACH = 64
+IMAGES_EACH = 128
 """Images that another predictor is started for: to start one costs as much as a narrow network takes for hundreds."""
+PARTS = 128
+"""Shares are whole numbers of these parts, rounded down: what fits must fit in Ray's arithmetic too."""
 GROWTH, LEAST_GROWN = 4, 16
 """Of several nodes, which may become more: predictors at most, as a multiple of the first ones, or this many."""
 UNKNOWN = Node(2.0, 0.0, 0.0)
@@ -102,6 +104,7 @@ def choose(nodes: Sequence[Node], gpu: bool, images: int, chunks: int) -> Pool:
         if not several:
             wanted = [predictors * threads * PREDICT_CPUS + _beside(working[0])]
         share = min(1.0, *(node.cpus / cpus for node, cpus in zip(working, wanted, strict=True)))
+        share = math.floor(share * PARTS) / PARTS
         held = threads * PREDICT_CPUS * share
         if several:
             memory = max(_part(node.memory, READ_MEMORY + PREDICT_MEMORY + WRITE_MEMORY) for node in working)

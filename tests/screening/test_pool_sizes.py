@@ -63,7 +63,7 @@ def test_gpus_are_named_and_left_alone_without_the_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "chunks", "predictors"), [(20, 5, 1), (64, 1, 1), (65, 5, 2), (10_000, 3, 3), (10_000, 40, 16)]
+    ("images", "chunks", "predictors"), [(20, 5, 1), (128, 5, 1), (129, 5, 2), (10_000, 3, 3), (10_000, 40, 16)]
 )
 def test_no_more_predictors_than_there_is_work_for(images: int, chunks: int, predictors: int) -> None:
     assert choose([node(16)], False, images, chunks).predictors == predictors
