@@ -14,7 +14,7 @@ from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.reading import archive_estimates, cases, site_thresholds, store
 from comit_ray.reading.site_thresholds import Recommended, Row
-from comit_ray.screening.run_screen import QUEUE_FILE
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet

@@ -14,7 +14,7 @@ from comit_ray.chunks import run_record
 from comit_ray.data.images.load import PLACE_COLUMNS, Place
 from comit_ray.errors import ConfigError, NotFoundError, Status
 from comit_ray.reading.reader_deal import number
-from comit_ray.screening.run_screen import QUEUE_FILE
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.screen_tables import PREDICTIONS
 from comit_ray.storage import storage
 from comit_ray.tables import parquet

@@ -11,7 +11,7 @@ from comit_ray.evaluation import subgroups
 from comit_ray.evaluation.report import printing
 from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.reading import agreement, archive_estimates, store
-from comit_ray.screening.run_screen import QUEUE_FILE
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.statistics.intervals import Interval, bootstrap, varied, wilson
 from comit_ray.storage import storage
@@ -151,7 +151,8 @@ def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame) -> 
             rows.append((words, name, str(value)))
     note = (
         "Of this archive's scored images at the operating point of the flags. The interval says what the random sample "
-        f"of images without a reason leaves open: {archive_estimates.METHOD}. Images that no reader could judge are left out."
+        f"of images without a reason leaves open: {archive_estimates.METHOD}. Images that no "
+        "reader could judge are left out."
     )
     return Table("What the verdicts say of the whole archive", ("truth", "figure", "estimate"), tuple(rows), note)
 

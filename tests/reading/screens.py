@@ -32,8 +32,8 @@ from comit_ray.reading import access, cases, reader_deal, serve
 from comit_ray.reading.reader_deal import Deal
 from comit_ray.reading.room import Room
 from comit_ray.reading.server import Server
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.review_queue import build_queue
-from comit_ray.screening.run_screen import QUEUE_FILE
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import GRADCAM, MANIFEST, MASKS, PREDICTIONS
