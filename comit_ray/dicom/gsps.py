@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.images.radiograph import library_edge
 from comit_ray.dicom.result import MODEL_NAME, WARNING, Mask, Naming, Result, common, to_bytes
-from comit_ray.dicom.seg import COLOURS, SEGMENTS, checked_size
+from comit_ray.dicom.seg import COLOURS, SEGMENTS
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import Task
 
@@ -44,7 +44,7 @@ def make_gsps(header: Dataset, result: Result, naming: Naming) -> bytes:
     """
     if not result.masks or result.frame_map is None:
         raise DecodeError(Reason.NO_PIXELS, "the result has no mask: the model has no such head, or gave no scores")
-    height, width = checked_size(header, result)
+    height, width = result.checked_size(int(header.Rows), int(header.Columns))
     with library_edge():
         from highdicom.color import CIELabColor
         from highdicom.content import PresentationLUTTransformation

@@ -39,11 +39,7 @@ def draw(pixels_HW: Pixels, result: Result) -> Pixels:
     picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
     for task in SEGMENTS:
         if task in result.masks:
-            mask = (
-                result.original_mask(task, size[1], size[0])
-                if scale == 1
-                else _resized(result, task, size, height, width)
-            )
+            mask = _resized(result, task, size, height, width)
             _paint(picture, mask, COLOURS[Task(task)], FILL if task == Task.DISEASE else 0.0)
     return _with_legend(picture.round().astype(np.uint8), result)
 
@@ -95,5 +91,5 @@ def _lines(result: Result) -> Iterator[tuple[str, tuple[int, int, int]]]:
     for task, (label, _, _) in SEGMENTS.items():
         if task in result.masks:
             drawn = "" if result.masks[task].any() else ": none drawn"
-            yield f"\N{EM DASH} {label.lower()}{drawn}", COLOURS[Task(task)]
+            yield f"in this colour: {label.lower()}{drawn}", COLOURS[Task(task)]
     yield NOT_NORMAL, _INK

@@ -15,6 +15,7 @@ from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.masks.masks import from_png, to_original
 from comit_ray.dicom.concepts import Concept
 from comit_ray.dicom.uids import uid
+from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import MASK_TASKS
 
 Mask = npt.NDArray[np.bool_]
@@ -93,6 +94,21 @@ class Result:
         """A mask on the pixels of the original, bool (height, width)."""
         assert self.frame_map is not None, "masks come with their frame's map"
         return to_original(self.masks[task], self.frame_map, height, width)
+
+    def checked_size(self, height: int, width: int) -> tuple[int, int]:
+        """The source's rows and columns, which must be those of the image that was screened.
+
+        Raises:
+            DecodeError: `bad_geometry` if they are not: another file lies there now.
+        """
+        screened = self.prediction["height"], self.prediction["width"]
+        if screened != (height, width):
+            raise DecodeError(
+                Reason.BAD_GEOMETRY,
+                f"the image screened had {screened[0]} x {screened[1]} pixels, the file now has {height} x {width}: "
+                "screen it again",
+            )
+        return height, width
 
 
 def make_result(

@@ -8,7 +8,6 @@ from pydicom.dataset import Dataset
 from comit_ray.data.images.radiograph import Radiograph, library_edge
 from comit_ray.dicom.overlay import draw
 from comit_ray.dicom.result import Naming, Result, common, to_bytes
-from comit_ray.errors import DecodeError, Reason
 
 
 def make_secondary_capture(header: Dataset, radiograph: Radiograph, result: Result, naming: Naming) -> bytes:
@@ -23,13 +22,7 @@ def make_secondary_capture(header: Dataset, radiograph: Radiograph, result: Resu
     Raises:
         DecodeError: `bad_geometry` if the source is not what was screened.
     """
-    screened = result.prediction["height"], result.prediction["width"]
-    if screened != (radiograph.height, radiograph.width):
-        raise DecodeError(
-            Reason.BAD_GEOMETRY,
-            f"the image screened had {screened[0]} x {screened[1]} pixels, the file now has "
-            f"{radiograph.height} x {radiograph.width}: screen again",
-        )
+    result.checked_size(radiograph.height, radiograph.width)
     picture_HW3 = draw(radiograph.pixels_HW, result)
     with library_edge():
         from highdicom.sc import SCImage

@@ -43,7 +43,7 @@ def make_seg(header: Dataset, result: Result, naming: Naming) -> bytes:
     numbers = segment_numbers(result)
     if not numbers:
         raise DecodeError(Reason.NO_PIXELS, "the result has no mask: the model has no such head, or gave no scores")
-    height, width = checked_size(header, result)
+    height, width = result.checked_size(int(header.Rows), int(header.Columns))
     frames = np.stack([result.original_mask(task, height, width) for task in numbers], axis=-1)
     with library_edge():
         from highdicom.color import CIELabColor
@@ -78,19 +78,3 @@ def make_seg(header: Dataset, result: Result, naming: Naming) -> bytes:
             **common(header, result, naming, "seg"),
         )
         return to_bytes(made, result.screened_at)
-
-
-def checked_size(header: Dataset, result: Result) -> tuple[int, int]:
-    """Rows and columns of the source, which must be those of the image that was screened.
-
-    Raises:
-        DecodeError: `bad_geometry` if they are not: another file lies there now.
-    """
-    height, width = int(header.Rows), int(header.Columns)
-    screened = result.prediction["height"], result.prediction["width"]
-    if screened != (height, width):
-        raise DecodeError(
-            Reason.BAD_GEOMETRY,
-            f"the image screened had {screened[0]} x {screened[1]} pixels, the file now has {height} x {width}: screen again",
-        )
-    return height, width

@@ -25,8 +25,9 @@ _IMAGE = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "Rows", "Columns",
     "FrameOfReferenceUID", "PixelSpacing", "ImagerPixelSpacing", "PatientOrientation", "Laterality",
     "ImageLaterality", "NumberOfFrames", "SeriesNumber", "ImageType", "AcquisitionDate", "AcquisitionTime",
-    "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
-    "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PresentationLUTShape",
+    "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation",
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleSlope", "RescaleIntercept",
+    "RescaleType", "ModalityLUTSequence", "PresentationLUTShape",
 )  # fmt: skip
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
 _DATES, _TIMES = ("PatientBirthDate", "StudyDate", "AcquisitionDate"), ("StudyTime", "AcquisitionTime")

@@ -1,5 +1,7 @@
 """Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
 
+The URL of an instance on a DICOMweb server (`comit_ray.dicom.web`) can be read, and nothing else be done with it.
+
 Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command line or a
 URI.
 
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from comit_ray.dicom import web
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import s3
 
@@ -62,15 +65,18 @@ class FileEntry:
 
 
 def normalise(uri: str | Path) -> str:
-    """An absolute local path, or the `s3://` URI without a trailing slash.
+    """An absolute local path, or the `s3://` URI, or the URL of a DICOMweb server, without a trailing slash.
 
     Raises:
+        ConfigError: for a URL that holds a user or password.
         StorageError: for any other scheme.
     """
     text = str(uri)
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme == "s3":
         return text.rstrip("/")
+    if web.is_web(text):
+        return web.check_root(text)
     if scheme == "file":
         return os.path.abspath(urlsplit(text).path)
     if scheme:
@@ -88,9 +94,16 @@ def is_s3(uri: str) -> bool:
     return uri.startswith("s3://")
 
 
+def is_remote(uri: str) -> bool:
+    """Whether every node of a cluster reaches `uri` alike: S3, or a DICOMweb server."""
+    return is_s3(uri) or web.is_web(uri)
+
+
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of `uri` and the path in it."""
     uri = normalise(uri)
+    if web.is_web(uri):
+        raise StorageError("expected a local path or an s3:// URI, got that of a DICOMweb server")
     return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
 
 
@@ -126,6 +139,8 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
         NotFoundError: if there is no file.
         StorageError: if it cannot be read.
     """
+    if web.is_web(uri):
+        return web.read_instance(uri, at_most)
     fs, path = filesystem(uri)
     with _reading(uri), fs.open_input_file(path) as stream:
         return bytes(stream.read(at_most))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from comit_ray.data.sources.listing import read as read_listing_of
 from comit_ray.data.sources.tar_listing import CHECKSUMS, checksums, find_listings, read_listing
+from comit_ray.dicom import web
 from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, Reason, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.archive import ArchiveKind, Member, archive_kind, list_members
@@ -72,7 +73,7 @@ class SourceFiles:
     Some 100 bytes a file are held. Looking a name up costs about 3 microseconds.
 
     Args:
-        root: URI of the source's directory.
+        root: URI of the source's directory; a DICOMweb server has no files that could be listed.
         inside_archives: whether to list the members of archives too.
         listing: URI of what `comit_ray.data.sources.listing` wrote of the root; None: list it now.
         trust_listings: whether a `tar-tvf.txt` stands for its archive where that is at hand too.
@@ -94,7 +95,9 @@ class SourceFiles:
         self.broken: list[BrokenArchive] = []
         self.unusable: dict[tuple[str, str | None], Reason] = {}
         self._trust_listings = trust_listings
-        loose = storage.list_files(self.root) if listing is None else read_listing_of(listing, self.root)
+        loose: Iterator[storage.FileEntry] = iter(())  # of a DICOMweb server, which is searched and not listed
+        if not web.is_web(self.root):
+            loose = storage.list_files(self.root) if listing is None else read_listing_of(listing, self.root)
         self._table = _to_table(self._loose(loose))
         self._index()
         archives = {file.path for file in self if archive_kind(file.path)} if inside_archives else set()
