@@ -56,6 +56,7 @@ WIRING = {
     "comit_ray.sweep.tuner",
     "comit_ray.prepare.prepare_pipeline",
     "comit_ray.prepare.fingerprints",
+    "comit_ray.dicom.run",
 }
 MAY_IMPORT_RAY = WIRING
 NO_TORCH = (

@@ -256,6 +256,29 @@ REVIEWS = _table(
     ],
 )
 
+EXPORTS = _table(
+    "exports",
+    [
+        _field("image_id", pa.string(), "as in predictions", nullable=False),
+        _field("format", pa.string(), "seg, sr, sc, gsps or reviews", nullable=False),
+        _field("subject", pa.string(), "what tells several objects of an image and format apart: reader and time"),
+        _field("sop_instance_uid", pa.string(), "of the object, by hash; null if none could be made"),
+        _field("series_instance_uid", pa.string(), "of its series, by hash; null if none could be made"),
+        _field("destination", pa.string(), "URL of the DICOMweb server, or URI of the directory", nullable=False),
+        _field(
+            "status",
+            pa.string(),
+            "stored: it is there, by the server's own search or as a file; refused: it is not, or could not be made",
+            nullable=False,
+        ),
+        _field("answer", pa.string(), "the server's words, or why there is no object; without the patient's identity"),
+        _field("bytes", pa.int64(), "of the object's file; null if none could be made"),
+        _field("model_id", pa.string(), "as in predictions", nullable=False),
+        _field("run_id", pa.string(), "as in predictions", nullable=False),
+        _field("exported_at", pa.timestamp("ms", tz="UTC"), "when the answer came", nullable=False),
+    ],
+)
+
 _TRIAL = [
     _field("trial", pa.string(), "id of the trial: its directory's name in runs/ and results/", nullable=False),
     _field("variant", pa.string(), "what is compared: the point of the study's axes, in words", nullable=False),
@@ -311,6 +334,7 @@ TABLES: dict[str, pa.Schema] = {
     "embeddings": EMBEDDINGS,
     "gradcam": GRADCAM,
     "reviews": REVIEWS,
+    "exports": EXPORTS,
     "trials": TRIALS,
     "study_predictions": STUDY_PREDICTIONS,
 }
