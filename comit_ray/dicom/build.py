@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from comit_ray.config.data_config import DecodeLimits
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.load import Place, check, decode
+from comit_ray.data.images.radiograph import library_edge
 from comit_ray.dicom.destination import Made
 from comit_ray.dicom.gsps import make_gsps
 from comit_ray.dicom.result import Naming, Result
@@ -73,7 +74,8 @@ class Builder:
             except DecodeError as error:
                 yield task, f"not made: {error}"
                 continue
-            made = dcmread(BytesIO(file), specific_tags=["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+            with library_edge():
+                made = dcmread(BytesIO(file), specific_tags=["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
             row = {
                 "image_id": result.image_id,
                 "format": task.format,

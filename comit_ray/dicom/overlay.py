@@ -14,9 +14,9 @@ from comit_ray.dicom.result import MODEL_NAME, NOT_NORMAL, WARNING, Mask, Result
 from comit_ray.dicom.seg import COLOURS, SEGMENTS
 from comit_ray.tables.vocabulary import Task
 
-LONGEST_SIDE = 1024
-"""Pixels of the drawn radiograph: finer than the masks by far, and 3 MB an object."""
-WIDTH = 512
+SHORTEST, LONGEST = 512, 1024
+"""Bounds on the longest side of the drawn radiograph in pixels: finer than the masks, and at most 3 MB an object."""
+WIDTH = 640
 """Pixels a line of the legend needs at least."""
 FILL = 0.25
 """Opacity of the disease mask; the lungs are outlines alone."""
@@ -33,7 +33,8 @@ def draw(pixels_HW: Pixels, result: Result) -> Pixels:
         result: its masks are drawn, its scores are written.
     """
     height, width = pixels_HW.shape
-    scale = LONGEST_SIDE / max(height, width)
+    longest = max(height, width)
+    scale = min(max(longest, SHORTEST), LONGEST) / longest
     size = max(1, round(width * scale)), max(1, round(height * scale))
     grey = np.asarray(Image.fromarray(pixels_HW).resize(size, Image.Resampling.BILINEAR), np.float32)
     picture = np.repeat(grey[..., np.newaxis], 3, axis=2)

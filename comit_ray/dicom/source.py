@@ -23,7 +23,7 @@ PATIENT = (
 _STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime")
 _IMAGE = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "Rows", "Columns",
-    "FrameOfReferenceUID", "PixelSpacing", "ImagerPixelSpacing", "PatientOrientation", "Laterality",
+    "FrameOfReferenceUID", "PatientOrientation", "Laterality",
     "ImageLaterality", "NumberOfFrames", "SeriesNumber", "ImageType", "AcquisitionDate", "AcquisitionTime",
     "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleSlope", "RescaleIntercept",
@@ -71,6 +71,8 @@ def _tidy(header: Dataset) -> None:
             readable = False
         if not readable:
             setattr(header, keyword, "")
+    if not re.fullmatch(r"\d{3}[DWMY]", str(header.get("PatientAge") or "")):
+        header.PatientAge = ""
     if str(header.PatientSex).upper() not in ("M", "F", "O"):
         header.PatientSex = ""
 

@@ -21,12 +21,16 @@ START_S = 60
 class Orthanc:
     """One server; `stop` and `start` keep what it stores.
 
+    Args:
+        directory: for its files.
+        authenticate: whether it wants `USER` and `PASSWORD`.
+
     Attributes:
         root: URL of its DICOMweb.
         log: its log and answers, for a look when a test fails.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, authenticate: bool = True) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._web, self._dicom = _free_ports(2)
         self.root = f"http://127.0.0.1:{self._web}/dicom-web"
@@ -39,7 +43,7 @@ class Orthanc:
             "HttpPort": self._web,
             "DicomPort": self._dicom,
             "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": True,
+            "AuthenticationEnabled": authenticate,
             "RegisteredUsers": {USER: PASSWORD},
             "Plugins": [str(PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
