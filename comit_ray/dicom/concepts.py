@@ -47,7 +47,7 @@ FRACTIONS = {
     "disease_in_lung": Concept("disease_in_lung", SCHEME, "Abnormal opacity inside the lungs, fraction of the lungs"),
 }
 ZONE_FRACTION = Concept("zone_disease", SCHEME, "Abnormal opacity, fraction of the lung zone")
-UPPER = Concept("281392001", "SCT", "Upper zone of lung")
+UPPER = Concept("281392002", "SCT", "Upper zone of lung")
 MIDDLE = Concept("281393007", "SCT", "Middle zone of lung")
 LOWER = Concept("281394001", "SCT", "Lower zone of lung")
 ZONES = ((UPPER, RIGHT), (MIDDLE, RIGHT), (LOWER, RIGHT), (UPPER, LEFT), (MIDDLE, LEFT), (LOWER, LEFT))

@@ -1,5 +1,6 @@
 """Options of `jobs/export.py`: which results go out, in which form and where to."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -56,6 +57,6 @@ class ExportConfig(Config):
             raise ValueError("give either --output with a directory, or --dicomweb with the URL of a server")
         if ("reviews" in self.formats) != (self.reviews is not None):
             raise ValueError("--format reviews and --reviews, the URI of the readers' verdicts, go together")
-        if self.where is not None and any(word in self.where.lower().split() for word in ("select", "over")):
+        if self.where is not None and re.search(r"\b(select|from|over)\b", self.where.lower()):
             raise ValueError("--where is a condition on one row of predictions: it cannot look at other rows")
         return self

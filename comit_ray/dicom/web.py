@@ -11,6 +11,7 @@ that does not answer is asked again, 60).
 """
 
 import os
+import re
 import threading
 import time
 import uuid
@@ -248,3 +249,20 @@ def _patience() -> float:
 
 def _asked_to_wait(header: str | None) -> float:
     return min(float(header), LONGEST_WAIT_S) if header and header.isdigit() else 0.0
+
+
+def viewer_link(template: str, uri: str) -> str | None:
+    """The site's own viewer at the study of an instance; None for a file, of whose study only a hash is known.
+
+    Args:
+        template: URL with `{study}` where the study's UID belongs, such as
+            `https://viewer.example/viewer?StudyInstanceUIDs={study}`.
+        uri: of the image, as in a manifest.
+
+    Raises:
+        ConfigError: the template has no such place, or is no URL.
+    """
+    if not is_web(template) or template.count("{study}") != 1:
+        raise ConfigError(f"expected a viewer's URL with one {{study}} in it, got {template!r}")
+    found = re.search(r"/studies/([0-9.]{1,64})/", uri) if is_web(uri) else None
+    return template.replace("{study}", found[1]) if found else None

@@ -94,6 +94,12 @@ def is_s3(uri: str) -> bool:
     return uri.startswith("s3://")
 
 
+def _check_files(uri: str) -> None:
+    """Raise for a URI where no files are."""
+    if web.is_web(uri):
+        raise StorageError("expected a local path or an s3:// URI, got that of a DICOMweb server")
+
+
 def is_remote(uri: str) -> bool:
     """Whether every node of a cluster reaches `uri` alike: S3, or a DICOMweb server."""
     return is_s3(uri) or web.is_web(uri)
@@ -102,8 +108,7 @@ def is_remote(uri: str) -> bool:
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of `uri` and the path in it."""
     uri = normalise(uri)
-    if web.is_web(uri):
-        raise StorageError("expected a local path or an s3:// URI, got that of a DICOMweb server")
+    _check_files(uri)
     return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
 
 
@@ -227,6 +232,7 @@ def list_files(uri: str, suffix: str = "") -> Iterator[FileEntry]:
         StorageError: if it cannot be listed.
     """
     uri = normalise(uri)
+    _check_files(uri)
     entries = _list_s3(uri) if is_s3(uri) else _list_local(uri)
     for entry in entries:
         if entry.path.endswith(suffix) and not any(part.startswith(".") for part in entry.path.split("/")):
@@ -266,6 +272,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     Local: temporary name in the same directory, then rename. S3: a single PUT (a broken stream leaves no object).
     """
     uri = normalise(uri)
+    _check_files(uri)
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
@@ -286,6 +293,7 @@ def create(uri: str, data: bytes) -> bool:
         StorageError: if it cannot be written.
     """
     uri = normalise(uri)
+    _check_files(uri)
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
