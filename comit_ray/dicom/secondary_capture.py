@@ -45,11 +45,11 @@ def make_secondary_capture(header: Dataset, radiograph: Radiograph, result: Resu
             patient_orientation=("L", "F"),  # highdicom wants one; what the source says replaces it below
             **common(header, result, naming, "sc"),
         )
-        made.PatientOrientation = header.get("PatientOrientation") or None
+        made["PatientOrientation"].value = header.get("PatientOrientation") or None
         made.ConversionType = "WSD"
         made.BurnedInAnnotation = "YES"  # of the model and its scores; none of the patient
-        made.DateOfSecondaryCapture = result.screened_at.strftime("%Y%m%d")
-        made.TimeOfSecondaryCapture = result.screened_at.strftime("%H%M%S")
+        made["DateOfSecondaryCapture"].value = result.screened_at.strftime("%Y%m%d")
+        made["TimeOfSecondaryCapture"].value = result.screened_at.strftime("%H%M%S")
         made.DerivationDescription = "Masks and scores of a model burnt in. Research, not for diagnosis"
         if "SOPClassUID" in header:
             reference = Dataset()

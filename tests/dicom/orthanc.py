@@ -24,19 +24,20 @@ class Orthanc:
     Args:
         directory: for its files.
         authenticate: whether it wants `USER` and `PASSWORD`.
+        base: settings that those of the tests are put over.
 
     Attributes:
         root: URL of its DICOMweb.
         log: its log and answers, for a look when a test fails.
     """
 
-    def __init__(self, directory: Path, *, authenticate: bool = True) -> None:
+    def __init__(self, directory: Path, *, authenticate: bool = True, base: dict[str, Any] | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._web, self._dicom = _free_ports(2)
         self.root = f"http://127.0.0.1:{self._web}/dicom-web"
         self.log = directory / "orthanc.log"
         self._settings = directory / "orthanc.json"
-        settings = {
+        settings = (base or {}) | {
             "Name": "comit-ray tests",
             "StorageDirectory": str(directory / "storage"),
             "IndexDirectory": str(directory / "storage"),

@@ -35,7 +35,8 @@ def test_objects_in_a_directory_are_named_by_their_uid(tmp_path: Path) -> None:
 
 
 def test_a_rate_spaces_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, slept = [100.0], []
+    now: list[float] = [100.0]
+    slept: list[float] = []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", slept.append)
     pace = Pace(4)

@@ -40,7 +40,8 @@ MAKERS: dict[str, Callable[[bytes, Result, Naming], bytes]] = {
         read_header(data), decode(data, DecodeLimits()), one, naming
     ),
 }
-SCREENED = {"status": "failed", "reason": "truncated", "p_covid": None, "p_other": None, "p_unhealthy": None}
+NO_SCORES = dict.fromkeys(("p_covid", "p_other", "p_unhealthy"))
+SCREENED: dict[str, Any] = {"status": "failed", "reason": "truncated", **NO_SCORES}
 
 
 def failed() -> Result:

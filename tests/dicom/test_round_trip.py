@@ -1,5 +1,6 @@
 """A hospital's way round with a real PACS: screened from it, results stored back in it, read by other programs."""
 
+import os
 import shutil
 import subprocess
 import threading
@@ -20,7 +21,9 @@ from tests.dicom.orthanc import PASSWORD, USER, Orthanc
 from tests.dicom.support import CANARIES, read
 from tests.dicom.ward import Ward
 
-PHANTOMS, ALL = 56, 60
+PHANTOMS = int(os.environ.get("COMIT_PACS_PHANTOMS") or 16)
+"""Made radiographs beside the four real ones; 56 take a processor one and a half minutes."""
+ALL = PHANTOMS + 4
 SAME_UID = "Fake_MONOHR1.dcm"
 """A real file that bears the SOP instance UID of another one: a PACS holds one of them."""
 FEW = ("RG1_J2KI.dcm", "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm", "1.dcm", "2.dcm")
@@ -80,15 +83,15 @@ def test_results_go_back_once_though_the_server_is_killed(ward: Ward, monkeypatc
         return thread
 
     monkeypatch.setenv("COMIT_DICOMWEB_PATIENCE", "0.2")
-    outage = cut(30, 2)
+    outage = cut(10, 2)
     with pytest.raises(StorageError, match="gave no answer"):
         ward.export(dicomweb=ward.pacs.root)
     outage.join()
     some = ward.pacs.count() - before
-    assert 30 <= some < 4 * len(images)
+    assert 10 <= some < 4 * len(images)
 
     monkeypatch.setenv("COMIT_DICOMWEB_PATIENCE", "30")
-    outage = cut(some + 60, 1)
+    outage = cut(some + 12, 1)
     counts = ward.export(dicomweb=ward.pacs.root)
     outage.join()
     rows = ward.exports()
@@ -120,7 +123,7 @@ def test_masks_come_back_bit_for_bit_in_the_geometry_of_the_original(ward: Ward)
     found = client.search_for_instances(search_filters={"Modality": "SEG"})
     assert len(found) == len(masks) == len(scored(ward))
     drawn = 0
-    for answer in found[::6]:
+    for answer in found[::2]:
         study, series, instance = (answer[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018"))
         seg = Segmentation.from_dataset(client.retrieve_instance(study, series, instance))
         source = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
@@ -131,7 +134,7 @@ def test_masks_come_back_bit_for_bit_in_the_geometry_of_the_original(ward: Ward)
         for frame, name in enumerate(("lung_png", "disease_png")):
             expected = to_original(from_png(row[name]), frame_map, *size)
             np.testing.assert_array_equal(seg.pixel_array[frame].astype(bool), expected)
-            drawn += expected.any()
+            drawn += int(expected.any())
     assert drawn > 5
 
 

@@ -240,6 +240,6 @@ def test_a_server_has_no_files_to_list_or_write(server: Server) -> None:
     assert len(SourceFiles(server.root)) == 0
     with pytest.raises(StorageError, match="got that of a DICOMweb server"):
         storage.write_bytes(f"{server.root}/x", b"")
+    server.answers = [(404, {}, b"")]
     with pytest.raises(NotFoundError):
-        server.answers = [(404, {}, b"")]
         list(web.search(server.root, "instances", {}))

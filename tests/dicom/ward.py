@@ -40,7 +40,7 @@ def fill(directory: Path, phantoms: int, real: Iterable[Path] = ()) -> dict[str,
     """Phantoms as CR and DX in several encodings, and real files; SOP instance UID -> file name."""
     directory.mkdir()
     for number in range(phantoms):
-        made = radiograph(number, ("CR", "DX")[number % 2], FORMS[number % 4], (96 + number, 128 - number))  # type: ignore[arg-type]
+        made = radiograph(number, ("CR", "DX")[number % 2], FORMS[number % 4], (96 + number, 128 - number))
         (directory / f"{number}.dcm").write_bytes(made)
     for file in sorted(real):
         (directory / file.name).write_bytes(file.read_bytes())
