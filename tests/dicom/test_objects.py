@@ -152,6 +152,23 @@ def test_a_report_says_what_the_tables_say() -> None:
     assert sum(line.startswith("Abnormal opacity, fraction of the lung zone") for line in said) == 5, "null: no lung"
 
 
+def test_highdicom_reads_the_groups_and_what_they_refer_to() -> None:
+    from highdicom.sr import srread
+
+    data, one = radiograph(), result()
+    report = srread(BytesIO(MAKERS["sr"](data, one, NAMING)))
+    (scores,) = report.content.get_image_measurement_groups()
+    assert [m.name.value for m in scores.get_measurements()] == ["p_covid", "p_other", "p_unhealthy", "covid_threshold"]
+    seg = read(make_seg(read_header(data), one, NAMING))
+    groups = report.content.get_planar_roi_measurement_groups()
+    assert [group.finding_type.value for group in groups] == ["39607008", "112033"]
+    for number, group in enumerate(groups, start=1):
+        item = next(item for item in group[0].ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "121214")
+        reference = item.ReferencedSOPSequence[0]
+        assert (reference.ReferencedSOPInstanceUID, reference.ReferencedSegmentNumber) == (seg.SOPInstanceUID, number)
+        assert "ReferencedFrameNumber" not in reference, "PS3.3 table 10-3: only where no segment is named"
+
+
 def test_a_report_of_an_image_without_scores_has_its_reason_and_no_number() -> None:
     made = read(make_sr(read_header(radiograph()), failed(), NAMING, with_seg=False))
     said = texts(made)

@@ -21,7 +21,7 @@ from tests.dicom.orthanc import PASSWORD, USER, Orthanc
 from tests.dicom.support import CANARIES, read
 from tests.dicom.ward import Ward
 
-PHANTOMS = int(os.environ.get("COMIT_PACS_PHANTOMS") or 16)
+PHANTOMS = int(os.environ.get("COMIT_PACS_PHANTOMS") or 8)
 """Made radiographs beside the four real ones; 56 take a processor one and a half minutes."""
 ALL = PHANTOMS + 4
 SAME_UID = "Fake_MONOHR1.dcm"
@@ -83,15 +83,15 @@ def test_results_go_back_once_though_the_server_is_killed(ward: Ward, monkeypatc
         return thread
 
     monkeypatch.setenv("COMIT_DICOMWEB_PATIENCE", "0.2")
-    outage = cut(10, 2)
+    outage = cut(8, 2)
     with pytest.raises(StorageError, match="gave no answer"):
         ward.export(dicomweb=ward.pacs.root)
     outage.join()
     some = ward.pacs.count() - before
-    assert 10 <= some < 4 * len(images)
+    assert 8 <= some < 4 * len(images)
 
     monkeypatch.setenv("COMIT_DICOMWEB_PATIENCE", "30")
-    outage = cut(some + 12, 1)
+    outage = cut(some + 4, 1)
     counts = ward.export(dicomweb=ward.pacs.root)
     outage.join()
     rows = ward.exports()
@@ -135,7 +135,7 @@ def test_masks_come_back_bit_for_bit_in_the_geometry_of_the_original(ward: Ward)
             expected = to_original(from_png(row[name]), frame_map, *size)
             np.testing.assert_array_equal(seg.pixel_array[frame].astype(bool), expected)
             drawn += int(expected.any())
-    assert drawn > 5
+    assert drawn > 3
 
 
 def test_objects_in_a_directory_pass_the_checks_of_other_programs(ward: Ward, tmp_path: Path) -> None:

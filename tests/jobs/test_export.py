@@ -20,7 +20,7 @@ from tests.support import write_checkpoint
 
 pytestmark = pytest.mark.slow
 
-IMAGES = 12
+IMAGES = 6
 
 
 def test_screened_from_a_pacs_and_exported_to_it_once(
@@ -36,12 +36,12 @@ def test_screened_from_a_pacs_and_exported_to_it_once(
             pacs.put(file.read_bytes())
         manifest, results = str(tmp_path / "manifest"), str(tmp_path / "results")
         checkpoint = write_checkpoint(tmp_path / "checkpoint", threshold=0.3)
-        options = ManifestConfig(output=manifest, source="dicomweb", root=pacs.root, chunk_rows=4)
+        options = ManifestConfig(output=manifest, source="dicomweb", root=pacs.root, chunk_rows=2)
         assert manifest_job.job(options) == 0
         screen = ["--manifest", manifest, "--checkpoint", checkpoint, "--output", results]
         assert screen_job.job(cli.parse(ScreenConfig, "", screen)) == 0
         export = ["--results", results, "--manifest", manifest, "--select", "all", "--dicomweb", pacs.root]
-        config = cli.parse(ExportConfig, "", [*export, "--format", "seg,gsps", "--rate", "100"])
+        config = cli.parse(ExportConfig, "", [*export, "--format", "seg,gsps", "--rate", "200"])
         assert export_job.job(config) == 0
         assert pacs.count() == 3 * IMAGES
         assert export_job.job(config) == 0
@@ -51,7 +51,7 @@ def test_screened_from_a_pacs_and_exported_to_it_once(
         assert f"0 objects stored, {2 * IMAGES} were before, 0 refused" in said
         rows = parquet.read_table(f"{results}/exports").to_pylist()
         assert {row["status"] for row in rows} == {"stored"}
-        assert len(list((tmp_path / "results" / "exports").rglob("*.parquet"))) == IMAGES // 4
+        assert len(list((tmp_path / "results" / "exports").rglob("*.parquet"))) == IMAGES // 2
     finally:
         pacs.stop()
     logs = said.encode() + b"".join(file.read_bytes() for file in ray_session.rglob("*") if file.is_file())
