@@ -6,16 +6,18 @@ from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from comit_ray.chunks import graph, nodes
 from comit_ray.chunks.plan import from_ipc, to_ipc
 from comit_ray.dicom import web
 from comit_ray.dicom.destination import Pace
-from comit_ray.dicom.export import Export, export_unit
+from comit_ray.dicom.export import Counts, Export, export_unit
 from comit_ray.dicom.result import Naming
 from comit_ray.dicom.selection import Unit, units
 from comit_ray.dicom.settings import ExportConfig
+from comit_ray.errors import StorageError
 from comit_ray.screening.run_settings import recorded_operating_point
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
@@ -23,26 +25,27 @@ from comit_ray.tables import parquet
 WORKER_CPUS = 0.5
 """That a task reserves: making objects takes about as long as a server takes to store them."""
 
+_COUNTS = ("done", "stored", "refused")
+
 
 def run(config: ExportConfig) -> int:
     """Export what is selected; exit status 0 only if every object is stored.
 
     Raises:
         ConfigError: a wrong option.
-        StorageError: a table cannot be read or written.
-        ray.exceptions.RayError: a task failed more often than Ray retries it, as when a server stays away.
+        StorageError: a table cannot be read or written, or the server stays away.
+        ray.exceptions.RayError: a task failed more often than Ray retries it.
     """
     export = exporting(config)
-    work = [
-        {"file": unit.file, "places": to_ipc(unit.places), "reviews": _reviews(config, unit)} for unit in units(config)
-    ]
+    chunks = list(units(config))
+    work = [{"file": one.file, "places": to_ipc(one.places), "reviews": _reviews(config, one)} for one in chunks]
     if not work:
         print("no image is selected: nothing to export")
         return 0
     if not ray.is_initialized():
         ray.init()
     outputs = {"results": export.results} | ({} if export.to_pacs else {"output": export.destination})
-    nodes.check({"manifest": config.manifest}, outputs)
+    nodes.check({"manifest": config.manifest}, outputs, pa.concat_tables([one.places for one in chunks]))
     began = time.monotonic()
     print(f"exporting {', '.join(export.formats)} of {len(work):,} chunks to {export.destination}", flush=True)
     with graph.chunk_context():
@@ -53,8 +56,10 @@ def run(config: ExportConfig) -> int:
             num_cpus=min(WORKER_CPUS, _cpus() / config.workers),
             concurrency=config.workers,
         )
-        totals = dict.fromkeys(("done", "stored", "refused"), 0)
+        totals = dict.fromkeys(_COUNTS, 0)
         for row in counted.iter_rows():
+            if row["problem"]:
+                raise StorageError(f"{row['problem']}; what was stored until then is not sent twice: run it again")
             for name in totals:
                 totals[name] += row[name]
     seconds = time.monotonic() - began
@@ -99,14 +104,15 @@ class _Worker:
         reviews: dict[str, list[dict[str, Any]]] = {}
         for row in from_ipc(chunk["reviews"][0].as_py()).to_pylist():
             reviews.setdefault(row["image_id"], []).append(row)
-        counts = export_unit(self._export, unit, reviews, Pace(self._export.rate))
-        yield pa.table({name: [getattr(counts, name)] for name in ("done", "stored", "refused")})
+        try:
+            counts, problem = export_unit(self._export, unit, reviews, Pace(self._export.rate)), ""
+        except StorageError as error:  # told as a value: Ray would try again what has waited long enough
+            counts, problem = Counts(0, 0, 0), str(error)
+        yield pa.table({name: [getattr(counts, name)] for name in _COUNTS} | {"problem": [problem]})
 
 
 def _reviews(config: ExportConfig, unit: Unit) -> bytes:
     """The readers' rows of a chunk's images."""
-    import pyarrow.compute as pc
-
     if config.reviews is None:
         return to_ipc(pa.table({"image_id": pa.array([], pa.string())}))
     rows = parquet.read_table(config.reviews)
