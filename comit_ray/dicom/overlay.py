@@ -82,7 +82,8 @@ def _lines(result: Result) -> Iterator[tuple[str, tuple[int, int, int]]]:
     names = {"p_covid": "COVID-19", "p_other": "other disease", "p_unhealthy": "any abnormality"}
     scores = [f"{name} {row[column]:.3f}" for column, name in names.items() if row[column] is not None]
     if scores:
-        yield f"scores, no probabilities: {', '.join(scores)}", _INK
+        kind = "divided by a temperature" if row["calibration"] == "temperature" else "no probabilities"
+        yield f"scores, {kind}: {', '.join(scores)}", _INK
     for score, name in (("covid", "COVID-19"), ("unhealthy", "any abnormality")):
         flag = row[f"{score}_flag"]
         if flag is not None:

@@ -8,9 +8,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from comit_ray.dicom.destination import Directory, Made, Pace
-from comit_ray.dicom.selection import chosen
+from comit_ray.dicom.selection import chosen, units
 from comit_ray.dicom.settings import ExportConfig
 from comit_ray.errors import ConfigError
+from comit_ray.screening.run_screen import QUEUE_FILE
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS
 from tests.dicom.support import masks, prediction, radiograph, read
@@ -60,6 +61,22 @@ def test_a_condition_selects_rows_and_sees_nothing_else(tmp_path: Path) -> None:
     for bad in ("no_such_column", "covid_flag; DROP TABLE predictions", f"1 IN (FROM '{secret}')"):
         with pytest.raises(ConfigError, match="expected a condition on the columns of predictions"):
             chosen(table, bad)
+
+
+def test_the_queue_selects_and_a_foreign_manifest_is_refused(tmp_path: Path) -> None:
+    ids = [f"a/{number}" for number in range(4)]
+    results, manifest = write_results(
+        tmp_path, [manifest_row(one) for one in ids[:3]], [prediction(i) for i in ids], []
+    )
+    queue = pa.table({"image_id": ["a/2", "a/0"]})
+    parquet.write_table(f"{results}/{QUEUE_FILE}", queue)
+    config = ExportConfig(results=results, manifest=manifest, output="o")
+    (unit,) = units(config)
+    assert unit.places["image_id"].to_pylist() == ["a/0", "a/2"]
+    assert unit.file == "part-00000.parquet"
+    assert list(units(config.model_copy(update={"where": "NOT covid_flag"}))) == []
+    with pytest.raises(ConfigError, match="is not the one that was screened: it lacks a/3"):
+        list(units(config.model_copy(update={"select": "all"})))
 
 
 @pytest.mark.parametrize(
