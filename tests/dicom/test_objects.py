@@ -156,11 +156,11 @@ def test_highdicom_reads_the_groups_and_what_they_refer_to() -> None:
     from highdicom.sr import srread
 
     data, one = radiograph(), result()
-    report = srread(BytesIO(MAKERS["sr"](data, one, NAMING)))
-    (scores,) = report.content.get_image_measurement_groups()
+    content: Any = srread(BytesIO(MAKERS["sr"](data, one, NAMING))).content
+    (scores,) = content.get_image_measurement_groups()
     assert [m.name.value for m in scores.get_measurements()] == ["p_covid", "p_other", "p_unhealthy", "covid_threshold"]
     seg = read(make_seg(read_header(data), one, NAMING))
-    groups = report.content.get_planar_roi_measurement_groups()
+    groups = content.get_planar_roi_measurement_groups()
     assert [group.finding_type.value for group in groups] == ["39607008", "112033"]
     for number, group in enumerate(groups, start=1):
         item = next(item for item in group[0].ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "121214")
