@@ -103,7 +103,7 @@ def refuse(paths: Mapping[str, str], seen: Mapping[str, Sequence[bool]]) -> None
 
 def _local(uris: Mapping[str, str]) -> dict[str, str]:
     paths = {name: storage.normalise(uri) for name, uri in uris.items()}
-    return {name: path for name, path in paths.items() if not storage.is_s3(path)}
+    return {name: path for name, path in paths.items() if not storage.is_remote(path)}
 
 
 def _refuse_unpacked(roots: Mapping[str, str]) -> None:
@@ -123,7 +123,7 @@ def _directories(images: Plan | pa.Table) -> list[str]:
     """Of this machine, in which images lie, as far as the driver sees them."""
     found: set[str] = set()
     for uris in _uris(images):
-        local = pc.filter(uris, pc.invert(pc.starts_with(uris, "s3://")))
+        local = pc.filter(uris, pc.invert(pc.match_substring_regex(uris, "^(s3|https?)://")))
         found.update(pc.unique(pc.replace_substring_regex(local, "/[^/]*$", "")).to_pylist())
     seen = sorted(path for path in found if path and os.path.exists(path))
     return seen[:: max(1, len(seen) // DIRECTORIES)]

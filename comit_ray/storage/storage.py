@@ -1,5 +1,7 @@
 """Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
 
+The URL of an instance on a DICOMweb server (`comit_ray.storage.web`) can be read, and nothing else be done with it.
+
 Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command
 line or a URI.
 
@@ -22,7 +24,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
-from comit_ray.storage import local_files, s3
+from comit_ray.storage import local_files, s3, web
 
 STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
 SEEK_BUFFER = 2**17
@@ -44,15 +46,18 @@ class FileEntry:
 
 
 def normalise(uri: str | Path) -> str:
-    """An absolute local path, or the `s3://` URI without a trailing slash.
+    """An absolute local path, or the `s3://` URI, or the URL of a DICOMweb server, without a trailing slash.
 
     Raises:
+        ConfigError: for a URL that holds a user or password.
         StorageError: for any other scheme.
     """
     text = str(uri)
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme == "s3":
         return text.rstrip("/")
+    if web.is_web(text):
+        return web.check_root(text)
     if scheme == "file":
         return os.path.abspath(urlsplit(text).path)
     if scheme:
@@ -68,6 +73,11 @@ def join(uri: str, *parts: str) -> str:
 def is_s3(uri: str) -> bool:
     """Whether `uri` names an object in S3 or a compatible store."""
     return uri.startswith("s3://")
+
+
+def is_remote(uri: str) -> bool:
+    """Whether every node of a cluster reaches `uri` alike: S3, or a DICOMweb server."""
+    return is_s3(uri) or web.is_web(uri)
 
 
 def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> None:
@@ -95,6 +105,7 @@ def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> N
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of `uri` and the path in it."""
     uri = normalise(uri)
+    web.refuse(uri)
     return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
 
 
@@ -130,6 +141,8 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
         NotFoundError: if there is no file.
         StorageError: if it cannot be read.
     """
+    if web.is_web(uri):
+        return web.read_instance(uri, at_most)
     if is_s3(uri) and _is_odd(uri):
         return _read_odd(uri, at_most)
     fs, path = filesystem(uri)
@@ -235,6 +248,7 @@ def list_files(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iter
         StorageError: if it cannot be listed.
     """
     uri = normalise(uri)
+    web.refuse(uri)
     entries = _list_s3(uri) if is_s3(uri) else _list_local(uri)
     for entry in entries:
         if not entry.path.endswith(suffix):
@@ -282,6 +296,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     Local: temporary name in the same directory, then rename. S3: a single PUT (a broken stream leaves no object).
     """
     uri = normalise(uri)
+    web.refuse(uri)
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
@@ -302,6 +317,7 @@ def create(uri: str, data: bytes) -> bool:
         StorageError: if it cannot be written.
     """
     uri = normalise(uri)
+    web.refuse(uri)
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:

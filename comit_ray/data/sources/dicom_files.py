@@ -51,7 +51,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
         ConfigError: if the key is too short to protect anybody.
         StorageError: if the storage refuses a file.
     """
-    key = _key()
+    key = id_key()
     limits = DecodeLimits()
     masks = MaskFiles(files)
 
@@ -97,7 +97,12 @@ def _stem(name: str) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def _key() -> bytes | None:
+def id_key() -> bytes | None:
+    """The key of all pseudonyms, from the environment; None if there is none, which is said once.
+
+    Raises:
+        ConfigError: if it is too short to protect anybody.
+    """
     key = os.environ.get(KEY_VARIABLE, "").encode()
     if not key:
         print(
