@@ -32,10 +32,12 @@ MAY_IMPORT = {
     "benchmark": "checkpoint chunks config data errors inference screening storage tables",
     "evaluation": "checkpoint chunks config data errors screening statistics storage tables",
     "reading": "checkpoint chunks config data errors evaluation screening statistics storage tables",
+    "dicom": "chunks config data errors screening storage tables",
     "sweep": "checkpoint chunks config data errors evaluation inference prepare screening statistics storage tables "
     "training",
     "front": "checkpoint chunks config data errors evaluation inference screening storage tables",
-    "command": "benchmark chunks config data errors evaluation prepare reading screening storage sweep tables training",
+    "command": "benchmark chunks config data dicom errors evaluation prepare reading screening storage sweep tables "
+    "training",
 }
 # What stands at the top may import every package.
 TOP = {"api", "cli", "errors"}
@@ -46,6 +48,7 @@ MAY_IMPORT_RAY = {
     "comit_ray.chunks.monitor",
     "comit_ray.chunks.nodes",
     "comit_ray.chunks.ray_start",
+    "comit_ray.dicom.run_export",
     "comit_ray.prepare.fingerprints",
     "comit_ray.prepare.prepare_pipeline",
     "comit_ray.screening.screen_pipeline",

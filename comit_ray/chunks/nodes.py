@@ -156,7 +156,7 @@ def refuse_differing(files: Sequence[str], seen: Mapping[str, Sequence[bool]]) -
 
 def _local(uris: Mapping[str, str]) -> dict[str, str]:
     paths = {name: storage.normalise(uri) for name, uri in uris.items()}
-    return {name: path for name, path in paths.items() if not storage.is_s3(path)}
+    return {name: path for name, path in paths.items() if not storage.is_remote(path)}
 
 
 def _refuse_unpacked(roots: Mapping[str, str]) -> None:
@@ -177,7 +177,7 @@ def _places(images: Plan | pa.Table) -> tuple[list[str], list[str]]:
     found: set[str] = set()
     files: list[str] = []
     for uris in _uris(images):
-        local = pc.unique(pc.filter(uris, pc.invert(pc.starts_with(uris, "s3://"))))
+        local = pc.unique(pc.filter(uris, pc.invert(pc.match_substring_regex(uris, "^(s3|https?)://"))))
         found.update(pc.unique(pc.replace_substring_regex(local, "/[^/]*$", "")).to_pylist())
         files += local[:: max(1, len(local) // FILES)].to_pylist()[:FILES]
     seen = sorted(path for path in found if path and os.path.exists(path))

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from comit_ray.config.config_base import Config
 from comit_ray.config.data_config import DemoConfig, ListingConfig, ManifestConfig, PhantomConfig, PrepareConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.config.export_config import ExportConfig
 from comit_ray.config.reading_config import CalibrateConfig, ReviewConfig
 from comit_ray.config.screen_config import (
     BenchmarkConfig,
@@ -207,6 +208,17 @@ def evaluate(config: EvaluateConfig) -> int:
     return 0
 
 
+def export(config: ExportConfig) -> int:
+    """Send results of a screen to where they are read, as DICOM objects: to a PACS by DICOMweb, or into a directory.
+
+    Run the same command again after any interruption: what is stored is not stored twice. Exit status 0 only if every
+    object is stored.
+    """
+    from comit_ray.dicom.run_export import run
+
+    return run(config)
+
+
 def review(config: ReviewConfig) -> int:
     """Read the review queue in a browser: a page for radiologists, and their verdicts as a table beside the results.
 
@@ -261,6 +273,7 @@ JOBS: dict[str, Job[Any]] = {
     "review": Job(review, ReviewConfig),
     "evaluate": Job(evaluate, EvaluateConfig, ANEW),
     "calibrate": Job(calibrate, CalibrateConfig, ANEW),
+    "export": Job(export, ExportConfig),
     "prepare": Job(prepare, PrepareConfig),
     "train": Job(train, TrainConfig, RESUME),
     "embedding_classifier": Job(embedding_classifier, EmbeddingClassifierConfig, ANEW),

@@ -42,6 +42,21 @@ class TableOptions(Config):
     """URI of a YAML that maps the table's columns, or the name of a shipped one."""
 
 
+class DicomwebOptions(Config):
+    """A PACS with DICOMweb; its URL is `--root`, who we are comes from the environment (docs/pacs.md)."""
+
+    modalities: tuple[str, ...] = ("CR", "DX")
+    """Modalities to ask for."""
+    study_date: str | None = None
+    """Study dates as DICOM has ranges: 20261101-20261130, 20261101-, or one day; null: all."""
+    since: str | None = None
+    """The first study date, YYYYMMDD, or days back from today, such as 2d; for a nightly screen."""
+    body_part: str | None = None
+    """BodyPartExamined to ask for, such as CHEST; null: any, as many devices leave it blank."""
+    location: str | None = None
+    """CurrentPatientLocation to ask for, such as ICU*; null: any. Not every PACS keeps it."""
+
+
 class SourceOptions(Config):
     """Options of the sources that have some."""
 
@@ -51,6 +66,8 @@ class SourceOptions(Config):
     """Of the source bimcv."""
     table: TableOptions = TableOptions()
     """Of the source table."""
+    dicomweb: DicomwebOptions = DicomwebOptions()
+    """Of the source dicomweb."""
 
 
 class FrameConfig(Config):
@@ -141,10 +158,10 @@ class ManifestConfig(SourceOptions):
     """URI of the manifest to write."""
     source: str | None = None
     """Name of the dataset's format: files (DICOM, PNG, JPEG and archives of them side by side), nih, chexpert, bimcv,
-    covid-chestxray, radiography, hannover, figure1, actualmed, covid-cxnet, table, dicom, images or phantom. null:
-    files, unless --inputs is given."""
+    covid-chestxray, radiography, hannover, figure1, actualmed, covid-cxnet, table, dicom, dicomweb, images or phantom.
+    null: files, unless --inputs is given."""
     root: str | None = None
-    """URI of the dataset's directory."""
+    """URI of the dataset's directory; for dicomweb the URL of the server."""
     listing: Annotated[str | None, ADVANCED] = None
     """URI of a listing of the root (jobs/listing.py); null: list it now."""
     name: str | None = None

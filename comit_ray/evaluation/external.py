@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 from comit_ray.errors import ManifestError, Reason, Status
 from comit_ray.statistics.metric import LEVELS, Ratio, share
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import REVIEWS
+from comit_ray.tables.review_schema import REVIEWS
 
 LEFT_OUT = (Reason.DUPLICATE, Reason.NOT_IN_PROTOCOL)
 WORST_CASE = "sensitivity_with_unscored_missed"
@@ -99,7 +99,8 @@ def read_reviews(uri: str, manifest_uri: str) -> pd.DataFrame:
     """The last reading of every reader and image: columns image_id, reader, abnormal (True, False or None).
 
     Args:
-        uri: of a table of `comit_ray.tables.schema.REVIEWS`; of readings without `read_at` the later row is the last.
+        uri: of a table of `comit_ray.tables.review_schema.REVIEWS`; of readings without `read_at` the later row is
+            the last.
         manifest_uri: of the manifest of the archive.
 
     Raises:
@@ -111,7 +112,7 @@ def read_reviews(uri: str, manifest_uri: str) -> pd.DataFrame:
     lacking = [name for name in wanted if name not in table.column_names]
     if lacking:
         raise ManifestError(
-            f"{uri}: expected readings (tables.schema.REVIEWS), the columns {', '.join(lacking)} are not there"
+            f"{uri}: expected readings (tables.review_schema.REVIEWS), the columns {', '.join(lacking)} are not there"
         )
     wrong = [name for name in wanted if not table[name].type.equals(REVIEWS.field(name).type)]
     if wrong:

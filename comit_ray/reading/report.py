@@ -151,8 +151,8 @@ def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame) -> 
             rows.append((words, name, str(value)))
     note = (
         "Of this archive's scored images at the operating point of the flags. The interval says what the random sample "
-        f"of images without a reason leaves open: {archive_estimates.METHOD}. Images that no "
-        "reader could judge are left out."
+        f"of images without a reason leaves open: {archive_estimates.METHOD}. Images that no reader could judge are "
+        "left out."
     )
     return Table("What the verdicts say of the whole archive", ("truth", "figure", "estimate"), tuple(rows), note)
 

@@ -25,7 +25,7 @@ from comit_ray.config.config_base import Config
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import REVIEWS
+from comit_ray.tables.review_schema import REVIEWS
 
 DIRECTORY = "reviews"
 VERDICTS = ("abnormal", "normal", "cannot_tell", "broken", "withdrawn")

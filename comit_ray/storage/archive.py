@@ -20,6 +20,7 @@ from typing import BinaryIO, Self, cast
 
 from comit_ray.errors import BrokenArchiveError, DecodeError, Reason
 from comit_ray.storage import storage
+from comit_ray.storage.raw_file import STREAM_BUFFER
 
 BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 """What the libraries raise on a damaged tar, compressed or not; the storage's own errors are `StorageError`."""
@@ -234,7 +235,7 @@ def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile
         tarfile.TarError: if something else than a header stands where one should.
     """
     with _Tar.open(  # type: ignore[call-overload]  # mode is a plain str
-        fileobj=stream, mode=mode, tarinfo=_Header, bufsize=storage.STREAM_BUFFER, ignore_zeros=True
+        fileobj=stream, mode=mode, tarinfo=_Header, bufsize=STREAM_BUFFER, ignore_zeros=True
     ) as tar:
         while (info := tar.next()) is not None:
             tar.members = []  # it would keep every header
@@ -280,7 +281,7 @@ def decompressed(raw: BinaryIO, kind: ArchiveKind) -> Compressed:
 def to_the_end(stream: Compressed) -> None:
     """Read on to where the checksum is; what follows the last compressed stream, as padding, is no damage."""
     try:
-        while stream.read(storage.STREAM_BUFFER):
+        while stream.read(STREAM_BUFFER):
             pass
     except gzip.BadGzipFile as error:
         if not str(error).startswith(_NO_GZIP):

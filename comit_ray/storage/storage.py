@@ -1,5 +1,7 @@
 """Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
 
+The URL of an instance on a DICOMweb server (`comit_ray.storage.web`) can be read, and nothing else be done with it.
+
 Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command
 line or a URI.
 """
@@ -10,17 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from comit_ray.errors import ConfigError, NotFoundError, ShortReadError, StorageError
-from comit_ray.storage import local_files, s3
-
-STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
-SEEK_BUFFER = 2**17
+from comit_ray.storage import local_files, s3, web
+from comit_ray.storage.raw_file import SEEK_BUFFER, STREAM_BUFFER, RawFile
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,18 @@ class FileEntry:
 
 
 def normalise(uri: str | Path) -> str:
-    """An absolute local path, or the `s3://` URI without a trailing slash.
+    """An absolute local path, or the `s3://` URI, or the URL of a DICOMweb server, without a trailing slash.
 
     Raises:
+        ConfigError: for a URL that holds a user or password.
         StorageError: for any other scheme.
     """
     text = str(uri)
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme == "s3":
         return text.rstrip("/")
+    if web.is_web(text):
+        return web.check_root(text)
     if scheme == "file":
         return os.path.abspath(urlsplit(text).path)
     if scheme:
@@ -63,6 +66,11 @@ def join(uri: str, *parts: str) -> str:
 def is_s3(uri: str) -> bool:
     """Whether `uri` names an object in S3 or a compatible store."""
     return uri.startswith("s3://")
+
+
+def is_remote(uri: str) -> bool:
+    """Whether every node of a cluster reaches `uri` alike: S3, or a DICOMweb server."""
+    return is_s3(uri) or web.is_web(uri)
 
 
 def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> None:
@@ -90,6 +98,7 @@ def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> N
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of `uri` and the path in it."""
     uri = normalise(uri)
+    web.refuse(uri)
     return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
 
 
@@ -126,6 +135,8 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
         ShortReadError: if fewer bytes came than its size (of S3: what HEAD says) promises.
         StorageError: if it cannot be read.
     """
+    if web.is_web(uri):
+        return web.read_instance(uri, at_most)
     if is_s3(uri) and _is_odd(uri):
         return _read_odd(uri, at_most)
     fs, path = filesystem(uri)
@@ -181,7 +192,7 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
         length = int(fs.get_file_info(path).size or 0)
         stream = fs.open_input_stream(path, compression=None, buffer_size=STREAM_BUFFER)
     with stream:
-        yield io.BufferedReader(_Raw(stream, uri, length), STREAM_BUFFER)
+        yield io.BufferedReader(RawFile(stream, uri, length), STREAM_BUFFER)
 
 
 @contextmanager
@@ -196,44 +207,7 @@ def open_file(uri: str) -> Iterator[BinaryIO]:
     with _reading(uri):
         opened = fs.open_input_file(path)
     with opened:
-        yield io.BufferedReader(_Raw(opened, uri, int(opened.size())), SEEK_BUFFER)
-
-
-class _Raw(io.RawIOBase):
-    """pyarrow's file for Python's buffers, which its own reads go without."""
-
-    def __init__(self, file: pa.NativeFile, uri: str, length: int) -> None:
-        self._file = file
-        self._uri = uri
-        self._length, self._at = length, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return bool(self._file.seekable())
-
-    def readinto(self, buffer: Any, /) -> int:
-        try:
-            count = int(self._file.readinto(buffer))
-            self._at += count
-            if not count and len(buffer) and self._at < self._length:
-                raise ShortReadError(
-                    f"cannot read {self._uri}: expected {self._length:,} bytes, it ended after {self._at:,}"
-                )
-            return count
-        except OSError as error:  # not to be taken for damage of what is read
-            raise StorageError(f"cannot read {self._uri}: {error}") from error
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        try:
-            self._at = int(self._file.seek(offset, whence))
-            return self._at
-        except pa.ArrowInvalid as error:  # before the beginning: Python's files raise OSError
-            raise OSError(str(error)) from None
-
-    def tell(self) -> int:
-        return int(self._file.tell())
+        yield io.BufferedReader(RawFile(opened, uri, int(opened.size())), SEEK_BUFFER)
 
 
 def _is_odd(uri: str) -> bool:
@@ -253,6 +227,7 @@ def list_files(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iter
         StorageError: if it cannot be listed.
     """
     uri = normalise(uri)
+    web.refuse(uri)
     entries = _list_s3(uri) if is_s3(uri) else _list_local(uri)
     for entry in entries:
         if not entry.path.endswith(suffix):
@@ -300,6 +275,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     Local: temporary name in the same directory, then rename. S3: a single PUT (a broken stream leaves no object).
     """
     uri = normalise(uri)
+    web.refuse(uri)
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:
@@ -320,6 +296,7 @@ def create(uri: str, data: bytes) -> bool:
         StorageError: if it cannot be written.
     """
     uri = normalise(uri)
+    web.refuse(uri)
     if is_s3(uri):
         bucket, key = s3.split(uri)
         try:

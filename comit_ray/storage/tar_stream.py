@@ -13,6 +13,7 @@ from typing import IO, BinaryIO, Self, cast
 from comit_ray.errors import DecodeError, Reason, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.archive import BROKEN, AtOnce, absent, archive_kind, decompressed, to_the_end, walk
+from comit_ray.storage.raw_file import STREAM_BUFFER
 
 IN_MEMORY = 256 * 2**20
 """Bytes of one archive's members that are held in memory before they are asked for."""
@@ -236,7 +237,7 @@ class _Hashing(io.RawIOBase):
         return data
 
     def drain(self) -> None:
-        while self.read(storage.STREAM_BUFFER):
+        while self.read(STREAM_BUFFER):
             pass
 
     def hexdigest(self) -> str:

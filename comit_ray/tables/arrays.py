@@ -12,6 +12,19 @@ import pyarrow as pa
 
 BoolN = npt.NDArray[np.bool_]
 
+SCHEMA_VERSION = "2"
+"""Of all tables; in every file's metadata."""
+
+
+def column(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
+    """A column with its meaning in its metadata."""
+    return pa.field(name, type_, nullable=nullable, metadata={"meaning": meaning})
+
+
+def table_of(name: str, fields: list[pa.Field]) -> pa.Schema:
+    """A table's schema with its name and version in its metadata."""
+    return pa.schema(fields, metadata={"comit_ray.table": name, "comit_ray.version": SCHEMA_VERSION})
+
 
 def fixed_binary(values_NB: npt.NDArray[np.uint8], there_N: BoolN | None = None) -> pa.Array:
     """A fixed-size binary column of N values of B bytes each, in the memory of `values_NB`.

@@ -18,6 +18,7 @@ from comit_ray.errors import FAILURES, ConfigError, DecodeError, NotFoundError, 
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader, FileRef
+from comit_ray.storage.raw_file import RawFile
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
 from tests.data import archives
@@ -128,7 +129,7 @@ def test_a_bit_that_flips_on_the_way_out_of_a_tar_gz_is_of_the_storage(tmp_path,
     files = archives.members(12)
     uri = archives.write(tmp_path / "a.tgz", files)
     rows = [manifest_row(f"d/a.tgz!{name}", uri=uri, member=name) for name in files]
-    real, reads = storage._Raw.readinto, [0]
+    real, reads = RawFile.readinto, [0]
 
     def flipping(self: Any, buffer: Any) -> int:
         count = real(self, buffer)
@@ -137,7 +138,7 @@ def test_a_bit_that_flips_on_the_way_out_of_a_tar_gz_is_of_the_storage(tmp_path,
             buffer[count // 2] ^= 1
         return count
 
-    monkeypatch.setattr(storage._Raw, "readinto", flipping)
+    monkeypatch.setattr(RawFile, "readinto", flipping)
     assert {row.get("reason") for row in read_all(rows)} == {"storage_changed"}
     assert all("data" in row for row in read_all(rows))
 

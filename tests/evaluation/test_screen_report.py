@@ -17,7 +17,8 @@ from comit_ray.evaluation import screen_report
 from comit_ray.evaluation.report import document
 from comit_ray.screening.drift import Drift
 from comit_ray.screening.drift_signals import Signal, SignalKind
-from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, REVIEWS
+from comit_ray.tables.review_schema import REVIEWS
+from comit_ray.tables.schema import EMBEDDINGS, GRADCAM
 from tests.evaluation.support import screened_images
 from tests.support import write_rows
 

@@ -8,7 +8,7 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import ManifestError
-from comit_ray.tables.schema import REVIEWS
+from comit_ray.tables.review_schema import REVIEWS
 from jobs import evaluate
 from tests.evaluation.study_tree import Images, write_study
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows

@@ -44,7 +44,7 @@ def test_a_threshold_is_made_from_the_command_line(tmp_path, capsys):
     [
         (["--results", "r", "--host", "0.0.0.0"], "give --certificate and --key"),
         (["--results", "r", "--double", "2"], "double"),
-        (["--results", "r", "--color", "dark"], "unknown option color"),
+        (["--results", "r", "--color", "dark"], "unknown option --color"),
     ],
 )
 def test_wrong_options_are_one_line(words, message, capsys):

@@ -76,7 +76,7 @@ def test_without_a_file_whoever_is_invited_reads_everything():
         ("readers: [{name: Anna Smith}]", "expected a reader's name"),
         ("readers: [{name: a}, {name: a}]", "every name once"),
         ("readers: [{name: a, role: adjudicator}]", "at least one must have the role reader"),
-        ("readers: [{name: a, email: x}]", "email: Extra inputs"),
+        ("readers: [{name: a, email: x}]", "email: no such option"),
         ("readers: [", "expected YAML"),
     ],
 )

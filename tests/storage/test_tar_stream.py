@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from comit_ray.errors import DecodeError, Reason, StorageError
-from comit_ray.storage import storage, tar_stream
+from comit_ray.storage import tar_stream
+from comit_ray.storage.raw_file import RawFile
 from comit_ray.storage.tar_stream import TarStream
 from tests.data import archives
 
@@ -140,7 +141,7 @@ def test_what_is_held_beyond_memory_lies_in_a_file(packed, monkeypatch):
 
 
 def test_a_storage_that_fails_once_costs_a_pass_not_the_archive(packed, monkeypatch):
-    real, reads = storage._Raw.readinto, 0
+    real, reads = RawFile.readinto, 0
 
     def fail(self, buffer):
         nonlocal reads
@@ -149,7 +150,7 @@ def test_a_storage_that_fails_once_costs_a_pass_not_the_archive(packed, monkeypa
             raise StorageError("503 slow down")
         return real(self, memoryview(buffer)[:4096])
 
-    monkeypatch.setattr(storage._Raw, "readinto", fail)
+    monkeypatch.setattr(RawFile, "readinto", fail)
     with TarStream(packed, FILES, 10**6) as stream:
         assert [stream.read(name) for name in FILES] == list(FILES.values())
         assert stream.passes == 2
@@ -160,7 +161,7 @@ def test_a_storage_that_does_not_answer_is_told_as_such(packed, monkeypatch):
     def fail(self, buffer):
         raise StorageError("503 slow down")
 
-    monkeypatch.setattr(storage._Raw, "readinto", fail)
+    monkeypatch.setattr(RawFile, "readinto", fail)
     with TarStream(packed, FILES, 10**6) as stream, pytest.raises(StorageError, match="503"):
         stream.read(next(iter(FILES)))
 

@@ -1,7 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from comit_ray.tables.schema import SCHEMA_VERSION, TABLES
+from comit_ray.tables.arrays import SCHEMA_VERSION
+from comit_ray.tables.schema import TABLES
 
 PLAIN = (
     pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_date,

@@ -25,17 +25,18 @@ from comit_ray.tables.vocabulary import View
 MAX_AGE = 120.0
 """Years; an age above it is a slip of the keyboard, and unknown."""
 
-_FACTS = (
+FACTS = (
     "PatientID", "StudyInstanceUID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName",
     "AcquisitionDate", "StudyDate", "Modality", "BodyPartExamined", "AnatomicRegionSequence", "SeriesDescription",
     "ProtocolName", "StudyDescription", "ViewPosition", "ViewCodeSequence", "PatientOrientation", "NumberOfFrames",
     "SOPClassUID", "ImageType", "PresentationIntentType",
 )  # fmt: skip
+"""Elements that say whose a radiograph is, how it was taken, and whether it is one of a chest."""
 _PIXEL_FACTS = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation",
 )  # fmt: skip
-_KEYWORDS = _FACTS + _PIXEL_FACTS + PIXEL_KEYWORDS
+_KEYWORDS = FACTS + _PIXEL_FACTS + PIXEL_KEYWORDS
 _PEAK = {False: 2.5, True: 5.0}
 """Bytes at the peak of decoding for each byte of pixels, as they are and compressed (RLE takes most); measured."""
 _YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
@@ -110,7 +111,7 @@ def _open(data: bytes, limits: DecodeLimits) -> tuple[DicomFile, DicomHeader]:
     if not looks_like_dicom(data):
         raise DecodeError(Reason.NOT_AN_IMAGE, "expected a DICOM file, got bytes that begin as none")
     file = open_dicom(data, _KEYWORDS)
-    header = _facts(file)
+    header = facts(file.elements)
     if file.pixels is None and (header.exclusion is None or not text(file.elements, "Modality")):
         if file.meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             return file, header
@@ -120,8 +121,8 @@ def _open(data: bytes, limits: DecodeLimits) -> tuple[DicomFile, DicomHeader]:
     return file, header
 
 
-def _facts(file: DicomFile) -> DicomHeader:
-    elements = file.elements
+def facts(elements: Dataset) -> DicomHeader:
+    """What the elements named by `FACTS` say; those that are absent are unknown."""
     position, series = text(elements, "ViewPosition"), text(elements, "SeriesDescription")
     view_code = code_meaning(elements, "ViewCodeSequence")
     view, source = views.view_of(position, series, view_code, texts(elements, "PatientOrientation"))

@@ -19,7 +19,8 @@ from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileRef
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, SCHEMA_VERSION
+from comit_ray.tables.arrays import SCHEMA_VERSION
+from comit_ray.tables.schema import MANIFEST
 from comit_ray.tables.vocabulary import Split, View
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names

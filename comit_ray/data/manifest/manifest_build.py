@@ -270,6 +270,10 @@ def _present(table: pa.Table, files: SourceFiles | None) -> pa.Array:
             if not uri.endswith(f"/{path}"):
                 raise ManifestError(f"expected the URI of {image_id} to end in its path below the root, got {uri}")
             root = uri.removesuffix(f"/{path}")
+            if storage.is_remote(root) and not storage.is_s3(root):
+                raise ConfigError(
+                    "--check_files and --present_only look at files: a DICOMweb server is asked when it is read"
+                )
             if root not in roots:
                 roots[root] = SourceFiles(root, inside_archives=False)
             file = roots[root].find(path) or roots[root].find(member_name("", path))

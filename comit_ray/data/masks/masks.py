@@ -119,7 +119,8 @@ def from_png(png: bytes) -> Binary:
 def to_original(mask_HW: Binary, frame_map: FrameMap, height: int, width: int) -> Binary:
     """A mask of the model's frame as bool (height, width), on the pixels of the original radiograph.
 
-    Each original pixel takes the frame pixel under its centre.
+    Each original pixel takes the frame pixel under its centre. Computed in integers, as `mask_to_frame` does, so that
+    the scale's rounding in a table (float32) moves no pixel: what is brought back and framed again is the same mask.
     """
     rows = _under_centres(height, frame_map.top, frame_map.rows_per_pixel, mask_HW.shape[0])
     columns = _under_centres(width, frame_map.left, frame_map.columns_per_pixel, mask_HW.shape[1])
@@ -127,7 +128,9 @@ def to_original(mask_HW: Binary, frame_map: FrameMap, height: int, width: int) -
 
 
 def _under_centres(count: int, start: float, scale: float, size: int) -> npt.NDArray[np.intp]:
-    under: npt.NDArray[np.intp] = np.floor(start + (np.arange(count) + 0.5) * scale).astype(np.intp)
+    """The centre of pixel r of `count` lies at (r + 1/2) * filled / count of the frame pixels that all of them fill."""
+    filled = round(count * scale)
+    under: npt.NDArray[np.intp] = round(start) + (2 * np.arange(count, dtype=np.intp) + 1) * filled // (2 * count)
     return under.clip(0, size - 1)
 
 

@@ -151,6 +151,7 @@ SOURCES: dict[str, str] = {
     "covid-cxnet": "comit_ray.data.sources.covid_cxnet",
     "table": "comit_ray.data.sources.table.table",
     "dicom": "comit_ray.data.sources.dicom_files",
+    "dicomweb": "comit_ray.data.sources.dicomweb",
     "images": "comit_ray.data.sources.image_files",
     "phantom": "comit_ray.data.sources.phantom",
 }

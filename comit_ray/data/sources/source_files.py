@@ -18,7 +18,7 @@ from comit_ray.data.sources.listing import read as read_listing_of
 from comit_ray.data.sources.skipped import Skipped, Why, is_hidden, member_name, why
 from comit_ray.data.sources.tar_listing import CHECKSUMS, SUFFIX, checksums, find_listings, read_listing
 from comit_ray.errors import BrokenArchiveError, DecodeError, ManifestError, Reason, StorageError
-from comit_ray.storage import storage
+from comit_ray.storage import storage, web
 from comit_ray.storage.archive import Member, archive_kind, is_streamed, list_members
 from comit_ray.storage.file_reader import FileReader, FileRef
 
@@ -74,7 +74,7 @@ class SourceFiles:
     Some 100 bytes a file are held. Looking a name up costs about 3 microseconds.
 
     Args:
-        root: URI of the source's directory.
+        root: URI of the source's directory; a DICOMweb server has no files that could be listed.
         inside_archives: whether to list the members of archives too.
         listing: URI of what `comit_ray.data.sources.listing` wrote of the root; None: list it now.
         trust_listings: whether a `tar-tvf.txt` stands for its archive where that is at hand too.
@@ -98,8 +98,10 @@ class SourceFiles:
         self.unusable: dict[tuple[str, str | None], Reason] = {}
         self.skipped = Skipped()
         self._trust_listings = trust_listings
-        listed = storage.list_files(self.root, passed_over=True)
-        loose = listed if listing is None else read_listing_of(listing, self.root)
+        loose: Iterator[storage.FileEntry] = iter(())  # of a DICOMweb server, which is searched and not listed
+        if not web.is_web(self.root):
+            listed = storage.list_files(self.root, passed_over=True)
+            loose = listed if listing is None else read_listing_of(listing, self.root)
         self._table = _to_table(self._loose(loose))
         self._index()
         archives = {file.path for file in self if archive_kind(file.path)} if inside_archives else set()

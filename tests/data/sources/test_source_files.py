@@ -7,6 +7,7 @@ from comit_ray.data.sources.source_files import BrokenArchive, SourceFiles
 from comit_ray.errors import ManifestError, NotFoundError, Reason, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
+from comit_ray.storage.raw_file import RawFile
 from tests.data import archives
 
 
@@ -136,7 +137,7 @@ def test_another_file_of_the_same_name_does_not_hide_a_member(tmp_path, capsys):
 
 def test_a_storage_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
     archives.write(tmp_path / "a.tgz", archives.members(20))
-    real, reads = storage._Raw.readinto, 0
+    real, reads = RawFile.readinto, 0
 
     def fail(self, buffer):
         nonlocal reads
@@ -145,7 +146,7 @@ def test_a_storage_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
             raise StorageError("503 slow down")
         return real(self, memoryview(buffer)[:4096])
 
-    monkeypatch.setattr(storage._Raw, "readinto", fail)
+    monkeypatch.setattr(RawFile, "readinto", fail)
     with pytest.raises(StorageError, match="503"):
         SourceFiles(str(tmp_path))
 

@@ -1,0 +1,98 @@
+"""A PACS that speaks DICOMweb: a row an instance, found by QIDO-RS and fetched by WADO-RS when it is screened.
+
+Patients and studies are keyed hashes, as for files (`comit_ray.data.sources.dicom_files`). The image's address on the
+server (`uri`) is made of its UIDs, for there is no other way to fetch it: who may read the table learns them, and needs
+the server's consent to learn more.
+"""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+from pydicom.dataset import Dataset
+
+from comit_ray.config.data_config import DicomwebOptions, SourceOptions
+from comit_ray.data.images.dicom_radiograph import FACTS, facts
+from comit_ray.data.images.radiograph import decoder_guard
+from comit_ray.data.sources.adapter import MAX_AGE, ManifestRow
+from comit_ray.data.sources.dicom_files import WITHOUT_KEY, pseudonym, read_key
+from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.errors import ConfigError, DecodeError, ManifestError
+from comit_ray.storage import web
+
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
+    """Every instance that the options select, by study, series and instance UID.
+
+    The server is asked page by page, once for each modality; all rows are held (about 1 kB each) until the last page,
+    for their order must not depend on the server's. What it does not say, such as a view, the file will when read.
+    Excluded are instances that are no frontal radiograph of a chest by what the server says of them.
+
+    Raises:
+        ConfigError: if the root is no DICOMweb server's, a date is none, or the key is too short.
+        ManifestError: if an answer names no instance.
+        StorageError: if the server refuses or does not answer.
+    """
+    if not web.is_web(files.root):
+        raise ConfigError(f"--source dicomweb: --root must be the URL of a DICOMweb server, got {files.root}")
+    key = read_key()
+    if key is None:
+        print(WITHOUT_KEY, file=sys.stderr)
+    found: dict[str, ManifestRow] = {}
+    for filters in _filters(options.dicomweb, datetime.now(UTC).date()):
+        for answer in web.search(files.root, "instances", filters, [*FACTS, *_UIDS]):
+            row = _row(answer, key)
+            found[row.path] = row
+    yield from (found[path] for path in sorted(found))
+
+
+def _filters(options: DicomwebOptions, today: date) -> Iterator[dict[str, str]]:
+    shared = {
+        "StudyDate": _dates(options, today),
+        "BodyPartExamined": options.body_part,
+        "CurrentPatientLocation": options.location,
+    }
+    kept = {name: value for name, value in shared.items() if value}
+    for modality in options.modalities:
+        yield {"Modality": modality, **kept}
+
+
+def _dates(options: DicomwebOptions, today: date) -> str | None:
+    """The range of study dates (PS3.4 C.2.2.2.5)."""
+    if options.since is None:
+        return options.study_date
+    if options.study_date is not None:
+        raise ConfigError("give --dicomweb.since or --dicomweb.study_date, not both")
+    text = options.since.strip().lower()
+    if text.endswith("d") and text[:-1].isdigit():
+        return f"{today - timedelta(days=int(text[:-1])):%Y%m%d}-"
+    try:
+        return f"{datetime.strptime(text, '%Y%m%d').date():%Y%m%d}-"
+    except ValueError:
+        raise ConfigError(f"--dicomweb.since must be YYYYMMDD, or days such as 2d, got {options.since!r}") from None
+
+
+def _row(answer: dict[str, object], key: bytes | None) -> ManifestRow:
+    try:
+        with decoder_guard():
+            elements = Dataset.from_json(answer)
+            study, series, instance = (str(elements.get(name) or "") for name in _UIDS)
+            header = facts(elements)
+    except DecodeError as error:
+        raise ManifestError(f"the DICOMweb server gave a search result that is no DICOM JSON: {error.detail}") from None
+    if not (study and series and instance):
+        raise ManifestError("the DICOMweb server gave a search result without the UIDs of study, series and instance")
+    return ManifestRow(
+        path=web.instance_path(study, series, instance),
+        patient_id=pseudonym(header.patient_id or "", key, "patient") if key else None,
+        study_id=pseudonym(study, key, "study") if key else None,
+        view=header.view,
+        view_source=header.view_source,
+        sex=header.sex,
+        age=header.age if header.age is not None and 0 <= header.age <= MAX_AGE else None,
+        device=header.device,
+        acquired_on=header.acquired_on,
+        excluded=header.exclusion.reason if header.exclusion else None,
+    )

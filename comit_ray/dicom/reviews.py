@@ -1,0 +1,90 @@
+"""A reader's verdict on an image as a structured report (TID 1500), with the reader as person observer.
+
+The columns of a `reviews` table that a report holds, where the table has them: who read (a pseudonym), when, and what
+the reader answered. What the reader wrote goes into the object alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from comit_ray.data.images.radiograph import decoder_guard
+from comit_ray.dicom.concepts import SCHEME, Concept
+from comit_ray.dicom.result import MODEL_NAME, ImageResult, Naming
+from comit_ray.dicom.sr import add_texts, report, tracking
+
+ANSWERS = {
+    "verdict": "Verdict of the reader",
+    "abnormal": "The reader sees an abnormality",
+    "covid": "The reader suspects COVID-19",
+    "category": "Category chosen by the reader",
+    "findings": "Findings of the reader",
+    "zones": "Lung zones with findings (the patient's right and left)",
+    "confidence": "Confidence of the reader",
+    "comment": "Comment of the reader",
+    "role": "Role of the reader",
+    "seconds": "Seconds taken to read",
+    "blinded": "Read without knowing the model's answer",
+}
+"""Column -> meaning of its code in the scheme of this project."""
+
+
+def subject_of(review: Mapping[str, Any]) -> str:
+    """What tells the verdicts on an image apart: reader, role and time."""
+    return f"{review['reader']} {review.get('role') or ''} {_read_at(review):%Y%m%dT%H%M%S.%f}"
+
+
+def make_review(header: Dataset, result: ImageResult, naming: Naming, review: Mapping[str, Any]) -> bytes:
+    """The file of a report with what a reader answered, dated by the reading.
+
+    Args:
+        header: of the source.
+        result: what was read beside it, or blinded to it.
+        naming: of the series.
+        review: a row of a `reviews` table.
+    """
+    read = replace(result, prediction={**result.prediction, "screened_at": _read_at(review)})
+    with decoder_guard():
+        from highdicom.sr import MeasurementsAndQualitativeEvaluations, SourceImageForMeasurementGroup
+
+        group = MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=tracking(header, read, f"review {subject_of(review)}"),
+            source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
+        )
+        answered = [
+            (Concept(column, SCHEME, meaning), text)
+            for column, meaning in ANSWERS.items()
+            if (text := _text(review.get(column))) is not None
+        ]
+        shown = Concept("model_id", SCHEME, "Model whose result was at hand")
+        add_texts(group, [*answered, (shown, f"{MODEL_NAME} {read.model_id}, run {read.prediction['run_id']}")])
+        return report(header, read, naming, _person(review), [group], [header], "reviews", subject_of(review))
+
+
+def _person(review: Mapping[str, Any]) -> Any:
+    from highdicom.sr import ObservationContext, ObserverContext, PersonObserverIdentifyingAttributes
+    from pydicom.sr.codedict import codes
+
+    return ObservationContext(
+        observer_person_context=ObserverContext(
+            observer_type=codes.DCM.Person,
+            observer_identifying_attributes=PersonObserverIdentifyingAttributes(name=str(review["reader"])),
+        )
+    )
+
+
+def _text(value: Any) -> str | None:
+    """An answer in words; None if there is none."""
+    if value is None or value == "" or (isinstance(value, list) and not value):
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _read_at(review: Mapping[str, Any]) -> datetime:
+    at: datetime | None = review.get("read_at")
+    return datetime(1970, 1, 1, tzinfo=UTC) if at is None else at.astimezone(UTC)

@@ -1,0 +1,80 @@
+"""Lungs and disease as a DICOM Segmentation (PS3.3 A.51): BINARY, one frame a segment, in the source's matrix.
+
+A radiograph of the CR or DX class has no frame of reference: the object then refers to its source by
+ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame a segment.
+"""
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from comit_ray.data.images.radiograph import decoder_guard
+from comit_ray.dicom import concepts
+from comit_ray.dicom.concepts import Concept
+from comit_ray.dicom.result import MODEL_NAME, ImageResult, Naming, coded, common, to_bytes
+from comit_ray.dicom.uids import uid
+from comit_ray.errors import DecodeError, Reason
+from comit_ray.tables.vocabulary import Task
+
+SEGMENTS: dict[str, tuple[str, Concept, Concept]] = {
+    Task.LUNG: ("Lungs", concepts.ANATOMY, concepts.LUNG),
+    Task.DISEASE: ("Abnormal opacities", concepts.ABNORMAL_STRUCTURE, concepts.OPACITY),
+}
+"""Task -> label, category and type of its segment (PS3.3 C.8.20.2)."""
+COLOURS = {Task.LUNG: (86, 180, 233), Task.DISEASE: (213, 94, 0)}
+"""RGB that viewers are asked to show segments in: sky blue and vermillion of Okabe and Ito, as in the pictures."""
+
+
+def segment_numbers(result: ImageResult) -> dict[str, int]:
+    """Task -> number of its segment, and of its frame, from 1; of the heads that the model has."""
+    return {task: number for number, task in enumerate((t for t in SEGMENTS if t in result.masks), start=1)}
+
+
+def make_seg(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
+    """The file of a Segmentation; a head that drew nothing has a frame of zeros, so that "nothing" can be read.
+
+    Args:
+        header: of the source.
+        result: with at least one mask.
+        naming: of the series.
+
+    Raises:
+        DecodeError: `no_pixels` if the model drew no mask, `bad_geometry` if the source is not what was screened.
+    """
+    numbers = segment_numbers(result)
+    if not numbers:
+        raise DecodeError(Reason.NO_PIXELS, "the result has no mask: the model has no such head, or gave no scores")
+    height, width = result.checked_size(int(header.Rows), int(header.Columns))
+    frames = np.stack([result.original_mask(task, height, width) for task in numbers], axis=-1)
+    with decoder_guard():
+        from highdicom.color import CIELabColor
+        from highdicom.content import AlgorithmIdentificationSequence
+        from highdicom.seg import Segmentation, SegmentDescription
+
+        algorithm = AlgorithmIdentificationSequence(
+            name=MODEL_NAME, family=coded(concepts.AI), version=f"{naming.software}, model {result.model_id}"
+        )
+        made = Segmentation(
+            source_images=[header],
+            pixel_array=frames[np.newaxis].astype(np.uint8),
+            segmentation_type="BINARY",
+            segment_descriptions=[
+                SegmentDescription(
+                    segment_number=number,
+                    segment_label=SEGMENTS[task][0],
+                    segmented_property_category=coded(SEGMENTS[task][1]),
+                    segmented_property_type=coded(SEGMENTS[task][2]),
+                    algorithm_type="AUTOMATIC",
+                    algorithm_identification=algorithm,
+                    tracking_uid=uid("tracking", str(header.SOPInstanceUID), result.model_id, task),
+                    tracking_id=f"{MODEL_NAME} {task}",
+                    display_color=CIELabColor.from_rgb(*COLOURS[Task(task)]),
+                )
+                for task, number in numbers.items()
+            ],
+            omit_empty_frames=False,
+            content_label="COMIT_NET",
+            content_description="Lungs and abnormal opacities. Research, not for diagnosis",
+            content_creator_name=None,
+            **common(header, result, naming, "seg"),
+        )
+        return to_bytes(made, result.screened_at)

@@ -1,0 +1,109 @@
+"""The header of the radiograph that a result belongs to: whose it is, and what an object must repeat or refer to.
+
+Identity is read here, at the time of the export, and goes into the exported objects alone. No message, table or log of
+this project may hold it; `without_identity` takes it out of a server's words.
+"""
+
+import re
+from collections.abc import Iterator
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.valuerep import DA, TM
+
+from comit_ray.data.images.dicom_file import looks_like_dicom, open_dicom
+from comit_ray.data.images.radiograph import decoder_guard
+from comit_ray.errors import DecodeError, Reason
+
+PATIENT = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "AccessionNumber",
+    "ReferringPhysicianName", "StudyID", "OtherPatientIDs", "PatientComments", "ImageComments", "StudyDescription",
+)  # fmt: skip
+"""What tells who a patient is, or may: never in a table, a log or a message."""
+_STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime")
+_IMAGE = (
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "Rows", "Columns",
+    "FrameOfReferenceUID", "PatientOrientation", "Laterality",
+    "ImageLaterality", "NumberOfFrames", "SeriesNumber", "ImageType", "AcquisitionDate", "AcquisitionTime",
+    "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation",
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleSlope", "RescaleIntercept",
+    "RescaleType", "ModalityLUTSequence", "PresentationLUTShape",
+)  # fmt: skip
+_REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+_DATES, _TIMES = ("PatientBirthDate", "StudyDate", "AcquisitionDate"), ("StudyTime", "AcquisitionTime")
+_MIN_WORD = 3
+"""Characters from which a part of an identity is taken out of a text; shorter ones are in every other word."""
+
+
+def read_header(data: bytes) -> Dataset:
+    """The header elements that results need, of a DICOM file's bytes; values that break their format are blank.
+
+    Raises:
+        DecodeError: `not_an_image` if it is no DICOM file, `bad_geometry` if it lacks what a result must refer to, or
+            why its header cannot be read.
+    """
+    if not looks_like_dicom(data):
+        raise DecodeError(
+            Reason.NOT_AN_IMAGE, "expected a DICOM file to belong to, got another format: only sc is made"
+        )
+    with decoder_guard():
+        header = open_dicom(data, PATIENT + _STUDY + _IMAGE).elements
+        header.walk(lambda dataset, element: element.value)  # decodes what is still raw, inside the edge
+        lacking = [keyword for keyword in _REQUIRED if not header.get(keyword)]
+        if lacking:
+            raise DecodeError(
+                Reason.BAD_GEOMETRY, f"the DICOM header lacks {', '.join(lacking)}: nothing can refer to it"
+            )
+        _tidy(header)
+        return header
+
+
+def _tidy(header: Dataset) -> None:
+    """Type 2 elements are there, blank if unknown, and dates, times and the sex are of their format."""
+    for keyword in ("PatientName", "PatientID", "PatientSex", "AccessionNumber", "StudyID", "ReferringPhysicianName"):
+        if keyword not in header:
+            setattr(header, keyword, "")
+    for keyword, parse in [*((name, DA) for name in _DATES), *((name, TM) for name in _TIMES)]:
+        try:
+            parse(str(header.get(keyword) or ""))
+            readable = keyword in header
+        except ValueError:
+            readable = False
+        if not readable:
+            setattr(header, keyword, "")
+    if not re.fullmatch(r"\d{3}[DWMY]", str(header.get("PatientAge") or "")):
+        header.PatientAge = ""
+    if str(header.PatientSex).upper() not in ("M", "F", "O"):
+        header.PatientSex = ""
+
+
+def blank_header(study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
+    """The header of a PNG or JPEG, which belongs to nobody: no patient, and UIDs that the caller derives."""
+    header = Dataset()
+    header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID = study_uid, series_uid, instance_uid
+    _tidy(header)
+    return header
+
+
+def without_identity(words: str, header: Dataset) -> str:
+    """A text of somebody else, such as a server's answer, without the patient's identity; one line of 300 characters.
+
+    Args:
+        words: what may repeat names or numbers of the patient.
+        header: whose.
+    """
+    text = " ".join(words.split())
+    for secret in sorted(set(_secrets(header)), key=len, reverse=True):
+        text = re.sub(re.escape(secret), "[removed]", text, flags=re.IGNORECASE)
+    return text[:300]
+
+
+def _secrets(header: Dataset) -> Iterator[str]:
+    for keyword in PATIENT:
+        value = header.get(keyword)
+        if value is None or isinstance(value, DicomSequence):
+            continue
+        text = " ".join(str(value).split())
+        for part in [text, *re.split(r"[\s^=\\]+", text)]:
+            if len(part) >= _MIN_WORD:
+                yield part

@@ -1,0 +1,53 @@
+"""A file of pyarrow behind Python's own buffers: errors of storage stay errors of storage, short reads are seen."""
+
+import io
+from typing import Any
+
+import pyarrow as pa
+
+from comit_ray.errors import ShortReadError, StorageError
+
+STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
+SEEK_BUFFER = 2**17
+
+
+class RawFile(io.RawIOBase):
+    """pyarrow's file for Python's buffers, which its own reads go without."""
+
+    def __init__(self, file: pa.NativeFile, uri: str, length: int) -> None:
+        self._file = file
+        self._uri = uri
+        self._length, self._at = length, 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether the file below is."""
+        return bool(self._file.seekable())
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Bytes read into `buffer`; raises ShortReadError where the file ends too early."""
+        try:
+            count = int(self._file.readinto(buffer))
+            self._at += count
+            if not count and len(buffer) and self._at < self._length:
+                raise ShortReadError(
+                    f"cannot read {self._uri}: expected {self._length:,} bytes, it ended after {self._at:,}"
+                )
+            return count
+        except OSError as error:  # not to be taken for damage of what is read
+            raise StorageError(f"cannot read {self._uri}: {error}") from error
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """The place after the move."""
+        try:
+            self._at = int(self._file.seek(offset, whence))
+            return self._at
+        except pa.ArrowInvalid as error:  # before the beginning: Python's files raise OSError
+            raise OSError(str(error)) from None
+
+    def tell(self) -> int:
+        """The place in the file, in bytes."""
+        return int(self._file.tell())

@@ -1,0 +1,70 @@
+"""The tables that come after a screen, column by column: readers' verdicts, and objects that went to a PACS.
+
+Made as those of `comit_ray.tables.schema`, which names them all.
+"""
+
+import pyarrow as pa
+
+from comit_ray.tables.arrays import column, table_of
+
+REVIEWS = table_of(
+    "reviews",
+    [
+        column("image_id", pa.string(), "as in the manifest", nullable=False),
+        column("reader", pa.string(), "who read it: a pseudonym, the same for all of a reader's rows", nullable=False),
+        column("abnormal", pa.bool_(), "the reader sees a radiological abnormality; null: could not say"),
+        column("covid", pa.bool_(), "the reader suspects COVID-19; null: could not say, or was not asked"),
+        column("read_at", pa.timestamp("ms", tz="UTC"), "when; the last reading of a reader counts"),
+        # What the reading room adds; null in tables that came another way.
+        column("revision", pa.int32(), "from 1: which verdict of this reader on this image; the highest counts"),
+        column("role", pa.string(), "first, second or adjudicator"),
+        column(
+            "verdict",
+            pa.string(),
+            "abnormal, normal, cannot_tell, broken (no readable frontal chest), or withdrawn: the reader took it back",
+        ),
+        column(
+            "category",
+            pa.string(),
+            "typical, indeterminate, atypical or negative for COVID-19 pneumonia, as the RSNA has it (Simpson 2020); "
+            "`covid` is true for typical, false for atypical and negative, null for indeterminate",
+        ),
+        column("findings", pa.list_(pa.string()), "codes of the findings that the reader ticked"),
+        column(
+            "zones",
+            pa.list_(pa.int8()),
+            "severity 0..3 of 6 lung zones, in the order of `zone_disease`; null for a zone, or at all: not given",
+        ),
+        column("confidence", pa.int8(), "1 guessing to 5 certain; null: not given"),
+        column("comment", pa.string(), "the reader's own words; null if none"),
+        column("seconds", pa.float32(), "that the image was before the reader's eyes: the page visible, not paused"),
+        column("blinded", pa.bool_(), "scores, flags, reasons and masks were hidden from the reader"),
+        column("model_id", pa.string(), "of the screen whose queue was read"),
+        column("run_id", pa.string(), "of the screen whose queue was read"),
+        column("shown_at", pa.timestamp("ms", tz="UTC"), "when the image was first shown for this verdict"),
+        column("submission", pa.string(), "the page's own id of the verdict: sent twice, it is stored once"),
+    ],
+)
+
+EXPORTS = table_of(
+    "exports",
+    [
+        column("image_id", pa.string(), "as in predictions", nullable=False),
+        column("format", pa.string(), "seg, sr, sc, gsps or reviews", nullable=False),
+        column("subject", pa.string(), "what tells several objects of an image and format apart: reader and time"),
+        column("sop_instance_uid", pa.string(), "of the object, by hash; null if none could be made"),
+        column("series_instance_uid", pa.string(), "of its series, by hash; null if none could be made"),
+        column("destination", pa.string(), "URL of the DICOMweb server, or URI of the directory", nullable=False),
+        column(
+            "status",
+            pa.string(),
+            "stored: it is there, by the server's own search or as a file; refused: it is not, or could not be made",
+            nullable=False,
+        ),
+        column("answer", pa.string(), "the server's words, or why there is no object; without the patient's identity"),
+        column("bytes", pa.int64(), "of the object's file; null if none could be made"),
+        column("model_id", pa.string(), "as in predictions", nullable=False),
+        column("run_id", pa.string(), "as in predictions", nullable=False),
+        column("exported_at", pa.timestamp("ms", tz="UTC"), "when the answer came", nullable=False),
+    ],
+)
