@@ -116,11 +116,10 @@ class _Worker:
 def _reviews(config: ExportConfig, unit: Unit) -> bytes:
     """The readers' rows of a chunk's images."""
     if config.reviews is None:
-        return to_ipc(pa.table({"image_id": pa.array([], pa.string())})).to_pybytes()
+        return bytes(to_ipc(pa.table({"image_id": pa.array([], pa.string())})))
     rows = parquet.read_table(config.reviews)
-    return to_ipc(
-        rows.filter(pc.is_in(rows["image_id"], value_set=unit.places["image_id"].combine_chunks()))
-    ).to_pybytes()
+    mine = pc.is_in(rows["image_id"], value_set=unit.places["image_id"].combine_chunks())
+    return bytes(to_ipc(rows.filter(mine)))
 
 
 def _cpus() -> float:

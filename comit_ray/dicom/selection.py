@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from comit_ray.config.export_config import ExportConfig
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.screening.run_screen import QUEUE_FILE
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS

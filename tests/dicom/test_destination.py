@@ -11,7 +11,7 @@ from comit_ray.config.export_config import ExportConfig
 from comit_ray.dicom.destination import Directory, Made, Pace
 from comit_ray.dicom.selection import chosen, units
 from comit_ray.errors import ConfigError
-from comit_ray.screening.run_screen import QUEUE_FILE
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS
 from tests.dicom.support import masks, prediction, radiograph, read

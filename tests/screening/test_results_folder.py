@@ -19,7 +19,8 @@ from comit_ray.config.screen_config import QueueConfig
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import REASON_WORDS, Reason
 from comit_ray.screening.results_folder import in_words, unread_lines, write_images, write_queue
-from comit_ray.tables.schema import REVIEWS, SCREENED_IMAGES, UNREAD
+from comit_ray.tables.review_schema import REVIEWS
+from comit_ray.tables.schema import SCREENED_IMAGES, UNREAD
 from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows
