@@ -170,8 +170,10 @@ def evaluate(config: EvaluateConfig) -> int:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:
         text = screen_report.write(config)
-    print(text)
-    print(f"report: {storage.normalise(config.output)}")
+    print(text.partition("\n## ")[0])  # the first page; the rest is to be opened
+    output = storage.normalise(config.output)
+    print(f"open: {storage.join(output, 'report.html')}")
+    print(f"report: {output}")
     return 0
 
 
