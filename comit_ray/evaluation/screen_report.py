@@ -12,11 +12,13 @@ import pandas as pd
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
 from comit_ray.evaluation import (
+    archive_report,
     calibration,
     calibration_report,
     confusion,
     external,
     external_report,
+    first_page,
     model_card,
     scores_report,
     screen_scores,
@@ -38,8 +40,10 @@ from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.screen_scores import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import stored_operating_point
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.statistics.metric import Metric
 from comit_ray.storage import storage
+from comit_ray.tables import parquet
 
 ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
 """Tables that are too long for a page."""
@@ -138,6 +142,8 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     Raises:
         ComitError: of `scores.join_tables` and `external.read_reviews`; or the report cannot be written.
     """
+    if config.results is not None and not config.external and archive_report.unlabelled(config.manifest):
+        return archive_report.write(config, more)
     split = config.split or ("all" if config.external else "test")
     images = _images(config, split, config.results or config.predictions)
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews and config.external else None
@@ -152,7 +158,9 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         sensitivities=config.sensitivities,
         more=external.metrics_of(operating_points(images)["covid"], verdicts) if config.external else None,
     )
+    figures = first_page.suppressed(figures, images, config.subgroup_minimum)
     output = storage.normalise(config.output)
+    images = images.assign(**_thresholds(images, config.results))
     trusted = judge_trust(config, images, split, output)
     audited = shortcuts_report.examine(config, images, split)
     drawn = _pictures(config, images, verdicts, split, output)
@@ -179,6 +187,12 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     metrics = json.dumps([metric.to_json() for metric in figures], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
     return document.write(_document(config, images, figures, split, chapters), output)
+
+
+def _thresholds(images: pd.DataFrame, results: str | None) -> dict[str, float | None]:
+    """The stored threshold of each score as a column, for captions."""
+    points = {label: stored_operating_point(images, label, results) for label in PREFIXES}
+    return {f"{label}_threshold": point.threshold if point else None for label, point in points.items()}
 
 
 def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame:
@@ -245,6 +259,8 @@ def _pictures(
         if not config.external and "unhealthy" not in absent:
             drawn.galleries.append(report_pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
     drawn.galleries += _sheet(config, images, split, output)
+    if config.results is not None and config.sheet_images:
+        drawn.galleries += _queue(config, images, output)
     if config.results is not None:
         results = storage.normalise(config.results)
         if storage.exists(storage.join(results, "embeddings")):
@@ -282,6 +298,15 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
     return [Picture("sheet", caption, (file,))]
 
 
+def _queue(config: EvaluateConfig, images: pd.DataFrame, output: str) -> list[Picture]:
+    """The head of the queue, of the images of this split; none where the results have no queue."""
+    uri = storage.join(storage.normalise(config.results or ""), QUEUE_FILE)
+    if not storage.exists(uri):
+        return []
+    shown = archive_report.queue_sheet(config, images, parquet.read_part(uri).to_pandas(), output)
+    return [] if shown is None else [shown]
+
+
 def _document(
     config: EvaluateConfig, images: pd.DataFrame, metrics: Sequence[Metric], split: str, chapters: Sequence[Chapter]
 ) -> ReportDocument:
@@ -304,6 +329,8 @@ def _document(
         ),
     ]
     what = "External archive" if config.external else "Evaluation"
+    pictures = [picture for chapter in chapters for picture in chapter.pictures]
+    front = first_page.write(images, metrics, believed, pictures, config.subgroup_minimum)
     shown_whole = {*scores_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
     return ReportDocument(
         f"{what}: {split} split, {len(images):,} images of {scores_report.people(images):,} patients",
@@ -313,4 +340,6 @@ def _document(
         frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,
         ASIDE,
         ALARMS,
+        front,
+        frozenset({"claim"}),
     )

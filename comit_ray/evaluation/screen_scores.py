@@ -46,7 +46,7 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
         NotFoundError: there are no predictions, or no masks though the predictions measure them.
     """
     table = read_predictions(results)
-    masks = _read_masks(results, table)
+    masks = read_masks(results, table)
     if mask_choice.made_of_some(results):
         table, masks = (_without(one, ("lung", "disease", "zone_disease")) for one in (table, masks))
     return _joined(table, masks, results, manifest_uri, split)
@@ -94,7 +94,9 @@ def _joined(table: pa.Table, masks: pa.Table, where: str, manifest_uri: str, spl
     labels = labels.rename(columns={"view": "manifest_view"})
     joined = labels.merge(table.to_pandas(), on="image_id", how="left", validate="one_to_one")
     missing = int(joined["status"].isna().sum())
-    if missing or joined.empty:
+    if joined.empty:
+        raise ManifestError(f"no image of {manifest_uri} is of split {split!r}: give --split all, or another split")
+    if missing:
         raise ManifestError(
             f"{missing} of {len(joined)} images of split {split!r} have no prediction in {where}: run jobs/screen.py "
             "again until its accounts balance, with this manifest and this split"
@@ -122,7 +124,7 @@ def _check(table: pa.Table, where: str) -> None:
             raise ManifestError(f"{where}: expected finite scores or null, {wrong} of {name} are neither")
 
 
-def _read_masks(results: str, predictions: pa.Table) -> pa.Table:
+def read_masks(results: str, predictions: pa.Table) -> pa.Table:
     """The `masks` table; an empty one where there is none and the predictions know of none (scores alone)."""
     try:
         owner, tables = recorded_owner(results), []

@@ -158,7 +158,7 @@ def _of_sources(by_metric: Mapping[str, Metric], found: Audit) -> str | None:
     chance = 1 / found.sources[1]
     metrics = f"balanced accuracy {with_interval(told)} (n={told.n:,}, chance {chance:.2f})"
     if told.low <= chance:
-        return f"Sources of images without COVID-19 cannot be told from their embeddings, {metrics}."
+        return f"That sources can be told from the embeddings of images without COVID-19 is not shown, {metrics}."
     if not found.confounded:
         return f"Sources can be told from the embeddings, {metrics}, but every source has both classes."
     return (

@@ -18,15 +18,15 @@ FOUND, MISSED, NO_ABNORMALITY = 1_793, 305, 115  # section 4.4
 
 
 def test_the_report_is_written(tmp_path, capsys):
-    manifest = [manifest_row(f"a/{i}", covid=i % 2, unhealthy=i % 2) for i in range(10)]
-    predictions = [prediction_row(f"a/{i}", 0.9 if i % 2 else 0.1) for i in range(10)]
+    manifest = [manifest_row(f"a/{i}", covid=i % 2, unhealthy=i % 2) for i in range(20)]
+    predictions = [prediction_row(f"a/{i}", 0.9 if i % 2 else 0.1) for i in range(20)]
     results, uri = write_results(tmp_path, manifest, predictions, [])
     config = EvaluateConfig(results=results, manifest=uri, output=str(tmp_path / "report"), sheet_images=0, draws=20)
     assert evaluate.job(config) == 0
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert all(sorted(metric) == sorted(KEYS) for metric in metrics)
     auroc = [m for m in metrics if m["metric"] == "auroc" and m["group"] == "all"]
-    assert [(m["value"], m["n"]) for m in auroc] == [(1.0, 10)]
+    assert [(m["value"], m["n"]) for m in auroc] == [(1.0, 20)]
     printed = capsys.readouterr().out.splitlines()
     title = (tmp_path / "report" / "report.md").read_text().splitlines()[0]
     assert f"# {printed[0]}" == title

@@ -210,15 +210,15 @@ def _gallery(
 
 
 def _lines(row: Row) -> tuple[str, ...]:
-    """Scores, day of illness, and which image it is."""
+    """Decisions, day of illness, view, and which image it is."""
     day = row.get("illness_day")
     when = "day of illness not known" if day is None or is_null(day) else f"day of illness {int(day)}"
-    return random_sheet.said(row), when, row["image_id"]
+    return *random_sheet.decisions(row), f"{when}, {random_sheet.view(row)}", row["image_id"]
 
 
 def _labels(row: Row) -> tuple[str, ...]:
-    """Scores, label, and which image it is."""
-    return *random_sheet.caption(row), row["image_id"]
+    """Decisions, label, view, and which image it is."""
+    return random_sheet.caption(row)
 
 
 def _verdict(row: Row, verdicts: dict[str, object]) -> str:

@@ -275,7 +275,7 @@ def _gradcam_row(shown: Shown, maps: Row | None) -> GradcamRow:
         else next(iter(_about_truth(shown, "disease")), "not annotated"),
         heat_HW=heat,
         predicted_HW=_mask(shown, shown.row, "disease"),
-        caption=(f"label: {random_sheet.label(shown.row)}", random_sheet.said(shown.row), shown.row["image_id"]),
+        caption=(f"label: {random_sheet.label(shown.row)}", *random_sheet.decisions(shown.row), shown.row["image_id"]),
         heat_caption=(f"of the {words} score", *(["nowhere positive"] if nowhere else [])),
     )
 

@@ -57,15 +57,41 @@ def unreadable(image: Unreadable, lines: tuple[str, ...]) -> Blank:
 
 
 def caption(row: Row) -> tuple[str, ...]:
-    """Two lines: what the model says, what is known."""
-    return said(row), f"label: {label(row)}"
+    """Lines below an image: what was decided, what is known, and which image it is."""
+    return *decisions(row), f"label: {label(row)}", view(row), str(row["image_id"])
 
 
-def said(row: Row) -> str:
-    """The model's scores."""
-    scores = (("COVID", "p_covid"), ("unhealthy", "p_unhealthy"))
-    known = [f"{name} {score(row[column], 2)}" for name, column in scores if not is_null(row[column])]
-    return " ".join(known) or "no score"
+def decisions(row: Row) -> tuple[str, ...]:
+    """What each score decided: flagged or not, and the score against its threshold, where that is known.
+
+    Args:
+        row: of `screen_scores.join_tables`; `covid_threshold` and `unhealthy_threshold` where they are known.
+    """
+    lines = []
+    for name, head in (("COVID-19", "covid"), ("unhealthy", "unhealthy")):
+        value, flag, threshold = row.get(f"p_{head}"), row.get(f"{head}_flag"), row.get(f"{head}_threshold")
+        if value is None or is_null(value):
+            continue
+        decided = "no flag" if flag is None or is_null(flag) else "FLAGGED" if flag else "not flagged"
+        lines.append(f"{name}: {decided}, {against(float(value), threshold)}")
+    return tuple(lines) or ("no score",)
+
+
+def against(value: float, threshold: float | None) -> str:
+    """A score, and how many times its threshold it is; a score alone says nothing."""
+    shown = score(value, 2) if value >= 0.1 else f"{value:.1g}"
+    if threshold is None or is_null(threshold) or threshold <= 0:
+        return f"score {shown}"
+    times = value / threshold
+    digits = 2 if 0.9 < times < 1.1 else 1 if times < 9.95 else 0
+    told = score(times, digits) if times < 1 else f"{times:.{digits}f}"  # 0.996 is not yet 1
+    return f"score {shown}, {told}x threshold"
+
+
+def view(row: Row) -> str:
+    """The view in words."""
+    stated = row.get("view")
+    return "view not known" if stated is None or is_null(stated) or stated == "unknown" else f"view: {stated}"
 
 
 def label(row: Row) -> str:
@@ -74,4 +100,8 @@ def label(row: Row) -> str:
         return "COVID, no finding" if row["unhealthy"] == 0 else "COVID"
     if row["unhealthy"] == 0:
         return "healthy"
-    return "other disease" if row["covid"] == 0 and row["unhealthy"] == 1 else "incomplete"
+    if row["covid"] == 0 and row["unhealthy"] == 1:
+        return "other disease"
+    if row["unhealthy"] == 1:
+        return "disease, cause not known"
+    return "not COVID, disease not known" if row["covid"] == 0 else "none"

@@ -149,6 +149,25 @@ class Chapter:
 
 
 @dataclass(frozen=True)
+class FirstPage:
+    """What most readers read, on one A4 page.
+
+    Args:
+        verdict: at most three sentences, alarms first.
+        numbers: at most six: what it is, and the number in words such as "28 of 30, 93% (84 to 100%)".
+        picture: one; None: none.
+    """
+
+    verdict: Sequence[str]
+    numbers: Sequence[tuple[str, str]] = ()
+    picture: Picture | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.verdict) <= 3, self.verdict
+        assert len(self.numbers) <= 6, self.numbers
+
+
+@dataclass(frozen=True)
 class ReportDocument:
     """What a person reads.
 
@@ -160,6 +179,8 @@ class ReportDocument:
         long: names of the tables of which the report shows the first rows alone.
         aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
         alarms: how a sentence begins that a reader must not pass over; the page marks it.
+        first: the page for people; None: there is none.
+        folded: names of the tables that the page folds.
     """
 
     title: str
@@ -169,6 +190,8 @@ class ReportDocument:
     long: frozenset[str] = frozenset()
     aside: frozenset[str] = frozenset()
     alarms: tuple[str, ...] = ()
+    first: FirstPage | None = None
+    folded: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         names = [name for chapter in self.chapters for name in chapter.tables]
@@ -190,6 +213,8 @@ def write(document: ReportDocument, output: str) -> str:
     text = markdown(document)
     storage.write_bytes(storage.join(output, "report.md"), text.encode())
     pictures = [picture for chapter in document.chapters for picture in chapter.pictures]
+    if document.first is not None and document.first.picture is not None:
+        pictures.append(document.first.picture)
     files = [picture.files[0] for picture in pictures if picture.files]
     images = {file: storage.read_bytes(storage.join(output, file)) for file in files}
     storage.write_bytes(storage.join(output, "report.html"), html(document, images).encode())
@@ -198,7 +223,11 @@ def write(document: ReportDocument, output: str) -> str:
 
 def markdown(document: ReportDocument) -> str:
     """The report as Markdown; pictures are linked."""
-    parts = [f"# {document.title}\n", f"{document.caution}\n"]
+    parts = [f"# {document.title}\n"]
+    if document.first is not None:
+        parts.append("\n".join(f"**{sentence}**\n" for sentence in document.first.verdict))
+        parts.append("\n".join(f"- {what}: {told}" for what, told in document.first.numbers) + "\n")
+    parts.append(f"{document.caution}\n")
     for chapter in _shown(document):
         parts.append(f"## {chapter.title}\n")
         if chapter.said:

@@ -30,8 +30,12 @@ def digest(markdown: str, alarms: Sequence[str] = ()) -> str:
 
 
 def _first_chapter(lines: Sequence[str]) -> list[str]:
-    """Its sentences and the rows of its tables, a line each; heads of tables are left out."""
+    """What the first page says, or else the sentences and rows of the first chapter; heads of tables are left out."""
     starts = [number for number, line in enumerate(lines) if line.startswith("## ")]
+    page = lines[: starts[0]] if starts else lines
+    if any(line.startswith("**") for line in page):  # a first page for people
+        verdict = [line.strip("*") for line in page if line.startswith("**")]
+        return [*verdict, *(text for line in page if (text := _sentence(line)))]
     if not starts:
         return []
     end = starts[1] if len(starts) > 1 else len(lines)

@@ -38,7 +38,14 @@ def ids(tiles) -> list[str]:
 def test_misclassified_are_those_that_no_score_flags(images, tmp_path, drawn):
     picture = report_pictures.misclassified(images, str(tmp_path), LIMITS)
     assert picture.name == "figure_10_misclassified"
-    assert [tile.caption for tile in drawn] == [("COVID 0.10 unhealthy 0.10", "day of illness 7", "a/05")]
+    assert [tile.caption for tile in drawn] == [
+        (
+            "COVID-19: not flagged, score 0.10",
+            "unhealthy: not flagged, score 0.10",
+            "day of illness 7, view: PA",
+            "a/05",
+        )
+    ]
     assert "1 of 1 such images, all of them" in picture.caption
     assert "6 images labelled COVID-19 were scored" in picture.caption
     assert where(opened(tmp_path, picture), DISEASE).any()
@@ -48,7 +55,7 @@ def test_they_come_by_day_of_illness_then_by_id_the_unknown_last(images, tmp_pat
     nobody = images.assign(covid_flag=False, unhealthy_flag=False)
     picture = report_pictures.misclassified(nobody, str(tmp_path), LIMITS)
     assert ids(drawn) == ["a/03", "a/04", "a/01", "a/05", "a/00", "a/02"]
-    assert drawn[-1].caption[1] == "day of illness not known"
+    assert drawn[-1].caption[2] == "day of illness not known, view: PA"
     assert "known of 5 of those shown" in picture.caption
 
 
@@ -86,14 +93,14 @@ def test_missed_without_readings_are_all(images, tmp_path, drawn):
 def test_missed_that_readers_call_normal_go_first(images, tmp_path, drawn):
     readings = pd.DataFrame({"image_id": ["a/04", "a/05", "a/00"], "abnormal": [True, False, False]})
     picture = report_pictures.missed(images, readings, str(tmp_path), LIMITS)
-    assert [tile.caption[2:] for tile in drawn] == [("readers: no abnormality", "a/05")]
+    assert [tile.caption[-2:] for tile in drawn] == [("readers: no abnormality", "a/05")]
     assert "Readers read 2 of the missed and saw no abnormality in 1" in picture.caption
 
 
 def test_where_no_reader_agrees_all_missed_are_shown_with_the_verdicts(images, tmp_path, drawn):
     readings = pd.DataFrame({"image_id": ["a/04"], "abnormal": pd.array([None], "boolean")})
     picture = report_pictures.missed(images, readings, str(tmp_path), LIMITS)
-    assert {tile.caption[-1]: tile.caption[2] for tile in drawn} == {
+    assert {tile.caption[-1]: tile.caption[-2] for tile in drawn} == {
         "a/04": "readers: undecided",
         "a/05": "readers: not read",
     }

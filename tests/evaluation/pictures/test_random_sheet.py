@@ -45,8 +45,10 @@ def test_a_sheet_is_a_picture_with_every_image_on_it(images):
 
 def test_scores_are_cut_and_labels_named(images):
     captions = [random_sheet.caption(row) for row in images.to_dict("records")]
-    assert captions[0] == ("COVID 0.99 unhealthy 0.99", "label: COVID")
-    assert {caption[1] for caption in captions} == {"label: COVID", "label: other disease", "label: healthy"}
+    first = images.to_dict("records")[0]
+    assert captions[0][:2] == ("COVID-19: FLAGGED, score 0.99", "unhealthy: FLAGGED, score 0.99")
+    assert captions[0][2:] == ("label: COVID", "view: PA", first["image_id"])
+    assert {caption[2] for caption in captions} == {"label: COVID", "label: other disease", "label: healthy"}
 
 
 def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images):
@@ -67,8 +69,9 @@ def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images):
         (0, 1, "other disease"),
         (0, 0, "healthy"),
         (np.nan, 0, "healthy"),
-        (np.nan, 1, "incomplete"),
-        (0, np.nan, "incomplete"),
+        (np.nan, 1, "disease, cause not known"),
+        (0, np.nan, "not COVID, disease not known"),
+        (np.nan, np.nan, "none"),
     ],
 )
 def test_what_is_not_known_is_not_guessed(covid, unhealthy, label):
@@ -88,3 +91,22 @@ def test_a_radiograph_that_is_gone_has_a_place_that_says_so(images):
     assert gone.width == whole.width
     assert (np.asarray(gone) == GROUND).all(axis=2).mean() > 0.2
     assert not (np.asarray(whole) == GROUND).all(axis=2).mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        (
+            {"p_covid": 0.62, "covid_flag": True, "covid_threshold": 0.2},
+            "COVID-19: FLAGGED, score 0.62, 3.1x threshold",
+        ),
+        (
+            {"p_covid": 0.01, "covid_flag": True, "covid_threshold": 0.002},
+            "COVID-19: FLAGGED, score 0.01, 5.0x threshold",
+        ),
+        ({"p_covid": 0.1, "covid_flag": False, "covid_threshold": None}, "COVID-19: not flagged, score 0.10"),
+        ({"p_covid": 0.1, "covid_flag": None}, "COVID-19: no flag, score 0.10"),
+    ],
+)
+def test_a_caption_says_what_was_decided(row, line):
+    assert random_sheet.decisions(row) == (line,)

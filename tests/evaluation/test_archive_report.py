@@ -1,0 +1,75 @@
+"""An archive without labels has a report of its own, and no metric that nothing is known of."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.config.screen_config import QueueConfig
+from comit_ray.errors import ManifestError
+from comit_ray.evaluation import archive_report, screen_report
+from comit_ray.screening.results_folder import write_queue
+from tests.support import manifest_row, prediction_row, write_results
+
+POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
+
+
+@pytest.fixture
+def options(cxr: Path, tmp_path: Path) -> dict[str, object]:
+    """Forty real radiographs of two months and two views, ten flagged; an empty file and a hand."""
+    files = sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))[:4]
+    manifest = [
+        manifest_row(
+            f"a/{n:02d}", uri=str(files[n % 4]), view="PA" if n < 36 else "unknown", split=None,
+            acquired_on=date(2020, 3 + n % 2, 1),
+        )
+        for n in range(40)
+    ]  # fmt: skip
+    seen: list[dict[str, Any]] = [
+        {"view": "PA" if n < 36 else "unknown", "height": 1024, "width": 1024} for n in range(40)
+    ]
+    predictions = [prediction_row(f"a/{n:02d}", 0.9 if n < 10 else 0.1, **seen[n]) for n in range(40)]
+    manifest += [manifest_row("a/empty", split=None), manifest_row("a/hand", split=None)]
+    predictions += [
+        prediction_row("a/empty", None, reason="empty", detail="no byte"),
+        prediction_row("a/hand", None, status="excluded", reason="not_a_chest", detail="HAND"),
+    ]
+    results, uri = write_results(tmp_path, manifest, predictions, [])
+    write_queue(results, uri, QueueConfig(random_negatives=0, capacity=6), POINT)
+    return {"results": results, "manifest": uri, "output": str(tmp_path / "report"), "sheet_images": 4}
+
+
+def test_what_became_what_is_flagged_what_to_read_and_what_nobody_read(options, tmp_path: Path) -> None:
+    text = screen_report.write(EvaluateConfig(**options))
+    first = text.split("## ")[0]
+    assert first.startswith("# Archive without labels: 42 images of 42 patients")
+    assert "Of 42 images 40 were scored, and 10 of these are flagged; not flagged is not normal." in first
+    assert "Read the 6 images of the queue first; 6 images are in no queue and unread" in first
+    assert "- Flagged: COVID-19: 10 of 40, 25% (14 to 41%)" in first
+    assert "undefined" not in text
+    assert "| PA | 36 | 36 | 10 | 28% (" in text
+    assert "| not known | 4 | 4 | 0 | too few patients |" in text
+    assert "| 2020-03 | 20 | 20 | 5 |" in text
+    assert "the file is empty" in text
+    assert "flagged: score at or above its threshold" in text
+    html = (tmp_path / "report" / "report.html").read_text()
+    assert '<figure>\n<img src="data:image/png;base64,' in html
+    assert (tmp_path / "report" / "figures" / "queue.png").exists()
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text())["flagged"] == 10
+
+
+def test_a_split_without_images_says_what_to_do(options) -> None:
+    with pytest.raises(ManifestError, match="--split all"):
+        archive_report.write(EvaluateConfig(**options, split="val"))
+
+
+def test_results_without_a_queue_still_have_a_report(options, tmp_path: Path) -> None:
+    for name in ("review_queue/queue.parquet", "unread/unread.parquet"):
+        (tmp_path / "results" / name).unlink()
+    text = screen_report.write(EvaluateConfig(**options))
+    assert "There is no review queue in the results." in text
+    assert "`comit-ray requeue` writes it" in text.replace("\\", "")
