@@ -84,12 +84,12 @@ class TorchModel(Model):
     def _forward(self, frames_BHW: Frames, masks: bool = True) -> ModelOutput:
         """The network's output; without masks its decoders do not run, where it can be asked for scores alone."""
         assert self.network is not None, "a closed model is refused before"
-        network: Callable[[Tensor], ModelOutput] = self.network
+        ask: Callable[[Tensor], ModelOutput] = self.network
+        branches = getattr(self.network, "classify", None)
         # What has a layer for Grad-CAM has branches, and gives them alone (`comit_ray.models.registry.ModelEntry`).
-        if not masks and getattr(network, "gradcam_layer", None) is not None:
-            network = self.network.classify  # type: ignore[assignment]  # a method, which nn.Module does not declare
-        output: ModelOutput = network(self._normalised(frames_BHW))
-        return output
+        if not masks and branches is not None and getattr(self.network, "gradcam_layer", None) is not None:
+            ask = branches
+        return ask(self._normalised(frames_BHW))
 
     def _normalised(self, frames_BHW: Frames) -> Tensor:
         """(B, 3, H, W), uint8 until the device. Copied, for PyTorch warns of memory that it may not write to."""
