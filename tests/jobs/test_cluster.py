@@ -55,6 +55,8 @@ STUDY = {
 TRAINING = ["--train.epochs", str(EPOCHS), "--train.accumulate", "2", "--train.specificities", "[0.5]"]
 TRAINING += ["--train.balance", "class_and_source"]
 WORKERS = ["--workers.count", "2", "--workers.threads", "1"]
+FAILURES = ("--max_failed_share", "1")
+"""The archive has broken files on purpose."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def options(root: str, output: str, checkpoint: str) -> dict[str, list[str]]:
         "manifest": [*SOURCE, "--root", root, "--output", f"{output}/manifest"],
         "prepare": [*manifest, "--output", f"{output}/data"],
         "train": [*MODEL, *TRAINING, *WORKERS, *run],
-        "screen": [*manifest, "--checkpoint", checkpoint, "--output", f"{output}/results", *tables],
+        "screen": [*manifest, "--checkpoint", checkpoint, "--output", f"{output}/results", *tables, *FAILURES],
         "benchmark": ["--checkpoint", checkpoint, "--output", f"{output}/benchmark"],
         "sweep": ["--data", f"{output}/data", "--storage", f"{output}/studies", "--name", "two"],
         "evaluate": [*manifest, "--results", f"{output}/results", "--output", f"{output}/report", "--draws", "20"],
