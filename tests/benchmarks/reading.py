@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from comit_ray.data.phantom import phantom_drawing
-from comit_ray.data.phantom.phantom_drawing import Kind
+from comit_ray.data.phantom.phantom_drawing import PhantomKind
 from comit_ray.reading import access, archive_estimates
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
@@ -29,7 +29,7 @@ LOOK = 2.0
 
 def write_large(root: Path, images: int) -> str:
     """Radiographs of 3,000 x 3,000 pixels of 12 bits, uncompressed DICOM; URI of their results."""
-    whole = phantom_drawing.draw(1, Kind.COVID, size=(SIDE, SIDE)).pixels_HW
+    whole = phantom_drawing.draw(1, PhantomKind.COVID, size=(SIDE, SIDE)).pixels_HW
     ids = [f"a/{number:03d}.dcm" for number in range(images)]
     for number, image_id in enumerate(ids):
         data = as_dicom(np.roll(whole, 7 * number, axis=0))

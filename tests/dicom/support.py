@@ -24,7 +24,7 @@ def radiograph(
     number: int = 0, modality: Literal["CR", "DX"] = "CR", form: str = "dicom-12bit", size: tuple[int, int] = (200, 160)
 ) -> bytes:
     """A phantom's file; patient, accession number and comment are `CANARIES`."""
-    pixels_HW = phantom_drawing.draw(number, phantom_drawing.Kind.COVID, size=size).pixels_HW
+    pixels_HW = phantom_drawing.draw(number, phantom_drawing.PhantomKind.COVID, size=size).pixels_HW
     header = Header(
         patient=CANARIES[1],
         study=f"pacs {number // 2}",
