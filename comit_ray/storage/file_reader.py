@@ -21,7 +21,7 @@ from comit_ray.errors import (
     ShortReadError,
     StorageError,
 )
-from comit_ray.storage import storage
+from comit_ray.storage import storage, web
 from comit_ray.storage.archive import (
     ArchiveKind,
     absent,
@@ -125,7 +125,8 @@ class FileReader:
             return data if at_most is None else data[:at_most]
         except NotFoundError:
             what = "file" if ref.member is None else "archive"
-            if storage.has_sibling(ref.uri):
+            # A PACS that knows no such instance has answered; a file system that shows nothing at all may be away.
+            if web.is_web(ref.uri) or storage.has_sibling(ref.uri):
                 raise DecodeError(Reason.MISSING, f"no {what} where the manifest says") from None
             raise DecodeError(
                 Reason.STORAGE_ABSENT,

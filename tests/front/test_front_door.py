@@ -90,6 +90,7 @@ def test_what_cannot_be_scored_is_a_result_with_its_reason_and_the_others_are_sc
     model: comit_ray.ScreeningModel, tmp_path: Path
 ) -> None:
     whole = png(radiograph())
+    (tmp_path / "sibling.txt").touch()  # the folder is there, and one file is not
     asked: list[screening_model.Radiographs] = [tmp_path / "none.png", b"text", whole, whole[:200]]
     results = model.predict([*asked, np.zeros((64, 64), np.uint8), whole])
     assert [(result.status, result.reason) for result in results] == [

@@ -110,10 +110,14 @@ def test_the_same_command_writes_the_same_rows(covid: str, cxr: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        (["--source", "nihh", "--root", "/r"], 2, "unknown source 'nihh' (did you mean nih?); known: nih, chexpert"),
+        (
+            ["--source", "nihh", "--root", "/r"],
+            2,
+            "unknown source 'nihh' (did you mean nih?); known: files, nih, chexpert",
+        ),
         (["--source", "images", "--root", __file__], 1, "test_manifest.py is a file: expected a directory"),
         (["--source", "nih"], 2, "--source nih needs --root"),
-        ([], 2, "give either --source with --root, or --inputs"),
+        ([], 2, "give --root (and its --source), or --inputs with manifests to merge"),
         (["--source", "images", "--root", "/r", "--name", "a/b"], 2, "dataset's name must be letters"),
         (["--source", "images", "--root", "/not/there"], 1, "no directory at /not/there"),
         (["--inputs", "/not/there"], 1, "no directory at /not/there"),

@@ -92,7 +92,7 @@ def test_every_row_keeps_its_place_whatever_becomes_of_it(radiograph, tmp_path: 
     assert [r["pixels"] is not None for r in rows] == [True, False, False, False, False]
     assert [r["left_out"] for r in rows] == [None, None, None, "split: test", None]
     codes = [r["failed"] and r["failed"].split(":")[0] for r in rows]
-    assert codes == [None, "truncated", "missing", None, "mask"]
+    assert codes == [None, "truncated", "storage_absent", None, "mask"]
 
 
 def test_a_malformed_mask_reference_costs_its_row_and_no_other(radiograph) -> None:

@@ -101,7 +101,13 @@ def test_every_row_has_a_row_with_its_reason(real, tmp_path):
             good | {"image_id": "x/thin", "lung_mask": str(tmp_path / "thin.png")},
         ]
     )
-    assert [row["reason"] for row in rows[1:]] == ["missing", "lateral", "duplicate", "bad_mask", "bad_mask"]
+    assert [row["reason"] for row in rows[1:]] == [
+        "storage_absent",
+        "lateral",
+        "duplicate",
+        "bad_mask",
+        "bad_mask",
+    ]
     assert [row["status"] for row in rows] == ["ok", "failed", "excluded", "excluded", "failed", "failed"]
     for row in rows:
         assert (row.get("pixels") is None) == (row["status"] != "ok")
@@ -121,7 +127,11 @@ def test_failed_rows_of_train_and_val_are_told_others_left_out(real, tmp_path):
     uri = str(tmp_path / "part.parquet")
     parquet.write_table(uri, pa.Table.from_pylist(rows, schema=PREPARED))
     [table] = prepared_tables(uri, FrameConfig(size=32), TASKS, "pixels")
-    assert [row["failed"] and row["failed"].split(":")[0] for row in table.to_pylist()] == ["missing", None, None]
+    assert [row["failed"] and row["failed"].split(":")[0] for row in table.to_pylist()] == [
+        "storage_absent",
+        None,
+        None,
+    ]
     assert [row["left_out"] for row in table.to_pylist()] == [None, "split: test", "excluded: lateral"]
 
 

@@ -6,6 +6,7 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.screen_config import QueueConfig
 from comit_ray.screening.results_folder import write_queue
 from comit_ray.screening.run_screen import masks_line
+from comit_ray.tables import seal
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 from tests.support import manifest_row, prediction_row, write_results
 
@@ -43,7 +44,9 @@ def test_a_broken_queue_or_another_label_is_written_again(tmp_path):
 def test_tables_older_than_a_column_still_make_a_queue(tmp_path):
     results, uri = write_results(tmp_path, [manifest_row("a/0")], [prediction_row("a/0", 0.9)], [])
     file = tmp_path / "results" / "predictions" / "part-00000.parquet"
-    pq.write_table(pq.read_table(file).drop_columns(["calibration"]), file)
+    older = pq.read_table(file).drop_columns(["calibration"])  # no version wrote that table with a seal
+    metadata = {key: value for key, value in older.schema.metadata.items() if key != seal.KEY}
+    pq.write_table(older.replace_schema_metadata(metadata), file)
     assert write_queue(results, uri, QueueConfig(), POINT)
     queue = pq.read_table(tmp_path / "results" / "review_queue" / "queue.parquet")
     assert queue["calibration"].to_pylist() == [None]

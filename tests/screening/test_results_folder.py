@@ -20,7 +20,7 @@ from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import REASON_WORDS, Reason
 from comit_ray.screening.results_folder import in_words, unread_lines, write_images, write_queue
 from comit_ray.tables.review_schema import REVIEWS
-from comit_ray.tables.schema import SCREENED_IMAGES, UNREAD
+from comit_ray.tables.schema import PREDICTIONS, SCREENED_IMAGES, UNREAD
 from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows
@@ -50,7 +50,8 @@ def folder(tmp_path: Path) -> tuple[Path, str]:
     ]
     masks = [mask_row(f"a/{i}", lung_png=to_png(MASK), disease_png=to_png(MASK)) for i in range(4)]
     results, uri = write_results(tmp_path, manifest, predictions, masks)
-    run_record.open_run(results, {"model_id": "m"}, {}, "nothing")
+    run_id = run_record.open_run(results, {"model_id": "m"}, {}, "nothing")
+    write_rows(tmp_path / "results" / "predictions", [row | {"run_id": run_id} for row in predictions], PREDICTIONS)
     run_record.sign(results, {})
     run_record.finish(results, 6, 2.0)
     write_images(results, make_plan(uri, "all"), "all")
