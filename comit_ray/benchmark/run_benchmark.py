@@ -110,7 +110,7 @@ def _cpus() -> float:
 def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
     """Every stage while nothing else runs, on a node that a screen would run it on, which the driver's need not be."""
     loaded = checkpoint.load(config.checkpoint)
-    point = run_settings.choose_operating_point(_options(config, "", ""), loaded)
+    point = run_settings.choose_operating_point(_options(config, storage.join(output, "manifest"), output), loaded)
     device = "cuda" if config.gpu else "cpu"
     threads = None if config.gpu else 1  # as Ray gives an actor with one CPU
     settings = PredictorSettings(

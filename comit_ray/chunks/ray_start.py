@@ -11,9 +11,10 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 import ray
 from ray.util.annotations import RayDeprecationWarning
@@ -91,8 +92,26 @@ def hold_back(logs: Mapping[str, str]) -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(known, _Harmless) for known in logger.filters):
             logger.addFilter(_Harmless(beginning))
-    # Where Ray itself uses what it deprecates; where we do, the module is one of ours, and it is shown.
-    warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=r"ray\.")
+    # Ray puts a filter of its own before all others each time it warns, so that no filter of ours would hold.
+    if warnings.showwarning is not _show_warning:
+        _SHOWN.append(warnings.showwarning)
+        warnings.showwarning = _show_warning
+
+
+_SHOWN: list[Callable[..., None]] = []
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Hold back what Ray says of its own use of what it deprecates; where we use it, the file is one of ours."""
+    if not (issubclass(category, RayDeprecationWarning) and Path(ray.__file__).parent in Path(filename).parents):
+        _SHOWN[-1](message, category, filename, lineno, file, line)
 
 
 @cache

@@ -49,7 +49,7 @@ def test_a_folder_is_screened_by_one_command_that_says_only_what_is_ours(folder,
     for words in (
         f"{folder}: 13 images, other files: 1",
         "13 images in the manifest: 10 ok, 2 excluded, 1 failed",
-        "  excluded: 2 not_a_chest (another body part)",
+        "  excluded: 2 not_a_chest (it is not a chest)",
         "  failed: 1 empty (the file is empty)",
         "images in the review queue, the most urgent first:",
         f"next: comit-ray review --results {output}",
