@@ -35,8 +35,10 @@ HARMLESS_ALONE: dict[str, str] = {
 HARMLESS_LINE = (
     rb"core_worker\.cc:\d+: Actor with class name: '(MapWorker\(.*\)|PreemptionWatcher)' and ID: '\w+' has constructor "
     rb"arguments in the object store and max_restarts > 0\."
+    # Of Ray's own processes, whose lines the driver prints; the second line is the source that the warning quotes.
+    rb"|^\S*/site-packages/ray/\S+: RayDeprecationWarning: |^  self\.exclude_resources = exclude_resources$"
 )
-"""A line of Ray's core, which writes to the standard error itself, past Python's logging.
+"""Lines of Ray's core and of its own processes, which reach the standard error past Python's logging.
 
 Ray's own actors (Ray Data's workers, Ray Train's watcher) get their arguments from the object store. They can restart
 for as long as the driver lives, which holds the arguments.

@@ -1,6 +1,7 @@
 """What Ray prints on a healthy run is held back, and everything else is shown: also what a dying process says last."""
 
 import logging
+import re
 import subprocess
 import sys
 import warnings
@@ -76,3 +77,9 @@ def test_a_named_cluster_is_not_started_here(monkeypatch: pytest.MonkeyPatch, tm
     assert ray_start.starts_here()
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert not ray_start.starts_here()
+
+
+def test_a_deprecation_of_rays_own_process_is_held_back_and_ours_is_not() -> None:
+    line = b"/venv/lib/site-packages/%s.py:436: RayDeprecationWarning: `ExecutionOptions.exclude_resources` is"
+    assert re.search(ray_start.HARMLESS_LINE, line % b"ray/data/options")
+    assert not re.search(ray_start.HARMLESS_LINE, line % b"comit_ray/chunks/graph")
