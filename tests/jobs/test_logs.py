@@ -43,7 +43,7 @@ def test_prints_and_logs_tell_no_identity(archive: Path, tmp_path: Path, ray_ses
     assert manifest_job.job(ManifestConfig(source="dicom", root=str(archive), output=uri)) == 0
     asked = ScreenConfig(manifest=uri, checkpoint=model, output=str(tmp_path / "results"), max_failed_share=1)
     assert screen_job.job(asked) == 0
-    assert prepare_job.job(PrepareConfig(manifest=uri, output=str(tmp_path / "data"))) == 0
+    assert prepare_job.job(PrepareConfig(manifest=uri, output=str(tmp_path / "data"), max_failed_share=1)) == 0
 
     statuses = parquet.read_table(f"{tmp_path}/results/predictions")["status"].to_pylist()
     assert {"ok", "failed", "excluded"} <= set(statuses), "every way through the code was taken"
