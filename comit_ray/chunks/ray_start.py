@@ -77,6 +77,7 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
     hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if starts_here() else {}))
     if ray.is_initialized():
         return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every run
     filter_standard_error()
     if logging_config is None:
         ray.init(logging_level=logging.WARNING)
