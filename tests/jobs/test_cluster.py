@@ -198,7 +198,7 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     assert second.returncode == 0, printed[-5000:]
     assert f"{IMAGES} images in the manifest" in printed
     assert "report: " in way.done("evaluate")
-    assert "bottleneck: " in way.done("benchmark", "--images", "32", "--chunk_rows", "8")
+    assert "bottleneck: " in way.done("benchmark", "--images", "64", "--chunk_rows", "16")
     assert storage.exists(f"{way.output}/benchmark/benchmark.json")
     processes = run_record.read(f"{way.output}/results")["processes"]
     assert processes[0]["job"]["job_submission_id"] == submission
