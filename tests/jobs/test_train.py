@@ -120,7 +120,7 @@ def test_options_that_cannot_work_are_refused_before_anything_runs(manifest, tmp
 
 @pytest.mark.slow
 def test_too_many_unreadable_images_stop_the_training(manifest, tmp_path: Path, ray_session) -> None:
-    with pytest.raises(ManifestError, match=r"1 of 18 images cannot be read.*nih/gone\.png: missing"):
+    with pytest.raises(ManifestError, match=r"1 of 18 images cannot be read.*nih/gone\.png: storage_absent"):
         train(config(manifest, tmp_path, max_failed_share=0.01))
     assert list(tmp_path.iterdir()) == []
 
@@ -147,7 +147,7 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
     )
     assert "1 split: test" in printed[1]
     assert "1 excluded: lateral" in printed[1]
-    assert printed[2] == "failed: 1 missing"
+    assert printed[2] == "failed: 1 storage_absent"
 
     loaded = checkpoint.load(best)
     assert loaded.config.train.epochs == 2
