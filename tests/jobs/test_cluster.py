@@ -99,7 +99,7 @@ def files(uri: str, ending: str = ".parquet") -> list[str]:
     return [entry.path for entry in storage.list_files(uri, ending)] if storage.exists(uri) else []
 
 
-def wait_for(happened: Callable[[], bool], job: Any, seconds: float = 120) -> None:
+def wait_for(happened: Callable[[], bool], job: Any, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert job.poll() is None, job.communicate()[0]
