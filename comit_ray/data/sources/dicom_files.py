@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from comit_ray.config.data_config import DecodeLimits, SourceOptions
 from comit_ray.data.images.dicom_file import looks_like_dicom
@@ -183,11 +184,18 @@ def _row(
         **place(file),
         patient_id=pseudonym(header.patient_id or "", key, "patient") if key else None,
         study_id=pseudonym(header.study_uid or "", key, "study") if key else None,
-        view=header.view,
-        view_source=header.view_source,
-        sex=header.sex,
-        age=header.age if header.age is not None and 0 <= header.age <= MAX_AGE else None,
-        device=header.device,
-        acquired_on=header.acquired_on,
-        excluded=header.exclusion.reason if header.exclusion else None,
+        **known_of(header),
     )
+
+
+def known_of(header: DicomHeader) -> dict[str, Any]:
+    """The columns of a row that its header fills in, wherever it came from: view, sex, age, device, day, exclusion."""
+    return {
+        "view": header.view,
+        "view_source": header.view_source,
+        "sex": header.sex,
+        "age": header.age if header.age is not None and 0 <= header.age <= MAX_AGE else None,
+        "device": header.device,
+        "acquired_on": header.acquired_on,
+        "excluded": header.exclusion.reason if header.exclusion else None,
+    }

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from comit_ray.config.data_config import DicomwebOptions, SourceOptions
 from comit_ray.data.images.dicom_radiograph import FACTS, facts
 from comit_ray.data.images.radiograph import decoder_guard
-from comit_ray.data.sources.adapter import MAX_AGE, ManifestRow
-from comit_ray.data.sources.dicom_files import WITHOUT_KEY, pseudonym, read_key
+from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.dicom_files import WITHOUT_KEY, known_of, pseudonym, read_key
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, DecodeError, ManifestError
 from comit_ray.storage import web
@@ -88,11 +88,5 @@ def _row(answer: dict[str, object], key: bytes | None) -> ManifestRow:
         path=web.instance_path(study, series, instance),
         patient_id=pseudonym(header.patient_id or "", key, "patient") if key else None,
         study_id=pseudonym(study, key, "study") if key else None,
-        view=header.view,
-        view_source=header.view_source,
-        sex=header.sex,
-        age=header.age if header.age is not None and 0 <= header.age <= MAX_AGE else None,
-        device=header.device,
-        acquired_on=header.acquired_on,
-        excluded=header.exclusion.reason if header.exclusion else None,
+        **known_of(header),
     )
