@@ -11,7 +11,7 @@ Example:
 from pathlib import Path
 
 from comit_ray.checkpoint import operating_points as points
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import NotFoundError
 from comit_ray.front.screen_results import Results, is_table
 from comit_ray.front.screening_model import Result, ScreeningModel

@@ -14,7 +14,7 @@ import torch
 from comit_ray.checkpoint import checkpoint, temperature
 from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.checkpoint.operating_points import Threshold
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import statistics
 from comit_ray.models.registry import build_model

@@ -6,7 +6,7 @@ import pytest
 
 from comit_ray import cli
 from comit_ray.command import jobs
-from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError, StorageError

@@ -17,13 +17,14 @@ from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import graph, nodes, plan, ray_start
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import PREDICTORS
-from comit_ray.config.data_config import ManifestConfig
-from comit_ray.config.screen_config import BenchmarkConfig, ScreenConfig
+from comit_ray.config.benchmark_config import BenchmarkConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest, manifest_chunks
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.phantom import phantom_archive
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ConfigError
 from comit_ray.screening import pool_sizes, run_settings, screen_pipeline
 from comit_ray.screening.predictor import Predictor, PredictorSettings

@@ -13,7 +13,7 @@ import pydicom
 
 from comit_ray.chunks import plan
 from comit_ray.chunks.plan import BARE, DECODE, FETCH, MEASURE, PREDICT, WRITE, Layout
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE

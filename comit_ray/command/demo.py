@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from comit_ray.config.data_config import DemoConfig
+from comit_ray.config.phantom_config import DemoConfig
 from comit_ray.errors import ComitError, ConfigError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet

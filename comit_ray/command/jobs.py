@@ -9,18 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from comit_ray.config.benchmark_config import BenchmarkConfig
 from comit_ray.config.config_base import Config
-from comit_ray.config.data_config import DemoConfig, ListingConfig, ManifestConfig, PhantomConfig, PrepareConfig
+from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.config.export_config import ExportConfig
+from comit_ray.config.manifest_config import ListingConfig, ManifestConfig
+from comit_ray.config.phantom_config import DemoConfig, PhantomConfig
+from comit_ray.config.prepare_config import PrepareConfig
+from comit_ray.config.queue_config import RequeueConfig
 from comit_ray.config.reading_config import CalibrateConfig, ReviewConfig
-from comit_ray.config.screen_config import (
-    BenchmarkConfig,
-    EmbeddingClassifierConfig,
-    RequeueConfig,
-    ScreenConfig,
-    VerifyConfig,
-)
+from comit_ray.config.screen_config import ScreenConfig, VerifyConfig
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comit_ray.chunks import nodes
-from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.data.manifest.manifest import write
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources import listing, mixed_files

@@ -12,7 +12,7 @@ from comit_ray.config.config_base import (
     Config,
     PositiveInt,
 )
-from comit_ray.config.data_config import DecodeLimits, MasksConfig
+from comit_ray.config.image_config import DecodeLimits, MasksConfig
 
 
 class EvaluateConfig(Config):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from comit_ray.config.config_base import Config, PositiveFloat, PositiveInt
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 
 FORMATS = {"seg": 1, "sr": 2, "sc": 3, "gsps": 4, "reviews": 5}
 """Format -> what is added to the first series number."""

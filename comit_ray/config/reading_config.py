@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from comit_ray.config.config_base import Config, Fraction, PositiveFloat, PositiveInt
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

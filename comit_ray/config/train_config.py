@@ -17,7 +17,7 @@ from comit_ray.config.config_base import (
     PositiveFloat,
     PositiveInt,
 )
-from comit_ray.config.data_config import DecodeLimits, FrameConfig, MasksConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig, MasksConfig
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.tables.vocabulary.Task`, as the command line takes them."""

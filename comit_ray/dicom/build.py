@@ -8,7 +8,7 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.load import Place, check, decode
 from comit_ray.data.images.radiograph import decoder_guard

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import Place, wanted
 from comit_ray.dicom.build import Builder, ExportTask, tasks_of
 from comit_ray.dicom.destination import Destination, Directory, Made, Pace, Pacs

@@ -15,13 +15,13 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ManifestError, NotFoundError, Status, StorageError
 from comit_ray.evaluation import model_card
 from comit_ray.evaluation.first_page import percent
+from comit_ray.evaluation.metrics_report import people
 from comit_ray.evaluation.pictures import random_sheet
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document
 from comit_ray.evaluation.report.document import Chapter, FirstPage, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING, score
-from comit_ray.evaluation.scores_report import people
-from comit_ray.evaluation.screen_scores import LABELS, read_masks
+from comit_ray.evaluation.screen_metrics import LABELS, read_masks
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.screening import drift, run_settings
 from comit_ray.screening.results_folder import QUEUE_FILE, UNREAD_FILE, in_words

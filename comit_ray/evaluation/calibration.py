@@ -18,7 +18,7 @@ from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, why_o
 from comit_ray.evaluation.pictures import reliability_picture
 from comit_ray.evaluation.pictures.picture import Picture, nothing, written
 from comit_ray.evaluation.pictures.reliability_picture import Reliability
-from comit_ray.evaluation.screen_scores import absent_heads
+from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.statistics.calibration_metrics import (
     BinKind,
     ScoreBins,
@@ -72,7 +72,7 @@ def calibration_metrics(images: pd.DataFrame, split: str, draws: int = 1000, see
     are reflected: see `error_interval`.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         split: its name.
         draws: of the bootstrap, and of labels for `ece_if_calibrated`.
         seed: of the draws.
@@ -95,7 +95,7 @@ def block(images: pd.DataFrame, label: str) -> Block:
     Undefined, with a reason, where a class has fewer than 10 images, or a score is no number from 0 to 1.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
     """
     known_N, positive_N, scores_N = _taken(images, label)
@@ -135,7 +135,7 @@ def reliability(images: pd.DataFrame, label: str, split: str, draws: int = 1000,
     """At most `BINS` bins of as equal numbers of images as ties allow, from low scores to high; none without an ECE.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
         split: its name.
         draws: of the bootstrap, where a patient has several images in a bin.
@@ -237,7 +237,7 @@ def reliability_diagram(images: pd.DataFrame, bins: Mapping[str, Sequence[Bin]],
     """A panel a score that has bins.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         bins: label -> bins of `calibration.reliability`.
         output: URI of the report.
 

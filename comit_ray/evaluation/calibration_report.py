@@ -42,7 +42,7 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list
 
     Args:
         metrics: of `calibration.calibration_metrics`.
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         bins: label -> `calibration.reliability`.
     """
     found = {}
@@ -66,7 +66,7 @@ def sentences(metrics: Sequence[Metric], images: pd.DataFrame) -> list[str]:
 
     Args:
         metrics: of `calibration.calibration_metrics`.
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
     """
     known = sorted(images["calibration"].dropna().unique())
     what = "; ".join(AS_WRITTEN.get(name, name) for name in known) or "not said to be calibrated"

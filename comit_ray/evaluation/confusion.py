@@ -15,7 +15,7 @@ def tables(images: pd.DataFrame) -> dict[str, Table]:
     """`confusion` (label by its own flag) and `flags` (kind of image by both flags); nothing where there are no flags.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
     """
     scored = images[images["status"] == Status.OK]
     if not scored[["covid_flag", "unhealthy_flag"]].notna().any(axis=None):

@@ -6,10 +6,10 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation.external import MISSED_READ, MISSED_WITHOUT_ABNORMALITY, WORST_CASE, Outcome, kappas, outcomes
+from comit_ray.evaluation.metrics_report import people
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, score, with_interval
-from comit_ray.evaluation.scores_report import people
 from comit_ray.statistics.metric import Level, Metric
 
 UNSEEN = (
@@ -23,7 +23,7 @@ def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.Dat
     """`external`, `missed`, `not_scored`, and with readings `readers` and `reader_agreement`.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         verdicts: of `external.consensus`; None: nobody read the archive.
         readings: of `external.read_reviews`.
     """
@@ -42,8 +42,8 @@ def sentences(images: pd.DataFrame, metrics: Sequence[Metric], verdicts: pd.Data
     """What can be said of the archive.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
-        metrics: of `comit_ray.evaluation.screen_scores.screen_metrics`, with `external.metrics_of`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        metrics: of `comit_ray.evaluation.screen_metrics.screen_metrics`, with `external.metrics_of`.
         verdicts: of `external.consensus`; None: nobody read the archive.
     """
     outcome = outcomes(images)

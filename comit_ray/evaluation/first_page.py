@@ -14,10 +14,10 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points
+from comit_ray.evaluation.metrics_report import people
 from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report.document import FirstPage
-from comit_ray.evaluation.scores_report import people
-from comit_ray.evaluation.screen_scores import absent_heads
+from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS, CAUGHT
 from comit_ray.statistics.metric import Metric
 
@@ -31,8 +31,8 @@ def suppressed(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) ->
     """The metrics, without the value of those that compare two classes of which one has too few patients.
 
     Args:
-        metrics: of `screen_scores.screen_metrics`.
-        images: of `screen_scores.join_tables`.
+        metrics: of `screen_metrics.screen_metrics`.
+        images: of `screen_metrics.join_tables`.
         minimum: fewest patients of each class, as for a subgroup.
     """
     few = {
@@ -72,7 +72,7 @@ def write(
     """The page.
 
     Args:
-        images: of `screen_scores.join_tables`.
+        images: of `screen_metrics.join_tables`.
         metrics: of the report, `suppressed`.
         belief: what is said of shortcuts and drift.
         pictures: that the report has.

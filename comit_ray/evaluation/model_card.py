@@ -112,7 +112,7 @@ def card_table(
     """The card.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         trained: what the checkpoint says.
         summary: the report's, whose answers are the card's figures.
         said: sentences of the report that limit what may be concluded.
@@ -144,7 +144,7 @@ def claim(
     """Number of a CLAIM item -> what the run says of it; items that it cannot answer are absent.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         trained: what the checkpoint says.
         config: of the job.
         chapters: name of each chapter of the report -> its title.

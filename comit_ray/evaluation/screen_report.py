@@ -19,9 +19,9 @@ from comit_ray.evaluation import (
     external,
     external_report,
     first_page,
+    metrics_report,
     model_card,
-    scores_report,
-    screen_scores,
+    screen_metrics,
     shortcuts_report,
     subgroups,
     subgroups_report,
@@ -32,12 +32,12 @@ from comit_ray.evaluation import (
 from comit_ray.evaluation import thresholds as threshold_table
 from comit_ray.evaluation.calibration import reliability_diagram
 from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points
-from comit_ray.evaluation.pictures import random_sheet, report_pictures
+from comit_ray.evaluation.pictures import case_pictures, curve_pictures, embedding_pictures, mask_pictures, random_sheet
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
-from comit_ray.evaluation.screen_scores import absent_heads
+from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import stored_operating_point
 from comit_ray.screening.results_folder import QUEUE_FILE
@@ -69,7 +69,7 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
 
     Args:
         config: of the job.
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         split: its name.
         output: URI of the report, below which the picture is written.
 
@@ -148,7 +148,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     images = _images(config, split, config.results or config.predictions)
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews and config.external else None
     verdicts = None if readings is None else external.consensus(readings)
-    figures = screen_scores.screen_metrics(
+    figures = screen_metrics.screen_metrics(
         images,
         split,
         config.masks.lungs,
@@ -164,7 +164,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     trusted = judge_trust(config, images, split, output)
     audited = shortcuts_report.examine(config, images, split)
     drawn = _pictures(config, images, verdicts, split, output)
-    tables = scores_report.tables(figures, images, config.external) | confusion.tables(images)
+    tables = metrics_report.tables(figures, images, config.external) | confusion.tables(images)
     figures = together([*figures, *audited.metrics], trusted.metrics)
     chapters = [
         audited.chapter,
@@ -174,7 +174,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         Chapter(
             "scores",
             "Scores",
-            scores_report.sentences(images, figures),
+            metrics_report.sentences(images, figures),
             {name: shown for name, shown in tables.items() if name != "masks"},
             drawn.curves,
         ),
@@ -197,7 +197,7 @@ def _thresholds(images: pd.DataFrame, results: str | None) -> dict[str, float | 
 
 def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame:
     assert uri is not None, "the configuration asks for results or predictions"
-    join = screen_scores.join_tables if config.results is not None else screen_scores.join_predictions
+    join = screen_metrics.join_tables if config.results is not None else screen_metrics.join_predictions
     return join(uri, config.manifest, split)
 
 
@@ -240,33 +240,33 @@ def _pictures(
 ) -> _Drawn:
     """Figures 9 to 14 of the paper, where the screen has what they show; the missed and falsely called; a sheet."""
     drawn = _Drawn()
-    absent = screen_scores.absent_heads(images)
+    absent = screen_metrics.absent_heads(images)
     limits, seed, lungs = config.decode, config.seed, config.masks.lungs
     if "covid" not in absent:
         panels = {f"{split} split": _curves(images)}
         points = {} if config.external else {ALL: _paper_points()}
         drawn.curves += [
-            report_pictures.rocs(panels, output, points),
-            report_pictures.precision_recalls(panels, output),
+            curve_pictures.rocs(panels, output, points),
+            curve_pictures.precision_recalls(panels, output),
         ]
         name = "figure_14_missed" if config.external else "missed"
         if config.external:
-            drawn.galleries.append(report_pictures.found(images, output, limits, seed=seed, lungs=lungs))
+            drawn.galleries.append(case_pictures.found(images, output, limits, seed=seed, lungs=lungs))
         drawn.galleries.append(
-            report_pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs, name=name)
+            case_pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs, name=name)
         )
-        drawn.galleries.append(report_pictures.falsely_called(images, output, limits, seed=seed, lungs=lungs))
+        drawn.galleries.append(case_pictures.falsely_called(images, output, limits, seed=seed, lungs=lungs))
         if not config.external and "unhealthy" not in absent:
-            drawn.galleries.append(report_pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
+            drawn.galleries.append(case_pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
     drawn.galleries += _sheet(config, images, split, output)
     if config.results is not None and config.sheet_images:
         drawn.galleries += _queue(config, images, output)
     if config.results is not None:
         results = storage.normalise(config.results)
         if storage.exists(storage.join(results, "embeddings")):
-            drawn.maps.append(report_pictures.embedding_map(images, results, output, seed))
+            drawn.maps.append(embedding_pictures.embedding_map(images, results, output, seed))
         if storage.exists(storage.join(results, "gradcam")):
-            drawn.heat.append(report_pictures.gradcam(images, results, output, limits, seed=seed))
+            drawn.heat.append(mask_pictures.gradcam(images, results, output, limits, seed=seed))
     return drawn
 
 
@@ -325,16 +325,16 @@ def _document(
         Chapter(
             "reading",
             "How to read the figures",
-            [*scores_report.READING, scores_report.intervals(config), of_the_paper],
+            [*metrics_report.READING, metrics_report.intervals(config), of_the_paper],
         ),
     ]
     what = "External archive" if config.external else "Evaluation"
     pictures = [picture for chapter in chapters for picture in chapter.pictures]
     front = first_page.write(images, metrics, believed, pictures, config.subgroup_minimum)
-    shown_whole = {*scores_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
+    shown_whole = {*metrics_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
     return ReportDocument(
-        f"{what}: {split} split, {len(images):,} images of {scores_report.people(images):,} patients",
-        scores_report.CAUTION,
+        f"{what}: {split} split, {len(images):,} images of {metrics_report.people(images):,} patients",
+        metrics_report.CAUTION,
         whole,
         f"{ROUNDING} metrics.json has every figure, tables/ every table as CSV and LaTeX.",
         frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,

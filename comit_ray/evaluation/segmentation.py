@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.masks.mask_images import IGNORE, lung_rectangles
 from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status

@@ -12,7 +12,7 @@ from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import shortcuts
 from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.evaluation.report.printing import cell, with_interval
-from comit_ray.evaluation.screen_scores import absent_heads
+from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts import (
     CROPPED,
     IN_LUNGS,
@@ -213,7 +213,7 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
 
     Args:
         config: of the job.
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         split: its name.
 
     Raises:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES, flagged, labelled, operating_points, why_one_class
-from comit_ray.evaluation.screen_scores import absent_heads
+from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.statistics.intervals import patient_codes
 from comit_ray.statistics.metric import Block, BoolArray, Metric, MetricEntry, Ratio, measure, ratios, share
 from comit_ray.statistics.weighted import Area
@@ -29,7 +29,7 @@ def grouped(images: pd.DataFrame, attribute: str) -> dict[str, pd.DataFrame]:
     """Name of a group, `sex=F`, -> its images, most first; those of whom it is not known come last, `sex=unknown`.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         attribute: one of `ATTRIBUTES`; ages are in the bands of `AGES`, from low to high.
     """
     values = _bands(images["age"]) if attribute == "age" else images[attribute]
@@ -100,7 +100,7 @@ def divided(images: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
     """Attribute -> name of a group -> its scored images, of the attributes that part them into several groups.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
     """
     scored = images[images["status"] == Status.OK]
     found = {attribute: grouped(scored, attribute) for attribute in ATTRIBUTES}
@@ -114,7 +114,7 @@ def subgroup_metrics(images: pd.DataFrame, split: str, minimum: int, draws: int 
     negative one for a specificity, with either for AUROC, with a flag for the share flagged.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         split: its name.
         minimum: the fewest patients.
         draws: of the bootstrap.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
+from comit_ray.evaluation.metrics_report import people
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import with_interval
-from comit_ray.evaluation.scores_report import people
 from comit_ray.evaluation.subgroups import (
     ATTRIBUTES,
     AUROC,
@@ -31,7 +31,7 @@ def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[
     """`by_sex`, `by_age`, ...: a row a score and group.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         found: of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
@@ -57,7 +57,7 @@ def sentences(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> li
     """Of each score, the largest gap between two groups whose intervals do not overlap, or that none can be claimed.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         found: of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """

@@ -6,11 +6,11 @@ import pandas as pd
 
 from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
-from comit_ray.evaluation import scores_report
+from comit_ray.evaluation import metrics_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, with_interval
-from comit_ray.evaluation.screen_scores import absent_heads
+from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
 from comit_ray.statistics.metric import Metric
@@ -27,7 +27,7 @@ def table(
     """The summary of one screen.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         metrics: of the report.
         split: its name.
         results: URI of the screen; None: a bare predictions table.
@@ -81,13 +81,13 @@ def _data(images: pd.DataFrame) -> str:
         counts += "; of none is it known whether it shows COVID-19"
     by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].value_counts().items())
     by_view = ", ".join(f"{name} {count:,}" for name, count in scored["view"].fillna("unknown").value_counts().items())
-    few = " ".join(scores_report.positives(scored))
+    few = " ".join(metrics_report.positives(scored))
     counts += f". {few.rstrip('.')}" if few else ""
     return f"{counts}. Sources: {by_source or 'none'}. Views: {by_view or 'none'}."
 
 
 def _count(images: pd.DataFrame) -> str:
-    patients = scores_report.people(images)
+    patients = metrics_report.people(images)
     return (
         f"{len(images):,} image{'' if len(images) == 1 else 's'} of {patients:,} patient{'' if patients == 1 else 's'}"
     )

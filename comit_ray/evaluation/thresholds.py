@@ -47,7 +47,7 @@ def stored_operating_point(images: pd.DataFrame, label: str, results: str | None
     where no higher one is not.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
         results: URI of the screen's output, whose `run.json` is read; None: a bare predictions table.
 
@@ -151,7 +151,7 @@ def scale(images: pd.DataFrame, label: str, point: StoredOperatingPoint | None, 
     """Every different score of the labelled images is a threshold, at most `most`, and the operating point's.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
         point: of `frozen.stored_operating_point`.
         most: thresholds.
@@ -188,7 +188,7 @@ def rows(
     """A row a threshold over all images; over each dataset, site and view with enough patients a row a short one.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
         thresholds: of `scale`.
         prevalences: each above 0 and below 1.
@@ -217,7 +217,7 @@ def block(images: pd.DataFrame, label: str, thresholds_T: Thresholds) -> Block:
     """What `measure` measures: T sensitivities, then T specificities, at thresholds that are given.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
         thresholds_T: a score at or above one is flagged; compared as float32.
     """

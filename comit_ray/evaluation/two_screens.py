@@ -40,7 +40,7 @@ def compare(images: pd.DataFrame, others: pd.DataFrame, draws: int, seed: int) -
     AUROC, sensitivity at 90% specificity, and sensitivity and specificity at the frozen operating point of each.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`, of the screen that is scored.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`, of the screen that is scored.
         others: of the other screen: the same images in the same order.
         draws: of the bootstrap, and of the exchange of patients.
         seed: of the draws.

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from comit_ray.chunks import run_record
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.images.load import Place, load_radiograph, wanted
 from comit_ray.data.masks.masks import from_png, to_original

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
 from comit_ray.data.images.load import Place, decode, load_radiograph, wanted
 from comit_ray.data.images.radiograph import Radiograph

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray.checkpoint.reference import Reference
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.errors import ConfigError
 from comit_ray.inference.scores import Scores, concatenate, empty
 from comit_ray.tables.vocabulary import Task

@@ -18,7 +18,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from comit_ray.config.screen_config import MethodConfig
+from comit_ray.config.embedding_config import MethodConfig
 
 KERNELS = {"svm_sigmoid": "sigmoid", "svm_gaussian": "rbf", "svm_rbf": "rbf"}
 """Method -> scikit-learn's name of its kernel."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import ray.data
 
 from comit_ray.chunks import graph, nodes, ray_start
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.frame import shrink
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph, wanted
 from comit_ray.data.manifest.fingerprint import fingerprint

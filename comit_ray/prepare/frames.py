@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_frame, wanted
 from comit_ray.data.masks.mask_images import lung_rectangles
 from comit_ray.data.masks.mask_references import referenced_files

@@ -14,7 +14,8 @@ from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit
 from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout, Plan
-from comit_ray.config.data_config import DecodeLimits, PrepareConfig
+from comit_ray.config.image_config import DecodeLimits
+from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.data.images.frame import shrink
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph
 from comit_ray.data.masks.mask_references import referenced_files

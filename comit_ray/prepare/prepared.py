@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.images.frame import to_frame
 from comit_ray.data.masks.mask_images import Mask, lung_rectangles
 from comit_ray.data.masks.masks import fit_mask, read_mask

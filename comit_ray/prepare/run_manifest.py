@@ -5,14 +5,14 @@ import sys
 import pyarrow as pa
 
 from comit_ray.chunks import nodes
-from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.data.manifest import duplicates, manifest_check, paper_tables, protocol
 from comit_ray.data.manifest.manifest import write
 from comit_ray.data.manifest.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
 from comit_ray.data.manifest.manifest_check import describe_manifest
 from comit_ray.data.sources import dicom_files, mixed_files
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ConfigError
 from comit_ray.prepare.fingerprints import fingerprints
 from comit_ray.storage import storage

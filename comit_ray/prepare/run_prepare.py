@@ -5,7 +5,7 @@ import time
 from comit_ray.chunks import accounts, monitor, nodes, ownership, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.ownership import Owner
-from comit_ray.config.data_config import PrepareConfig
+from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.prepare import prepare_pipeline, prepared
 from comit_ray.prepare.prepare_pipeline import LAYOUT

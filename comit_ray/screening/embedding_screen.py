@@ -18,7 +18,7 @@ from comit_ray.chunks import accounts, ownership, run_record
 from comit_ray.chunks import plan as chunks
 from comit_ray.chunks.accounts import Accounts
 from comit_ray.chunks.ownership import Owner
-from comit_ray.config.screen_config import EmbeddingClassifierConfig
+from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.errors import STATUS_OF, ManifestError, Reason, Status
 from comit_ray.models import embedding_classifiers
 from comit_ray.models.embedding_classifiers import EmbeddingClassifier

@@ -13,7 +13,7 @@ from comit_ray.chunks import accounts, run_record
 from comit_ray.chunks import plan as planning
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Plan
-from comit_ray.config.screen_config import LabelName
+from comit_ray.config.embedding_config import LabelName
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, ManifestError, Status, StorageError
 from comit_ray.screening.screen_tables import EMBEDDINGS, PREDICTIONS, layout

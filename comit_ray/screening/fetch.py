@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_frame
 from comit_ray.errors import DecodeError, Status

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import Status
 from comit_ray.inference.scores import Scores, unpack_masks

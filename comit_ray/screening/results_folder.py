@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.plan import Plan, select
-from comit_ray.config.screen_config import QueueConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import REASON_WORDS, NotFoundError, Reason, Status, StorageError
 from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
 from comit_ray.screening.screen_tables import read_predictions

@@ -8,7 +8,7 @@ import pyarrow as pa
 from scipy.special import logit
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.screen_config import QueueConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import Reason, Status
 from comit_ray.screening.mask_choice import random_number
 from comit_ray.tables.schema import REVIEW_QUEUE

@@ -18,7 +18,8 @@ from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
-from comit_ray.config.screen_config import QueueConfig, ScreenConfig
+from comit_ray.config.queue_config import QueueConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, Status
 from comit_ray.screening import drift, mask_choice, results_folder, run_settings, screen_pipeline, screen_summary
 from comit_ray.screening.results_folder import QUEUE_FILE

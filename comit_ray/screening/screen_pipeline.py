@@ -11,7 +11,7 @@ from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEM
 from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.screening.fetch import MANIFEST_COLUMNS, fail_row, fetch_row, to_table
 from comit_ray.screening.mask_tables import finish

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from comit_ray.config import config_yaml
-from comit_ray.config.screen_config import EmbeddingClassifierConfig
+from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.config.sweep_config import DrawConfig, SearchConfig, StudyConfig, SweepConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError

@@ -14,10 +14,10 @@ import pandas as pd
 from ray.train import UserCallback
 
 from comit_ray.checkpoint import checkpoint
-from comit_ray.config.data_config import MasksConfig
+from comit_ray.config.image_config import MasksConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ComitError, ConfigError, Status, StorageError
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.segmentation import segmentation_counts
 from comit_ray.screening.embedding_screen import classify
 from comit_ray.screening.run_screen import screen
@@ -26,8 +26,9 @@ from comit_ray.storage import storage
 from comit_ray.sweep import sweep_record
 from comit_ray.sweep.study import ClassifierTrial, Member, PlannedTrial
 from comit_ray.training import run_directory
+from comit_ray.training.early_stopping import best_epoch, whole
 from comit_ray.training.run_training import train
-from comit_ray.training.validation import EpochMetrics, best_epoch, whole
+from comit_ray.training.validation import EpochMetrics
 
 
 def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
@@ -36,7 +37,7 @@ def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float |
     What the model has no head for, or the images no truth, is None. Intervals are the report's (`jobs/evaluate.py`).
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         masks: which true masks, as the model was trained.
     """
     scored = images[images["status"] == Status.OK]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.tables.vocabulary import ALL_TASKS
-from comit_ray.training.validation import TIMED, EpochMetrics, best_epoch
+from comit_ray.training.early_stopping import best_epoch
+from comit_ray.training.validation import TIMED, EpochMetrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -31,7 +31,7 @@ from comit_ray.prepare import prepared
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
-from comit_ray.training import curves, run_directory, validation, worker
+from comit_ray.training import curves, early_stopping, run_directory, worker
 from comit_ray.training.tracking import Tracker
 
 ACCOUNT_COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
@@ -181,7 +181,7 @@ def _whole(run: str, config: TrainConfig) -> bool:
     if not run_directory.finished(run):
         return False
     metrics = checkpoint.load_history(storage.join(run, "last"))
-    return validation.whole(metrics, config.train.epochs, config.train.patience)
+    return early_stopping.whole(metrics, config.train.epochs, config.train.patience)
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:

@@ -37,10 +37,11 @@ from comit_ray.training import batches as order
 from comit_ray.training import collective, run_directory
 from comit_ray.training.augmentation import COPIES
 from comit_ray.training.batches import collate, training_batches, validation_batches
-from comit_ray.training.loop import learning_rate, make_optimiser, train_epoch, validate
+from comit_ray.training.early_stopping import whole
+from comit_ray.training.epoch import learning_rate, make_optimiser, train_epoch, validate
 from comit_ray.training.losses import Objective, predict
 from comit_ray.training.tracking import Tracker
-from comit_ray.training.validation import EpochMetrics, Validation, merge, merge_losses, progress_line, whole
+from comit_ray.training.validation import EpochMetrics, Validation, merge, merge_losses, progress_line
 
 
 def remember(

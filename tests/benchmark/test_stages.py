@@ -6,7 +6,7 @@ from pathlib import Path
 from comit_ray.benchmark import stages
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.screen_tables import layout
 from tests.support import manifest_row, write_checkpoint

@@ -7,11 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions, TableOptions
 from comit_ray.data.manifest import manifest
 from comit_ray.data.manifest.manifest_build import finish, read_source
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from tests.benchmarks.measure import measured
 
 MAPPING = """

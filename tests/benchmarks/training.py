@@ -25,7 +25,7 @@ from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batches as order
 from comit_ray.training import collective
 from comit_ray.training.batches import Batch, training_batches
-from comit_ray.training.loop import make_optimiser, train_epoch
+from comit_ray.training.epoch import make_optimiser, train_epoch
 from comit_ray.training.losses import Objective
 from comit_ray.training.run_training import train
 from comit_ray.training.validation import EpochMetrics

@@ -11,7 +11,7 @@ import pytest
 from comit_ray.chunks import graph, plan
 from comit_ray.chunks.graph import ReadParts, ReadSettings
 from comit_ray.chunks.ownership import Owner
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.errors import OvertakenError, StorageError
 from comit_ray.prepare import prepare_pipeline as preparing
 from comit_ray.screening import fetch as screening

@@ -13,7 +13,7 @@ from comit_ray.chunks import accounts, ownership, run_record
 from comit_ray.chunks import plan as planning
 from comit_ray.chunks.ownership import Owner, check_lease, settings_hash, take_lease
 from comit_ray.errors import OvertakenError, StorageError
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.screening.screen_tables import layout, read_predictions
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS

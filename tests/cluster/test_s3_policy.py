@@ -15,7 +15,9 @@ from moto.s3.models import s3_backends
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import run_record
-from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
+from comit_ray.config.image_config import FrameConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest import manifest
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources import image_files

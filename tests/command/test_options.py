@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from comit_ray.command import options
-from comit_ray.config.data_config import ManifestConfig
-from comit_ray.config.screen_config import EmbeddingClassifierConfig, ScreenConfig
+from comit_ray.config.embedding_config import EmbeddingClassifierConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.sweep_config import SweepConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError

@@ -2,7 +2,7 @@ import pytest
 
 from comit_ray import cli
 from comit_ray.config import config_yaml
-from comit_ray.config.screen_config import EmbeddingClassifierConfig
+from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.errors import ConfigError
 
 PLACES = {"results": "r", "manifest": "m", "output": "o"}

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.images.frame import frame_map
 from comit_ray.data.masks.masks import to_png
 from comit_ray.data.phantom import phantom_drawing

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom.sr.codedict import codes
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import FrameMap, frame_map, mask_to_frame
 from comit_ray.data.images.load import decode
 from comit_ray.data.images.radiograph import decoder_guard

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from comit_ray.config.data_config import DicomwebOptions, SourceOptions
+from comit_ray.config.source_config import DicomwebOptions, SourceOptions
 from comit_ray.data.sources import dicomweb
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.dicom_files import pseudonym
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.dicom.destination import Pace, Pacs, failures
 from comit_ray.errors import ConfigError, DecodeError, ManifestError, NotFoundError, Reason, StorageError
 from comit_ray.storage import storage, web

@@ -11,11 +11,13 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import plan, run_record
 from comit_ray.chunks.plan import make_plan
 from comit_ray.chunks.reading import read_part
-from comit_ray.config.data_config import DecodeLimits, DicomwebOptions, FrameConfig, SourceOptions, SplitConfig
 from comit_ray.config.export_config import ExportConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import DicomwebOptions, SourceOptions
 from comit_ray.data.manifest.manifest_build import finish, read_source
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.dicom.destination import Pace
 from comit_ray.dicom.export import ExportCounts, export_unit
 from comit_ray.dicom.run_export import exporting

@@ -11,7 +11,7 @@ from PIL import Image
 
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
-from comit_ray.evaluation import screen_scores
+from comit_ray.evaluation import screen_metrics
 from comit_ray.evaluation.pictures.contact_sheet import Colour
 from comit_ray.evaluation.pictures.picture import Picture
 from tests.support import manifest_row, mask_row, prediction_row, write_results
@@ -53,7 +53,7 @@ def screened_images(cxr: Path, root: Path) -> pd.DataFrame:
     ]
     masks = [mask_row(image_id, lung_png=to_png(LEFT), disease_png=to_png(LEFT)) for image_id in ids]
     results, uri = write_results(root, manifest, predictions, masks)
-    return screen_scores.join_tables(results, uri, "test")
+    return screen_metrics.join_tables(results, uri, "test")
 
 
 def opened(root: Path, picture: Picture) -> Image.Image:

@@ -9,7 +9,7 @@ import pytest
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.config.screen_config import QueueConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import ManifestError
 from comit_ray.evaluation import archive_report, screen_report
 from comit_ray.screening.results_folder import write_queue

@@ -5,7 +5,7 @@ from typing import Any
 
 from comit_ray.evaluation import confusion
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from tests.support import manifest_row, prediction_row, write_results
 
 IMAGES: list[tuple[int | None, int | None, bool | None, bool | None, int]] = [

@@ -10,7 +10,7 @@ import pandas as pd
 from comit_ray.evaluation import external_report
 from comit_ray.evaluation.external import consensus, metrics_of
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.screen_scores import join_tables, screen_metrics
+from comit_ray.evaluation.screen_metrics import join_tables, screen_metrics
 from tests.support import manifest_row, prediction_row, write_results
 
 READINGS = pd.DataFrame(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from comit_ray.evaluation.first_page import decimals, in_words, percent, suppressed, write
-from comit_ray.evaluation.screen_scores import screen_metrics
+from comit_ray.evaluation.screen_metrics import screen_metrics
 from comit_ray.statistics.metric import Metric
 from tests.evaluation.support import scored_images
 

@@ -11,7 +11,7 @@ from PIL import Image
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import Status
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.segmentation import COLUMNS, mask_ratios, segmentation_counts
 from comit_ray.statistics.metric import Metric, measure, ratios
 from tests.support import manifest_row, mask_row, prediction_row, write_results

@@ -12,7 +12,7 @@ from PIL import Image
 
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import shortcuts_report
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.shortcuts import Audit, audit, source_probe_block
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, VARIANTS
 from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from comit_ray.evaluation import summary
-from comit_ray.evaluation.screen_scores import join_tables, screen_metrics
+from comit_ray.evaluation.screen_metrics import join_tables, screen_metrics
 from tests.support import manifest_row, prediction_row, write_results
 
 

@@ -11,7 +11,7 @@ import pytest
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation import screen_report
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.statistics.metric import Metric
 from tests.support import manifest_row, prediction_row, write_results
 

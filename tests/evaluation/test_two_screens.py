@@ -12,7 +12,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.evaluation import screen_report, two_screens
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from tests.support import manifest_row, prediction_row, write_results
 
 COUNT = 80

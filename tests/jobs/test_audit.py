@@ -20,13 +20,13 @@ from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
 from comit_ray.evaluation import shortcuts as audit_of
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.shortcuts import Audit, audit
 from comit_ray.evaluation.shortcuts_report import CAUGHT, audit_sentences
 from comit_ray.models.registry import build_model
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.training.batches import Batch
-from comit_ray.training.loop import make_optimiser, train_epoch
+from comit_ray.training.epoch import make_optimiser, train_epoch
 from comit_ray.training.losses import Objective
 from jobs import screen as screen_job
 from tests.support import manifest_row, write_rows

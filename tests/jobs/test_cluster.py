@@ -19,7 +19,8 @@ import yaml
 from comit_ray import cli
 from comit_ray.checkpoint import checkpoint
 from comit_ray.chunks import run_record
-from comit_ray.config.data_config import ManifestConfig, PrepareConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage

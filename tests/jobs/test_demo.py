@@ -5,7 +5,7 @@ import duckdb
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DemoConfig
+from comit_ray.config.phantom_config import DemoConfig
 from comit_ray.errors import ConfigError
 from jobs import demo as demo_job
 from tests.conftest import REPOSITORY

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from comit_ray import cli
-from comit_ray.config.data_config import ManifestConfig, PhantomConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.phantom_config import PhantomConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.screening import drift

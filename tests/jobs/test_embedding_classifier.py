@@ -12,9 +12,11 @@ import pytest
 
 from comit_ray import cli
 from comit_ray.config import config_yaml
-from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.config.screen_config import EmbeddingClassifierConfig, RequeueConfig, ScreenConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.queue_config import RequeueConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.tables import parquet
 from jobs import embedding_classifier, evaluate, requeue, screen

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from comit_ray import cli
-from comit_ray.config.data_config import ManifestConfig
 from comit_ray.config.export_config import ExportConfig
+from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.tables import parquet
 from jobs import export as export_job

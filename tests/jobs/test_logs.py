@@ -5,7 +5,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from comit_ray.config.data_config import ManifestConfig, PrepareConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.tables import parquet
 from jobs import manifest as manifest_job

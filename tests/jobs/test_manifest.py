@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.data.manifest.manifest import read
 from jobs import manifest as manifest_job
 from tests.conftest import REPOSITORY

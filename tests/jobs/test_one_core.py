@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.tables import parquet
 from jobs import manifest as manifest_job
 from tests.conftest import REPOSITORY

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from comit_ray.config.data_config import PhantomConfig
+from comit_ray.config.phantom_config import PhantomConfig
 from jobs import phantom as phantom_job
 from tests.jobs.in_process import called
 

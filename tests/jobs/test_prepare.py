@@ -12,7 +12,8 @@ import pytest
 
 from comit_ray import cli
 from comit_ray.checkpoint import checkpoint
-from comit_ray.config.data_config import ManifestConfig, PrepareConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage

@@ -20,8 +20,9 @@ from scipy.special import logit
 
 from comit_ray import cli
 from comit_ray.checkpoint.temperature import Temperature
-from comit_ray.config.data_config import ManifestConfig
-from comit_ray.config.screen_config import QueueConfig, RequeueConfig, ScreenConfig
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.queue_config import QueueConfig, RequeueConfig
+from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError
 from jobs import manifest as manifest_job
 from jobs import requeue as requeue_job

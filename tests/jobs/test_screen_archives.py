@@ -8,7 +8,7 @@ import pytest
 
 from comit_ray import cli
 from comit_ray.chunks.reading import read_part
-from comit_ray.config.data_config import ManifestConfig
+from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.images.load import Place, known_exclusion
 from comit_ray.storage.tar_stream import TarStream

@@ -20,8 +20,8 @@ from comit_ray.errors import CheckpointError, ConfigError, ManifestError
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.training import run_directory
+from comit_ray.training.early_stopping import best_epoch
 from comit_ray.training.run_training import train
-from comit_ray.training.validation import best_epoch
 from tests.support import manifest_row, write_rows
 from tests.training.one_process import trains_here
 

@@ -5,7 +5,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from comit_ray.config.screen_config import MethodConfig
+from comit_ray.config.embedding_config import MethodConfig
 from comit_ray.models import embedding_classifiers
 from comit_ray.statistics import roc
 

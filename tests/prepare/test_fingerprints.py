@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.prepare.fingerprints import SCHEMA, fingerprint_tables

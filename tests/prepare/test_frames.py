@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.load import Place, load_frame
 from comit_ray.data.masks.mask_images import IGNORE, lung_rectangles
 from comit_ray.data.masks.mask_references import boxes_reference

@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.errors import ManifestError
 from comit_ray.prepare.prepared import describe, frame_tables, open_prepared
 from comit_ray.storage import storage

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.prepare.frames import COLUMNS, frame_tables

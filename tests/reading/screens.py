@@ -19,9 +19,9 @@ import uvicorn
 from PIL import Image
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.config.reading_config import ReviewConfig
-from comit_ray.config.screen_config import QueueConfig
 from comit_ray.data.images.frame import frame_map, to_frame
 from comit_ray.data.images.load import decode
 from comit_ray.data.masks.masks import to_png

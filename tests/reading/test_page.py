@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.dicom_display import display
 from comit_ray.data.images.load import decode_with_values
 from comit_ray.reading import access

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.config.reading_config import ReviewConfig
 from comit_ray.data.images.load import decode
 from comit_ray.errors import ConfigError

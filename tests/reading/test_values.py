@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import Place, decode_with_values
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.reading.values import Images, Opened, describe, to_jpeg, to_values

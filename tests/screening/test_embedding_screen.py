@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.screen_config import EmbeddingClassifierConfig
+from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.screening import embedding_screen
 from comit_ray.screening.embedding_tables import EmbeddedChunk, Labelled

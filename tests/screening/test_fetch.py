@@ -1,7 +1,8 @@
 import numpy as np
 import pyarrow as pa
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig, SourceOptions
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest import manifest_build
 from comit_ray.data.sources import covid_chestxray
 from comit_ray.data.sources.source_files import SourceFiles

@@ -6,7 +6,7 @@ from scipy.special import expit, logit
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import run_record
-from comit_ray.config.screen_config import QueueConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.inference.scores import Scores
 from comit_ray.screening.mask_choice import NEAR, RANDOM, SEED, chosen, made_of_some, random_number, setting
 

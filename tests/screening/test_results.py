@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.screen_config import QueueConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.screening.results_folder import write_queue
 from comit_ray.screening.run_screen import masks_line
 from comit_ray.tables import seal

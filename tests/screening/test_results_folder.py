@@ -15,7 +15,7 @@ import pytest
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import make_plan
-from comit_ray.config.screen_config import QueueConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import REASON_WORDS, Reason
 from comit_ray.screening.results_folder import in_words, unread_lines, write_images, write_queue

@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.config.screen_config import QueueConfig
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.screening.review_queue import MANIFEST_COLUMNS, MOST_URGENT_FIRST, build_queue
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 from comit_ray.tables.vocabulary import ReviewReason

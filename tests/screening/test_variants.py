@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.images.frame import to_frame
 from comit_ray.screening import variants
 

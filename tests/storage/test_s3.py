@@ -9,7 +9,7 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest_build import read_source
 from comit_ray.data.sources import image_files
 from comit_ray.data.sources.source_files import SourceFiles

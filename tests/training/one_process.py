@@ -24,7 +24,8 @@ from comit_ray.chunks import nodes
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.storage import storage
 from comit_ray.training import run_directory, run_training, worker
-from comit_ray.training.validation import EpochMetrics, best_epoch
+from comit_ray.training.early_stopping import best_epoch
+from comit_ray.training.validation import EpochMetrics
 
 
 @contextmanager

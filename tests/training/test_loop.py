@@ -8,7 +8,7 @@ from comit_ray.config.train_config import ModelConfig, TrainConfig
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.registry import build_model
 from comit_ray.training.batches import Batch, unlabelled
-from comit_ray.training.loop import make_optimiser, train_epoch, validate
+from comit_ray.training.epoch import make_optimiser, train_epoch, validate
 from comit_ray.training.losses import Objective, predict
 from comit_ray.training.validation import merge
 

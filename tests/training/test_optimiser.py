@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from comit_ray.config.train_config import OptimConfig
-from comit_ray.training.loop import learning_rate, make_optimiser
+from comit_ray.training.epoch import learning_rate, make_optimiser
 
 
 def test_constant_and_cosine_rates() -> None:

@@ -15,7 +15,7 @@ from comit_ray.prepare.frames import FRAMES, FrameStore
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import collective, worker
 from comit_ray.training.batches import validation_batches
-from comit_ray.training.loop import validate
+from comit_ray.training.epoch import validate
 
 CONFIG = TrainConfig.parse(
     {

@@ -2,7 +2,7 @@ import time
 
 import torch
 
-from comit_ray.training.loop import Stopwatch
+from comit_ray.training.epoch import Stopwatch
 
 
 def test_each_part_has_its_own_time() -> None:

@@ -26,7 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.errors import DecodeError, Reason
 

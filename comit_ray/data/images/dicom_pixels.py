@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images import dicom_display
 from comit_ray.data.images.codestream import inspect, to_grey
 from comit_ray.data.images.dicom_display import shown, stated, to_number

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images import views
 from comit_ray.data.images.dicom_display import PIXEL_KEYWORDS, code_meaning, text, texts, whole_number
 from comit_ray.data.images.dicom_file import UNDEFINED_LENGTH, DicomFile, looks_like_dicom, open_dicom

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 from PIL import Image
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 
 LONGEST_SIDE = 512
 """Pixels of the longest side after `shrink`."""

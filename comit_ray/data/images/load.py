@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.dicom_display import display
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.dicom_radiograph import stored_dicom

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydicom.dataset import Dataset
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images import views
 from comit_ray.data.images.codestream import bands, grey_bands, inspect
 from comit_ray.data.images.dicom_display import text

@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.config.data_config import SourceOptions, SplitConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest import DATASET_NAME, check_ids, read, validate
 from comit_ray.data.manifest.manifest_chunks import chunk_names
 from comit_ray.data.manifest.split import assign
-from comit_ray.data.sources.adapter import Adapter, ManifestRow
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.skipped import Skipped, member_name
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import Adapter
 from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.tables.schema import MANIFEST

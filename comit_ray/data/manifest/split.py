@@ -15,7 +15,7 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.config.data_config import SplitConfig
+from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.tables.vocabulary import Split
 
 _BATCH = 65_536  # patients held twice, as Arrow has them and as Python objects

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.errors import DecodeError, ManifestError
 from comit_ray.storage.file_reader import FileReader, FileRef

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import FrameMap, frame_map, mask_to_frame
 from comit_ray.data.masks.mask_images import IGNORE, Mask, lung_rectangles, read_mask_image
 from comit_ray.data.masks.mask_references import (

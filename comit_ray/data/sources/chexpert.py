@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, scoped
+from comit_ray.config.source_config import SourceOptions
+from comit_ray.data.sources.manifest_row import ManifestRow, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.readers import read_csv
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError, Reason

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.masks.mask_references import Box, Part, boxes_reference, pasted_reference
-from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.covid_table import beside, labels, read_records, tokens, view_of, whole
+from comit_ray.data.sources.manifest_row import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.readers import site_of
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError, Reason

@@ -9,8 +9,7 @@ folder is the label and patients are unknown. In the names `p` stands for a chil
 import re
 from collections.abc import Iterator
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, place, scoped
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.sources.covid_table import (
     COVID,
     HEALTHY,
@@ -23,6 +22,7 @@ from comit_ray.data.sources.covid_table import (
     view_of,
     whole,
 )
+from comit_ray.data.sources.manifest_row import ManifestRow, located, parse_age, parse_sex, place, scoped
 from comit_ray.data.sources.readers import site_of
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.vocabulary import View

@@ -16,11 +16,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from comit_ray.config.data_config import DecodeLimits, SourceOptions
+from comit_ray.config.image_config import DecodeLimits
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.dicom_radiograph import DicomHeader, read_header
-from comit_ray.data.sources.adapter import MAX_AGE, ManifestRow, place
 from comit_ray.data.sources.image_files import MaskFiles
+from comit_ray.data.sources.manifest_row import MAX_AGE, ManifestRow, place
 from comit_ray.data.sources.skipped import Why, why
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ConfigError, DecodeError, StorageError

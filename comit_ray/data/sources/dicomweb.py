@@ -11,11 +11,11 @@ from datetime import UTC, date, datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from comit_ray.config.data_config import DicomwebOptions, SourceOptions
+from comit_ray.config.source_config import DicomwebOptions, SourceOptions
 from comit_ray.data.images.dicom_radiograph import FACTS, facts
 from comit_ray.data.images.radiograph import decoder_guard
-from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.dicom_files import WITHOUT_KEY, known_of, pseudonym, read_key
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, DecodeError, ManifestError
 from comit_ray.storage import web

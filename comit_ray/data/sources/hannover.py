@@ -9,9 +9,9 @@ findings (issue 8).
 
 from collections.abc import Iterator
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.sources.covid_table import COVID, UNKNOWN, Labels, beside, read_records, view_of, whole
+from comit_ray.data.sources.manifest_row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.vocabulary import View
 

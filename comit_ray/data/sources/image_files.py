@@ -6,8 +6,8 @@ Any tree of PNG and JPEG files: nothing is known of them but where they are and 
 import re
 from collections.abc import Iterator
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow, place
+from comit_ray.config.source_config import SourceOptions
+from comit_ray.data.sources.manifest_row import ManifestRow, place
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
 

@@ -6,11 +6,11 @@ Every file is a row or is passed over with a reason. A file is an image if its n
 import heapq
 from collections.abc import Iterator
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE
 from comit_ray.data.sources import dicom_files, image_files
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 
 NAME = "files"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.masks.mask_references import Box, boxes_reference
-from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, plain_number, scoped, unlisted
+from comit_ray.data.sources.manifest_row import ManifestRow, parse_age, parse_sex, place, plain_number, scoped, unlisted
 from comit_ray.data.sources.readers import read_csv, read_lines
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError

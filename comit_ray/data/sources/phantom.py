@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import TypeVar
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
+from comit_ray.config.source_config import SourceOptions
+from comit_ray.data.sources.manifest_row import ManifestRow, located, parse_age, parse_sex, scoped, unlisted
 from comit_ray.data.sources.readers import read_csv
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError

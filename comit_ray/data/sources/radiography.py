@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow, place, unlisted
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.sources.covid_table import COVID, HEALTHY, OTHER, Labels
+from comit_ray.data.sources.manifest_row import ManifestRow, place, unlisted
 from comit_ray.data.sources.readers import read_sheet, site_of
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError

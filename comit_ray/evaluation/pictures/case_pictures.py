@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import Status
 from comit_ray.evaluation.pictures import radiographs, random_sheet
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, sheet

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation.pictures import radiographs, random_sheet
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Mask, Pixels, Tile, sheet

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, load_frame, wanted
 from comit_ray.data.masks.mask_images import lung_rectangles

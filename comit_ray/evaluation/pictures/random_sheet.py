@@ -5,7 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.evaluation.pictures import radiographs
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, overlay_sheet
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, Shown, Unreadable, is_null
@@ -65,7 +65,7 @@ def decisions(row: Row) -> tuple[str, ...]:
     """What each score decided: flagged or not, and the score against its threshold, where that is known.
 
     Args:
-        row: of `screen_scores.join_tables`; `covid_threshold` and `unhealthy_threshold` where they are known.
+        row: of `screen_metrics.join_tables`; `covid_threshold` and `unhealthy_threshold` where they are known.
     """
     lines = []
     for name, head in (("COVID-19", "covid"), ("unhealthy", "unhealthy")):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.errors import Status
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.segmentation import segmentation_counts
 from comit_ray.evaluation.study.study_metrics import FloatArray, IntArray, Measured, MetricKey
 from comit_ray.evaluation.study.study_results import Study, Trial

@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.evaluation import scores_report, summary
-from comit_ray.evaluation.pictures import report_pictures
+from comit_ray.evaluation import metrics_report, summary
+from comit_ray.evaluation.pictures import case_pictures, curve_pictures, embedding_pictures, mask_pictures
 from comit_ray.evaluation.pictures.picture import Picture, nothing
 from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
-from comit_ray.evaluation.screen_scores import join_tables
+from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.study import study_masks, study_results, study_tables, study_words
 from comit_ray.evaluation.study.study_metrics import Pair, StudyRow, compare, measure_covid, sensitivity, summarise
 from comit_ray.evaluation.study.study_results import Study, Trial
@@ -47,7 +47,7 @@ def curve_pictures_of(study: Study, output: str) -> list[Picture]:
         for name, row in paper_values.TABLE_4.items()
         if name in study.variants
     }
-    return [report_pictures.rocs(panels, output, points), report_pictures.precision_recalls(panels, output)]
+    return [curve_pictures.rocs(panels, output, points), curve_pictures.precision_recalls(panels, output)]
 
 
 def _panels(study: Study, variant: str) -> list[str]:
@@ -68,7 +68,7 @@ def spread_pictures_of(rows: Iterable[StudyRow], output: str) -> list[Picture]:
     theirs: dict[str, tuple[float | None, float | None]] = {
         name: (row.at_99, None) for name, row in paper_values.TABLE_4.items()
     }
-    return [report_pictures.seed_spread(values, theirs, output)]
+    return [curve_pictures.seed_spread(values, theirs, output)]
 
 
 def mask_pictures_of(study: Study, manifest_uri: str, output: str, config: EvaluateConfig) -> list[Picture]:
@@ -85,14 +85,14 @@ def mask_pictures_of(study: Study, manifest_uri: str, output: str, config: Evalu
         tables = {name: _images(study, trial, manifest_uri) for name, trial in models.items()}
         if task == "lung":
             found.append(
-                report_pictures.masks_beside(
+                mask_pictures.masks_beside(
                     tables, "lung", output, config.decode, seed=config.seed, lungs=config.masks.lungs
                 )
             )
         else:
             found += [
-                report_pictures.masks_beside(tables, "disease", output, config.decode, seed=config.seed),
-                report_pictures.masks_beside(
+                mask_pictures.masks_beside(tables, "disease", output, config.decode, seed=config.seed),
+                mask_pictures.masks_beside(
                     tables, "disease", output, config.decode, seed=config.seed, only="not_covid"
                 ),
             ]
@@ -105,11 +105,11 @@ def case_pictures_of(study: Study, manifest_uri: str, output: str, config: Evalu
     if trial is None:
         return []
     images, results = _images(study, trial, manifest_uri), study.results(trial)
-    found = [report_pictures.misclassified(images, output, config.decode, seed=config.seed, lungs=config.masks.lungs)]
+    found = [case_pictures.misclassified(images, output, config.decode, seed=config.seed, lungs=config.masks.lungs)]
     if storage.exists(storage.join(results, "embeddings")):
-        found.append(report_pictures.embedding_map(images, results, output, config.seed))
+        found.append(embedding_pictures.embedding_map(images, results, output, config.seed))
     if storage.exists(storage.join(results, "gradcam")):
-        found.append(report_pictures.gradcam(images, results, output, config.decode, seed=config.seed))
+        found.append(mask_pictures.gradcam(images, results, output, config.decode, seed=config.seed))
     return [_said(OF_ONE.format(variant=trial.variant, seed=trial.seed), picture) for picture in found]
 
 
@@ -232,7 +232,7 @@ def _summary(taken: Study, people: int) -> Table:
 def _document(
     taken: Study, said: Sequence[str], tables: dict[str, Table], pictures: Sequence[Picture], config: EvaluateConfig
 ) -> ReportDocument:
-    people = scores_report.people(taken.images)
+    people = metrics_report.people(taken.images)
     return ReportDocument(
         f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} patients",
         CAUTION,

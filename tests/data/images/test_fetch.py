@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import frame_map, to_frame
 from comit_ray.data.images.load import Place, decode, load_frame
 from comit_ray.errors import DecodeError, Reason, StorageError

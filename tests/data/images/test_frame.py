@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import LONGEST_SIDE, frame_map, mask_to_frame, shrink, to_frame
 from comit_ray.data.images.load import decode
 

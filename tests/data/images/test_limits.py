@@ -56,7 +56,7 @@ def test_a_small_file_of_many_transparent_pixels_stays_in_its_room(tmp_path: Pat
     program = """
 import sys
 from pathlib import Path
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.errors import DecodeError
 

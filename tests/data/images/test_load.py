@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.data.images.radiograph import Radiograph
 from comit_ray.errors import DecodeError, Reason
@@ -106,7 +106,7 @@ def test_bombs_take_no_memory_outside_python_either(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.errors import DecodeError
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comit_ray.config.data_config import SourceOptions, SplitConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest import duplicates
 from comit_ray.data.manifest.duplicates import (
     PAIRS,
@@ -20,8 +21,8 @@ from comit_ray.data.manifest.duplicates import (
 )
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.data.manifest.manifest_build import finish, read_source
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ManifestError
 from comit_ray.tables.schema import MANIFEST
 from tests.data.pictures import Picture, cropped, gamma, radiograph, random_picture, resized

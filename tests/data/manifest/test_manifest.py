@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from comit_ray.config.data_config import SplitConfig
+from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.data.manifest.manifest import content_hash, part_uris, read, training_hash, validate, write
 from comit_ray.data.manifest.manifest_build import finish, from_rows
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MANIFEST

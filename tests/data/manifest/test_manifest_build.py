@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.config.data_config import SourceOptions, SplitConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest import read, write
 from comit_ray.data.manifest.manifest_build import finish, from_rows, mark_missing, merge, present_only, read_source
 from comit_ray.data.sources import image_files
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.storage import storage

@@ -2,7 +2,7 @@ import pyarrow as pa
 
 from comit_ray.data.manifest.manifest_build import from_rows, mark_missing
 from comit_ray.data.manifest.manifest_check import describe_check, differences, write
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.storage import storage
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from comit_ray.config.data_config import FrameConfig, SourceOptions, SplitConfig
+from comit_ray.config.image_config import FrameConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest import part_uris, read, write
 from comit_ray.data.manifest.manifest_build import finish, mark_missing, merge, read_source
 from comit_ray.data.masks.masks import read_mask, to_png

@@ -4,7 +4,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray.config.data_config import SourceOptions, SplitConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.manifest.paper_tables import (
     COVID_IMAGES,
@@ -18,8 +19,8 @@ from comit_ray.data.manifest.paper_tables import (
     compare,
     disagreements,
 )
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.tables.schema import MANIFEST
 from tests.support import manifest_row
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest_build import read_source
 from comit_ray.data.manifest.paper_tables import HEALTHY
 from comit_ray.data.manifest.protocol import select_paper
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ManifestError
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.tables.vocabulary import View

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comit_ray.config.data_config import SourceOptions, SplitConfig
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest_build import read_source
 from comit_ray.data.manifest.split import assign
 from comit_ray.data.sources.nih import rows as nih_rows

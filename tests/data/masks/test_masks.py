@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.images.frame import frame_map
 from comit_ray.data.masks.mask_images import IGNORE, Mask
 from comit_ray.data.masks.mask_references import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.data.phantom.phantom_broken import BOMB_SIDE, TROUBLEMAKERS, Troublemaker
 from comit_ray.data.phantom.phantom_files import Header

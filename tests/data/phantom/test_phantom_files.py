@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 from comit_ray.data.phantom.phantom_files import FORMATS, Header, encode, suffix

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from comit_ray.config.data_config import SourceOptions, TableOptions
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.config.source_config import SourceOptions, TableOptions
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.table.table import rows
 

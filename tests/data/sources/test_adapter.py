@@ -1,6 +1,6 @@
 import pytest
 
-from comit_ray.data.sources.adapter import parse_age, parse_sex, scoped
+from comit_ray.data.sources.manifest_row import parse_age, parse_sex, scoped
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Literal
 
 import pytest
 
-from comit_ray.config.data_config import ChexpertOptions, SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.config.source_config import ChexpertOptions, SourceOptions
 from comit_ray.data.sources.chexpert import NO_FINDING, PATHOLOGIES, SUPPORT_DEVICES, labels, rows
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import Split, View

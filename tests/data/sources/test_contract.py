@@ -1,4 +1,4 @@
-"""Every adapter keeps the promises of comit_ray/data/sources/adapter.py, on real files where there are any."""
+"""Every adapter keeps the promises of comit_ray/data/sources/source_registry.py, on real files where there are any."""
 
 import re
 import shutil
@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.config.data_config import SourceOptions, SplitConfig, TableOptions
+from comit_ray.config.manifest_config import SplitConfig
+from comit_ray.config.source_config import SourceOptions, TableOptions
 from comit_ray.data.images.load import Place, wanted
 from comit_ray.data.manifest.manifest import training_hash
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.phantom import phantom_archive
-from comit_ray.data.sources.adapter import SOURCES, ManifestRow, adapter
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import SOURCES, adapter
 from comit_ray.errors import NotFoundError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.sources.covid_cxnet import rows, seen
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.vocabulary import View

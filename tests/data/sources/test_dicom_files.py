@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 
-from comit_ray.config.data_config import DecodeLimits, SourceOptions
+from comit_ray.config.image_config import DecodeLimits
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.sources import dicom_files
-from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.dicom_files import pseudonym, rows
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, ManifestError, Reason, StorageError
 from comit_ray.storage import storage

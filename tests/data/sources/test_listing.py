@@ -7,7 +7,7 @@ from moto.s3.models import s3_backends
 
 from comit_ray.command.jobs import listing as listing_job
 from comit_ray.command.jobs import manifest as manifest_job
-from comit_ray.config.data_config import ListingConfig, ManifestConfig
+from comit_ray.config.manifest_config import ListingConfig, ManifestConfig
 from comit_ray.data.manifest.manifest import read as read_manifest
 from comit_ray.data.sources import listing
 from comit_ray.data.sources.source_files import SourceFiles

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.config.data_config import ManifestConfig, SourceOptions
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest_build import read_source
 from comit_ray.data.sources import mixed_files
 from comit_ray.data.sources.source_files import SourceFiles

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.phantom.phantom_archive import PhantomFile, write
 from comit_ray.data.phantom.phantom_drawing import PhantomKind
 from comit_ray.data.sources.phantom import COLUMNS, rows

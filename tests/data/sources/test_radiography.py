@@ -5,8 +5,8 @@ import pytest
 from openpyxl import Workbook
 from PIL import Image
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.config.source_config import SourceOptions
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.radiography import rows
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError

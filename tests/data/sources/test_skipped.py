@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest.manifest_build import SourceTable, read_source
 from comit_ray.data.sources import listing
-from comit_ray.data.sources.adapter import adapter
 from comit_ray.data.sources.skipped import is_hidden, member_name
 from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ManifestError
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader

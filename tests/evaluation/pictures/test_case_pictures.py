@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comit_ray.config.data_config import DecodeLimits
-from comit_ray.evaluation.pictures import case_pictures, report_pictures
+from comit_ray.config.image_config import DecodeLimits
+from comit_ray.evaluation.pictures import case_pictures
 from comit_ray.evaluation.pictures.contact_sheet import DISEASE, Blank, Tile
 from tests.evaluation.support import opened, screened_images, where
 
@@ -36,7 +36,7 @@ def ids(tiles) -> list[str]:
 
 
 def test_misclassified_are_those_that_no_score_flags(images, tmp_path, drawn):
-    picture = report_pictures.misclassified(images, str(tmp_path), LIMITS)
+    picture = case_pictures.misclassified(images, str(tmp_path), LIMITS)
     assert picture.name == "figure_10_misclassified"
     assert [tile.caption for tile in drawn] == [
         (
@@ -53,7 +53,7 @@ def test_misclassified_are_those_that_no_score_flags(images, tmp_path, drawn):
 
 def test_they_come_by_day_of_illness_then_by_id_the_unknown_last(images, tmp_path, drawn):
     nobody = images.assign(covid_flag=False, unhealthy_flag=False)
-    picture = report_pictures.misclassified(nobody, str(tmp_path), LIMITS)
+    picture = case_pictures.misclassified(nobody, str(tmp_path), LIMITS)
     assert ids(drawn) == ["a/03", "a/04", "a/01", "a/05", "a/00", "a/02"]
     assert drawn[-1].caption[2] == "day of illness not known, view: PA"
     assert "known of 5 of those shown" in picture.caption
@@ -61,21 +61,21 @@ def test_they_come_by_day_of_illness_then_by_id_the_unknown_last(images, tmp_pat
 
 def test_of_many_some_are_drawn_at_random_and_the_total_is_said(images, tmp_path, drawn):
     nobody = images.assign(covid_flag=False, unhealthy_flag=False)
-    picture = report_pictures.misclassified(nobody, str(tmp_path), LIMITS, count=3)
+    picture = case_pictures.misclassified(nobody, str(tmp_path), LIMITS, count=3)
     assert len(drawn) == 3
     assert "3 of 6 such images, drawn at random" in picture.caption
     chosen = set(ids(drawn))
     drawn.clear()
     scored_otherwise = nobody.assign(p_covid=np.linspace(0, 1, 12).astype(np.float32))
-    report_pictures.misclassified(scored_otherwise, str(tmp_path), LIMITS, count=3)
+    case_pictures.misclassified(scored_otherwise, str(tmp_path), LIMITS, count=3)
     assert set(ids(drawn)) == chosen, "scores decide nothing"
     drawn.clear()
-    report_pictures.misclassified(nobody, str(tmp_path), LIMITS, count=3, seed=1)
+    case_pictures.misclassified(nobody, str(tmp_path), LIMITS, count=3, seed=1)
     assert set(ids(drawn)) != chosen
 
 
 def test_found_are_flagged_covid(images, tmp_path, drawn):
-    picture = report_pictures.found(images, str(tmp_path), LIMITS)
+    picture = case_pictures.found(images, str(tmp_path), LIMITS)
     assert sorted(ids(drawn)) == ["a/00", "a/01", "a/02", "a/03"]
     assert all(isinstance(tile, Tile) and tile.disease_HW is not None for tile in drawn)
     assert "specificity_0.90" in picture.caption
@@ -83,7 +83,7 @@ def test_found_are_flagged_covid(images, tmp_path, drawn):
 
 
 def test_missed_without_readings_are_all(images, tmp_path, drawn):
-    picture = report_pictures.missed(images, None, str(tmp_path), LIMITS)
+    picture = case_pictures.missed(images, None, str(tmp_path), LIMITS)
     assert sorted(ids(drawn)) == ["a/04", "a/05"]
     assert "2 of 6 images labelled COVID-19 were missed" in picture.caption
     assert "no readings" in picture.caption
@@ -92,14 +92,14 @@ def test_missed_without_readings_are_all(images, tmp_path, drawn):
 
 def test_missed_that_readers_call_normal_go_first(images, tmp_path, drawn):
     readings = pd.DataFrame({"image_id": ["a/04", "a/05", "a/00"], "abnormal": [True, False, False]})
-    picture = report_pictures.missed(images, readings, str(tmp_path), LIMITS)
+    picture = case_pictures.missed(images, readings, str(tmp_path), LIMITS)
     assert [tile.caption[-2:] for tile in drawn] == [("readers: no abnormality", "a/05")]
     assert "Readers read 2 of the missed and saw no abnormality in 1" in picture.caption
 
 
 def test_where_no_reader_agrees_all_missed_are_shown_with_the_verdicts(images, tmp_path, drawn):
     readings = pd.DataFrame({"image_id": ["a/04"], "abnormal": pd.array([None], "boolean")})
-    picture = report_pictures.missed(images, readings, str(tmp_path), LIMITS)
+    picture = case_pictures.missed(images, readings, str(tmp_path), LIMITS)
     assert {tile.caption[-1]: tile.caption[-2] for tile in drawn} == {
         "a/04": "readers: undecided",
         "a/05": "readers: not read",
@@ -112,12 +112,12 @@ def test_where_there_is_nothing_to_show_a_reason_stands(images, tmp_path):
     no_flags = images.assign(covid_flag=None, unhealthy_flag=None)
     healthy = images[images["covid"] == 0]
     for picture, reason in (
-        (report_pictures.misclassified(all_flagged, str(tmp_path), LIMITS), "each of 6 images"),
-        (report_pictures.missed(all_flagged, None, str(tmp_path), LIMITS), "flags all of 6 images"),
-        (report_pictures.found(images.assign(covid_flag=False), str(tmp_path), LIMITS), "of 6 images"),
-        (report_pictures.misclassified(no_flags, str(tmp_path), LIMITS), "has flags"),
-        (report_pictures.found(no_flags, str(tmp_path), LIMITS), "flag"),
-        (report_pictures.missed(healthy, None, str(tmp_path), LIMITS), "no scored image labelled COVID-19"),
+        (case_pictures.misclassified(all_flagged, str(tmp_path), LIMITS), "each of 6 images"),
+        (case_pictures.missed(all_flagged, None, str(tmp_path), LIMITS), "flags all of 6 images"),
+        (case_pictures.found(images.assign(covid_flag=False), str(tmp_path), LIMITS), "of 6 images"),
+        (case_pictures.misclassified(no_flags, str(tmp_path), LIMITS), "has flags"),
+        (case_pictures.found(no_flags, str(tmp_path), LIMITS), "flag"),
+        (case_pictures.missed(healthy, None, str(tmp_path), LIMITS), "no scored image labelled COVID-19"),
     ):
         assert picture.files == ()
         assert reason in picture.reason
@@ -126,7 +126,7 @@ def test_where_there_is_nothing_to_show_a_reason_stands(images, tmp_path):
 
 def test_a_radiograph_that_is_gone_keeps_its_place(images, tmp_path, drawn):
     gone = images.assign(uri=images["uri"].where(images["image_id"] != "a/05", "/nowhere/x.png"))
-    report_pictures.missed(gone, None, str(tmp_path), LIMITS)
+    case_pictures.missed(gone, None, str(tmp_path), LIMITS)
     places = {tile.caption[-1]: tile for tile in drawn}
     assert isinstance(places["a/05"], Blank)
     assert "no file where the manifest says" in places["a/05"].text
@@ -134,6 +134,6 @@ def test_a_radiograph_that_is_gone_keeps_its_place(images, tmp_path, drawn):
 
 
 def test_the_same_tables_give_the_same_bytes(images, tmp_path):
-    first = (tmp_path / "a", report_pictures.found(images, str(tmp_path / "a"), LIMITS))
-    other = (tmp_path / "b", report_pictures.found(images.sample(frac=1, random_state=0), str(tmp_path / "b"), LIMITS))
+    first = (tmp_path / "a", case_pictures.found(images, str(tmp_path / "a"), LIMITS))
+    other = (tmp_path / "b", case_pictures.found(images.sample(frac=1, random_state=0), str(tmp_path / "b"), LIMITS))
     assert (first[0] / first[1].files[0]).read_bytes() == (other[0] / other[1].files[0]).read_bytes()

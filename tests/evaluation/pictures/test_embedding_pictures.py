@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from comit_ray.errors import StorageError
-from comit_ray.evaluation.pictures import embedding_pictures, report_pictures
+from comit_ray.evaluation.pictures import embedding_pictures
 from comit_ray.evaluation.pictures import embedding_pictures as plots_map
 from comit_ray.tables.schema import EMBEDDINGS
 from tests.evaluation.support import screened_images
@@ -46,7 +46,7 @@ def test_labels_flags_and_sources_reach_the_map(images, x_NC, tmp_path, monkeypa
         covid=images["covid"].where(images["image_id"] != "a/11"),
         unhealthy=images["unhealthy"].where(images["image_id"] != "a/11"),
     )
-    picture = report_pictures.embedding_map(unlabelled, write(tmp_path, images, x_NC), str(tmp_path))
+    picture = embedding_pictures.embedding_map(unlabelled, write(tmp_path, images, x_NC), str(tmp_path))
     assert picture.files == ("figures/figure_11_embeddings.png", "figures/figure_11_embeddings.svg")
     assert seen["truth"] == ["COVID"] * 6 + ["other disease"] * 3 + ["healthy"] * 2 + ["not known"]
     unhealthy = "flagged unhealthy, not COVID"
@@ -57,24 +57,24 @@ def test_labels_flags_and_sources_reach_the_map(images, x_NC, tmp_path, monkeypa
 
 def test_the_same_tables_give_the_same_bytes(images, x_NC, tmp_path):
     results = write(tmp_path, images, x_NC)
-    files = report_pictures.embedding_map(images, results, str(tmp_path / "a")).files
-    report_pictures.embedding_map(images, results, str(tmp_path / "b"))
+    files = embedding_pictures.embedding_map(images, results, str(tmp_path / "a")).files
+    embedding_pictures.embedding_map(images, results, str(tmp_path / "b"))
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 def test_embeddings_that_are_not_finite_are_left_out_and_counted(images, x_NC, tmp_path):
     x_NC[3, 2] = np.inf
-    picture = report_pictures.embedding_map(images, write(tmp_path, images, x_NC), str(tmp_path))
+    picture = embedding_pictures.embedding_map(images, write(tmp_path, images, x_NC), str(tmp_path))
     assert "11 of 12 scored images" in picture.caption
     assert "not finite: 1" in picture.caption
 
 
 def test_without_embeddings_there_is_a_reason(images, x_NC, tmp_path):
-    picture = report_pictures.embedding_map(images, str(tmp_path / "results"), str(tmp_path))
+    picture = embedding_pictures.embedding_map(images, str(tmp_path / "results"), str(tmp_path))
     assert picture.files == ()
     assert "--embeddings true" in picture.reason
-    few = report_pictures.embedding_map(images.head(3), write(tmp_path, images, x_NC), str(tmp_path))
+    few = embedding_pictures.embedding_map(images.head(3), write(tmp_path, images, x_NC), str(tmp_path))
     assert few.files == ()
     assert "at least 5 images" in few.reason
 
@@ -84,10 +84,10 @@ def test_embeddings_of_two_widths_are_an_error(images, x_NC, tmp_path):
     rows = [{"image_id": image_id, "embedding": [1.0, 2.0]} for image_id in images["image_id"][6:]]
     write_rows(tmp_path / "results" / "embeddings", rows, EMBEDDINGS, "part-00001")
     with pytest.raises(StorageError, match="expected embeddings of one width, got 2, 6 values"):
-        report_pictures.embedding_map(images, str(tmp_path / "results"), str(tmp_path))
+        embedding_pictures.embedding_map(images, str(tmp_path / "results"), str(tmp_path))
 
 
 def test_of_a_large_archive_some_are_drawn(images, x_NC, tmp_path, monkeypatch):
     monkeypatch.setattr(embedding_pictures, "MOST", 6)
-    picture = report_pictures.embedding_map(images, write(tmp_path, images, x_NC), str(tmp_path))
+    picture = embedding_pictures.embedding_map(images, write(tmp_path, images, x_NC), str(tmp_path))
     assert "6 of 12 scored images, drawn at random" in picture.caption

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.masks.masks import to_png
-from comit_ray.evaluation.pictures import mask_pictures, report_pictures
+from comit_ray.evaluation.pictures import mask_pictures
 from comit_ray.evaluation.pictures.contact_sheet import LUNG, TRUE_LUNG
 from comit_ray.tables.schema import GRADCAM
 from tests.evaluation.support import LEFT, opened, screened_images, where
@@ -44,9 +44,7 @@ def ids(rows) -> list[str]:
 
 def test_every_model_has_its_mask_of_the_same_images(images, tmp_path, drawn):
     other = images.assign(lung_png=to_png(LEFT[:, ::-1]))
-    picture = report_pictures.masks_beside(
-        {"U-Net": other, "COMiT-Net": images}, "lung", str(tmp_path), LIMITS, count=4
-    )
+    picture = mask_pictures.masks_beside({"U-Net": other, "COMiT-Net": images}, "lung", str(tmp_path), LIMITS, count=4)
     assert picture.name == "figure_05_lung_masks"
     assert "4 of 12 images with annotated lungs, drawn at random" in picture.caption
     assert "with COVID-19: 2" in picture.caption
@@ -63,11 +61,11 @@ def test_every_model_has_its_mask_of_the_same_images(images, tmp_path, drawn):
 
 
 def test_disease_is_shown_of_covid_and_of_other_findings(images, tmp_path, drawn):
-    both = report_pictures.masks_beside({"m": images}, "disease", str(tmp_path), LIMITS, count=12)
+    both = mask_pictures.masks_beside({"m": images}, "disease", str(tmp_path), LIMITS, count=12)
     assert both.name == "figure_06_disease_masks"
     assert sorted(ids(drawn)) == [f"a/{number:02d}" for number in range(9)]
     drawn.clear()
-    other = report_pictures.masks_beside({"m": images}, "disease", str(tmp_path), LIMITS, only="not_covid")
+    other = mask_pictures.masks_beside({"m": images}, "disease", str(tmp_path), LIMITS, only="not_covid")
     assert other.name == "figure_07_other_disease_masks"
     assert sorted(ids(drawn)) == ["a/06", "a/07", "a/08"]
     assert "3 of 3 images with annotated disease and another finding than COVID-19, all of them" in other.caption
@@ -81,7 +79,7 @@ def test_a_model_without_a_mask_says_why(images, tmp_path, drawn):
         "failed": images.assign(status="failed", reason="truncated"),
     }
     only = {name: table[table["image_id"].isin(["a/00"])] for name, table in models.items()}
-    report_pictures.masks_beside(only, "lung", str(tmp_path), LIMITS)
+    mask_pictures.masks_beside(only, "lung", str(tmp_path), LIMITS)
     (row,) = drawn
     assert isinstance(row.masks["whole"], np.ndarray)
     assert row.masks["part"] == "not screened by this model"
@@ -91,11 +89,11 @@ def test_a_model_without_a_mask_says_why(images, tmp_path, drawn):
 
 def test_without_annotations_there_is_a_reason(images, tmp_path):
     bare = images.assign(lung_mask=None, disease_mask=None)
-    picture = report_pictures.masks_beside({"m": bare}, "lung", str(tmp_path), LIMITS)
+    picture = mask_pictures.masks_beside({"m": bare}, "lung", str(tmp_path), LIMITS)
     assert picture.files == ()
     assert picture.reason == "no scored image with annotated lungs"
     covid = images[images["covid"] == 1]
-    picture = report_pictures.masks_beside({"m": covid}, "disease", str(tmp_path), LIMITS, only="not_covid")
+    picture = mask_pictures.masks_beside({"m": covid}, "disease", str(tmp_path), LIMITS, only="not_covid")
     assert picture.reason == "no scored image with annotated disease and another finding than COVID-19"
 
 
@@ -103,13 +101,13 @@ def test_an_annotation_that_marks_nothing_is_said_to(images, tmp_path, drawn):
     empty = tmp_path / "empty.png"
     Image.fromarray(np.zeros((1024, 1024), np.uint8)).save(empty)
     one = images[images["image_id"] == "a/00"].assign(disease_mask=str(empty))
-    report_pictures.masks_beside({"m": one}, "disease", str(tmp_path), LIMITS)
+    mask_pictures.masks_beside({"m": one}, "disease", str(tmp_path), LIMITS)
     assert drawn[0].caption[1] == "the annotation marks no disease"
 
 
 def test_no_model_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="got none"):
-        report_pictures.masks_beside({}, "lung", str(tmp_path), LIMITS)
+        mask_pictures.masks_beside({}, "lung", str(tmp_path), LIMITS)
 
 
 def png(values: np.ndarray) -> bytes:
@@ -138,7 +136,7 @@ def results(images, tmp_path) -> str:
 
 
 def test_the_map_is_that_of_the_score_of_the_label(images, results, tmp_path, drawn):
-    picture = report_pictures.gradcam(images, results, str(tmp_path), LIMITS, count=12)
+    picture = mask_pictures.gradcam(images, results, str(tmp_path), LIMITS, count=12)
     assert picture.name == "figure_12_gradcam"
     assert "9 of 9 images with annotated disease, all of them; with COVID-19: 6" in picture.caption
     rows = {row.caption[-1]: row for row in drawn}
@@ -154,17 +152,17 @@ def test_the_map_is_that_of_the_score_of_the_label(images, results, tmp_path, dr
 
 def test_without_annotations_all_labelled_diseases_are_shown(images, results, tmp_path, drawn):
     bare = images.assign(disease_mask=None)
-    picture = report_pictures.gradcam(bare, results, str(tmp_path), LIMITS, count=4)
+    picture = mask_pictures.gradcam(bare, results, str(tmp_path), LIMITS, count=4)
     assert "4 of 9 images labelled with a disease, drawn at random" in picture.caption
     assert {row.true_HW for row in drawn} == {"not annotated"}
 
 
 def test_a_screen_without_maps_has_no_picture(images, tmp_path):
-    picture = report_pictures.gradcam(images, str(tmp_path / "results"), str(tmp_path), LIMITS)
+    picture = mask_pictures.gradcam(images, str(tmp_path / "results"), str(tmp_path), LIMITS)
     assert picture.files == ()
     assert "--gradcam true" in picture.reason
 
 
 def test_healthy_images_have_none(images, results, tmp_path):
-    picture = report_pictures.gradcam(images[images["unhealthy"] == 0], results, str(tmp_path), LIMITS)
+    picture = mask_pictures.gradcam(images[images["unhealthy"] == 0], results, str(tmp_path), LIMITS)
     assert picture.reason == "no scored image is labelled COVID-19 or with another finding"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits, FrameConfig
+from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import frame_map, mask_to_frame
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Shown, Unreadable, load, on_radiograph, predicted

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import DecodeLimits
+from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.masks.masks import to_png
-from comit_ray.evaluation import screen_scores
+from comit_ray.evaluation import screen_metrics
 from comit_ray.evaluation.pictures import random_sheet
 from comit_ray.evaluation.pictures.contact_sheet import GROUND
 from tests.support import manifest_row, mask_row, prediction_row, write_results
@@ -24,7 +24,7 @@ def images(cxr, tmp_path) -> pd.DataFrame:
     ]
     predictions = [prediction_row(row["image_id"], 0.996, height=320, width=320) for row in manifest]
     masks = [mask_row(row["image_id"], lung_png=to_png(half), disease_png=to_png(half)) for row in manifest]
-    return screen_scores.join_tables(*write_results(tmp_path, manifest, predictions, masks), "test")
+    return screen_metrics.join_tables(*write_results(tmp_path, manifest, predictions, masks), "test")
 
 
 def test_the_choice_looks_at_labels_never_at_scores(images):

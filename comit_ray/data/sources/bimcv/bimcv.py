@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from comit_ray.config.data_config import SourceOptions
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.images import views
-from comit_ray.data.sources.adapter import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
 from comit_ray.data.sources.bimcv import bimcv_tables
 from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest, Report, covid_label, parse_labels, targets
 from comit_ray.data.sources.bimcv.bimcv_sidecars import (
@@ -34,6 +33,7 @@ from comit_ray.data.sources.bimcv.bimcv_sidecars import (
     view_of,
 )
 from comit_ray.data.sources.bimcv.bimcv_tables import Participant, SheetRow, parse_study_day, sheet_rows
+from comit_ray.data.sources.manifest_row import ManifestRow, parse_age, parse_sex, place, scoped, unlisted
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError, Reason
 from comit_ray.storage import storage

@@ -20,9 +20,9 @@ from datetime import date, datetime
 from itertools import islice
 from typing import NamedTuple
 
-from comit_ray.data.sources.adapter import parse_age, parse_sex
 from comit_ray.data.sources.bimcv import bimcv_labels
 from comit_ray.data.sources.bimcv.bimcv_labels import CovidTest, Report, join, parse_labels
+from comit_ray.data.sources.manifest_row import parse_age, parse_sex
 from comit_ray.data.sources.readers import read_csv, read_sheet
 from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from comit_ray.config.data_config import SourceOptions
-from comit_ray.data.sources.adapter import ManifestRow, place, unlisted
+from comit_ray.config.source_config import SourceOptions
+from comit_ray.data.sources.manifest_row import ManifestRow, place, unlisted
 from comit_ray.data.sources.readers import read_csv, read_lines
 from comit_ray.data.sources.source_files import IMAGES, SourceFile, SourceFiles, composed
 from comit_ray.data.sources.table.table_cells import Record, fill, template_columns

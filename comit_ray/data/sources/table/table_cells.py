@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from comit_ray.data.sources.adapter import plain_number
+from comit_ray.data.sources.manifest_row import plain_number
 from comit_ray.data.sources.readers import is_unknown
 from comit_ray.errors import STATUS_OF, Reason, Status
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from comit_ray.config.config_base import Config, PositiveInt
-from comit_ray.data.sources.adapter import parse_sex
+from comit_ray.data.sources.manifest_row import parse_sex
 from comit_ray.data.sources.readers import is_unknown
 from comit_ray.data.sources.table.table_cells import (
     TO_CELL_MAP,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comit_ray.data.masks.mask_references import Box, boxes_reference, siim_reference
-from comit_ray.data.sources.adapter import ManifestRow, parse_age, scoped
+from comit_ray.data.sources.manifest_row import ManifestRow, parse_age, scoped
 from comit_ray.data.sources.readers import is_unknown
 from comit_ray.data.sources.table.table_cells import Record, fill
 from comit_ray.data.sources.table.table_mapping import MappedTable, Mapping

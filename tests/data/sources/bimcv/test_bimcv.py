@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comit_ray.config.data_config import BimcvOptions, DecodeLimits, SourceOptions
+from comit_ray.config.image_config import DecodeLimits
+from comit_ray.config.source_config import BimcvOptions, SourceOptions
 from comit_ray.data.images.load import decode
 from comit_ray.data.manifest.manifest_build import read_source
-from comit_ray.data.sources.adapter import ManifestRow
 from comit_ray.data.sources.bimcv.bimcv import rows
 from comit_ray.data.sources.bimcv.bimcv_sidecars import unlike
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.storage import tar_stream

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from comit_ray.config.data_config import FrameConfig, SplitConfig
+from comit_ray.config.image_config import FrameConfig
+from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.masks.masks import read_mask
-from comit_ray.data.sources.adapter import ManifestRow
+from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.table.table import rows
 from comit_ray.errors import ManifestError, Reason

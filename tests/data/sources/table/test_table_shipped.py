@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comit_ray.config.data_config import FrameConfig
+from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.masks.masks import read_mask
 from comit_ray.errors import ManifestError
 from comit_ray.tables.vocabulary import Split, View

@@ -9,9 +9,9 @@ import pytest
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
-from comit_ray.evaluation import scores_report
-from comit_ray.evaluation.scores_report import NO_SINGLE_SOURCE
-from comit_ray.evaluation.screen_scores import join_tables, screen_metrics
+from comit_ray.evaluation import metrics_report
+from comit_ray.evaluation.metrics_report import NO_SINGLE_SOURCE
+from comit_ray.evaluation.screen_metrics import join_tables, screen_metrics
 from comit_ray.statistics.metric import Metric
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
@@ -33,8 +33,8 @@ def told(
 ) -> tuple[str, str]:
     images = join_tables(*write_results(root, manifest, predictions, masks), "test")
     found = screen_metrics(images, "test", draws=CONFIG.draws)
-    tables = scores_report.tables(found, images)
-    return "\n".join(table.markdown() for table in tables.values()), "\n".join(scores_report.sentences(images, found))
+    tables = metrics_report.tables(found, images)
+    return "\n".join(table.markdown() for table in tables.values()), "\n".join(metrics_report.sentences(images, found))
 
 
 def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_of_an_external_archive_the_paper_has_other_values(tmp_path: Path) -> No
         Metric("sensitivity_at_specificity", 0.5, 4, "all", "all", at=0.9),
     ]
     images = join_tables(*write_results(tmp_path, [manifest_row("a/0")], [prediction_row("a/0")], []), "test")
-    (table,) = scores_report.tables(found, images, external=True).values()
+    (table,) = metrics_report.tables(found, images, external=True).values()
     assert [row[-1] for row in table.rows] == ["0.8546", "", "", ""]
 
 
@@ -147,8 +147,8 @@ def test_unknown_patients_and_studies_are_counted(tmp_path: Path) -> None:
 
 
 def test_the_report_says_what_intervals_are(tmp_path: Path) -> None:
-    said = scores_report.intervals(CONFIG)
+    said = metrics_report.intervals(CONFIG)
     assert "percentiles of 20 bootstrap draws (seed 0) of patients" in said
     assert "n is what a figure is taken over" in said
-    assert "Not for diagnosis" in scores_report.CAUTION
-    assert "Not flagged is not normal" in scores_report.CAUTION
+    assert "Not for diagnosis" in metrics_report.CAUTION
+    assert "Not flagged is not normal" in metrics_report.CAUTION

@@ -10,7 +10,7 @@ from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.paper_values import Printed
 from comit_ray.evaluation.report.printing import cell, points, with_interval
-from comit_ray.evaluation.screen_scores import absent_heads, head_of
+from comit_ray.evaluation.screen_metrics import absent_heads, head_of
 from comit_ray.statistics.intervals import patient_codes
 from comit_ray.statistics.metric import Metric
 
@@ -79,8 +79,8 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = Fal
     """The figures as tables, a column a group; figures of a head the model does not have are left out.
 
     Args:
-        metrics: of `comit_ray.evaluation.screen_scores.screen_metrics`.
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
+        metrics: of `comit_ray.evaluation.screen_metrics.screen_metrics`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
         external: of an archive that the model never saw: other values of the paper stand beside them.
     """
     absent = absent_heads(images)
@@ -143,8 +143,8 @@ def sentences(images: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     """What a reader must know of these images and scores, computed from them.
 
     Args:
-        images: of `comit_ray.evaluation.screen_scores.join_tables`.
-        metrics: of `comit_ray.evaluation.screen_scores.screen_metrics`.
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        metrics: of `comit_ray.evaluation.screen_metrics.screen_metrics`.
     """
     scored = images[images["status"] == Status.OK]
     return [*positives(scored), *_sources(scored, metrics), *_about(images), *_without_id(images)]

@@ -7,7 +7,7 @@ import pytest
 from comit_ray.chunks import run_record
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import ManifestError, NotFoundError
-from comit_ray.evaluation.screen_scores import absent_heads, head_of, join_predictions, join_tables, screen_metrics
+from comit_ray.evaluation.screen_metrics import absent_heads, head_of, join_predictions, join_tables, screen_metrics
 from comit_ray.screening.mask_choice import setting
 from comit_ray.statistics.metric import Metric, share
 from comit_ray.tables import parquet

@@ -1,6 +1,6 @@
 import pytest
 
-from comit_ray.training.validation import best_epoch, given_up
+from comit_ray.training.early_stopping import best_epoch, given_up
 
 
 def history(*losses: float | None) -> list[dict[str, float | None]]:

@@ -1,20 +1,23 @@
 import inspect
+import pkgutil
+from importlib import import_module
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from comit_ray.config import data_config, screen_config, train_config
+from comit_ray import config
 from comit_ray.config.config_base import Config
-from comit_ray.config.data_config import FrameConfig, ManifestConfig, SplitConfig
+from comit_ray.config.image_config import FrameConfig
+from comit_ray.config.manifest_config import ManifestConfig, SplitConfig
 from comit_ray.config.train_config import ModelConfig, TrackConfig, TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.tables.vocabulary import ALL_TASKS
 
 CONFIGS = {
     found
-    for module in (data_config, train_config, screen_config)
-    for _, found in inspect.getmembers(module, inspect.isclass)
+    for module in pkgutil.iter_modules(config.__path__, f"{config.__name__}.")
+    for _, found in inspect.getmembers(import_module(module.name), inspect.isclass)
     if issubclass(found, Config) and found is not Config
 }
 

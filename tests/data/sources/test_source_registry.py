@@ -1,6 +1,6 @@
 import pytest
 
-from comit_ray.data.sources.adapter import adapter
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ConfigError
 
 

@@ -1,0 +1,103 @@
+"""Options of the jobs `manifest` and `listing`: which images an archive has, and how patients are split."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import model_validator
+
+from comit_ray.config.config_base import (
+    ADVANCED,
+    Config,
+    Fraction,
+    PositiveInt,
+)
+from comit_ray.config.image_config import DecodeLimits
+from comit_ray.config.source_config import SourceOptions
+
+
+class SplitConfig(Config):
+    """How patients are divided into train, val and test."""
+
+    train: Fraction = 0.7
+    """Share of patients for training."""
+    val: Fraction = 0.1
+    """Share of patients for validation: early stopping and operating points."""
+    test: Fraction = 0.2
+    """Share of patients for testing."""
+    seed: Annotated[int, ADVANCED] = 0
+    """Seed of the division; the same seed and rows give the same split."""
+    keep_source: bool | None = None
+    """Keep the split rows have: a source's own lists, or the inputs' on a merge; no val: drawn from train. null: yes on
+    a merge, so that no patient moves from one split to another, no for a source."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"split shares must sum to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
+        return self
+
+
+class ListingConfig(Config):
+    """`jobs/listing.py`."""
+
+    root: str
+    """URI of the directory or bucket prefix to list."""
+    output: str
+    """URI of the listing to write; must be empty."""
+
+
+class ManifestConfig(SourceOptions):
+    """`jobs/manifest.py`."""
+
+    output: str
+    """URI of the manifest to write."""
+    source: str | None = None
+    """Name of the dataset's format: files (DICOM, PNG, JPEG and archives of them side by side), nih, chexpert, bimcv,
+    covid-chestxray, radiography, hannover, figure1, actualmed, covid-cxnet, table, dicom, dicomweb, images or phantom.
+    null: files, unless --inputs is given."""
+    root: str | None = None
+    """URI of the dataset's directory; for dicomweb the URL of the server."""
+    listing: Annotated[str | None, ADVANCED] = None
+    """URI of a listing of the root (jobs/listing.py); null: list it now."""
+    name: str | None = None
+    """`dataset` of the rows; null: the source's name. Give each of several `images` or `dicom` trees its own."""
+    inputs: str | None = None
+    """URIs of manifests to merge, separated by commas, instead of a source; the split is computed again."""
+    check_files: bool = False
+    """Mark rows whose file is absent (`missing`); list in OUTPUT/check.csv what only a table, or only storage, has."""
+    list_skipped: str | None = None
+    """URI of a CSV to write: every file below the root that is no row, and why. Their counts are always printed."""
+    present_only: bool = False
+    """Leave out rows whose file is absent."""
+    duplicates: Literal["ignore", "report", "exclude"] | None = None
+    """Images that look alike, found by decoding all: report lists them in OUTPUT/duplicates.csv and keeps them in one
+    split; exclude also keeps, of the same picture in several datasets, the one with more annotations. null: exclude
+    where several datasets are merged, else ignore."""
+    protocol: Annotated[Literal["all", "paper"], ADVANCED] = "all"
+    """Images to use: all, or a selection by the paper's rules (section 3.1); the others are excluded."""
+    protocol_seed: Annotated[int, ADVANCED] = 0
+    """Seed of the selection."""
+    chunk_rows: Annotated[PositiveInt, ADVANCED] = 512
+    """Rows of one chunk: the unit of screening work, of commit and of resume."""
+    part_rows: Annotated[PositiveInt, ADVANCED] = 2048
+    """Rows of one Parquet part: the unit of sequential reading."""
+    split: SplitConfig = SplitConfig()
+    """The split."""
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
+    """Bounds on images, where `duplicates` has them decoded."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _any_files(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("root") and not (given.get("source") or given.get("inputs")):
+            return {**given, "source": "files"}
+        return given
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.inputs) == bool(self.source):
+            raise ValueError("give --root (and its --source), or --inputs with manifests to merge")
+        if self.source and not self.root:
+            raise ValueError(f"--source {self.source} needs --root, the dataset's directory")
+        return self

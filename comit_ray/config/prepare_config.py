@@ -1,0 +1,47 @@
+"""Options of the job `prepare`, and what it shares with a screen: failed images read again, the share that is borne."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from comit_ray.config.config_base import (
+    ADVANCED,
+    Config,
+    Fraction,
+    PositiveInt,
+)
+from comit_ray.config.image_config import DecodeLimits
+from comit_ray.errors import FAILURES
+
+MAX_FAILED_SHARE = 0.05
+
+
+def _failures(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = sorted(set(reasons) - set(map(str, FAILURES)))
+    if unknown:
+        raise ValueError(f"expected reasons of failed images ({', '.join(FAILURES)}), got {unknown[0]!r}")
+    return reasons
+
+
+Reasons = Annotated[tuple[str, ...], AfterValidator(_failures)]
+"""Reasons of images that failed (`comit_ray.errors.Reason`)."""
+
+
+class PrepareConfig(Config):
+    """`jobs/prepare.py`."""
+
+    manifest: str
+    """URI of the manifest."""
+    output: str
+    """URI of the training table: images/ and run.json."""
+    format: Annotated[Literal["png", "webp"], ADVANCED] = "png"
+    """Lossless coding of the pixels: png, or webp (smaller, slower to write)."""
+    threads: Annotated[PositiveInt, ADVANCED] = 2
+    """Threads that fetch and decode in one reading task."""
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
+    """Bounds on images."""
+    retry: Annotated[Reasons, ADVANCED] = ()
+    """Reasons of failed images that are read again, such as missing,truncated. What the storage refused is read again
+    without being named. An image that was decoded stays as it is."""
+    max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
+    """If more than this share of the images failed, the exit status is 1, and what they have in common is printed."""

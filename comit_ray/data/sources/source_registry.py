@@ -1,0 +1,64 @@
+"""The known datasets (`SOURCES`) and the form of the module that reads one: one `ManifestRow` an image.
+
+An adapter is a module of this package with one function,
+
+    def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]
+
+where `files` are the files below the dataset's root, those inside archives among them, `dataset` is the name its rows
+bear and `options` are the sources' own options. It looks at names and tables through `files` alone, yields rows one by
+one, never opens pixels, and raises `ManifestError` where a table does not have its form. It gives every image of the
+source, unusable ones with their reason in `excluded`, and ends with `unlisted(...)`: the images no table names.
+Registering it in `SOURCES` below makes it known to the command line; `tests/data/sources/test_contract.py` holds every
+adapter to this text.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Protocol
+
+from comit_ray.config import config_words
+from comit_ray.config.source_config import SourceOptions
+from comit_ray.data.sources.manifest_row import ManifestRow
+from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.errors import ConfigError
+
+
+class Adapter(Protocol):
+    """The one function of a source's module."""
+
+    def __call__(self, files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
+        """Every image among `files`."""
+        ...
+
+
+SOURCES: dict[str, str] = {
+    "files": "comit_ray.data.sources.mixed_files",
+    "nih": "comit_ray.data.sources.nih",
+    "chexpert": "comit_ray.data.sources.chexpert",
+    "bimcv": "comit_ray.data.sources.bimcv.bimcv",
+    "covid-chestxray": "comit_ray.data.sources.covid_chestxray",
+    "radiography": "comit_ray.data.sources.radiography",
+    "hannover": "comit_ray.data.sources.hannover",
+    "figure1": "comit_ray.data.sources.figure1",
+    "actualmed": "comit_ray.data.sources.actualmed",
+    "covid-cxnet": "comit_ray.data.sources.covid_cxnet",
+    "table": "comit_ray.data.sources.table.table",
+    "dicom": "comit_ray.data.sources.dicom_files",
+    "dicomweb": "comit_ray.data.sources.dicomweb",
+    "images": "comit_ray.data.sources.image_files",
+    "phantom": "comit_ray.data.sources.phantom",
+}
+"""Name -> module with the function `rows` (see `this module's first lines`)."""
+
+
+def adapter(source: str) -> Adapter:
+    """The adapter of `source`; its module is imported only when asked for, as some need a DICOM library.
+
+    Raises:
+        ConfigError: for an unknown name; it lists the known ones.
+    """
+    if source not in SOURCES:
+        near = config_words.did_you_mean(source, list(SOURCES))
+        raise ConfigError(f"unknown source {source!r}{near}; known: {', '.join(SOURCES)}")
+    rows: Adapter = import_module(SOURCES[source]).rows
+    return rows
