@@ -1,4 +1,4 @@
-"""The front door for Python: a model that is asked about radiographs, and the results of a screen.
+"""The public Python interface: load a model, ask it about radiographs, open the results of a screen.
 
 Example:
     >>> import comit_ray

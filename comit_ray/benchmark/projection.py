@@ -1,4 +1,4 @@
-"""From measured stages to a cluster: the bottleneck, what bounds it, and how long N images take."""
+"""Turns the measured stage times into a forecast: the bottleneck, and the hours for N images on a cluster."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Measures a screen on the cluster: each stage alone, the whole, the bottleneck, and the hours for N images."""
+"""Measures a screen on the cluster: each stage alone, the whole screen, the bottleneck, the hours for N images."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""How long one core takes for each stage of a screen, one image after the other, and a predictor for its batches."""
+"""Times each stage of a screen on one core, image by image, and the predictor by batches."""
 
 import io
 from collections import defaultdict

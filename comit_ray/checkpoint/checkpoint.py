@@ -1,4 +1,4 @@
-"""Checkpoints: plain files that are read without executing code.
+"""Writes and reads checkpoints: plain files that are loaded without running code.
 
 weights.safetensors     the network
 config.yaml             the training's resolved configuration

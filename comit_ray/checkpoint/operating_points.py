@@ -1,4 +1,4 @@
-"""Operating points: the thresholds that turn scores into flags, chosen on validation data and kept with the model.
+"""Operating points: thresholds that turn scores into flags, chosen on validation data, stored with the model.
 
 The file is JSON, point -> score -> threshold, with what the validation split gave there:
 

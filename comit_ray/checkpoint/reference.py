@@ -1,4 +1,4 @@
-"""What a checkpoint remembers of its data, so that a screen can say when an archive does not look like them.
+"""Statistics of the training data that a checkpoint stores, so that a screen can report drift.
 
 Distances are those of Mahalanobis from the training images' embeddings (Lee et al. 2018, "A simple unified framework
 for detecting out-of-distribution samples and adversarial attacks"), with one centre and the covariance of Ledoit and

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number a score, fitted on the validation split, that its log-odds are divided by.
+"""Temperature scaling: divides the log-odds of a score by one number that is fitted on the validation split.
 
 Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017, arXiv:1706.04599): the temperature minimises the mean
 negative log-likelihood of the validation labels. It changes how sure a score sounds, never the order of the images.

@@ -1,4 +1,4 @@
-"""The accounts of a run, read back from its tables alone: which chunks are whole, and what became of every image.
+"""Counts what a run has done, from its tables alone: which chunks are complete, and the outcome of every image.
 
 After a run: the committed rows of an archive whose bytes turned out not to be what its dataset states.
 

@@ -1,4 +1,4 @@
-"""What every chunked job has of its Ray Data graph: parts at its beginning, committed files at its end."""
+"""The parts of a Ray Data graph that every chunked job shares: manifest parts first, committed files last."""
 
 import logging
 import sys

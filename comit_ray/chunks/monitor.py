@@ -1,4 +1,4 @@
-"""How far a chunked job is, as a bar or in plain lines: counted in the storage, where a committed chunk is a file.
+"""Shows the progress of a chunked job, as a bar or as lines: it counts the committed files in the storage.
 
 What one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`).
 

@@ -1,4 +1,4 @@
-"""A path of this machine on a cluster of several: does every node see what is read, and what is written?
+"""Checks that every node of a cluster sees the paths that a job reads and writes.
 
 A task that writes to a path that only its own node has would be lost work that looks like success, and an image that
 one node does not see a failed row. So each node is asked whether it sees the inputs, the directories of the images,

@@ -1,4 +1,4 @@
-"""Whose a committed file is: run, model and run settings in its metadata, and the lease that lets one driver commit.
+"""Keeps one run per output: run and model stand in each file's metadata, and a lease lets one driver commit.
 
 A driver that begins to work takes a lease: the next number below OUTPUT/lease/, which storage gives to one alone. It
 commits only while that file is its own and no higher number is there. So a driver that was stopped, and wakes up after

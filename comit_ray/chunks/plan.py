@@ -1,4 +1,4 @@
-"""What is asked: a manifest, cut into chunks with the names of the files they end as.
+"""Plans a run: the chunks of a manifest, and the name of the file that each chunk becomes.
 
 A chunk, the unit of work and of commit: its name, its packing into one row, and what a finished one writes.
 

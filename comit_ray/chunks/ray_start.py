@@ -1,4 +1,4 @@
-"""How every job starts Ray, or joins it: what Ray prints on a healthy run is kept off the screen, and errors never are.
+"""Starts Ray or joins a cluster, and hides Ray's messages of a healthy run; errors are always shown.
 
 Only messages that are known, and known to be harmless, are held back: each by its logger and its words, as Ray 2.60
 writes them. A message that is not in these lists is shown as it comes.

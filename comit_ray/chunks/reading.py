@@ -1,4 +1,4 @@
-"""The rows of one manifest part, read front to back in threads: chunk after chunk, one bad file costing one row.
+"""Reads the rows of one manifest part in threads, chunk by chunk; a bad file costs one row.
 
 A part that holds members of a tar.gz holds all of them, in the archive's order, so one pass serves it. When the last of
 them has been read the archive as a whole is compared with its checksum. By then its first rows may be committed: those

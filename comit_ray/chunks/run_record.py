@@ -1,4 +1,4 @@
-"""`run.json`: the one question an output belongs to, written before any result; another question is refused.
+"""`run.json`: records what a run was asked before it writes a result; an output refuses another run.
 
 Who does this, where, and with which code: what a run's record keeps of every process that worked on it.
 """

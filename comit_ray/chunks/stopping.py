@@ -1,4 +1,4 @@
-"""A signal ends a job with one sentence, and within ten seconds, whatever it waits for.
+"""Ends a job within ten seconds of a signal, with one sentence.
 
 SIGINT and SIGTERM raise `Stopped` in the main thread. Storage that never answers may not let go of that thread, and
 Ray may take long to end. So the first signal also starts a clock that ends the process. What is committed stays; a

@@ -1,4 +1,4 @@
-"""Everything that a job wrote, read back to the last byte: what is damaged, and which chunks the next run does again.
+"""Reads back every file that a job wrote, lists what is damaged, and says which chunks run again.
 
 Nothing is changed. Each run compares the same sums before it takes a chunk for done.
 """

@@ -1,4 +1,4 @@
-"""The whole way on phantoms, by the real jobs one by one: archive, manifest, training, screening, report."""
+"""Runs all jobs on synthetic radiographs: archive, manifest, training, screening, report."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What `--help` prints: the job in a sentence, then its options in words, the ones most people need first."""
+"""Prints `--help` in words: the purpose of a job, then its options, basic ones before advanced ones."""
 
 import shutil
 import textwrap

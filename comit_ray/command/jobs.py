@@ -1,4 +1,4 @@
-"""The jobs, by name: what each does in a line, its options, and the work, which is imported when it begins.
+"""The list of jobs: name, one line of purpose, options, and the function that does the work.
 
 `comit-ray NAME` and `python jobs/NAME.py` run the same function. Ray and torch take seconds to import, so they are
 imported only after the options have been read: `--help` and a wrong option are answered at once.

@@ -1,4 +1,4 @@
-"""A command line to the values of a configuration: `--config FILE`, dotted options, lists and mappings as in YAML.
+"""Parses a command line into a configuration: `--config FILE`, dotted options, lists and mappings as in YAML.
 
 Values are not checked here: the configuration's model does that, and `origins` says where a wrong one came from.
 """

@@ -1,4 +1,4 @@
-"""The manifest of `comit-ray screen --archive`: made once below the output, and reused by every later run.
+"""Makes the manifest for `comit-ray screen --archive` under the output, once; later runs reuse it.
 
 OUTPUT/listing holds what the archive held when its screen was begun, OUTPUT/manifest its images, OUTPUT/skipped.csv
 every file that is none. OUTPUT/archive.json, written last, says that the three belong together.

@@ -1,4 +1,4 @@
-"""What all options share: unknown keys are refused, common ranges, and the default specificities of all jobs."""
+"""The base class of all options: unknown keys are errors; common ranges and default specificities stand here."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What an option takes, and what is wrong with a value, in plain words: no names of Python's types.
+"""Describes an option's allowed values, and errors in them, in plain words without Python's type names.
 
 `--help`, the command line's errors and those of YAML files all say it with these words.
 """

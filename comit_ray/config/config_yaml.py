@@ -1,4 +1,4 @@
-"""YAML files of options: the shipped ones (`config_files/`) by name, one's own by path, and what is wrong with one."""
+"""Reads YAML files of options: shipped ones (`config_files/`) by name, others by path, with clear errors."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Every option of `comit-ray evaluate`: default, unit and range; unknown keys are refused."""
+"""Options of the job `evaluate`."""
 
 from typing import Annotated, Literal, Self
 

@@ -1,4 +1,4 @@
-"""Options of `export`: which results go out, in which form and where to."""
+"""Options of the job `export`: which results to send, in which format, to which place."""
 
 import re
 from typing import Annotated, Literal, Self

@@ -1,4 +1,4 @@
-"""Options of images: the model's frame, bounds before anything is decompressed, what is taken of annotated masks."""
+"""Options of images: the frame of the model, limits before decoding, and how annotated masks are used."""
 
 from typing import Literal, Self
 

@@ -1,4 +1,4 @@
-"""Options of the jobs `phantom` and `demo`, which draw radiographs of nobody."""
+"""Options of the jobs `phantom` and `demo`, which make synthetic radiographs."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Options of the job `prepare`, and what it shares with a screen: failed images read again, the share that is borne."""
+"""Options of the job `prepare`, and options for failed images that a screen has too."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Options of the review queue: who goes to the radiologist, and how many; and of the job `requeue`."""
+"""Options of the review queue and of the job `requeue`: who is read, and how many."""
 
 from typing import Annotated
 

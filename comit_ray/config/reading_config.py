@@ -1,4 +1,4 @@
-"""Options of the reading room: `review` serves the page, `calibrate` makes a site's threshold of what was read."""
+"""Options of the reading room: the jobs `review` and `calibrate`."""
 
 from typing import Annotated, Literal, Self
 

@@ -1,4 +1,4 @@
-"""Options of the sources: what each format of a dataset can be asked for (`--chexpert.uncertain positive`)."""
+"""Options of single sources, such as `--chexpert.uncertain positive`."""
 
 from typing import Annotated, Literal
 

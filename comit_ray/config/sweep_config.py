@@ -1,4 +1,4 @@
-"""Every option of a study and of its sweep, with its default and range; unknown keys are refused.
+"""Options of a study and of the job `sweep`.
 
 The text under a field is what `--help` prints.
 """

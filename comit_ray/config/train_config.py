@@ -1,4 +1,4 @@
-"""Every option of training, with its default, unit and range: frozen pydantic models that refuse unknown keys.
+"""Options of the job `train`, with default, unit and range.
 
 The text under a field is what `--help` prints. The values are the paper's (section 3.3) where the paper gives one.
 """

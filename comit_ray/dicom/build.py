@@ -1,4 +1,4 @@
-"""An image's objects: from where the source lies now, and what the screen said of it."""
+"""Makes the DICOM objects of one image from its source file and its result."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

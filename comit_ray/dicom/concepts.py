@@ -1,4 +1,4 @@
-"""The coded concepts of the results: of the standard where it has one, else of this project's own scheme.
+"""The coded concepts of the results: the standard's codes, or this project's own scheme.
 
 The lung is SCT 39607008. What the disease head draws is DCM 112033, "Abnormal opacity" (PS3.16, annex D), a
 morphologically abnormal structure: the head is trained on ground glass, consolidation and effusion drawn by hand, of

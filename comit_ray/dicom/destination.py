@@ -1,4 +1,4 @@
-"""Where objects go: a directory, or a PACS by STOW-RS, whose answer is not believed before a search by QIDO-RS."""
+"""Sends objects to a directory, or to a PACS by STOW-RS; each is confirmed by a QIDO-RS search."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""One chunk's results out: its objects made, stored and verified, and what became of each as rows of `exports/`.
+"""Exports the results of one chunk: makes, stores and verifies objects, and returns rows of `exports/`.
 
 `exports/<destination>/<chunk>.parquet` in the results is written whole when a chunk is through, or breaks off. A chunk
 that is exported again begins with the rows it has: what is stored already is not made again. Should the rows be lost,

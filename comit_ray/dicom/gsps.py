@@ -1,4 +1,4 @@
-"""The masks' outlines as a Grayscale Softcopy Presentation State (PS3.3 A.33): for viewers that cannot draw a SEG.
+"""Outlines of the masks as a Grayscale Softcopy Presentation State (PS3.3 A.33), for viewers without SEG.
 
 Outlines are traced on the model's frame, as fine as the model saw, and brought to the pixels of the original. There
 pixel 0 spans 0 to 1 (PS3.3 C.10.5.1.2), as in a `FrameMap`.

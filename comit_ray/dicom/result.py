@@ -1,4 +1,4 @@
-"""What a screen says of one image, as the makers of DICOM objects take it, and what all objects have in common."""
+"""The result of one image in the form that DICOM objects are made from, and what all objects share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A reader's verdict on an image as a structured report (TID 1500), with the reader as person observer.
+"""A reader's verdict as a structured report (TID 1500), with the reader as observer.
 
 The columns of a `reviews` table that a report holds, where the table has them: who read (a pseudonym), when, and what
 the reader answered. What the reader wrote goes into the object alone.

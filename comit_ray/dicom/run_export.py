@@ -1,4 +1,4 @@
-"""The export as a Ray Data job: one row a chunk, as many tasks as workers, each committing its rows itself."""
+"""Runs an export as a Ray Data job: one row per chunk; each task commits its own rows."""
 
 import time
 from collections.abc import Iterator

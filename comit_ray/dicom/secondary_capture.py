@@ -1,4 +1,4 @@
-"""The overlay as a Secondary Capture (PS3.3 A.8): for viewers that draw neither a SEG nor a presentation state.
+"""The overlay as a Secondary Capture image (PS3.3 A.8), for viewers that draw no SEG or presentation state.
 
 The radiograph with the masks' outlines drawn in, and a legend below it, which hides none of it. Nothing of the
 patient's identity is burnt in. It is also all that a PNG or JPEG can have: without a DICOM header it belongs to no

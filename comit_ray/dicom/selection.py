@@ -1,4 +1,4 @@
-"""Which results are exported: those of the review queue or all, and of these the ones that an SQL condition holds for.
+"""Selects the results to export: the review queue or all, filtered by an SQL condition.
 
 The predictions are read part by part, so that memory does not grow with the archive; a part is a chunk of the screen,
 and a unit of the export.

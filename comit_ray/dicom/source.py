@@ -1,4 +1,4 @@
-"""The header of the radiograph that a result belongs to: whose it is, and what an object must repeat or refer to.
+"""Reads the header of the source radiograph: identity, and what an object repeats or refers to.
 
 Identity is read here, at the time of the export, and goes into the exported objects alone. No message, table or log of
 this project may hold it; `without_identity` takes it out of a server's words.

@@ -1,4 +1,4 @@
-"""Scores, flags and fractions as a structured report: Comprehensive SR (PS3.3 A.35.3), TID 1500 of PS3.16.
+"""Scores, flags and lung fractions as a structured report (Comprehensive SR, PS3.3 A.35.3, TID 1500).
 
 Three measurement groups: of the image (scores, thresholds, flags, why it has none), of the lungs and of the abnormal
 opacities, the latter two tied to their segments where a SEG goes with the report.

@@ -1,4 +1,4 @@
-"""UIDs of results by hash: the same result of the same image always has the same UID, on any machine.
+"""UIDs by hash: the same result of the same image gets the same UID on any machine.
 
 A PACS that is sent an instance again keeps one of them, so that an export may be repeated without adding anything. The
 root is 2.25, of UIDs made from UUIDs (PS3.5, annex B.2): it needs no registration, and others use it too. What is ours

@@ -1,4 +1,4 @@
-"""The report of a screened archive without labels: what became of it, what is flagged, what to read, what nobody read.
+"""The report of an archive without labels: outcomes, flags, what to read first, what nobody has read.
 
 Nothing is judged, for nothing is known to be right. It is made from the tables of a results folder and the manifest.
 """

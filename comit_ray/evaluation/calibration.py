@@ -1,4 +1,4 @@
-"""Can a score be read as a probability? Brier score, calibration errors, intercept and slope, with their intervals.
+"""Measures calibration: Brier score, calibration errors, intercept and slope, with intervals.
 
 Of images of one share of positives: a score that is calibrated there is not where the share is another. Binned errors
 are in `calibration_bins.BINS` bins of equal numbers of images (`ece`), or of equal width (`ece_equal_width`).

@@ -1,4 +1,4 @@
-"""Calibration as tables, and in words: can these scores be read as probabilities?"""
+"""Tables and sentences about calibration: can these scores be read as probabilities?."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Figures of the scores: ranked (ROC, precision-recall) and at the frozen operating point (paper, section 4.2).
+"""Metrics of the scores: ROC and precision-recall, and rates at the stored operating point (section 4.2).
 
 `..._at_specificity` takes the threshold from these very images, as the paper does (the mildest that flags no more
 than 1 - specificity of the negatives, ties never split), and `specificity_at_sensitivity` the strictest that finds as

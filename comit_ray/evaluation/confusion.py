@@ -1,4 +1,4 @@
-"""Counts of images by label and flag: what every share of a report can be computed from again."""
+"""Counts of images by label and flag, from which every share in a report can be computed again."""
 
 import numpy as np
 import pandas as pd

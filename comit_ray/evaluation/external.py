@@ -1,4 +1,4 @@
-"""An archive that the model never saw, at the frozen operating point, and what readers saw in it (section 4.4).
+"""Metrics of an external archive at the stored operating point, and readers' findings (section 4.4).
 
 A positive that was excluded or failed is neither found nor missed; the worst case counts it as missed. Images that the
 manifest leaves out on purpose (another row stands for them, or the protocol does not ask for them) are in neither.

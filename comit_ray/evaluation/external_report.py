@@ -1,4 +1,4 @@
-"""An external archive as tables and in words: found, missed, not scored, and what readers saw (section 4.4)."""
+"""Tables and sentences about an external archive: found, missed, not scored, readers' findings (section 4.4)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The first page of a report on labelled images: a verdict in three sentences, six numbers at most, one picture.
+"""The first page of a report on labelled images: a verdict in three sentences, at most six numbers, one picture.
 
 Everything on it is made of the same metrics as the tables. Alarms come first. A number of too few patients is not
 printed, because its interval would say that it is anything.

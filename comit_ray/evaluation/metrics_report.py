@@ -1,4 +1,4 @@
-"""The figures of one screen as tables that a person reads, and in words what they mean and what they do not."""
+"""Tables and sentences about the metrics of one screen: what they mean, and what they do not mean."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The figures of merit of a screened, labelled archive, from its tables: joined, and measured group by group."""
+"""Joins the tables of a screen with its labels, and measures its metrics by group."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The report of one screen, or of a bare predictions table, written from tables: figures, pictures and words.
+"""Writes the report of one screen, or of a table of predictions, from tables alone.
 
 Can the numbers of a screen be believed? What a report adds of calibration, thresholds, prevalence and subgroups.
 """

@@ -1,4 +1,4 @@
-"""Figures of the masks (paper, section 4.1), from the tables: pixels counted once, then summed over images.
+"""Metrics of the masks (paper, section 4.1), computed from pixel counts in the tables.
 
 Lung IoU and Dice are means over images, as the paper's IoU reads; `lung_iou_pooled` and all figures of disease are
 pooled over the pixels of all images, as the paper's true positive rate is.

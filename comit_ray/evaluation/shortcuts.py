@@ -1,4 +1,4 @@
-"""Does a score come from the disease, or from a shortcut? Altered images, sources, and where heat maps lie.
+"""The shortcut audit: does a score come from the disease, or from something that tells the source?.
 
 In the paper COVID-19 and other images come from different sources; a network can score high by telling hospitals apart.
 What is found here is evidence of what a score can have used, not proof of what it used.

@@ -1,4 +1,4 @@
-"""The audit of shortcuts as a table and in plain words, also when they are bad.
+"""Tables and sentences about the shortcut audit and about drift.
 
 Can the figures be believed? Shortcuts and drift: what a report says of them before any figure.
 """

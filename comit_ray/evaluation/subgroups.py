@@ -1,4 +1,4 @@
-"""The figures by sex, age, view, dataset, site and device, where there are patients enough to say anything.
+"""Metrics by sex, age, view, dataset, site and device, for groups with enough patients.
 
 Groups that are too small are suppressed: null, with the reason, and counted.
 

@@ -1,4 +1,4 @@
-"""Subgroups as tables, and in words: do any two differ by more than chance, and among how many was that looked for?"""
+"""Tables and sentences about subgroups: do two differ by more than chance, corrected for many looks?."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The first page of a report: what was asked, on what data, the answer with its interval, and what it does not mean."""
+"""The summary of a report: the question, the data, the answer with its interval, and its limits."""
 
 from collections.abc import Sequence
 

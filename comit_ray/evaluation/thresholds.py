@@ -1,4 +1,4 @@
-"""What every threshold would give, in the manner of WHO/TDR's toolkit for calibrating computer-aided detection.
+"""Outcomes at every threshold, as in WHO/TDR's toolkit for calibrating computer-aided detection.
 
 Sensitivity and specificity with intervals at given thresholds, and at given prevalences what they mean for readers
 (World Health Organization and TDR 2021, "Determining the local calibration of computer-assisted detection (CAD)

@@ -1,4 +1,4 @@
-"""The figures of every threshold as tables, short and whole, and what the frozen one asks of readers, in words."""
+"""Tables and sentences about every threshold, and the reading work at the stored operating point."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Another model's screen of the same images beside the one that is scored: how far apart, and could it be chance?"""
+"""Compares two models on the same images: the difference, and whether it could be chance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

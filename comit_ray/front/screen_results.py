@@ -1,4 +1,4 @@
-"""The tables of a finished screen in Python: questions in SQL by DuckDB, and pictures."""
+"""Results of a finished screen in Python: SQL queries by DuckDB, and pictures."""
 
 from typing import TYPE_CHECKING, Any
 

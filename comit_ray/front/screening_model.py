@@ -1,4 +1,4 @@
-"""A trained model that is asked about radiographs in Python, and what it answers."""
+"""A trained model in Python: `predict` takes radiographs and returns results."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

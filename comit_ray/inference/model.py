@@ -1,4 +1,4 @@
-"""The seam between a model and its rows: `Model`, which every backend implements, and `load_model`.
+"""The interface that every inference backend implements (`Model`), and `load_model`.
 
 A backend is one class: it computes the `Scores` of a batch, and lets go of what it holds when it is closed. Checks,
 batches, and halving a batch that the device cannot hold are the same for all of them.

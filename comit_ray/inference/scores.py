@@ -1,4 +1,4 @@
-"""What a model says of radiographs: `Scores`, arrays and nothing else, whatever library computed them."""
+"""`Scores`: the output of a model as plain arrays, the same for every backend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

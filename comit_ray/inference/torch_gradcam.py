@@ -1,4 +1,4 @@
-"""Grad-CAM: where in the radiograph a score comes from (Selvaraju et al., arXiv:1610.02391; figure 12 of the paper).
+"""Grad-CAM heat maps (Selvaraju et al., arXiv:1610.02391; figure 12 of the paper).
 
 captum's LayerGradCam makes the map: each channel of the last feature map times the spatial mean of the log-odds'
 gradient on it, summed, negative values cut off. A map shows where the network looked, not whether it was right to.

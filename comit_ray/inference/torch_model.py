@@ -1,4 +1,4 @@
-"""A checkpoint that is asked through PyTorch: on a CPU in float32, on a GPU with convolutions in TF32, its default."""
+"""The PyTorch backend: float32 on a CPU; on a GPU convolutions use TF32, PyTorch's default."""
 
 from collections.abc import Callable
 

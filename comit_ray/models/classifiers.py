@@ -1,4 +1,4 @@
-"""The classification networks the paper compares with (section 4.2, table 4): torchvision's, with COMiT-Net's branches.
+"""Classification networks of the comparison (section 4.2, table 4): torchvision's, with COMiT-Net's branches.
 
 The paper says "+ FC" and no more of what replaces the ImageNet classifier. Each network here gets what COMiT-Net has:
 global average pooling, then the same three fully connected layers a task, so that rows of the table differ by the

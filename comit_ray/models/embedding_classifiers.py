@@ -1,4 +1,4 @@
-"""The paper's shallow classifiers on COMiT-Net's embeddings (section 4.2, Table 4), by scikit-learn; never pickled.
+"""The paper's shallow classifiers on embeddings (section 4.2, table 4), by scikit-learn, without pickle.
 
 A random decision forest (`sklearn.ensemble.RandomForestClassifier`), and support vector machines (`sklearn.svm.SVC`)
 with a sigmoid and with a Gaussian kernel. The Gaussian kernel exp(-gamma |x - x'|^2) *is* the radial basis function

@@ -1,4 +1,4 @@
-"""Between a mask and its instances: what Mask R-CNN learns from, and what its detections say of each pixel."""
+"""Converts between masks and instances: targets of Mask R-CNN, and its detections as a mask."""
 
 import numpy as np
 import scipy.ndimage

@@ -1,4 +1,4 @@
-"""Mask R-CNN, He et al., arXiv:1703.06870: torchvision's, behind the output of the other networks.
+"""Mask R-CNN (He et al., arXiv:1703.06870): torchvision's, with the output of the other networks.
 
 What is ours, as the paper gives only the name, its frames of 224 x 224 and the optimiser:
 

@@ -1,4 +1,4 @@
-"""What every model returns: one field a head, `None` where the model has no such head.
+"""What every network returns: one field per head, `None` where the network has no such head.
 
 Frames as the networks want them, on the device.
 """

@@ -1,4 +1,4 @@
-"""Models by name: COMiT-Net and the networks the paper compares it with."""
+"""Networks by name: COMiT-Net and the networks that the paper compares it with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The segmentation networks the paper compares with (section 4.1): U-Net and SegNet, with the output of the others.
+"""Segmentation networks of the comparison (section 4.1): U-Net and SegNet.
 
 The paper trains one network a mask. Both tasks at once share everything but the last convolution.
 """

@@ -1,4 +1,4 @@
-"""VGG16 with batch normalisation as an encoder that keeps its pooling indices, and the decoder that mirrors it.
+"""VGG16 with batch normalisation as an encoder that keeps pooling indices, and the decoder that mirrors it.
 
 Encoder: Simonyan and Zisserman, arXiv:1409.1556, configuration D, convolutions only. Decoder: SegNet, Badrinarayanan et
 al., arXiv:1511.00561. `torchvision.models.vgg16_bn().features` has the encoder's layers in the same order.

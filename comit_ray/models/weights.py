@@ -1,4 +1,4 @@
-"""ImageNet weights: torchvision's file of each network, the ImageNet classifier passed over."""
+"""Loads torchvision's ImageNet weights into the networks, without their classifier."""
 
 import io
 import re

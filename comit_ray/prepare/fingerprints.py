@@ -1,4 +1,4 @@
-"""Manifest rows -> perceptual hashes of their pictures.
+"""Computes perceptual hashes of the images of a manifest, to find near-duplicates.
 
 Perceptual hashes of a manifest's images, on Ray: every image that is not excluded is fetched, decoded, hashed.
 """

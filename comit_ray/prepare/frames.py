@@ -1,4 +1,4 @@
-"""Radiographs for training: decoded once into the model's frame, kept as plain Arrow columns, read in any order."""
+"""Training images in the frame of the model: decoded once, kept as Arrow columns, read in any order."""
 
 import zlib
 from collections.abc import Collection, Iterable, Iterator

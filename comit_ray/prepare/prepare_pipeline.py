@@ -1,4 +1,4 @@
-"""The Ray Data graph of preparing: manifest parts -> fetched, decoded and shrunken chunks -> committed files.
+"""The job `prepare` as a Ray Data graph: manifest parts, decoded and reduced chunks, committed files.
 
 A manifest row -> a row of the training table: fetch, decode, shrink, and its masks with it.
 """

@@ -1,4 +1,4 @@
-"""The training table that `jobs/prepare.py` writes: radiographs decoded once, with their masks; and frames made of it.
+"""The training table of the job `prepare`: images decoded once with their masks, and frames made of it.
 
 `OUTPUT/images/*.parquet` has one row for every row of the manifest (`comit_ray.tables.schema.PREPARED`),
 `OUTPUT/run.json` says of which manifest. Pixels are those of `comit_ray.data.images.frame.shrink`, so a frame made of

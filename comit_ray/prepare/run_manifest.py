@@ -1,4 +1,4 @@
-"""Makes the manifest of an archive: rows of a source or of manifests, near-duplicates, protocol, split and chunks."""
+"""Makes the manifest of an archive: rows of a source, near-duplicates, protocol, split and chunks."""
 
 import sys
 

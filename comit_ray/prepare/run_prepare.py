@@ -1,4 +1,4 @@
-"""Decodes the radiographs of a manifest once into a training table: what is missing of it, chunk by chunk."""
+"""Decodes the radiographs of a manifest once into a training table; a rerun does only the missing chunks."""
 
 import time
 

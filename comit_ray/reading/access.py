@@ -1,4 +1,4 @@
-"""Who may read: a link with a token for each reader. Of a token only its SHA-256 is kept, beside the results.
+"""Reader links: each has a token, and only the token's SHA-256 is stored beside the results.
 
     RESULTS/readers/NAME-XXXXXXXX.json    {"reader", "sha256", "made_at", "ends_at"}; remove it to revoke the link
 

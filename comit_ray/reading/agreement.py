@@ -1,4 +1,4 @@
-"""How far readers agree: percent, Cohen's kappa plain and quadratic, and Gwet's AC1, all of one table of counts.
+"""Agreement of readers: percent, Cohen's kappa (plain and quadratic) and Gwet's AC1, from a table of counts.
 
     table_KK[a, b]: images that the first reader put in category a and the second in b
 

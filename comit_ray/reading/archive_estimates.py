@@ -1,4 +1,4 @@
-"""What verdicts on a queue say of the whole archive: sensitivity, specificity, prevalence, and how sure that is.
+"""Estimates an archive's sensitivity, specificity and prevalence from verdicts, with intervals.
 
 Images with a reason are all in the queue; of the M others, n are drawn at random. So only one number is not known: K,
 how many of the M are positive. Of n judged ones x were. K has an exact distribution (hypergeometric: drawn without

@@ -1,4 +1,4 @@
-"""A site's own threshold from what was read or tested there: the table, the recommendation, the file for `screen`."""
+"""Finds an operating point for a site from verdicts or tests, and writes the file for `screen`."""
 
 import json
 from typing import Any

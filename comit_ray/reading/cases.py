@@ -1,4 +1,4 @@
-"""The review queue as a reader meets it: each image with what is known of it, and in which order.
+"""The images of the review queue as a reader sees them, and their order.
 
 Random negatives must not be told from the rest, or they would be read with another eye and say nothing. So they are
 strewn over the order, and what the model thinks is hidden of them and of as many others.

@@ -1,4 +1,4 @@
-"""The log of a reading room: who saw which image when, who gave which verdict, with which version.
+"""The event log of a reading room: who saw which image, who gave which verdict, in which version.
 
     RESULTS/events/DAY/TIME-SERVER-NUMBER.json    one event, put whole; never changed, never removed here
 

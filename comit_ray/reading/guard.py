@@ -1,4 +1,4 @@
-"""What every answer carries and every request must have: no other host, no frame, no foreign page, no cache."""
+"""Security headers of every answer, and checks of every request: no other host, no frame, no foreign page."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""Masks and heat maps over the original: a picture with transparency, in the geometry of the radiograph.
+"""Masks and heat maps as transparent pictures in the geometry of the radiograph.
 
 Lungs are an outline and disease is hatched, so that they are told apart without colour. A heat map grows opaque.
 """

@@ -1,4 +1,4 @@
-"""Who reads what: readers from a YAML, and images dealt to them by hash, so that every server deals alike.
+"""Assigns images to readers by hash, from a YAML of readers, so that every server assigns alike.
 
 An image goes to the reader whose hash with it is highest (rendezvous hashing: a reader who joins moves no image between
 the others). A share is read by a second one too, and where the two differ an adjudicator decides, who sees both.

@@ -1,4 +1,4 @@
-"""The chapter "Readers" of a report: what they saw, how far they agree, and what that says of the archive."""
+"""The chapter "Readers" of a report: agreement, and estimates for the archive."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations

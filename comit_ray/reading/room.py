@@ -1,4 +1,4 @@
-"""What the page asks of the reading room, without HTTP: whose image it is, what may be seen, and the verdict."""
+"""The logic of the reading room without HTTP: assignment, what a reader may see, and verdicts."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Starting the reading room: its link, its address, its process."""
+"""Starts the server of the reading room: link, address, process."""
 
 import socket
 from collections.abc import Callable

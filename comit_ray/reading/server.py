@@ -1,4 +1,4 @@
-"""The reading room over HTTP: one process, its own page, and nothing for who has no token.
+"""The reading room over HTTP: pages and images for readers with a token.
 
 Images are asked for by image_id and by nothing else: an id that is not in the queue, or not the reader's, is not found.
 """

@@ -1,4 +1,4 @@
-"""Every threshold of a site, and the recommended one: WHO/TDR's toolkit for calibrating computer-aided detection.
+"""Outcomes at every threshold of a site, and the recommended one (WHO/TDR's toolkit).
 
 An image with a known truth stands for `weight` images of the archive; how many would be read at a threshold is counted
 over all scored images, and needs no truth.

@@ -1,4 +1,4 @@
-"""Verdicts as files: one small Parquet file each, put whole and never changed, so that many servers need no database.
+"""Stores each verdict as a small Parquet file that never changes, so that many servers need no database.
 
     RESULTS/reviews/READER-IMAGE-REVISION.parquet    IMAGE: 16 hex digits of the image_id's SHA-256
 

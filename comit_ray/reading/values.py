@@ -1,4 +1,4 @@
-"""An image for the page: a JPEG at once, and behind it every stored value with what makes it grey.
+"""An image for the page: first a JPEG, then all stored values with their windows.
 
 The values travel as one answer: the length of a JSON header (4 bytes, little-endian), the header, a table of the grey
 that each possible value has as screened (256 or 65,536 bytes), a table of modality values where the file has one

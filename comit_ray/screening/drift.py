@@ -1,4 +1,4 @@
-"""Does an archive look like what the model was trained on? Its tables against the checkpoint's reference.
+"""Compares the tables of a screened archive with the training data: drift signals.
 
 An image is outside where its embedding lies farther from the training images than 95% of the validation images do, or a
 statistic of its pixels outside the range that holds the central 95% of the training images': of images like them 1 in

@@ -1,4 +1,4 @@
-"""One signal of an archive against the checkpoint's reference: is it outside the range, spread otherwise, unknown?
+"""One drift signal: out of range, differently distributed, or unknown.
 
 How far a distribution is from every mix of some others: an archive may hold more of one source than training did.
 """

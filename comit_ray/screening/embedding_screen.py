@@ -1,4 +1,4 @@
-"""Embedding tables in, a predictions table out: the shallow classifiers, fitted, given thresholds, and applied.
+"""Fits the shallow classifiers on embedding tables, chooses thresholds, and writes predictions.
 
 A whole run of an embedding classifier: what `jobs/embedding_classifier.py` does, and some trials of a sweep.
 """

@@ -1,4 +1,4 @@
-"""The embeddings of a finished screen, read back from its tables and joined with the manifest's labels."""
+"""Reads the embeddings of a finished screen, joined with the labels of the manifest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

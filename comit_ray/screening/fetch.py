@@ -1,4 +1,4 @@
-"""A manifest row -> a frame: fetch, decode, exclude and quarantine, row by row.
+"""Turns a manifest row into a frame: fetches, decodes, excludes or records the failure.
 
 One bad file costs one row: it becomes `excluded` or `failed` with its reason, and the rest of its chunk goes on.
 """

@@ -1,4 +1,4 @@
-"""Whose masks are worth a decoder (`--masks flagged`): images that a reader may be shown.
+"""Chooses the images that get masks under `--masks flagged`.
 
 Two thirds of COMiT-Net's arithmetic are its two decoders. A score needs none of it: the encoder and the branches give
 it alone, to the last bit. So masks may be made of those images alone that are flagged, lie near a threshold, or are

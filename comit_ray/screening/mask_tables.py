@@ -1,4 +1,4 @@
-"""Predicted masks from bits to 1-bit PNG and figures: work of CPUs, on which a GPU would wait.
+"""Encodes predicted masks as 1-bit PNG and measures them, in CPU tasks apart from the network.
 
 A predictor gives the masks of a chunk as bits. `finish` makes the `masks` table of them and fills in the columns of
 `predictions` that are measured on them.

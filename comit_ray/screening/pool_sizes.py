@@ -1,4 +1,4 @@
-"""How many processes a screen starts, and of what size: chosen from the cores, GPUs and memory that are there.
+"""Chooses how many processes a screen starts, and their size, from cores, GPUs and memory.
 
 The choice is arithmetic on numbers (`choose`), without Ray, so that it can be tested for machines that nobody here has.
 Reservations are shares: together the processes may reserve less than the cores they can use, for while predictors wait

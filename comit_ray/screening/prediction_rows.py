@@ -1,4 +1,4 @@
-"""What a model says of a chunk's images -> their rows of the `predictions`, `embeddings` and `gradcam` tables."""
+"""Turns a model's scores of a chunk into rows of `predictions`, `embeddings` and `gradcam`."""
 
 import io
 from collections.abc import Mapping

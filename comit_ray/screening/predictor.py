@@ -1,4 +1,4 @@
-"""The actor class of the screen: loads a model once, then turns fetched chunks into predictions and masks."""
+"""The predictor actor of a screen: loads a model once, then turns chunks into predictions and masks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

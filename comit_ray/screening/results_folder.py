@@ -1,4 +1,4 @@
-"""What makes a results folder stand alone: rows of the manifest, the review queue, and what nobody has read.
+"""Makes a results folder complete: manifest rows, the review queue, and what nobody has read.
 
 images/            the screened rows of the manifest: patient, study, site, device, date, view, place
 review_queue/      who is read, and why; `queue.csv` is the same for a spreadsheet

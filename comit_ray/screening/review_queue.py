@@ -1,4 +1,4 @@
-"""The review queue: which images go to the radiologist, why, and in which order. Made from tables alone."""
+"""Builds the review queue from tables: which images a radiologist reads, why, and in which order."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A whole screen, from the question to the queue: what `jobs/screen.py` does, and every trial of a sweep.
+"""Runs a whole screen, from its settings to the review queue; every trial of a sweep uses it too.
 
 What follows the images: the review queue from the committed tables, and the summary a person reads.
 

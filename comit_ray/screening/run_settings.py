@@ -1,4 +1,4 @@
-"""The question of a screen: what decides its numbers, as `comit_ray.chunks.run_record` records it."""
+"""The settings of a screen that decide its numbers, as `comit_ray.chunks.run_record` records them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

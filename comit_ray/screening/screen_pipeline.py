@@ -1,4 +1,4 @@
-"""The Ray Data graph of the screen: manifest parts -> fetched chunks -> predicted chunks -> files, masks measured."""
+"""The screen as a Ray Data graph: manifest parts, fetched chunks, predicted chunks, files, measured masks."""
 
 from functools import partial
 

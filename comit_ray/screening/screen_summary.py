@@ -1,4 +1,4 @@
-"""What a person reads at the end of a screen, in about ten lines: how many of what, what to read first, what is next.
+"""The summary after a screen in about ten lines: counts, what to read first, what to run next.
 
 Names of files may hold a patient's name. So they are shown on a terminal alone, and never stand in a log.
 """

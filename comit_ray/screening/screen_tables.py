@@ -1,4 +1,4 @@
-"""The tables of a screen: `predictions`, whose file is a chunk's commit, and its side tables."""
+"""The tables of a screen: `predictions`, whose files commit a chunk, and its side tables."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Altered copies of a radiograph, scored beside it: does a score come from the lungs, or from what lies around them?
+"""Altered copies of a radiograph, scored beside it, to see whether a score comes from the lungs.
 
 As in DeGrave et al. 2021, "AI for radiographic COVID-19 detection selects shortcuts over signal", and Maguolo and Nanni
 2021, who blacked the lungs out. Frames are 8-bit, at the model's size; lungs are those that the model itself draws.

@@ -1,4 +1,4 @@
-"""Scores in bins, and how far the mean score of a bin is from the share of its images that are positive.
+"""Calibration in bins: the mean score of a bin against its share of positives.
 
 Scores that are equal are never parted. Shapes: N images, G different scores, B bins that hold an image.
 

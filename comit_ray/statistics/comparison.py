@@ -1,4 +1,4 @@
-"""Two models on the same images: by how much do they differ, and could that be chance?
+"""Compares two models on the same images: differences, and permutation tests.
 
 Could the difference of two models on the same images be chance? Randomisation tests that exchange patients.
 

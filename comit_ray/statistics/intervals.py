@@ -1,4 +1,4 @@
-"""Confidence intervals, of 95% unless told otherwise: Wilson's for one share, the bootstrap by patient for the rest.
+"""Confidence intervals (95% by default): Wilson's for one share, the bootstrap by patient for other metrics.
 
 The spread of a figure over seeds: what another initialisation and order of training changes.
 """

@@ -1,4 +1,4 @@
-"""Metrics of a group of images with their intervals: which interval a metric has is decided here, in `measure`.
+"""`Metric`, one number of a report with its interval, and `measure`, which chooses the kind of interval.
 
 All are computed from how often each image counts. A bootstrap draw is then nothing but other weights: an image of a
 patient drawn twice counts twice, one of a patient not drawn does not count. Shapes: N images, F metrics. A `Metric` is

@@ -1,4 +1,4 @@
-"""What a sensitivity and a specificity come to where a given share of images is positive.
+"""Predictive values at a given prevalence, from a sensitivity and a specificity.
 
 An evaluation set is seldom as an archive is: its share of positives is what was collected. Sensitivity and specificity
 do not depend on it (as long as positives and negatives are of the same kinds), predictive values do.

@@ -1,4 +1,4 @@
-"""Metrics of ranked scores, curves, and counts of images by label and flag; each metric is computed here alone.
+"""ROC metrics and counts of images by label and flag; each metric is computed here only.
 
 What is undefined is None or NaN, never a number. Shapes: N images, T tables of scores, K thresholds from the strictest
 to the mildest. Scores are compared as float32, as the tables store them, so that a threshold means the same everywhere.

@@ -1,4 +1,4 @@
-"""Figures of merit of many score tables at once, each image counted as often as a bootstrap draw took it.
+"""Metrics of many score tables at once, with images weighted by how often a bootstrap draw took them.
 
 The same figures as those of `comit_ray.statistics.roc` (tested equal), without sorting again for every draw.
 Shapes: T tables of scores (a seed of a variant each), N images, the same in every table.

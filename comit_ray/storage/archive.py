@@ -1,4 +1,4 @@
-"""Members of tar and zip archives, listed and read where the archive lies, without unpacking it to disk.
+"""Lists and reads members of tar and zip archives in place, without unpacking them.
 
 A zip has a directory at its end and an uncompressed tar its members at known offsets: both are read at random. A
 compressed tar (gzip, bzip2, xz) can only be read from its beginning: `comit_ray.storage.tar_stream` reads it once.

@@ -1,4 +1,4 @@
-"""Bytes of files wherever they lie: loose, or members of archives that stay open while one task reads.
+"""Reads files by reference: loose, or members of archives that stay open during a task.
 
 Where one file's bytes are: a URI, and for a member of an archive its name; as text in a column of a table.
 """

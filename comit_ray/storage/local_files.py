@@ -1,4 +1,4 @@
-"""Files on a local disk: a directory walked in a stable order, and files and directories put whole or not at all."""
+"""Local files: walks directories in a stable order, and writes files and directories atomically."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A file of pyarrow behind Python's own buffers: errors of storage stay errors of storage, short reads are seen."""
+"""Puts a pyarrow file behind Python's buffered readers; storage errors and short reads stay visible."""
 
 import io
 from typing import Any

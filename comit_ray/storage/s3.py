@@ -1,4 +1,4 @@
-"""The clients for S3 and compatible stores (MinIO, Ceph), and a listing of keys in constant memory.
+"""Clients for S3 and compatible stores (MinIO, Ceph), and key listings in constant memory.
 
 Where and as whom comes from the usual AWS places alone, never from a command line or URI: environment
 (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`), configuration files, roles of containers and

@@ -1,4 +1,4 @@
-"""Files by URI: a local path or `s3://bucket/key`, read and listed through pyarrow, written whole or not at all.
+"""Files by URI (local path or `s3://bucket/key`): reads, lists, and writes atomically.
 
 The URL of an instance on a DICOMweb server (`comit_ray.storage.web`) can be read, and nothing else be done with it.
 

@@ -1,4 +1,4 @@
-"""One pass over a compressed tar, which can only be read from its beginning."""
+"""Reads a compressed tar once, from front to back."""
 
 import gzip
 import hashlib

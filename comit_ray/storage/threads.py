@@ -1,4 +1,4 @@
-"""Work in threads, in order, with a bound on what is begun and not yet taken."""
+"""Runs work in threads and returns results in order, with a bound on unfinished work."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""DICOMweb (PS3.18): search by QIDO-RS, fetch by WADO-RS, store by STOW-RS, over HTTP with retries.
+"""A DICOMweb client (PS3.18): QIDO-RS, WADO-RS and STOW-RS over HTTP, with retries.
 
 The bytes of an instance are taken as the server has them; rendered frames, which a server windows as it likes, are
 never asked for. A request is sent with its length: some servers answer 200 to a chunked one and store nothing. So what

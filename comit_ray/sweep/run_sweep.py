@@ -1,4 +1,4 @@
-"""A whole sweep: the trials of a study that are left to do, run as many at a time as there is room, and recorded."""
+"""Runs a whole sweep: the unfinished trials of a study, as many at a time as fit, each recorded."""
 
 from collections import Counter
 

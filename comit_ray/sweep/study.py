@@ -1,4 +1,4 @@
-"""A study's file to its trials: every point of its axes, with every seed, as a resolved configuration.
+"""Expands a study's file into trials: every variant with every seed, as a full configuration.
 
 Points of a random search, drawn before anything runs: the same seed gives the same points, so a study can resume.
 """

@@ -1,4 +1,4 @@
-"""A study's directory: begun once, and one row a trial, which is the commit of all that the trial left.
+"""A study's directory: settings, and one row per trial that commits all its results.
 
 STUDY/run.json                     the question: study, split, manifest, and every trial that is planned
 STUDY/trials/<trial>.parquet       one row (comit_ray.tables.schema.TRIALS), written last

@@ -1,4 +1,4 @@
-"""One trial of a study: train, screen the scored split, fit the classifiers on its embeddings, leave a row for each.
+"""Runs one trial of a study: trains, screens the scored split, fits classifiers on embeddings, records a row.
 
 The chief figures of a trial, from the tables it left: the columns of `trials` that analysts sort by.
 """

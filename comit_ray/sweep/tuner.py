@@ -1,4 +1,4 @@
-"""A study on Ray Tune: as many trials at a time as the cluster has room for, each one's end recorded as it comes."""
+"""Runs a study on Ray Tune, as many trials at a time as the cluster has room for."""
 
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Numpy arrays as columns of Arrow tables, and back: without a Python object for each value.
+"""Converts numpy arrays to columns of Arrow tables and back, without Python objects per value.
 
 A column of images or masks is fixed-size binary: N values of as many bytes each, one after the other, so that numpy
 reads it where it lies.

@@ -1,4 +1,4 @@
-"""Tables by URI: Parquet files, one or a directory of parts, and CSV for a person; written whole or not at all.
+"""Reads and writes tables by URI (Parquet and CSV); a write is complete or absent.
 
 Rows of a screen's side table for a few images, part by part: an archive's maps and embeddings fit no memory.
 """

@@ -1,4 +1,4 @@
-"""The tables that come after a screen, column by column: readers' verdicts, and objects that went to a PACS.
+"""Columns of the tables that follow a screen: verdicts, and objects sent to a PACS.
 
 Made as those of `comit_ray.tables.schema`, which names them all.
 """

@@ -1,4 +1,4 @@
-"""The tables, column by column: names, Arrow types, meanings and units, and the model's tasks.
+"""Columns of every table: names, Arrow types, meanings and units; and the model's tasks.
 
 Every table is a directory of Parquet files of plain types: DuckDB, pandas, Polars and Spark read them without Ray.
 A column's meaning travels in its Arrow field metadata; the table's name and version in the schema metadata.

@@ -1,4 +1,4 @@
-"""The seal of a Parquet file: a SHA-256 over all of it, in 40 bytes that every other reader passes over.
+"""The seal of a Parquet file: a SHA-256 of all of it, in 40 bytes that other readers ignore.
 
 Page checksums do not cover the headers of pages nor the footer. So the digest of every other byte stands just before
 the footer. Parquet finds its pages by offsets from the file's beginning, and its footer from the end: bytes between

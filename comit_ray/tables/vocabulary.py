@@ -1,4 +1,4 @@
-"""Words that every table and job shares: tasks of the model, views, splits, reasons for a review."""
+"""Terms that every table and job shares: tasks, views, splits, reasons for a review."""
 
 from collections.abc import Iterable
 from enum import StrEnum

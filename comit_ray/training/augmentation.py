@@ -1,4 +1,4 @@
-"""The paper's six copies of a COVID-19 training image, on the device.
+"""The paper's six augmented copies of a COVID-19 training image, made on the device.
 
 Random variation of training images, an extra beyond the paper: small turns, shifts, scales and exposures.
 

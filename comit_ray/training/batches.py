@@ -1,4 +1,4 @@
-"""Batches of tensors from the frame store.
+"""Batches of tensors from the training frames.
 
 Which image goes into which step: one global plan an epoch, the same for any number of workers.
 

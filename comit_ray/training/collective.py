@@ -1,4 +1,4 @@
-"""What workers say to each other, on torch.distributed; in one process each is the identity.
+"""Communication between training workers (torch.distributed); with one process nothing is sent.
 
 Batch normalisation when a batch is shared by workers: per worker, over all of them, or frozen.
 """

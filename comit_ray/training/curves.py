@@ -1,4 +1,4 @@
-"""Learning curves of a training as one PNG: losses, validation scores, and where an epoch's time goes.
+"""Draws learning curves as one PNG: losses, validation metrics, and the time of an epoch by part.
 
 matplotlib's objects without pyplot, which would keep every figure and choose a window system; imported when something
 is drawn, for it takes a second.

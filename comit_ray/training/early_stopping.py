@@ -1,4 +1,4 @@
-"""When a training stops early (patience), which epoch is the best, and whether a run has all that was asked for."""
+"""Early stopping: when patience ends a training, which epoch is best, whether a run is complete."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""One epoch of training, and one pass over the validation split: plain PyTorch, in one process or many.
+"""Trains one epoch, and runs one validation pass: plain PyTorch, in one process or many.
 
 The optimiser, its learning rate, and where the time of an epoch goes: waiting, forward, backward, optimiser. Whether
 to stop early is decided in `validation`.

@@ -1,4 +1,4 @@
-"""The four losses and their switched sum: equations 2 to 8 of the paper, from logits.
+"""The four losses and their switched sum: equations 2 to 8 of the paper, computed from logits.
 
 Per image i and task t, Z is the loss and T the switch, 0 or 1 by what is known of the image:
 

@@ -1,4 +1,4 @@
-"""A training as a run of an MLflow server: options as parameters, every epoch's figures as metrics.
+"""Logs a training to an MLflow server: options as parameters, epochs as metrics.
 
 STORAGE/NAME/mlflow.json remembers the run, so that a restarted or resumed training goes on in it. MLflow cannot replace
 a metric: an epoch that is trained again after a restart has two points at its step, the later one is its last.

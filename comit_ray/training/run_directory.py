@@ -1,4 +1,4 @@
-"""A training run's directory: begun once, gone on with only by the same options on the same manifest.
+"""A training run's directory: a run continues only with the same options and manifest.
 
 STORAGE/NAME/manifest.json   the hash of the splits, labels and masks it trains on
 STORAGE/NAME/config.yaml     the run's configuration

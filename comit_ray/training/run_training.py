@@ -1,4 +1,4 @@
-"""Training on Ray: frames by Ray Data, decoded once; workers by Ray Train; the best and the last checkpoint.
+"""Trains on Ray: Ray Data decodes the frames once, Ray Train runs the workers, two checkpoints stay.
 
 What became of every manifest row before training: used, left out on purpose, or failed; each counted and told.
 """

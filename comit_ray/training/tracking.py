@@ -1,4 +1,4 @@
-"""Who is told of every epoch of a training while it runs: TensorBoard, and MLflow where it is asked for.
+"""Sends each epoch's metrics to TensorBoard, and to MLflow on request.
 
 An epoch's figures as an event file that TensorBoard reads: STORAGE/NAME/tensorboard/events.out.tfevents.00001.
 

@@ -1,4 +1,4 @@
-"""Validation of an epoch, and early stopping: losses and metrics of all workers, the best epoch, whether to go on."""
+"""Losses and metrics of a validation pass, merged over workers, and the line printed for an epoch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

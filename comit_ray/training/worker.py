@@ -1,4 +1,4 @@
-"""What each worker of a training runs on Ray Train: its part of every epoch, and a checkpoint after each.
+"""The training loop of each Ray Train worker: its part of every epoch, and a checkpoint after each.
 
 Every worker reads every frame from the node's shared memory (size x size bytes an image) and takes its part of each
 global batch, so an epoch is the same for any number of workers. Batch normalisation statistics are each worker's own in

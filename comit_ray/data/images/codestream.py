@@ -1,4 +1,4 @@
-"""What a JPEG, JPEG-LS or JPEG 2000 stream says of itself, read without decompressing anything.
+"""Reads the header of a JPEG, JPEG-LS or JPEG 2000 stream without decompressing it.
 
 Decoders allocate what the stream claims, whatever the DICOM header around it said, and several of them fill what
 is missing with grey. So sizes and the end of the stream are looked at first.

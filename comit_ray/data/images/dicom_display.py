@@ -1,4 +1,4 @@
-"""DICOM's grayscale pipeline: stored values and the elements that describe them -> display values.
+"""DICOM's grayscale pipeline: turns stored values into display values.
 
 PS3.3 C.11, PS3.4 N.2: padding is set aside, then Modality LUT or rescale, then VOI LUT or the first window (else
 percentiles), then MONOCHROME1 is inverted, once. The stored values may come from a DICOM file, or from a PNG whose

@@ -1,4 +1,4 @@
-"""DICOM bytes -> the header elements asked for, and the bytes of the pixel data; both bounded.
+"""Parses DICOM bytes within limits: the requested header elements, and the bytes of the pixel data.
 
 pydicom's `dcmread` inflates a deflated file whole before it reads a tag, keeps every element and swallows the end of a
 truncated file. So the file is opened here with pydicom's `read_dataset`: only named elements are kept (the patient's

@@ -1,4 +1,4 @@
-"""Pixel data of an opened DICOM file -> stored values, by one named decoder for each transfer syntax.
+"""Decodes DICOM pixel data into stored values, with one named decoder for each transfer syntax.
 
 pydicom would try every installed decoder in turn; here each syntax has its own, so that pixels are the same on every
 machine and a decoder's failure is not covered by another's guess. All are permissively licensed.

@@ -1,4 +1,4 @@
-"""DICOM bytes -> header facts, and -> stored values.
+"""Reads one DICOM radiograph: header facts, and stored values.
 
 The header is read first: it excludes what is no frontal chest radiograph, and bounds what the pixels may cost, before
 anything is decompressed. What the stored values look like on a screen is `comit_ray.data.images.dicom_display`'s

@@ -1,4 +1,4 @@
-"""The one resampling chain, shared by prepare, train and screen: no pixel reaches the model another way.
+"""Resamples a radiograph into the frame of the model; `prepare`, `train` and `screen` all use this function.
 
     original -> shrink: longest side at most 512 px -> the model's frame: stretched, or letterboxed on black
 

@@ -1,4 +1,4 @@
-"""Bytes of one file -> `Radiograph`, or a `DecodeError` that says why not: the only door to pixels.
+"""Decodes the bytes of one file into a `Radiograph`, or raises a `DecodeError` with the reason.
 
 The first bytes tell the format; a file's name is never asked. Nothing is repaired, and half a file is no radiograph.
 

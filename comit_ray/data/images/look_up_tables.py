@@ -1,4 +1,4 @@
-"""DICOM's look-up tables, of the modality and of the values of interest (PS3.3 C.11.1.1 and C.11.2.1.1).
+"""DICOM look-up tables: the modality LUT and the VOI LUT (PS3.3 C.11.1.1 and C.11.2.1.1).
 
 They are read here from their bytes, for real ones differ from the standard: a descriptor of the wrong sign, 8-bit
 entries in 8 or in 16 bits, more bits stated than the entries have. What cannot be told is refused, never guessed.

@@ -1,4 +1,4 @@
-"""What decoding gives: a radiograph's pixels in the display sense, or the stored values that they are made of.
+"""A decoded radiograph: its pixels for display, or stored values and how to display them.
 
 The edge to the libraries that parse foreign bytes: silent, and nothing but DecodeError comes out.
 

@@ -1,4 +1,4 @@
-"""PNG and JPEG bytes -> stored values, or the display values of a picture.
+"""Decodes PNG and JPEG bytes into stored values or display values.
 
 8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
 window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window.

@@ -1,4 +1,4 @@
-"""The DICOM JSON beside a PNG of stored values: the few elements that say what the values mean.
+"""Reads the DICOM JSON beside a PNG of stored values: the elements that say what the values mean.
 
 PS3.18 F.2: an object of `ggggeeee` tags, each `{"vr": ..., "Value": [...]}`, where `Value` may be absent. Only the
 elements named here are looked at, among them no name, birth date or number of a patient. A value of another form than

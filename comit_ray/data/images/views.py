@@ -1,4 +1,4 @@
-"""Is it a frontal chest radiograph? The rules, on plain strings of a DICOM header.
+"""Decides from the DICOM header whether an image is a frontal chest radiograph.
 
 Every rule is conservative: an absent or unknown value is no reason to exclude, and free text counts only through the
 words below. Nothing of the free text itself is returned: it may hold names.

@@ -1,4 +1,4 @@
-"""What a manifest does about images that look alike: one row a picture, and one split a patient known by two names.
+"""Handles near-duplicates in a manifest: keeps one row per picture, and one split per patient.
 
 The same picture in **different datasets** is kept once, so that a patient is not counted twice. The row with most
 annotations stays; nothing of the other row is carried over. Where two such rows contradict each other in a label both

@@ -1,4 +1,4 @@
-"""What a radiograph looks like in a few kilobytes, so that copies of it can be found among hundreds of thousands.
+"""Perceptual hashes of a radiograph, a few kilobytes each, to find copies among hundreds of thousands.
 
 A fingerprint is one or two records: of the whole picture and, where it has a uniform border (film edge, letterbox,
 collimation), of the picture without it. A record is a hash, which finds candidates, and a thumbnail, which

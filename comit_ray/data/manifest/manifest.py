@@ -1,4 +1,4 @@
-"""The manifest, one row an image: validated, read, and written in parts and chunks. `manifest_build` makes one.
+"""The manifest, one row per image: validates, reads and writes it in parts and chunks.
 
 A **chunk** is `chunk_rows` consecutive rows of one dataset, named `dataset-00012`; a **part** is a Parquet file of
 whole chunks of one dataset. Every part bears the hash of the whole manifest's content and the number of parts, so that

@@ -1,4 +1,4 @@
-"""Building a manifest: a source's rows or other manifests in, one table with its splits and chunks out."""
+"""Builds a manifest from a source's rows or from other manifests, with splits and chunks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

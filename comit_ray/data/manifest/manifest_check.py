@@ -1,4 +1,4 @@
-"""What a dataset's tables name and storage lacks, and what storage has and no table names: a CSV for a person.
+"""Lists files that tables name but storage lacks, and files that no table names, as a CSV.
 
 What a manifest holds, counted: for the person who made it.
 """

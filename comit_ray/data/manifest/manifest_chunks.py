@@ -1,4 +1,4 @@
-"""Where a manifest is cut: rows into chunks, the units of work, and chunks into parts, the units of reading.
+"""Divides a manifest into chunks (units of work) and parts (units of reading).
 
 The members of one tar.gz can only be read in one pass, so they lie in one part, whatever its size; other rows are cut
 where the numbers say. Small archives share a chunk; a chunk ends where the next archive would not fit whole.

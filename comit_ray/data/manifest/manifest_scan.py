@@ -1,4 +1,4 @@
-"""A manifest read part by part: validated as a whole, and never held as a whole.
+"""Reads and validates a manifest part by part, without holding all of it in memory.
 
 Ten million rows are 2 GB in memory, of which planning a screen needs a few columns of a part at a time. What must hold
 over all rows (every image once, every chunk in one piece, every patient in one split) is checked on 64-bit hashes and

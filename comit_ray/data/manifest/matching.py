@@ -1,4 +1,4 @@
-"""All pairs of hashes that differ in few bits: every pair is looked at, in blocks that fit the processor's cache.
+"""Finds all pairs of hashes that differ in few bits, by comparing every pair in cache-sized blocks.
 
 Banding (only pairs that agree in one of several slices of their bits) is exact too and faster where at most 31 of 256
 bits may differ; for the distances that cropped copies need it would look at more pairs than there are.

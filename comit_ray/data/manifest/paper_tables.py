@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 3 beside the same counts of a manifest, as text of at most 120 columns.
+"""Prints the paper's Tables 1 to 3 beside the same counts of a manifest.
 
 An image of the manifest counts if nothing excludes it. The paper has no validation split, so its training images may be
 our training and validation images together.

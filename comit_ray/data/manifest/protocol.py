@@ -1,4 +1,4 @@
-"""The paper's choice of images (section 3.1) from manifests of whole datasets.
+"""Selects images from manifests of whole datasets by the paper's rules (section 3.1).
 
 What the text says: frontal PA and AP images; all of pneumonia, and all whose disease is marked; about 50% more
 unhealthy than healthy; the two views in balance as far as may be, more AP from CheXpert; all COVID-19 images. How many

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: by patient, stratified, the same for the same rows and seed.
+"""Divides patients into train, val and test: stratified, and the same for the same rows and seed.
 
 All images of a patient go one way. The patients of a dataset are grouped into strata (label, views, masks), put in the
 order of a hash of seed and name, which does not depend on the order of the rows, and dealt out stratum after stratum so

@@ -1,4 +1,4 @@
-"""A mask image's bytes -> 0, 1 and `IGNORE`: the one reading of grey levels that every mask image goes through.
+"""Decodes a mask image into 0, 1 and `IGNORE`; all mask images are read here.
 
 Drawn lungs -> two solid rectangles, one a lung: the form of the paper's lung annotation.
 

@@ -1,4 +1,4 @@
-"""Mask references: what a mask column of the manifest holds, told apart strictly; constructors for each form.
+"""Mask references, the text in a mask column of the manifest: parses them strictly and makes them.
 
 A reference is the URI of a mask image, or JSON of exactly one of these forms. Coordinates are pixels from the top left
 corner of the stated frame, `[height, width]`; a frame of `null` is that of the radiograph itself, whatever its size.

@@ -1,4 +1,4 @@
-"""Polygons, run lengths and pasted parts, drawn pixel by pixel in the frame they were made in.
+"""Draws masks given as polygons, run lengths or pasted parts.
 
 What hangs over the frame's edge is cut off; a shape that lies wholly outside belongs to another frame and is an error.
 """

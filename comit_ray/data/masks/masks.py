@@ -1,4 +1,4 @@
-"""Masks: from a reference in the manifest to the model's frame, into 1-bit PNG, and back to the original's pixels.
+"""Masks: from a reference to the frame of the model, to 1-bit PNG, and back to the original's pixels.
 
 This is the door to masks. `comit_ray.data.masks.mask_references` has the forms that a reference may take, `mask_shapes`
 draws them, `mask_image` reads mask images, `lung_rectangles` turns drawn lungs into the paper's two boxes.

@@ -1,4 +1,4 @@
-"""The chest of a phantom as maps of X-ray density: soft tissue, lungs, heart, bones, vessels.
+"""The chest of a synthetic radiograph as maps of X-ray density: soft tissue, lungs, heart, bones, vessels.
 
 A patient's anatomy (`Patient`) stays the same from study to study; a `Canvas` says how it lies in one radiograph.
 Densities are display values: 0 is black (air), 1 white. The shapes are drawn after frontal radiographs by eye; they

@@ -1,4 +1,4 @@
-"""An archive of phantoms as a hospital might hand it over: patients, studies, many file formats, some troublemakers.
+"""Makes a synthetic archive as a hospital might send it: patients, studies, file formats, broken files.
 
     images/<patient>/<stem>.dcm|.png|.jpg   the radiographs
     lung_masks/<stem>.png                   lungs, 8 bit, 0 or 255, the image's size; not of every image

@@ -1,4 +1,4 @@
-"""The files of an archive that are no frontal chest radiographs: broken, alien, hostile, absent.
+"""The files of a synthetic archive that are no usable radiographs: broken, foreign, hostile, absent.
 
 Each comes with the reason that decoding must give for it, so that nothing is lost and nothing is guessed.
 """

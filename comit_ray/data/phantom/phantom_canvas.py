@@ -1,4 +1,4 @@
-"""Drawing for the phantoms: thorax coordinates, smooth curves, and shapes as coverage maps.
+"""Drawing tools for synthetic chests: thorax coordinates, smooth curves, shapes as coverage maps.
 
 Thorax coordinates (u, v): u is 0 at the midline and about 1 at the lateral wall of the lung, positive to the image's
 right, which is the patient's left; v is 0 at the lungs' apices and about 1 at the diaphragm.

@@ -1,4 +1,4 @@
-"""Synthetic frontal chest radiographs whose lungs and lesions are known: for the demo and for tests.
+"""Draws synthetic frontal chest radiographs with known lungs and lesions, for the demo and for tests.
 
 They look like chests at a glance and teach nothing about real ones: a network trained on them is good for showing that
 every part of this software works, and for nothing else. Only the lungs (and an enlarged heart) tell the classes apart:

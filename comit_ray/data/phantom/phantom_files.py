@@ -1,4 +1,4 @@
-"""Phantoms as files: the forms in which archives hold radiographs, DICOM and raster; all decode to the same pixels."""
+"""Writes synthetic radiographs as files in many DICOM and raster formats; all decode to the same pixels."""
 
 import io
 from dataclasses import dataclass

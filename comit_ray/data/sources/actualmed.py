@@ -1,4 +1,4 @@
-"""agchung/Actualmed-COVID-chestxray-dataset: `metadata.csv`, in latin-1, and `images/<imagename>`.
+"""Source `actualmed`: `metadata.csv` (latin-1) and `images/<imagename>`.
 
 A finding is what radiologists wrote at the end of their report: `COVID-19` is "images compatible with COVID-19", blank
 is "inconclusive", and `No finding` is "normal; COVID-19 is excluded" (the notes repeat the second half alone).

@@ -1,4 +1,4 @@
-"""CheXpert: label tables `train.csv`, `valid.csv` and `test.csv`, images `train/patientN/studyN/viewN_frontal.jpg`.
+"""Source `chexpert`: tables `train.csv`, `valid.csv`, `test.csv`, and `train/patientN/studyN/viewN_frontal.jpg`.
 
 Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019.
 The labels of `train.csv` come from reports by a labeller: 1.0 stated, 0.0 denied, -1.0 uncertain, blank not mentioned.

@@ -1,4 +1,4 @@
-"""ieee8023/covid-chestxray-dataset: `metadata.csv`, whose columns drifted, with images from papers and teaching sites.
+"""Source `covid-chestxray`: `metadata.csv`, with images from papers and teaching sites.
 
 Cohen et al., "COVID-19 Image Data Collection: Prospective Predictions Are the Future", 2020. Masks of its images were
 made by others too; see `comit_ray.data.sources.covid_chestxray`.

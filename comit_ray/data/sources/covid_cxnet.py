@@ -1,4 +1,4 @@
-"""armiro/COVID-CXNet: `metadata.csv` (in it a byte-order mark) and `chest_xray_images/covid19/NNN[p][-].ext`.
+"""Source `covid-cxnet`: `metadata.csv` and `chest_xray_images/covid19/NNN[p][-].ext`.
 
 Haghanifar et al., "COVID-CXNet: Detecting COVID-19 in frontal chest X-ray images using deep learning", 2020. The table
 begins at image 260; of images before it, and of the folders `normal` and `pneumonia` that fuller copies have, the

@@ -1,4 +1,4 @@
-"""Tables in the manner of covid-chestxray's `metadata.csv`, which other collections of COVID-19 images took over.
+"""Reads tables in the form of covid-chestxray's `metadata.csv`, which other collections share.
 
 Their headers drifted (`Patientid` or `patientid`, ` url`, `clinical notes` or `clinical_notes`); their findings and
 views are the same words everywhere.

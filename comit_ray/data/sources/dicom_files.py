@@ -1,4 +1,4 @@
-"""Any tree of DICOM files: header facts, and patients and studies as keyed hashes, never as they are.
+"""Source `dicom`: any tree of DICOM files; patients and studies become keyed hashes.
 
 The key is the environment variable `COMIT_ID_KEY` (16 bytes or more of text). The same key gives the same
 pseudonym in every run, so that archives of one hospital can be merged. Without a key, patients and studies stay

@@ -1,4 +1,4 @@
-"""A PACS that speaks DICOMweb: a row an instance, found by QIDO-RS and fetched by WADO-RS when it is screened.
+"""Source `dicomweb`: a PACS; one row per instance, found by QIDO-RS, fetched by WADO-RS during a screen.
 
 Patients and studies are keyed hashes, as for files (`comit_ray.data.sources.dicom_files`). The image's address on the
 server (`uri`) is made of its UIDs, for there is no other way to fetch it: who may read the table learns them, and needs

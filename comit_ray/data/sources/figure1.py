@@ -1,4 +1,4 @@
-"""agchung/Figure1-COVID-chestxray-dataset: `metadata.csv` and `images/<patientid>.jpg` or `.png`.
+"""Source `figure1`: `metadata.csv`, and `images/<patientid>.jpg` or `.png`.
 
 A `patientid` is an image: `COVID-00003a` and `COVID-00003b` are two of one patient, whose id has no letter here. Ages
 such as `50+` or `early 40s` are no number and stay unknown.

@@ -1,4 +1,4 @@
-"""ml-workgroup/covid-19-image-repository (Hannover Medical School): `data.csv` and `png/<image_id>.png`.
+"""Source `hannover` (Hannover Medical School): `data.csv` and `png/<image_id>.png`.
 
 Winther et al., "COVID-19 Image Repository", 2020. Every patient was admitted with COVID-19, but some images were taken
 before that. `admission_offset` is the day of admission as seen from the image: -21 is an image of day 21, 23 one taken

@@ -1,4 +1,4 @@
-"""Masks that lie beside an archive's images, found by stem: `lung_masks/<stem>.png` and `disease_masks/<stem>.png`.
+"""Source `images`: PNG and JPEG files, with masks of the same stem in `lung_masks/` and `disease_masks/`.
 
 Any tree of PNG and JPEG files: nothing is known of them but where they are and which masks lie beside them.
 """

@@ -1,4 +1,4 @@
-"""A root's files written to Parquet as they are listed, so that a bucket of millions of objects is listed once.
+"""Writes the list of files below a root to Parquet, so that a bucket of millions is listed once.
 
 `OUTPUT/part-00000.parquet` ... hold path and size, in the order of the paths' bytes; `OUTPUT/listing.json`, written
 last, says of which root and how many files. Memory holds one part, whatever the number of files.

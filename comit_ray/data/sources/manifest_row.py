@@ -1,4 +1,4 @@
-"""What a source gives of an image: `ManifestRow`, and what its modules share to fill one (age, sex, identifiers)."""
+"""`ManifestRow`, what a source says of one image, and helpers that fill it (age, sex, identifiers)."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Any folder or bucket, the source `files`: DICOM, PNG and JPEG files and archives of them side by side.
+"""Source `files`: any folder or bucket with DICOM, PNG and JPEG files, and archives of them.
 
 Every file is a row or is passed over with a reason. A file is an image if its name says so, or its first bytes do.
 """

@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14: label and box tables, the official lists, and images in one folder or twelve.
+"""Source `nih` (ChestX-ray14): tables of labels and boxes, official splits, images in one folder or twelve.
 
 All of them may lie in folders: copies are `images/x.png`, `images_001/images/x.png`, and the distribution's own
 `images/images_01.tar.gz` with `images/x.png` inside, which here is `images/images/x.png`.

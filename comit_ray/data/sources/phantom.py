@@ -1,4 +1,4 @@
-"""An archive of synthetic chests as `jobs/phantom.py` writes it: `labels.csv`, `images/` and the two mask folders."""
+"""Source `phantom`: an archive of the job `phantom`, with `labels.csv`, `images/` and two mask folders."""
 
 from collections.abc import Iterator
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""COVID-19 Radiography Database (Qatar University, on Kaggle): a folder a class, lung masks, and a sheet a class.
+"""Source `radiography` (COVID-19 Radiography Database): a folder and a sheet per class, lung masks.
 
 Chowdhury et al., "Can AI Help in Screening Viral and COVID-19 Pneumonia?", 2020; Rahman et al., 2021 (masks). Images
 are gathered from other collections (the `site`, from the sheet's URL), without patients: which images show one

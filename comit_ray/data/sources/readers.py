@@ -1,4 +1,4 @@
-"""A source's text tables, plain or gzip, loose or inside an archive, read line by line.
+"""Reads a source's text tables line by line: plain or gzip, loose or inside an archive.
 
 The first sheet of an Excel workbook, read as a table of text.
 

@@ -1,4 +1,4 @@
-"""Files below a source's root that are no row of its manifest: each with its reason, so that none vanishes in silence.
+"""Counts and lists files below a root that are no row of the manifest, each with its reason.
 
 What a table of the source names, and masks and other files that belong to an image, are used, not passed over.
 """

@@ -1,4 +1,4 @@
-"""A source's files, loose and inside archives, listed once.
+"""Lists a source's files once: loose files, and members of archives.
 
 The files of an archive count as if it were unpacked where it lies: its member `images/a.png` in `part1/b.tar.gz` has
 the name `part1/images/a.png`. If a loose file has that name already, the archive was unpacked, and counts once.

@@ -1,4 +1,4 @@
-"""The known datasets (`SOURCES`) and the form of the module that reads one: one `ManifestRow` an image.
+"""The list of sources (`SOURCES`), and the interface that a source's module must have.
 
 An adapter is a module of this package with one function,
 

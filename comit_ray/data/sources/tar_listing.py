@@ -1,4 +1,4 @@
-"""`*.tar-tvf.txt`: the listing that a dataset ships beside an archive, taken instead of the archive's own headers.
+"""Reads `*.tar-tvf.txt`, the listing that a dataset ships beside a tar, instead of the tar's headers.
 
 With it a manifest can be made of archives that have not been downloaded yet. The archive's file name is that of the one
 beside the listing, else the one that `sha1sum.txt` states.

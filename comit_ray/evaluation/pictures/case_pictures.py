@@ -1,4 +1,4 @@
-"""Pictures of single COVID-19 images: misclassified (figure 10 of the paper), found and missed (figures 13 and 14).
+"""Pictures of single COVID-19 images: misclassified (the paper's figure 10), found, missed (figures 13, 14).
 
 Captioned radiographs with masks, four a line (figures 10, 13 and 14 of the paper).
 """

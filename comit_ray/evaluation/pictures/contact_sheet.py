@@ -1,4 +1,4 @@
-"""Sheets of radiographs: tiles in rows, with a title, a legend of what is shown and the words "not for diagnosis".
+"""Draws sheets of radiographs in rows, with a title, a legend and the words "not for diagnosis".
 
 One radiograph with what the model painted, the truth where it is known, and a heat map.
 

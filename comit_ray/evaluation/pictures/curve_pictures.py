@@ -1,4 +1,4 @@
-"""Pictures of scores: ROC and precision-recall curves (figure 9 of the paper), and the spread over seeds (figure 8).
+"""Draws ROC and precision-recall curves (the paper's figure 9), and the spread over seeds (figure 8).
 
 Curves of several variants in panels, a thin line a seed: what ROC and precision-recall plots share.
 

@@ -1,4 +1,4 @@
-"""The picture of a screen's embeddings (figure 11 of the paper).
+"""Draws a two-dimensional map of a screen's embeddings (the paper's figure 11).
 
 Embeddings in two dimensions by t-SNE (van der Maaten and Hinton, 2008; figure 11 of the paper).
 """

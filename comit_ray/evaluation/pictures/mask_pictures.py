@@ -1,4 +1,4 @@
-"""Pictures of masks: several models beside the annotation (figures 5 to 7 of the paper), and Grad-CAM (figure 12).
+"""Draws masks of several models beside the annotation (the paper's figures 5 to 7), and Grad-CAM (figure 12).
 
 Grad-CAM heat maps (Selvaraju et al., 2017) beside annotated and predicted disease (figure 12 of the paper).
 

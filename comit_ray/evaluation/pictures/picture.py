@@ -1,4 +1,4 @@
-"""A picture as files: the same picture gives the same bytes.
+"""A picture of a report as files; the same picture always gives the same bytes.
 
 A picture of a report: where its files are, and what a reader must know of it.
 

@@ -1,4 +1,4 @@
-"""Radiographs of `scores.join_tables` as they are shown: in their own aspect ratio, with masks on the same field.
+"""Loads radiographs for pictures, in their own aspect ratio, with masks on the same field.
 
 A model's masks lie in its frame, which may stretch the radiograph or have borders; here each is cut to the part that
 the original fills, so that masks of models with different frames can be laid over one radiograph.

@@ -1,4 +1,4 @@
-"""A sheet of screened radiographs with predicted and true masks drawn on, from the tables."""
+"""Draws a sheet of randomly chosen radiographs with predicted and annotated masks."""
 
 import hashlib
 from typing import Literal

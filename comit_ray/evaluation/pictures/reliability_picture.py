@@ -1,4 +1,4 @@
-"""Reliability diagrams: the share of positives over the mean score of each bin, and below how the scores are spread."""
+"""Draws reliability diagrams: the share of positives per bin of scores, and the distribution of scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

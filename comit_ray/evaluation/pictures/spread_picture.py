@@ -1,4 +1,4 @@
-"""The spread of a figure over seeds (figure 8 of the paper): a dot a seed, their mean, one standard deviation."""
+"""Draws the spread of a metric over seeds (the paper's figure 8): dots, mean, one standard deviation."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

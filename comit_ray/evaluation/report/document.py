@@ -1,4 +1,4 @@
-"""A report as data: chapters of sentences, tables and pictures; written as Markdown and as one HTML page.
+"""A report as data (chapters of sentences, tables, pictures), written as Markdown and as one HTML page.
 
 A table of a report, as data: the same cells as Markdown, CSV and LaTeX.
 """

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, as data, each with its place in it. They are of other data than any here.
+"""The numbers that the paper prints, each with its place in it; they come from other data.
 
 Malhotra et al., "Multi-task driven explainable diagnosis of COVID-19 using chest X-ray images", Pattern Recognition
 122 (2022) 108243. Shares are fractions (the paper prints percent).

@@ -1,4 +1,4 @@
-"""How numbers are printed: rounded half to even, an interval's ends outward, with what they are taken over.
+"""Formats numbers: rounded half to even, the ends of an interval outward.
 
 An interval is never made narrower than it is, and a p-value never smaller: their ends are rounded away from the claim.
 """

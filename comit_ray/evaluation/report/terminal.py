@@ -1,4 +1,4 @@
-"""A report in ten lines for a terminal: title, alarms, and what its first chapter says; the whole is on its page.
+"""Prints a report in ten lines on the terminal: title, alarms, and the first chapter.
 
 It reads the report's Markdown, so that a screen's report and a study's are told in the same way.
 """

@@ -1,4 +1,4 @@
-"""Segmentation figures of a study's trials: lungs, disease, and disease painted on healthy images."""
+"""Segmentation metrics of a study's trials: lungs, disease, and disease drawn on healthy images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

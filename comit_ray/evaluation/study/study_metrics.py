@@ -1,4 +1,4 @@
-"""The figures of a study: of every variant the mean over its seeds, their spread, and an interval over patients.
+"""Metrics of a study: mean and spread over the seeds of a variant, and an interval over patients.
 
 How seeds and patients combine: each bootstrap draw takes patients with replacement (all images of a patient together),
 computes the figure anew for every seed on the drawn images, thresholds too, and averages over the seeds. The interval

@@ -1,4 +1,4 @@
-"""The report of a study: tables, pictures, and what may be said of them; written from the tables alone.
+"""Writes the report of a study from its tables: tables, pictures and conclusions.
 
 The pictures of a study's report: figures 5 to 12 of the paper, where the study has what they show.
 """

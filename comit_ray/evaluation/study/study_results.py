@@ -1,4 +1,4 @@
-"""A study as jobs/sweep.py left it: every planned trial and what became of it, and the scores beside the labels."""
+"""Reads the results of the job `sweep`: every planned trial, its outcome, its scores and labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a study's figures allow to be said, in plain sentences computed from them.
+"""Sentences about a study: what its metrics allow one to say.
 
 How a study's figures are printed: in percent as the paper does, or as fractions.
 """

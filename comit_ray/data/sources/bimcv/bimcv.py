@@ -1,4 +1,4 @@
-"""BIMCV-COVID19: PNGs of stored values with DICOM JSON beside them, in a tree of subjects and sessions.
+"""Source `bimcv` (BIMCV-COVID19): PNGs of stored values with DICOM JSON, in a tree of subjects and sessions.
 
     covid19_posi/participants.tsv, sub-S03427/sub-S03427_sessions.tsv
     covid19_posi/sub-S03427/ses-E06828/mod-rx/sub-S03427_ses-E06828_acq-1_run-1_bp-chest_vp-pa_dx.png and .json

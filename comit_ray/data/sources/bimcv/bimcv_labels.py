@@ -1,4 +1,4 @@
-"""BIMCV-COVID19: is a radiograph COVID-19 positive? The rule of the paper's section 4.4, on dates alone.
+"""Labels of BIMCV-COVID19: COVID-19 positive or not by test dates (paper, section 4.4).
 
 Radiographs and tests of a patient have different dates. A radiograph that is closer to a negative test than to any
 positive one, or at least 14 days away from every positive one, is negative; any other is positive.

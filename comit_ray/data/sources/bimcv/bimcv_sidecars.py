@@ -1,4 +1,4 @@
-"""BIMCV-COVID19: the small files between the images, sidecars and lists of sessions, each archive passed over once.
+"""Reads the sidecars and session lists of BIMCV-COVID19; each archive is read once.
 
 They are read in the archives' order and only what the manifest needs of them is kept, about a kilobyte an image.
 

@@ -1,4 +1,4 @@
-"""BIMCV-COVID19: the tables beside the images: participants, tests, and the labels of the reports.
+"""Reads the tables of BIMCV-COVID19: participants, tests, and labels of the reports.
 
 Iterations of the dataset differ in the tables' names and in the language of their headers. Several tables of one kind
 (positive and negative collection, two iterations) are read as one.

@@ -1,4 +1,4 @@
-"""Any table beside images: a YAML says which column means what (see `table_mapping`); some come with the package.
+"""Source `table`: any table beside images, with a YAML that maps its columns.
 
 `--table.mapping covidx` (and `rsna-boxes`, `siim-rle`, `vindr-boxes`) is shipped; `--table.mapping my.yaml` one's own.
 

@@ -1,4 +1,4 @@
-"""A table's cells as a mapping speaks of them: templates, and lists and maps of cells, as types for pydantic."""
+"""Types for cells in a column mapping: templates, lists and maps."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a mapping of the source `table` may say: a YAML file that tells which column of a table means what.
+"""The YAML format that maps the columns of a table to the manifest.
 
     tables:                                  # one or several lists; each name must fit exactly one file
       - name: 'train[.]csv'                  # regular expression on the file's name, below any folders; .gz too

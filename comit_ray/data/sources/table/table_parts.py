@@ -1,4 +1,4 @@
-"""The parts of a mapping that read a row: values, labels, days, findings and masks."""
+"""The sections of a column mapping: values, labels, days, findings and masks."""
 
 from collections.abc import Iterator
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""Rows of a table as its mapping reads them, and what several rows of one image say together."""
+"""Reads rows of a table by its mapping, and merges several rows of one image."""
 
 import math
 from collections.abc import Callable
