@@ -24,10 +24,10 @@ PLACE = ("original_top", "original_left", "rows_per_pixel", "columns_per_pixel")
 
 
 class Results:
-    """The tables of a screen; `open_results` gives it.
+    """The tables of a screen, as `open_results` returns them.
 
     Attributes:
-        uri: of the screen's output.
+        uri: output folder of the screen.
     """
 
     def __init__(self, uri: str, manifest: str | None) -> None:
@@ -35,12 +35,12 @@ class Results:
 
     @property
     def predictions(self) -> "duckdb.DuckDBPyRelation":
-        """The `predictions` table, as a relation of DuckDB: `.df()`, `.pl()`, `.filter(...)`, `.fetchall()`."""
+        """The `predictions` table as a DuckDB relation: `.df()`, `.pl()`, `.filter(...)`, `.fetchall()`."""
         return self._table("predictions")
 
     @property
     def queue(self) -> "duckdb.DuckDBPyRelation":
-        """The `review_queue` table, most urgent first, likewise."""
+        """The `review_queue` table as a DuckDB relation, the most urgent image first."""
         return self._table("review_queue").order("rank")
 
     def sql(self, query: str) -> "duckdb.DuckDBPyRelation":
@@ -61,7 +61,7 @@ class Results:
         return connection.sql(query)
 
     def overlay(self, image_id: str, longest_side: int = OVERLAY_PX) -> "Image":
-        """The radiograph of `image_id` with its masks drawn on, read again from where the manifest says it is.
+        """The radiograph of `image_id` with its masks drawn on it; the file is read again.
 
         Raises:
             ConfigError: no image has this id, the manifest is not known, or the radiograph cannot be read now.

@@ -103,13 +103,13 @@ class Result:
 
 
 class ScreeningModel:
-    """A trained model that is asked about radiographs, one at a time or many; `load` makes it.
+    """A trained model that scores radiographs, one or many; `load` creates it.
 
-    It decodes, resamples and decides as a screen does, so that the scores are those of the screen's tables.
+    It decodes, resamples and decides exactly as a screen does, so its scores equal those in the tables of a screen.
 
     Attributes:
-        model_id: hash of its weights.
-        tasks: the heads it has.
+        model_id: hash of the weights.
+        tasks: heads of the model.
         operating_point: name and thresholds that decide the flags.
     """
 
@@ -145,7 +145,7 @@ class ScreeningModel:
         return self._predict(list(radiographs))
 
     def close(self) -> None:
-        """Let go of the network and its memory."""
+        """Frees the network and its memory."""
         self._model.close()
 
     def _predict(self, radiographs: list[Radiographs]) -> list[Result]:

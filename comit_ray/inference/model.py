@@ -27,16 +27,16 @@ Result = TypeVar("Result")
 
 
 class Model(ABC):
-    """A trained network that is asked for scores.
+    """A trained network that computes scores.
 
     Attributes:
-        backend: its name in `BACKENDS`.
-        model_id: 12 hex digits of the hash of the checkpoint's weights.
-        frame: what radiographs are to be resampled to.
-        tasks: the heads it has.
-        reference: what the checkpoint remembers of its training data; None: nothing.
+        backend: name of the backend in `BACKENDS`.
+        model_id: first 12 hex digits of the hash of the checkpoint's weights.
+        frame: size and fit that radiographs must be resampled to.
+        tasks: heads of the network.
+        reference: statistics of the training data that the checkpoint stores; None if it has none.
         device: `cpu` or `cuda`.
-        batch_size: most images of a forward pass.
+        batch_size: largest number of images in a forward pass.
     """
 
     OUT_OF_MEMORY: ClassVar[tuple[type[Exception], ...]] = ()
@@ -53,14 +53,14 @@ class Model(ABC):
     _open = True
 
     def predict(self, frames_BHW: Frames, masks: bool = True) -> Scores:
-        """What the model says of each frame, in their order. A batch that the device cannot hold is halved.
+        """Computes the scores of each frame, in order. A batch that does not fit into the device's memory is halved.
 
         Args:
-            frames_BHW: uint8 (B, size, size), any B; of none the scores are empty.
-            masks: whether to give masks too; they are also left out of what `Scores.finite` judges.
+            frames_BHW: uint8 (B, size, size), any B; without frames the scores are empty.
+            masks: whether to compute masks too. Without them, `Scores.finite` does not judge masks.
 
         Raises:
-            ValueError: another type or shape, or the model is closed.
+            ValueError: the array has another type or shape, or the model is closed.
         """
         self._check(frames_BHW)
         if not len(frames_BHW):
@@ -70,10 +70,10 @@ class Model(ABC):
     def heat_maps(self, frames_BHW: Frames) -> HeatMaps:
         """Grad-CAM maps of each score that has one: float32 (B, H, W), not finite where the model fails.
 
-        They are as large as the frames, at four bytes a pixel: of many frames, ask for some at a time.
+        Maps take four bytes a pixel at frame size, so ask for many frames in several calls.
 
         Raises:
-            ValueError: as `predict`, for no frame, or the model was loaded without `gradcam`.
+            ValueError: as `predict`; there is no frame; or the model was loaded without `gradcam`.
         """
         self._check(frames_BHW)
         if not len(frames_BHW):
@@ -82,10 +82,11 @@ class Model(ABC):
         return {score: np.concatenate([part[score] for part in parts]) for score in parts[0]}
 
     def embed(self, frames_BHW: Frames) -> npt.NDArray[np.float32]:
-        """(B, C) embeddings: the whole network runs and nothing else is fetched, so that the network is timed alone.
+        """Embeddings (B, C) from a run of the whole network; nothing else is fetched, so that one can time the network
+        alone.
 
         Raises:
-            ValueError: as `predict`, or for no frame.
+            ValueError: as `predict`, or there is no frame.
         """
         self._check(frames_BHW)
         if not len(frames_BHW):
@@ -93,19 +94,19 @@ class Model(ABC):
         return np.concatenate(self._in_batches(frames_BHW, self._embed))
 
     def close(self) -> None:
-        """Let go of the network and of the device's memory; a second time nothing happens."""
+        """Frees the network and the memory of the device; closing twice is allowed."""
         if self._open:
             self._open = False
             self._close()
 
     def __enter__(self) -> Self:
-        """The model, closed at the end of the block."""
+        """Returns the model; it is closed at the end of the block."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Closes the model."""
         self.close()
 
     @abstractmethod

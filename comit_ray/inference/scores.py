@@ -72,15 +72,15 @@ class Scores:
 
     @property
     def probabilities(self) -> dict[str, FloatB]:
-        """Score (`SCORES`) -> (B,) probabilities as the model gives them; absent heads are left out."""
+        """Score name (`SCORES`) -> (B,) probabilities as the model computes them; absent heads are left out."""
         found = {name: getattr(self, f"p_{name}") for name in SCORES}
         return {name: values for name, values in found.items() if values is not None}
 
     def scaled(self, temperatures: Mapping[str, float]) -> dict[str, FloatB]:
-        """`probabilities`, those with a temperature made of their log-odds divided by it (Guo et al. 2017).
+        """The `probabilities`, with temperature scaling for scores that have a temperature (Guo et al. 2017).
 
         Args:
-            temperatures: score -> temperature; of a score that the model does not have it says nothing.
+            temperatures: score name -> temperature; names of scores that the model lacks are ignored.
         """
         return {
             name: expit(self.log_odds[name] / temperatures[name]).astype(np.float32) if name in temperatures else values
@@ -88,12 +88,12 @@ class Scores:
         }
 
     def mask_BHW(self, task: Task) -> Masks | None:
-        """(B, H, W) foreground of the lung or disease mask, or None where the model has no such head."""
+        """The lung or disease mask as (B, H, W) Booleans; None if the model has no such head."""
         bits = self.masks.get(task)
         return None if bits is None else unpack_masks(bits, self.height, self.width)
 
     def take(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> "Scores":
-        """The images that are chosen: by a Boolean (B,), by their numbers, or as a slice."""
+        """The scores of selected images, given as Booleans (B,), as numbers, or as a slice."""
         return Scores(
             embedding=self.embedding[chosen],
             finite=self.finite[chosen],
@@ -121,10 +121,10 @@ def empty(tasks: Sequence[Task], height: int, width: int, masks: bool = True) ->
 
 
 def concatenate(parts: Sequence[Scores]) -> Scores:
-    """The images of all parts, one part after the other; the parts are of one model.
+    """Joins scores of one model, part after part.
 
     Raises:
-        ValueError: there is no part, or they differ in their heads or their frame.
+        ValueError: there is no part, or the parts differ in heads or frame size.
     """
     if not parts:
         raise ValueError("concatenate: expected Scores of one model, got none; scores.empty gives those of no image")
@@ -146,12 +146,12 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
 
 
 def pack_masks(masks_BHW: Masks) -> Bits:
-    """(B, ceil(H * W / 8)): eight pixels a byte."""
+    """Packs masks (B, H, W) into bits: (B, ceil(H * W / 8)) uint8."""
     return np.packbits(masks_BHW.reshape(len(masks_BHW), -1), axis=1)
 
 
 def unpack_masks(bits: Bits, height: int, width: int) -> Masks:
-    """The inverse of `pack_masks`: (B, height, width)."""
+    """Unpacks the bits of `pack_masks` into masks (B, height, width)."""
     pixels = np.unpackbits(bits, axis=1, count=height * width).view(np.bool_)
     return pixels.reshape(len(bits), height, width)
 

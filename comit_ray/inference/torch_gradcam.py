@@ -20,10 +20,10 @@ MAPPED_SCORES = {Task.COVID: "covid", Task.HEALTH: "unhealthy"}
 
 
 def library() -> ModuleType:
-    """The package `captum.attr`, imported only where maps are asked for.
+    """Imports and returns the package `captum.attr`; it is only needed for heat maps.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: captum is not installed.
     """
     try:
         from captum import attr
@@ -36,15 +36,15 @@ def library() -> ModuleType:
 
 
 class GradCam:
-    """Maps of a network's scores.
+    """Computes Grad-CAM maps of a network's scores.
 
     Attributes:
-        scores: those that have a map: `covid`, `unhealthy` or both.
+        scores: scores that have a map: `covid`, `unhealthy` or both.
 
     Args:
-        network: of `comit_ray.models.registry`, in evaluation mode, so that batch normalisation is frozen and an
-            image's map its own. Its parameters are frozen here: no gradient goes further back than the last feature
-            map.
+        network: a network of `comit_ray.models.registry` in evaluation mode, so that batch normalisation is frozen and
+            the map of an image depends on this image alone. The parameters are frozen here: gradients are only computed
+            back to the last feature map.
 
     Raises:
         ConfigError: captum is not installed, or the network has no score.
@@ -64,7 +64,7 @@ class GradCam:
         self.scores = tuple(score for task, score in MAPPED_SCORES.items() if getattr(network, task) is not None)
 
     def maps(self, x_B3HW: Tensor) -> dict[str, npt.NDArray[np.float32]]:
-        """Score -> (B, H, W) maps of a normalised batch, of every score that has one."""
+        """Score -> (B, H, W) maps of a normalised batch, for every score that has one."""
         return {score: self.map_BHW(x_B3HW, score) for score in self.scores}
 
     def map_BHW(self, x_B3HW: Tensor, score: str) -> npt.NDArray[np.float32]:

@@ -40,7 +40,7 @@ _ENCRYPTED, _UTF_8 = 0x1, 0x800
 
 
 class ArchiveKind(StrEnum):
-    """How the members of an archive can be reached."""
+    """How one reaches the members of an archive."""
 
     TAR = "tar"
     TAR_GZ = "tar.gz"
@@ -72,11 +72,11 @@ class Member:
     """One regular file inside an archive.
 
     Attributes:
-        name: as the archive has it.
-        size: bytes, uncompressed.
-        offset: of its first header in an uncompressed tar; else None.
-        link: whether it is a link to another member, which is not followed.
-        encrypted: whether it cannot be read without a password.
+        name: its name, as stored in the archive.
+        size: uncompressed size in bytes.
+        offset: byte offset of its first header in an uncompressed tar; None in other archives.
+        link: whether it is a link to another member; links are not followed.
+        encrypted: whether reading it needs a password.
     """
 
     name: str
@@ -87,24 +87,25 @@ class Member:
 
 
 def archive_kind(path: str) -> ArchiveKind | None:
-    """The kind that a file's name shows; None if it is no archive."""
+    """The kind of archive, judged by the file name; None for other files."""
     lower = path.lower()
     return next((kind for suffix, kind in _SUFFIXES.items() if lower.endswith(suffix)), None)
 
 
 def is_streamed(path: str) -> bool:
-    """Whether a file's name shows an archive that can only be read from its beginning."""
+    """Whether the file name belongs to an archive that can only be read from its beginning."""
     kind = archive_kind(path)
     return kind is not None and kind.streamed
 
 
 def list_members(uri: str) -> Iterator[Member]:
-    """The files and links of an archive, in its order; a compressed tar is decompressed from beginning to end for it.
+    """Lists the files and links of an archive in their order. A compressed tar is decompressed completely for this.
 
     Raises:
-        NotFoundError: if there is no archive.
-        BrokenArchiveError: if it is none, is damaged or ends early; the members before the damage have been given.
-        StorageError: if the storage does not answer.
+        NotFoundError: there is no archive at this place.
+        BrokenArchiveError: the file is not an archive, is damaged, or ends early. Members before the damage were
+            yielded.
+        StorageError: the storage does not answer.
     """
     kind = archive_kind(uri)
     assert kind is not None, uri
@@ -130,11 +131,11 @@ def list_members(uri: str) -> Iterator[Member]:
 
 @contextmanager
 def open_zip(uri: str) -> Iterator[zipfile.ZipFile]:
-    """A zip archive, for reading by several threads.
+    """Opens a zip archive that several threads may read.
 
     Raises:
-        NotFoundError: if there is no archive.
-        BrokenArchiveError: if it is none, or its directory is damaged.
+        NotFoundError: there is no archive at this place.
+        BrokenArchiveError: the file is not a zip, or its directory is damaged.
     """
     with storage.open_file(uri) as stream:
         try:
@@ -147,11 +148,10 @@ def open_zip(uri: str) -> Iterator[zipfile.ZipFile]:
 
 
 def read_zip_member(archive: zipfile.ZipFile, name: str, at_most: int) -> bytes:
-    """The first `at_most` bytes of a zip's member.
+    """Reads at most `at_most` bytes of a member of a zip.
 
     Raises:
-        DecodeError: MISSING, TRUNCATED, CORRUPT (its CRC does not fit), ENCRYPTED, or UNREADABLE (compressed
-            in an unknown way).
+        DecodeError: MISSING, TRUNCATED, CORRUPT (the CRC differs), ENCRYPTED, or UNREADABLE (unknown compression).
     """
     try:
         with archive.open(_stored_name(archive, name)) as member:
@@ -192,11 +192,11 @@ def _stored_name(archive: zipfile.ZipFile, name: str) -> str:
 
 
 def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
-    """The first `at_most` bytes of the member whose header begins at `offset` of an uncompressed tar.
+    """Reads at most `at_most` bytes of the member whose header begins at `offset` of an uncompressed tar.
 
     Raises:
-        DecodeError: MISSING if another member, or none, begins there: the archive has changed; TRUNCATED.
-        StorageError: if the archive cannot be opened or read.
+        DecodeError: MISSING if this member does not begin there (the archive has changed); TRUNCATED.
+        StorageError: the archive cannot be opened or read.
     """
     with storage.open_file(uri) as stream:
         try:
@@ -222,17 +222,17 @@ def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
 
 
 def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    """The headers of the files and links of a tar that begins where `stream` stands, and the tar to read them from.
+    """Yields the headers of the files and links of a tar that begins at the position of `stream`, with the open tar.
 
-    Tars that were put one behind the other (`cat a.tar b.tar`) are read as one; anything else behind the end is damage.
+    Tars that were joined (`cat a.tar b.tar`) are read as one. Other bytes after the end count as damage.
 
     Args:
-        stream: uncompressed.
-        mode: `r:` if it can seek, `r|` if it can only be read.
+        stream: uncompressed bytes.
+        mode: `r:` for a stream that can seek, `r|` for one that cannot.
 
     Raises:
-        EOFError: if it ends inside a member or its header, or (`r:`) without the mark of its end.
-        tarfile.TarError: if something else than a header stands where one should.
+        EOFError: the stream ends inside a member or a header, or (`r:`) without an end mark.
+        tarfile.TarError: something else stands where a header is expected.
     """
     with _Tar.open(  # type: ignore[call-overload]  # mode is a plain str
         fileobj=stream, mode=mode, tarinfo=_Header, bufsize=STREAM_BUFFER, ignore_zeros=True
@@ -272,7 +272,7 @@ class _Header(tarfile.TarInfo):
 
 
 def decompressed(raw: BinaryIO, kind: ArchiveKind) -> Compressed:
-    """The bytes of a compressed tar, one of several streams behind each other too."""
+    """The uncompressed bytes of a compressed tar; several compressed streams in a row are read as one."""
     if kind is ArchiveKind.TAR_BZ2:
         return bz2.BZ2File(raw)
     return lzma.LZMAFile(raw) if kind is ArchiveKind.TAR_XZ else gzip.GzipFile(fileobj=raw)
@@ -308,5 +308,5 @@ class AtOnce(io.RawIOBase):
 
 
 def absent() -> DecodeError:
-    """The error for a member that is not there."""
+    """The error for a member that does not exist."""
     return DecodeError(Reason.MISSING, "the archive has no member of this name")

@@ -36,12 +36,12 @@ from comit_ray.storage.tar_stream import TarStream
 
 @dataclass(frozen=True, slots=True)
 class FileRef:
-    """One file.
+    """A reference to one file: a loose file, or a member of an archive.
 
     Attributes:
-        uri: of the file, or of the archive that holds it.
-        member: its name inside the archive; None for a plain file.
-        offset: byte at which the member's header begins, in an uncompressed tar alone.
+        uri: URI of the file, or of the archive that holds it.
+        member: name inside the archive; None for a loose file.
+        offset: byte offset of the member's header; only in an uncompressed tar.
     """
 
     uri: str
@@ -49,7 +49,7 @@ class FileRef:
     offset: int | None = None
 
     def to_text(self) -> str:
-        """The URI of a plain file; for a member JSON: `{"uri": ..., "member": ...}`."""
+        """The reference as text: the URI of a loose file, or JSON for a member: `{"uri": ..., "member": ...}`."""
         if self.member is None:
             return self.uri
         fields = {"uri": self.uri, "member": self.member}
@@ -59,10 +59,10 @@ class FileRef:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """The inverse of `to_text`.
+        """Parses the text that `to_text` wrote.
 
         Raises:
-            ManifestError: if it is JSON of another form.
+            ManifestError: the text is JSON of another form.
         """
         if not text.startswith("{"):
             return cls(text)
@@ -80,16 +80,16 @@ class FileRef:
 
 
 class FileReader:
-    """Reads files for the threads of one task; an archive is opened at its first member and closed at the end.
+    """Reads files for the threads of one task. It opens an archive at its first member and closes it at the end.
 
     Args:
-        max_bytes: of one file; of a larger one this and one byte more are read, so that the caller sees that it is.
-        wanted: files that will be read, in about this order. A tar.gz is passed over once for all that are wanted of
-            it; what is not announced costs a pass of its own.
+        max_bytes: largest size of a file. Of a larger file one byte more is read, so that the caller notices.
+        wanted: the files that will be read, in about this order. A tar.gz is read once for all files that are announced
+            here; each other file costs a pass of its own.
 
     Attributes:
-        seconds: that threads spent reading, together.
-        size: bytes that were read.
+        seconds: time that all threads spent reading.
+        size: number of bytes read.
     """
 
     def __init__(self, max_bytes: int, wanted: Iterable[FileRef] = ()) -> None:
@@ -111,11 +111,11 @@ class FileReader:
         self._open.close()
 
     def read(self, ref: FileRef, at_most: int | None = None) -> bytes:
-        """The file's bytes, at most `at_most`, or `max_bytes` + 1.
+        """The bytes of a file, at most `at_most`, or `max_bytes` + 1.
 
         Raises:
-            DecodeError: `missing`, `unreadable` and `storage_...` for the storage's errors; for a member also
-                `truncated` and `corrupt`. A file is missing only where another file is seen beside it.
+            DecodeError: `missing`, `unreadable` or `storage_...` for errors of the storage; for a member also
+                `truncated` and `corrupt`. A file counts as missing only if another file is visible beside it.
         """
         began = perf_counter()
         try:
@@ -165,7 +165,7 @@ class FileReader:
             return DecodeError(Reason.UNREADABLE, f"the archive could not be read to its end: {type(error).__name__}")
 
     def close_archive(self, uri: str) -> None:
-        """Let go of a tar.gz that no more is wanted of."""
+        """Closes a tar.gz that no later read needs."""
         with self._lock:
             stream = self._tars.pop(uri, None)
         if stream is not None:

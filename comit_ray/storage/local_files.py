@@ -17,12 +17,12 @@ Found = tuple[str, int, str | None]
 
 
 def walk_local(root: str) -> Iterator[Found]:
-    """Everything below `root` that is no directory, in the order of the paths' bytes.
+    """Yields everything below `root` except directories, in byte order of the paths.
 
-    Links are followed, except to a directory that the link lies in. One directory is held at a time.
+    Links are followed, unless a link leads to a directory that contains it. Memory holds one directory at a time.
 
     Raises:
-        OSError: if a directory cannot be listed for another reason than a lack of permission.
+        OSError: a directory cannot be listed, for a reason other than missing permission.
     """
     yield from _walk(root, "", (_identity(os.stat(root)),))
 
@@ -77,7 +77,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def has_sibling(path: str) -> bool:
-    """Whether the directory of `path` can be listed, and another file lies in it."""
+    """Whether the directory of `path` can be listed and contains another file."""
     directory, _, name = path.rpartition("/")
     try:
         with os.scandir(directory) as entries:
@@ -87,7 +87,7 @@ def has_sibling(path: str) -> bool:
 
 
 def settle_directory(directory: Path) -> None:
-    """Have a name that was just given outlive a loss of power; where a file system cannot, it is left."""
+    """Makes a new name in a directory survive a power loss, on file systems that can do this."""
     try:
         handle = os.open(directory, os.O_RDONLY)
     except OSError:
@@ -102,7 +102,7 @@ def settle_directory(directory: Path) -> None:
 
 @contextmanager
 def beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A temporary file with `data`, on the disk, in the directory of `path`, which is gone at the end."""
+    """Writes `data` to a temporary file in the directory of `path`; the file is removed at the end of the block."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,15 +121,15 @@ def beside(path: Path, data: bytes) -> Iterator[Path]:
 
 @contextmanager
 def replacing_directory(directory: str) -> Iterator[Path]:
-    """A fresh local directory that takes the place of `directory` when the block ends, as a whole or not at all.
+    """A new local directory that replaces `directory` at the end of the block, completely or not at all.
 
-    The old one comes back if the new one cannot take its place. S3 has no rename, so it cannot be had there.
+    If the new directory cannot take its place, the old one stays. S3 has no rename, so this works on local disks only.
 
     Args:
         directory: absolute path.
 
     Raises:
-        StorageError: if a file cannot be written, or the directory not be put in its place.
+        StorageError: a file cannot be written, or the directory cannot be put in its place.
     """
     target = Path(directory)
     fresh, old = (target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{kind}") for kind in ("tmp", "old"))

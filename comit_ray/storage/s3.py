@@ -36,22 +36,22 @@ _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://` URI; the key is empty for a whole bucket."""
+    """Splits an `s3://` URI into bucket and key; the key is empty for a whole bucket."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
 def anonymous() -> bool:
-    """Whether requests go unsigned."""
+    """Whether requests are sent without a signature."""
     return os.environ.get(ANONYMOUS_VARIABLE, "").lower() in ("1", "true", "yes")
 
 
 @lru_cache(maxsize=1)
 def client() -> "S3Client":
-    """boto3's client of this process.
+    """The boto3 client of this process.
 
     Raises:
-        StorageError: there are no credentials, and requests are to be signed.
+        StorageError: requests must be signed and there are no credentials.
     """
     import boto3  # a second's import, needed for S3 alone
     from botocore import UNSIGNED
@@ -74,7 +74,7 @@ def client() -> "S3Client":
 
 @lru_cache(maxsize=1)
 def filesystem() -> pafs.S3FileSystem:
-    """The filesystem of pyarrow of this process, with the endpoint and region that boto3 finds."""
+    """The pyarrow file system of this process, with the endpoint and region that boto3 finds."""
     found = client()
     return pafs.S3FileSystem(
         endpoint_override=found.meta.endpoint_url if _own_endpoint(found) else None,
@@ -85,12 +85,12 @@ def filesystem() -> pafs.S3FileSystem:
 
 
 def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """Key and size in bytes of every object whose key begins with `prefix`, in the order of the keys' bytes.
+    """Yields key and size in bytes of every object below `prefix`, in byte order of the keys.
 
-    One page of 1,000 keys is held at a time.
+    Memory holds one page of 1,000 keys at a time.
 
     Raises:
-        botocore.exceptions.ClientError: as the store refuses; the caller translates it.
+        botocore.exceptions.ClientError: the store refuses; the caller translates the error.
     """
     for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
@@ -98,13 +98,13 @@ def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
 
 
 def put(bucket: str, key: str, data: bytes, **condition: Any) -> None:
-    """Put an object with its SHA-256 and MD5, so that the store refuses bytes that changed on the way.
+    """Writes an object with its SHA-256 and MD5, so that the store refuses bytes that changed on the way.
 
-    The sums go in headers, never in a trailer, which older stores refuse; every store compares the MD5. What is refused
-    for its sum is sent again.
+    The checksums go into headers, because older stores refuse trailers; every store compares the MD5. A write that is
+    refused for its checksum is sent again.
 
     Raises:
-        botocore.exceptions.ClientError: as the store refuses; the caller translates it.
+        botocore.exceptions.ClientError: the store refuses; the caller translates the error.
     """
     sums: dict[str, Any] = {
         "ChecksumAlgorithm": "SHA256",
@@ -121,7 +121,7 @@ def put(bucket: str, key: str, data: bytes, **condition: Any) -> None:
 
 
 def has_sibling(bucket: str, key: str) -> bool:
-    """Whether the prefix of `key` can be listed, and another object lies in it."""
+    """Whether the prefix of `key` can be listed and contains another object."""
     prefix = f"{key.rpartition('/')[0]}/" if "/" in key else ""
     try:
         return any(found != key and not found.endswith("/") for found, _ in islice(list_keys(bucket, prefix), 3))
@@ -140,14 +140,14 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def error_code(error: Exception) -> str | None:
-    """The store's code of a refusal, such as `NoSuchBucket`; None of an error that no store sent."""
+    """The error code that the store sent, such as `NoSuchBucket`; None if no store sent the error."""
     response = getattr(error, "response", None)  # of `ClientError` alone
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return None if code is None else str(code)
 
 
 def forget() -> None:
-    """Drop the clients, so that the next call looks at the environment again."""
+    """Drops the clients, so that the next call reads the environment again."""
     client.cache_clear()
     filesystem.cache_clear()
 

@@ -28,9 +28,9 @@ class FileEntry:
     """One file below a listed root.
 
     Attributes:
-        path: `/`-separated, relative to the root.
-        size: bytes.
-        passed: why it is no file to be read: `hidden`, `folder_marker`, or as `comit_ray.storage.local_files` has it.
+        path: path relative to the root, with `/` as separator.
+        size: size in bytes.
+        passed: why the file is not read: `hidden`, `folder_marker`, or a reason of `comit_ray.storage.local_files`.
     """
 
     path: str
@@ -39,11 +39,11 @@ class FileEntry:
 
 
 def normalise(uri: str | Path) -> str:
-    """An absolute local path, or the `s3://` URI, or the URL of a DICOMweb server, without a trailing slash.
+    """The canonical form of a URI: absolute local path, `s3://` URI or DICOMweb URL, without a trailing slash.
 
     Raises:
-        ConfigError: for a URL that holds a user or password.
-        StorageError: for any other scheme.
+        ConfigError: the URL contains a user or a password.
+        StorageError: the scheme is not supported.
     """
     text = str(uri)
     scheme = urlsplit(text).scheme if "://" in text else ""
@@ -59,31 +59,31 @@ def normalise(uri: str | Path) -> str:
 
 
 def join(uri: str, *parts: str) -> str:
-    """`uri` and relative `parts` with one slash between each."""
+    """Joins `uri` and relative `parts` with single slashes."""
     return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
 def is_s3(uri: str) -> bool:
-    """Whether `uri` names an object in S3 or a compatible store."""
+    """Whether `uri` lies in S3 or a compatible store."""
     return uri.startswith("s3://")
 
 
 def is_remote(uri: str) -> bool:
-    """Whether every node of a cluster reaches `uri` alike: S3, or a DICOMweb server."""
+    """Whether every node of a cluster can reach `uri` (S3, or a DICOMweb server)."""
     return is_s3(uri) or web.is_web(uri)
 
 
 def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> None:
-    """Refuse to write into an archive: what is written there would be read as part of it the next time.
+    """Refuses an output inside an input archive: the next run would read it as part of the archive.
 
     Args:
-        option: that names what is written, with its dashes.
-        uri: what is written.
-        outer: option that names the archive, with its dashes.
-        directory: the archive; None: there is none.
+        option: the option that names the output, with its dashes.
+        uri: the output.
+        outer: the option that names the archive, with its dashes.
+        directory: the archive; None if there is none.
 
     Raises:
-        ConfigError: `uri` is the archive's directory, or lies in it.
+        ConfigError: `uri` is the directory of the archive, or lies inside it.
     """
     if directory is None:
         return
@@ -96,7 +96,7 @@ def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> N
 
 
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The pyarrow filesystem of `uri` and the path in it."""
+    """The pyarrow file system for `uri`, and the path within it."""
     uri = normalise(uri)
     web.refuse(uri)
     return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
@@ -112,10 +112,10 @@ def exists(uri: str) -> bool:
 
 
 def size(uri: str) -> int:
-    """Bytes of the file at `uri`.
+    """Size in bytes of the file at `uri`.
 
     Raises:
-        NotFoundError: if there is no file.
+        NotFoundError: there is no file.
     """
     fs, path = filesystem(uri)
     try:
@@ -128,12 +128,12 @@ def size(uri: str) -> int:
 
 
 def read_bytes(uri: str, at_most: int | None = None) -> bytes:
-    """All bytes of the file at `uri`, or its first `at_most`.
+    """Reads all bytes of the file at `uri`, or the first `at_most`.
 
     Raises:
-        NotFoundError: if there is no file.
-        ShortReadError: if fewer bytes came than its size (of S3: what HEAD says) promises.
-        StorageError: if it cannot be read.
+        NotFoundError: there is no file.
+        ShortReadError: fewer bytes arrived than the size (for S3: from a HEAD request) promises.
+        StorageError: the file cannot be read.
     """
     if web.is_web(uri):
         return web.read_instance(uri, at_most)
@@ -149,9 +149,10 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
 
 
 def has_sibling(uri: str) -> bool:
-    """Whether the directory or prefix of `uri` can be listed, and holds another file: then an absent file is absent.
+    """Whether the directory or prefix of `uri` can be listed and holds another file.
 
-    A share that is not mounted leaves an empty directory, or none. One entry is looked at, or two.
+    Only then is an absent file known to be absent: an unmounted network share leaves an empty directory, or none. This
+    looks at one or two entries.
     """
     uri = normalise(uri)
     return s3.has_sibling(*s3.split(uri)) if is_s3(uri) else local_files.has_sibling(uri)
@@ -181,11 +182,11 @@ def _reading(uri: str) -> Iterator[None]:
 
 @contextmanager
 def open_stream(uri: str) -> Iterator[BinaryIO]:
-    """The bytes of the file at `uri`, front to back, a buffer at a time.
+    """Opens the file at `uri` for reading from front to back, one buffer at a time.
 
     Raises:
-        NotFoundError: if there is no file.
-        StorageError: if it cannot be opened or read.
+        NotFoundError: there is no file.
+        StorageError: the file cannot be opened or read.
     """
     fs, path = filesystem(uri)
     with _reading(uri):
@@ -197,11 +198,11 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_file(uri: str) -> Iterator[BinaryIO]:
-    """The file at `uri`, for reading anywhere in it; from object storage `SEEK_BUFFER` bytes a request.
+    """Opens the file at `uri` for reading at any position. From object storage a request fetches `SEEK_BUFFER` bytes.
 
     Raises:
-        NotFoundError: if there is no file.
-        StorageError: if it cannot be opened or read.
+        NotFoundError: there is no file.
+        StorageError: the file cannot be opened or read.
     """
     fs, path = filesystem(uri)
     with _reading(uri):
@@ -216,15 +217,15 @@ def _is_odd(uri: str) -> bool:
 
 
 def list_files(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iterator[FileEntry]:
-    """Every file below `uri`, recursively, in the order of the paths' bytes, while it is being listed.
+    """Yields every file below `uri`, recursively, in byte order of the paths, while the listing goes on.
 
-    Hidden names (a leading dot; `.` and `..` are none), and what is no file, are left out, or given with their reason
-    if `passed_over`. Empty folder markers of S3 never are files. Memory does not grow with the number of files: a
-    directory, or a page of keys, is held at a time.
+    Hidden names (with a leading dot) and entries that are no files are left out. With `passed_over` they are yielded
+    with their reason. Empty folder markers of S3 are never files. Memory holds one directory, or one page of keys, at a
+    time.
 
     Raises:
-        NotFoundError: if `uri` is not a directory or prefix.
-        StorageError: if it cannot be listed.
+        NotFoundError: `uri` is neither a directory nor a prefix.
+        StorageError: it cannot be listed.
     """
     uri = normalise(uri)
     web.refuse(uri)
@@ -270,9 +271,9 @@ def _list_local(root: str) -> Iterator[FileEntry]:
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Put `data` at `uri` so that a reader sees all of it or nothing.
+    """Writes `data` to `uri` atomically: a reader sees all of it or nothing.
 
-    Local: temporary name in the same directory, then rename. S3: a single PUT (a broken stream leaves no object).
+    Local: a temporary name in the same directory, then a rename. S3: one PUT (a broken stream leaves no object).
     """
     uri = normalise(uri)
     web.refuse(uri)
@@ -288,12 +289,13 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def create(uri: str, data: bytes) -> bool:
-    """Put `data` at `uri` unless something lies there; whether it was put. Of several that try at once, one succeeds.
+    """Writes `data` to `uri` unless something exists there, and returns whether it did.
 
-    Local: an exclusive link to a whole file. S3: a PUT on the condition `If-None-Match: *`.
+    Only one of several writers succeeds. Local: an exclusive hard link to a complete file. S3: a PUT with
+    `If-None-Match: *`.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: the file cannot be written.
     """
     uri = normalise(uri)
     web.refuse(uri)
@@ -315,7 +317,7 @@ def create(uri: str, data: bytes) -> bool:
 
 
 def delete(uri: str) -> None:
-    """Remove the file at `uri`; absent is fine."""
+    """Removes the file at `uri`; it is no error if there is none."""
     fs, path = filesystem(uri)
     try:
         fs.delete_file(path)

@@ -20,18 +20,18 @@ IN_MEMORY = 256 * 2**20
 
 
 class TarStream:
-    """A compressed tar for several threads that ask for members in about the archive's order.
+    """A compressed tar for several threads that ask for members in about the order of the archive.
 
-    A wanted member that passes by before it is asked for is held until then; one that several images share, until the
-    last of them. One that is asked for after it has passed without being held costs another pass.
+    A wanted member that comes before anyone asks for it is kept until then; a member that several images share is kept
+    until the last of them. A member that was not kept costs another pass over the archive.
 
     Args:
-        uri: of the archive.
-        wanted: names that will be asked for, as often as they are there.
-        max_member: bytes; of a larger member one byte more than this is read, so that a caller sees that it is.
+        uri: URI of the archive.
+        wanted: names that will be asked for, each as often as it will be.
+        max_member: largest size in bytes. Of a larger member one byte more is read, so that the caller notices.
 
     Attributes:
-        passes: how often the archive was begun.
+        passes: number of passes over the archive.
     """
 
     def __init__(self, uri: str, wanted: Iterable[str], max_member: int) -> None:
@@ -56,21 +56,21 @@ class TarStream:
         self.close()
 
     def close(self) -> None:
-        """Let go of the archive and of what is held of it."""
+        """Closes the archive and drops the members that were kept."""
         self._open.close()
         self._held.clear()
 
     @property
     def damaged(self) -> bool:
-        """Whether a pass met damage, or an early end."""
+        """Whether a pass found damage or an early end."""
         return self._damage is not None
 
     def read(self, name: str) -> bytes:
-        """The member's bytes, at most `max_member` + 1.
+        """The bytes of a member, at most `max_member` + 1.
 
         Raises:
-            DecodeError: MISSING if there is no such member, TRUNCATED or CORRUPT if the archive is damaged before it.
-            StorageError: if the archive cannot be opened.
+            DecodeError: MISSING if there is no such member; TRUNCATED or CORRUPT if the archive is damaged before it.
+            StorageError: the archive cannot be opened.
         """
         with self._lock:
             data = self._held.get(name)
@@ -95,15 +95,15 @@ class TarStream:
             return data
 
     def verify(self, checksum: str | None) -> DecodeError | None:
-        """Pass over what is left; why the archive as a whole is not what it should be, or None.
+        """Reads the rest of the archive and returns what is wrong with it as a whole, or None.
 
-        An archive that ends early without a checksum to compare is no reason: the members behind the cut are.
+        An early end without a checksum to compare is not reported here: the members after the cut report it.
 
         Args:
-            checksum: `algorithm:hex` digest of the archive; None: gzip's own checksum alone.
+            checksum: `algorithm:hex` digest of the archive; None: only gzip's own checksum.
 
         Raises:
-            StorageError: if the archive cannot be read.
+            StorageError: the archive cannot be read.
         """
         algorithm, _, expected = (checksum or "sha1:").partition(":")
         if algorithm not in hashlib.algorithms_available:

@@ -17,21 +17,21 @@ SCHEMA_VERSION = "2"
 
 
 def column(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
-    """A column with its meaning in its metadata."""
+    """An Arrow field with the meaning of the column in its metadata."""
     return pa.field(name, type_, nullable=nullable, metadata={"meaning": meaning})
 
 
 def table_of(name: str, fields: list[pa.Field]) -> pa.Schema:
-    """A table's schema with its name and version in its metadata."""
+    """An Arrow schema with the name and version of the table in its metadata."""
     return pa.schema(fields, metadata={"comit_ray.table": name, "comit_ray.version": SCHEMA_VERSION})
 
 
 def fixed_binary(values_NB: npt.NDArray[np.uint8], there_N: BoolN | None = None) -> pa.Array:
-    """A fixed-size binary column of N values of B bytes each, in the memory of `values_NB`.
+    """A fixed-size binary column of N values of B bytes each, without copying `values_NB`.
 
     Args:
-        values_NB: uint8, of any shape behind N; it must not be written to afterwards.
-        there_N: False where the value is null; None: there is none.
+        values_NB: uint8 array, any shape after N; it must not be written to afterwards.
+        there_N: False where the value is null; None if no value is null.
     """
     count, size = len(values_NB), int(np.prod(values_NB.shape[1:]))
     validity, nulls = None, 0
@@ -42,7 +42,7 @@ def fixed_binary(values_NB: npt.NDArray[np.uint8], there_N: BoolN | None = None)
 
 
 def fixed_values(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """(N, B) bytes of a fixed-size binary column, read where they lie; those of a null value say nothing."""
+    """The (N, B) bytes of a fixed-size binary column, without a copy. Bytes of null values are undefined."""
     size = column.type.byte_width
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if not len(array):
@@ -52,26 +52,26 @@ def fixed_values(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
 
 
 def spread(values: npt.NDArray[np.generic], at_N: BoolN, type_: pa.DataType) -> pa.Array:
-    """A column with `values`, in their order, where `at_N` is true, and null elsewhere."""
+    """A column that holds `values`, in order, where `at_N` is true, and nulls elsewhere."""
     whole_N = np.zeros(len(at_N), values.dtype)
     whole_N[at_N] = values
     return pa.array(whole_N, type_, mask=~at_N)
 
 
 def lists(values_NC: npt.NDArray[np.generic], type_: pa.DataType) -> pa.Array:
-    """A column of N lists of C values each."""
+    """A column of N lists with C values each."""
     count, size = values_NC.shape
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * size)
     return pa.ListArray.from_arrays(offsets, pa.array(values_NC.reshape(-1), type_.value_type), type=type_)
 
 
 def table(columns: Mapping[str, pa.Array | pa.ChunkedArray], schema: pa.Schema, rows: int) -> pa.Table:
-    """A table of `schema`; columns that are not given are null.
+    """A table of `schema`; columns that are not given are filled with nulls.
 
     Args:
-        columns: name -> values of the field's own type, `rows` of them.
-        schema: of the table; a name that it lacks is a mistake of the caller.
-        rows: of the table.
+        columns: name -> `rows` values of the type of the field.
+        schema: schema of the table; it must contain every given name.
+        rows: number of rows.
     """
     unknown = sorted(set(columns) - set(schema.names))
     assert not unknown, f"columns that the table does not have: {unknown}"

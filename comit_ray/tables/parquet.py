@@ -28,7 +28,7 @@ WHOLE = 16 * 2**20
 
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> str:
-    """Write one Parquet file at `uri` (zstd, sealed), whole or not at all; row groups of the given number of rows.
+    """Writes one sealed Parquet file (zstd) to `uri` atomically, with row groups of the given number of rows.
 
     Returns:
         Hex SHA-256 of the file.
@@ -39,7 +39,7 @@ def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) ->
 
 
 def write_csv(uri: str, table: pa.Table) -> None:
-    """Write one CSV file at `uri`, whole or not at all; cells that a spreadsheet would run are defused."""
+    """Writes one CSV file to `uri` atomically; cells that a spreadsheet would run as formulas are defused."""
     for index, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
             cells = [None if cell is None else defused(cell) for cell in table.column(index).to_pylist()]
@@ -50,17 +50,17 @@ def write_csv(uri: str, table: pa.Table) -> None:
 
 
 def defused(cell: str) -> str:
-    """A cell of a CSV table with `'` before what a spreadsheet would take for a formula; numbers stay as they are."""
+    """Puts `'` before a cell that a spreadsheet would take for a formula; numbers stay unchanged."""
     bare = cell.lstrip(" \t\r\n\u00a0")
     risky = bare.startswith(_FORMULA) or (cell != bare and cell.startswith(("\t", "\r", "\n")))
     return f"'{cell}" if risky and not _NUMBERS.fullmatch(cell) else cell
 
 
 def parts(uri: str) -> list[str]:
-    """URIs of the Parquet files of a table: a directory of parts, sorted by name, or one `.parquet` file.
+    """URIs of the Parquet files of a table: all parts of a directory, sorted by name, or one `.parquet` file.
 
     Raises:
-        NotFoundError: if there is nothing at `uri`, or no Parquet file in it.
+        NotFoundError: nothing lies at `uri`, or there is no Parquet file in it.
     """
     uri = storage.normalise(uri)
     if uri.endswith(".parquet"):
@@ -73,14 +73,14 @@ def parts(uri: str) -> list[str]:
 
 
 def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """One Parquet file as an Arrow table; `columns` keeps only those.
+    """Reads one Parquet file as an Arrow table; `columns` selects columns.
 
-    Checksums of pages are verified, and the whole file against its seal: of a file larger than `WHOLE` only where all
-    columns are asked for. Older files have neither.
+    Checksums of pages are verified. The seal of the whole file is verified too; for a file larger than `WHOLE` only if
+    all columns are read. Older files have neither.
 
     Raises:
-        DamagedError: its bytes are not those that were written.
-        StorageError: if it cannot be read as Parquet.
+        DamagedError: the bytes differ from those that were written.
+        StorageError: the file cannot be read as Parquet.
     """
     fs, path = storage.filesystem(uri)
     try:
@@ -100,12 +100,12 @@ def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
 
 
 def check_part(uri: str) -> CheckedFile:
-    """Read one Parquet file to its last byte, in pieces, and compare it with its seal.
+    """Reads one Parquet file to its last byte, in pieces, and compares it with its seal.
 
     Raises:
-        NotFoundError: if there is no file.
-        DamagedError: its bytes are not those that were written.
-        StorageError: if it cannot be read.
+        NotFoundError: there is no file.
+        DamagedError: the bytes differ from those that were written.
+        StorageError: the file cannot be read.
     """
     fs, path = storage.filesystem(uri)
     try:
@@ -119,10 +119,10 @@ def check_part(uri: str) -> CheckedFile:
 
 
 def count_rows(uri: str) -> int:
-    """Rows of one Parquet file, from its footer.
+    """Number of rows of one Parquet file, from its footer.
 
     Raises:
-        StorageError: if it cannot be read as Parquet.
+        StorageError: the file cannot be read as Parquet.
     """
     fs, path = storage.filesystem(uri)
     try:
@@ -133,12 +133,12 @@ def count_rows(uri: str) -> int:
 
 
 def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """A whole table: the parts of a directory, or one file, one after the other; a part without a column has nulls."""
+    """Reads a whole table: the parts of a directory in order, or one file. A part without a column has nulls there."""
     return read_parts(parts(uri), columns)
 
 
 def read_parts(uris: Iterable[str], columns: list[str] | None = None) -> pa.Table:
-    """Parquet files one after the other; one without a column that another has gives nulls."""
+    """Reads Parquet files one after the other; a file without a column that another has gives nulls."""
     return pa.concat_tables([read_part(uri, columns) for uri in uris], promote_options="default")
 
 
@@ -147,7 +147,7 @@ def read_rows(uri: str, image_ids: Iterable[str]) -> pa.Table:
 
     Raises:
         NotFoundError: there is no such table.
-        StorageError: it cannot be read.
+        StorageError: the table cannot be read.
     """
     wanted = pa.array(list(image_ids), pa.string())
     tables = []

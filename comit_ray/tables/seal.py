@@ -29,10 +29,10 @@ class CheckedFile:
     """A Parquet file that was read from its first byte to its last.
 
     Attributes:
-        rows: as its footer says.
-        metadata: of its footer.
-        sha256: hex digest of the whole file, as `sha256sum` gives it.
-        size: bytes.
+        rows: number of rows, from the footer.
+        metadata: metadata of the footer.
+        sha256: hex digest of the whole file, equal to that of `sha256sum`.
+        size: size in bytes.
     """
 
     rows: int
@@ -47,7 +47,7 @@ class CheckedFile:
 
 
 def to_bytes(table: pa.Table, row_group_rows: int | None) -> bytes:
-    """The table as a sealed Parquet file (zstd, page checksums)."""
+    """Serialises a table as a sealed Parquet file (zstd, page checksums)."""
     table = table.replace_schema_metadata((table.schema.metadata or {}) | {KEY: VALUE})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=row_group_rows, compression="zstd", write_page_checksum=True)
@@ -58,10 +58,10 @@ def to_bytes(table: pa.Table, row_group_rows: int | None) -> bytes:
 
 
 def check(file: pa.NativeFile, uri: str) -> CheckedFile:
-    """Read a Parquet file in pieces, and compare it with its seal.
+    """Reads a Parquet file in pieces and compares it with its seal.
 
     Raises:
-        DamagedError: its bytes are not those that were written, or it is no Parquet file.
+        DamagedError: the bytes differ from those that were written, or the file is not Parquet.
     """
     size = file.size()
     tail = file.read_at(_TAIL, size - _TAIL) if size >= _TAIL else b""

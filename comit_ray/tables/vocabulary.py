@@ -25,13 +25,13 @@ SCORES: tuple[str, ...] = ("covid", "unhealthy", "other")
 
 
 def scores_of(tasks: Iterable[Task | str]) -> tuple[str, ...]:
-    """The scores of a model with the heads `tasks`, head by head as in `SCORES_OF`."""
+    """The scores of a model with the heads `tasks`, in the order of `SCORES_OF`."""
     heads = set(tasks)
     return tuple(score for task, scores in SCORES_OF.items() if task in heads for score in scores)
 
 
 class View(StrEnum):
-    """How the radiograph was taken. Only PA, AP and FRONTAL (projection unknown) and UNKNOWN are scored."""
+    """The projection of a radiograph. Only PA, AP, FRONTAL (projection unknown) and UNKNOWN are scored."""
 
     PA = "PA"
     AP = "AP"
@@ -73,7 +73,7 @@ REVIEW_WORDS: dict[ReviewReason, str] = {
 
 
 class Split(StrEnum):
-    """The part of the data a patient belongs to."""
+    """The part of the data (train, val, test) that a patient belongs to."""
 
     TRAIN = "train"
     VAL = "val"
