@@ -82,8 +82,7 @@ class Model(ABC):
         return {score: np.concatenate([part[score] for part in parts]) for score in parts[0]}
 
     def embed(self, frames_BHW: Frames) -> npt.NDArray[np.float32]:
-        """Embeddings (B, C) from a run of the whole network; nothing else is fetched, so that one can time the network
-        alone.
+        """Embeddings (B, C) from a run of the whole network; nothing else is fetched, so it times the network alone.
 
         Raises:
             ValueError: as `predict`, or there is no frame.

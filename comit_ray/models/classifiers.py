@@ -28,11 +28,11 @@ class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no types
 
     Args:
         block: torchvision's BasicBlock or Bottleneck.
-        depths: residual blocks of the four stages.
-        width: multiplies the channels of the stages; the first convolution keeps its 64.
+        depths: number of residual blocks in each of the four stages.
+        width: multiplier of the channels of the stages; the first convolution keeps its 64.
 
     Attributes:
-        stages: channels of the four stages; the last one's result, a 32nd of the frame's sides, is the backbone's.
+        stages: channels of the four stages. The last stage's output has 1/32 of the frame's side.
     """
 
     def __init__(self, block: type[nn.Module], depths: list[int], width: float = 1.0) -> None:
@@ -62,14 +62,14 @@ def resnet50_backbone(width: float = 1.0) -> Backbone:
 
 
 class Classifier(nn.Module):
-    """A backbone, global average pooling, and a branch for each task.
+    """A backbone, global average pooling, and one branch per task.
 
     Args:
-        backbone: from (B, 3, H, W) to (B, channels, h, w); its entries have torchvision's names.
-        channels: of its result, which are the embedding's.
+        backbone: maps (B, 3, H, W) to (B, channels, h, w); its entries have torchvision's names.
+        channels: channels of the backbone's output and of the embedding.
         tasks: health, covid or both.
-        width: of the branches.
-        last: path of the backbone's part whose result is the last feature map; empty: the whole backbone.
+        width: multiplier of the branches.
+        last: path of the part of the backbone that computes the last feature map; empty: the whole backbone.
     """
 
     def __init__(self, backbone: nn.Module, channels: int, tasks: Iterable[Task], width: float, last: str = "") -> None:
@@ -82,16 +82,16 @@ class Classifier(nn.Module):
 
     @property
     def gradcam_layer(self) -> nn.Module:
-        """What Grad-CAM reads: the last feature map, (B, channels, H/32, W/32); of VGG19 H/16, W/16."""
+        """The layer for Grad-CAM: the last feature map, (B, channels, H/32, W/32); H/16, W/16 for VGG19."""
         return self.backbone.get_submodule(self._last)
 
     def classify(self, x_B3HW: Tensor) -> ModelOutput:
-        """The same as `forward`: there are no decoders to leave out."""
+        """Same as `forward`, because there are no decoders."""
         output: ModelOutput = self(x_B3HW)
         return output
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch whose sides are at least 32 pixels."""
+        """Logits of `x_B3HW`, a normalised batch with sides of at least 32 pixels."""
         embedding = self.backbone(x_B3HW).mean(dim=(2, 3))
         return ModelOutput(
             lung=None,

@@ -34,16 +34,16 @@ class COMiTNet(nn.Module):
 
     @property
     def gradcam_layer(self) -> nn.Module | None:
-        """What Grad-CAM reads: the encoder's last convolution, before the pooling; None without a branch.
+        """The layer for Grad-CAM: the encoder's last convolution with ReLU, before the pooling; None without a branch.
 
-        (B, 512 x width, H/16, W/16), ReLU included, as the authors of Grad-CAM take it of VGG16 (`relu5_3` in their
-        code; Selvaraju et al., arXiv:1610.02391). After the pooling a frame of 224 px had 7 x 7 cells instead of 14 x
-        14, too coarse beside a mask.
+        Shape (B, 512 x width, H/16, W/16). The authors of Grad-CAM use the same layer of VGG16 (`relu5_3` in their
+        code; Selvaraju et al., arXiv:1610.02391). After the pooling a frame of 224 px would have 7 x 7 cells instead of
+        14 x 14, too coarse beside a mask.
         """
         return self.encoder.blocks[-1] if self.health or self.covid else None
 
     def classify(self, x_B3HW: Tensor) -> ModelOutput:
-        """The branches of `forward` alone, without the time and the memory of the decoders.
+        """Runs the encoder and the branches only, which saves the time and memory of the decoders.
 
         Raises:
             ConfigError: as `forward`.
@@ -62,7 +62,7 @@ class COMiTNet(nn.Module):
         """Logits of `x_B3HW`, a normalised batch (see `comit_ray.models.outputs.normalise`).
 
         Raises:
-            ConfigError: if a side is not a multiple of 32.
+            ConfigError: a side is not a multiple of 32.
         """
         features, indices = self.encoder(x_B3HW)
         embedding = features.mean(dim=(2, 3))

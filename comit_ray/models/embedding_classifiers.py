@@ -26,12 +26,12 @@ KERNELS = {"svm_sigmoid": "sigmoid", "svm_gaussian": "rbf", "svm_rbf": "rbf"}
 
 @dataclass(frozen=True)
 class EmbeddingClassifier:
-    """A fitted classifier; made by `fit`.
+    """A fitted classifier on embeddings; `fit` creates it.
 
     Attributes:
-        estimator: the forest or the machine.
-        scaler: standardises embeddings as the training embeddings were; None for the forest.
-        unit: what a machine's decision value is divided by.
+        estimator: the random forest or the support vector machine.
+        scaler: standardises embeddings like the training embeddings; None for the forest.
+        unit: divisor of a support vector machine's decision value.
     """
 
     estimator: Any
@@ -39,13 +39,13 @@ class EmbeddingClassifier:
     unit: float = 1.0
 
     def score(self, x_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """How positive each image looks: (N,) in 0..1, a score and no calibrated probability.
+        """Scores (N,) in 0..1 that order images by how positive they look; they are not calibrated probabilities.
 
-        The forest's is the share of its trees' votes. A machine's is the logistic function of its decision value: it
-        keeps the order of the images, so that the ROC curve is the machine's own, and says no more than that.
+        The forest's score is the share of its trees' votes. The support vector machine's score is the logistic function
+        of its decision value: it keeps the order of the images, and so the ROC curve, and means nothing more.
 
         Args:
-            x_NC: (N, C) finite embeddings, C as in `fit`.
+            x_NC: (N, C) finite embeddings, with C as in `fit`.
         """
         if not len(x_NC):
             return np.zeros(0, np.float32)
@@ -58,18 +58,18 @@ class EmbeddingClassifier:
 def fit(
     method: MethodConfig, x_NC: npt.NDArray[np.float32], labels_N: npt.NDArray[np.int8], threads: int = 1
 ) -> EmbeddingClassifier:
-    """The classifier of `method` for these images; the same images in the same order give the same scores.
+    """Fits the classifier of `method`. The same images in the same order give the same scores.
 
-    Fitting a machine takes time that grows with the square of N, or faster.
+    Fitting a support vector machine takes time that grows with the square of N, or faster.
 
     Args:
-        method: which, and its options.
+        method: name of the method, and its options.
         x_NC: (N, C) finite embeddings.
-        labels_N: (N,) 0 or 1, both present.
-        threads: that fit the forest.
+        labels_N: (N,) labels 0 or 1; both must occur.
+        threads: threads that fit the forest.
 
     Raises:
-        ValueError: for one class alone, or embeddings that are not finite.
+        ValueError: only one class occurs, or an embedding is not finite.
     """
     if set(np.unique(labels_N)) != {0, 1}:
         raise ValueError(f"labels 0 and 1 are needed, got {sorted(set(labels_N.tolist()))}")
@@ -86,7 +86,7 @@ def fit(
 
 
 def parameters(method: MethodConfig) -> dict[str, Any]:
-    """Everything besides the images that decides a fit, scikit-learn's own defaults and version included; plain."""
+    """Everything except the images that decides a fit, with scikit-learn's defaults and version, as plain values."""
     decisive: dict[str, Any] = {k: v for k, v in _estimator(method).get_params().items() if k != "n_jobs"}
     return decisive | {"method": method.name, "standardised": method.name in KERNELS, "sklearn": sklearn.__version__}
 

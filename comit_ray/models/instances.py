@@ -14,19 +14,19 @@ LEAST_PROBABILITY = 1e-4
 
 
 def has_known_pixel(mask_BHW: Tensor) -> Tensor:
-    """(B,) bool: whether anything is known of the image."""
+    """Booleans (B,): whether any pixel of the image has a known label."""
     return (mask_BHW != IGNORE).flatten(1).any(dim=1)
 
 
 def targets_of(mask_HW: Tensor) -> dict[str, Tensor]:
-    """The connected components (8 neighbours) of a mask, as torchvision's detection networks take them.
+    """The connected components (8 neighbours) of a mask, in the form of torchvision's detection networks.
 
     Args:
-        mask_HW: uint8, 1 where the task's region is; 0, and 255 where it is unknown, count as background.
+        mask_HW: uint8, 1 in the region of the task; 0 and 255 (unknown) count as background.
 
     Returns:
-        `boxes` (N, 4) float x1, y1, x2, y2, the last pixel's column and row plus 1, so that no box is flat; `labels`
-        (N,), all 1; `masks` (N, H, W) uint8. An empty mask gives N = 0, a negative.
+        `boxes` (N, 4) float x1, y1, x2, y2, with 1 added to the last column and row, so that no box is flat; `labels`
+            (N,), all 1; `masks` (N, H, W) uint8. An empty mask gives N = 0, a negative example.
     """
     labelled, _ = scipy.ndimage.label(mask_HW.cpu().numpy() == 1, structure=np.ones((3, 3)))
     boxes, masks = [], []

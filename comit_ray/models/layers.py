@@ -46,15 +46,15 @@ def he_initialise(module: nn.Module) -> None:
 
 
 def check_sides(x_B3HW: Tensor, multiple: int, least: int | None = None) -> None:
-    """Refuse a batch whose sides the network's strides do not divide.
+    """Refuses a batch whose sides the network's strides do not divide.
 
     Args:
         x_B3HW: the batch.
-        multiple: in pixels, of both sides.
-        least: in pixels; None: `multiple`.
+        multiple: both sides must be a multiple of this many pixels.
+        least: smallest side in pixels; None: `multiple`.
 
     Raises:
-        ConfigError: if a side is no multiple of it, or shorter than `least`.
+        ConfigError: a side is not a multiple, or shorter than `least`.
     """
     height, width = x_B3HW.shape[-2:]
     least = least or multiple

@@ -60,13 +60,14 @@ class MaskRCNN(nn.Module):
         self.network: Any = _network(width)  # torchvision has no types
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """What the network finds in `x_B3HW`, a normalised batch; without gradients, whatever the mode.
+        """Predicts the masks of `x_B3HW`, a normalised batch, without gradients, in any mode.
 
-        A pixel's probability is the highest that any instance with a score above 0.5 gives it, and 0.0001 outside of
-        all. The embedding is the pyramid's coarsest level from the backbone (a 32nd of the frame), pooled.
+        A pixel's probability is the highest that an instance with a score above 0.5 gives it, and 0.0001 outside all
+        instances. The embedding is the pooled coarsest level of the pyramid that comes from the backbone (1/32 of the
+        frame).
 
         Raises:
-            ConfigError: if a side is not a multiple of 32, or less than 64.
+            ConfigError: a side is not a multiple of 32, or shorter than 64.
         """
         with torch.no_grad(), _mode(self.network, training=False):
             images, features = self._features(x_B3HW)
@@ -84,15 +85,15 @@ class MaskRCNN(nn.Module):
         )
 
     def instance_loss(self, x_B3HW: Tensor, mask_BHW: Tensor) -> Tensor:
-        """The five losses of torchvision, summed: objectness and boxes of the proposals, classes, boxes and masks.
+        """Sum of torchvision's five losses: objectness and boxes of the proposals, then classes, boxes and masks.
 
-        Images without any known pixel are left out. Every parameter gets a gradient, be it zero, also where no image
-        is left or none has a positive box: DistributedDataParallel waits for all of them.
+        Images without a known pixel are left out. Every parameter gets a gradient, zero if necessary, even if no image
+        is left or none has a positive box, because DistributedDataParallel waits for all of them.
 
         Args:
             x_B3HW: a normalised batch.
-            mask_BHW: uint8, 1 where the task's region is, 0 where it is not, 255 where that is unknown. Unknown pixels
-                of other images count as background: the losses know boxes, not pixels.
+            mask_BHW: uint8, 1 in the region of the task, 0 outside, 255 where it is unknown. In an image with known
+                pixels the unknown ones count as background: the losses work on boxes, not pixels.
 
         Returns:
             A scalar, the mean over the images.

@@ -16,7 +16,7 @@ COVID, OTHER = 0, 1
 
 @dataclass
 class ModelOutput:
-    """Logits of a batch; the probabilities of the paper are the properties.
+    """Logits of a batch; the properties give the probabilities of the paper.
 
     Attributes:
         lung: (B, 2, H, W) logits of background and lung, or None.
@@ -36,8 +36,8 @@ class ModelOutput:
     def log_odds(self) -> dict[str, Tensor]:
         """Score (`covid`, `other`, `unhealthy`) -> its log-odds, (B,) in double precision; absent heads are left out.
 
-        From the logits: a probability near 1 does not tell its log-odds any more. Those of a softmax over two classes
-        are the difference of its logits.
+        They are computed from the logits, because a probability near 1 has lost them. For a softmax over two classes
+        they are the difference of the two logits.
         """
         found: dict[str, Tensor] = {}
         if self.covid is not None:

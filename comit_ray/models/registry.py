@@ -16,13 +16,13 @@ from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, SCORE_TASKS, Task
 
 @dataclass(frozen=True)
 class ImageNetFile:
-    """torchvision's file that a network starts from.
+    """torchvision's weight file that a network starts from.
 
     Attributes:
-        network: torchvision's name of the network the file is of.
-        part: path of the submodule of ours that it fills.
-        prefix: of the file's entries for it, which otherwise have our names (the VGG encoder's apart).
-        classifier: prefix of the ImageNet classifier's entries, which are passed over.
+        network: torchvision's name of the network.
+        part: path of our submodule that the file fills.
+        prefix: prefix of the file's entries; the rest of the name is ours (except for the VGG encoder).
+        classifier: prefix of the ImageNet classifier's entries, which are not loaded.
     """
 
     network: str
@@ -32,9 +32,9 @@ class ImageNetFile:
 
     @cached_property
     def url(self) -> str:
-        """Where torchvision publishes it; the part after the dash begins its SHA-256.
+        """URL where torchvision publishes the file; the part after the dash begins its SHA-256.
 
-        IMAGENET1K_V1 throughout: the files of the paper's time.
+        Always IMAGENET1K_V1: the files of the paper's time.
         """
         from torchvision.models import get_model_weights  # late: see `_later`
 
@@ -43,7 +43,7 @@ class ImageNetFile:
 
     @property
     def name(self) -> str:
-        """The file's name, as torch.hub keeps it."""
+        """Name of the file in torch.hub's directory."""
         return self.url.rpartition("/")[2]
 
 
@@ -104,10 +104,10 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def entry_of(config: ModelConfig) -> ModelEntry:
-    """The registered network of `config`.
+    """The registered network that `config` names.
 
     Raises:
-        ConfigError: if none has that name, listing those there are.
+        ConfigError: no network has that name; the message lists those that exist.
     """
     if config.name not in MODELS:
         raise ConfigError(f"model.name: unknown model {config.name!r}; known: {', '.join(sorted(MODELS))}")
@@ -115,10 +115,10 @@ def entry_of(config: ModelConfig) -> ModelEntry:
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """The network of `config` with random weights; `comit_ray.models.weights.load_pretrained` gives it others.
+    """The network of `config` with random weights; `comit_ray.models.weights.load_pretrained` loads others.
 
     Raises:
-        ConfigError: if no model has that name, or it cannot have those heads.
+        ConfigError: no network has that name, or it cannot have those heads.
     """
     entry = entry_of(config)
     lacking = [task for task in config.tasks if task not in entry.tasks]

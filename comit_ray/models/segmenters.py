@@ -51,7 +51,7 @@ class UNet(nn.Module):
         """Logits of `x_B3HW`, a normalised batch.
 
         Raises:
-            ConfigError: if a side is not a multiple of 16.
+            ConfigError: a side is not a multiple of 16.
         """
         check_sides(x_B3HW, 2 ** (len(self.down) - 1))
         features, skipped = x_B3HW, []
@@ -83,7 +83,7 @@ class SegNet(nn.Module):
         """Logits of `x_B3HW`, a normalised batch.
 
         Raises:
-            ConfigError: if a side is not a multiple of 32.
+            ConfigError: a side is not a multiple of 32.
         """
         features, indices = self.encoder(x_B3HW)
         return _segmented(self.decoder(features, indices), self.tasks, features.mean(dim=(2, 3)))

@@ -20,7 +20,7 @@ def block_channels(width: float) -> list[int]:
 
 
 class Encoder(nn.Module):
-    """Five blocks of 2, 2, 3, 3 and 3 layers, each followed by a 2x2 max pooling whose indices are kept."""
+    """Five blocks of 2, 2, 3, 3 and 3 layers. A 2x2 max pooling follows each, and its indices are kept."""
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class Encoder(nn.Module):
         self.channels = inputs
 
     def forward(self, x_B3HW: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The features, (B, 512 x width, H/32, W/32), and the indices of the five poolings, first to last.
+        """The features, (B, 512 x width, H/32, W/32), and the indices of the five poolings from first to last.
 
         Raises:
-            ConfigError: if a side is not a multiple of 32: unpooling could not restore it.
+            ConfigError: a side is not a multiple of 32, so that unpooling could not restore it.
         """
         check_sides(x_B3HW, STRIDE)
         features, indices = x_B3HW, []
@@ -50,9 +50,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The encoder mirrored: unpool by its indices, then 3, 3, 3, 2 and 2 convolutions, 13 in all.
+    """The mirrored encoder: five times unpooling by the indices, then 3, 3, 3, 2 and 2 convolutions, 13 in all.
 
-    The last one mirrors the encoder's first (3 -> 64 channels): it gives the two logits, without normalisation.
+    The last convolution mirrors the encoder's first (3 -> 64 channels): it computes the two logits, without
+    normalisation.
     """
 
     def __init__(self, width: float = 1.0, classes: int = 2) -> None:

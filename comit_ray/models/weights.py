@@ -21,17 +21,17 @@ OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
 
 
 def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
-    """Give the model the weights that `config.weights` names: imagenet, none, or a state dict's URI (local, s3://).
+    """Loads the weights that `config.weights` names: imagenet, none, or the URI of a state dict (local or s3://).
 
-    What is filled is the encoder or backbone; all the rest keeps its random weights.
+    They fill the encoder or backbone; all other parts keep their random weights.
 
     Args:
-        model: `comit_ray.models.registry.build_model(config)`.
-        config: its options.
+        model: the result of `comit_ray.models.registry.build_model(config)`.
+        config: options of the model.
 
     Raises:
-        ConfigError: if the model or its width has no such weights.
-        CheckpointError: if they cannot be had, or are not the network's.
+        ConfigError: there are no such weights for this model or width.
+        CheckpointError: the weights cannot be fetched, or belong to another network.
     """
     if config.weights == "none":
         return
@@ -51,16 +51,16 @@ def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
 
 
 def fill(part: nn.Module, file: ImageNetFile, weights: dict[str, Tensor], origin: str) -> None:
-    """Copy convolutions, batch norm weights and running statistics, every one, into a full-width encoder or backbone.
+    """Copies all convolutions, batch norm weights and running statistics into a full-width encoder or backbone.
 
     Args:
         part: the submodule `file.part` of a network.
-        file: what the weights should be.
+        file: the expected file.
         weights: torchvision's state dict of the whole network, or without its classifier.
-        origin: names the weights in errors.
+        origin: the source of the weights, for errors.
 
     Raises:
-        CheckpointError: naming missing, unknown or misshapen entries.
+        CheckpointError: entries are missing, unknown or of another shape; the message names them.
     """
     names = torchvision_names(part, file.prefix)
     given = {
@@ -86,10 +86,10 @@ def fill(part: nn.Module, file: ImageNetFile, weights: dict[str, Tensor], origin
 
 
 def torchvision_names(part: nn.Module, prefix: str) -> dict[str, str]:
-    """The name in torchvision's file of each entry of `part`, and ours.
+    """Pairs of names of each entry of `part`: in torchvision's file, and ours.
 
-    They differ by `prefix`, but for the VGG encoder, `features.0.weight` -> `blocks.0.0.0.weight`: in `features` a
-    layer takes three places (convolution, batch norm, ReLU) and a pooling one.
+    They differ by `prefix`, except in the VGG encoder (`features.0.weight` -> `blocks.0.0.0.weight`): in `features` a
+    layer takes three places (convolution, batch norm, ReLU) and a pooling takes one.
     """
     if not isinstance(part, Encoder):
         return {prefix + name: name for name in part.state_dict()}
@@ -120,10 +120,10 @@ def _imagenet(file: ImageNetFile) -> Path:
 
 
 def read_state_dict(uri: str) -> dict[str, Tensor]:
-    """A state dict of tensors from `.safetensors`, or from a `.pth` read without executing code.
+    """Reads a state dict of tensors from `.safetensors`, or from a `.pth` without running code from it.
 
     Raises:
-        CheckpointError: if it is absent, truncated or something else.
+        CheckpointError: the file is absent, truncated or something else.
     """
     try:
         data = storage.read_bytes(uri)

@@ -31,12 +31,12 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Binned:
-    """What is in each bin, every image counted as often as a bootstrap draw took it.
+    """Content of each bin, with every image counted as often as a bootstrap draw took it.
 
     Args:
-        images_B: images.
-        positives_B: positive ones among them.
-        scores_B: sum of their scores.
+        images_B: number of images.
+        positives_B: number of positive images.
+        scores_B: sum of the scores.
     """
 
     images_B: IntArray
@@ -53,10 +53,10 @@ class Binned:
 
 
 class ScoreBins:
-    """Scores sorted once, binned for any weights of the images.
+    """Scores that are sorted once and put into bins for any weights of the images.
 
     Args:
-        scores_N: scores from 0 to 1; NaN where an image has none.
+        scores_N: scores from 0 to 1; NaN for an image without a score.
         positive_N: whether each image is positive.
     """
 
@@ -69,16 +69,16 @@ class ScoreBins:
         self._positive_M = np.asarray(positive_N, bool)[self._rows_M]
 
     def equal_mass(self, weights_N: IntArray, bins: int = BINS) -> Binned:
-        """Bins of as equal a number of images as ties allow: a score's bin is where its first image would lie."""
+        """Bins with as equal numbers of images as ties allow: equal scores share the bin of the first of them."""
         images_G, positives_G = self._groups(weights_N)
         return self._binned(_equal_mass(images_G, bins), images_G, positives_G)
 
     def equal_width(self, weights_N: IntArray, bins: int = BINS) -> Binned:
-        """Bins of equal width from 0 to 1; a score on a border belongs to the bin above it, 1 to the last."""
+        """Bins of equal width from 0 to 1. A score on a border belongs to the upper bin, a score of 1 to the last."""
         return self._binned(_equal_width(self._scores_G, bins), *self._groups(weights_N))
 
     def places(self, kind: BinKind, bins: int = BINS) -> IntArray:
-        """(N,) bin that each image is in, every image counted once; -1 without a score. Some bins may be empty."""
+        """Number (N,) of each image's bin, every image counted once; -1 without a score. Bins may be empty."""
         images_G, _ = self._groups(np.ones(self._images, np.int64))
         places_G = _equal_mass(images_G, bins) if kind == "equal mass" else _equal_width(self._scores_G, bins)
         found = np.full(self._images, -1, np.int64)
@@ -119,19 +119,19 @@ def errors_by_chance(
     seed: int = 0,
     bins: int = BINS,
 ) -> FloatArray:
-    """(draws,) expected calibration errors that perfectly calibrated scores would have on these images.
+    """Expected calibration errors (draws,) that perfectly calibrated scores would show on these images by chance.
 
-    Labels are drawn from the scores. With few images the error is above 0 though nothing is wrong, and the fewer the
-    more. All images of a patient have one random number, so that their labels agree as far as their scores allow: the
-    most that chance can do.
+    Labels are drawn from the scores. With few images the error is above 0 although nothing is wrong; the fewer the
+    images, the larger the error. All images of a patient share one random number, so their labels agree as far as their
+    scores allow: this is the strongest effect that chance can have.
 
     Args:
         scores_N: (N,) scores from 0 to 1.
-        patients: (N,) of the images; a null is a patient of its own.
-        kind: of the bins.
-        draws: of labels.
-        seed: of the draws.
-        bins: how many.
+        patients: (N,) patient of each image; a null is a patient of its own.
+        kind: kind of the bins.
+        draws: number of draws of labels.
+        seed: seed of the draws.
+        bins: number of bins.
 
     Raises:
         ValueError: there is no image.
@@ -165,16 +165,16 @@ def log_odds(scores_N: npt.ArrayLike) -> FloatArray:
 def fit_slope(
     log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntArray, start: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-    """Intercept and slope of the joint fit; NaN where there is none.
+    """Intercept and slope of the joint fit; NaN where no finite fit exists.
 
-    There is none where a class is absent, and where a threshold parts the classes or all scores are alike: the
-    likelihood then grows without end.
+    No fit exists if a class is absent, if a threshold separates the classes, or if all scores are equal: the likelihood
+    then grows without limit.
 
     Args:
-        log_odds_N: of the scores.
+        log_odds_N: log-odds of the scores.
         positive_N: whether each image is positive.
-        weights_N: times that each image counts.
-        start: where the search begins; it changes the time, not the result.
+        weights_N: how often each image counts.
+        start: starting point of the search; it changes the time, not the result.
     """
     drawn_N = weights_N > 0
     x, y, w = log_odds_N[drawn_N], positive_N[drawn_N], weights_N[drawn_N].astype(np.float64)
@@ -184,7 +184,7 @@ def fit_slope(
 
 
 def fit_intercept(log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntArray, start: float = 0.0) -> float:
-    """The intercept of the fit whose slope is 1; NaN where a class is absent. Arguments as of `fit_slope`."""
+    """Intercept of the fit with slope 1; NaN if a class is absent. Arguments as in `fit_slope`."""
     drawn_N = weights_N > 0
     x, y, w = log_odds_N[drawn_N], positive_N[drawn_N], weights_N[drawn_N].astype(np.float64)
     if y.all() or not y.any():

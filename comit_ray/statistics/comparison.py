@@ -35,20 +35,20 @@ def rank_test(
     draws: int,
     seed: int,
 ) -> dict[Name, float]:
-    """Two-sided p-values of the differences in figures that depend on the order of the scores alone.
+    """Two-sided p-values for differences in metrics that depend only on the order of the scores.
 
-    Ranks are exchanged, not scores, so that models on other scales can be compared: Bandos et al. 2005, "A permutation
-    test sensitive to differences in areas for comparing ROC curves from a paired design", doi:10.1002/sim.2149. Here
-    all images of a patient, and all seeds, are exchanged together.
+    Ranks are exchanged instead of scores, so that models on different scales can be compared: Bandos et al. 2005, "A
+    permutation test sensitive to differences in areas for comparing ROC curves from a paired design",
+    doi:10.1002/sim.2149. Here all images of a patient, and all seeds, are exchanged together.
 
     Args:
-        first_SN: finite scores of the first model, (S, N), a row a seed; a figure is averaged over the seeds.
-        second_SN: of the second.
-        positive_N: (N,) whether each image is positive; both kinds are needed.
-        patients: (N,) of the images; a null is a patient of its own.
-        metrics: name -> (T,) values of T tables.
-        draws: exchanges that are drawn at random; the least p-value is 1 / (draws + 1).
-        seed: of the draws.
+        first_SN: finite scores of the first model, (S, N), one row per seed; a metric is averaged over the seeds.
+        second_SN: finite scores of the second model.
+        positive_N: (N,) whether each image is positive; both classes must occur.
+        patients: (N,) patient of each image; a null is a patient of its own.
+        metrics: name -> function that returns (T,) values for T tables.
+        draws: number of random exchanges; the smallest possible p-value is 1 / (draws + 1).
+        seed: seed of the draws.
     """
     first, second = (rankdata(scores, axis=1).astype(np.float32) for scores in (first_SN, second_SN))
     seeds, images = first.shape
@@ -72,15 +72,16 @@ def rank_test(
 
 
 def flag_test(first_N: npt.ArrayLike, second_N: npt.ArrayLike, patients: pd.Series) -> float:
-    """Two-sided p-value of the difference in how many images are flagged, over all exchanges, none drawn.
+    """Exact two-sided p-value for the difference in the number of flagged images, over all exchanges of patients.
 
-    With one image a patient it is McNemar's exact test (Q. McNemar 1947, "Note on the sampling error of the difference
-    between correlated proportions"); with several it is the same test over patients, whose images go together.
+    With one image per patient this is McNemar's exact test (Q. McNemar 1947, "Note on the sampling error of the
+    difference between correlated proportions"). With several it is the same test over patients, whose images stay
+    together.
 
     Args:
-        first_N: (N,) whether the first model flags each image, at a threshold that is not from these images.
-        second_N: the second.
-        patients: (N,) of the images; a null is a patient of its own.
+        first_N: (N,) whether the first model flags each image, at a threshold that does not come from these images.
+        second_N: the same for the second model.
+        patients: (N,) patient of each image; a null is a patient of its own.
     """
     net_N = np.asarray(first_N, bool).astype(np.int64) - np.asarray(second_N, bool)
     net_P = np.bincount(patient_codes(patients), net_N).astype(np.int64)
@@ -105,19 +106,19 @@ NO_VARIANCE = 1e-12
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of two models, and their difference.
+    """A metric of two models, and the difference between them.
 
     Args:
-        first: the figure of the first model; None where it is undefined.
-        second: of the second.
+        first: metric of the first model; None if it is undefined.
+        second: metric of the second model.
         difference: first - second.
         low: lower end of the 95% interval of the difference.
-        high: upper end.
-        p_value: two-sided.
-        adjusted: the p-value after correction for all comparisons of a family (`holm`); None before it.
-        method: of the p-value.
-        n: images that both have judged.
-        reason: why there is no figure, or no interval.
+        high: upper end of this interval.
+        p_value: two-sided p-value.
+        adjusted: p-value after correction for all comparisons of a family (`holm`); None before the correction.
+        method: method of the p-value.
+        n: number of images that both models scored.
+        reason: why there is no metric, or no interval.
     """
 
     first: float | None
@@ -135,20 +136,20 @@ class Comparison:
 def compare_flags(
     first: npt.ArrayLike, second: npt.ArrayLike, patients: pd.Series, draws: int = 1000, seed: int = 0
 ) -> Comparison:
-    """The shares of images that two models flag at frozen thresholds: of positives the sensitivity.
+    """Compares the shares of images that two models flag at stored thresholds; on positives this is the sensitivity.
 
-    McNemar's exact test where no patient has several images, else the same over patients; the interval is the
-    bootstrap's that draws patients.
+    McNemar's exact test if no patient has several images, else the same test over patients. The interval comes from a
+    bootstrap that draws patients.
 
     Args:
         first: (N,) flags of the first model.
-        second: (N,) flags of the second on the same images.
-        patients: (N,) of the images; a null is a patient of its own.
-        draws: of the bootstrap.
-        seed: of the draws.
+        second: (N,) flags of the second model on the same images.
+        patients: (N,) patient of each image; a null is a patient of its own.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: unequal lengths.
+        ValueError: the lengths differ.
     """
     first_N, second_N = np.asarray(first, bool), np.asarray(second, bool)
     if not first_N.shape == second_N.shape == (len(patients),):
@@ -176,22 +177,22 @@ def compare_auroc(
     draws: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """The areas under two ROC curves.
+    """Compares the areas under two ROC curves.
 
     DeLong's test and interval (E. R. DeLong et al. 1988, "Comparing the areas under two or more correlated receiver
-    operating characteristic curves") where no patient has several images and each class has at least 10; else the
-    exchange of patients' ranks, with the bootstrap's interval.
+    operating characteristic curves") if no patient has several images and each class has at least 10; else the exchange
+    of patients' ranks, with the interval of the bootstrap.
 
     Args:
         first: (N,) finite scores of the first model.
-        second: (N,) of the second on the same images.
-        labels: (N,) 0 or 1.
-        patients: (N,) of the images; a null is a patient of its own.
-        draws: of the bootstrap, and of the exchange.
-        seed: of the draws.
+        second: (N,) finite scores of the second model on the same images.
+        labels: (N,) labels 0 or 1.
+        patients: (N,) patient of each image; a null is a patient of its own.
+        draws: number of draws of the bootstrap and of the exchange.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: for other labels, scores that are not finite, or unequal lengths.
+        ValueError: other labels, scores that are not finite, or different lengths.
     """
     (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
     if len(patients) == first_N.size and _alone(patients) and min(positive_N.sum(), (~positive_N).sum()) >= ENOUGH:
@@ -218,19 +219,19 @@ def compare_ranked(
     draws: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Any figure that depends on the order of the scores alone: patients' ranks are exchanged, patients are drawn.
+    """Compares any metric that depends only on the order of the scores, by exchanging patients' ranks.
 
     Args:
         first: (N,) finite scores of the first model.
-        second: (N,) of the second on the same images.
-        labels: (N,) 0 or 1.
-        patients: (N,) of the images; a null is a patient of its own.
-        metric: of `comit_ray.statistics.weighted.Rates`: its value for each of several tables.
-        draws: of the bootstrap, and of the exchange.
-        seed: of the draws.
+        second: (N,) finite scores of the second model on the same images.
+        labels: (N,) labels 0 or 1.
+        patients: (N,) patient of each image; a null is a patient of its own.
+        metric: function of `comit_ray.statistics.weighted.Rates` that returns one value per table.
+        draws: number of draws of the bootstrap (over patients) and of the exchange.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: for other labels, scores that are not finite, or unequal lengths.
+        ValueError: other labels, scores that are not finite, or different lengths.
     """
     (first_N, positive_N), (second_N, _) = checked(first, labels), checked(second, labels)
     if len(patients) != first_N.size:

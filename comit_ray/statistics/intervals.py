@@ -29,11 +29,11 @@ class Interval:
     """A 95% interval.
 
     Args:
-        low: lower end; None where there is none.
+        low: lower end; None if there is no interval.
         high: upper end.
-        method: how it was made: `wilson`, `patient bootstrap`, or `image bootstrap` where no patient has several
-            images, so that patients and images are one.
-        reason: why there is none.
+        method: `wilson`, `patient bootstrap`, or `image bootstrap` if no patient has several images, so that patients
+            and images are the same.
+        reason: why there is no interval.
     """
 
     low: float | None
@@ -43,14 +43,14 @@ class Interval:
 
 
 def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of a share: it holds where the n are independent and the threshold is not from them.
+    """Wilson's score interval of a share. It needs n independent cases, and a threshold that does not come from them.
 
     E. B. Wilson 1927, "Probable inference, the law of succession, and statistical inference".
 
     Args:
-        hits: of the n, 0 to n.
-        n: how many; none: there is no interval.
-        level: of confidence, above 0 and below 1.
+        hits: number of hits, 0 to n.
+        n: number of cases; without cases there is no interval.
+        level: confidence level, between 0 and 1.
 
     Raises:
         ValueError: hits outside 0 to n.
@@ -70,16 +70,16 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
 
 
 def newcombe(area: float, positives: int, negatives: int) -> Interval:
-    """Newcombe's score interval of an area under the ROC curve, which holds at 0 and 1 too.
+    """Newcombe's score interval of an area under the ROC curve; it also works for areas of 0 and 1.
 
     R. G. Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2",
-    method 5: the areas t with |area - t| = z * sqrt(V(t)), V the variance of Hanley and McNeil (1982) with the mean
-    number of both classes in place of each.
+    method 5: the areas t with |area - t| = z * sqrt(V(t)), where V is the variance of Hanley and McNeil (1982) with the
+    mean number of both classes in place of each.
 
     Args:
-        area: 0 to 1.
-        positives: independent ones, at least 1.
-        negatives: independent ones, at least 1.
+        area: the area, 0 to 1.
+        positives: number of independent positives, at least 1.
+        negatives: number of independent negatives, at least 1.
     """
     if min(positives, negatives) < 1:
         return Interval(None, None, NEWCOMBE, "one class alone")
@@ -102,25 +102,25 @@ def bootstrap(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of many statistics from the same draws of patients.
+    """Percentile intervals of many statistics, from the same draws of patients.
 
-    A draw takes as many patients as there are, with replacement, each with all of its images: images of one patient
-    are alike, and drawn one by one they would make the interval too narrow. Whatever the statistic takes from the
-    images, thresholds too, it takes anew in each draw.
+    A draw takes as many patients as there are, with replacement, each with all their images. Images of one patient are
+    alike; drawn one by one they would make the interval too narrow. Everything that a statistic derives from the
+    images, thresholds included, is derived again in each draw.
 
     Args:
-        statistics: (M,) rows of the drawn images, a row as often as it was drawn -> name -> value, None where it is
-            undefined. The names are those of every draw.
+        statistics: takes (M,) rows of the drawn images, a row as often as it was drawn, and returns name -> value, None
+            if undefined. Every draw must return the same names.
         clusters: (N,) patient of each image; a null is a patient of its own.
-        draws: how many, at least 1.
-        seed: of the draws.
+        draws: number of draws, at least 1.
+        seed: seed of the draws.
 
     Returns:
-        Name -> interval; without ends and with a reason where there is one patient alone, or where more than 5% of
-        the draws have no value.
+        Name -> interval. It has no ends but a reason if there is only one patient, or if more than 5% of the draws have
+            no value.
 
     Raises:
-        ValueError: no image, or no draw.
+        ValueError: there is no image, or no draw.
     """
     codes_N = patient_codes(clusters)
     if not codes_N.size or draws < 1:
@@ -151,7 +151,7 @@ def varied(interval: Interval) -> Interval:
 
 
 def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> IntArray:
-    """(N,) a whole number a patient, from 0; a null is a patient of its own."""
+    """Codes (N,): a whole number from 0 for each patient; a null is a patient of its own."""
     found: IntArray = pd.factorize(np.asarray(patients, dtype=object))[0].astype(np.int64)
     alone = found < 0
     found[alone] = found.max(initial=-1) + 1 + np.arange(int(alone.sum()))
@@ -176,15 +176,15 @@ def _percentiles(values: list[float | None], draws: int, method: str) -> Interva
 
 @dataclass(frozen=True)
 class Spread:
-    """Over the seeds that have a value.
+    """Spread of a metric over the seeds that have a value.
 
     Args:
-        mean: of the values; None where no seed has one.
+        mean: mean of the values; None if no seed has a value.
         deviation: standard deviation with n - 1; None for fewer than two values.
-        low: the lowest value.
-        high: the highest.
-        n: seeds with a value.
-        missing: seeds without.
+        low: lowest value.
+        high: highest value.
+        n: number of seeds with a value.
+        missing: number of seeds without a value.
     """
 
     mean: float | None
@@ -196,13 +196,13 @@ class Spread:
 
 
 def spread(values: Sequence[float | None]) -> Spread:
-    """The spread of a figure over seeds.
+    """Computes the spread of a metric over seeds.
 
     Args:
-        values: one a seed; None where it is undefined or the seed failed.
+        values: one value per seed; None if it is undefined or the seed failed.
 
     Raises:
-        ValueError: a value that is not finite; what is undefined is None.
+        ValueError: a value is not finite; undefined values must be None.
     """
     known = np.array([value for value in values if value is not None], np.float64)
     if not np.isfinite(known).all():

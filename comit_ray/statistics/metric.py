@@ -22,20 +22,20 @@ LEVELS: tuple[Level, ...] = ("image", "study", "patient")
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of merit over a group of images, with its 95% interval.
+    """One metric of a group of images, with its 95% interval.
 
     Args:
-        metric: its name; the same for every `at`, group and level.
-        value: a fraction; None where it is undefined.
-        n: what it is taken over: positives for a sensitivity, negatives for a specificity, what was flagged for a
-            precision, otherwise all that count; images, or of another `level` studies or patients.
-        split: that was scored.
+        metric: name of the metric; the same for every `at`, group and level.
+        value: a fraction; None if it is undefined.
+        n: number that the metric is computed from: positives for a sensitivity, negatives for a specificity, flagged
+            ones for a precision, otherwise all that count. It counts images, or studies or patients at another `level`.
+        split: split that was scored.
         group: `all`, or `dataset=NAME`.
-        at: the specificity or sensitivity it is given at, the name of an operating point, or a status.
-        low: lower end of the interval; None where there is none.
-        high: upper end.
-        interval: how it was made (`comit_ray.statistics.intervals.Interval`); None where there is none.
-        patients: patients among the `n`; an image without a patient's id counts as one.
+        at: the specificity or sensitivity at which it holds, the name of an operating point, or a status.
+        low: lower end of the interval; None if there is no interval.
+        high: upper end of the interval.
+        interval: method of the interval (`comit_ray.statistics.intervals.Interval`); None if there is no interval.
+        patients: number of patients among the `n`; an image without a patient id counts as one.
         level: what is counted.
         reason: why there is no value, or no interval.
     """
@@ -54,7 +54,7 @@ class Metric:
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, in a fixed order."""
+        """The fields as plain values, in a fixed order."""
         return asdict(self)
 
 
@@ -68,18 +68,18 @@ OVER_PATIENTS = "wilson over patients"
 
 @dataclass(frozen=True)
 class MetricEntry:
-    """What one figure is, without its value.
+    """Description of one metric, without its value.
 
     Args:
-        metric: its name.
-        counted_N: the images (of another level: one image for each unit) that it is taken over.
+        metric: name of the metric.
+        counted_N: the images (at another level: one image per unit) that it is computed from.
         at: as in `Metric`.
         level: as in `Metric`.
-        undefined: why it has no value, where it has none.
-        share: the figure is a share of the counted images at a threshold that does not come from them, so that
-            Wilson's interval holds where no patient has several.
-        all_or_none: 0 and 1 say that none, or all, of the counted are hits, as they do for a share.
-        positive_N: of an area under the ROC curve, which of the counted images are positive.
+        undefined: why it has no value, if it has none.
+        share: whether the metric is a share of the counted images at a threshold that does not come from them, so that
+            Wilson's interval holds if no patient has several.
+        all_or_none: whether 0 and 1 mean that none, or all, of the counted images are hits, as for a share.
+        positive_N: for an area under the ROC curve, which of the counted images are positive.
     """
 
     metric: str
@@ -94,11 +94,11 @@ class MetricEntry:
 
 @dataclass(frozen=True)
 class Block:
-    """Figures that are computed together.
+    """Metrics that are computed together.
 
     Args:
-        entries: what they are, F.
-        values: (N,) times that each image counts -> (F,) values, NaN where undefined.
+        entries: descriptions of the F metrics.
+        values: maps (N,) weights of the images to (F,) values, NaN where undefined.
     """
 
     entries: tuple[MetricEntry, ...]
@@ -107,12 +107,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure that is one sum over images by another: a share, a mean, or pixels by pixels.
+    """A metric that divides one sum over images by another: a share, a mean, or pixels by pixels.
 
     Args:
-        entry: what it is.
-        parts_N: what is summed above.
-        wholes_N: what is summed below.
+        entry: description of the metric.
+        parts_N: what the numerator sums.
+        wholes_N: what the denominator sums.
     """
 
     entry: MetricEntry
@@ -143,7 +143,7 @@ def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, un
 
 
 def undefined(metric: str, images: int, why: str) -> Block:
-    """A figure that has no value, over none of so many images."""
+    """A metric without a value, over none of so many images."""
     return Block((MetricEntry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
 
 
@@ -161,20 +161,20 @@ def ratios(found: Sequence[Ratio]) -> Block:
 def measure(
     blocks: Sequence[Block], patients: pd.Series, split: str, group: str, draws: int = 1000, seed: int = 0
 ) -> list[Metric]:
-    """The figures of a group of images with their 95% intervals, in the order of the blocks.
+    """Metrics of a group of images with 95% intervals, in the order of the blocks.
 
-    Wilson's interval where the threshold is frozen and no patient has several of the counted images; else the
-    bootstrap that draws patients, with all their images, and computes everything anew, thresholds too. Where every
-    draw gives the same value the bootstrap says nothing: a share of none or all then has Wilson's interval over
-    patients, an area of 0 or 1 Newcombe's, any other figure none.
+    Wilson's interval, if the threshold is stored (not chosen on these images) and no patient has several of the counted
+    images. Else the bootstrap that draws patients with all their images and computes everything again, thresholds
+    included. If every draw gives the same value, the bootstrap says nothing: a share of none or all then gets Wilson's
+    interval over patients, an area of 0 or 1 Newcombe's, and any other metric none.
 
     Args:
-        blocks: what is measured.
+        blocks: the metrics.
         patients: (N,) patient of each image; a null is a patient of its own.
         split: name of the split.
         group: name of the group.
-        draws: of the bootstrap.
-        seed: of the draws.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
     """
     entries = [entry for block in blocks for entry in block.entries]
     codes_N = patient_codes(patients)

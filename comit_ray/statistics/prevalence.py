@@ -33,7 +33,7 @@ class Bounded:
     """A share with its interval.
 
     Args:
-        value: what was measured.
+        value: measured value.
         low: lower end.
         high: upper end.
     """
@@ -44,20 +44,20 @@ class Bounded:
 
     @property
     def rest(self) -> "Bounded":
-        """What is left of the whole."""
+        """The complement, 1 minus the share."""
         return Bounded(1 - self.value, 1 - self.high, 1 - self.low)
 
 
 def at_prevalence(sensitivity: Metric, specificity: Metric, prevalence: float) -> dict[str, Metric]:
-    """The figures of `METRICS`, in its order; null with a reason where they are undefined.
+    """The metrics of `METRICS`, in its order; null with a reason if undefined.
 
     Args:
-        sensitivity: at a threshold.
-        specificity: at the same, of the same group of images.
-        prevalence: share of images that are positive, above 0 and below 1.
+        sensitivity: sensitivity at a threshold.
+        specificity: specificity at the same threshold in the same group of images.
+        prevalence: share of positive images, between 0 and 1.
 
     Raises:
-        ValueError: a prevalence outside its range.
+        ValueError: the prevalence is outside its range.
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"a prevalence must be above 0 and below 1, got {prevalence}")

@@ -19,14 +19,14 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
-    """Area under the receiver operating characteristic; None if a class is absent.
+    """Area under the receiver operating characteristic (ROC) curve; None if a class is absent.
 
     Args:
-        scores: (N,) finite scores, higher meaning more positive.
-        labels: (N,) 0 or 1.
+        scores: (N,) finite scores; higher means more positive.
+        labels: (N,) labels 0 or 1.
 
     Raises:
-        ValueError: for other labels, scores that are not finite, or unequal lengths.
+        ValueError: other labels, scores that are not finite, or different lengths.
     """
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
@@ -35,11 +35,11 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
 
 
 def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
-    """Equal error rate: where the false positive rate equals the false negative rate; None if a class is absent.
+    """Equal error rate, where the false positive rate equals the false negative rate; None if a class is absent.
 
     Args:
-        scores: (N,) finite scores, higher meaning more positive.
-        labels: (N,) 0 or 1.
+        scores: (N,) finite scores; higher means more positive.
+        labels: (N,) labels 0 or 1.
 
     Raises:
         ValueError: as `auroc`.
@@ -51,15 +51,15 @@ def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
 
 
 def area_under_roc(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
-    """(T,) areas under the ROC curves of counts; NaN where a class is absent.
+    """Areas (T,) under ROC curves that are given as counts; NaN if a class is absent.
 
-    The share of pairs of a positive and a negative in which the positive has the higher score, ties counted half
-    (the statistic of Mann and Whitney); the counts are whole numbers, so that only the last division rounds.
+    The share of pairs of a positive and a negative in which the positive has the higher score; ties count half (the
+    statistic of Mann and Whitney). Counts are whole numbers, so only the last division rounds.
 
     Args:
-        true_TK: positives flagged at every threshold; the first flags nothing, the last everything. A threshold may
-            stand several times.
-        false_TK: negatives flagged there.
+        true_TK: flagged positives at every threshold; the first threshold flags nothing, the last everything. A
+            threshold may occur several times.
+        false_TK: flagged negatives at every threshold.
     """
     twice_T = (np.diff(false_TK, axis=1) * (true_TK[:, 1:] + true_TK[:, :-1])).sum(axis=1)
     pairs_T = true_TK[:, -1] * false_TK[:, -1]
@@ -67,14 +67,14 @@ def area_under_roc(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
 
 
 def equal_error_rate(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
-    """(T,) rates at which as large a share of negatives is flagged as of positives is missed; NaN for one class.
+    """Equal error rates (T,): the share of flagged negatives equals the share of missed positives. NaN for one class.
 
-    A finite sample seldom has a threshold where both are equal: the rate is interpolated linearly along the ROC curve,
-    between the two of its points where (false positive rate - false negative rate) changes sign.
+    A finite sample seldom has a threshold where both are equal. The rate is interpolated linearly along the ROC curve,
+    between the two points where (false positive rate - false negative rate) changes its sign.
 
     Args:
-        true_TK: as of `area_under_roc`.
-        false_TK: as of `area_under_roc`.
+        true_TK: as in `area_under_roc`.
+        false_TK: as in `area_under_roc`.
     """
     defined_T = (true_TK[:, -1] > 0) & (false_TK[:, -1] > 0)
     hits_TK, alarms_TK = (counts / np.maximum(counts[:, -1:], 1) for counts in (true_TK, false_TK))
@@ -96,20 +96,20 @@ def _flagged(values: ScoreArray, positive: BoolArray) -> tuple[IntArray, IntArra
 
 
 def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
-    """A threshold t that flags as much as it may: the share of negatives with score >= t is at most 1 - specificity.
+    """The lowest threshold t at which the share of negatives with score >= t is at most 1 - specificity.
 
-    It lies midway between the highest negative that must not be flagged and the next higher score of any image, or 1
-    where no score is higher. Every threshold of that gap decides these data alike; the middle of it still does where
-    another batch size or memory layout moves a score by a rounding error. Ties are never split, and the share is never
-    rounded up (12 negatives at 0.90: one may be flagged). None if there is no negative.
+    It lies midway between the highest negative that must not be flagged and the next higher score of any image, or 1 if
+    no score is higher. Every threshold in this gap decides these data alike, and the middle still does if another batch
+    size or memory layout shifts a score by a rounding error. Ties are never split, and the share is never rounded up
+    (of 12 negatives at 0.90 one may be flagged). None if there is no negative.
 
     Args:
         scores: (N,) finite scores.
-        labels: (N,) 0 or 1.
+        labels: (N,) labels 0 or 1.
         specificity: above 0 and at most 1.
 
     Raises:
-        ValueError: as `auroc`, or for a specificity outside its range.
+        ValueError: as `auroc`, or the specificity is outside its range.
     """
     values, positive = checked(scores, labels)
     if not 0 < specificity <= 1:
@@ -123,33 +123,33 @@ def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, speci
 
 
 def specificity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
-    """Share of the negatives with score < threshold; None if there is none."""
+    """Share of the negatives with score < threshold; None if there is no negative."""
     values, positive = checked(scores, labels)
     return float(np.mean(values[~positive] < np.float32(threshold))) if not positive.all() else None
 
 
 def sensitivity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
-    """Share of the positives with score >= threshold; None if there is none."""
+    """Share of the positives with score >= threshold; None if there is no positive."""
     values, positive = checked(scores, labels)
     return float(np.mean(values[positive] >= np.float32(threshold))) if positive.any() else None
 
 
 def sensitivity_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
-    """Sensitivity at the threshold of these very data (the paper's way); None if a class is absent."""
+    """Sensitivity at a threshold chosen on these same data (the paper's way); None if a class is absent."""
     threshold = threshold_at_specificity(scores, labels, specificity)
     return None if threshold is None else sensitivity_at(scores, labels, threshold)
 
 
 def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None) -> float | None:
-    """Intersection over union of one image's mask, over the pixels whose truth is known; None if both are empty.
+    """Intersection over union of one image's mask, over the pixels with a known label; None if both masks are empty.
 
     Args:
-        prediction: (H, W) where the model says foreground.
-        truth: (H, W) where foreground is.
-        known: (H, W) where the truth is known; None: everywhere.
+        prediction: (H, W) predicted foreground.
+        truth: (H, W) annotated foreground.
+        known: (H, W) where the annotation is known; None: everywhere.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: the shapes differ.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"masks of one shape are needed, got {prediction.shape} and {truth.shape}")
@@ -160,10 +160,10 @@ def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None)
 
 
 def checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[ScoreArray, BoolArray]:
-    """(N,) scores as float32 and (N,) labels as Booleans.
+    """Validated inputs: (N,) scores as float32 and (N,) labels as Booleans.
 
     Raises:
-        ValueError: for labels other than 0 and 1, scores that are not finite, or unequal lengths.
+        ValueError: labels other than 0 and 1, scores that are not finite, or different lengths.
     """
     values, truth = np.asarray(scores, dtype=np.float32), np.asarray(labels)
     if values.ndim != 1 or values.shape != truth.shape:
@@ -191,12 +191,12 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a curve, from one threshold to the next.
+    """The points of a curve, from one threshold to the next.
 
     Args:
-        x: (K,) false positive rate of a ROC curve, rising; recall of a precision-recall curve, falling.
-        y: (K,) true positive rate; precision.
-        thresholds: (K,) flagged is a score at or above it; infinity flags nothing.
+        x: (K,) false positive rate of a ROC curve, rising; or recall of a precision-recall curve, falling.
+        y: (K,) true positive rate; or precision.
+        thresholds: (K,) an image is flagged if its score is at or above the threshold; infinity flags nothing.
     """
 
     x: FloatArray
@@ -205,14 +205,14 @@ class Curve:
 
 
 def roc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | None:
-    """The receiver operating characteristic, every threshold of the data; None if a class is absent.
+    """The receiver operating characteristic at every threshold of the data; None if a class is absent.
 
     Args:
-        scores: (N,) finite scores, higher meaning more positive.
-        labels: (N,) 0 or 1.
+        scores: (N,) finite scores; higher means more positive.
+        labels: (N,) labels 0 or 1.
 
     Raises:
-        ValueError: for other labels, scores that are not finite, or unequal lengths.
+        ValueError: other labels, scores that are not finite, or different lengths.
     """
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
@@ -224,9 +224,9 @@ def roc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | None:
 
 
 def precision_recall(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | None:
-    """Precision over recall, from the mildest threshold to the one that flags nothing (recall 0, by convention 1).
+    """Precision over recall, from the lowest threshold to one that flags nothing (recall 0, by convention precision 1).
 
-    None if a class is absent. Arguments and errors as `roc`.
+    None if a class is absent. Arguments and errors as in `roc`.
     """
     values, positive = checked(scores, labels)
     if positive.all() or not positive.any():
@@ -245,7 +245,7 @@ class Confusion:
         true_positives: positive and flagged.
         false_positives: negative and flagged.
         true_negatives: negative and not flagged.
-        false_negatives: positive and not flagged: the missed.
+        false_negatives: positive and not flagged, that is missed.
     """
 
     true_positives: int
@@ -255,14 +255,14 @@ class Confusion:
 
     @classmethod
     def of(cls, flags: npt.ArrayLike, labels: npt.ArrayLike) -> "Confusion":
-        """Count.
+        """Counts images by label and flag.
 
         Args:
             flags: (N,) whether each image is flagged.
-            labels: (N,) 0 or 1.
+            labels: (N,) labels 0 or 1.
 
         Raises:
-            ValueError: for other labels, or unequal lengths.
+            ValueError: other labels, or different lengths.
         """
         flagged = np.asarray(flags, bool)
         _, positive = checked(flagged, labels)

@@ -24,11 +24,11 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Rates:
-    """Images flagged at every threshold, from the strictest to the mildest.
+    """Flagged images at every threshold, from the strictest to the lowest.
 
     Args:
-        true_TN: positives flagged where image i of the sorted scores is the last one to be flagged, ties not split.
-        false_TN: negatives flagged there.
+        true_TN: flagged positives if image i of the sorted scores is the last flagged one; ties are not split.
+        false_TN: flagged negatives likewise.
     """
 
     true_TN: IntArray
@@ -36,19 +36,19 @@ class Rates:
 
     @property
     def defined_T(self) -> BoolArray:
-        """Whether both classes are there."""
+        """Whether both classes occur, per table."""
         return np.asarray((self.true_TN[:, -1] > 0) & (self.false_TN[:, -1] > 0))
 
     def auroc(self) -> FloatArray:
-        """(T,) areas under the ROC curve; NaN where a class is absent."""
+        """Areas (T,) under the ROC curve; NaN if a class is absent."""
         return roc.area_under_roc(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def eer(self) -> FloatArray:
-        """(T,) equal error rates; NaN where a class is absent."""
+        """Equal error rates (T,); NaN if a class is absent."""
         return roc.equal_error_rate(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def sensitivity(self, specificity: float) -> FloatArray:
-        """(T,) sensitivities at each table's own threshold, as `roc.sensitivity_at_specificity` has it.
+        """Sensitivities (T,), each at its table's own threshold, as in `roc.sensitivity_at_specificity`.
 
         Args:
             specificity: above 0 and at most 1.
@@ -64,10 +64,10 @@ class Rates:
 
 
 class RankedScores:
-    """Tables of scores, sorted once.
+    """Tables of scores that are sorted once.
 
     Args:
-        scores_TN: scores, compared as float32 as the tables store them; NaN where an image has none.
+        scores_TN: scores, compared as float32 like the stored tables; NaN for an image without a score.
         labels_N: whether each image is positive.
     """
 
@@ -86,10 +86,10 @@ class RankedScores:
         self._positive_TN, self._negative_TN = positive & known, ~positive & known
 
     def rates(self, weights_N: npt.ArrayLike) -> Rates:
-        """The rates, every image counted as often as its weight says.
+        """The rates with every image counted by its weight.
 
         Args:
-            weights_N: times that each image counts, whole numbers.
+            weights_N: whole numbers, how often each image counts.
         """
         weights_TN = np.asarray(weights_N, np.int64)[self._order_TN]
         true_TN, false_TN = (
@@ -105,12 +105,12 @@ def _from_zero(counts_TN: IntArray) -> IntArray:
 
 
 class Area:
-    """Scores sorted once.
+    """The area under a ROC curve for scores that are sorted once.
 
     Args:
-        scores_N: scores, compared as float32; those outside `known_N` are not read.
+        scores_N: scores, compared as float32; scores outside `known_N` are ignored.
         positive_N: whether each image is positive.
-        known_N: the images that count.
+        known_N: which images count.
     """
 
     def __init__(self, scores_N: npt.ArrayLike, positive_N: npt.ArrayLike, known_N: npt.ArrayLike) -> None:
@@ -123,10 +123,10 @@ class Area:
         self._ties = self._starts_G.size < self._rows_M.size
 
     def __call__(self, weights_N: IntArray) -> FloatArray:
-        """(1,) area; NaN where a class is absent.
+        """The area, (1,); NaN if a class is absent.
 
         Args:
-            weights_N: times that each image counts.
+            weights_N: how often each image counts.
         """
         weights_M = weights_N[self._rows_M]
         positives = weights_M * self._positive_M
