@@ -1,4 +1,4 @@
-"""Measure a screen on this cluster: each stage alone, the whole, the bottleneck, and the hours for N images."""
+"""Measure a screen on this machine or cluster: each stage, the bottleneck, and the hours for N images."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import benchmark as job

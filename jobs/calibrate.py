@@ -1,4 +1,4 @@
-"""Find a threshold for this site from readers' verdicts, or from confirmatory tests, on a screen's review queue."""
+"""Find a threshold for this site, from readers' verdicts or from confirmatory tests."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import calibrate as job

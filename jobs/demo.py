@@ -1,4 +1,4 @@
-"""Show the whole way on phantoms: archive, manifest, training, screening, report."""
+"""Run all steps on synthetic radiographs: archive, manifest, training, screening, report."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import demo as job

@@ -1,4 +1,4 @@
-"""Fit the paper's random forest or SVM on the embeddings of a screen, and score every image of it from the tables."""
+"""Fit the paper's random forest or support vector machine on the embeddings of a screen, and score every image."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import embedding_classifier as job

@@ -1,4 +1,4 @@
-"""Score a screened, labelled archive, a bare predictions table or a study, from tables alone: no model is loaded."""
+"""Write the report of a screen or a study, with or without labels; needs no model, only the tables."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import evaluate as job

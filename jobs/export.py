@@ -1,4 +1,4 @@
-"""Send results of a screen to where they are read, as DICOM objects: to a PACS by DICOMweb, or into a directory."""
+"""Export results of a screen as DICOM objects, to a PACS (DICOMweb) or into a directory."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import export as job

@@ -1,4 +1,4 @@
-"""List a bucket or directory once, into Parquet; `manifest --listing` then need not list it again."""
+"""List the files of a bucket or directory into a table, so that later runs need not list it again."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import listing as job

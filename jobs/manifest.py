@@ -1,4 +1,4 @@
-"""Write the manifest of an image archive: one row an image, where it is, whose it is, what is known of it."""
+"""Write the manifest of an archive: one row per image, with its place, patient, view and labels."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import manifest as job

@@ -1,4 +1,4 @@
-"""Write an archive of synthetic chest radiographs with known lungs and lesions, and broken and alien files."""
+"""Write an archive of synthetic chest radiographs with known lungs and lesions, and some broken files."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import phantom as job

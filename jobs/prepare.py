@@ -1,4 +1,4 @@
-"""Decode the radiographs of a manifest once into a training table: 8 bits, at most 512 px, masks beside them."""
+"""Decode the radiographs of a manifest once into a training table (8 bits, at most 512 px, with masks)."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import prepare as job

@@ -1,4 +1,4 @@
-"""Read the review queue in a browser: a page for radiologists, and their verdicts as a table beside the results."""
+"""Open the reading room: a page in the browser where radiologists read the review queue and give verdicts."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import review as job

@@ -1,4 +1,4 @@
-"""Train and score every variant of a study, with several seeds: a row a trial in `trials`, scores in `predictions`."""
+"""Train and score every variant of a study with several seeds, and record each result in a table."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import sweep as job

@@ -1,4 +1,4 @@
-"""Train a model on a manifest's radiographs, data-parallel on Ray. Prints the best checkpoint's URI last."""
+"""Train a model on the radiographs of a manifest, on one machine or a cluster; prints the checkpoint's URI."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import train as job

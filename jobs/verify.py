@@ -1,4 +1,4 @@
-"""Read everything that a job wrote back, and say what is damaged; nothing is changed."""
+"""Check every file that a job wrote, and report what is damaged; changes nothing."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import verify as job

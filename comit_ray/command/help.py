@@ -1,5 +1,6 @@
 """Prints `--help` in words: the purpose of a job, then its options, basic ones before advanced ones."""
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -74,7 +75,7 @@ def _walk(config: type[BaseModel], prefix: str = "", within: bool = False) -> It
 
 def _short(one: FieldInfo) -> str:
     text = " ".join((one.description or "").split())
-    return "URI" if text.startswith("URI") else "TEXT"
+    return "URI" if re.search(r"\bURI\b", text.partition(".")[0]) else "TEXT"
 
 
 def _option(name: str, one: FieldInfo, width: int) -> list[str]:

@@ -34,12 +34,12 @@ ELSEWHERE = "Give another --output to begin anew."
 
 @dataclass(frozen=True)
 class Job(Generic[C]):
-    """A job's door.
+    """One job.
 
     Attributes:
-        work: takes the options, gives the exit status; its docstring is the help.
-        config: the options.
-        after_stop: what to do after Ctrl-C, in a sentence.
+        work: takes the options and returns the exit status; its docstring is the help text.
+        config: class of the options.
+        after_stop: what to do after Ctrl-C, in one sentence.
     """
 
     work: Callable[[C], int]
@@ -48,17 +48,17 @@ class Job(Generic[C]):
 
     @property
     def description(self) -> str:
-        """The help: a line, then what else there is to say."""
+        """The help text: one line of purpose, then the rest."""
         return inspect.cleandoc(self.work.__doc__ or "")
 
     @property
     def line(self) -> str:
-        """The first line of the help."""
+        """The first line of the help text."""
         return self.description.partition("\n")[0]
 
 
 def demo(config: DemoConfig) -> int:
-    """Show the whole way on phantoms: archive, manifest, training, screening, report."""
+    """Run all steps on synthetic radiographs: archive, manifest, training, screening, report."""
     from comit_ray.command.demo import show
 
     show(config)
@@ -66,7 +66,7 @@ def demo(config: DemoConfig) -> int:
 
 
 def phantom(config: PhantomConfig) -> int:
-    """Write an archive of synthetic chest radiographs with known lungs and lesions, and broken and alien files."""
+    """Write an archive of synthetic chest radiographs with known lungs and lesions, and some broken files."""
     from comit_ray.chunks import nodes
     from comit_ray.data.phantom import phantom_archive
 
@@ -78,7 +78,7 @@ def phantom(config: PhantomConfig) -> int:
 
 
 def listing(config: ListingConfig) -> int:
-    """List a bucket or directory once, into Parquet; `manifest --listing` then need not list it again."""
+    """List the files of a bucket or directory into a table, so that later runs need not list it again."""
     from comit_ray.chunks import nodes
     from comit_ray.data.sources.listing import write
     from comit_ray.storage import storage
@@ -92,7 +92,7 @@ def listing(config: ListingConfig) -> int:
 
 
 def manifest(config: ManifestConfig) -> int:
-    """Write the manifest of an image archive: one row an image, where it is, whose it is, what is known of it."""
+    """Write the manifest of an archive: one row per image, with its place, patient, view and labels."""
     from comit_ray.prepare.run_manifest import make
 
     print(f"manifest: {make(config)}")
@@ -100,10 +100,10 @@ def manifest(config: ManifestConfig) -> int:
 
 
 def prepare(config: PrepareConfig) -> int:
-    """Decode the radiographs of a manifest once into a training table: 8 bits, at most 512 px, masks beside them.
+    """Decode the radiographs of a manifest once into a training table (8 bits, at most 512 px, with masks).
 
-    Run the same command again after any interruption: only what is missing is done. Exit status 0 only if every image
-    of the manifest has exactly one row, and no more failed than --max_failed_share allows.
+    If a run was interrupted, run the same command again: it does only what is missing. The exit status is 0 only if
+    every image of the manifest has exactly one row, and at most --max_failed_share of them failed.
     """
     from comit_ray.prepare.run_prepare import prepare as make
     from comit_ray.storage import storage
@@ -116,7 +116,7 @@ def prepare(config: PrepareConfig) -> int:
 
 
 def train(config: TrainConfig) -> int:
-    """Train a model on a manifest's radiographs, data-parallel on Ray. Prints the best checkpoint's URI last."""
+    """Train a model on the radiographs of a manifest, on one machine or a cluster; prints the checkpoint's URI."""
     from comit_ray.training.run_training import train as fit
 
     print(f"checkpoint: {fit(config)}")
@@ -124,10 +124,10 @@ def train(config: TrainConfig) -> int:
 
 
 def sweep(config: SweepConfig) -> int:
-    """Train and score every variant of a study, with several seeds: a row a trial in `trials`, scores in `predictions`.
+    """Train and score every variant of a study with several seeds, and record each result in a table.
 
-    Run the same command with --resume true after any interruption: finished trials stay as they are. Exit status 0 only
-    if every planned trial has a row, and none failed.
+    If a run was interrupted, run the same command with --resume true: finished trials stay. The exit status is 0 only
+    if every planned trial has a row and none failed.
     """
     from comit_ray.sweep.run_sweep import run
 
@@ -135,11 +135,11 @@ def sweep(config: SweepConfig) -> int:
 
 
 def screen(config: ScreenConfig) -> int:
-    """Screen a folder or bucket of radiographs, or a manifest of them: predictions, masks and a review queue.
+    """Screen a folder or bucket of radiographs: writes scores, masks and the review queue.
 
-    Give --archive, and all DICOM, PNG and JPEG files are found, also inside tar and zip files; or give --manifest. Run
-    the same command again after any interruption: only what is missing is done. Exit status 0 only if every image of
-    the manifest has exactly one row, and no more failed than --max_failed_share allows.
+    Give --archive to find all DICOM, PNG and JPEG files, also inside tar and zip files, or give --manifest. If a run
+    was interrupted, run the same command again: it does only what is missing. The exit status is 0 only if every image
+    has exactly one row, and at most --max_failed_share of them failed.
     """
     from comit_ray.command.screen_archive import manifest_of
     from comit_ray.screening.run_screen import check_options
@@ -153,7 +153,7 @@ def screen(config: ScreenConfig) -> int:
 
 
 def requeue(config: RequeueConfig) -> int:
-    """Build the review queue again from the tables of a screen, with other options; no image and no model is read."""
+    """Build the review queue again from the tables of a screen, with other options; needs no images and no model."""
     from comit_ray.chunks import nodes
     from comit_ray.screening import results_folder, run_settings
     from comit_ray.storage import storage
@@ -171,10 +171,11 @@ def requeue(config: RequeueConfig) -> int:
 
 
 def verify(config: VerifyConfig) -> int:
-    """Read everything that a job wrote back, and say what is damaged; nothing is changed.
+    """Check every file that a job wrote, and report what is damaged; changes nothing.
 
-    Every file is compared with the SHA-256 it was written with, its chunk's commit, and the record of the run.
-    Run the job that wrote them again to do damaged chunks anew. Exit status 0 only if nothing is damaged.
+    Every file is compared with the SHA-256 that was stored when it was written, with the commit of its chunk, and with
+    the record of the run. To repair damaged chunks, run the job that wrote them again. The exit status is 0 only if
+    nothing is damaged.
     """
     from comit_ray.chunks.verifying import verify as read_back
 
@@ -184,7 +185,7 @@ def verify(config: VerifyConfig) -> int:
 
 
 def evaluate(config: EvaluateConfig) -> int:
-    """Score a screened, labelled archive, a bare predictions table or a study, from tables alone: no model is loaded.
+    """Write the report of a screen or a study, with or without labels; needs no model, only the tables.
 
     Writes report.html, report.md, metrics.json, tables/ and figures/, and prints ten lines of the report.
     """
@@ -208,9 +209,9 @@ def evaluate(config: EvaluateConfig) -> int:
 
 
 def export(config: ExportConfig) -> int:
-    """Send results of a screen to where they are read, as DICOM objects: to a PACS by DICOMweb, or into a directory.
+    """Export results of a screen as DICOM objects, to a PACS (DICOMweb) or into a directory.
 
-    Run the same command again after any interruption: what is stored is not stored twice. Exit status 0 only if every
+    If a run was interrupted, run the same command again: nothing is stored twice. The exit status is 0 only if every
     object is stored.
     """
     from comit_ray.dicom.run_export import run
@@ -219,10 +220,10 @@ def export(config: ExportConfig) -> int:
 
 
 def review(config: ReviewConfig) -> int:
-    """Read the review queue in a browser: a page for radiologists, and their verdicts as a table beside the results.
+    """Open the reading room: a page in the browser where radiologists read the review queue and give verdicts.
 
-    Prints a link and serves it until it is interrupted. Verdicts lie in RESULTS/reviews, each whole before it is
-    acknowledged; run it again to go on.
+    Prints a link and serves the page until it is interrupted. Each verdict is stored in RESULTS/reviews before the page
+    confirms it; run the same command again to continue.
     """
     from comit_ray.reading import serve
 
@@ -231,10 +232,10 @@ def review(config: ReviewConfig) -> int:
 
 
 def calibrate(config: CalibrateConfig) -> int:
-    """Find a threshold for this site from readers' verdicts, or from confirmatory tests, on a screen's review queue.
+    """Find a threshold for this site, from readers' verdicts or from confirmatory tests.
 
-    Writes thresholds.csv (every threshold, by age, sex, view and site), calibration.json, and the operating_points.json
-    that `screen --operating_points` takes, for the same model alone.
+    Writes thresholds.csv (every threshold, by age, sex, view and site), calibration.json, and operating_points.json for
+    `screen --operating_points`. The file works only with the same model.
     """
     from comit_ray.reading import calibrate as site
 
@@ -243,10 +244,10 @@ def calibrate(config: CalibrateConfig) -> int:
 
 
 def embedding_classifier(config: EmbeddingClassifierConfig) -> int:
-    """Fit the paper's random forest or SVM on the embeddings of a screen, and score every image of it from the tables.
+    """Fit the paper's random forest or support vector machine on the embeddings of a screen, and score every image.
 
-    No image and no network is read. The scores order the images; they are not calibrated probabilities. A second run
-    of the same command writes the same rows again. Exit status 0 only if every image has exactly one row.
+    It reads neither images nor a network. The scores order the images; they are not calibrated probabilities. A second
+    run of the same command writes the same rows. The exit status is 0 only if every image has exactly one row.
     """
     from comit_ray.chunks import nodes
     from comit_ray.screening.embedding_screen import classify
@@ -256,7 +257,7 @@ def embedding_classifier(config: EmbeddingClassifierConfig) -> int:
 
 
 def benchmark(config: BenchmarkConfig) -> int:
-    """Measure a screen on this cluster: each stage alone, the whole, the bottleneck, and the hours for N images."""
+    """Measure a screen on this machine or cluster: each stage, the bottleneck, and the hours for N images."""
     from comit_ray.benchmark.run_benchmark import measure
 
     print(f"benchmark: {measure(config)}")
@@ -281,14 +282,14 @@ JOBS: dict[str, Job[Any]] = {
     "listing": Job(listing, ListingConfig, ELSEWHERE),
     "phantom": Job(phantom, PhantomConfig, ELSEWHERE),
 }
-"""Name -> door, in the order of `comit-ray --help`."""
+"""Name -> job, in the order of `comit-ray --help`."""
 
 
 def of(function: Callable[[Any], int]) -> Job[Any]:
-    """The door of a job's function.
+    """The job of a function.
 
     Raises:
-        ConfigError: it is none of `JOBS`.
+        ConfigError: the function belongs to none of `JOBS`.
     """
     for job in JOBS.values():
         if job.work is function:

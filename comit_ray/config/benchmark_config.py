@@ -16,28 +16,28 @@ class BenchmarkConfig(Config):
     """`jobs/benchmark.py`."""
 
     checkpoint: str
-    """URI of the checkpoint."""
+    """Path or URI of the trained model."""
     output: str
-    """URI of a new directory: the benchmark's manifests and screens, and benchmark.json."""
+    """A new directory (path or URI) for the benchmark's manifests, screens and benchmark.json."""
     manifest: str | None = None
-    """URI of the manifest of the archive that is to be screened; null: an archive of phantoms is drawn."""
+    """Manifest of the archive to screen; null: synthetic radiographs are drawn."""
     images: Annotated[int, Field(ge=64)] = 512
-    """Images that are screened, drawn at random from the manifest."""
+    """Number of images to screen, drawn at random from the manifest."""
     chunk_rows: Annotated[PositiveInt, ADVANCED] = 32
-    """Images of a chunk: fewer than a screen's, so that there are enough to keep every process busy."""
+    """Images per chunk: fewer than in a screen, so that there are enough chunks to keep every process busy."""
     project: tuple[PositiveInt, ...] = (56_000, 10_000_000)
-    """Numbers of images to project hours (and cost) for."""
+    """Numbers of images for which hours (and cost) are projected."""
     cost_per_hour: Annotated[float, Field(ge=0)] | None = None
-    """Of the whole cluster, in any currency; null: no cost is projected."""
+    """Cost of the whole cluster per hour, in any currency; null: no cost is projected."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
-    """Images a forward pass."""
+    """Images per forward pass."""
     predictors: PositiveInt | Literal["auto"] = "auto"
-    """Predictor actors; auto: as many as a screen would start."""
+    """Number of predictor processes; auto: as many as a screen would start."""
     gpu: bool = False
-    """One GPU a predictor."""
+    """Use one GPU per predictor."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
-    """Threads that fetch and decode in one reading task."""
+    """Threads of one reading task that fetch and decode images."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
-    """Bounds on images."""
+    """Limits for images."""
     seed: Annotated[int, ADVANCED] = 0
-    """Seed of the draw."""
+    """Seed of the random draw of images."""

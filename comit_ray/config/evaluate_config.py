@@ -19,49 +19,51 @@ class EvaluateConfig(Config):
     """`jobs/evaluate.py`."""
 
     results: str | None = None
-    """URI of a screening run's output. Exactly one of results, predictions and study is needed."""
+    """Path or URI of a screen's output. Give exactly one of results, predictions and study."""
     predictions: str | None = None
-    """URI of a bare predictions table, without masks beside it."""
+    """Path or URI of a predictions table without masks."""
     study: str | None = None
-    """URI of a study, as jobs/sweep.py writes it."""
+    """Path or URI of a study that the job `sweep` wrote."""
     manifest: str
-    """URI of the manifest that holds labels and mask references."""
+    """Path or URI of the manifest with labels and mask references."""
     output: str
-    """URI of the report to write: report.md, metrics.json, tables/, figures/."""
+    """Path or URI for the report: report.html, report.md, metrics.json, tables/, figures/."""
     split: Literal["all", "train", "val", "test"] | None = None
-    """Split that is scored; null: test, or all of an external archive. A study has its own."""
+    """Split that is evaluated; null: test, or all of an external archive. A study has its own split."""
     external: bool = False
-    """The model never saw this archive (section 4.4): found and missed at the frozen operating point, and readers."""
+    """yes for an archive that the model never saw (section 4.4): found and missed at the stored operating point, and
+    readers."""
     reviews: str | None = None
-    """URI of a reviews/ table: readings of an external archive, or those of the reading room that lie beside `results`;
-    these also make the chapter "Readers" of the report."""
+    """A reviews/ table (path or URI): readings of an external archive, or those of the reading room beside `results`.
+    They also give the chapter "Readers" of the report."""
     compare: str | None = None
-    """URI of what another model gave for the same images, of the same kind: the two are compared, image by image."""
+    """Results of another model for the same images, of the same kind (path or URI). The two are compared image by
+    image."""
     specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
-    """Specificities at which sensitivity and the like are given, thresholds from the scored images; the paper's two."""
+    """Specificities at which sensitivity is reported, with thresholds from the evaluated images; the paper's two."""
     sensitivities: Annotated[tuple[AboveZero, ...], ADVANCED] = SENSITIVITIES
-    """Sensitivities at which specificity is given, thresholds from the scored images."""
+    """Sensitivities at which specificity is reported, with thresholds from the evaluated images."""
     prevalences: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (
         0.01,
         0.05,
         0.10,
         0.20,
     )
-    """Shares of images that are positive, as fractions, at which predictive values and readers' work are given."""
+    """Shares of positive images, as fractions, for which predictive values and readers' work are reported."""
     subgroup_minimum: Annotated[PositiveInt, ADVANCED] = 10
-    """Fewest patients (with a positive image, with a negative one) of whom figures of a subgroup are given."""
+    """Smallest number of patients (with a positive image, and with a negative one) for which a subgroup is reported."""
     draws: Annotated[PositiveInt, ADVANCED] = 1000
-    """Draws of patients for every bootstrap interval."""
+    """Draws of patients for bootstrap intervals."""
     seed: Annotated[int, ADVANCED] = 0
     """Seed of the draws, and of the choice of images in figures."""
     sheet_images: Annotated[int, Field(ge=0), ADVANCED] = 12
-    """Radiographs on the sheet of overlays."""
+    """Number of radiographs on the sheet of overlays."""
     sheet_seed: Annotated[int, ADVANCED] = 0
-    """Seed of their choice."""
+    """Seed of the choice of these radiographs."""
     masks: Annotated[MasksConfig, ADVANCED] = MasksConfig()
-    """The true masks that predicted ones are compared with: as the model was trained."""
+    """Annotated masks that predicted masks are compared with, as in the training of the model."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
-    """Bounds on images."""
+    """Limits for images."""
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:

@@ -11,12 +11,13 @@ from comit_ray.config.config_base import (
 
 
 class FrameConfig(Config):
-    """The model's frame: what every radiograph is resampled to."""
+    """The frame of the model: the size that every radiograph is resampled to."""
 
     size: PositiveInt = 224
     """Side of the square frame in pixels; a multiple of 32."""
     fit: Literal["stretch", "letterbox"] = "stretch"
-    """How the original fills the frame: stretch (the paper's) or letterbox (keeps the aspect ratio, black borders)."""
+    """How a radiograph fills the frame: stretch (as in the paper), or letterbox (keeps the aspect ratio, black
+    borders)."""
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -26,7 +27,7 @@ class FrameConfig(Config):
 
 
 class DecodeLimits(Config):
-    """Bounds checked before anything is decompressed."""
+    """Limits that are checked before anything is decompressed."""
 
     max_bytes: PositiveInt = 256 * 2**20
     """Largest file in bytes."""
@@ -35,11 +36,11 @@ class DecodeLimits(Config):
     max_decoded_bytes: PositiveInt = 512 * 2**20
     """Largest decompressed size in bytes: deflated DICOM included."""
     min_side: PositiveInt = 32
-    """Shortest side in pixels that can still be a radiograph."""
+    """Shortest side in pixels that a radiograph may have."""
 
 
 class MasksConfig(Config):
-    """What is taken of the annotated masks."""
+    """How annotated masks are used."""
 
     lungs: Literal["pixels", "boxes"] = "pixels"
-    """Lung masks as drawn, or as the paper's: two solid rectangles, one around each lung."""
+    """pixels: lung masks as drawn; boxes: as in the paper, two solid rectangles, one around each lung."""

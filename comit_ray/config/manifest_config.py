@@ -25,10 +25,11 @@ class SplitConfig(Config):
     test: Fraction = 0.2
     """Share of patients for testing."""
     seed: Annotated[int, ADVANCED] = 0
-    """Seed of the division; the same seed and rows give the same split."""
+    """Seed of the split; the same seed and rows give the same split."""
     keep_source: bool | None = None
-    """Keep the split rows have: a source's own lists, or the inputs' on a merge; no val: drawn from train. null: yes on
-    a merge, so that no patient moves from one split to another, no for a source."""
+    """Keep the split that the rows already have: the source's own lists, or that of merged manifests. Without a val
+    split, val is drawn from train. null: yes for a merge, so that no patient moves to another split; no for a
+    source."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -50,42 +51,47 @@ class ListingConfig(Config):
 class ManifestConfig(SourceOptions):
     """`jobs/manifest.py`."""
 
+    one_of = ("root", "inputs")
+
     output: str
-    """URI of the manifest to write."""
+    """Path or URI for the manifest."""
     source: str | None = None
-    """Name of the dataset's format: files (DICOM, PNG, JPEG and archives of them side by side), nih, chexpert, bimcv,
-    covid-chestxray, radiography, hannover, figure1, actualmed, covid-cxnet, table, dicom, dicomweb, images or phantom.
-    null: files, unless --inputs is given."""
+    """Format of the dataset: files (DICOM, PNG, JPEG and archives of them side by side), nih, chexpert, bimcv,
+    covid-chestxray, radiography, hannover, figure1, actualmed, covid-cxnet, table, dicom, dicomweb, images or
+    phantom. null: files, unless --inputs is given."""
     root: str | None = None
-    """URI of the dataset's directory; for dicomweb the URL of the server."""
+    """Path or URI of the dataset's directory; for dicomweb the URL of the server."""
     listing: Annotated[str | None, ADVANCED] = None
-    """URI of a listing of the root (jobs/listing.py); null: list it now."""
+    """A listing of the root, written by the job `listing`; null: list the root now."""
     name: str | None = None
-    """`dataset` of the rows; null: the source's name. Give each of several `images` or `dicom` trees its own."""
+    """Name of the dataset in the rows; null: the name of the source. Give each of several `images` or `dicom` folders
+    its own."""
     inputs: str | None = None
-    """URIs of manifests to merge, separated by commas, instead of a source; the split is computed again."""
+    """Manifests to merge (paths or URIs, separated by commas), instead of a source. The split is computed again."""
     check_files: bool = False
-    """Mark rows whose file is absent (`missing`); list in OUTPUT/check.csv what only a table, or only storage, has."""
+    """Mark rows whose file is absent (`missing`). OUTPUT/check.csv lists files that only a table, or only the storage,
+    has."""
     list_skipped: str | None = None
-    """URI of a CSV to write: every file below the root that is no row, and why. Their counts are always printed."""
+    """CSV to write (path or URI): every file below the root that is no row, and why. Their counts are always
+    printed."""
     present_only: bool = False
     """Leave out rows whose file is absent."""
     duplicates: Literal["ignore", "report", "exclude"] | None = None
-    """Images that look alike, found by decoding all: report lists them in OUTPUT/duplicates.csv and keeps them in one
-    split; exclude also keeps, of the same picture in several datasets, the one with more annotations. null: exclude
-    where several datasets are merged, else ignore."""
+    """Search for near-duplicates, which decodes all images. report: lists them in OUTPUT/duplicates.csv and keeps them
+    in one split. exclude: also keeps only one of the same picture in several datasets, the one with more
+    annotations. null: exclude for a merge of several datasets, else ignore."""
     protocol: Annotated[Literal["all", "paper"], ADVANCED] = "all"
-    """Images to use: all, or a selection by the paper's rules (section 3.1); the others are excluded."""
+    """paper: select images by the paper's rules (section 3.1) and exclude the others; all: keep all."""
     protocol_seed: Annotated[int, ADVANCED] = 0
     """Seed of the selection."""
     chunk_rows: Annotated[PositiveInt, ADVANCED] = 512
-    """Rows of one chunk: the unit of screening work, of commit and of resume."""
+    """Rows per chunk, the unit in which a screen works, commits and resumes."""
     part_rows: Annotated[PositiveInt, ADVANCED] = 2048
-    """Rows of one Parquet part: the unit of sequential reading."""
+    """Rows per Parquet part, the unit in which a manifest is read."""
     split: SplitConfig = SplitConfig()
     """The split."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
-    """Bounds on images, where `duplicates` has them decoded."""
+    """Limits for images that `duplicates` decodes."""
 
     @model_validator(mode="before")
     @classmethod

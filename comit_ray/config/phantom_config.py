@@ -15,9 +15,9 @@ class PhantomConfig(Config):
     """`jobs/phantom.py`."""
 
     output: str
-    """URI of the archive to write; must be empty."""
+    """Path or URI for the archive; the directory must be empty."""
     count: PositiveInt = 300
-    """Files of the archive, a dozen broken and alien ones included."""
+    """Number of files, including about a dozen broken and foreign ones."""
     seed: Annotated[int, Field(ge=0), ADVANCED] = 0
     """Seed of everything; the same count and seed give the same bytes."""
 
@@ -26,8 +26,8 @@ class DemoConfig(Config):
     """`jobs/demo.py`."""
 
     output: str = "build/demo"
-    """Local directory for everything the demo makes."""
+    """Local directory for everything that the demo makes."""
     count: PositiveInt = 300
-    """Phantom radiographs in the archive."""
+    """Number of synthetic radiographs."""
     seed: Annotated[int, Field(ge=0), ADVANCED] = 0
-    """Seed of the phantoms."""
+    """Seed of the synthetic radiographs."""

@@ -31,17 +31,17 @@ class PrepareConfig(Config):
     """`jobs/prepare.py`."""
 
     manifest: str
-    """URI of the manifest."""
+    """Path or URI of the manifest."""
     output: str
-    """URI of the training table: images/ and run.json."""
+    """Path or URI for the training table: images/ and run.json."""
     format: Annotated[Literal["png", "webp"], ADVANCED] = "png"
-    """Lossless coding of the pixels: png, or webp (smaller, slower to write)."""
+    """Lossless format of the pixels: png, or webp (smaller, slower to write)."""
     threads: Annotated[PositiveInt, ADVANCED] = 2
-    """Threads that fetch and decode in one reading task."""
+    """Threads of one reading task that fetch and decode images."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
-    """Bounds on images."""
+    """Limits for images."""
     retry: Annotated[Reasons, ADVANCED] = ()
-    """Reasons of failed images that are read again, such as missing,truncated. What the storage refused is read again
-    without being named. An image that was decoded stays as it is."""
+    """Read images again that failed for these reasons, such as missing,truncated. Failures of the storage are always
+    read again. An image that was decoded stays as it is."""
     max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
-    """If more than this share of the images failed, the exit status is 1, and what they have in common is printed."""
+    """If a larger share of the images failed, the exit status is 1, and what they have in common is printed."""

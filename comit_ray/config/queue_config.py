@@ -16,23 +16,24 @@ class QueueConfig(Config):
     """Who goes to the radiologist. A change rebuilds the queue from the tables, without a pass over the images."""
 
     capacity: PositiveInt | None = None
-    """Images the readers can take; null: all that have a reason."""
+    """Number of images that readers can take; null: all images with a reason."""
     near_threshold: Annotated[float, Field(ge=0), ADVANCED] = 0.5
-    """Scores this little below the operating point, in log-odds, are read too; 0.5: at least 0.61 times its odds."""
+    """Also read scores this close below the operating point, in log-odds. 0.5 means at least 0.61 times its odds."""
     covid_but_healthy: Annotated[Fraction, ADVANCED] = 0.5
-    """p_unhealthy below this on a flagged image is a disagreement."""
+    """A flagged image with p_unhealthy below this counts as a disagreement."""
     min_disease_area: Annotated[Fraction, ADVANCED] = 0.002
-    """Predicted disease below this fraction of the frame counts as no disease mask."""
+    """Predicted disease smaller than this fraction of the frame counts as no disease."""
     max_disease_outside: Annotated[Fraction, ADVANCED] = 0.5
-    """Predicted disease lying outside the predicted lungs beyond this fraction is a disagreement."""
+    """If more than this fraction of the predicted disease lies outside the predicted lungs, it counts as a
+    disagreement."""
     min_lung_area: Annotated[Fraction, ADVANCED] = 0.05
-    """Predicted lung below this fraction of the frame counts as no lungs found."""
+    """Predicted lungs smaller than this fraction of the frame count as no lungs found."""
     child_age: Annotated[float, Field(ge=0), ADVANCED] = 16
-    """Patients younger than this many years are read: the training data hold adults."""
+    """Patients younger than this many years are always read, because the training data hold adults."""
     random_negatives: Annotated[Fraction, ADVANCED] = 0.02
-    """Share of the negatives without any other reason that is drawn at random, with its sampling weight."""
+    """Share of negatives without another reason that is read at random, with a sampling weight."""
     quotas: Annotated[dict[str, Fraction], ADVANCED] = {"random_negative": 0.1, "failed": 0.1}  # noqa: RUF012 pydantic copies it
-    """Share of the capacity kept for a reason, whatever the scores of others."""
+    """Share of the capacity that is kept for a reason, whatever the scores of others."""
     seed: Annotated[int, ADVANCED] = 0
     """Seed of the random sample of negatives."""
 
@@ -53,8 +54,8 @@ class RequeueConfig(Config):
     """`jobs/requeue.py`."""
 
     results: str
-    """URI of a screening run's output."""
+    """Path or URI of a screen's output."""
     manifest: str
-    """URI of the manifest that was screened."""
+    """Path or URI of the manifest that was screened."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""

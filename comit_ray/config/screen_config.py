@@ -23,56 +23,55 @@ class ScreenConfig(Config):
     one_of = ("archive", "manifest")
 
     archive: str | None = None
-    """URI of the folder or bucket to screen: DICOM, PNG and JPEG files, loose or in tar and zip files. Its manifest is
-    made at OUTPUT/manifest."""
+    """Path or URI of the folder or bucket to screen: DICOM, PNG and JPEG files, loose or in tar and zip files. Its
+    manifest is written to OUTPUT/manifest."""
     manifest: str | None = None
-    """URI of a manifest to screen, instead of an archive."""
+    """Path or URI of a manifest to screen, instead of an archive."""
     checkpoint: str
-    """URI of the checkpoint."""
+    """Path or URI of the trained model, such as runs/first/best."""
     output: str
-    """URI of the results: predictions/, masks/, review_queue/, run.json."""
+    """Path or URI for the results: predictions/, masks/, review_queue/, run.json."""
     operating_point: str = operating_point_name(SPECIFICITY)
-    """Name of the operating point, as stored in the checkpoint, that decides the flags."""
+    """Name of the operating point (threshold) that decides the flags. The checkpoint stores them."""
     operating_points: Annotated[str | None, ADVANCED] = None
-    """URI of a site's own operating points (JSON), meant for the scores as they are written; null: those of the
-    checkpoint."""
+    """A site's own operating points (JSON file), for scores as they are written; null: those of the checkpoint."""
     temperature: Annotated[Literal["off", "on"], ADVANCED] = "off"
-    """on: log-odds of every score are divided by the checkpoint's temperature for it, so that scores are nearer to
-    probabilities in data like its validation split; off: scores as the model gives them. The checkpoint's thresholds
-    are brought to the same scale, so flags stay; --queue.* options and a site's own operating points are taken as meant
-    for the scores as written (a temperature above 1 brings more images near the threshold). In YAML: 'on', quoted."""
+    """on: divides the log-odds of each score by a stored temperature, so that scores are nearer to probabilities for
+    data like the validation split. off: scores as the model computes them. Flags stay the same, because the
+    checkpoint's thresholds are scaled too. --queue.* options and a site's own operating points apply to the scores
+    as written; with a temperature above 1 more images are near the threshold. In YAML write 'on' in quotes."""
     split: Literal["all", "train", "val", "test"] = "all"
     """Screen only this split of the manifest; all: every row."""
     masks: Annotated[Literal["all", "flagged", "none"], ADVANCED] = "all"
-    """Of which images masks are made. flagged: those that are flagged, near a threshold, or drawn at random (3%); none:
-    of none. Scores are the same, and a screen is up to three times as fast. Of the others nothing that a mask tells is
-    judged: areas are null, and no_lungs_found and disease_outside_lungs are not among the queue's reasons."""
+    """Which images get masks. flagged: images that are flagged, near a threshold, or in a random 3%; none: no image.
+    Scores stay the same, and a screen is up to three times as fast. For images without a mask, areas are null, and
+    the queue lacks the reasons no_lungs_found and disease_outside_lungs."""
     embeddings: Annotated[bool, ADVANCED] = False
-    """Write embeddings/ too."""
+    """Also write embeddings/."""
     gradcam: Annotated[bool, ADVANCED] = False
-    """Write gradcam/ too: heat maps of where in an image p_covid and p_unhealthy come from (Grad-CAM). Needs captum
-    (the extra `gradcam`) and a model with a covid or health head; scores stay as they are."""
+    """Also write gradcam/: heat maps that show where p_covid and p_unhealthy come from (Grad-CAM). This needs captum
+    (the extra `gradcam`) and a model with a covid or health head. Scores stay the same."""
     variants: Annotated[tuple[Literal["lungs_only", "lungs_removed", "borders_cropped"], ...], ADVANCED] = ()
-    """Write variants/ too: the scores of altered copies of every image, for the report's audit of shortcuts. Each costs
-    a forward pass; those of the lungs need a model with a lung head."""
+    """Also write variants/: scores of altered copies of every image, for the shortcut audit of the report. Each costs
+    one more forward pass; copies with and without lungs need a model with a lung head."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
-    """Images a forward pass."""
+    """Images per forward pass."""
     predictors: PositiveInt | Literal["auto"] = "auto"
-    """Predictor actors at most; fewer where the cluster has no room for them, or reading does not keep up. auto: chosen
-    with their threads, readers and writers from the cores, GPUs and memory that are there, and printed."""
+    """Largest number of predictor processes. auto: chosen from the cores, GPUs and memory of the machine or cluster,
+    together with their threads, and printed."""
     compact: Annotated[bool, ADVANCED] = False
-    """At the end, copy the finished chunks into larger files under OUTPUT/compact (a local OUTPUT only)."""
+    """At the end, copy the finished chunks into larger files under OUTPUT/compact (local output only)."""
     gpu: bool = False
-    """One GPU a predictor."""
+    """Use one GPU per predictor."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
-    """Threads that fetch and decode in one reading task."""
+    """Threads of one reading task that fetch and decode images."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
-    """Bounds on images."""
+    """Limits for images."""
     retry: Annotated[Reasons, ADVANCED] = ()
-    """Reasons of failed images that are read again, such as missing,truncated. What the storage refused is read again
-    without being named. An image that was scored keeps its scores."""
+    """Read images again that failed for these reasons, such as missing,truncated. Failures of the storage are always
+    read again. An image that has a score keeps it."""
     max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
-    """If more than this share of the images failed, the exit status is 1, and what they have in common is printed."""
+    """If a larger share of the images failed, the exit status is 1, and what they have in common is printed."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 

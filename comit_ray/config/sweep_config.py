@@ -120,26 +120,26 @@ class SweepConfig(Config):
     """`jobs/sweep.py`."""
 
     study: str
-    """Name of a shipped study (ablation, baselines, segmentation, tuning, leave_one_source_out), or the path of one's
-    own YAML file."""
+    """Name of a shipped study (ablation, baselines, segmentation, tuning, leave_one_source_out), or the path of your
+    own YAML."""
     data: str
-    """URI of what jobs/prepare.py wrote, or of a manifest."""
+    """Path or URI of a training table (job `prepare`), or of a manifest."""
     storage: str
-    """URI of the directory for studies; several nodes need a shared one."""
+    """Directory for studies (path or URI); several nodes need a shared one."""
     name: str
-    """Name of this study's directory below `storage`."""
+    """Name of this study, and of its directory below `storage`."""
     manifest: Annotated[str | None, ADVANCED] = None
-    """URI of the manifest whose split is scored; null: `data`, or what it was prepared from."""
+    """Manifest whose split is scored; null: `data`, or the manifest that it was prepared from."""
     seeds: PositiveInt | None = None
-    """Trainings of every variant; null: as the study says."""
+    """Number of trainings of every variant; null: as the study says."""
     overlay: tuple[str, ...] = ()
-    """Files of options of training, or names of shipped ones (small_cpu), that are laid over every trial's; the study's
-    dotted options still win."""
+    """Files with training options, or names of shipped ones (small_cpu), that override those of every trial. The
+    study's dotted options win over them."""
     options: Annotated[dict[str, Any], ADVANCED] = {}  # noqa: RUF012 pydantic copies it
     """Options of every trial by their dotted names, '{"train.epochs": 5}'; they win over all others."""
     concurrent: Annotated[PositiveInt | None, ADVANCED] = None
-    """Trials at a time; null: as many as the cluster's CPUs (or GPUs) have room for."""
+    """Number of trials at a time; null: as many as the CPUs (or GPUs) of the cluster allow."""
     retries: Annotated[int, Field(ge=0), ADVANCED] = 1
-    """How often a failed trial is begun again before it is recorded as failed."""
+    """Number of new attempts of a failed trial before it is recorded as failed."""
     resume: bool = False
-    """Go on with the study of this name: finished trials stay, failed ones are tried again."""
+    """Continue the study of this name: finished trials stay, failed ones are tried again."""

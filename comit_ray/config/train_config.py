@@ -32,11 +32,11 @@ class ModelConfig(Config):
     """comit_net; densenet121, mobilenet_v2, resnet18, vgg19 (heads health, covid); unet, segnet, mask_rcnn (heads
     lung, disease)."""
     tasks: tuple[TaskName, ...] = ("lung", "disease", "health", "covid")
-    """Heads the model has, any subset of those it can have: '[lung,covid]'."""
+    """Heads of the model, any subset of those it can have, such as '[lung,covid]'."""
     width: PositiveFloat = 1.0
-    """Channel multiplier of networks that have one; 1.0 is the published network, less is for CPUs and tests."""
+    """Multiplier of the channels; 1.0 is the published network, smaller values are for CPUs and tests."""
     weights: str = "imagenet"
-    """Start of the encoder: imagenet (torchvision's file for it), none, or the URI of such a file."""
+    """Initial weights of the encoder: imagenet (torchvision's file), none, or a file of your own (path or URI)."""
 
     @model_validator(mode="after")
     def _tasks(self) -> Self:
@@ -48,10 +48,10 @@ class ModelConfig(Config):
 
 
 class LossConfig(Config):
-    """Equations 2 to 8."""
+    """The loss, equations 2 to 8 of the paper."""
 
     reduction: Literal["mean", "sum"] = "mean"
-    """mean: per valid pixel, then per active sample of the global batch; sum: the literal equations."""
+    """mean: per valid pixel, then per active sample of the whole batch; sum: the literal equations."""
     lung: Annotated[float, Field(ge=0)] = 1.0
     """Weight of Z1 (the paper weighs all equally)."""
     disease: Annotated[float, Field(ge=0)] = 1.0
@@ -66,39 +66,43 @@ class OptimConfig(Config):
     """Epochs, batches and the optimiser."""
 
     epochs: PositiveInt = 30
-    """Passes over the training split."""
+    """Number of passes over the training split."""
     patience: PositiveInt | None = None
-    """Stop after this many epochs without a lower validation loss; null: all epochs."""
+    """Stop after this many epochs without a lower validation loss; null: never stop early."""
     batch_size: PositiveInt = 16
-    """Images a step over all workers together."""
+    """Images per step, over all workers together."""
     accumulate: Annotated[PositiveInt, ADVANCED] = 1
-    """Parts in which a worker computes its share of a step, to save memory; the loss is that of the whole batch."""
+    """Number of parts in which a worker computes its share of a step, to save memory; the loss stays that of the whole
+    batch."""
     optimiser: Literal["adam", "sgd"] = "adam"
     """Adam, or stochastic gradient descent with momentum."""
     momentum: Annotated[float, Field(ge=0, lt=1), ADVANCED] = 0.9
-    """Of sgd."""
+    """Momentum of sgd."""
     lr: PositiveFloat = 5e-5
-    """Learning rate; a narrow network from scratch needs its own (see comit_net_cpu.yaml)."""
+    """Learning rate. A narrow network that starts from random weights needs its own (see comit_net_cpu.yaml)."""
     schedule: Annotated[Literal["constant", "cosine"], ADVANCED] = "constant"
-    """Learning rate over the epochs: constant (the paper's), or one linear warm-up epoch and a cosine to zero."""
+    """Learning rate over the epochs: constant (as in the paper), or one linear warm-up epoch and then a cosine
+    to zero."""
     augment_covid: Annotated[bool, ADVANCED] = True
-    """Six fixed copies of a COVID training image: itself, +-10 degrees, shifts of 10 px in X, Y, XY (section 3.1)."""
+    """Six fixed copies of each COVID-19 training image: itself, +-10 degrees, shifts of 10 px in X, Y and XY (section
+    3.1)."""
     vary: Annotated[bool, ADVANCED] = False
-    """Small random turns, shifts, scales and exposures of every training image; not the paper's."""
+    """Small random rotations, shifts, scales and exposures of every training image; not in the paper."""
     balance: Annotated[Literal["none", "class", "source", "class_and_source"], ADVANCED] = "none"
-    """none: every image (and copy) once an epoch, the paper's. Otherwise as many, drawn with replacement so that every
-    class (healthy, other disease, COVID-19, ...), every source, or every class of every source comes equally often."""
+    """none: every image (and copy) once per epoch, as in the paper. Otherwise the same number of images, drawn with
+    replacement so that every class (healthy, other disease, COVID-19, ...), every source, or every class of every
+    source is equally frequent."""
     batch_norm: Annotated[Literal["per_worker", "synchronised", "frozen"], ADVANCED] = "per_worker"
-    """Statistics of batch normalisation: of a worker's part of the batch, of the whole batch (GPUs only), or left as
-    they are in the initial weights."""
+    """Statistics of batch normalisation: per worker, synchronised over the whole batch (GPUs only), or frozen as in the
+    initial weights."""
     precision: Annotated[Literal["float32", "bfloat16"], ADVANCED] = "float32"
-    """Arithmetic of the network in training (weights and losses stay float32). bfloat16 is for GPUs and for CPUs that
-    compute in it (AVX512-BF16, AMX); on others it is many times slower. On NVIDIA GPUs torch computes the convolutions
-    of float32 in TF32."""
+    """Arithmetic of the network in training; weights and losses stay float32. bfloat16 suits GPUs, and CPUs that
+    compute in it (AVX512-BF16, AMX); other CPUs become many times slower. On NVIDIA GPUs, float32 convolutions are
+    computed in TF32."""
     specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
-    """Specificities at which operating points are chosen on the validation split; the paper's two."""
+    """Specificities at which operating points are chosen on the validation split; the default is the paper's two."""
     seed: int = 0
-    """Seed of the initial weights and of every epoch's order."""
+    """Seed of the initial weights and of the order of images in every epoch."""
 
     @model_validator(mode="after")
     def _specificities(self) -> Self:
@@ -108,32 +112,32 @@ class OptimConfig(Config):
 
 
 class SpeedConfig(Config):
-    """What changes the speed, not the method; numbers differ by rounding alone."""
+    """Options that change the speed but not the method; numbers differ by rounding only."""
 
     channels_last: bool = True
-    """Memory layout of the activations."""
+    """Use the channels-last memory layout."""
     fused: bool = True
-    """One kernel for a whole step of the optimiser."""
+    """Use one fused kernel for a step of the optimiser."""
     compile: bool = False
-    """torch.compile: the first epoch pays for it; needs a C++ compiler."""
+    """Use torch.compile. The first epoch is slower, and it needs a C++ compiler."""
     prefetch: Annotated[int, Field(ge=0)] = 2
-    """Batches made ahead by a thread of their own; 0: made when they are needed."""
+    """Batches that a thread prepares ahead; 0: none."""
 
 
 class WorkersConfig(Config):
-    """Who does the work."""
+    """Training workers."""
 
     count: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
-    """Data-parallel workers; '[2,8]': as many as the cluster has room for, from 2 to 8, changing when nodes come or
-    go."""
+    """Number of data-parallel workers. '[2,8]': from 2 to 8, as many as the cluster has room for; the number changes
+    when nodes come or go."""
     gpu: bool = False
-    """One GPU a worker (nccl); otherwise CPUs (gloo)."""
+    """Use one GPU per worker (nccl); otherwise CPUs (gloo)."""
     cpus: PositiveFloat = 1
-    """CPUs reserved for a worker; with a GPU none are, and this is how many it may use as threads."""
+    """CPUs reserved for a worker. With a GPU none are reserved, and this is the number of threads it may use."""
     threads: Annotated[PositiveInt | None, ADVANCED] = None
-    """Torch threads of a worker; null: as many as its whole CPUs."""
+    """Torch threads per worker; null: as many as its CPUs."""
     max_failures: Annotated[int, Field(ge=-1), ADVANCED] = 2
-    """Restarts after a worker's death before the job fails; -1: without end."""
+    """Number of restarts after a worker's death before the job fails; -1: no limit."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -153,10 +157,10 @@ class WorkersConfig(Config):
 
 
 class TrackConfig(Config):
-    """Who is told of every epoch, beside the line on the terminal."""
+    """Where metrics of every epoch go, besides the line on the terminal."""
 
     tensorboard: bool = True
-    """Event files in STORAGE/NAME/tensorboard."""
+    """Write event files to STORAGE/NAME/tensorboard."""
     mlflow: str | None = None
     """MLflow tracking URI (needs the extra `mlflow`); null: none."""
     experiment: str = "comit-ray"
@@ -178,15 +182,16 @@ class TrainConfig(Config):
     """`jobs/train.py`."""
 
     data: str
-    """URI of what jobs/prepare.py wrote, or of a manifest, whose images are then fetched and decoded first."""
+    """Path or URI of a training table (job `prepare`), or of a manifest, whose images are then fetched and decoded
+    first."""
     storage: str
-    """URI of the directory for runs; several nodes need a shared one."""
+    """Directory for runs (path or URI); several nodes need a shared one."""
     name: str
-    """Name of the run: its directory below `storage`."""
+    """Name of the run, and of its directory below `storage`."""
     resume: bool = False
-    """Go on with the run of this name; without it an existing run is an error."""
+    """Continue the run of this name. Without this option an existing run is an error."""
     frame: Annotated[FrameConfig, ADVANCED] = FrameConfig()
-    """The model's frame."""
+    """The frame of the model."""
     model: ModelConfig = ModelConfig()
     """The network."""
     masks: Annotated[MasksConfig, ADVANCED] = MasksConfig()
@@ -198,13 +203,13 @@ class TrainConfig(Config):
     speed: Annotated[SpeedConfig, ADVANCED] = SpeedConfig()
     """Speed."""
     track: Annotated[TrackConfig, ADVANCED] = TrackConfig()
-    """Tracking."""
+    """Tracking of metrics."""
     leave_out: Annotated[tuple[str, ...], ADVANCED] = ()
-    """Datasets of which no image is trained or validated on: what is learned of the others is then tested on them."""
+    """Datasets that are neither trained nor validated on, so that the model can be tested on them."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
-    """Bounds on images."""
+    """Limits for images."""
     max_failed_share: Annotated[Fraction, ADVANCED] = 0.05
-    """Training stops if more than this share of the images it should use cannot be read."""
+    """Training stops if a larger share of its images cannot be read."""
     workers: WorkersConfig = WorkersConfig()
     """Parallelism."""
 
