@@ -56,7 +56,7 @@ def inspect(stream: bytes) -> Codestream:
     """The frame header of a complete JPEG, JPEG-LS or JPEG 2000 stream; bytes after its end are ignored.
 
     Raises:
-        DecodeError: TRUNCATED if it ends before its end marker, CORRUPT if it is no such stream.
+        DecodeError: TRUNCATED if the stream has no end marker, CORRUPT if it is no such stream.
     """
     if stream[:2] == b"\xff\xd8":
         return _inspect_jpeg(stream)

@@ -61,11 +61,11 @@ class DicomFile:
     """An opened DICOM file.
 
     Attributes:
-        meta: the file meta elements (group 0002); empty in a bare data set.
-        elements: the header elements that were asked for.
-        transfer_syntax: the stated one, else the one the first element's encoding shows.
-        pixels: None if the file ends before any pixel data.
-        body: the bytes `pixels.at` counts in; of a deflated file the beginning, inflated.
+        meta: file meta elements (group 0002); empty in a bare data set.
+        elements: the requested header elements.
+        transfer_syntax: the stated transfer syntax, or the one that the encoding of the first element shows.
+        pixels: place of the pixel data; None if the file ends before them.
+        body: the bytes that `pixels.at` refers to; for a deflated file its inflated beginning.
     """
 
     meta: Dataset
@@ -88,16 +88,16 @@ def looks_like_dicom(data: bytes) -> bool:
 
 
 def open_dicom(data: bytes, keywords: tuple[str, ...], inflated_bytes: int = MAX_HEADER_BYTES) -> DicomFile:
-    """Reads the header, keeping the elements named by `keywords`.
+    """Reads the header and keeps the elements named by `keywords`.
 
     Args:
         data: the file.
         keywords: DICOM keywords of the elements to keep.
-        inflated_bytes: how much of a deflated file to inflate.
+        inflated_bytes: how many bytes of a deflated file to inflate.
 
     Raises:
-        DecodeError: TRUNCATED if an element of the header ends beyond the file, TOO_LARGE if the header is, or has
-            more elements than one needs; CORRUPT.
+        DecodeError: TRUNCATED if a header element ends beyond the file; TOO_LARGE if the header is too long or has too
+            many elements; CORRUPT.
     """
     source = _Counted(data)
     if data[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC:
@@ -133,8 +133,8 @@ def encapsulated_frame(file: DicomFile) -> bytes:
     """The compressed frame of a single-frame image: its fragments, joined (PS3.5 A.4).
 
     Raises:
-        DecodeError: TRUNCATED if a fragment ends beyond the file, CORRUPT if the value is no sequence of fragments,
-            MULTI_FRAME if several of them begin a picture, whatever NumberOfFrames says.
+        DecodeError: TRUNCATED if a fragment ends beyond the file; CORRUPT if the value is not a sequence of fragments;
+            MULTI_FRAME if several fragments begin a picture, whatever NumberOfFrames says.
     """
     assert file.pixels is not None
     at = file.pixels.at
@@ -163,10 +163,10 @@ def encapsulated_frame(file: DicomFile) -> bytes:
 
 
 def native_frame(file: DicomFile, data: bytes, keywords: tuple[str, ...], expected: int, limits: DecodeLimits) -> bytes:
-    """The `expected` bytes of an uncompressed frame; what follows them (padding) is left.
+    """The `expected` bytes of an uncompressed frame; padding after them is ignored.
 
     Raises:
-        DecodeError: TRUNCATED if the file, or the element, holds fewer; MULTI_FRAME if it holds twice as many.
+        DecodeError: TRUNCATED if the file or the element holds fewer bytes; MULTI_FRAME if it holds twice as many.
     """
     assert file.pixels is not None
     at, length = file.pixels.at, file.pixels.length

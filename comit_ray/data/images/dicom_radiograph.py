@@ -44,18 +44,18 @@ _YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 @dataclass(frozen=True)
 class DicomHeader:
-    """What a DICOM header says of a radiograph.
+    """Header facts of a DICOM radiograph.
 
     Attributes:
-        patient_id: raw: the caller hashes it; it never enters a table or a log.
-        study_uid: raw, as `patient_id`.
+        patient_id: raw value; the caller hashes it, and it never enters a table or a log.
+        study_uid: raw value, handled like `patient_id`.
         sex: M, F or None.
-        age: years, from PatientAge alone; None if absent, malformed or above 120.
+        age: years, from PatientAge only; None if absent, malformed or above 120.
         device: manufacturer and model.
         acquired_on: AcquisitionDate, else StudyDate.
-        view: as far as the header tells.
-        view_source: the tag that tells it, or "none".
-        exclusion: why this is no frontal chest radiograph, else None.
+        view: view, as far as the header tells it.
+        view_source: the tag that tells the view, or "none".
+        exclusion: why the image is not a frontal chest radiograph, or None.
     """
 
     patient_id: str | None
@@ -70,10 +70,10 @@ class DicomHeader:
 
 
 def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
-    """Header facts, without touching the pixels; `data` may end anywhere after the pixel data's tag.
+    """Header facts, without reading pixels; `data` may end anywhere after the tag of the pixel data.
 
     Raises:
-        DecodeError: if this is no readable DICOM file, or one that should hold an image and holds none.
+        DecodeError: the bytes are not a readable DICOM file, or a file that should hold an image holds none.
     """
     with decoder_guard("read the DICOM header"):
         _, header = _open(data, limits)
@@ -81,15 +81,15 @@ def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
 
 
 def stored_dicom(data: bytes, limits: DecodeLimits, held: ExitStack) -> StoredImage:
-    """Stored values of a DICOM radiograph, and the elements that say how they are shown.
+    """Stored values of a DICOM radiograph, and the elements that say how to display them.
 
     Args:
         data: the file.
-        limits: bounds.
-        held: keeps the room in memory, and the guard of the decoder, until the caller has shown the values.
+        limits: limits for the image.
+        held: keeps the reserved memory and the decoder guard until the caller has displayed the values.
 
     Raises:
-        DecodeError: the header's exclusion, or why the pixels cannot be had.
+        DecodeError: the exclusion that the header states, or why the pixels cannot be decoded.
     """
     held.enter_context(decoder_guard("decode the DICOM file"))
     file, header = _open(data, limits)

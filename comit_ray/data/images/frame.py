@@ -24,9 +24,9 @@ LONGEST_SIDE = 512
 
 @dataclass(frozen=True)
 class FrameMap:
-    """Where pixels of the original lie in the frame: frame_row = top + row * rows_per_pixel, columns likewise.
+    """Where pixels of the original lie in the frame: frame_row = top + row * rows_per_pixel, and the same for columns.
 
-    Coordinates are those of pixel edges: pixel 0 spans 0 to 1, its centre is 0.5.
+    Coordinates are those of pixel edges: pixel 0 spans 0 to 1, and its centre is 0.5.
     """
 
     fit: str
@@ -47,7 +47,7 @@ class _Content:
 
 
 def shrink(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The radiograph with its longest side at most 512 px, its aspect kept; unchanged if it already is."""
+    """The radiograph with its longest side at most 512 px and its aspect ratio kept; unchanged if it is that small."""
     height, width = pixels_HW.shape
     if max(height, width) <= LONGEST_SIDE:
         return pixels_HW
@@ -55,7 +55,7 @@ def shrink(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def to_frame(pixels_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uint8]:
-    """The radiograph in the model's frame, uint8 (size, size); letterbox borders are black."""
+    """The radiograph in the frame of the model, uint8 (size, size); letterbox borders are black."""
     height, width = pixels_HW.shape
     content = _content(height, width, frame)
     inside = _resample(shrink(pixels_HW), content.height, content.width)
@@ -65,10 +65,10 @@ def to_frame(pixels_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uin
 
 
 def mask_to_frame(mask_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uint8]:
-    """A mask of the original's size in the model's frame, uint8 (size, size).
+    """A mask of the original's size in the frame of the model, uint8 (size, size).
 
-    Every frame pixel takes the value of the mask pixel that its centre falls on, so no value is mixed or invented;
-    letterbox borders are 0, background.
+    Every frame pixel takes the value of the mask pixel under its centre, so values are never mixed. Letterbox borders
+    are 0, background.
     """
     height, width = mask_HW.shape
     content = _content(height, width, frame)

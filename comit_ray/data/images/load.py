@@ -31,16 +31,16 @@ __all__ = ["Radiograph", "StoredImage", "decode", "decode_with_values"]
 
 
 def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> Radiograph:
-    """The radiograph in `data`.
+    """Decodes the radiograph in `data`.
 
     Args:
         data: a whole DICOM, PNG or JPEG file.
-        limits: bounds on bytes in, pixels, and bytes out, checked before anything is decompressed.
-        sidecar: the DICOM JSON of the file that a PNG of stored values was made of; see
-            `comit_ray.data.images.sidecar`. A DICOM file has its own header, and any sidecar of it is ignored.
+        limits: limits for file size, pixels and decoded bytes, checked before anything is decompressed.
+        sidecar: DICOM JSON of the file that a PNG of stored values was made from; see `comit_ray.data.images.sidecar`.
+            For a DICOM file, which has its own header, a sidecar is ignored.
 
     Raises:
-        DecodeError: whatever the bytes are, nothing else is raised. Its `status` says failed or excluded.
+        DecodeError: the only error, whatever the bytes are. Its `status` says failed or excluded.
     """
     return decode_with_values(data, limits, sidecar)[0]
 
@@ -48,7 +48,7 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
 def decode_with_values(
     data: bytes, limits: DecodeLimits, sidecar: bytes | None = None
 ) -> tuple[Radiograph, StoredImage]:
-    """The radiograph, and the stored values that it shows; arguments and errors are those of `decode`."""
+    """The radiograph, and the stored values that it shows. Arguments and errors as in `decode`."""
     with decoder_guard("decode the file"), ExitStack() as held:
         check_bytes(data, limits)
         image = _dispatch(data, limits, sidecar, held)
@@ -62,8 +62,8 @@ def show(image: StoredImage) -> Radiograph:
     """The radiograph as it is screened, and as a reader sees it first.
 
     Raises:
-        DecodeError: as `comit_ray.data.images.dicom_display.display_table`; of a sidecar's windows and tables
-            BAD_SIDECAR, but BLANK where they show all pixels as one value.
+        DecodeError: as `comit_ray.data.images.dicom_display.display_table`. For windows and tables of a sidecar the
+            reason is BAD_SIDECAR, but BLANK if they show all pixels as one value.
     """
     height, width = image.values_HW.shape
     if image.photometric is None:
@@ -105,11 +105,11 @@ _KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a radiograph's bytes are, and what belongs to them.
+    """The place of a radiograph's bytes, and what belongs to them.
 
     Attributes:
-        file: the image.
-        sidecar: the DICOM JSON with its tags, or None.
+        file: reference to the image.
+        sidecar: reference to the DICOM JSON with its tags, or None.
         checksum: `algorithm:hex` digest of the file at `file.uri`, or None.
     """
 
@@ -119,7 +119,7 @@ class Place:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The place that a row of the manifest (`PLACE_COLUMNS`) names."""
+        """The place in a row of the manifest (columns `PLACE_COLUMNS`)."""
         sidecar = row.get("sidecar")
         return cls(
             FileRef(row["uri"], row["member"], row.get("member_offset")),
@@ -135,14 +135,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Frame:
-    """A radiograph as the model sees it.
+    """A radiograph in the frame of the model.
 
     Attributes:
         pixels_HW: uint8 (size, size), air dark and bone bright.
         height: rows of the original.
         width: columns of the original.
-        view: of the image's own header; `View.UNKNOWN` where it has none.
-        view_source: the evidence for `view`.
+        view: view in the image's own header; `View.UNKNOWN` if it has none.
+        view_source: evidence for `view`.
         frame_map: where the original lies in the frame.
     """
 
@@ -155,7 +155,7 @@ class Frame:
 
 
 def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
-    """Every file that reading `places` asks for, for `FileReader`."""
+    """All files that reading `places` needs, for `FileReader`."""
     for place in places:
         yield place.file
         if place.sidecar is not None:
@@ -163,17 +163,17 @@ def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
 
 
 def load_radiograph(place: Place, reader: FileReader, limits: DecodeLimits) -> Radiograph:
-    """The radiograph at `place`, in the display sense.
+    """Fetches and decodes the radiograph at `place` for display.
 
     Raises:
-        DecodeError: with the reason it cannot, or must not, be scored: the reader's and the decoder's reasons, or
+        DecodeError: why it cannot, or must not, be scored: reasons of the reader and the decoder, or
             `checksum_mismatch`.
     """
     return load_with_values(place, reader, limits)[0]
 
 
 def load_with_values(place: Place, reader: FileReader, limits: DecodeLimits) -> tuple[Radiograph, StoredImage]:
-    """The radiograph at `place`, and the stored values that it shows; raises as `load_radiograph`."""
+    """The radiograph at `place`, and the stored values that it shows. Errors as in `load_radiograph`."""
     data = reader.read(place.file)
     if place.checksum is not None and place.file.member is None:
         check(data, place.checksum)
@@ -182,7 +182,7 @@ def load_with_values(place: Place, reader: FileReader, limits: DecodeLimits) -> 
 
 
 def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> Frame:
-    """The radiograph at `place`, resampled to `frame`; raises as `load_radiograph`."""
+    """The radiograph at `place`, resampled to `frame`. Errors as in `load_radiograph`."""
     radiograph = load_radiograph(place, reader, limits)
     return Frame(
         pixels_HW=to_frame(radiograph.pixels_HW, frame),
@@ -195,7 +195,7 @@ def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: Dec
 
 
 def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
-    """Why the manifest itself says that a row (`excluded`, `view`) is not to be read, or None."""
+    """Why the manifest says that a row must not be read (columns `excluded`, `view`), or None."""
     known = row["excluded"] or (Reason.LATERAL if row["view"] == View.LATERAL else None)
     if known is None:
         return None
@@ -208,10 +208,10 @@ def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
 
 
 def check(data: bytes, checksum: str) -> None:
-    """Compare a whole file with its `algorithm:hex` digest.
+    """Compares a whole file with its `algorithm:hex` digest.
 
     Raises:
-        DecodeError: `checksum_mismatch`, also for an algorithm that is not known.
+        DecodeError: `checksum_mismatch`, also for an unknown algorithm.
     """
     algorithm, _, expected = checksum.partition(":")
     try:

@@ -30,14 +30,13 @@ class Radiograph:
     """A decoded radiograph.
 
     Attributes:
-        pixels_HW: uint8 in the display sense: air dark, bone bright.
+        pixels_HW: uint8 for display: air dark, bone bright.
         height: rows of the original.
         width: columns of the original.
-        view: of the DICOM header; `View.UNKNOWN` for PNG and JPEG.
-        view_source: the evidence for `view`; "none" for PNG and JPEG.
-        applied: what turned the stored values into these pixels, in order: "rescale", "modality_lut", "window",
-            "voi_lut", "percentiles", "monochrome1_inverted", "padding", "colour_to_grey", "alpha_on_black",
-            "exif_orientation".
+        view: view in the DICOM header; `View.UNKNOWN` for PNG and JPEG.
+        view_source: evidence for `view`; "none" for PNG and JPEG.
+        applied: the steps from stored values to these pixels, in order: "rescale", "modality_lut", "window", "voi_lut",
+            "percentiles", "monochrome1_inverted", "padding", "colour_to_grey", "alpha_on_black", "exif_orientation".
     """
 
     pixels_HW: NDArray[np.uint8]
@@ -50,16 +49,16 @@ class Radiograph:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """A decoded image before the grayscale pipeline, for who chooses another window.
+    """A decoded image before the grayscale pipeline, for code that chooses another window.
 
     Attributes:
-        values_HW: stored values, integers of 8 or 16 bits; where `photometric` is None, uint8 display values.
-        elements: of the header or sidecar that describe them; empty where there is none.
-        photometric: MONOCHROME1 or MONOCHROME2; None: the values are what is shown.
+        values_HW: stored values, integers of 8 or 16 bits; uint8 display values if `photometric` is None.
+        elements: elements of the header or sidecar that describe them; empty if there is none.
+        photometric: MONOCHROME1 or MONOCHROME2; None: the values are display values.
         view: as in `Radiograph`.
         view_source: as in `Radiograph`.
-        applied: what was done to the values already, as in `Radiograph`.
-        sidecar: whether `elements` are those of a sidecar, whose errors have a reason of their own.
+        applied: steps that were already applied, as in `Radiograph`.
+        sidecar: whether `elements` come from a sidecar, whose errors have a reason of their own.
     """
 
     values_HW: NDArray[np.generic]
@@ -82,10 +81,10 @@ _saved: AbstractContextManager[object] | None = None
 
 @contextmanager
 def decoder_guard(doing: str = "read the file") -> Iterator[None]:
-    """Silences the libraries; turns whatever they raise into a DecodeError.
+    """Silences the decoding libraries, and turns every error of theirs into a DecodeError.
 
     Args:
-        doing: what is done, for the sentence; of the exception nothing but its type is told.
+        doing: the current step, for the message. Of the library's error only the type is shown.
     """
     _enter()
     try:
@@ -132,16 +131,16 @@ _held = 0
 
 @contextmanager
 def decoding_room(pixels: int, bytes_per_pixel: float, file_bytes: int, copies: int) -> Iterator[None]:
-    """Waits until what decoding takes at its peak has room beside what other threads of the process decode.
+    """Waits until the peak memory of decoding fits beside what other threads of the process decode.
 
     Args:
         pixels: rows times columns.
-        bytes_per_pixel: at the peak of decoding, measured.
-        file_bytes: of the file.
-        copies: of it that decoding makes.
+        bytes_per_pixel: measured peak of decoding, in bytes per pixel.
+        file_bytes: size of the file.
+        copies: number of copies of the file that decoding makes.
 
     Raises:
-        DecodeError: TOO_LARGE if it would not have room alone.
+        DecodeError: TOO_LARGE if it does not fit even alone.
     """
     global _held
     need = int(pixels * bytes_per_pixel) + file_bytes * copies
@@ -161,7 +160,7 @@ def decoding_room(pixels: int, bytes_per_pixel: float, file_bytes: int, copies: 
 
 
 def check_bytes(data: bytes, limits: DecodeLimits) -> None:
-    """Refuses an empty file and one of too many bytes.
+    """Refuses an empty file, and a file with too many bytes.
 
     Raises:
         DecodeError: EMPTY or TOO_LARGE.
@@ -173,7 +172,7 @@ def check_bytes(data: bytes, limits: DecodeLimits) -> None:
 
 
 def check_size(height: int, width: int, bytes_per_pixel: int, limits: DecodeLimits) -> None:
-    """Refuses what is too small for a radiograph or too large to decode; nothing is allocated before this.
+    """Refuses images that are too small for a radiograph or too large to decode, before anything is allocated.
 
     Raises:
         DecodeError: BAD_GEOMETRY, TOO_LARGE or TOO_SMALL.

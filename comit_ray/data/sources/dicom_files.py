@@ -45,17 +45,17 @@ WINDOW = 64  # files in flight: bounds memory while reading ahead hides the stor
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every file that is or may be DICOM: its name says so (an ending, none, or a UID), or its first bytes do.
+    """Yields every file that is or may be DICOM, by its name (a known ending, no ending, or a UID) or its first bytes.
 
-    A file whose header is broken is a row all the same, without a reason: screening finds and records it. One that the
-    storage refuses is not: without its patient it could be trained on while the patient's other images are tested.
-    `DICOMDIR`, an index, is no image. A mask (see `MaskFiles`) belongs to the file whose name without `.dcm` or
-    `.dicom` is its stem; dots of a UID are part of the name.
+    A file with a broken header is still a row, without a reason; the screen finds and records the damage. A file that
+    the storage refuses is an error: without its patient it could be trained on while the same patient's other images
+    are tested. `DICOMDIR` is an index, not an image. A mask (see `MaskFiles`) belongs to the file whose name without
+    `.dcm` or `.dicom` is the mask's stem; dots of a UID are part of the name.
 
     Raises:
-        ManifestError: if it is not clear which mask belongs to which file.
-        ConfigError: if the key is too short to protect anybody.
-        StorageError: if the storage refuses a file.
+        ManifestError: it is not clear which mask belongs to which file.
+        ConfigError: the key is too short to protect anybody.
+        StorageError: the storage refuses a file.
     """
     key = read_key()
     if key is None:
@@ -125,10 +125,10 @@ def _stem(name: str) -> str:
 
 
 def read_key() -> bytes | None:
-    """The key of the environment, or None if there is none.
+    """The key in the environment, or None if there is none.
 
     Raises:
-        ConfigError: if it is too short to protect anybody.
+        ConfigError: the key is too short to protect anybody.
     """
     key = os.environ.get(KEY_VARIABLE, "").encode()
     if not key:

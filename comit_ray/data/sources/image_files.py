@@ -16,10 +16,10 @@ _IN_A_MASK_FOLDER = re.compile(r"(annotations/)?(lung|disease)_masks/.+\.(png|jp
 
 
 class MaskFiles:
-    """The masks of one archive, at its root or below `annotations/`, and the images that have taken them.
+    """The masks of one archive, at its root or below `annotations/`, and which images use them.
 
     Args:
-        files: of the archive.
+        files: the files of the archive.
     """
 
     def __init__(self, files: SourceFiles) -> None:
@@ -27,15 +27,15 @@ class MaskFiles:
         self._taken: dict[str, str] = {}
 
     def holds(self, path: str) -> bool:
-        """Whether the PNG or JPEG file at the relative `path` lies in a mask folder and so is no radiograph."""
+        """Whether the PNG or JPEG file at the relative `path` lies in a mask folder, and so is not a radiograph."""
         return _IN_A_MASK_FOLDER.fullmatch(path) is not None
 
     def take(self, path: str, stem: str) -> tuple[str | None, str | None]:
-        """URIs of the lung and the disease mask of the image at the relative `path`; None where there is none.
+        """URIs of the lung mask and the disease mask of the image at the relative `path`; None for a missing mask.
 
         Raises:
-            ManifestError: if an image before it has taken the same mask, or two masks are of this stem: which belongs
-                to which would be a guess.
+            ManifestError: another image uses the same mask, or two masks have this stem, so that the pairing would be a
+                guess.
         """
         return self._one("lung_masks", path, stem), self._one("disease_masks", path, stem)
 
@@ -58,17 +58,18 @@ IMAGE = r".+\.(png|jpe?g)"
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for a PNG or JPEG image, whatever the case of its letters."""
+    """Whether a file name belongs to a PNG or JPEG image, ignoring case."""
     return re.fullmatch(IMAGE, name, re.IGNORECASE | re.DOTALL) is not None
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every `.png`, `.jpg` and `.jpeg` file below `root`, in any case, sorted by path; labels and patients unknown.
+    """Yields every `.png`, `.jpg` and `.jpeg` file below the root, sorted by path, without labels and patients.
 
-    Masks (see `MaskFiles`) are no radiographs; one belongs to the image whose name without suffix is its stem.
+    The case of the endings does not matter. Masks (see `MaskFiles`) are not radiographs. A mask belongs to the image
+    with the same stem.
 
     Raises:
-        ManifestError: if it is not clear which mask belongs to which image.
+        ManifestError: it is not clear which mask belongs to which image.
     """
     return rows_of(files, MaskFiles(files))
 

@@ -27,12 +27,12 @@ SCHEMA = pa.schema(
 
 
 def write(root: str, output: str, part_rows: int = PART_ROWS) -> int:
-    """List every file below `root` into `output`; the number of files.
+    """Lists every file below `root` into `output`, and returns the number of files.
 
     Raises:
-        ConfigError: if there is something at `output` already.
-        NotFoundError: if there is nothing at `root`.
-        StorageError: if it cannot be listed, or the parts not be written.
+        ConfigError: something exists at `output`.
+        NotFoundError: there is nothing at `root`.
+        StorageError: the root cannot be listed, or the parts cannot be written.
     """
     root, output = storage.normalise(root), storage.normalise(output)
     if storage.exists(output) and next(storage.list_files(output), None) is not None:
@@ -66,11 +66,11 @@ def write(root: str, output: str, part_rows: int = PART_ROWS) -> int:
 
 
 def read(uri: str, root: str) -> Iterator[FileEntry]:
-    """The files of a listing of `root`, a part at a time.
+    """Yields the files of a listing of `root`, one part at a time.
 
     Raises:
-        ManifestError: if the listing is of another root, or not whole.
-        StorageError: if it cannot be read.
+        ManifestError: the listing belongs to another root, or is incomplete.
+        StorageError: the listing cannot be read.
     """
     try:
         record = json.loads(storage.read_bytes(storage.join(uri, RECORD)))

@@ -17,23 +17,35 @@ _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # the un
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One image as its source knows it; the meanings are those of the columns of `comit_ray.tables.schema.MANIFEST`.
+    """One image as its source describes it; the columns of `comit_ray.tables.schema.MANIFEST` give the meanings.
 
     Args:
-        path: of the file, or of the archive that holds it, `/`-separated, relative to the root. `image_id` becomes
-            `dataset/path[!member]`, `uri` `root/path`.
-        member: name inside the archive; so are `member_offset` and `position` those of `SourceFile`.
-        sidecar: `FileRef` text of the DICOM JSON whose tags turn stored values into display values.
+        path: path of the file, or of the archive that holds it, relative to the root, with `/` as separator. `image_id`
+            becomes `dataset/path[!member]`, and `uri` becomes `root/path`.
+        member: name inside the archive, as in `SourceFile`.
+        member_offset: as `offset` in `SourceFile`.
+        position: as in `SourceFile`.
+        sidecar: `FileRef` text of the DICOM JSON that says how to display the stored values.
         listed: whether a table of the source names the image.
+        site: hospital or website, if the source tells it.
         patient_id: `scoped(dataset, the source's id)`, so that merged sources never collide; a keyed hash for DICOM.
-        study_id: as `patient_id`.
-        view_source: the evidence for `view`: a column or DICOM tag, or `none`.
-        age: years; see `parse_age`.
+        study_id: built like `patient_id`.
+        view: projection of the radiograph.
+        view_source: evidence for `view`: a column or DICOM tag, or `none`.
+        sex: `M`, `F` or None.
+        age: age in years; see `parse_age`.
+        device: manufacturer and model.
+        acquired_on: day of the radiograph.
+        illness_day: days since the first symptoms, as the source counts them.
         findings: the source's own labels, unchanged.
-        unhealthy: 1, 0 or None (unknown); so are `covid` and `other`.
-        lung_mask: URI of a mask image, or `comit_ray.data.masks.masks.boxes_reference`; so is `disease_mask`.
-        excluded: why the source itself says that the image is no frontal chest radiograph.
-        source_split: the split the source itself puts the image in, where it has one.
+        unhealthy: 1, 0 or None (unknown).
+        covid: 1, 0 or None (unknown).
+        other: another disease: 1, 0 or None (unknown).
+        lung_mask: mask reference (`comit_ray.data.masks.mask_references`), or None.
+        disease_mask: mask reference, or None.
+        checksum: `algorithm:hex` digest of the file at `path`, if the source states it.
+        excluded: why the source says that the image is not a frontal chest radiograph.
+        source_split: the split that the source assigns, if it has splits.
     """
 
     path: str
@@ -64,16 +76,16 @@ class ManifestRow:
 
 
 def located(files: SourceFiles, name: str) -> dict[str, Any]:
-    """Where the image of this name is, as fields of a `ManifestRow`; the file counts as named by a table.
+    """The place of the image with this name, as fields of a `ManifestRow`. The file counts as named by a table.
 
-    A name that no file has stays as it is: whether it is missing is found out when it is asked for.
+    If no file has the name, the name is kept; the screen finds out that the file is missing.
     """
     file = files.find(name)
     return {"path": name} if file is None else place(files.take(file))
 
 
 def place(file: SourceFile) -> dict[str, Any]:
-    """Where the file is, as fields of a `ManifestRow`."""
+    """The place of the file, as fields of a `ManifestRow`."""
     return {
         "path": file.path,
         "member": file.member,
@@ -83,18 +95,18 @@ def place(file: SourceFile) -> dict[str, Any]:
 
 
 def unlisted(files: SourceFiles, pattern: str = IMAGES) -> Iterator[ManifestRow]:
-    """A row without labels for every image that no table names."""
+    """Rows without labels for all images that no table names."""
     return (ManifestRow(**place(file), listed=False) for file in files.untaken(pattern))
 
 
 def plain_number(identifier: str) -> str:
-    """An identifier as it is, or `2` for the `2.0` that tools make of a column of numbers with gaps."""
+    """The identifier unchanged, or `2` for `2.0`, which tools write for a column of numbers with gaps."""
     found = re.fullmatch(r"(\d+)[.,]0+", identifier.strip())
     return found[1] if found else identifier.strip()
 
 
 def scoped(dataset: str, identifier: str) -> str | None:
-    """`dataset/identifier`, or None for one that is blank or says that it is not known (NaN)."""
+    """`dataset/identifier`; None if the identifier is blank or says that it is not known (NaN)."""
     identifier = "" if is_unknown(identifier) else plain_number(identifier)
     return f"{dataset}/{identifier}" if identifier else None
 

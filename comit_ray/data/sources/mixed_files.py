@@ -18,16 +18,16 @@ NAME = "files"
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every PNG and JPEG file as the source `images` has it, and every other image as the source `dicom` has it.
+    """Yields PNG and JPEG files as the source `images` does, and all other images as the source `dicom` does.
 
-    Patients and studies of DICOM files are known where `COMIT_ID_KEY` is set. Nothing is printed where it is not: a
-    screen needs no patients. An empty or broken file whose name is that of an image is a row, so that screening
-    records it as failed. Masks are found as `MaskFiles` says. Rows are in the order of the listing.
+    Patients and studies of DICOM files are known if `COMIT_ID_KEY` is set. Without it nothing is printed, because a
+    screen needs no patients. An empty or broken file with the name of an image is a row, so that the screen records it
+    as failed. `MaskFiles` says how masks are found. Rows are in the order of the listing.
 
     Raises:
-        ManifestError: if it is not clear which mask belongs to which image.
-        ConfigError: if the key is too short to protect anybody.
-        StorageError: if the storage refuses a file.
+        ManifestError: it is not clear which mask belongs to which image.
+        ConfigError: the key is too short to protect anybody.
+        StorageError: the storage refuses a file.
     """
     masks = image_files.MaskFiles(files)
     named = image_files.rows_of(files, masks)

@@ -32,10 +32,10 @@ _UNKNOWN = frozenset(
 
 
 def read_lines(files: SourceFiles, file: SourceFile, encoding: str = "utf-8-sig") -> Iterator[str]:
-    """The lines of a text file, gzip or not, with their ends, as they are read; a byte-order mark is dropped.
+    """Yields the lines of a text file, gzip or not, with line ends; a byte-order mark is dropped.
 
     Raises:
-        ManifestError: if it is no text of this encoding, or a broken gzip file.
+        ManifestError: the file is not text in this encoding, or is a broken gzip file.
     """
     where = files.reference(file)
     try:
@@ -56,7 +56,7 @@ def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
 
 
 def is_unknown(cell: str) -> bool:
-    """Whether a cell is blank, or says in the way of some tool that its value is not known (`NaN`, `#N/A`, `-`)."""
+    """Whether a cell is blank, or says in the way of some tool that the value is not known (`NaN`, `#N/A`, `-`)."""
     return cell.strip().casefold() in _UNKNOWN
 
 
@@ -68,14 +68,14 @@ def read_csv(
     *,
     unknown_as_blank: bool = True,
 ) -> tuple[list[str], Iterator[list[str]]]:
-    """The header of a CSV table and its rows, one by one; blank lines are left out.
+    """The header of a CSV table, and its rows one by one; blank lines are left out.
 
-    Rows shorter than the header are filled with empty strings (spreadsheets drop trailing commas). So are cells that
-    say that a value is not known (see `is_unknown`), unless `unknown_as_blank` is false.
+    Rows shorter than the header are filled with empty strings, because spreadsheets drop trailing commas. Cells that
+    say that a value is not known (see `is_unknown`) become empty strings too, unless `unknown_as_blank` is false.
 
     Raises:
-        ManifestError: if there is no header, or (while reading) a row the csv module refuses, as where a quote is never
-            closed; it names the line in which that row begins.
+        ManifestError: there is no header, or (while reading) the csv module refuses a row, for example because a quote
+            is never closed; the message names the line where the row begins.
     """
     lines = _strict(csv.reader(read_lines(files, file, encoding), delimiter=delimiter, strict=True), files, file)
     header = [name.strip() for name in next(lines, [])]
@@ -108,10 +108,10 @@ def _filled(lines: Iterator[list[str]], width: int, unknown_as_blank: bool) -> I
 
 
 def read_sheet(files: SourceFiles, file: SourceFile) -> tuple[list[str], list[list[str]]]:
-    """The header of the first sheet and its rows, cells as stripped text; a row without any cell is left out.
+    """The header of the first sheet, and its rows as stripped text; rows without any cell are left out.
 
     Raises:
-        ManifestError: if the file is no Excel workbook, or its first sheet is empty.
+        ManifestError: the file is not an Excel workbook, or its first sheet is empty.
     """
     data = files.read(file)
     try:

@@ -24,7 +24,7 @@ _COMPRESSED = re.compile(r".+\.(gz|bz2|xz|zst|lz|lz4|lzma|z|br)", re.IGNORECASE 
 
 
 class Why(StrEnum):
-    """Why a file is passed over."""
+    """Reasons why a file is not a row."""
 
     HIDDEN = "hidden"
     NOT_A_FILE = local_files.NOT_A_FILE
@@ -58,7 +58,7 @@ SCHEMA = pa.schema([("path", pa.string()), ("member", pa.string()), ("size", pa.
 
 
 def why(name: str, member: str | None) -> Why:
-    """Why a file that nothing has used is passed over, by its name."""
+    """The reason why a file that nothing has used is not a row, judged by its name."""
     if archive_kind(name) is not None:
         return Why.OTHER if member is None else Why.NESTED
     if _UNREAD.fullmatch(name):
@@ -69,7 +69,7 @@ def why(name: str, member: str | None) -> Why:
 
 
 class Skipped:
-    """Files that were passed over, in the order in which they were met; some 100 bytes a file."""
+    """Files that are no rows, in the order in which they were found; about 100 bytes per file."""
 
     def __init__(self) -> None:
         self._batches: list[pa.RecordBatch] = []
@@ -78,7 +78,7 @@ class Skipped:
         self._endings: dict[str, Counter[str]] = {}
 
     def add(self, path: str, member: str | None, size: int, reason: str) -> None:
-        """One file: its path relative to the root, its name inside the archive there, its bytes, and why."""
+        """Adds one file: its path relative to the root, its name inside the archive there, its size, and the reason."""
         self._rows.append((path, member, size, str(reason)))
         self._counts[str(reason)] += 1
         base = (member or path).rpartition("/")[2]
@@ -93,16 +93,16 @@ class Skipped:
         return sum(self._counts.values())
 
     def counts(self) -> dict[str, int]:
-        """Files by reason, the most frequent first."""
+        """Number of files per reason, the most frequent first."""
         return dict(self._counts.most_common())
 
     def table(self) -> pa.Table:
-        """One row a file: `path`, `member`, `size`, `reason`."""
+        """One row per file: `path`, `member`, `size`, `reason`."""
         self._flush()
         return pa.Table.from_batches(self._batches, schema=SCHEMA)
 
     def describe(self) -> str:
-        """How many of each reason, with the commonest endings of their names."""
+        """The number of files per reason, with the most frequent file endings."""
         lines = [f"passed over: {len(self):,} files below the root"]
         for reason, count in self.counts().items():
             endings = ", ".join(
@@ -112,7 +112,7 @@ class Skipped:
         return "\n".join(lines)
 
     def write(self, uri: str) -> None:
-        """Write the `table` as CSV."""
+        """Writes the `table` as CSV."""
         parquet.write_csv(uri, self.table())
 
     def _flush(self) -> None:

@@ -44,12 +44,12 @@ class SourceFile:
     """One file of a source.
 
     Attributes:
-        name: relative to the root, as if archives were unpacked where they lie; what adapters look at.
-        path: of the file itself, or of the archive that holds it, relative to the root.
-        size: bytes.
+        name: name relative to the root, as if archives were unpacked in place; sources look at this name.
+        path: path of the file, or of the archive that holds it, relative to the root.
+        size: size in bytes.
         member: name inside the archive; None for a loose file.
         offset: see `comit_ray.storage.file_reader.FileRef`.
-        position: place in the listing: files of one archive in the archive's order.
+        position: place in the listing; files of one archive keep the archive's order.
     """
 
     name: str
@@ -62,7 +62,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class BrokenArchive:
-    """An archive that cannot be listed to its end; the members before the damage are among the files."""
+    """An archive that cannot be listed to its end. Members before the damage are among the files."""
 
     path: str
     reason: Reason
@@ -130,14 +130,14 @@ class SourceFiles:
                 at += 1
 
     def matching(self, pattern: str) -> Iterator[SourceFile]:
-        """Files whose name the regular expression matches whole, in any case, in the order of iteration."""
+        """Files whose whole name matches the regular expression, ignoring case, in the order of iteration."""
         compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)  # a name may hold a line break
         return (file for file in self if compiled.fullmatch(file.name))
 
     def find(self, name: str) -> SourceFile | None:
-        """The file of this name, or None; of several, in different archives, the first.
+        """The file of this name, or None. If several archives have it, the first.
 
-        `é` as one letter and as two (NFC and NFD) are the same name, unless there are files of both.
+        `é` as one character and as two (NFC and NFD) are the same name, unless both exist.
         """
         alike: SourceFile | None = None
         form_c = composed(name)
@@ -157,20 +157,20 @@ class SourceFiles:
         return next((file for name in names if (file := self.find(name)) is not None), None)
 
     def reference(self, file: SourceFile) -> FileRef:
-        """Where the file's bytes are; who asks for it uses the file."""
+        """The reference to the bytes of the file. The file then counts as used."""
         self._used[file.position] = True
         return FileRef(f"{self.root}/{file.path}", file.member, file.offset)
 
     def first_uri(self, *names: str) -> str | None:
-        """The reference, as text, of the first of `names` that exists, or None: what a mask column holds."""
+        """The reference, as text, to the first of `names` that exists, or None; the form of a mask column."""
         file = self.first(*names)
         return None if file is None else self.reference(file).to_text()
 
     def table(self, pattern: str, expected: str) -> SourceFile:
-        """The one file that `pattern` matches.
+        """The one file that matches `pattern`.
 
         Raises:
-            ManifestError: if there is none, or more than one; it names what was `expected`.
+            ManifestError: no file matches, or several; the message names what was `expected`.
         """
         found = list(self.matching(pattern))
         if len(found) != 1:
@@ -179,10 +179,10 @@ class SourceFiles:
         return found[0]
 
     def read(self, file: SourceFile, at_most: int = 2**30) -> bytes:
-        """The file's bytes, at most `at_most`.
+        """The bytes of the file, at most `at_most`.
 
         Raises:
-            ManifestError: if it cannot be read.
+            ManifestError: the file cannot be read.
         """
         try:
             with FileReader(at_most) as reader:
@@ -191,28 +191,28 @@ class SourceFiles:
             raise ManifestError(f"cannot read {self.reference(file)}: {error}") from error
 
     def take(self, file: SourceFile) -> SourceFile:
-        """The same file, noted as named by a table, so that `untaken` leaves it out."""
+        """Marks the file as named by a table, so that `untaken` leaves it out, and returns it."""
         self._taken[file.position] = True
         return file
 
     def untaken(self, pattern: str) -> Iterator[SourceFile]:
-        """Files that match `pattern` and that nothing has taken."""
+        """Files that match `pattern` and that no table has named."""
         return (file for file in self.matching(pattern) if not self._taken[file.position])
 
     def use(self, path: str, member: str | None, position: int) -> None:
-        """Notes that the file at this place is a row of the manifest; a place without a file is left alone."""
+        """Records that the file at this place is a row of the manifest; nothing happens if there is no file."""
         if len(self) and position < len(self):
             file = self._at(position) if position == 0 else None  # rows of absent files have 0 too
             if file is None or (file.path, file.member) == (path, member):
                 self._used[position] = True
 
     def pass_over(self, file: SourceFile, reason: Why) -> None:
-        """Notes that the source has looked at the file, and why it is no row."""
+        """Records that the source has looked at the file, and why it is not a row."""
         self._used[file.position] = True
         self.skipped.add(file.path, file.member, file.size, reason)
 
     def passed_over(self) -> Skipped:
-        """Every file below the root that is neither a row nor used by the source. To be asked once, after the rows."""
+        """All files below the root that are neither a row nor used by the source. Ask once, after the rows."""
         for file in self:
             opened = file.member is None and (file.path in self._opened or file.path.endswith(SUFFIX))
             if not (self._used[file.position] or self._taken[file.position] or opened):
@@ -316,5 +316,5 @@ def _text(name: str) -> str:
 
 
 def composed(name: str) -> str:
-    """The name in Unicode's normal form C, as most systems write it; a Mac's files have form D."""
+    """The name in Unicode normal form C, which most systems write; names of a Mac have form D."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -1,15 +1,15 @@
 """The list of sources (`SOURCES`), and the interface that a source's module must have.
 
-An adapter is a module of this package with one function,
+A source is a module of this package with one function,
 
     def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]
 
-where `files` are the files below the dataset's root, those inside archives among them, `dataset` is the name its rows
-bear and `options` are the sources' own options. It looks at names and tables through `files` alone, yields rows one by
-one, never opens pixels, and raises `ManifestError` where a table does not have its form. It gives every image of the
-source, unusable ones with their reason in `excluded`, and ends with `unlisted(...)`: the images no table names.
-Registering it in `SOURCES` below makes it known to the command line; `tests/data/sources/test_contract.py` holds every
-adapter to this text.
+`files` are the files below the dataset's root, including members of archives. `dataset` is the name that the rows get.
+`options` are the options of the sources. The function looks at names and tables through `files` only. It yields rows
+one by one, never opens pixels, and raises `ManifestError` if a table does not have its form. It yields every image of
+the source, unusable ones with their reason in `excluded`, and at the end `unlisted(...)`, the images that no table
+names. An entry in `SOURCES` below makes the source known to the command line. `tests/data/sources/test_contract.py`
+checks all sources against this text.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from comit_ray.errors import ConfigError
 
 
 class Adapter(Protocol):
-    """The one function of a source's module."""
+    """The function `rows` of a source's module."""
 
     def __call__(self, files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
         """Every image among `files`."""
@@ -52,10 +52,10 @@ SOURCES: dict[str, str] = {
 
 
 def adapter(source: str) -> Adapter:
-    """The adapter of `source`; its module is imported only when asked for, as some need a DICOM library.
+    """The function `rows` of `source`. Its module is imported on demand, because some sources need a DICOM library.
 
     Raises:
-        ConfigError: for an unknown name; it lists the known ones.
+        ConfigError: the name is unknown; the message lists the known names.
     """
     if source not in SOURCES:
         near = config_words.did_you_mean(source, list(SOURCES))
