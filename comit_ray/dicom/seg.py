@@ -1,7 +1,7 @@
 """Lungs and disease as a DICOM Segmentation (PS3.3 A.51): BINARY, one frame per segment.
 
 A radiograph of the CR or DX class has no frame of reference: the object then refers to its source by
-ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame a segment.
+ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment.
 """
 
 import numpy as np

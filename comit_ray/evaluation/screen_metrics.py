@@ -31,7 +31,7 @@ LABELS = [
 
 
 def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
-    """Labels, predictions and masks of every image of `split`, one row an image, scored or not.
+    """Labels, predictions and masks of every image of `split`, one row per image, scored or not.
 
     Masks and areas of a screen with `--masks flagged` are left out: they are of images that were chosen for their
     scores, and a figure of them would be taken for one of all.
@@ -114,7 +114,7 @@ def _check(table: pa.Table, where: str) -> None:
     """
     twice = table.num_rows - len(pc.unique(table["image_id"]))
     if twice:
-        raise ManifestError(f"{where}: expected one row an image, {twice} rows are of an image that has another")
+        raise ManifestError(f"{where}: expected one row per image, {twice} rows are of an image that has another")
     strange = sorted(set(pc.unique(table["status"]).to_pylist()) - set(map(str, Status)), key=str)
     if strange:
         raise ManifestError(f"{where}: expected a status of {', '.join(Status)}, got {strange[0]!r}")

@@ -28,7 +28,7 @@ difference is then beyond 2 * 1.96 / sqrt(2) of its standard errors."""
 
 
 def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[str, Table]:
-    """`by_sex`, `by_age`, ...: a row a score and group.
+    """`by_sex`, `by_age`, ...: one row per score and group.
 
     Args:
         images: of `comit_ray.evaluation.screen_metrics.join_tables`.

@@ -86,7 +86,7 @@ _FRACTION = pa.float32()
 PREDICTIONS = table_of(
     "predictions",
     [
-        column("image_id", pa.string(), "as in the manifest; exactly one row an image", nullable=False),
+        column("image_id", pa.string(), "as in the manifest; exactly one row per image", nullable=False),
         column("status", pa.string(), "ok, excluded or failed", nullable=False),
         column("reason", pa.string(), "reason code; null if ok"),
         column("detail", pa.string(), "one sentence for a person; null if ok"),

@@ -208,7 +208,7 @@ def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
 
 
 def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
-    """Frames of a training table: a task a file, a block a row group."""
+    """Frames of a training table: one task per file, a block a row group."""
     parts = ray.data.from_items([{"part": part} for part in table.parts], override_num_blocks=len(table.parts))
     read = partial(
         prepared.frames_of_parts,

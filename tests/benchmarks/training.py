@@ -2,7 +2,7 @@
 
 TABLE is a training table (jobs/prepare.py), OUTPUT a new directory for runs. Three parts: one worker and two on Ray
 against a plain PyTorch loop over the same tensors; each option of speed against the default; frames read at random
-against Ray Data's own batches. COMiT-Net at 96 px, an eighth of the channels, one thread a worker.
+against Ray Data's own batches. COMiT-Net at 96 px, an eighth of the channels, one thread per worker.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""A study's directory: begun once, gone on with by the same question alone, and a row a trial."""
+"""A study's directory: begun once, gone on with by the same question alone, and one row per trial."""
 
 import pyarrow as pa
 import pytest

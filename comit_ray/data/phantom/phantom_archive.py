@@ -3,7 +3,7 @@
     images/<patient>/<stem>.dcm|.png|.jpg   the radiographs
     lung_masks/<stem>.png                   lungs, 8 bit, 0 or 255, the image's size; not of every image
     disease_masks/<stem>.png                lesions, likewise; only of diseased images, not of every one
-    labels.csv                              `COLUMNS`, a line a file, written last; blank means unknown
+    labels.csv                              `COLUMNS`, one line per file, written last; blank means unknown
 
 Format, size and missing masks are drawn without regard to the class.
 """

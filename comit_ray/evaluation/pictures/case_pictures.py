@@ -103,7 +103,7 @@ def missed(
 
     Args:
         images: of `scores.join_tables`.
-        readings: image_id and abnormal (True, False, or null: undecided), a row an image; None: nobody read them.
+        readings: image_id and abnormal (True, False, or null: undecided), one row per image; None: nobody read them.
         output: URI of the report.
         limits: bounds on images.
         count: most to show.

@@ -2,7 +2,7 @@
 
 Grad-CAM heat maps (Selvaraju et al., 2017) beside annotated and predicted disease (figure 12 of the paper).
 
-Masks of several models beside the annotation, a row an image (figures 5 to 7 of the paper).
+Masks of several models beside the annotation, one row per image (figures 5 to 7 of the paper).
 """
 
 import io

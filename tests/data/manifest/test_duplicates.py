@@ -59,7 +59,7 @@ def row(image_id: str, **changes: Any) -> dict[str, Any]:
     return {"image_id": image_id, "patient_id": None} | changes
 
 
-# --- one row a picture
+# --- one row per picture
 
 
 def test_a_picture_of_two_datasets_is_kept_once() -> None:
