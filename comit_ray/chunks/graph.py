@@ -78,7 +78,7 @@ class ReadSettings:
 
 
 class ReadParts:
-    """Stage 1. INPUT: one row, a manifest part and its remaining chunks. OUTPUT: one row per chunk, fetched and decoded.
+    """Stage 1. INPUT: one row, a manifest part and its remaining chunks. OUTPUT: a row per chunk, fetched and decoded.
 
     FAN-OUT: 1 part -> its chunks, each yielded as soon as it is full, so that what follows starts before the part is
     read.
