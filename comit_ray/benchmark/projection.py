@@ -13,15 +13,15 @@ TASKS_EACH = 4
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """Two whole screens of the same archive, a small and a large one.
+    """Two complete screens of the same archive, a small and a large one.
 
     Args:
-        images: of the large one.
-        seconds: of the large one.
-        fewer: images of the small one.
-        fewer_seconds: of the small one.
-        took: seconds of each stage of the large one, summed over its processes, and of its graph, by the clock.
-        fewer_took: of the small one.
+        images: number of images in the large screen.
+        seconds: duration of the large screen.
+        fewer: number of images in the small screen.
+        fewer_seconds: duration of the small screen.
+        took: seconds of each stage of the large screen, summed over its processes, and wall time of its graph.
+        fewer_took: the same for the small screen.
     """
 
     images: int
@@ -33,11 +33,14 @@ class EndToEnd:
 
     @property
     def rate(self) -> float:
-        """Images a second once it runs: what the further images took. All of them, where these took no time."""
+        """Images per second after the start, from the additional images of the large screen.
+
+        If those took no time, all images count.
+        """
         return 1 / self._each(self.seconds, self.fewer_seconds)
 
     def each(self, stage: str) -> float:
-        """Seconds that a stage, or the graph, took for an image, once it runs and beside all others."""
+        """Seconds per image of a stage, or of the graph, after the start and beside all other stages."""
         return self._each(self.took.get(stage, 0.0), self.fewer_took.get(stage, 0.0))
 
     def _each(self, all_of_it: float, fewer: float) -> float:
@@ -47,22 +50,22 @@ class EndToEnd:
 
     @property
     def startup(self) -> float:
-        """Seconds before and after the images."""
+        """Seconds before the first image and after the last."""
         return max(0.0, self.seconds - self.images / self.rate)
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What was measured, on which cluster.
+    """Measurements of a screen on one cluster.
 
     Args:
-        stages: each alone.
-        sampled: images of the archive that these were given, also those that ended before the last of them.
-        whole: end to end.
-        cpus: of the cluster.
-        predictors: actors that ran.
-        gpu: whether each has a GPU, and then no CPU.
-        row_bytes: of the tables, an image.
+        stages: each stage alone.
+        sampled: number of images that the stages got, including those that ended before the last stage.
+        whole: the complete screens.
+        cpus: CPUs of the cluster.
+        predictors: number of predictors that ran.
+        gpu: whether each predictor has a GPU, and then no CPU.
+        row_bytes: bytes of all tables per image.
     """
 
     stages: Sequence[Stage]
@@ -74,14 +77,17 @@ class Throughput:
     row_bytes: float
 
     def seconds(self, name: str) -> float:
-        """Of one core, or one predictor, for an image of this archive in a stage, be it 0 for those that end before."""
+        """Seconds of one core, or one predictor, per image of this archive in a stage.
+
+        Images that ended before the stage count as 0.
+        """
         return sum(stage.seconds for stage in self.stages if stage.name == name) / self.sampled
 
     @property
     def bounds(self) -> dict[str, float]:
-        """Images a second that each part of the cluster could do if it did nothing else.
+        """Images per second that each part of the cluster could do if it did nothing else.
 
-        Without GPUs the CPUs do all stages; with them the predictors are apart.
+        Without GPUs the CPUs do all stages; with GPUs the predictors are separate.
         """
         busy = sum(self.seconds(name) for name in self._on_cpus)
         predict = self.seconds(PREDICT)
@@ -91,7 +97,7 @@ class Throughput:
 
     @property
     def bottleneck(self) -> str:
-        """The part that bounds the cluster, and the stage that takes most of it."""
+        """The part that limits the cluster, and the stage that takes most of its time."""
         part, _ = min(self.bounds.items(), key=lambda item: item[1])
         if part == "predictors":
             return f"{part}: more of them, or faster ones"
@@ -99,13 +105,13 @@ class Throughput:
 
     @property
     def of_the_bare_model(self) -> float | None:
-        """End-to-end throughput over that of the bare model loop of all predictors; None where it was not measured."""
+        """Throughput of the screen over that of the bare model loop of all predictors; None if not measured."""
         bare = self.seconds(BARE)
         return self.whole.rate * bare / self.predictors if bare else None
 
     @property
     def predictors_time(self) -> dict[str, float]:
-        """What the predictors' time went to, as shares of 1; less than 0: faster in the screen than alone."""
+        """How the predictors spend their time, as shares of 1; negative: faster in the screen than alone."""
         rate, predict, graph = self.whole.rate, self.whole.each(PREDICT), self.predictors * self.whole.each(GRAPH)
         parts = {
             "the network": self.seconds(BARE),
@@ -118,7 +124,7 @@ class Throughput:
 
     @property
     def cpus_time(self) -> dict[str, float]:
-        """Share of the CPUs' time, while the graph ran, of every stage that they do; waiting for a core is in it."""
+        """Share of the CPUs' time for every stage on CPUs while the graph ran, waiting for a core included."""
         return {name: self.whole.each(name) / (self.cpus * self.whole.each(GRAPH)) for name in self._on_cpus}
 
     @property
@@ -126,12 +132,12 @@ class Throughput:
         return [name for name in STAGES if not (self.gpu and name == PREDICT)]
 
     def hours(self, images: int) -> float:
-        """For so many images, on this cluster."""
+        """Hours for so many images on this cluster."""
         return (self.whole.startup + images / self.whole.rate) / 3600
 
 
 def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None) -> list[str]:
-    """The benchmark for a person."""
+    """The benchmark as lines of text."""
     unit = "predictor" if found.gpu else "core"
     said = [f"{'stage':<46}{'images':>8}{'ms each':>10}{'a second':>10}{'MB/s':>8}"]
     for stage in found.stages:
@@ -165,11 +171,11 @@ def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None
 
 
 def other_cluster(before: float, after: float) -> str | None:
-    """What a person should know where the cluster has grown, or lost a node, while it was measured.
+    """A warning if the cluster grew or lost a node during the measurement.
 
     Args:
-        before: CPUs.
-        after: CPUs.
+        before: CPUs before.
+        after: CPUs after.
     """
     if before == after:
         return None
@@ -180,19 +186,19 @@ def other_cluster(before: float, after: float) -> str | None:
 
 
 def fewer_predictors(asked: int, ran: int) -> str | None:
-    """What a person should know where there was no room, or no work, for some of the predictors."""
+    """A warning if there was no room, or no work, for some of the predictors."""
     if ran >= asked:
         return None
     return f"of {asked} predictors {ran} ran, and figures are of these: there was no room, or no work, for more"
 
 
 def too_few(fewer: int, chunk_rows: int, readers: float) -> str | None:
-    """What a person should know where the start of processes is much of what was measured; None where it is not.
+    """A warning if the start of processes is a large part of the measurement; None if it is not.
 
     Args:
         fewer: images of the small screen.
-        chunk_rows: images of a chunk, and here of a reading task.
-        readers: reading tasks, each a process, that find room beside the predictors.
+        chunk_rows: images per chunk, and here per reading task.
+        readers: reading tasks, each a process, that fit beside the predictors.
     """
     wanted = int(TASKS_EACH * readers) * chunk_rows
     if fewer >= wanted:

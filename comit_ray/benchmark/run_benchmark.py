@@ -39,10 +39,10 @@ FEWER = 4
 
 
 def measure(config: BenchmarkConfig) -> str:
-    """Measure, print, and write benchmark.json; its URI.
+    """Measures, prints, writes benchmark.json, and returns its URI.
 
     Raises:
-        ConfigError: the output holds files, the manifest too few images, or there is no GPU to measure on.
+        ConfigError: the output holds files, the manifest has too few images, or there is no GPU to measure.
     """
     output = storage.normalise(config.output)
     if storage.exists(output) and next(iter(storage.list_files(output)), None) is not None:
@@ -85,7 +85,7 @@ def measure(config: BenchmarkConfig) -> str:
 
 
 def images_of(config: BenchmarkConfig, output: str) -> pa.Table:
-    """The images, drawn from the manifest."""
+    """Draws the images from the manifest."""
     if config.manifest is None:
         root = storage.join(output, "phantoms")
         phantom_archive.write(root, config.images, config.seed)

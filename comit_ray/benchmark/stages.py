@@ -27,14 +27,14 @@ from comit_ray.storage.file_reader import FileReader
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage alone.
+    """One stage, measured alone.
 
     Args:
         name: fetch, decode, predict, measure, write, or the bare model loop.
         kind: file format that was decoded; empty for other stages.
-        images: that went through.
-        seconds: it took.
-        size: bytes read, decoded (as stored) or written; 0 where it is not counted.
+        images: number of images.
+        seconds: duration.
+        size: bytes read, decoded (as stored) or written; 0 if not counted.
     """
 
     name: str
@@ -52,20 +52,20 @@ class Stopwatches:
 
     @contextmanager
     def timed(self, name: str, kind: str = "", images: int = 1, size: int = 0) -> Iterator[None]:
-        """Add the seconds of the block."""
+        """Adds the duration of the block."""
         began = perf_counter()
         yield
         self.add(name, kind, images, perf_counter() - began, size)
 
     def add(self, name: str, kind: str, images: int, seconds: float, size: int) -> None:
-        """Add what was timed elsewhere."""
+        """Adds a duration that was measured elsewhere."""
         found = self._found[name, kind]
         for at, amount in enumerate((images, seconds, size)):
             found[at] += amount
 
     @property
     def stages(self) -> list[Stage]:
-        """In the order in which they were begun."""
+        """The stages, in the order in which they began."""
         return [
             Stage(name, kind, int(images), seconds, int(size))
             for (name, kind), (images, seconds, size) in self._found.items()
@@ -73,12 +73,13 @@ class Stopwatches:
 
 
 def read(rows: Sequence[Mapping[str, Any]], frame: FrameConfig, limits: DecodeLimits) -> tuple[list[Stage], pa.Table]:
-    """Fetch and decode, one image after the other; also the fetched rows of those that went well.
+    """Fetches and decodes one image after the other; also returns the fetched rows of those that succeeded.
 
     Args:
-        rows: of the manifest; those that it excludes are passed over, those that cannot be read count where they end.
-        frame: the model's.
-        limits: bounds on images.
+        rows: rows of the manifest. Excluded rows are skipped; rows that cannot be read count in the stage where they
+            end.
+        frame: the frame of the model.
+        limits: limits for images.
     """
     watches = Stopwatches()
     found = _fetched(rows, frame, limits, watches)
@@ -88,13 +89,12 @@ def read(rows: Sequence[Mapping[str, Any]], frame: FrameConfig, limits: DecodeLi
 def predict(
     fetched: pa.Table, chunk_rows: int, load: Callable[[], Predictor]
 ) -> tuple[list[Stage], list[dict[str, pa.Table]]]:
-    """A predictor, and the bare model loop; also the tables of every chunk.
+    """Times a predictor and the bare model loop; also returns the tables of every chunk.
 
     Args:
-        fetched: rows as the reader gives them, all ok.
-        chunk_rows: images of a chunk.
-        load: gives the predictor, on the device of this process; on a CPU with one thread, as Ray gives an actor with
-            one CPU.
+        fetched: rows as the reader returns them, all ok.
+        chunk_rows: images per chunk.
+        load: creates the predictor on the device of this process; on a CPU with one thread, like an actor with one CPU.
     """
     if not len(fetched):
         return [], []
@@ -116,15 +116,15 @@ def predict(
 
 
 def write(predicted: Sequence[Mapping[str, pa.Table]], output: str, layout: Layout) -> list[Stage]:
-    """Measure masks, and write chunks.
+    """Times the measuring of masks and the writing of chunks.
 
     Args:
-        predicted: the tables of every chunk.
+        predicted: tables of every chunk.
         output: URI of a directory to write to.
-        layout: of the tables.
+        layout: layout of the tables.
 
     Raises:
-        StorageError: they cannot be written.
+        StorageError: the tables cannot be written.
     """
     watches = Stopwatches()
     for number, part in enumerate(predicted):

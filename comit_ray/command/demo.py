@@ -31,10 +31,10 @@ def _run(job: str, *options: str) -> None:
 
 
 def show(config: DemoConfig) -> None:
-    """Run the demo: everything ends in `config.output`, where an earlier demo's folders are replaced.
+    """Runs the demo. Everything goes to `config.output`; folders of an earlier demo are replaced.
 
     Raises:
-        ConfigError: the output holds somebody else's files.
+        ConfigError: the output holds files that are not of a demo.
         ComitError: a job failed.
     """
     output = Path(storage.normalise(config.output))

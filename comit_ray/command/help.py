@@ -17,7 +17,7 @@ INDENT = " " * 8
 
 
 def of_job(prog: str, description: str, config: type[BaseModel]) -> str:
-    """The whole help of one job."""
+    """The whole help text of one job."""
     width = _width()
     basic, advanced = _groups(config)
     needed = [f"--{name} {_short(one)}" for name, one in basic if one.is_required()]
@@ -39,7 +39,7 @@ def of_job(prog: str, description: str, config: type[BaseModel]) -> str:
 
 
 def of_all(prog: str, jobs: Iterable[tuple[str, str]]) -> str:
-    """The help of the command: every job with its line."""
+    """The help text of the command: every job with its line."""
     width, known = _width(), list(jobs)
     column = max(len(name) for name, _ in known) + 4
     lines = [f"usage: {prog} JOB [options]", "", "Screen archives of chest radiographs with COMiT-Net. The jobs:", ""]

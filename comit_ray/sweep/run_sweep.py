@@ -12,10 +12,10 @@ from comit_ray.sweep.trial import TrialPlace
 
 
 def run(config: SweepConfig) -> bool:
-    """Run what is left of the study; whether every planned trial has a row, and none failed.
+    """Runs the unfinished trials of the study; returns whether every planned trial has a row and none failed.
 
     Raises:
-        ConfigError: for a study that does not exist or cannot be run, or a local path that not all nodes see.
+        ConfigError: the study does not exist or cannot run, or some node does not see a local path.
         StorageError: the study's directory cannot be written.
     """
     path = config_yaml.find(config.study, shipped=config_yaml.STUDIES)

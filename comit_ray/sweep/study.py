@@ -27,10 +27,10 @@ TRIES = 100  # draws a point that is wanted, until one is new
 
 
 def draw(search: SearchConfig) -> list[tuple[str, dict[str, Any]]]:
-    """`search.samples` different points: in words, and as dotted options.
+    """Draws `search.samples` different points; each as words and as dotted options.
 
     Raises:
-        ConfigError: the choices do not have so many.
+        ConfigError: the choices do not have so many different points.
     """
     rng = np.random.default_rng(search.seed)
     points: list[dict[str, Any]] = []
@@ -70,13 +70,13 @@ OURS = {"data", "storage", "name", "resume", "train.seed"}
 
 @dataclass(frozen=True)
 class ClassifierTrial:
-    """A trial without a training of its own: a classifier on the embeddings of a network.
+    """A trial without its own training: a classifier on the embeddings of a network.
 
     Attributes:
-        id: names its directories and files.
+        id: name of its directories and files.
         variant: what is compared, in words.
-        seed: of the classifier, and of the network it stands on.
-        config: options of jobs/embedding_classifier.py; its URIs are set when it runs.
+        seed: seed of the classifier, and of the network below it.
+        config: options of the job `embedding_classifier`; its URIs are set when the trial runs.
     """
 
     id: str
@@ -87,14 +87,14 @@ class ClassifierTrial:
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One training, and what is scored of it.
+    """One training, and what is scored with it.
 
     Attributes:
-        id: names its directories and files; the same options give the same.
-        variant: what is compared, in words: the point of the axes.
-        seed: of the initial weights and of the order of the images.
-        config: options of jobs/train.py.
-        classifiers: fitted on its embeddings.
+        id: name of its directories and files; the same options give the same id.
+        variant: what is compared, in words: the point on the axes.
+        seed: seed of the initial weights and of the order of the images.
+        config: options of the job `train`.
+        classifiers: classifiers that are fitted on its embeddings.
         embeddings: whether its embeddings are kept.
         gradcam: whether its Grad-CAM maps are made.
     """
@@ -109,7 +109,7 @@ class PlannedTrial:
 
     @property
     def members(self) -> tuple["Member", ...]:
-        """Itself and its classifiers: each has a row in `trials`."""
+        """The trial and its classifiers; each has a row in `trials`."""
         return (self, *self.classifiers)
 
 
@@ -117,27 +117,27 @@ Member = PlannedTrial | ClassifierTrial
 
 
 def read(path: Path) -> StudyConfig:
-    """The study of a YAML file.
+    """Reads the study in a YAML file.
 
     Raises:
-        ConfigError: there is none, or it is not one.
+        ConfigError: there is no such file, or it is not a study.
     """
     return StudyConfig.parse(config_yaml.read(path), origin=str(path))
 
 
 def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[PlannedTrial]:
-    """Every trial of the study, seed by seed.
+    """All trials of the study, seed by seed.
 
-    A later one of these wins: the study's base, the files of the points, the sweep's overlays, the study's options,
-    the points' options, the sweep's options, the seed.
+    Later entries win: the study's base, the files of the points, the sweep's overlays, the study's options, the options
+    of the points, the sweep's options, the seed.
 
     Args:
-        study: of `read`.
-        path: its file; the names in it are relative to that.
-        sweep: of the job.
+        study: result of `read`.
+        path: the study's file; names in it are relative to this file.
+        sweep: options of the job.
 
     Raises:
-        ConfigError: for options that training does not know or cannot have, or variants that are not in the study.
+        ConfigError: training does not know or cannot have an option, or a variant is not in the study.
     """
     points = _points(study)
     _check_names(study, [variant for variant, _ in points])

@@ -36,7 +36,7 @@ def directory(config: SweepConfig) -> str:
     """URI of the study's directory.
 
     Raises:
-        ConfigError: the name is not one of a directory.
+        ConfigError: the name cannot be the name of a directory.
     """
     if not config.name or "/" in config.name or config.name.startswith("."):
         raise ConfigError(f"name: expected the name of a directory, got {config.name!r}")
@@ -46,15 +46,15 @@ def directory(config: SweepConfig) -> str:
 def study_settings(
     name: str, study: StudyConfig, data: str, manifest: str, training_hash: str, trials: list[PlannedTrial]
 ) -> dict[str, Any]:
-    """What a study asks: a later sweep with another question is refused.
+    """The settings of a study; a later sweep with other settings is refused.
 
     Args:
-        name: of the study.
-        study: as read.
-        data: URI of what is trained on; a training that has begun goes on from there alone.
-        manifest: its fingerprint (`comit_ray.chunks.plan.Plan`).
-        training_hash: of what is trained on (`comit_ray.data.manifest.manifest.training_hash`).
-        trials: all that are planned.
+        name: name of the study.
+        study: the study, as read.
+        data: URI of the training data; a training that has begun continues only with the same data.
+        manifest: fingerprint of the manifest (`comit_ray.chunks.plan.Plan`).
+        training_hash: hash of the training data (`comit_ray.data.manifest.manifest.training_hash`).
+        trials: all planned trials.
     """
     members = [member for trial in trials for member in trial.members]
     return {
@@ -72,10 +72,10 @@ def study_settings(
 
 
 def open_study(uri: str, asked: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
-    """Begin the study at `uri`, or go on with it.
+    """Begins the study at `uri`, or continues it.
 
     Raises:
-        ConfigError: it exists and `resume` is not set, asks another question, or was begun by another job just now.
+        ConfigError: the study exists and `resume` is not set, its settings differ, or another job has just begun it.
     """
     record = {"run_id": datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ"), "question": asked, "settings": settings}
     if storage.create(storage.join(uri, run_record.FILE), json.dumps(record, indent=2).encode()):
@@ -97,7 +97,7 @@ def _change(key: str, was: Any, now: Any) -> str:
 
 
 def begin(uri: str, trial: str) -> int:
-    """Note that the trial begins; how often it has, this time included."""
+    """Records that the trial begins, and returns how often it has begun, this time included."""
     number = 1
     noted = json.dumps({"began": datetime.now(UTC).isoformat()}).encode()
     while not storage.create(storage.join(uri, ATTEMPTS, trial, f"{number}.json"), noted):
@@ -106,18 +106,18 @@ def begin(uri: str, trial: str) -> int:
 
 
 def attempts(uri: str, trial: str) -> int:
-    """How often the trial was begun."""
+    """How often the trial has begun."""
     where = storage.join(uri, ATTEMPTS, trial)
     return len(list(storage.list_files(where, ".json"))) if storage.exists(where) else 0
 
 
 def is_open(status: str | None) -> bool:
-    """Whether a trial is still to be done: it has no row, or one that says it failed."""
+    """Whether a trial is unfinished: it has no row, or a row that says it failed."""
     return status is None or status == FAILED
 
 
 def recorded(uri: str) -> dict[str, str]:
-    """Trial -> status, of every trial that has a row."""
+    """Trial -> status, for every trial with a row."""
     try:
         table = parquet.read_table(storage.join(uri, TRIALS_TABLE), ["trial", "status"])
     except NotFoundError:
@@ -131,12 +131,12 @@ def results(uri: str, trial: str) -> str:
 
 
 def commit(uri: str, row: dict[str, Any], scored: pa.Table | None = None) -> None:
-    """Write a trial's predictions, then its row; a second call writes the same names again.
+    """Writes a trial's predictions, and then its row. A second call writes the same files again.
 
     Args:
-        uri: of the study.
-        row: of TRIALS; columns that are left out are null.
-        scored: of STUDY_PREDICTIONS.
+        uri: URI of the study.
+        row: columns of TRIALS; missing columns become null.
+        scored: table STUDY_PREDICTIONS.
     """
     file = f"{row['trial']}.parquet"
     if scored is not None:

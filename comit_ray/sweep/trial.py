@@ -32,13 +32,14 @@ from comit_ray.training.validation import EpochMetrics
 
 
 def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
-    """AUROC, EER and sensitivities of COVID-19, AUROC of unhealthy, lung IoU, disease TPR and precision.
+    """AUROC, EER and sensitivities of COVID-19, AUROC of unhealthy, lung IoU, and disease TPR and precision of a trial.
 
-    What the model has no head for, or the images no truth, is None. Intervals are the report's (`jobs/evaluate.py`).
+    A metric is None if the model has no such head, or the images have no such labels. Intervals are part of the report
+    (`jobs/evaluate.py`).
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        masks: which true masks, as the model was trained.
+        images: result of `comit_ray.evaluation.screen_metrics.join_tables`.
+        masks: which annotated masks are used, as in the training.
     """
     scored = images[images["status"] == Status.OK]
     covid, unhealthy = (_known(scored, label) for label in ("covid", "unhealthy"))
@@ -71,14 +72,14 @@ STOPPED_EARLY = "stopped before its last epoch: others were ahead on the validat
 
 @dataclass(frozen=True)
 class TrialPlace:
-    """Where a study's trials run.
+    """Where the trials of a study run.
 
     Attributes:
-        study: its name.
-        uri: of its directory.
+        study: name of the study.
+        uri: URI of its directory.
         manifest: URI of the manifest that is scored.
-        split: of it.
-        judge: figure of the validation split that a search judges by; None where there is no search.
+        split: split that is scored.
+        judge: validation metric that a search uses; None if there is no search.
     """
 
     study: str
@@ -89,19 +90,19 @@ class TrialPlace:
 
 
 def run(trial: PlannedTrial, place: TrialPlace, callbacks: Sequence[UserCallback] = ()) -> None:
-    """Do what is left of the trial and of its classifiers, and record it; what has a row that says ok stays as it is.
+    """Runs what is left of the trial and its classifiers, and records it. Rows that say ok stay.
 
-    A wrong option would only repeat: it is recorded as the trial's failure. Any other error is raised, so that the
-    trial is begun again as often as it may.
+    A wrong option would fail again, so it is recorded as the trial's failure. Any other error is raised, so that the
+    trial is tried again as often as allowed.
 
     Args:
-        trial: what to do.
-        place: where.
-        callbacks: told of every epoch by Ray Train.
+        trial: what to run.
+        place: where to run it.
+        callbacks: Ray Train calls them after every epoch.
 
     Raises:
-        ComitError: any but a wrong option.
-        ray.exceptions.RayError: if a task, an actor or a worker failed more often than Ray retries it.
+        ComitError: any error except a wrong option.
+        ray.exceptions.RayError: a task, an actor or a worker failed more often than Ray retries it.
     """
     statuses = sweep_record.recorded(place.uri)
     left = [member for member in trial.members if sweep_record.is_open(statuses.get(member.id))]
@@ -141,7 +142,7 @@ def _ended_early(trial: PlannedTrial, run_uri: str, history: Sequence[EpochMetri
 
 
 def row(member: Member, trial: PlannedTrial, place: TrialPlace) -> dict[str, Any]:
-    """What is known of a member before it is done: the columns of TRIALS that its plan decides."""
+    """What is known of a trial before it runs: the columns of TRIALS that its plan decides."""
     tasks: tuple[str, ...]
     if isinstance(member, PlannedTrial):
         kind, model, tasks = "network", member.config.model.name, member.config.model.tasks

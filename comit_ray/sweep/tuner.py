@@ -28,14 +28,14 @@ an empty wish; with a hundredth of a CPU one trial fewer would train at a time t
 def sweep(
     trials: Sequence[PlannedTrial], place: TrialPlace, search: SearchConfig | None, at_once: int, retries: int
 ) -> None:
-    """Run the trials on the Ray cluster this process is connected to.
+    """Runs the trials on the Ray cluster that this process is connected to.
 
     Args:
-        trials: what is left to do.
-        place: where.
-        search: how poorer trials are stopped early; None: all run to their end.
-        at_once: trials at a time.
-        retries: how often a failed trial is begun again.
+        trials: the unfinished trials.
+        place: where they run.
+        search: how poor trials are stopped early; None: all run to their end.
+        at_once: number of trials at a time.
+        retries: number of new attempts of a failed trial.
     """
     if not trials:
         return
@@ -59,14 +59,14 @@ def sweep(
 
 
 def room(trials: Sequence[PlannedTrial], concurrent: int | None) -> int:
-    """How many trials to run at a time on the Ray cluster, or on a Ray of this process' own, which it starts.
+    """Number of trials to run at a time on the Ray cluster, or on a local Ray that this starts.
 
     Args:
-        trials: of the study.
-        concurrent: what was asked for; None: as many as the cluster has room for.
+        trials: trials of the study.
+        concurrent: requested number; None: as many as fit.
 
     Raises:
-        ConfigError: there is no room for a single one.
+        ConfigError: not even one trial fits.
     """
     if any(trial.config.workers.gpu for trial in trials):
         graph.check_gpus_here("workers.gpu")

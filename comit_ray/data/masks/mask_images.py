@@ -41,13 +41,13 @@ _IGNORE_LEVELS = range(120, 137)  # 127 and 128 with the noise of JPEG
 
 
 def read_mask_image(file: FileRef, reader: FileReader) -> Mask:
-    """A mask image as uint8 (height, width) of its own size: 0 outside, 1 inside, `IGNORE`.
+    """A mask image as uint8 (height, width) in its own size: 0 outside, 1 inside, `IGNORE`.
 
-    Grey levels are 0 background, 255 inside, 127 or 128 ignore; an image of 0 and 1 is taken too.
+    Grey levels: 0 background, 255 inside, 127 or 128 ignore. An image of 0 and 1 is accepted too.
 
     Raises:
-        ManifestError: if it cannot be read, is too large, or is a label map (1 right lung, 2 left lung): its labels
-            are below every level that means inside, and all of them would be background.
+        ManifestError: the image cannot be read, is too large, or is a label map (1 right lung, 2 left lung). Labels of
+            a label map lie below every level that means inside, so all of them would become background.
     """
     try:
         data = reader.read(file)
@@ -105,7 +105,7 @@ def lung_rectangles(mask_HW: Mask) -> Mask:
 
 
 def lung_boxes(mask_HW: Mask) -> list[_Piece]:
-    """Top, bottom, left and right (ends exclusive) of each lung, the one further left in the image first."""
+    """Top, bottom, left and right (ends exclusive) of each lung; the lung further left in the image comes first."""
     groups: list[_Piece] = []
     for piece in sorted(_pieces(mask_HW), key=_width):
         alike = [group for group in groups if _above_one_another(piece, group)]

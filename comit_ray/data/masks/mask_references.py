@@ -48,7 +48,7 @@ class ImageForm(_Form):
 
     @property
     def file(self) -> FileRef:
-        """Where its bytes are."""
+        """The reference to its bytes."""
         return FileRef(self.uri, self.member, self.offset)
 
 
@@ -125,10 +125,10 @@ _SHOWN = {
 
 
 def parse_reference(reference: str) -> FileRef | BoxesForm | DrawnForm:
-    """What a mask column holds: a mask image's file, or one of the other forms.
+    """Parses a mask column: the file of a mask image, or one of the other forms.
 
     Raises:
-        ManifestError: if it is JSON of no known form.
+        ManifestError: the text is JSON of no known form.
     """
     if not reference.startswith(("{", "[")):
         return FileRef(reference)
@@ -157,7 +157,7 @@ def parse_reference(reference: str) -> FileRef | BoxesForm | DrawnForm:
 
 
 def referenced_files(reference: str) -> tuple[FileRef, ...]:
-    """The files whose bytes a mask is made of; none for boxes, polygons and run lengths.
+    """The files that a mask needs; none for boxes, polygons and run lengths.
 
     Raises:
         ManifestError: as `parse_reference`.

@@ -21,10 +21,10 @@ _Binary = npt.NDArray[np.bool_]
 
 
 def check_aspect(what: str, shape: tuple[int, ...], height: int, width: int, whole: str = "radiograph") -> None:
-    """Refuses a mask whose aspect ratio is not that of the `whole` it belongs to, height x width.
+    """Refuses a mask whose aspect ratio differs from that of the `whole` (height x width) it belongs to.
 
     Raises:
-        ManifestError: it names both sizes.
+        ManifestError: the message names both sizes.
     """
     mask_height, mask_width = shape
     ratio = (mask_width / mask_height) / (width / height)
@@ -50,16 +50,16 @@ def check_inside(what: str, box: tuple[float, float, float, float], frame: tuple
 
 
 def draw(form: DrawnForm, height: int, width: int, read_image: Callable[[FileRef], Mask]) -> Mask:
-    """The mask in its own frame: uint8 (frame height, frame width), 0, 1 and (of pasted images) `IGNORE`.
+    """Draws the mask in its own frame: uint8 (frame height, frame width), 0, 1 and (for pasted images) `IGNORE`.
 
     Args:
         form: what to draw.
         height: rows of the radiograph, for a frame that is not stated.
         width: columns of the radiograph.
-        read_image: gives the pixels of a mask image.
+        read_image: returns the pixels of a mask image.
 
     Raises:
-        ManifestError: if the frame is too large, or what is to be drawn does not fit it.
+        ManifestError: the frame is too large, or a shape does not fit into it.
     """
     if isinstance(form, RleForm):
         return _draw_rle(form)
@@ -185,5 +185,5 @@ def _paste(form: PastedForm, frame: tuple[int, int], read_image: Callable[[FileR
 
 
 def resize_nearest(mask_HW: Mask, height: int, width: int) -> Mask:
-    """The mask at another size, no value mixed or invented."""
+    """The mask at another size, by nearest neighbour: values are never mixed."""
     return np.asarray(Image.fromarray(mask_HW).resize((width, height), Image.Resampling.NEAREST))

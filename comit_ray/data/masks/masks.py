@@ -1,7 +1,7 @@
 """Masks: from a reference to the frame of the model, to 1-bit PNG, and back to the original's pixels.
 
-This is the door to masks. `comit_ray.data.masks.mask_references` has the forms that a reference may take, `mask_shapes`
-draws them, `mask_image` reads mask images, `lung_rectangles` turns drawn lungs into the paper's two boxes.
+Other modules read masks through this one. `comit_ray.data.masks.mask_references` has the forms of a reference,
+`mask_shapes` draws them, and `mask_images` reads mask images and turns drawn lungs into the paper's two boxes.
 """
 
 import io
@@ -55,20 +55,20 @@ Binary = npt.NDArray[np.bool_]
 
 
 def read_mask(reference: str, frame: FrameConfig, height: int, width: int, *, reader: FileReader | None = None) -> Mask:
-    """The mask as uint8 (size, size) in the model's frame: 0 outside, 1 inside, `IGNORE`.
+    """The mask as uint8 (size, size) in the frame of the model: 0 outside, 1 inside, `IGNORE`.
 
     Every connected part of the mask keeps at least one pixel, so that a small lesion does not vanish.
 
     Args:
-        reference: a `lung_mask` or `disease_mask` of the manifest (see `comit_ray.data.masks.mask_references`).
-        frame: the model's frame.
+        reference: text in `lung_mask` or `disease_mask` of the manifest (see `comit_ray.data.masks.mask_references`).
+        frame: the frame of the model.
         height: rows of the original radiograph.
         width: columns of the original radiograph.
-        reader: of mask images; None: one of its own, which passes over a tar.gz anew for every mask.
+        reader: reads mask images; None: a reader for this call, which reads a tar.gz again for every mask.
 
     Raises:
-        ManifestError: if the reference has no known form, the mask cannot be read or drawn, or its aspect ratio is
-            not the radiograph's.
+        ManifestError: the reference has no known form, the mask cannot be read or drawn, or its aspect ratio differs
+            from that of the radiograph.
     """
     form = parse_reference(reference)
     if isinstance(form, BoxesForm):
@@ -77,18 +77,18 @@ def read_mask(reference: str, frame: FrameConfig, height: int, width: int, *, re
 
 
 def needs_no_file(reference: str) -> bool:
-    """Whether a mask reference says all by itself and exactly, in any frame: boxes do.
+    """Whether a mask reference describes its mask completely, in any frame; only boxes do.
 
     Raises:
-        ManifestError: if the reference has no known form.
+        ManifestError: the reference has no known form.
     """
     return isinstance(parse_reference(reference), BoxesForm)
 
 
 def draw_mask(reference: str, height: int, width: int, *, reader: FileReader | None = None) -> Mask:
-    """A mask that is not made of boxes, as large as it was drawn: uint8, 0 outside, 1 inside, `IGNORE`.
+    """A mask other than boxes, in the size in which it was drawn: uint8, 0 outside, 1 inside, `IGNORE`.
 
-    Args and errors are those of `read_mask`.
+    Arguments and errors as in `read_mask`.
     """
     form = parse_reference(reference)
     assert not isinstance(form, BoxesForm), "boxes are filled in the frame they are wanted in"
@@ -117,10 +117,11 @@ def from_png(png: bytes) -> Binary:
 
 
 def to_original(mask_HW: Binary, frame_map: FrameMap, height: int, width: int) -> Binary:
-    """A mask of the model's frame as bool (height, width), on the pixels of the original radiograph.
+    """A mask in the frame of the model as bool (height, width), on the pixels of the original radiograph.
 
-    Each original pixel takes the frame pixel under its centre. Computed in integers, as `mask_to_frame` does, so that
-    the scale's rounding in a table (float32) moves no pixel: what is brought back and framed again is the same mask.
+    Each original pixel takes the frame pixel under its centre. The computation uses integers, as in `mask_to_frame`, so
+    that the rounded scale in a table (float32) moves no pixel: a mask that is brought back and framed again is
+    unchanged.
     """
     rows = _under_centres(height, frame_map.top, frame_map.rows_per_pixel, mask_HW.shape[0])
     columns = _under_centres(width, frame_map.left, frame_map.columns_per_pixel, mask_HW.shape[1])

@@ -25,7 +25,7 @@ PAINTED_ON_HEALTHY = MetricKey("disease_area_on_healthy")
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """Pixels of a task's masks: of T trials on N images, 0 where the image has no true or no predicted mask."""
+    """Pixel counts of masks for T trials on N images; 0 if the image has no annotated or no predicted mask."""
 
     hits_TN: IntArray
     predicted_TN: IntArray
@@ -34,19 +34,21 @@ class PixelCounts:
 
 
 def measure_masks(study: Study, manifest_uri: str, lungs: Literal["pixels", "boxes"]) -> tuple[Measured | None, int]:
-    """The figures of all trials with masks, and how many true masks could not be read (in any one trial, at most).
+    """Metrics of all trials with masks, and the number of annotated masks that could not be read.
+
+    The number is the largest of any trial.
 
     Args:
-        study: as read.
-        manifest_uri: its manifest, with the references of true masks.
-        lungs: as `comit_ray.config.MasksConfig` has it.
+        study: the study, as read.
+        manifest_uri: its manifest, with references of annotated masks.
+        lungs: as in `comit_ray.config.image_config.MasksConfig`.
 
     Returns:
-        None in place of the figures where no trial has masks.
+        None instead of the metrics if no trial has masks.
 
     Raises:
-        NotFoundError: a trial's masks are not there.
-        StorageError: they cannot be read.
+        NotFoundError: the masks of a trial are absent.
+        StorageError: the masks cannot be read.
     """
     trials = tuple(
         trial for variant in study.variants for trial in study.ok(variant) if _has_masks(study.scores[trial.id])

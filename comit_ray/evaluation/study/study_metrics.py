@@ -1,15 +1,14 @@
 """Metrics of a study: mean and spread over the seeds of a variant, and an interval over patients.
 
-How seeds and patients combine: each bootstrap draw takes patients with replacement (all images of a patient together),
-computes the figure anew for every seed on the drawn images, thresholds too, and averages over the seeds. The interval
-is then the uncertainty that comes from the patients, for the mean over these very seeds. What another initialisation
-would change is the standard deviation over seeds, which stands beside it and is in no interval.
+How seeds and patients combine: each bootstrap draw takes patients with replacement, each with all images. It computes
+the metric for every seed on the drawn images, thresholds included, and averages over the seeds. So the interval is the
+uncertainty that comes from the patients, for the mean over exactly these seeds. The standard deviation over seeds says
+what another initialisation would change; it stands beside the interval and is not part of it.
 
-Every variant of a study with one of them, on the same images: can they be told apart?
-
-Both are taken over the seeds that both have, and the figure is averaged over these. The interval of the difference is
-the bootstrap of `study_figures`; the p-value is that of `exchange.rank_test`, one method for all, for neither McNemar's
-test (thresholds are from these images) nor DeLong's (several seeds, several images a patient) holds.
+Comparisons: every variant with one reference on the same images. They use the seeds that both have, and average the
+metric over them. The interval of the difference is the same bootstrap. The p-value is that of
+`comit_ray.statistics.comparison.rank_test`, one method for all: McNemar's test does not hold (thresholds come from
+these images), and DeLong's does not either (several seeds, several images per patient).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class MetricKey:
-    """Which figure: its name, the specificity it is at, and the images it is over (`all`, or `dataset=NAME`)."""
+    """Identifies a metric: its name, the specificity at which it holds, and the images (`all`, or `dataset=NAME`)."""
 
     metric: str
     at: float | None = None
@@ -39,7 +38,7 @@ class MetricKey:
 
 
 def sensitivity(at: float) -> MetricKey:
-    """The sensitivity to COVID-19 at a specificity, the threshold taken from the scored images themselves."""
+    """Sensitivity to COVID-19 at a specificity, with the threshold from the scored images."""
     return MetricKey("sensitivity_at_specificity", at)
 
 
@@ -51,12 +50,12 @@ Statistic = Callable[[IntArray], Mapping[MetricKey, FloatArray]]
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured of T trials on N images.
+    """Measurements of T trials on N images.
 
     Args:
-        trials: in the order of the plan, so that those of a variant lie together.
-        statistic: their figures.
-        counts: figure -> (T,) images it is taken over (positives for a sensitivity).
+        trials: in the order of the plan, so that trials of one variant are neighbours.
+        statistic: computes their metrics.
+        counts: metric -> (T,) number of images it is computed from (positives for a sensitivity).
     """
 
     trials: tuple[Trial, ...]
@@ -66,16 +65,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A figure of a variant over its seeds.
+    """A metric of a variant over its seeds.
 
     Args:
-        variant: in words.
-        key: which figure.
-        values: seed -> value; None where it is undefined. Only seeds that were scored.
-        planned: seeds that were planned.
-        spread: of the values.
-        interval: of their mean, over patients.
-        n: images it is taken over; the fewest of any seed.
+        variant: the variant, in words.
+        key: which metric.
+        values: seed -> value; None if undefined. Only seeds that were scored.
+        planned: number of planned seeds.
+        spread: spread of the values.
+        interval: interval of their mean, over patients.
+        n: number of images; the smallest of any seed.
     """
 
     variant: str
@@ -91,11 +90,11 @@ def measure_covid(study: Study, specificities: Sequence[float]) -> Measured | No
     """AUROC, EER and sensitivities of COVID-19, and the AUROC inside each dataset that has both classes.
 
     Args:
-        study: as read.
-        specificities: at which sensitivity is given.
+        study: the study, as read.
+        specificities: specificities at which sensitivity is reported.
 
     Returns:
-        None where no trial has a score for COVID-19.
+        None if no trial has a score for COVID-19.
     """
     tables = {trial.id: study.covid_scores(trial) for variant in study.variants for trial in study.ok(variant)}
     tables = {name: scores for name, scores in tables.items() if not np.isnan(scores).all()}
@@ -128,13 +127,13 @@ def measure_covid(study: Study, specificities: Sequence[float]) -> Measured | No
 
 
 def summarise(study: Study, measured: Measured, draws: int, seed: int) -> list[StudyRow]:
-    """Every figure of every variant that has a value, with its spread and interval.
+    """Every metric of every variant that has a value, with its spread and interval.
 
     Args:
-        study: as read.
-        measured: of its trials.
-        draws: bootstrap draws.
-        seed: of the draws.
+        study: the study, as read.
+        measured: measurements of its trials.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
     """
     whole = measured.statistic(np.ones(len(study.images), np.int64))
     places: dict[tuple[str, MetricKey], IntArray] = {}
@@ -169,7 +168,7 @@ def _row(
 
 
 def weights(rows: npt.NDArray[np.int64], images: int) -> IntArray:
-    """(N,) times that each image was drawn."""
+    """How often each image was drawn, (N,)."""
     return np.bincount(rows, minlength=images)
 
 
@@ -189,14 +188,14 @@ REFERENCES = ("All 4 tasks", "COMiT-Net")
 
 @dataclass(frozen=True)
 class Pair:
-    """A variant beside the reference.
+    """A variant compared with the reference.
 
     Args:
-        variant: that is compared.
-        reference: with this one.
-        key: the figure.
-        seeds: that both have.
-        result: first is the variant, second the reference.
+        variant: the variant.
+        reference: the reference.
+        key: the metric.
+        seeds: seeds that both have.
+        result: comparison with the variant first and the reference second.
     """
 
     variant: str
@@ -207,18 +206,18 @@ class Pair:
 
 
 def reference_of(study: Study, measured: Measured) -> str:
-    """COMiT-Net with all its tasks where the study has it, else the first variant that was measured."""
+    """The reference: COMiT-Net with all tasks, or the first variant that was measured."""
     return next((name for name in REFERENCES if name in study.variants), measured.trials[0].variant)
 
 
 def compare(study: Study, measured: Measured, draws: int, seed: int) -> list[Pair]:
-    """Every measured variant with the reference in every figure of `COMPARED`, corrected by Holm's method over all.
+    """Compares every variant with the reference in every metric of `COMPARED`, with Holm's correction over all.
 
     Args:
-        study: as read.
-        measured: of `study_figures.measure_covid`.
-        draws: of the bootstrap, and of the test.
-        seed: of both.
+        study: the study, as read.
+        measured: result of `measure_covid`.
+        draws: number of draws of the bootstrap and of the test.
+        seed: seed of both.
     """
     reference = reference_of(study, measured)
     rows = {

@@ -137,19 +137,19 @@ COVID-19 and other images come from different sources, a network can tell the so
 
 
 def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig) -> str:
-    """Write report.md, report.html, metrics.json, tables/ and figures/ of a study below `output`.
+    """Writes report.md, report.html, metrics.json, tables/ and figures/ of a study below `output`.
 
     Args:
-        study_uri: directory of one study.
-        manifest_uri: the manifest it was scored on.
+        study_uri: directory of the study.
+        manifest_uri: the manifest that it was scored on.
         output: URI of the report.
-        config: of the job; specificities, draws, seed, masks and bounds on images are used.
+        config: options of the job; it uses specificities, draws, seed, masks and limits for images.
 
     Returns:
-        The report's Markdown.
+        The report as Markdown.
 
     Raises:
-        ComitError: of `study.read`; or masks cannot be read, or the report not be written.
+        ComitError: as `study_results.read`; or masks cannot be read, or the report cannot be written.
     """
     taken = study_results.read(study_uri, manifest_uri)
     output = storage.normalise(output)

@@ -26,12 +26,12 @@ class Trial:
     """One planned trial.
 
     Args:
-        id: names its row and its directories.
+        id: name of its row and its directories.
         variant: what is compared, in words.
-        seed: of initial weights and order.
-        status: `missing` where it has no row in `trials`.
-        detail: why it is not ok; None where it is.
-        row: its row of `comit_ray.tables.schema.TRIALS`; empty where it has none.
+        seed: seed of initial weights and order.
+        status: `missing` if it has no row in `trials`.
+        detail: why it is not ok; None if it is.
+        row: its row of `comit_ray.tables.schema.TRIALS`; empty if it has none.
     """
 
     id: str
@@ -44,16 +44,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Study:
-    """A study's tables.
+    """The tables of a study.
 
     Args:
-        uri: of its directory.
-        name: of the study.
+        uri: URI of its directory.
+        name: name of the study.
         split: the split that was scored.
-        trials: all that were planned, in the order of the plan.
-        images: labels and patients of the N images of the split (columns `LABELS`), a row each.
-        scores: trial -> its predictions, N rows in the order of `images`; of trials that are ok alone.
-        judge: figure of the validation split that its search judged by; None: it is no search.
+        trials: all planned trials, in the order of the plan.
+        images: labels and patients of the N images of the split (columns `LABELS`), one row each.
+        scores: trial -> its predictions, N rows in the order of `images`; only for trials that are ok.
+        judge: validation metric of its search; None if it is not a search.
     """
 
     uri: str
@@ -66,15 +66,15 @@ class Study:
 
     @property
     def variants(self) -> list[str]:
-        """In the order of the plan."""
+        """The variants, in the order of the plan."""
         return list(dict.fromkeys(trial.variant for trial in self.trials))
 
     def of(self, variant: str) -> list[Trial]:
-        """The variant's trials, a seed each."""
+        """The trials of a variant, one per seed."""
         return [trial for trial in self.trials if trial.variant == variant]
 
     def ok(self, variant: str) -> list[Trial]:
-        """Those of them that were scored."""
+        """The trials of a variant that were scored."""
         return [trial for trial in self.of(variant) if trial.status == "ok"]
 
     def results(self, trial: Trial) -> str:
@@ -94,17 +94,17 @@ class Study:
 
 
 def read(study_uri: str, manifest_uri: str) -> Study:
-    """Read the tables of a study, and the labels of the split it scored.
+    """Reads the tables of a study, and the labels of the split that it scored.
 
     Args:
-        study_uri: directory of one study.
-        manifest_uri: the manifest it was scored on.
+        study_uri: directory of the study.
+        manifest_uri: the manifest that it was scored on.
 
     Raises:
-        NotFoundError: there is no study, or no trial of it was scored.
-        ConfigError: what lies there is another kind of output.
-        ManifestError: the manifest is not the one that the study was scored on.
-        StorageError: a table cannot be read, or is not whole.
+        NotFoundError: there is no study, or no trial was scored.
+        ConfigError: the directory holds another kind of output.
+        ManifestError: the study was scored on another manifest.
+        StorageError: a table cannot be read, or is incomplete.
     """
     uri = storage.normalise(study_uri)
     asked = _question(uri)

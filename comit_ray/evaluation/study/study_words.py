@@ -45,7 +45,7 @@ def p_value(value: float | None) -> str:
 
 
 def figure(row: StudyRow | None, in_percent: bool) -> str:
-    """`mean ± SD [interval]`; without what it does not have."""
+    """`mean ± SD [interval]`, without the parts that do not exist."""
     if row is None:
         return UNDEFINED
     show = percent if in_percent else fraction
@@ -58,7 +58,7 @@ def figure(row: StudyRow | None, in_percent: bool) -> str:
 
 
 def find_row(rows: Sequence[StudyRow], variant: str, key: MetricKey) -> StudyRow | None:
-    """The row of this figure; None where it is undefined."""
+    """The row of this metric; None if it is undefined."""
     return next((row for row in rows if row.variant == variant and row.key == key), None)
 
 
@@ -108,7 +108,7 @@ def without_interval(rows: Sequence[StudyRow]) -> str:
 
 
 def in_words(key: MetricKey) -> str:
-    """A figure's name as a reader would say it."""
+    """The name of a metric in words."""
     if key.at is not None:
         return f"sensitivity at {key.at * 100:g}% specificity"
     name = {"auroc": "AUROC", "eer": "EER"}.get(key.metric, key.metric.replace("_", " "))
@@ -132,13 +132,13 @@ THE_SOURCE = (
 
 
 def sentences(study: Study, rows: Sequence[StudyRow], pairs: Sequence[Pair], draws: int) -> list[str]:
-    """Everything that can be said, most important first.
+    """All sentences about a study, the most important first.
 
     Args:
-        study: as read.
-        rows: of `study_figures.summarise` for COVID-19; none where no trial has such a score.
-        pairs: of `study_comparisons.compare`; none where nothing is compared.
-        draws: of the tests.
+        study: the study, as read.
+        rows: result of `study_metrics.summarise` for COVID-19; empty if no trial has such a score.
+        pairs: result of `study_metrics.compare`; empty if nothing is compared.
+        draws: number of draws of the tests.
     """
     found = [_accounts(study)]
     if study.split == "val":
@@ -207,7 +207,7 @@ def _some(tested: Sequence[Pair], apart: Sequence[Pair]) -> list[str]:
 
 
 def sources(study: Study, rows: Sequence[StudyRow]) -> list[str]:
-    """Whether a high AUROC over several sources is left inside one of them."""
+    """Whether a high AUROC over several sources remains inside one of them."""
     if study.images["dataset"].nunique() < 2:
         return []
     inside = [row for row in rows if row.key.metric == AUROC.metric and row.key != AUROC]
