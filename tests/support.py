@@ -142,3 +142,20 @@ def some_of_nih(cxr: Path, directory: Path, every: int, absent: int = 100) -> Pa
         cut = [line for line, name in named if name in names or line in kept]
         (directory / file.name.removesuffix(".gz")).write_text(header + "".join(cut))
     return directory
+
+
+def some_of_covid(cxr: Path, directory: Path, every: int) -> Path:
+    """Every so many images of covid-chestxray-dataset below `directory`, with its table and its masks.
+
+    Args:
+        cxr: root of the real radiographs.
+        directory: to write to; itself returned.
+        every: 1 takes all images, 2 every second one, and so on.
+    """
+    source = cxr / "covid_chestxray"
+    (directory / "images").mkdir(parents=True)
+    for image in sorted((source / "images").iterdir())[::every]:
+        shutil.copy(image, directory / "images")
+    shutil.copytree(source / "annotations", directory / "annotations")
+    shutil.copy(source / "metadata.csv", directory)
+    return directory

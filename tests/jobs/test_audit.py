@@ -111,7 +111,7 @@ def caught(found: Audit) -> list[str]:
     return [sentence for sentence in audit_sentences(found) if sentence.startswith(CAUGHT)]
 
 
-def test_a_mark_is_caught_and_its_absence_is_not(phantoms, tmp_path, ray_session) -> None:
+def test_a_mark_is_caught_and_its_absence_is_not(phantoms, here, tmp_path) -> None:
     marked, plain = (audited(tmp_path / name, phantoms, name == "marked") for name in ("marked", "plain"))
     assert any("with the lungs blacked out the score still tells" in one for one in caught(marked)), audit_sentences(
         marked

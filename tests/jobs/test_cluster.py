@@ -1,7 +1,8 @@
 """Every job of the way, submitted to a cluster of a head and two workers that ask for a token, from and to `s3://`.
 
-What comes out is compared with the same jobs on this process's own Ray and on local files, left alone: that the storage
-is S3, that jobs are stopped and that nodes are lost in the middle changes no number.
+What comes out is compared with the same jobs at home, on local files and left alone: that the storage is S3, that jobs
+are stopped and that nodes are lost in the middle changes no number. At home rows are made in this process without Ray,
+so that neither does it; two workers train on this process's own Ray.
 """
 
 import os
@@ -29,6 +30,7 @@ from comit_ray.training.run_training import train
 from jobs import manifest as manifest_job
 from jobs import prepare as prepare_job
 from jobs import screen as screen_job
+from tests.chunks.one_process import chunks_here
 from tests.conftest import empty_bucket
 from tests.jobs.object_storage import packed_archive, rows, upload
 from tests.local_cluster import LocalCluster
@@ -84,7 +86,7 @@ def options(root: str, output: str, checkpoint: str) -> dict[str, list[str]]:
     """Options of every job, by its name."""
     manifest = ["--manifest", f"{output}/manifest"]
     run = ["--data", f"{output}/data", "--storage", f"{output}/runs", "--name", "first"]
-    tables = ["--embeddings", "true", "--gradcam", "true"]
+    tables = ["--embeddings", "true", "--gradcam", "true", "--variants", "[lungs_only]"]
     return {
         "manifest": [*SOURCE, "--root", root, "--output", f"{output}/manifest"],
         "prepare": [*manifest, "--output", f"{output}/data"],
@@ -131,8 +133,9 @@ class Way:
     def command(self, job: str, *more: str) -> list[str]:
         return ["python", f"jobs/{job}.py", *self.asked[job], *more]
 
-    def done(self, job: str, *more: str) -> str:
-        ended = self.cluster.submit(*self.command(job, *more))
+    def done(self, *commands: list[str]) -> str:
+        """What one submission printed that runs the commands one after the other."""
+        ended = self.cluster.submit("bash", "-c", " && ".join(map(shlex.join, commands)))
         assert ended.returncode == 0, ended.stdout[-5000:] + ended.stderr[-2000:]
         return ended.stdout
 
@@ -143,16 +146,16 @@ class Way:
 
 
 @pytest.fixture(scope="module")
-def prepared(
-    cluster: LocalCluster, bucket: str, cxr: Path, tmp_path_factory: pytest.TempPathFactory, ray_session: Path
-) -> Way:
+def prepared(cluster: LocalCluster, bucket: str, cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> Way:
     """The archive's manifest and training table, made on the cluster and at home."""
     home = tmp_path_factory.mktemp("home")
     way = Way(cluster, packed_archive(cxr, home, IMAGES), bucket, home)
-    assert f"manifest: {way.output}/manifest" in way.done("manifest")
-    assert f"data: {way.output}/data" in way.done("prepare")
-    assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
-    assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
+    printed = way.done(way.command("manifest"), way.command("prepare"))
+    assert f"manifest: {way.output}/manifest" in printed
+    assert f"data: {way.output}/data" in printed
+    with chunks_here():
+        assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
+        assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
     return way
 
 
@@ -181,7 +184,7 @@ def test_a_job_without_token_and_one_that_would_lose_its_tables_are_refused(way:
     assert "lies in the directory that Ray unpacked for this job" in lost.stdout
 
 
-def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: Way, ray_session) -> None:
+def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: Way) -> None:
     predictions = f"{way.output}/results/predictions"
     slow = ["--predictors", "2", "--fetch_threads", "1"]
     first, submission = way.cluster.start_job(*way.command("screen", *slow))
@@ -198,15 +201,18 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     printed = second.communicate(timeout=300)[0]
     assert second.returncode == 0, printed[-5000:]
     assert f"{IMAGES} images in the manifest" in printed
-    assert "report: " in way.done("evaluate")
-    assert "bottleneck: " in way.done("benchmark", "--images", "64", "--chunk_rows", "16")
+    printed = way.done(way.command("evaluate"), way.command("benchmark", "--images", "32", "--chunk_rows", "8"))
+    assert "report: " in printed
+    assert "bottleneck: " in printed
     assert storage.exists(f"{way.output}/benchmark/benchmark.json")
     processes = run_record.read(f"{way.output}/results")["processes"]
     assert processes[0]["job"]["job_submission_id"] == submission
     assert len({one["code"]["sources"] for one in processes}) == 1
 
-    assert screen_job.job(cli.parse(ScreenConfig, "", [*way.at_home["screen"], "--predictors", "1"])) == 0
-    way.compare(*(f"results/{one}" for one in ("predictions", "masks", "embeddings", "gradcam", "review_queue")))
+    with chunks_here():
+        assert screen_job.job(cli.parse(ScreenConfig, "", way.at_home["screen"])) == 0
+    tables = ("predictions", "masks", "embeddings", "gradcam", "variants", "review_queue")
+    way.compare(*(f"results/{one}" for one in tables))
 
 
 def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(way: Way, ray_session) -> None:

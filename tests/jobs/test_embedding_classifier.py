@@ -48,7 +48,8 @@ def tables(output: Path) -> dict[str, pa.Table]:
 
 
 def figures(results: Path, manifest: str, report: Path, **options: Any) -> dict[tuple, dict]:
-    assert evaluate.job(EvaluateConfig(results=str(results), manifest=manifest, output=str(report), **options)) == 0
+    asked = EvaluateConfig(results=str(results), manifest=manifest, output=str(report), draws=20, **options)
+    assert evaluate.job(asked) == 0
     found = json.loads((report / "metrics.json").read_text())
     return {(f["metric"], f["at"]): f for f in found if f["group"] == "all"}
 
@@ -155,7 +156,7 @@ def test_one_label_alone(synthetic, tmp_path):
 
 
 @pytest.mark.slow
-def test_real_radiographs_from_pixels_to_the_report(cxr, tmp_path, ray_session):
+def test_real_radiographs_from_pixels_to_the_report(cxr, here, tmp_path):
     """Real images, an untrained network: screen, classify, evaluate with its sheet."""
     root = tmp_path / "archive"
     (root / "images").mkdir(parents=True)

@@ -15,6 +15,7 @@ from comit_ray.data.manifest.manifest import read
 from jobs import manifest as manifest_job
 from tests.conftest import REPOSITORY
 from tests.jobs.in_process import called
+from tests.support import some_of_nih
 
 
 def job(*options: str) -> subprocess.CompletedProcess[str]:
@@ -38,8 +39,10 @@ def query(sql: str) -> list[tuple[Any, ...]]:
 
 @pytest.fixture(scope="module")
 def nih(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    output = tmp_path_factory.mktemp("manifests") / "nih"
-    return made(output, "--source", "nih", "--root", str(cxr / "nih_chestxray14"), "--present_only", "true")
+    """Of all images that are at hand, beside a hundredth of the rows of the others."""
+    root = tmp_path_factory.mktemp("manifests")
+    some = some_of_nih(cxr, root / "some", every=1)
+    return made(root / "nih", "--source", "nih", "--root", str(some), "--present_only", "true")
 
 
 @pytest.fixture(scope="module")

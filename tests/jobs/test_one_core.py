@@ -25,7 +25,7 @@ sys.exit(screen.job(cli.parse(ScreenConfig, "", sys.argv[1:])))
 
 
 def test_one_core_is_enough(cxr: Path, tmp_path: Path) -> None:
-    some = some_of_nih(cxr, tmp_path / "nih", every=25)
+    some = some_of_nih(cxr, tmp_path / "nih", every=125)
     asked = ManifestConfig(source="nih", root=str(some), output=str(tmp_path / "manifest"), present_only=True)
     assert manifest_job.job(asked) == 0
     model = write_checkpoint(tmp_path / "checkpoint")
@@ -35,7 +35,7 @@ def test_one_core_is_enough(cxr: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (
-        "1 predictor of 1 thread, at most 1 reader and 1 writer: chosen for 40 images on 1 node (1 core" in done.stdout
+        "1 predictor of 1 thread, at most 1 reader and 1 writer: chosen for 8 images on 1 node (1 core" in done.stdout
     )
     rows = parquet.read_table(str(tmp_path / "results" / "predictions"))
-    assert rows["status"].to_pylist() == ["ok"] * 40
+    assert rows["status"].to_pylist() == ["ok"] * 8

@@ -1,4 +1,4 @@
-"""The screen as its users run it: the job's own process, on real files."""
+"""The screen as its users run it, on real files: the job's own process, and this one where Ray has no part in it."""
 
 import io
 import json
@@ -27,15 +27,16 @@ from comit_ray.errors import ConfigError
 from jobs import manifest as manifest_job
 from jobs import requeue as requeue_job
 from jobs import screen as screen_job
+from tests.chunks.one_process import chunks_here
 from tests.conftest import REPOSITORY
 from tests.jobs.in_process import called
-from tests.support import some_of_nih, write_checkpoint
+from tests.support import some_of_covid, some_of_nih, write_checkpoint
 
 pytestmark = pytest.mark.slow
 
 
 def screen(*options: str) -> int:
-    """The job in this process, on the session's Ray; however many images of its broken archives fail."""
+    """The job in this process, on the session's Ray or `here`; however many images of its broken archives fail."""
     return screen_job.job(cli.parse(ScreenConfig, "", ("--max_failed_share", "1", *options)))
 
 
@@ -78,11 +79,12 @@ def test_every_dicom_file_ends_as_one_row_with_pixels_or_a_reason(cxr, checkpoin
 
 
 def covid_and_nih(cxr: Path, root: Path) -> str:
-    """205 and 100 images, in small chunks."""
-    covid = manifest(root / "covid", source="covid-chestxray", root=str(cxr / "covid_chestxray"))
-    some = some_of_nih(cxr, root / "some_of_nih", every=10)
+    """69 and 40 images, in small chunks."""
+    some = some_of_covid(cxr, root / "some_of_covid", every=3)
+    covid = manifest(root / "covid", source="covid-chestxray", root=str(some), present_only=True)
+    some = some_of_nih(cxr, root / "some_of_nih", every=25)
     nih = manifest(root / "nih", source="nih", root=str(some), present_only=True)
-    return manifest(root / "all", inputs=f"{covid},{nih}", chunk_rows=6, duplicates="ignore")
+    return manifest(root / "all", inputs=f"{covid},{nih}", chunk_rows=2, duplicates="ignore")
 
 
 def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_path, ray_session, capsys):
@@ -107,11 +109,11 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
 
     assert screen(*options) == 0
     counts = "SELECT count(*), count(DISTINCT image_id) FROM 'OUTPUT/{}/*.parquet'"
-    assert query(counts.format("predictions"), output) == [(305, 305)]
+    assert query(counts.format("predictions"), output) == [(109, 109)]
     scored = query("SELECT count(*) FROM 'OUTPUT/predictions/*.parquet' WHERE status = 'ok'", output)[0][0]
     assert query(counts.format("masks"), output) == [(scored, scored)]
     reasons = query("SELECT reason, count(*) FROM 'OUTPUT/predictions/*.parquet' GROUP BY ALL ORDER BY 2 DESC", output)
-    assert reasons == [(None, 270), ("wrong_modality", 23), ("lateral", 12)]
+    assert reasons == [(None, 96), ("wrong_modality", 9), ("lateral", 4)]
 
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")}
     capsys.readouterr()
@@ -120,7 +122,7 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")} == before
 
     assert screen(*options, "--compact", "true") == 0
-    assert query(counts.format("compact/predictions"), output) == [(305, 305)]
+    assert query(counts.format("compact/predictions"), output) == [(109, 109)]
     assert len(list((output / "compact" / "predictions").iterdir())) == 1
 
     # Another queue needs neither images nor model; another model is another question.
@@ -152,18 +154,19 @@ class Plain:
 
 
 @pytest.fixture(scope="module")
-def plain(cxr: Path, tmp_path_factory, ray_session) -> Plain:
+def plain(cxr: Path, tmp_path_factory) -> Plain:
     root = tmp_path_factory.mktemp("plain")
     by = {"covid": 3.0, "other": 2.0, "unhealthy": 0.5}
     document = {score: Temperature(temperature=temperature) for score, temperature in by.items()}
     uri, model = few(cxr, root), write_checkpoint(root / "checkpoint", temperatures=document)
     options = ["--manifest", uri, "--checkpoint", model, "--output", str(root / "results"), "--temperature", "off"]
-    done = called(screen_job.job, ScreenConfig, *options)
+    with chunks_here():
+        done = called(screen_job.job, ScreenConfig, *options)
     assert done.returncode == 0
     return Plain(uri, model, root / "results", done.stdout)
 
 
-def test_temperatures_are_written_only_where_they_are_asked_for(plain, tmp_path, capsys):
+def test_temperatures_are_written_only_where_they_are_asked_for(plain, here, tmp_path, capsys):
     columns = "image_id, covid_flag, unhealthy_flag, calibration, p_covid"
     ask = f"SELECT {columns} FROM 'OUTPUT/predictions/*.parquet' ORDER BY image_id"
     options = ["--manifest", plain.manifest, "--checkpoint", plain.checkpoint]
@@ -184,7 +187,7 @@ def test_temperatures_are_written_only_where_they_are_asked_for(plain, tmp_path,
     assert "unchanged" in capsys.readouterr().out
 
 
-def test_a_model_of_lungs_alone_screens(cxr, tmp_path, ray_session, capsys):
+def test_a_model_of_lungs_alone_screens(cxr, here, tmp_path, capsys):
     uri = few(cxr, tmp_path)
     model = write_checkpoint(tmp_path / "checkpoint", tasks=["lung"])
     output = tmp_path / "results"
@@ -197,7 +200,7 @@ def test_a_model_of_lungs_alone_screens(cxr, tmp_path, ray_session, capsys):
     assert queued == [(["no_lungs_found"],)]
 
 
-def test_grad_cam_maps_are_a_side_table_and_change_no_number(plain, tmp_path, capsys):
+def test_grad_cam_maps_are_a_side_table_and_change_no_number(plain, here, tmp_path, capsys):
     output = tmp_path / "explained"
     options = ["--manifest", plain.manifest, "--checkpoint", plain.checkpoint, "--temperature", "off"]
     explained = [*options, "--output", str(output), "--gradcam", "true"]
@@ -242,13 +245,9 @@ def test_grad_cam_of_a_model_of_lungs_is_refused_before_anything_is_read(cxr, tm
     assert not output.exists()
 
 
-def process(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_an_absent_checkpoint_is_one_line(tmp_path):
-    absent = process("--manifest", "m", "--checkpoint", str(tmp_path / "x"), "--output", str(tmp_path / "o"))
+    places = ["--manifest", "m", "--checkpoint", str(tmp_path / "x"), "--output", str(tmp_path / "o")]
+    absent = called(screen_job.job, ScreenConfig, *places)
     assert absent.returncode == 1
     assert absent.stderr.startswith("screen.py: CheckpointError: no whole checkpoint at")
     assert absent.stderr.count("\n") == 1

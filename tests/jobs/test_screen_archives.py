@@ -46,7 +46,7 @@ def by_name(table: pa.Table) -> dict[str, dict[str, Any]]:
     return {row["image_id"].rpartition("/")[2]: row for row in table.to_pylist()}
 
 
-def test_archives_give_the_scores_of_the_unpacked_tree(tree, checkpoint, tmp_path, ray_session, monkeypatch) -> None:
+def test_archives_give_the_scores_of_the_unpacked_tree(tree, checkpoint, here, tmp_path) -> None:
     bimcv_tree.pack(tree, tmp_path / "packed")
     loose, status = screened(tree.root, tmp_path / "loose", checkpoint)
     assert status == 0
@@ -68,7 +68,7 @@ def test_archives_give_the_scores_of_the_unpacked_tree(tree, checkpoint, tmp_pat
 
 
 def test_an_archive_that_is_another_than_its_checksum_says_gives_no_score(
-    tree, checkpoint, tmp_path, ray_session, capsys
+    tree, checkpoint, here, tmp_path, capsys
 ) -> None:
     bimcv_tree.pack(tree, tmp_path / "packed")
     sums = tmp_path / "packed" / "sha1sum.txt"

@@ -1,5 +1,4 @@
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -8,12 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comit_ray.config.source_config import SourceOptions
-from comit_ray.data.manifest.manifest_build import read_source
 from comit_ray.data.manifest.paper_tables import HEALTHY
 from comit_ray.data.manifest.protocol import select_paper
-from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ManifestError
 from comit_ray.tables.schema import MANIFEST
 from comit_ray.tables.vocabulary import View
@@ -40,10 +35,6 @@ def taken(table: pa.Table) -> list[str]:
     return [name for name, reason in excluded(table).items() if reason is None]
 
 
-def full(cxr: Path, source: str, folder: str) -> pa.Table:
-    return read_source(adapter(source), SourceFiles(str(cxr / folder)), source, SourceOptions()).table
-
-
 def counted(table: pa.Table) -> Counter[tuple[str, int]]:
     used = table.filter(pc.is_null(table["excluded"]))
     return Counter(zip(used["view"].to_pylist(), used["unhealthy"].to_pylist(), strict=True))
@@ -53,23 +44,23 @@ def with_pneumonia(table: pa.Table) -> int:
     return sum("Pneumonia" in findings for findings in table["findings"].to_pylist())
 
 
-def test_of_the_whole_nih(cxr: Path) -> None:
+def test_of_the_whole_nih(whole_nih: pa.Table) -> None:
     """Table 1's healthy images; 1,431 of pneumonia and 880 with boxes are all taken."""
-    whole = full(cxr, "nih", "nih_chestxray14")
-    table = select_paper(whole, 0)
+    table = select_paper(whole_nih, 0)
     assert counted(table) == {("PA", 0): 4_088, ("AP", 0): 2_688, ("PA", 1): 6_132, ("AP", 1): 4_032}
     used = table.filter(pc.is_null(table["excluded"]))
     assert len(used) - used["disease_mask"].null_count == 880
     assert with_pneumonia(used) == 1_431
     assert set(table["excluded"].to_pylist()) == {None, "not_in_protocol"}
     assert len(table) == 112_120
-    assert select_paper(whole, 1)["excluded"] != table["excluded"]
-    assert counted(select_paper(whole, 1)) == counted(table)
+    drawn_otherwise = select_paper(whole_nih, 1)
+    assert drawn_otherwise["excluded"] != table["excluded"]
+    assert counted(drawn_otherwise) == counted(table)
 
 
-def test_of_the_whole_chexpert(cxr: Path) -> None:
+def test_of_the_whole_chexpert(whole_chexpert: pa.Table) -> None:
     """AP: pneumonia alone (3,476) is more than one and a half times the healthy (3,244)."""
-    whole = full(cxr, "chexpert", "chexpert")
+    whole = whole_chexpert
     table = select_paper(whole, 0)
     assert counted(table) == {("PA", 0): 1_331, ("AP", 0): 2_163, ("PA", 1): 1_996, ("AP", 1): 3_476}
     used = table.filter(pc.is_null(table["excluded"]))

@@ -1,6 +1,5 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,11 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comit_ray.config.manifest_config import SplitConfig
-from comit_ray.config.source_config import SourceOptions
-from comit_ray.data.manifest.manifest_build import read_source
 from comit_ray.data.manifest.split import assign
-from comit_ray.data.sources.nih import rows as nih_rows
-from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.schema import MANIFEST
 
 CONFIG = SplitConfig()
@@ -151,12 +146,10 @@ def test_rows_without_a_patient_enter_test_only_with_their_whole_source() -> Non
     assert splits(whole, config, ["test", "train", "test", "train"]) == ["test", None, "train", "train"]
 
 
-def test_on_the_whole_of_nih(cxr: Path) -> None:
-    root = str(cxr / "nih_chestxray14")
-    manifest = read_source(nih_rows, SourceFiles(root), "nih", SourceOptions()).table
-    result = assign(manifest, CONFIG)
+def test_on_the_whole_of_nih(whole_nih: pa.Table) -> None:
+    result = assign(whole_nih, CONFIG)
     patients: dict[str, str] = {}
-    for patient, split in zip(manifest.column("patient_id").to_pylist(), result.to_pylist(), strict=True):
+    for patient, split in zip(whole_nih.column("patient_id").to_pylist(), result.to_pylist(), strict=True):
         assert patients.setdefault(patient, split) == split
     counted = Counter(patients.values())
     assert len(patients) == 30_805

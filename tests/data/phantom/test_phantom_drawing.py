@@ -134,6 +134,7 @@ def test_cardiomegaly_is_a_larger_heart(healthy: list[Phantom], other: list[Phan
     enlarged = [(a, b) for a, b in zip(healthy, other, strict=True) if b.finding == "cardiomegaly"]
     assert enlarged
     for normal, large in enlarged:
+        assert large.pixels_HW.shape == normal.pixels_HW.shape
         assert large.lung_HW.sum() < 0.97 * normal.lung_HW.sum()
 
 
