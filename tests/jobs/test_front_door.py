@@ -9,8 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from comit_ray.config.screen_config import ScreenConfig
+from jobs import screen as screen_job
 from tests.conftest import REPOSITORY
-from tests.jobs.in_process import NOT_OURS
+from tests.jobs.in_process import NOT_OURS, called
 from tests.support import write_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -60,11 +62,11 @@ def test_a_folder_is_screened_by_one_command_that_says_only_what_is_ours(folder,
     rows = duckdb.sql(f"SELECT image_id, status FROM '{output}/predictions/*.parquet'").fetchall()
     assert len({image_id for image_id, _ in rows}) == len(rows) == 13
 
-    again = run(*options)
+    again = called(screen_job.job, ScreenConfig, *options)
     assert again.returncode == 0, again.stderr
     assert "nothing was left to do" in again.stdout
 
     (folder / "late.png").touch()
-    refused = run(*options)
+    refused = called(screen_job.job, ScreenConfig, *options)
     assert refused.returncode == 2
     assert "1 files are new" in refused.stderr

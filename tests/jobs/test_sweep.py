@@ -28,8 +28,8 @@ from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows
 
 pytestmark = pytest.mark.slow
-EPOCHS = 12
-LONG = 30  # epochs of a search: enough to be asked after the first and before the last
+EPOCHS = 8
+LONG = 12  # epochs of a search: enough to be asked after the first and before the last
 TINY = {
     "frame": {"size": 32},
     "model": {"weights": "none"},
