@@ -143,7 +143,7 @@ class SourceFiles:
         alike: SourceFile | None = None
         form_c = composed(name)
         key = hash(form_c)
-        at = int(self._hashes.searchsorted(key))  # np.searchsorted takes four times as long for one
+        at = int(self._hashes.searchsorted(key))  # np.searchsorted takes twice as long
         while at < len(self._hashes) and self._hashes[at] == key:
             file = self._at(int(self._order[at]))
             if file.name == name:
