@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-# A file on one of the cores; jobs on a Ray one after the other, for it takes them all (tests/jobs/conftest.py).
-SIDE_BY_SIDE := --numprocesses auto --dist loadfile
+# A file on one of the cores, slow files not left to the end; jobs on a Ray one after the other, for it takes them all
+# (tests/jobs/conftest.py).
+SIDE_BY_SIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 
 .PHONY: demo test test-cluster test-gpu test-fast lint lint-cluster format clean
