@@ -186,6 +186,8 @@ class FrameStore:
         patients: whose each is; None: not known.
         views: of each; `unknown` where it is not known.
         labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 where unknown.
+        teaches: (N,) bool, whether the COVID-19 head learns from an image; `comit_ray.training.sources` decides.
+        groups: (N, 3) number of each image's group, of its source and of its class, by the same.
     """
 
     def __init__(self, blocks: Iterable[pa.Table], split: Split, size: int) -> None:
@@ -211,6 +213,8 @@ class FrameStore:
             )
             for label in LABELS
         }
+        self.teaches = np.ones(len(self), dtype=bool)
+        self.groups = np.zeros((len(self), 3), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._places)
