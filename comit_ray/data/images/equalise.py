@@ -30,8 +30,10 @@ def equalise_tiles(pixels_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994, VIII.5).
 
     Each of 4 x 4 tiles has its own table of grey values, made of a clipped histogram; between the centres of tiles the
-    tables are interpolated, so that no edge of a tile is seen.
+    tables are interpolated, so that no edge of a tile is seen. The darkest and the brightest value become 0 and 255
+    first, as in scikit-image: the limit would otherwise leave a dark radiograph dark.
     """
+    pixels_HW = _stretched(pixels_HW)
     height, width = pixels_HW.shape
     rows, columns = _edges(height), _edges(width)
     tables = np.stack(
@@ -50,6 +52,13 @@ def equalise_tiles(pixels_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     above = values(up_H, left_W) * (1 - near_1W) + values(up_H, right_W) * near_1W
     below = values(down_H, left_W) * (1 - near_1W) + values(down_H, right_W) * near_1W
     return np.rint(above * (1 - low_H1) + below * low_H1).astype(np.uint8)
+
+
+def _stretched(pixels_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    low, high = int(pixels_HW.min()), int(pixels_HW.max())
+    levels = (np.arange(LEVELS) - low) * (LEVELS - 1) / max(1, high - low)
+    found: npt.NDArray[np.uint8] = np.clip(np.rint(levels), 0, LEVELS - 1).astype(np.uint8)[pixels_HW]
+    return found
 
 
 def _edges(length: int) -> npt.NDArray[np.int64]:
