@@ -234,6 +234,11 @@ class FrameStore:
         pixels.flags.writeable = False
         return pixels.reshape(self.size, self.size)
 
+    def annotated(self, task: Task) -> npt.NDArray[np.bool_]:
+        """(N,) whether each frame has a lung or disease mask."""
+        valid = [batch.column(MASKS[task]).is_valid().to_numpy(zero_copy_only=False) for batch in self._batches]
+        return np.array([valid[number][row] for number, row in self._places], dtype=bool)
+
     def mask_HW(self, index: int, task: Task) -> npt.NDArray[np.uint8] | None:
         """The lung or disease mask, uint8 (size, size), 0, 1, or 255 where unknown; None if there is none."""
         packed = self._value(index, MASKS[task])

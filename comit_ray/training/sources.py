@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from comit_ray.config.train_config import OptimConfig
+from comit_ray.errors import ConfigError
 from comit_ray.prepare.frames import LABELS, FrameStore
-from comit_ray.tables.vocabulary import ALL_TASKS, Task
+from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, Task
 from comit_ray.training import collective
 from comit_ray.training.validation import EpochMetrics
 
@@ -70,6 +71,75 @@ def mark(training: FrameStore, validation: FrameStore, options: OptimConfig) -> 
 def _groups(store: FrameStore) -> list[tuple[tuple[int, ...], str]]:
     classes = zip(*(store.labels[name].tolist() for name in LABELS), strict=True)
     return list(zip(classes, store.datasets, strict=True))
+
+
+Lessons = dict[str, dict[str, tuple[int, int]]]
+"""Head -> source -> images that it learns from: with what it looks for, and without (of a mask: annotated, and 0)."""
+
+
+def lessons(training: FrameStore, tasks: Sequence[str]) -> Lessons:
+    """Which heads learn from which sources, of a store that is marked."""
+    datasets = np.array(training.datasets, dtype=str)
+    found: Lessons = {}
+    for task in map(Task, tasks):
+        if task in MASK_TASKS:
+            positive, negative = training.annotated(task), np.zeros(len(datasets), dtype=bool)
+        else:
+            name = "unhealthy" if task is Task.HEALTH else "covid"
+            taught = training.teaches & (training.labels["other"] >= 0) if task is Task.COVID else True
+            positive, negative = ((training.labels[name] == value) & taught for value in (1, 0))
+        counts = {
+            str(s): (int(positive[datasets == s].sum()), int(negative[datasets == s].sum()))
+            for s in np.unique(datasets)
+        }
+        found[str(task)] = {source: count for source, count in counts.items() if any(count)}
+    return found
+
+
+def lesson_lines(found: Lessons, options: OptimConfig) -> list[str]:
+    """For a person, at the start of a training: what each head learns from, and where the source gives it away."""
+    lines = [f"{head} learns from: {in_words(head, counts)}" for head, counts in found.items()]
+    covid = found.get(str(Task.COVID))
+    if not covid:
+        return lines
+    both = [source for source, counts in covid.items() if all(counts)]
+    one = {source: counts for source, counts in covid.items() if not all(counts)}
+    if not both:
+        lines.append(
+            "WARNING: no source has images with COVID-19 and images without it, so the COVID-19 head can learn which "
+            "source an image is of in place of the disease, and would then flag every other hospital: add images "
+            "without COVID-19 of the same hospitals (docs/training.md, Which data, which recipe)"
+        )
+    elif one and options.covid_from == "all":
+        lines.append(
+            f"NOTE: of {', '.join(one)} the COVID-19 head sees one class alone, which teaches it the source: "
+            "--train.covid_from both_classes has it learn from the others (docs/training.md, Which data, which recipe)"
+        )
+    return lines
+
+
+def in_words(head: str, counts: Mapping[str, Sequence[int]]) -> str:
+    """Images of each source that a head learns from, in words."""
+    if not counts:
+        return "no image"
+    if Task(head) in MASK_TASKS:
+        return ", ".join(f"{source} {annotated:,}" for source, (annotated, _) in counts.items())
+    words = "unhealthy and {:,} healthy" if head == Task.HEALTH else "with COVID-19 and {:,} without"
+    return ", ".join(f"{source} {one:,} {words.format(none)}" for source, (one, none) in counts.items())
+
+
+def check(found: Lessons, options: OptimConfig) -> None:
+    """A COVID-19 head that would learn from no image is no head.
+
+    Raises:
+        ConfigError: with what each source has.
+    """
+    if (options.covid_from, options.other_from) != ("all", "all") and found.get(str(Task.COVID)) == {}:
+        raise ConfigError(
+            "train.covid_from or other_from both_classes: no source has images of both classes, so the COVID-19 head "
+            "would learn from no image; expected one, or all: add images without the disease of the same hospitals, or "
+            "leave the head out (model.tasks)"
+        )
 
 
 @dataclass

@@ -129,8 +129,10 @@ def run(options: dict[str, Any]) -> ComitError | None:
     torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
     try:
         training = Training(config, ray.train.torch.get_device(), options["initial"])
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         return error
+    if collective.rank() == 0 and not training.history:
+        sys.stdout.write("\n".join(sources.lesson_lines(training.lessons, config.train)) + "\n")
     tracker = Tracker(config, storage.join(config.storage, config.name)) if collective.rank() == 0 else None
     while not training.finished:
         try:
@@ -168,6 +170,8 @@ class Training:
         blocks = list(ray.train.get_dataset_shard("frames").iter_batches(batch_size=None, batch_format="pyarrow"))
         self.frames = {split: FrameStore(blocks, split, config.frame.size) for split in (Split.TRAIN, Split.VAL)}
         self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config.train)
+        self.lessons = sources.lessons(self.frames[Split.TRAIN], config.model.tasks)
+        sources.check(self.lessons, config.train)
         self.items = order.items(_copies(self.frames[Split.TRAIN], config))
         self.groups = _groups(self.frames[Split.TRAIN], config)
 
@@ -243,7 +247,9 @@ class Training:
                 names = stores[1].datasets if self.config.train.for_every_source else None
                 points = validation.operating_points(self.config.train.specificities, names)
                 temperatures = validation.temperatures()
-                checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest, known)
+                checkpoint.save(
+                    Path(directory), self.model, self.config, points, temperatures, state, manifest, known, self.lessons
+                )
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from comit_ray.config.train_config import OptimConfig
+from comit_ray.errors import ConfigError
 from comit_ray.prepare.frames import FRAMES, FrameStore
 from comit_ray.tables.vocabulary import ALL_TASKS, Split, Task
 from comit_ray.training import sources
@@ -120,3 +121,34 @@ def test_a_step_against_the_penalty_brings_sources_together() -> None:
     assert values.grad is not None
     after = source_distance((values - 5 * values.grad).detach(), source_B, class_B)
     assert float(after) < float(before.detach())
+
+
+def test_what_each_head_learns_from_is_counted_and_one_sided_sources_are_told() -> None:
+    training = store()
+    sources.mark(training, store(Split.VAL), OptimConfig())
+    found = sources.lessons(training, ["lung", "health", "covid"])
+    assert found == {
+        "lung": {},
+        "health": {"a": (2, 0), "b": (1, 1), "c": (1, 0)},
+        "covid": {"a": (1, 1), "b": (0, 2), "c": (1, 0)},
+    }
+    lines = sources.lesson_lines(found, OptimConfig())
+    assert lines[0] == "lung learns from: no image"
+    assert lines[2].startswith("covid learns from: a 1 with COVID-19 and 1 without, b 0 with COVID-19 and 2 without")
+    assert lines[3].startswith("NOTE: of b, c the COVID-19 head sees one class alone")
+
+
+def test_the_covid_heads_lessons_are_those_of_its_switch_and_none_is_refused() -> None:
+    training, both = store(), OptimConfig(covid_from="both_classes")
+    sources.mark(training, store(Split.VAL), both)
+    found = sources.lessons(training, ["health", "covid"])
+    assert found["covid"] == {"a": (1, 1)}
+    assert len(sources.lesson_lines(found, both)) == 2
+    sources.check(found, both)
+    with pytest.raises(ConfigError, match="no source has images of both classes"):
+        sources.check({"covid": {}}, both)
+
+
+def test_a_training_without_any_source_of_both_classes_warns() -> None:
+    lines = sources.lesson_lines({"covid": {"nih": (0, 700), "bimcv": (300, 0)}}, OptimConfig())
+    assert lines[-1].startswith("WARNING: no source has images with COVID-19 and images without it")
