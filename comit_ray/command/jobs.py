@@ -139,7 +139,8 @@ def screen(config: ScreenConfig) -> int:
 
     Give --archive to find all DICOM, PNG and JPEG files, also inside tar and zip files, or give --manifest. If a run
     was interrupted, run the same command again: it does only what is missing. The exit status is 0 only if every image
-    has exactly one row, and at most --max_failed_share of them failed.
+    has exactly one row, and at most --max_failed_share of them failed; with --on_drift stop, only if its
+    flags are trusted too.
     """
     from comit_ray.command.screen_archive import manifest_of
     from comit_ray.screening.run_screen import check_options
@@ -149,7 +150,15 @@ def screen(config: ScreenConfig) -> int:
         check_options(config)
         config = config.model_copy(update={"manifest": manifest_of(config.archive, config.output)})
     taken = run(config)
-    return 0 if taken.balanced and taken.failed_share <= config.max_failed_share else 1
+    untrusted = config.on_drift == "stop" and _flags_are_untrusted(config.output)
+    return 0 if taken.balanced and taken.failed_share <= config.max_failed_share and not untrusted else 1
+
+
+def _flags_are_untrusted(output: str) -> bool:
+    from comit_ray.screening import drift
+
+    found = drift.read(output)
+    return found is not None and found.trusted is False
 
 
 def requeue(config: RequeueConfig) -> int:

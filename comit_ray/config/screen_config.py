@@ -72,6 +72,9 @@ class ScreenConfig(Config):
     read again. An image that has a score keeps it."""
     max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
     """If a larger share of the images failed, the exit status is 1, and what they have in common is printed."""
+    on_drift: Literal["warn", "stop"] = "warn"
+    """Where the archive does not look like the training data. warn: the summary begins with it; stop: the exit status
+    is 1 too, after all tables are written, so that nothing that follows takes the flags as they are."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 

@@ -95,7 +95,7 @@ def lung_iou(images: pd.DataFrame) -> str:
 def row(images: pd.DataFrame) -> dict[str, str]:
     """Every figure of one recipe."""
     outside = images[images["group"].notna()]
-    inside = images[images["dataset"] == "covid_chestxray"]
+    inside = images[images["dataset"] == "covid-chestxray"]
     nih = images[images["dataset"] == "nih"]
     other = outside[~outside["development"]]
     against = other[other["group"].isin([WITH, "kermany normal"])]
@@ -105,11 +105,11 @@ def row(images: pd.DataFrame) -> dict[str, str]:
         "score on the other half": f"{score(other):.3f}",
         **{f"flagged, {name}": text for name, text in shares(other).items()},
         "AUROC figure1 with against kermany normal": area(against, "p_covid", "covid"),
-        "AUROC inside covid_chestxray": area(inside, "p_covid", "covid"),
+        "AUROC inside covid-chestxray": area(inside, "p_covid", "covid"),
         "the same, lungs removed": area(inside, "p_covid_lungs_removed", "covid"),
         "AUROC unhealthy inside NIH": area(nih, "p_unhealthy", "unhealthy"),
         "lung IoU": lung_iou(images),
-        "source told (no COVID-19)": told(images[images["dataset"].isin(["nih", "covid_chestxray", "kermany"])]),
+        "source told (no COVID-19)": told(images[images["dataset"].isin(["nih", "covid-chestxray", "kermany"])]),
         "CPU seconds of training": f"{images.groupby('seed')['cpu_seconds'].first().mean():.0f}",
     }
 
