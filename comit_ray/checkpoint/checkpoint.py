@@ -96,7 +96,7 @@ def load(uri: str) -> Checkpoint:
         CheckpointError: if it is absent, incomplete, truncated, or its weights do not fit its configuration.
     """
     uri = storage.normalise(uri)
-    config = _read_config(uri)
+    config = read_config(uri)
     weights = _read(uri, WEIGHTS)
     model = build_model(config.model)
     load_weights(model, weights, storage.join(uri, WEIGHTS))
@@ -247,7 +247,12 @@ def _lacking(uri: str, name: str) -> str:
     return f"{start}: {name} is missing; copy the whole directory again"
 
 
-def _read_config(uri: str) -> TrainConfig:
+def read_config(uri: str) -> TrainConfig:
+    """The resolved configuration of the training that wrote the checkpoint at `uri`; its weights are not read.
+
+    Raises:
+        CheckpointError: it is absent, or none that this version knows.
+    """
     data = _read(uri, CONFIG)
     origin = storage.join(uri, CONFIG)
     try:

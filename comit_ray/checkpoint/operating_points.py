@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from comit_ray.config.config_base import SPECIFICITIES, Config, Fraction, operating_point_name
+from comit_ray.config.config_base import EVERY_SOURCE, SPECIFICITIES, Config, Fraction, operating_point_name
 from comit_ray.errors import ConfigError
 from comit_ray.statistics import roc
 from comit_ray.storage import storage
 
-EVERY_SOURCE = "_every_source"
-"""Last words of the name of an operating point that was chosen for the worst source."""
 ONLY_WHERE_SET = ("model_id", "calibration", "sources")
 FILE = "operating_points.json"
 """Its name in a checkpoint, and in the results of an embedding classifier."""

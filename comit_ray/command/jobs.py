@@ -199,7 +199,7 @@ def evaluate(config: EvaluateConfig) -> int:
     Writes report.html, report.md, metrics.json, tables/ and figures/, and prints ten lines of the report.
     """
     from comit_ray.chunks import nodes
-    from comit_ray.evaluation import screen_report, shortcuts_report
+    from comit_ray.evaluation import screen_report, severity, shortcuts_report
     from comit_ray.evaluation.report import terminal
     from comit_ray.evaluation.study import study_report
     from comit_ray.reading import report as reading_report
@@ -209,7 +209,10 @@ def evaluate(config: EvaluateConfig) -> int:
     if config.study is not None:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:
-        text = screen_report.write(config, reading_report.chapters(config))
+        more = [*reading_report.chapters(config)]
+        if config.severity is not None:
+            more.append(severity.chapter(config, config.severity))
+        text = screen_report.write(config, more)
     output = storage.normalise(config.output)
     print(terminal.digest(text, shortcuts_report.ALARMS))
     print(f"\nall of it: {storage.join(output, 'report.html')}")

@@ -10,12 +10,14 @@ from pydantic import Field, field_validator, model_validator
 
 from comit_ray.config.config_base import (
     ADVANCED,
+    EVERY_SOURCE,
     SPECIFICITIES,
     AboveZero,
     Config,
     Fraction,
     PositiveFloat,
     PositiveInt,
+    operating_point_name,
 )
 from comit_ray.config.image_config import DecodeLimits, FrameConfig, MasksConfig
 
@@ -124,6 +126,8 @@ class OptimConfig(Config):
     for_every_source: Annotated[bool, ADVANCED] = False
     """Also choose operating points that every source reaches by itself, not only all together:
     `specificity_0.90_every_source`. Sources with too few negatives to show it take no part; the counts are kept."""
+    flag_point: Annotated[str | None, ADVANCED] = None
+    """Operating point that decides the flags of a screen that names none; null: specificity_0.90."""
     seed: int = 0
     """Seed of the initial weights and of the order of images in every epoch."""
 
@@ -131,6 +135,10 @@ class OptimConfig(Config):
     def _specificities(self) -> Self:
         if not self.specificities or len(set(self.specificities)) != len(self.specificities):
             raise ValueError(f"specificities must be at least one, none twice, got {list(self.specificities)}")
+        known = [operating_point_name(one) for one in self.specificities]
+        known += [f"{name}{EVERY_SOURCE}" for name in known] if self.for_every_source else []
+        if self.flag_point is not None and self.flag_point not in known:
+            raise ValueError(f"flag_point: {self.flag_point} is none of those that are chosen: {', '.join(known)}")
         return self
 
 
