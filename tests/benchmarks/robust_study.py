@@ -4,9 +4,12 @@ A trial trains on NIH ChestX-ray14 and covid-chestxray, by the job's own code in
 split of these two, and two collections that no trial was trained on: `figure1`, and `kermany` (radiographs of children
 from before COVID-19). One file of rows a trial is kept. `tests.benchmarks.robust_table` makes the table of them.
 
-    python -m tests.benchmarks.robust_study PREPARED MANIFEST FIGURE1_MANIFEST KERMANY OUTPUT SEED [RECIPE ...]
+    python -m tests.benchmarks.robust_study PREPARED MANIFEST FIGURE1_MANIFEST KERMANY OUTPUT SEED OPTIONS [RECIPE ...]
+
+OPTIONS are those of every trial as JSON, as `comit-ray sweep --options` takes them; '{}': the study's own.
 """
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -89,10 +92,14 @@ def _iou(row: dict[str, Any], read: Any, lungs_HW: np.ndarray, frame: FrameConfi
     return roc.iou(lungs_HW, mask_HW == 1, mask_HW != 255)
 
 
-def main(prepared: str, manifest_uri: str, figure1: str, kermany: str, output: str, seed: str, *recipes: str) -> None:
+def main(
+    prepared: str, manifest_uri: str, figure1: str, kermany: str, output: str, seed: str, options: str, *recipes: str
+) -> None:
     """Train and score what of the study is not there yet."""
     path = config_yaml.find(STUDY, shipped=config_yaml.STUDIES)
-    sweep = SweepConfig(study=STUDY, data=prepared, storage=output, name="runs", seeds=int(seed) + 1)
+    sweep = SweepConfig(
+        study=STUDY, data=prepared, storage=output, name="runs", seeds=int(seed) + 1, options=json.loads(options)
+    )
     rows = judged_rows(manifest_uri, figure1, kermany)
     for trial in study.trials(study.read(path), path, sweep):
         file = Path(output) / f"{trial.id}.parquet"
