@@ -132,7 +132,8 @@ def join(results: str, manifest: str, uri: str) -> pd.DataFrame:
             f"--severity {uri}: {len(images)} of its {len(readers)} images have a predicted severity, expected at "
             f"least {FEWEST}; image_id is as in the manifest"
         )
-    return images.sort_values("image_id", ignore_index=True)
+    in_order: pd.DataFrame = images.sort_values("image_id", ignore_index=True)
+    return in_order
 
 
 def agreement(images: pd.DataFrame, draws: int, seed: int) -> list[Agreement]:
@@ -173,10 +174,10 @@ def _ranked(images: pd.DataFrame, name: str) -> Statistic:
 
 def spearman(first_N: FloatN, second_N: FloatN) -> float | None:
     """Correlation of ranks, ties at their mean rank; None where one of them has one value alone."""
-    ranks = [rankdata(values) for values in (first_N, second_N)]
-    if any(np.ptp(values) == 0 for values in ranks):
+    first, second = rankdata(first_N), rankdata(second_N)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(np.stack([first, second]))[0, 1])
 
 
 def quadratic_kappa(predicted_N: FloatN, read_N: FloatN) -> float | None:

@@ -86,7 +86,7 @@ def score(checkpoint: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _iou(row: dict[str, Any], read: Any, lungs_HW: np.ndarray, frame: FrameConfig) -> float | None:
-    if row["lung_mask"] is None:
+    if row.get("lung_mask") is None:
         return None
     mask_HW = read_mask(row["lung_mask"], frame, read.height, read.width)
     return roc.iou(lungs_HW, mask_HW == 1, mask_HW != 255)
@@ -107,8 +107,9 @@ def main(
             continue
         began, cpu = time.perf_counter(), time.process_time()
         runs = str(Path(output) / "runs")
-        with trains_here():
-            best = run_training.train(trial.config.model_copy(update={"storage": runs, "resume": False}))
+        with trains_here():  # one that is whole already is only scored
+            begun = (Path(runs) / trial.id).exists()
+            best = run_training.train(trial.config.model_copy(update={"storage": runs, "resume": begun}))
         spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         table = score(best, rows).assign(recipe=trial.variant, seed=trial.seed, **spent)
         for name, point in operating_points.read(f"{best}/{operating_points.FILE}").items():

@@ -31,9 +31,7 @@ def read(folder: str) -> pd.DataFrame:
     table["development"] = table["patient_id"].map(digests) % 2 == 0
     kermany = table["unhealthy"].map({0: "kermany normal", 1: "kermany pneumonia"})
     figure1 = table["covid"].map({0: "figure1 without", 1: "figure1 with"})
-    table["group"] = np.where(
-        table["dataset"] == "kermany", kermany, np.where(table["dataset"] == "figure1", figure1, None)
-    )
+    table["group"] = kermany.where(table["dataset"] == "kermany", figure1.where(table["dataset"] == "figure1"))
     table["flag"] = table["p_covid"] >= table[POINT]
     return table
 

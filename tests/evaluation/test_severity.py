@@ -69,7 +69,7 @@ def test_the_chapter_has_its_metrics_and_writes_them(screen, tmp_path) -> None:
 def test_kappa_is_scikit_learns() -> None:
     generator = np.random.default_rng(0)
     first = generator.integers(0, 19, 200).astype(float)
-    second = np.clip(first + generator.integers(-4, 5, 200), 0, 18)
+    second = np.clip(first + generator.integers(-4, 5, 200), 0, 18).astype(np.float64)
     assert severity.quadratic_kappa(first, second) == pytest.approx(
         cohen_kappa_score(first, second, weights="quadratic", labels=range(19))
     )

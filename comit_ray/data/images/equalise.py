@@ -80,7 +80,8 @@ def _clipped(tile_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     counts = np.bincount(tile_HW.ravel(), minlength=LEVELS).astype(np.float64)
     limit = max(1.0, CLIP * tile_HW.size / LEVELS)
     over = np.maximum(counts - limit, 0).sum()
-    return np.minimum(counts, limit) + over / LEVELS
+    clipped: npt.NDArray[np.float64] = np.minimum(counts, limit) + over / LEVELS
+    return clipped
 
 
 def _table(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
