@@ -26,7 +26,7 @@ __all__ = ["Result", "Results", "ScreeningModel", "load", "open_results"]
 def load(
     checkpoint: str | Path,
     *,
-    operating_point: str = "specificity_0.90",
+    operating_point: str | None = None,
     operating_points: str | None = None,
     device: str = "cpu",
     batch_size: int = 16,
@@ -36,7 +36,8 @@ def load(
 
     Args:
         checkpoint: path or `s3://` URI of a checkpoint, for instance `runs/first/best`.
-        operating_point: name of the operating point that decides the flags.
+        operating_point: name of the operating point that decides the flags; None: as a screen takes it, the one that
+            the training named, else `specificity_0.90`.
         operating_points: URI of a site's own operating points (JSON); None: those of the checkpoint.
         device: `cpu` or `cuda`.
         batch_size: most radiographs of one forward pass.
@@ -54,6 +55,10 @@ def load(
     uri = storage.normalise(checkpoint)
     model = load_model(uri, device=device, batch_size=batch_size)
     origin = operating_points or storage.join(uri, points.FILE)
+    if operating_point is None:
+        from comit_ray.checkpoint.checkpoint import read_config  # late: with torch, which the model has brought by now
+
+        operating_point = run_settings.default_point(read_config(uri).train.flag_point, operating_points)
     point = run_settings.pick_operating_point(points.read(origin), operating_point, scores_of(model.tasks), origin)
     if operating_points:
         point.check_made_for(model.model_id, "none")

@@ -18,6 +18,7 @@ import io
 import json
 import platform
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def load(uri: str) -> Checkpoint:
         CheckpointError: if it is absent, incomplete, truncated, or its weights do not fit its configuration.
     """
     uri = storage.normalise(uri)
-    config = _read_config(uri)
+    config = read_config(uri)
     weights = _read(uri, WEIGHTS)
     model = build_model(config.model)
     load_weights(model, weights, storage.join(uri, WEIGHTS))
@@ -170,8 +171,12 @@ def save(
     state: TrainingState,
     manifest: str | None = None,
     known: Reference | None = None,
+    learns_from: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
 ) -> None:
-    """Write a checkpoint's files into the local `directory`; `manifest` and `known` as `Checkpoint` describes them."""
+    """Write a checkpoint's files into the local `directory`.
+
+    `manifest` and `known` are as `Checkpoint` describes them; `learns_from` as `comit_ray.training.sources.Lessons`.
+    """
     weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
     (directory / WEIGHTS).write_bytes(weights)
     (directory / CONFIG).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -186,6 +191,7 @@ def save(
         "model_id": _model_id(weights),
         "config_digest": config.digest(),
         "manifest": manifest,
+        **({} if learns_from is None else {reference.LEARNS_FROM: learns_from}),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "comit_ray": package_version("comit-ray"),
@@ -241,7 +247,12 @@ def _lacking(uri: str, name: str) -> str:
     return f"{start}: {name} is missing; copy the whole directory again"
 
 
-def _read_config(uri: str) -> TrainConfig:
+def read_config(uri: str) -> TrainConfig:
+    """The resolved configuration of the training that wrote the checkpoint at `uri`; its weights are not read.
+
+    Raises:
+        CheckpointError: it is absent, or none that this version knows.
+    """
     data = _read(uri, CONFIG)
     origin = storage.join(uri, CONFIG)
     try:

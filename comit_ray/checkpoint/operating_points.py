@@ -11,20 +11,34 @@ version of a model moves its scores, and with the old threshold it would find fe
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from comit_ray.config.config_base import SPECIFICITIES, Config, Fraction, operating_point_name
+from comit_ray.config.config_base import EVERY_SOURCE, SPECIFICITIES, Config, Fraction, operating_point_name
 from comit_ray.errors import ConfigError
 from comit_ray.statistics import roc
 from comit_ray.storage import storage
 
+ONLY_WHERE_SET = ("model_id", "calibration", "sources")
 FILE = "operating_points.json"
 """Its name in a checkpoint, and in the results of an embedding classifier."""
+
+
+class SourceSupport(Config):
+    """What one source says of a threshold that is chosen for the worst source."""
+
+    negatives: int
+    """Its negatives in the validation split."""
+    specificity: Fraction | None
+    """Its specificity at the threshold; null without a negative or a threshold."""
+    used: bool
+    """Whether it took part: with fewer negatives than 1 / (1 - specificity) a source cannot show that specificity."""
 
 
 class Threshold(Config):
@@ -42,6 +56,8 @@ class Threshold(Config):
     """Negatives among those data."""
     reason: str | None = None
     """Why there is no threshold."""
+    sources: dict[str, SourceSupport] | None = None
+    """Source -> what supports a threshold that was chosen for the worst of them; null: chosen for all together."""
     model_id: str | None = None
     """The only model that it is meant for; null: the model it is kept with, or any."""
     calibration: Literal["none", "temperature"] | None = None
@@ -121,6 +137,63 @@ def choose(
     }
 
 
+def choose_for_every_source(
+    scores: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, Sequence[str]]],
+    specificities: tuple[float, ...] = SPECIFICITIES,
+) -> Document:
+    """Thresholds at which each source, not only all together, has at least each of `specificities`.
+
+    The threshold is the highest of those that the sources have by themselves. A source with fewer negatives than
+    1 / (1 - specificity) takes no part, for its own threshold would be its greatest score, a single image. Which took
+    part, with how many negatives, is kept.
+
+    Args:
+        scores: `covid`, `unhealthy` -> scores, labels (0 or 1) and sources of the validation images.
+        specificities: each above 0 and at most 1.
+    """
+    return {
+        f"{operating_point_name(specificity)}{EVERY_SOURCE}": {
+            score: _choose_for_worst(np.asarray(values), np.asarray(labels), np.asarray(names, str), specificity)
+            for score, (values, labels, names) in scores.items()
+        }
+        for specificity in specificities
+    }
+
+
+def _choose_for_worst(
+    values: npt.NDArray[Any], labels: npt.NDArray[Any], names: npt.NDArray[np.str_], specificity: float
+) -> Threshold:
+    negatives = {str(name): int(((names == name) & (labels == 0)).sum()) for name in np.unique(names)}
+    needed = math.inf if specificity == 1 else round(1 / (1 - specificity))
+    used = [name for name, count in negatives.items() if count >= needed]
+    positives = int((labels == 1).sum())
+    if not used or not positives:
+        counts = ", ".join(f"{name} {count}" for name, count in negatives.items()) or "none"
+        few = f"no source has {needed} images without it in the validation split, got {counts}"
+        reason = few if not used else "no positive image in the validation split"
+        support = {name: SourceSupport(negatives=n, specificity=None, used=False) for name, n in negatives.items()}
+        return Threshold(
+            threshold=None, positives=positives, negatives=sum(negatives.values()), reason=reason, sources=support
+        )
+    of_source = [roc.threshold_at_specificity(values[names == n], labels[names == n], specificity) for n in used]
+    threshold = max(one for one in of_source if one is not None)
+    return Threshold(
+        threshold=threshold,
+        specificity=roc.specificity_at(values, labels, threshold),
+        sensitivity=roc.sensitivity_at(values, labels, threshold),
+        positives=positives,
+        negatives=sum(negatives.values()),
+        sources={
+            name: SourceSupport(
+                negatives=count,
+                specificity=roc.specificity_at(values[names == name], labels[names == name], threshold),
+                used=name in used,
+            )
+            for name, count in negatives.items()
+        },
+    )
+
+
 def _choose(values: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> Threshold:
     truth = list(map(int, labels))  # type: ignore[arg-type]
     positives, negatives = sum(truth), len(truth) - sum(truth)
@@ -149,7 +222,7 @@ def to_json(document: Document) -> bytes:
 def _plain(threshold: Threshold) -> dict[str, Any]:
     """What it is bound to is in the file only where it is bound."""
     values = threshold.model_dump(mode="json")
-    return {key: value for key, value in values.items() if value is not None or key not in ("model_id", "calibration")}
+    return {key: value for key, value in values.items() if value is not None or key not in ONLY_WHERE_SET}
 
 
 def parse(data: bytes | str, *, origin: str) -> dict[str, OperatingPoint]:

@@ -27,6 +27,8 @@ FILES = ("reference.json", "reference.safetensors")
 """Their names in a checkpoint: the facts, and the arrays."""
 ENVIRONMENT, HISTORY = "environment.json", "history.json"
 """Names of a checkpoint's files on its training, which a report reads without the network."""
+LEARNS_FROM = "learns_from"
+"""In the environment: head -> source -> images that it learned from, with what it looks for and without."""
 SAMPLE = 2_000
 """Most images of a split that are embedded for it."""
 FEWEST = 20

@@ -139,7 +139,8 @@ def screen(config: ScreenConfig) -> int:
 
     Give --archive to find all DICOM, PNG and JPEG files, also inside tar and zip files, or give --manifest. If a run
     was interrupted, run the same command again: it does only what is missing. The exit status is 0 only if every image
-    has exactly one row, and at most --max_failed_share of them failed.
+    has exactly one row, and at most --max_failed_share of them failed; with --on_drift stop, only if its
+    flags are trusted too.
     """
     from comit_ray.command.screen_archive import manifest_of
     from comit_ray.screening.run_screen import check_options
@@ -149,7 +150,15 @@ def screen(config: ScreenConfig) -> int:
         check_options(config)
         config = config.model_copy(update={"manifest": manifest_of(config.archive, config.output)})
     taken = run(config)
-    return 0 if taken.balanced and taken.failed_share <= config.max_failed_share else 1
+    untrusted = config.on_drift == "stop" and _flags_are_untrusted(config.output)
+    return 0 if taken.balanced and taken.failed_share <= config.max_failed_share and not untrusted else 1
+
+
+def _flags_are_untrusted(output: str) -> bool:
+    from comit_ray.screening import drift
+
+    found = drift.read(output)
+    return found is not None and found.trusted is False
 
 
 def requeue(config: RequeueConfig) -> int:
@@ -190,7 +199,7 @@ def evaluate(config: EvaluateConfig) -> int:
     Writes report.html, report.md, metrics.json, tables/ and figures/, and prints ten lines of the report.
     """
     from comit_ray.chunks import nodes
-    from comit_ray.evaluation import screen_report, shortcuts_report
+    from comit_ray.evaluation import screen_report, severity, shortcuts_report
     from comit_ray.evaluation.report import terminal
     from comit_ray.evaluation.study import study_report
     from comit_ray.reading import report as reading_report
@@ -200,7 +209,10 @@ def evaluate(config: EvaluateConfig) -> int:
     if config.study is not None:
         text = study_report.write(config.study, config.manifest, config.output, config)
     else:
-        text = screen_report.write(config, reading_report.chapters(config))
+        more = [*reading_report.chapters(config)]
+        if config.severity is not None:
+            more.append(severity.chapter(config, config.severity))
+        text = screen_report.write(config, more)
     output = storage.normalise(config.output)
     print(terminal.digest(text, shortcuts_report.ALARMS))
     print(f"\nall of it: {storage.join(output, 'report.html')}")

@@ -24,6 +24,10 @@ SENSITIVITIES = (0.90, 0.95)
 """At which specificity is given unless a job is told otherwise."""
 
 
+EVERY_SOURCE = "_every_source"
+"""Last words of the name of an operating point that was chosen for the worst source."""
+
+
 def operating_point_name(specificity: float) -> str:
     """`specificity_0.90`, `specificity_0.995`: two decimals or more, never rounded."""
     whole, _, decimals = f"{Decimal(str(specificity)):f}".partition(".")

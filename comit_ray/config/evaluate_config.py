@@ -36,6 +36,9 @@ class EvaluateConfig(Config):
     reviews: str | None = None
     """A reviews/ table (path or URI): readings of an external archive, or those of the reading room beside `results`.
     They also give the chapter "Readers" of the report."""
+    severity: str | None = None
+    """URI of a CSV with readers' severity of images (`image_id`, `severity` from 0 to 18, and if known six zones from 0
+    to 3: `right_upper`, ..., `left_lower`): makes the chapter "Severity" of the report."""
     compare: str | None = None
     """Results of another model for the same images, of the same kind (path or URI). The two are compared image by
     image."""
@@ -76,6 +79,8 @@ class EvaluateConfig(Config):
                 "--study goes without --split, --external and --compare: its trials scored a split of their own, and "
                 "are compared with one another"
             )
+        if self.severity and not self.results:
+            raise ValueError("--severity goes with --results, whose zones are compared with the readers' scores")
         if self.reviews and not self.external and not self.results:
             raise ValueError("--reviews go with --results, whose queue was read, or with --external true")
         return self

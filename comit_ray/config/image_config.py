@@ -18,6 +18,9 @@ class FrameConfig(Config):
     fit: Literal["stretch", "letterbox"] = "stretch"
     """How a radiograph fills the frame: stretch (as in the paper), or letterbox (keeps the aspect ratio, black
     borders)."""
+    equalise: Literal["none", "histogram", "clahe"] = "none"
+    """Grey values: as decoded (the paper's), equalised over the whole frame, or by tiles with limited contrast (CLAHE).
+    Kept with the checkpoint: training, a screen and Python do the same."""
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:

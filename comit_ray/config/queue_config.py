@@ -1,6 +1,6 @@
 """Options of the review queue and of the job `requeue`: who is read, and how many."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -34,8 +34,15 @@ class QueueConfig(Config):
     """Share of negatives without another reason that is read at random, with a sampling weight."""
     quotas: Annotated[dict[str, Fraction], ADVANCED] = {"random_negative": 0.1, "failed": 0.1}  # noqa: RUF012 pydantic copies it
     """Share of the capacity that is kept for a reason, whatever the scores of others."""
+    order: Literal["urgency", "severity"] = "urgency"
+    """What is read first: the most urgent reason, and of one reason the highest score; or the greatest extent of
+    disease in the lungs (the column severity), whatever the reason."""
+    untrusted: Literal["ranked", "random", "all"] = "ranked"
+    """The queue of an archive that does not look like the training data, whose flags are not trusted. ranked: as
+    always; random: scored images in random order, so that the capacity cuts a sample without bias; all: every scored
+    image, those without another reason last."""
     seed: Annotated[int, ADVANCED] = 0
-    """Seed of the random sample of negatives."""
+    """Seed of the random sample of negatives, and of the random order."""
 
     @field_validator("quotas")
     @classmethod

@@ -6,11 +6,9 @@ from pydantic import model_validator
 
 from comit_ray.config.config_base import (
     ADVANCED,
-    SPECIFICITY,
     Config,
     Fraction,
     PositiveInt,
-    operating_point_name,
 )
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.config.prepare_config import MAX_FAILED_SHARE, Reasons
@@ -31,8 +29,9 @@ class ScreenConfig(Config):
     """Path or URI of the trained model, such as runs/first/best."""
     output: str
     """Path or URI for the results: predictions/, masks/, review_queue/, run.json."""
-    operating_point: str = operating_point_name(SPECIFICITY)
-    """Name of the operating point (threshold) that decides the flags. The checkpoint stores them."""
+    operating_point: str | None = None
+    """Name of the operating point (threshold) that decides the flags. The checkpoint stores them. null: the one that
+    the training named (train.flag_point), else specificity_0.90."""
     operating_points: Annotated[str | None, ADVANCED] = None
     """A site's own operating points (JSON file), for scores as they are written; null: those of the checkpoint."""
     temperature: Annotated[Literal["off", "on"], ADVANCED] = "off"
@@ -72,6 +71,9 @@ class ScreenConfig(Config):
     read again. An image that has a score keeps it."""
     max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
     """If a larger share of the images failed, the exit status is 1, and what they have in common is printed."""
+    on_drift: Literal["warn", "stop"] = "warn"
+    """Where the archive does not look like the training data. warn: the summary begins with it; stop: the exit status
+    is 1 too, after all tables are written, so that nothing that follows takes the flags as they are."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 

@@ -10,17 +10,23 @@ from pydantic import Field, field_validator, model_validator
 
 from comit_ray.config.config_base import (
     ADVANCED,
+    EVERY_SOURCE,
     SPECIFICITIES,
     AboveZero,
     Config,
     Fraction,
     PositiveFloat,
     PositiveInt,
+    operating_point_name,
 )
 from comit_ray.config.image_config import DecodeLimits, FrameConfig, MasksConfig
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.tables.vocabulary.Task`, as the command line takes them."""
+AppearanceName = Literal[
+    "surroundings", "resolution", "blur", "gamma", "contrast", "noise", "collimation", "border", "text", "jpeg"
+]
+"""What can be varied of how a radiograph was made; `comit_ray.training.appearance` says what each does."""
 FILE = "config.yaml"
 """Name of a training's resolved configuration, in its run's directory and in its checkpoints."""
 
@@ -60,6 +66,9 @@ class LossConfig(Config):
     """Weight of Z3."""
     covid: Annotated[float, Field(ge=0)] = 1.0
     """Weight of Z4."""
+    source_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a penalty on embeddings that tell the source of images of one class: the distance between the means and
+    covariances of sources (Deep CORAL, Sun and Saenko 2016); 0: none, the paper's."""
 
 
 class OptimConfig(Config):
@@ -92,6 +101,19 @@ class OptimConfig(Config):
     """none: every image (and copy) once per epoch, as in the paper. Otherwise the same number of images, drawn with
     replacement so that every class (healthy, other disease, COVID-19, ...), every source, or every class of every
     source is equally frequent."""
+    covid_from: Annotated[Literal["all", "both_classes"], ADVANCED] = "all"
+    """Whose images the COVID-19 head learns from: all with its labels (the paper's), or only those of sources that have
+    images with COVID-19 and without it, for elsewhere the source alone tells the answer. Other heads learn from all."""
+    other_from: Annotated[Literal["all", "both_classes"], ADVANCED] = "all"
+    """The same by the label of another disease, which is an output of the same head with the same switch."""
+    appearance: Annotated[tuple[AppearanceName, ...], ADVANCED] = ()
+    """What is varied at random of how a training image was made: gamma, contrast, blur, noise, jpeg, resolution,
+    collimation, border, text (printed letters and markers), surroundings (all but annotated lungs in one grey)."""
+    appearance_chance: Annotated[Fraction, ADVANCED] = 0.5
+    """Chance of each of them, in each image of an epoch."""
+    group_dro: Annotated[float, Field(ge=0), ADVANCED] = 0.0
+    """Step of group DRO (Sagawa et al. 2020): classes of sources with greater losses of the two classifying heads gain
+    weight, by the exponential of this times the loss; 0.01 is usual, with balance class_and_source. 0: not."""
     batch_norm: Annotated[Literal["per_worker", "synchronised", "frozen"], ADVANCED] = "per_worker"
     """Statistics of batch normalisation: per worker, synchronised over the whole batch (GPUs only), or frozen as in the
     initial weights."""
@@ -101,6 +123,11 @@ class OptimConfig(Config):
     computed in TF32."""
     specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
     """Specificities at which operating points are chosen on the validation split; the default is the paper's two."""
+    for_every_source: Annotated[bool, ADVANCED] = False
+    """Also choose operating points that every source reaches by itself, not only all together:
+    `specificity_0.90_every_source`. Sources with too few negatives to show it take no part; the counts are kept."""
+    flag_point: Annotated[str | None, ADVANCED] = None
+    """Operating point that decides the flags of a screen that names none; null: specificity_0.90."""
     seed: int = 0
     """Seed of the initial weights and of the order of images in every epoch."""
 
@@ -108,6 +135,10 @@ class OptimConfig(Config):
     def _specificities(self) -> Self:
         if not self.specificities or len(set(self.specificities)) != len(self.specificities):
             raise ValueError(f"specificities must be at least one, none twice, got {list(self.specificities)}")
+        known = [operating_point_name(one) for one in self.specificities]
+        known += [f"{name}{EVERY_SOURCE}" for name in known] if self.for_every_source else []
+        if self.flag_point is not None and self.flag_point not in known:
+            raise ValueError(f"flag_point: {self.flag_point} is none of those that are chosen: {', '.join(known)}")
         return self
 
 

@@ -221,8 +221,20 @@ def _data(trained: Trained) -> str:
     return (
         f"{trained.facts['training_images']:,} images to train on and {trained.facts['validation_images']:,} of "
         f"{trained.facts['validation_patients']:,} patients to validate on (manifest {recorded}); shares of the "
-        f"training images by {'; by '.join(shares)}"
+        f"training images by {'; by '.join(shares)}{_learned(trained)}"
     )
+
+
+def _learned(trained: Trained) -> str:
+    """Which heads learned from which sources, where the checkpoint tells."""
+    found = (trained.environment or {}).get(reference.LEARNS_FROM)
+    if not found:
+        return ""
+    words = {head: ", ".join(f"{name} {a:,} + {b:,}" for name, (a, b) in of.items()) for head, of in found.items()}
+    told = "; ".join(f"{head}: {text or 'none'}" for head, text in words.items())
+    alone = found.get("covid") and not any(all(counts) for counts in found["covid"].values())
+    warning = " No source taught the COVID-19 head both classes: it may know the source in place of the disease."
+    return f". Images that each head learned from, with what it looks for + without: {told}.{warning if alone else ''}"
 
 
 def _points(images: pd.DataFrame, config: EvaluateConfig) -> str:

@@ -186,6 +186,8 @@ class FrameStore:
         patients: whose each is; None: not known.
         views: of each; `unknown` where it is not known.
         labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 where unknown.
+        teaches: (N,) bool, whether the COVID-19 head learns from an image; `comit_ray.training.sources` decides.
+        groups: (N, 3) number of each image's group, of its source and of its class, by the same.
     """
 
     def __init__(self, blocks: Iterable[pa.Table], split: Split, size: int) -> None:
@@ -211,6 +213,8 @@ class FrameStore:
             )
             for label in LABELS
         }
+        self.teaches = np.ones(len(self), dtype=bool)
+        self.groups = np.zeros((len(self), 3), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -229,6 +233,11 @@ class FrameStore:
         pixels: npt.NDArray[np.uint8] = np.frombuffer(data, dtype=np.uint8, count=area, offset=start)
         pixels.flags.writeable = False
         return pixels.reshape(self.size, self.size)
+
+    def annotated(self, task: Task) -> npt.NDArray[np.bool_]:
+        """(N,) whether each frame has a lung or disease mask."""
+        valid = [batch.column(MASKS[task]).is_valid().to_numpy(zero_copy_only=False) for batch in self._batches]
+        return np.array([valid[number][row] for number, row in self._places], dtype=bool)
 
     def mask_HW(self, index: int, task: Task) -> npt.NDArray[np.uint8] | None:
         """The lung or disease mask, uint8 (size, size), 0, 1, or 255 where unknown; None if there is none."""

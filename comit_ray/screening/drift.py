@@ -16,7 +16,7 @@ What the summary of a screen, and a report, say of an archive's drift: warnings 
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 import pyarrow.compute as pc
@@ -48,6 +48,7 @@ class Drift:
         patients: whose they are; an image without a patient counts as one.
         signals: in the order of the module's names; none where `reason` says why.
         reason: why nothing was compared.
+        calibrated: whether the thresholds were chosen at this site for this model (`comit-ray calibrate`).
     """
 
     model_id: str
@@ -55,6 +56,18 @@ class Drift:
     patients: int
     signals: tuple[Signal, ...]
     reason: str | None = None
+    calibrated: bool = False
+
+    @property
+    def trusted(self) -> bool | None:
+        """Whether the flags are: no warning, or thresholds of the site itself; None: nothing could be compared.
+
+        Trusted is not right: it is only not shown that the archive differs.
+        """
+        if self.calibrated:
+            return True
+        compared = any(signal.signal in LOOKS and signal.value is not None for signal in self.signals)
+        return not self.warnings if self.reason is None and compared else None
 
     @property
     def warnings(self) -> list[Signal]:
@@ -63,7 +76,12 @@ class Drift:
 
 
 def write(
-    output: str, manifest: str, model_id: str, known: Reference | None, temperatures: Mapping[str, float]
+    output: str,
+    manifest: str,
+    model_id: str,
+    known: Reference | None,
+    temperatures: Mapping[str, float],
+    calibrated: bool = False,
 ) -> Drift:
     """Compare the results in `output` with the checkpoint's reference, and write `drift.json` beside them.
 
@@ -73,6 +91,7 @@ def write(
         model_id: of the checkpoint.
         known: the checkpoint's reference; None: it has none.
         temperatures: that the scores were divided by; empty: none.
+        calibrated: whether the thresholds were chosen at this site for this model.
 
     Raises:
         StorageError: the tables cannot be read, or the file not be written.
@@ -81,7 +100,7 @@ def write(
     predictions = read_predictions(output).select(COLUMNS)
     scored = predictions.filter(pc.equal(predictions["status"], Status.OK)).to_pandas()
     images = scored.merge(parquet.read_table(manifest, columns).to_pandas(), on="image_id", how="left")
-    found = compare(images, model_id, known, temperatures)
+    found = replace(compare(images, model_id, known, temperatures), calibrated=calibrated)
     storage.write_bytes(storage.join(output, FILE), (json.dumps(asdict(found), indent=1) + "\n").encode())
     return found
 
@@ -149,6 +168,28 @@ def lines(drift: Drift) -> list[str]:
     return [
         f"{images} are not shown to differ from what model {drift.model_id} was trained on ({names}); {NOT_SHOWN}",
         *notes,
+    ]
+
+
+def untrusted_lines(drift: Drift, untrusted: str, on_drift: str) -> list[str]:
+    """How the summary of a screen begins where the flags are not trusted; nothing elsewhere.
+
+    Args:
+        drift: of the archive.
+        untrusted: what the queue does then, as `--queue.untrusted` has it.
+        on_drift: `warn` or `stop`.
+    """
+    if drift.trusted is not False:
+        return []
+    queue = {
+        "ranked": "the queue is ordered by their scores all the same (--queue.untrusted random or all)",
+        "random": "the queue is in random order",
+        "all": "every scored image is in the queue",
+    }[untrusted]
+    stop = "; the exit status is 1 (--on_drift stop)" if on_drift == "stop" else ""
+    return [
+        f"FLAGS ARE NOT TRUSTED: these images do not look like what the model was trained on; {queue}{stop}",
+        "  to trust them: have part of the queue read, then `comit-ray calibrate` finds this site's own threshold",
     ]
 
 

@@ -7,7 +7,7 @@ What the two masks say in numbers: areas, disease inside the lungs, and the six 
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat
 
@@ -38,6 +38,7 @@ class Regions:
     disease_area: float | None
     disease_in_lung: float | None
     zone_disease: list[float | None] | None
+    severity: float | None = None
 
 
 def measure_regions(lung_HW: Mask | None, disease_HW: Mask | None) -> Regions:
@@ -47,7 +48,19 @@ def measure_regions(lung_HW: Mask | None, disease_HW: Mask | None) -> Regions:
     if lung_HW is None or disease_HW is None or not lung_HW.any():
         return Regions(lung_area, disease_area, None, None)
     inside = np.count_nonzero(lung_HW & disease_HW) / np.count_nonzero(lung_HW)
-    return Regions(lung_area, disease_area, inside, zone_disease(lung_HW, disease_HW))
+    zones = zone_disease(lung_HW, disease_HW)
+    return Regions(lung_area, disease_area, inside, zones, severity(zones))
+
+
+def severity(zones: Sequence[float | None]) -> float:
+    """Extent of disease from 0 to 18: three times the sum of six zones' fractions; a zone without lung as the others.
+
+    The scale is that of the Brixia score (Borghesi and Maroldi 2020, La radiologia medica 125:509), where a reader
+    gives each of six zones 0 to 3. A fraction of a zone is not a reader's grade: how far they agree is measured by
+    `comit-ray evaluate --severity`.
+    """
+    known = [zone for zone in zones if zone is not None]
+    return 3 * len(ZONES) * sum(known) / len(known)
 
 
 def zone_disease(lung_HW: Mask, disease_HW: Mask) -> list[float | None]:

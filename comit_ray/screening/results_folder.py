@@ -13,6 +13,7 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.plan import Plan, select
 from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import REASON_WORDS, NotFoundError, Reason, Status, StorageError
+from comit_ray.screening import drift
 from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
@@ -72,9 +73,11 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
         Whether a queue was written.
     """
     predictions, rows = read_predictions(output), parquet.read_table(manifest_uri, _PLACES)
-    queue = build_queue(predictions, rows, config, operating_point)
+    drifted = drift.read(output)
+    trusted = None if drifted is None else drifted.trusted
+    queue = build_queue(predictions, rows, config, operating_point, trusted)
     everything = config.model_copy(update={"capacity": None})
-    whole = queue if config.capacity is None else build_queue(predictions, rows, everything, operating_point)
+    whole = queue if config.capacity is None else build_queue(predictions, rows, everything, operating_point, trusted)
     unread = unread_images(predictions, rows, queue, whole)
     written = _write(storage.join(output, QUEUE_FILE), queue)
     if written or not storage.exists(storage.join(output, QUEUE_CSV)):

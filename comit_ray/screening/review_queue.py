@@ -43,6 +43,7 @@ MOST_URGENT_FIRST = (
     ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT,
     ReviewReason.CHILD,
     ReviewReason.FAILED,
+    ReviewReason.FLAGS_UNTRUSTED,
     ReviewReason.RANDOM_NEGATIVE,
 )
 """The order of the queue: an image stands where the most urgent of its reasons does."""
@@ -55,7 +56,11 @@ MANIFEST_COLUMNS = ["image_id", "uri", "member", "study_id", "age", "sex", "covi
 
 
 def build_queue(
-    predictions: pa.Table, manifest: pa.Table, config: QueueConfig, operating_point: OperatingPoint
+    predictions: pa.Table,
+    manifest: pa.Table,
+    config: QueueConfig,
+    operating_point: OperatingPoint,
+    trusted: bool | None = None,
 ) -> pa.Table:
     """The queue as a `REVIEW_QUEUE` table.
 
@@ -64,11 +69,16 @@ def build_queue(
         manifest: rows of the manifest with `MANIFEST_COLUMNS`.
         config: thresholds, capacity and quotas.
         operating_point: the one that decided the flags.
+        trusted: whether the archive's flags are (`comit_ray.screening.drift.Drift.trusted`); None: not known.
     """
     images = predictions.to_pandas().merge(manifest.select(MANIFEST_COLUMNS).to_pandas(), on="image_id", how="left")
     head = next((name for name in ("covid", "unhealthy") if images[f"p_{name}"].notna().any()), "covid")
     images["score"] = images[f"p_{head}"]
     applies = reasons(images, config, operating_point.thresholds.get(head, math.nan), head)
+    untrusted = config.untrusted if trusted is False else "ranked"
+    scored = images["status"] == Status.OK
+    applies[ReviewReason.FLAGS_UNTRUSTED] = scored & (untrusted != "ranked")
+    images["flag_trusted"] = pd.Series([trusted] * len(images), dtype=object).where(scored, None)
     population, drawn = random_negatives(images, applies, config)
     applies[ReviewReason.RANDOM_NEGATIVE] = drawn.notna()
     applies = applies[list(MOST_URGENT_FIRST)]
@@ -82,14 +92,22 @@ def build_queue(
         images["p_unhealthy"],
     )
     images["priority"] = evidence.where(drawn.isna(), drawn)  # random ones stay in random order
+    if untrusted == "random":
+        number = [random_number(config.seed, image_id) for image_id in images["image_id"]]
+        images["priority"] = images["priority"].mask(scored, pd.Series(number, index=images.index))
+        images["urgency"] = images["urgency"].mask(scored, -1)
     queue = images[applies.any(axis=1)]
+    first = ["severity"] if config.order == "severity" and untrusted != "random" else []
     queue = queue.sort_values(
-        ["urgency", "priority", *FURTHER_EVIDENCE, "image_id"],
-        ascending=[True, False, *(False for _ in FURTHER_EVIDENCE), True],
+        [*first, "urgency", "priority", *FURTHER_EVIDENCE, "image_id"],
+        ascending=[*(False for _ in first), True, False, *(False for _ in FURTHER_EVIDENCE), True],
         kind="stable",
     )
     queue = within_capacity(queue, config)
     queue = in_studies(queue).assign(rank=range(1, len(queue) + 1), sampling_weight=1.0)
+    if untrusted == "random":
+        sample = queue["status"] == Status.OK
+        queue.loc[sample, "sampling_weight"] = int(scored.sum()) / max(1, int(sample.sum()))
     kept = queue["urgency"] == MOST_URGENT_FIRST.index(ReviewReason.RANDOM_NEGATIVE)
     if kept.any():
         queue.loc[kept, "sampling_weight"] = population / int(kept.sum())

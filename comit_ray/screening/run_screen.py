@@ -174,15 +174,17 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     taken = settle(whole, output, tables, owner)
     run_record.finish(output, remaining.rows, seconds)
     results_folder.write_images(output, whole, config.split)
+    calibrated = bool(config.operating_points and operating_point.bound)
+    drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures, calibrated)
     if results_folder.write_queue(output, config.manifest, config.queue, written_point):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
         print(f"larger files: {write(whole, output, (tables.main, *tables.sides))}")
-    drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures)
     print(screen_summary.time_line(remaining.rows, seconds))
     if config.masks != mask_choice.ALL:
         print(masks_line(read_predictions(output), config.masks))
     print("\n".join([*drift.lines(drifted), *taken.too_many_failed(config.max_failed_share)]))
     point_name = operating_point.name if scores else None
-    print("\n".join(["", *summary(taken, output, config.manifest, config.queue, point_name)]))
+    lead = drift.untrusted_lines(drifted, config.queue.untrusted, config.on_drift)
+    print("\n".join(["", *lead, *summary(taken, output, config.manifest, config.queue, point_name)]))
     return taken

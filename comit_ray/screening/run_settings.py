@@ -9,6 +9,7 @@ from comit_ray.checkpoint.checkpoint import Checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import Plan
+from comit_ray.config.config_base import SPECIFICITY, operating_point_name
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.inference import torch_gradcam
@@ -114,10 +115,21 @@ def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> Oper
     """
     origin = config.operating_points or config.checkpoint
     points = operating_points.read(origin) if config.operating_points else checkpoint.operating_points
-    point = pick_operating_point(points, config.operating_point, score_names(checkpoint), origin)
+    name = config.operating_point or default_point(checkpoint.config.train.flag_point, config.operating_points)
+    point = pick_operating_point(points, name, score_names(checkpoint), origin)
     if config.operating_points:
         point.check_made_for(checkpoint.model_id, "none" if config.temperature == "off" else "temperature")
     return point
+
+
+def default_point(flag_point: str | None, own: str | None) -> str:
+    """The operating point where none is named: the training's choice among its own, else that of the paper.
+
+    Args:
+        flag_point: `train.flag_point` of the checkpoint.
+        own: URI of a site's own operating points, which the training knows nothing of; None: the checkpoint's are used.
+    """
+    return flag_point if flag_point is not None and own is None else operating_point_name(SPECIFICITY)
 
 
 def pick_operating_point(

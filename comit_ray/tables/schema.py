@@ -120,6 +120,12 @@ PREDICTIONS = table_of(
             "(the patient's right); null if no lung",
         ),
         column(
+            "severity",
+            _FRACTION,
+            "extent of disease in the lungs, 0..18: three times the sum of zone_disease, a zone without lung as the "
+            "mean of the others; on the scale of the Brixia score, and not that score; null if no lung",
+        ),
+        column(
             "embedding_distance",
             _FRACTION,
             "Mahalanobis distance of the embedding from the training images', in standard deviations a direction: "
@@ -202,6 +208,13 @@ REVIEW_QUEUE = table_of(
         column("disease_in_lung", _FRACTION, "as in predictions"),
         column("operating_point", pa.string(), "as in predictions"),
         column("model_id", pa.string(), "as in predictions", nullable=False),
+        column("severity", _FRACTION, "as in predictions"),
+        column(
+            "flag_trusted",
+            pa.bool_(),
+            "false: the archive does not look like the training data (drift.json), and no threshold was calibrated on "
+            "it; null: not known, or not scored",
+        ),
     ],
 )
 

@@ -53,6 +53,7 @@ class ReviewReason(StrEnum):
     UNHEALTHY_ABOVE_OPERATING_POINT = "unhealthy_above_operating_point"
     CHILD = "child"
     FAILED = "failed"
+    FLAGS_UNTRUSTED = "flags_untrusted"
     RANDOM_NEGATIVE = "random_negative"
 
 
@@ -67,6 +68,7 @@ REVIEW_WORDS: dict[ReviewReason, str] = {
     ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT: "flagged as unhealthy",
     ReviewReason.CHILD: "the patient is a child",
     ReviewReason.FAILED: "could not be scored",
+    ReviewReason.FLAGS_UNTRUSTED: "the archive is unlike the training data, so flags are not trusted",
     ReviewReason.RANDOM_NEGATIVE: "random sample of images without another reason",
 }
 """Reason of a review -> what a person reads."""

@@ -17,10 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from comit_ray.config.train_config import OptimConfig
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.prepare.frames import FrameStore
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
+from comit_ray.training.appearance import vary_appearance
 from comit_ray.training.augmentation import augment, draw, vary
 
 Items = npt.NDArray[np.int64]
@@ -84,6 +86,8 @@ class Batch:
         copy_B: int64, index into `comit_ray.training.augmentation.COPIES`.
         index_B: int64, place in the store; -1 for an image that only keeps its worker in step.
         variation_BP: of `comit_ray.training.augmentation.draw`; None: none.
+        teaches_B: bool, whether the COVID-19 head learns from an image; None: from all.
+        group_B3: int64, group, source and class of each image (`comit_ray.training.sources`); None: not told.
     """
 
     frames_BHW: Tensor
@@ -94,6 +98,8 @@ class Batch:
     copy_B: Tensor
     index_B: Tensor
     variation_BP: Tensor | None = None
+    teaches_B: Tensor | None = None
+    group_B3: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames_BHW)
@@ -149,6 +155,8 @@ def collate(store: FrameStore, chosen: Items) -> Batch:
         other,
         torch.from_numpy(chosen[:, 1].copy()),
         torch.from_numpy(indices.copy()),
+        teaches_B=torch.from_numpy(store.teaches[indices]),
+        group_B3=torch.from_numpy(store.groups[indices]),
     )
 
 
@@ -167,6 +175,7 @@ def training_batches(
     shares: list[Items],
     variation: tuple[int, int] | None = None,
     prefetch: int = 0,
+    appearance: Callable[[Batch, Items], Batch] | None = None,
 ) -> Iterator[Batch]:
     """This worker's batch of each step.
 
@@ -179,16 +188,35 @@ def training_batches(
         shares: this worker's part of each.
         variation: a seed and an epoch: every image varied at random; None: not.
         prefetch: batches a thread makes ahead of those that were taken; 0: each is made when it is asked for.
+        appearance: changes how a batch's images look (`appearance_of`); None: they stay as they are.
     """
 
     def make(step: Items, mine: Items) -> Batch:
         batch = collate(store, mine) if len(mine) else unlabelled(collate(store, step[:1]))
+        if appearance is not None and len(mine):
+            batch = appearance(batch, mine)
         if variation is not None:
             parameters = draw(*variation, mine if len(mine) else step[:1])
             batch = replace(batch, variation_BP=torch.from_numpy(parameters))
         return batch
 
     return _ahead(make, zip(steps, shares, strict=True), prefetch)
+
+
+def appearance_of(options: OptimConfig, epoch: int) -> Callable[[Batch, Items], Batch] | None:
+    """What changes the appearance of a batch's images in `epoch`; None where nothing is to be changed."""
+    if not options.appearance:
+        return None
+
+    def change(batch: Batch, mine: Items) -> Batch:
+        frames = []
+        for frame_HW, masks_MHW, item in zip(batch.frames_BHW.numpy(), batch.masks_BMHW.numpy(), mine, strict=True):
+            lungs_HW = masks_MHW[MASK_TASKS.index(Task.LUNG)]
+            key = [options.seed, epoch, *item.tolist()]
+            frames.append(vary_appearance(frame_HW, lungs_HW, options.appearance, options.appearance_chance, key))
+        return replace(batch, frames_BHW=torch.from_numpy(np.stack(frames)))
+
+    return change
 
 
 def _ahead(make: Callable[..., Batch], wanted: Iterable[tuple[Any, ...]], prefetch: int) -> Iterator[Batch]:

@@ -32,6 +32,7 @@ from comit_ray.training.losses import (
     task_losses,
     total_loss,
 )
+from comit_ray.training.sources import GroupWeights
 from comit_ray.training.validation import LossSums, Validation
 
 
@@ -87,6 +88,7 @@ def train_epoch(
     rates: Iterable[float],
     config: TrainConfig,
     device: torch.device,
+    groups: GroupWeights | None = None,
 ) -> tuple[LossSums, dict[str, float]]:
     """One step a batch; every worker must bring the same number of batches.
 
@@ -96,6 +98,7 @@ def train_epoch(
         batches: this worker's.
         rates: the learning rate of each step.
         config: loss, parts of a step, batch norm.
+        groups: weights of the images' groups, which every step moves; None: all images weigh alike.
         device: the model's.
 
     Returns:
@@ -113,15 +116,20 @@ def train_epoch(
             batch = batch.to(device).augmented()
             active_T = switches(batch, config.model.tasks).sum(dim=1).float()
             everywhere_T = collective.sum_over_workers(active_T)
-        parts = batch.parts(config.train.accumulate)
+        parts, bare = batch.parts(config.train.accumulate), []
         for number, part in enumerate(parts, start=1):
             with _synchronising(objective, last=number == len(parts)):
                 with watch.device("forward"):
                     loss_TB = objective(part)
+                    bare_TB, loss_TB = loss_TB, _weighted(loss_TB, part, groups)
                     loss = total_loss(loss_TB, everywhere_T, config.loss, collective.world_size())
                 with watch.device("backward"):
                     loss.backward()  # type: ignore[no-untyped-call]
-            total_T += loss_TB.detach().sum(dim=1)
+            total_T += bare_TB.detach()[: len(total_T)].sum(dim=1)
+            bare.append(bare_TB.detach()[: len(total_T)])
+        if groups is not None and batch.group_B3 is not None:
+            real_B = (batch.index_B >= 0).to(device)
+            groups.renew(torch.cat(bare, dim=1), batch.group_B3[:, 0], real_B)
         with watch.device("optimiser"):
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -130,6 +138,10 @@ def train_epoch(
         switched_T += active_T
     sums = LossSums(_numpy(total_T).astype(np.float64), _numpy(switched_T).astype(np.float64), images)
     return sums, watch.seconds()
+
+
+def _weighted(loss_TB: Tensor, part: Batch, groups: GroupWeights | None) -> Tensor:
+    return loss_TB if groups is None or part.group_B3 is None else groups.weighted(loss_TB, part.group_B3[:, 0])
 
 
 def _timed(batches: Iterable[Batch], watch: Stopwatch) -> Iterator[Batch]:

@@ -30,6 +30,7 @@ from comit_ray.models.instances import has_known_pixel
 from comit_ray.models.outputs import ModelOutput, normalise
 from comit_ray.tables.vocabulary import ALL_TASKS, Task
 from comit_ray.training.batches import Batch
+from comit_ray.training.sources import source_distance
 
 
 def switches(batch: Batch, tasks: Iterable[str]) -> Tensor:
@@ -44,6 +45,8 @@ def switches(batch: Batch, tasks: Iterable[str]) -> Tensor:
         Task.HEALTH: batch.unhealthy_B >= 0,
         Task.COVID: (batch.covid_B >= 0) & (batch.other_B >= 0),
     }
+    if batch.teaches_B is not None:
+        known[Task.COVID] = known[Task.COVID] & batch.teaches_B
     heads = set(tasks)
     return torch.stack([known[task] if task in heads else torch.zeros_like(known[task]) for task in ALL_TASKS])
 
@@ -104,7 +107,7 @@ def total_loss(loss_TB: Tensor, active_T: Tensor, config: LossConfig, world_size
     """This worker's share of L, scaled so that the mean over workers is the loss of the global batch.
 
     Args:
-        loss_TB: (4, B) of this worker, from `task_losses`.
+        loss_TB: (4, B) of this worker, from `task_losses`; rows beyond these are penalties, whose sums are added.
         active_T: (4,) images of the **global** batch whose switch is on.
         config: weights and reduction.
         world_size: number of workers whose gradients DistributedDataParallel averages.
@@ -115,7 +118,9 @@ def total_loss(loss_TB: Tensor, active_T: Tensor, config: LossConfig, world_size
     weight_T = task_weights(config, loss_TB.device) * world_size
     if config.reduction == "mean":
         weight_T = weight_T / active_T.clamp(min=1)
-    return (loss_TB.sum(dim=1) * weight_T).sum()
+    tasks = len(ALL_TASKS)
+    loss: Tensor = (loss_TB[:tasks].sum(dim=1) * weight_T).sum()
+    return loss if len(loss_TB) == tasks else loss + loss_TB[tasks:].sum()
 
 
 class Objective(nn.Module):
@@ -135,12 +140,21 @@ class Objective(nn.Module):
         self.config = config
 
     def forward(self, batch: Batch) -> Tensor:
-        """(4, B) float losses of `batch`, on the model's device, in the order of `ALL_TASKS`; zero where off."""
+        """(4, B) float losses of `batch`, on the model's device, in the order of `ALL_TASKS`; zero where off.
+
+        Where sources are kept apart by a penalty, a fifth row has it, weighted and spread over the images.
+        """
         precision, channels_last = self.config.train.precision, self.config.speed.channels_last
         if learns_from_instances(self.model):
             return _instance_losses(self.model, batch, self.config, precision)
         output = predict(self.model, batch, precision, channels_last)
-        return task_losses(output, batch, self.config.loss.reduction)[0]
+        loss_TB = task_losses(output, batch, self.config.loss.reduction)[0]
+        weight = self.config.loss.source_penalty
+        if not weight or batch.group_B3 is None:
+            return loss_TB
+        _, source_B, class_B = batch.group_B3.unbind(1)
+        penalty = weight * source_distance(output.embedding, source_B, class_B) / len(batch)
+        return torch.cat([loss_TB, penalty.expand(1, len(batch))])
 
 
 def learns_from_instances(model: nn.Module) -> bool:

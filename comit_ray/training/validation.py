@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from comit_ray.checkpoint import temperature
-from comit_ray.checkpoint.operating_points import Document, choose
+from comit_ray.checkpoint.operating_points import Document, choose, choose_for_every_source
 from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.config.train_config import LossConfig
 from comit_ray.statistics import roc
@@ -104,9 +104,32 @@ class Validation:
             figures[f"val_{task}_iou"] = float(np.mean(values)) if values else None
         return figures
 
-    def operating_points(self, specificities: tuple[float, ...]) -> Document:
-        """Thresholds of the scores that are screened by, at each of `specificities`."""
-        return choose({n: self.known(n) for n in SCREENED if n in self.scores}, specificities)
+    def operating_points(self, specificities: tuple[float, ...], datasets: Sequence[str] | None = None) -> Document:
+        """Thresholds of the scores that are screened by, at each of `specificities`.
+
+        Args:
+            specificities: each above 0 and at most 1.
+            datasets: source of each image of the store; where given, thresholds for the worst source are added.
+        """
+        names = [name for name in SCREENED if name in self.scores]
+        found = choose({name: self.known(name) for name in names}, specificities)
+        if datasets is not None:
+            order = np.sort(_joined(self.index, np.int64))
+            sources = {
+                name: [datasets[at] for at, known in zip(order, self._known(name), strict=True) if known]
+                for name in names
+            }
+            found |= choose_for_every_source(
+                {name: (*self.known(name), sources[name]) for name in names}, specificities
+            )
+        return found
+
+    def _known(self, name: str) -> npt.NDArray[np.bool_]:
+        """Whether the label of each image is known, in the store's order."""
+        found: npt.NDArray[np.bool_] = (
+            _joined(self.labels[name], np.int64)[np.argsort(_joined(self.index, np.int64))] >= 0
+        )
+        return found
 
     def temperatures(self) -> temperature.Document:
         """What each score's log-odds must be divided by to be calibrated on these images."""

@@ -34,12 +34,13 @@ from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batches as order
-from comit_ray.training import collective, run_directory
+from comit_ray.training import collective, run_directory, sources
 from comit_ray.training.augmentation import COPIES
 from comit_ray.training.batches import collate, training_batches, validation_batches
 from comit_ray.training.early_stopping import whole
 from comit_ray.training.epoch import learning_rate, make_optimiser, train_epoch, validate
 from comit_ray.training.losses import Objective, predict
+from comit_ray.training.sources import GroupWeights
 from comit_ray.training.tracking import Tracker
 from comit_ray.training.validation import EpochMetrics, Validation, merge, merge_losses, progress_line
 
@@ -128,8 +129,10 @@ def run(options: dict[str, Any]) -> ComitError | None:
     torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
     try:
         training = Training(config, ray.train.torch.get_device(), options["initial"])
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         return error
+    if collective.rank() == 0 and not training.history:
+        sys.stdout.write("\n".join(sources.lesson_lines(training.lessons, config.train)) + "\n")
     tracker = Tracker(config, storage.join(config.storage, config.name)) if collective.rank() == 0 else None
     while not training.finished:
         try:
@@ -166,6 +169,9 @@ class Training:
         self.rank, self.workers = collective.rank(), collective.world_size()
         blocks = list(ray.train.get_dataset_shard("frames").iter_batches(batch_size=None, batch_format="pyarrow"))
         self.frames = {split: FrameStore(blocks, split, config.frame.size) for split in (Split.TRAIN, Split.VAL)}
+        self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config.train)
+        self.lessons = sources.lessons(self.frames[Split.TRAIN], config.model.tasks)
+        sources.check(self.lessons, config.train)
         self.items = order.items(_copies(self.frames[Split.TRAIN], config))
         self.groups = _groups(self.frames[Split.TRAIN], config)
 
@@ -198,8 +204,10 @@ class Training:
         shares = [order.share(step, self.rank, self.workers) for step in steps]
         rates = [learning_rate(train, epoch * len(steps) + i, len(steps)) for i in range(len(steps))]
         variation = (train.seed, epoch) if train.vary else None
-        batches = training_batches(self.frames[Split.TRAIN], steps, shares, variation, prefetch)
-        mine, parts = train_epoch(self.objective, self.optimiser, batches, rates, self.config, self.device)
+        looks = order.appearance_of(train, epoch)
+        batches = training_batches(self.frames[Split.TRAIN], steps, shares, variation, prefetch, looks)
+        weights = GroupWeights.begin(train.group_dro, self.group_names, self.history, self.device)
+        mine, parts = train_epoch(self.objective, self.optimiser, batches, rates, self.config, self.device, weights)
         trained = merge_losses(collective.gather(mine))
         seconds = time.perf_counter() - began
 
@@ -217,6 +225,7 @@ class Training:
             **{f"seconds_{part}": float(np.mean([worker[part] for worker in by_worker])) for part in parts},
             "seconds_training": seconds,
             "seconds_validation": time.perf_counter() - began - seconds,
+            **({} if weights is None else weights.figures()),
             "learning_rate": rates[-1],
             "workers": self.workers,
             "epoch": epoch + 1,
@@ -235,9 +244,12 @@ class Training:
             saved = None
             if self.rank == 0:
                 state = TrainingState(self.history, self.optimiser.state_dict(), random)
-                points = validation.operating_points(self.config.train.specificities)
+                names = stores[1].datasets if self.config.train.for_every_source else None
+                points = validation.operating_points(self.config.train.specificities, names)
                 temperatures = validation.temperatures()
-                checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest, known)
+                checkpoint.save(
+                    Path(directory), self.model, self.config, points, temperatures, state, manifest, known, self.lessons
+                )
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
 

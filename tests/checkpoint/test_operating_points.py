@@ -103,3 +103,63 @@ def test_another_file_is_refused_by_name(text) -> None:
 def test_an_absent_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         operating_points.read(str(tmp_path / "none.json"))
+
+
+def by_source(**negatives: int) -> dict:
+    """Negatives of each source, spread evenly from 0 to 0.5, those of `high` from 0.4 to 0.9; ten positives at 0.95."""
+    values, names = [], []
+    for name, count in negatives.items():
+        values += list(np.linspace(0, 0.5, count) + (0.4 if name == "high" else 0))
+        names += [name] * count
+    labels = [0] * len(values) + [1] * 10
+    return {"covid": (np.array([*values, *[0.95] * 10]), labels, [*names, *["a"] * 10])}
+
+
+def test_the_worst_source_decides_and_the_counts_are_kept() -> None:
+    found = operating_points.choose_for_every_source(by_source(a=100, high=20), (0.9,))
+    assert list(found) == ["specificity_0.90_every_source"]
+    point = found["specificity_0.90_every_source"]["covid"]
+    assert point.threshold is not None
+    assert 0.8 < point.threshold < 0.9
+    assert point.sources is not None
+    assert point.sources["high"].specificity == pytest.approx(0.9)
+    assert (point.sources["high"].negatives, point.sources["high"].used) == (20, True)
+    assert point.sources["a"].specificity == 1
+    pooled = operating_points.choose({"covid": by_source(a=100, high=20)["covid"][:2]}, (0.9,))
+    threshold = pooled["specificity_0.90"]["covid"].threshold
+    assert threshold is not None
+    assert threshold < point.threshold
+
+
+def test_a_source_with_too_few_negatives_takes_no_part_and_is_named() -> None:
+    point = operating_points.choose_for_every_source(by_source(a=100, high=9), (0.9,))["specificity_0.90_every_source"]
+    assert point["covid"].threshold is not None
+    assert point["covid"].threshold < 0.5
+    assert point["covid"].sources is not None
+    high = point["covid"].sources["high"]
+    assert (high.negatives, high.used) == (9, False)
+    assert high.specificity == pytest.approx(1 / 9)
+
+
+def test_no_source_large_enough_gives_no_threshold_and_the_reason() -> None:
+    point = operating_points.choose_for_every_source(by_source(a=9, b=3), (0.9,))["specificity_0.90_every_source"]
+    assert point["covid"].threshold is None
+    assert point["covid"].reason == "no source has 10 images without it in the validation split, got a 9, b 3"
+
+
+def test_the_counts_are_in_the_file_and_absent_where_they_do_not_belong() -> None:
+    document = operating_points.choose_for_every_source(by_source(a=20, b=3), (0.9,)) | operating_points.choose(
+        scores()
+    )
+    written = json.loads(operating_points.to_json(document))
+    assert written["specificity_0.90_every_source"]["covid"]["sources"]["b"] == {
+        "negatives": 3,
+        "specificity": pytest.approx(2 / 3),
+        "used": False,
+    }
+    assert "sources" not in written["specificity_0.90"]["covid"]
+    read = operating_points.parse(operating_points.to_json(document), origin="test")
+    assert (
+        read["specificity_0.90_every_source"].thresholds["covid"]
+        == document["specificity_0.90_every_source"]["covid"].threshold
+    )

@@ -49,7 +49,7 @@ def test_kinds_are_words_with_their_range_and_default() -> None:
 def test_shipped_files_that_fit_the_job_are_named(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     text = " ".join(help_text.of_job("p", "", TrainConfig).split())
-    assert "comit_net, comit_net_cpu, demo" in text
+    assert "comit_net, comit_net_cpu, comit_net_robust, comit_net_robust_cpu, demo" in text
     assert "svm_rbf" not in help_text.of_job("p", "", TrainConfig)
     assert "svm_rbf" in text_of("embedding_classifier")
     assert "shipped" not in help_text.of_job("p", "", ScreenConfig)

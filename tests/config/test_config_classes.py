@@ -43,7 +43,7 @@ def test_the_digest_names_the_values():
 
 
 def test_unknown_keys_list_the_valid_ones():
-    with pytest.raises(ConfigError, match=r"^c\.yaml: siz: .*valid keys: size, fit$"):
+    with pytest.raises(ConfigError, match=r"^c\.yaml: siz: .*valid keys: size, fit, equalise$"):
         FrameConfig.parse({"siz": 3}, origin="c.yaml")
 
 

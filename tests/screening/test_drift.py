@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -226,3 +227,17 @@ def test_images_without_a_view_are_not_called_different() -> None:
     half = ["unknown"] * 100 + ["PA"] * 60 + ["lordotic"] * 40
     mixed = by_name(compare(archive(view=half), "m", known(), {}))["view"]
     assert (mixed.value, mixed.outside, mixed.unknown, mixed.differs) == (0.4, 40, 100, True)
+
+
+def test_flags_are_trusted_unless_the_archive_differs_or_the_site_has_calibrated() -> None:
+    alike, other = compare(archive(), "m", known(), {}), compare(archive(pixel_sd=np.full(200, 0.9)), "m", known(), {})
+    assert alike.trusted is True
+    assert other.warnings
+    assert other.trusted is False
+    assert replace(other, calibrated=True).trusted is True
+    assert compare(archive(), "m", None, {}).trusted is None
+    assert drift.untrusted_lines(alike, "ranked", "stop") == []
+    said = drift.untrusted_lines(other, "random", "stop")[0]
+    assert said.startswith("FLAGS ARE NOT TRUSTED")
+    assert "in random order" in said
+    assert said.endswith("the exit status is 1 (--on_drift stop)")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comit_ray.screening.mask_tables import ZONES, measure_regions
+from comit_ray.screening.mask_tables import ZONES, measure_regions, severity
 
 
 def lungs() -> np.ndarray:
@@ -62,3 +62,10 @@ def test_no_lung_gives_null_not_zero():
 def test_absent_heads_give_nulls():
     assert measure_regions(None, None) == measure_regions(None, None).__class__(None, None, None, None)
     assert measure_regions(lungs(), None).disease_area is None
+
+
+def test_severity_is_three_a_zone_and_counts_a_zone_without_lung_as_the_others() -> None:
+    assert severity([0.0] * 6) == 0
+    assert severity([1.0] * 6) == 18
+    assert severity([1.0, 0.5, 0, 0, 0, 0]) == pytest.approx(4.5)
+    assert severity([None, 0.5, 0.5, 0.5, 0.5, 0.5]) == pytest.approx(9)

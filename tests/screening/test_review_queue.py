@@ -39,7 +39,9 @@ def image(image_id: str, p_covid: float | None = 0.1, **changes: Any) -> dict[st
     return row | changes
 
 
-def queue(*images: dict[str, Any], config: QueueConfig = ALL, point: OperatingPoint = POINT) -> Any:
+def queue(
+    *images: dict[str, Any], config: QueueConfig = ALL, point: OperatingPoint = POINT, trusted: bool | None = None
+) -> Any:
     """The queue as a DataFrame by image_id."""
     predictions = pa.Table.from_pylist(list(images), schema=PREDICTIONS)
     columns = {
@@ -48,7 +50,7 @@ def queue(*images: dict[str, Any], config: QueueConfig = ALL, point: OperatingPo
     }  # fmt: skip
     assert list(columns) == MANIFEST_COLUMNS
     manifest = pa.Table.from_pylist(list(images), schema=pa.schema(list(columns.items())))
-    built = build_queue(predictions, manifest, config, point)
+    built = build_queue(predictions, manifest, config, point, trusted)
     assert built.schema.equals(REVIEW_QUEUE, check_metadata=True)
     return built.to_pandas().set_index("image_id")
 
@@ -197,3 +199,58 @@ def test_near_a_low_threshold_is_not_everything():
 
 def test_every_reason_has_its_place_in_the_queue() -> None:
     assert sorted(MOST_URGENT_FIRST) == sorted(ReviewReason)
+
+
+def archive(count: int) -> list[dict[str, Any]]:
+    """Scores from 0 to 1 and one file that failed."""
+    scored = [image(f"x{n:03d}", n / count) for n in range(count)]
+    return [*scored, image("failed", None, reason="truncated", detail="half a file")]
+
+
+def test_of_an_untrusted_archive_the_capacity_cuts_a_random_sample_with_its_weight() -> None:
+    config = QueueConfig(capacity=40, untrusted="random")
+    found = queue(*archive(200), config=config, trusted=False)
+    assert len(found) == 40
+    sample = found.drop(index="failed")
+    assert len(sample) == 39
+    assert sample["sampling_weight"].tolist() == pytest.approx([200 / 39] * 39)
+    assert found.loc["failed", "sampling_weight"] == 1
+    assert 0.35 < sample["p_covid"].mean() < 0.65  # 0.5 expected; in the order of scores it would be 0.9
+    assert (sample["flag_trusted"] == False).all()  # noqa: E712 the column holds nulls too
+    assert pd.isna(found.loc["failed", "flag_trusted"])
+    again = queue(*reversed(archive(200)), config=config, trusted=False)
+    assert again.index.tolist() == found.index.tolist()
+    other = queue(*archive(200), config=config.model_copy(update={"seed": 1}), trusted=False)
+    assert set(other.index) != set(found.index)
+
+
+def test_of_an_untrusted_archive_all_may_be_read_in_the_usual_order() -> None:
+    plain = queue(*archive(50), trusted=False)
+    whole = queue(*archive(50), config=ALL.model_copy(update={"untrusted": "all"}), trusted=False)
+    assert set(whole.index) == {row["image_id"] for row in archive(50)}
+    assert whole.index.tolist()[: len(plain)] == plain.index.tolist()
+    rest = whole.iloc[len(plain) :]
+    assert all([*reasons] == ["flags_untrusted"] for reasons in rest["reasons"])
+    assert rest["p_covid"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("trusted", [True, None])
+@pytest.mark.parametrize("untrusted", ["random", "all"])
+def test_a_trusted_archive_has_the_queue_it_always_had(untrusted, trusted) -> None:
+    plain = queue(*archive(50))
+    found = queue(*archive(50), config=ALL.model_copy(update={"untrusted": untrusted}), trusted=trusted)
+    assert found.index.tolist() == plain.index.tolist()
+    assert found["reasons"].map(list).tolist() == plain["reasons"].map(list).tolist()
+
+
+def test_the_most_severe_may_come_first_whatever_the_reason() -> None:
+    rows = [
+        image("flagged", 0.9, severity=2.0),
+        image("severe", 0.45, severity=14.5),
+        image("unmeasured", 0.95),
+        image("moderate", 0.7, severity=6.0),
+    ]
+    found = queue(*rows, config=ALL.model_copy(update={"order": "severity"}))
+    assert found.index.tolist() == ["severe", "moderate", "flagged", "unmeasured"]
+    assert found["severity"].tolist()[:3] == [14.5, 6.0, 2.0]
+    assert queue(*rows).index.tolist()[0] == "unmeasured"

@@ -45,8 +45,13 @@ def trains_here(
             patch.setattr(ray, "put", lambda value: value)
             patch.setattr(ray, "get", lambda value: value)
             patch.setattr(ray.data, "from_arrow", _Blocks)
+            patch.setattr(ray.data, "from_items", _from_items)
             patch.setattr(nodes, "_other_nodes", dict)
         yield
+
+
+def _from_items(items: Sequence[dict[str, Any]], **options: Any) -> "_Blocks":
+    return _Blocks(pa.Table.from_pylist([item]) for item in items)
 
 
 class _Blocks:

@@ -1,6 +1,7 @@
 """Resamples a radiograph into the frame of the model; `prepare`, `train` and `screen` all use this function.
 
     original -> shrink: longest side at most 512 px -> the model's frame: stretched, or letterboxed on black
+             -> grey values equalised, where the frame says so
 
 Both steps are Pillow's triangle filter (`BILINEAR`, which widens with the reduction and so does not alias), in its
 fixed-point arithmetic for 8 bits. `shrink` leaves what is small enough alone, so a stored, shrunken image and its
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from comit_ray.config.image_config import FrameConfig
+from comit_ray.data.images.equalise import equalise_histogram, equalise_tiles
 
 LONGEST_SIDE = 512
 """Pixels of the longest side after `shrink`."""
@@ -55,10 +57,12 @@ def shrink(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def to_frame(pixels_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uint8]:
-    """The radiograph in the frame of the model, uint8 (size, size); letterbox borders are black."""
+    """The radiograph in the frame of the model, uint8 (size, size), equalised if it says so; borders are black."""
     height, width = pixels_HW.shape
     content = _content(height, width, frame)
     inside = _resample(shrink(pixels_HW), content.height, content.width)
+    if frame.equalise != "none":
+        inside = equalise_histogram(inside) if frame.equalise == "histogram" else equalise_tiles(inside)
     framed = np.zeros((frame.size, frame.size), np.uint8)
     framed[content.top : content.top + content.height, content.left : content.left + content.width] = inside
     return framed

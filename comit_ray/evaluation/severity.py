@@ -1,0 +1,230 @@
+"""How far predicted severity follows readers' scores: a table of scores in, metrics and a chapter of the report out.
+
+The predicted one is the extent of disease in the lungs (`severity`, 0 to 18). The readers' is a sum over six lung zones
+of 0 to 3 each, as the Brixia score has it (Borghesi and Maroldi 2020, La radiologia medica 125:509). Ranks are compared
+by Spearman's coefficient. Values are compared as they are, and after a monotone fit (isotonic regression, PAVA) that
+has not seen the patient it is judged on.
+"""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import rankdata
+
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.errors import ConfigError, Status
+from comit_ray.evaluation.report.document import Chapter, Table
+from comit_ray.screening.mask_tables import ZONES
+from comit_ray.screening.mask_tables import severity as of_zones
+from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.statistics.intervals import Interval, bootstrap, patient_codes
+from comit_ray.storage import storage
+from comit_ray.tables import parquet
+
+GREATEST, GREATEST_OF_ZONE, FOLDS, FEWEST = 18, 3, 5, 10
+FILE = "severity.json"
+ZONE_COLUMNS = tuple(zone.replace(" ", "_") for zone in ZONES)
+"""Columns of the table with a reader's score of each zone, 0 to 3, the patient's right."""
+FloatN = npt.NDArray[np.float64]
+Statistic = Callable[[npt.NDArray[np.int64]], float | None]
+"""Of the images at these rows."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One figure of how far prediction and readers agree.
+
+    Args:
+        metric: its name.
+        value: None where it is undefined.
+        low: lower end of its 95% interval; None where there is none.
+        high: upper end.
+        images: that it is taken over.
+        patients: whose they are.
+        of: `severity`, or the name of a zone.
+        reason: why there is no value, or no interval.
+    """
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    images: int
+    patients: int
+    of: str
+    reason: str | None = None
+
+
+def chapter(config: EvaluateConfig, uri: str) -> Chapter:
+    """The chapter "Severity", with its metrics written to severity.json beside the report.
+
+    Args:
+        config: of the job, with `results`.
+        uri: of a CSV with `image_id` and `severity` (0 to 18), and if known each zone (`right_upper`, ...).
+
+    Raises:
+        ConfigError: it is no such table, or shares too few images with the results.
+        StorageError: a table cannot be read, or the file not be written.
+    """
+    assert config.results is not None, "the configuration asks for results"
+    images = join(config.results, config.manifest, uri)
+    found = agreement(images, config.draws, config.seed)
+    written = json.dumps([asdict(one) for one in found], indent=1)
+    storage.write_bytes(storage.join(storage.normalise(config.output), FILE), written.encode())
+    rows = tuple((one.of, one.metric, _printed(one), str(one.images), str(one.patients)) for one in found)
+    note = (
+        "Square brackets are 95% intervals of bootstrap draws of patients. MAE: mean absolute error on the scale of 0 "
+        "to 18. After a fit: by isotonic regression on the patients of the other four fifths; a fit of one's own data "
+        "is needed before severity is read as a score."
+    )
+    table = Table("Severity against readers' scores", ("of", "metric", "value", "images", "patients"), rows, note)
+    rank = found[0]
+    said = f"Over {rank.images:,} images of {rank.patients:,} patients, predicted severity follows the readers' scores "
+    said += f"with a Spearman coefficient of {_printed(rank)}: 1 is the same order, 0 none."
+    return Chapter("severity", "Severity", (said,), {"severity": table})
+
+
+def join(results: str, manifest: str, uri: str) -> pd.DataFrame:
+    """Scored images with a reader's score: image_id, patient_id, severity, zones, and `read_` columns of the table.
+
+    Raises:
+        ConfigError: as `chapter`.
+    """
+    readers = pd.read_csv(io.BytesIO(storage.read_bytes(storage.normalise(uri))), dtype={"image_id": str})
+    missing = [name for name in ("image_id", "severity") if name not in readers.columns]
+    if missing:
+        raise ConfigError(
+            f"--severity {uri}: expected the columns image_id and severity, got {', '.join(map(str, readers.columns))}"
+        )
+    if readers["image_id"].duplicated().any():
+        raise ConfigError(
+            f"--severity {uri}: {readers['image_id'][readers['image_id'].duplicated()].iloc[0]} is in it twice"
+        )
+    zones = [name for name in ZONE_COLUMNS if name in readers.columns]
+    for name, greatest in {"severity": GREATEST, **dict.fromkeys(zones, GREATEST_OF_ZONE)}.items():
+        values = pd.to_numeric(readers[name], errors="coerce")
+        wrong = readers[(values.isna() & readers[name].notna()) | (values < 0) | (values > greatest)]
+        if len(wrong):
+            raise ConfigError(
+                f"--severity {uri}: {name} of {wrong['image_id'].iloc[0]} is {wrong[name].iloc[0]}, expected a number "
+                f"from 0 to {greatest}"
+            )
+        readers[name] = values
+    readers = readers[["image_id", "severity", *zones]].rename(
+        columns=lambda name: name if name == "image_id" else f"read_{name}"
+    )
+    predictions = read_predictions(results).select(["image_id", "status", "severity", "zone_disease"]).to_pandas()
+    scored = predictions[(predictions["status"] == Status.OK) & predictions["zone_disease"].notna()]
+    scored = scored.assign(
+        severity=[of_zones([None if pd.isna(z) else z for z in zones]) for zones in scored["zone_disease"]]
+    )
+    patients = parquet.read_table(manifest, ["image_id", "patient_id"]).to_pandas()
+    images = scored.merge(readers[readers["read_severity"].notna()], on="image_id").merge(
+        patients, on="image_id", how="left"
+    )
+    if len(images) < FEWEST:
+        raise ConfigError(
+            f"--severity {uri}: {len(images)} of its {len(readers)} images have a predicted severity, expected at "
+            f"least {FEWEST}; image_id is as in the manifest"
+        )
+    in_order: pd.DataFrame = images.sort_values("image_id", ignore_index=True)
+    return in_order
+
+
+def agreement(images: pd.DataFrame, draws: int, seed: int) -> list[Agreement]:
+    """Spearman, quadratic kappa and MAE of the sum, as it is and after a fit; Spearman of each zone that was read.
+
+    Args:
+        images: of `join`.
+        draws: of the bootstrap.
+        seed: of the draws.
+    """
+    read, predicted = (images[name].to_numpy(np.float64) for name in ("read_severity", "severity"))
+    fitted = out_of_fold(predicted, read, patient_codes(images["patient_id"]))
+    found = _measured(
+        images,
+        {
+            "spearman": lambda rows: spearman(predicted[rows], read[rows]),
+            "quadratic_kappa": lambda rows: quadratic_kappa(predicted[rows], read[rows]),
+            "mae": lambda rows: float(np.abs(predicted[rows] - read[rows]).mean()),
+            "quadratic_kappa_after_fit": lambda rows: quadratic_kappa(fitted[rows], read[rows]),
+            "mae_after_fit": lambda rows: float(np.abs(fitted[rows] - read[rows]).mean()),
+        },
+        "severity",
+        draws,
+        seed,
+    )
+    for place, name in enumerate(ZONE_COLUMNS):
+        if f"read_{name}" in images.columns:
+            zone = pd.to_numeric(pd.Series([zones[place] for zones in images["zone_disease"]], images.index))
+            known = images.assign(zone=zone)[zone.notna() & images[f"read_{name}"].notna()]
+            found += _measured(known, {"spearman": _ranked(known, name)}, name, draws, seed)
+    return found
+
+
+def _ranked(images: pd.DataFrame, name: str) -> Statistic:
+    zone_N, read_N = (images[column].to_numpy(np.float64) for column in ("zone", f"read_{name}"))
+    return lambda rows: spearman(zone_N[rows], read_N[rows])
+
+
+def spearman(first_N: FloatN, second_N: FloatN) -> float | None:
+    """Correlation of ranks, ties at their mean rank; None where one of them has one value alone."""
+    first, second = rankdata(first_N), rankdata(second_N)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(np.corrcoef(np.stack([first, second]))[0, 1])
+
+
+def quadratic_kappa(predicted_N: FloatN, read_N: FloatN) -> float | None:
+    """Cohen's kappa with quadratic weights of whole scores (Cohen 1968); None where all have one score."""
+    first, second = np.rint(predicted_N), np.rint(read_N)
+    chance = np.mean((first[:, None] - second[None, :]) ** 2)
+    return None if chance == 0 else float(1 - np.mean((first - second) ** 2) / chance)
+
+
+def out_of_fold(predicted_N: FloatN, read_N: FloatN, patients_N: npt.NDArray[np.int64]) -> FloatN:
+    """Each prediction brought to the readers' scale by a monotone fit on the patients of the other folds."""
+    from sklearn.isotonic import IsotonicRegression  # late: it takes seconds to import, and few reports need it
+
+    fitted = np.empty(len(predicted_N))
+    for fold in range(FOLDS):
+        held = patients_N % FOLDS == fold
+        rest = ~held
+        if not held.any():
+            continue
+        if not rest.any():
+            raise ConfigError("--severity: all images are of one patient; a fit needs others")
+        fit = IsotonicRegression(y_min=0, y_max=GREATEST, out_of_bounds="clip").fit(predicted_N[rest], read_N[rest])
+        fitted[held] = fit.predict(predicted_N[held])
+    return fitted
+
+
+def _measured(
+    images: pd.DataFrame, metrics: Mapping[str, Statistic], of: str, draws: int, seed: int
+) -> list[Agreement]:
+    patients = int(patient_codes(images["patient_id"]).max(initial=-1)) + 1
+    everything = np.arange(len(images))
+    whole = {name: metric(everything) if len(images) else None for name, metric in metrics.items()}
+    intervals: dict[str, Interval] = {}
+    if len(images):
+        intervals = bootstrap(lambda rows: {n: m(rows) for n, m in metrics.items()}, images["patient_id"], draws, seed)
+    found = []
+    for name, value in whole.items():
+        if value is None:
+            found.append(Agreement(name, None, None, None, len(images), patients, of, "all have one value"))
+        else:
+            ends = intervals[name]
+            found.append(Agreement(name, value, ends.low, ends.high, len(images), patients, of, ends.reason))
+    return found
+
+
+def _printed(one: Agreement) -> str:
+    if one.value is None:
+        return f"not known: {one.reason}"
+    ends = "" if one.low is None or one.high is None else f" [{one.low:.3f}, {one.high:.3f}]"
+    return f"{one.value:.3f}{ends}"
