@@ -7,6 +7,7 @@
     │   ├── DamagedError        a file of ours whose bytes are not those that were written
     │   ├── ShortReadError      fewer bytes came than the file has
     │   ├── OvertakenError      an output that another process works on since
+    │   ├── HeldError           an output that another driver works on
     │   └── BrokenArchiveError  an archive that was read, and is damaged
     ├── ManifestError           a source, table or manifest that breaks its format
     ├── CheckpointError         weights or a checkpoint that are absent, truncated or foreign

@@ -135,15 +135,15 @@ def test_a_new_image_of_a_known_patient_goes_where_the_patient_is(archive: Path,
     for patient in range(20):
         (archive / f"p{patient:02d}_2.png").write_bytes(b"a second one")
     new = [f"n{number:03d}" for number in range(100)]
-    for patient in new:
-        (archive / f"{patient}_1.png").write_bytes(b"nobody knows")
+    for name in new:
+        (archive / f"{name}_1.png").write_bytes(b"nobody knows")
     (archive / "x_1.png").write_bytes(b"of nobody")
     update(archive, uri, SECOND)
     rows = rows_of(uri)
     assert {f"d/p{p:02d}": rows[f"d/p{p:02d}_2.png"]["split"] for p in range(20)} == before
     assert rows["d/x_1.png"]["split"] == "train"
-    drawn = [rows[f"d/{patient}_1.png"]["split"] for patient in new]
-    assert drawn == [drawn_split(f"d/{patient}", SplitConfig()) for patient in new]
+    drawn = [rows[f"d/{name}_1.png"]["split"] for name in new]
+    assert drawn == [drawn_split(f"d/{name}", SplitConfig()) for name in new]
     assert 55 <= drawn.count("train") <= 85  # 70 are expected
     assert 8 <= drawn.count("test") <= 35  # 20
 
