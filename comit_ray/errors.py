@@ -7,6 +7,7 @@
     │   ├── DamagedError        a file of ours whose bytes are not those that were written
     │   ├── ShortReadError      fewer bytes came than the file has
     │   ├── OvertakenError      an output that another process works on since
+    │   ├── HeldError           an output that another driver works on
     │   └── BrokenArchiveError  an archive that was read, and is damaged
     ├── ManifestError           a source, table or manifest that breaks its format
     ├── CheckpointError         weights or a checkpoint that are absent, truncated or foreign
@@ -61,6 +62,7 @@ class Reason(StrEnum):
     # The image is left out of a study on purpose: another row stands for it, or the protocol does not ask for it.
     DUPLICATE = "duplicate"
     NOT_IN_PROTOCOL = "not_in_protocol"
+    SUPERSEDED = "superseded"
 
 
 STATUS_OF: dict[Reason, Status] = {
@@ -93,6 +95,7 @@ STATUS_OF: dict[Reason, Status] = {
     Reason.FOR_PROCESSING: Status.EXCLUDED,
     Reason.DUPLICATE: Status.EXCLUDED,
     Reason.NOT_IN_PROTOCOL: Status.EXCLUDED,
+    Reason.SUPERSEDED: Status.EXCLUDED,
 }
 """The one table that says whether a reason excludes an image or marks a failure."""
 
@@ -126,6 +129,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.FOR_PROCESSING: "it is raw data, not for display",
     Reason.DUPLICATE: "another row shows the same image",
     Reason.NOT_IN_PROTOCOL: "the protocol does not use it",
+    Reason.SUPERSEDED: "the file has changed since; its newer version has a row of its own",
 }
 """Reason -> what a person reads."""
 OF_THE_STORAGE = frozenset(
@@ -164,6 +168,10 @@ class ShortReadError(StorageError):
 
 class OvertakenError(StorageError):
     """Another process took over the output, or it was begun anew: this one must not write any more."""
+
+
+class HeldError(StorageError):
+    """Another driver works on the output: this one does nothing."""
 
 
 class BrokenArchiveError(StorageError):

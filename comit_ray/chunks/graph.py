@@ -1,5 +1,6 @@
 """The parts of a Ray Data graph that every chunked job shares: manifest parts first, committed files last."""
 
+import json
 import logging
 import sys
 import time
@@ -21,6 +22,7 @@ from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
 from comit_ray.chunks.reading import Row, Spent, nothing_else, read_part
+from comit_ray.data.manifest.manifest_updates import Marks
 from comit_ray.errors import ConfigError, DecodeError, OvertakenError, StorageError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
@@ -101,6 +103,7 @@ class ReadParts:
         files: dict[str, str] = dict(zip(part["chunks"][0].as_py(), part["files"][0].as_py(), strict=True))
         asked = self.settings
         rows = select(parquet.read_part(part["uri"][0].as_py(), list(asked.columns)), asked.split)
+        rows = Marks(dict.fromkeys(json.loads(part["superseded"][0].as_py()), ""), {}).excluding(rows)
         for name, results in read_part(
             rows, files, asked.read, asked.fail, asked.threads, asked.max_bytes, asked.also_wanted, told
         ):
@@ -197,14 +200,17 @@ def in_an_actor() -> bool:
 
 
 def parts_of(plan: Plan) -> Dataset:
-    """One row, in a block of its own, for every part of the plan: its URI, its chunks and their files."""
-    return ray.data.from_items(
-        [
-            {"uri": part.uri, "chunks": [c.chunk for c in part.chunks], "files": [c.file for c in part.chunks]}
-            for part in plan.parts
-        ],
-        override_num_blocks=len(plan.parts),
-    )
+    """One row, in a block of its own, for every part: URI, its chunks and their files, images that are superseded."""
+    parts = [
+        {
+            "uri": part.uri,
+            "chunks": [chunk.chunk for chunk in part.chunks],
+            "files": [chunk.file for chunk in part.chunks],
+            "superseded": json.dumps(part.superseded),  # an empty list has no type that blocks agree on
+        }
+        for part in plan.parts
+    ]
+    return ray.data.from_items(parts, override_num_blocks=len(parts))
 
 
 def read(plan: Plan, reading: ReadParts, cpus: float, memory: float, at_most: int | None = None) -> Dataset:

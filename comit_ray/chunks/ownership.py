@@ -107,10 +107,10 @@ def take_lease(output: str, owner: Owner) -> Owner:
     token = uuid.uuid4().hex
     said = {"token": token, "run_id": owner.run_id, "host": socket.gethostname(), "pid": os.getpid()}
     said["at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    number = _newest(output)
+    number = newest_lease(output)
     for _ in range(_TRIES):
         number += 1
-        if storage.create(_file(output, number), json.dumps(said).encode()):
+        if storage.create(lease_file(output, number), json.dumps(said).encode()):
             return replace(owner, lease=Lease(number, token))
     raise StorageError(f"{_TRIES} others took a lease of {output} at the same moment: run the same command again")
 
@@ -125,25 +125,27 @@ def check_lease(output: str, owner: Owner) -> None:
     if owner.lease is None:
         return
     try:
-        token = json.loads(storage.read_bytes(_file(output, owner.lease.number)))["token"]
+        token = json.loads(storage.read_bytes(lease_file(output, owner.lease.number)))["token"]
     except NotFoundError:
         raise OvertakenError(f"{output} was removed while this run went on: it writes no more") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{_file(output, owner.lease.number)} is no lease of a run: {error!r}") from error
+        raise StorageError(f"{lease_file(output, owner.lease.number)} is no lease of a run: {error!r}") from error
     if token != owner.lease.token:
         raise OvertakenError(f"{output} was begun anew by another run while this one went on: it writes no more")
-    if storage.exists(_file(output, owner.lease.number + 1)):
+    if storage.exists(lease_file(output, owner.lease.number + 1)):
         raise OvertakenError(
             f"another process works on {output} since (lease {owner.lease.number + 1}): this one writes no more; wait "
             "for the other to end"
         )
 
 
-def _file(output: str, number: int) -> str:
+def lease_file(output: str, number: int) -> str:
+    """URI of a lease."""
     return storage.join(output, DIRECTORY, f"{number:08d}.json")
 
 
-def _newest(output: str) -> int:
+def newest_lease(output: str) -> int:
+    """Number of the newest lease; 0: none was ever taken."""
     try:
         names = [entry.path.removesuffix(".json") for entry in storage.list_files(storage.join(output, DIRECTORY))]
     except NotFoundError:

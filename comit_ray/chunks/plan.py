@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.chunks.ownership import FENCE, SHA256, Owner, check_lease, stamped
+from comit_ray.data.manifest.manifest import read_marks
 from comit_ray.data.manifest.manifest_scan import scan
 from comit_ray.errors import ManifestError
 from comit_ray.storage import storage
@@ -126,19 +127,21 @@ _DECIDING = ("excluded", "view", "sidecar", "checksum")
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """One chunk of a manifest part: its name in the manifest, the file it ends as, its rows."""
+    """One chunk of a manifest part: its name in the manifest, the file it ends as, its rows, a hash of what it asks."""
 
     chunk: str
     file: str
     rows: int
+    digest: str = ""
 
 
 @dataclass(frozen=True)
 class PartPlan:
-    """One manifest part and those of its chunks that are asked for."""
+    """One manifest part, those of its chunks that are asked for, and its images whose files have a newer version."""
 
     uri: str
     chunks: tuple[ChunkPlan, ...]
+    superseded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ class Plan:
     parts: tuple[PartPlan, ...]
     fingerprint: str
     """Changes with any image, its order, exclusion, view, sidecar, checksum or chunk; not with where it all lies."""
+    prefixes: frozenset[str] = frozenset()
+    """The fingerprints of the manifests that it begins with, one for each of its chunks."""
 
     @property
     def chunks(self) -> list[ChunkPlan]:
@@ -162,9 +167,10 @@ class Plan:
     def without(self, done: set[str]) -> "Plan":
         """The plan without the chunks whose file is in `done`, and without parts that are finished."""
         left = (
-            PartPlan(part.uri, tuple(chunk for chunk in part.chunks if chunk.file not in done)) for part in self.parts
+            PartPlan(part.uri, tuple(chunk for chunk in part.chunks if chunk.file not in done), part.superseded)
+            for part in self.parts
         )
-        return Plan(tuple(part for part in left if part.chunks), self.fingerprint)
+        return Plan(tuple(part for part in left if part.chunks), self.fingerprint, self.prefixes)
 
 
 def select(rows: pa.Table, split: str) -> pa.Table:
@@ -193,26 +199,32 @@ def _name(sidecar: str | None) -> str | None:
 def make_plan(manifest_uri: str, split: str) -> Plan:
     """Validate the manifest and cut it into chunks.
 
+    What an update of the manifest says of earlier rows changes no chunk: an image that is superseded is not read any
+    more, and a row that it has stays.
+
     Raises:
         ManifestError: if it is no whole, valid manifest (every image once, every chunk once), or nothing is asked for.
     """
     digest = hashlib.sha256(split.encode())
-    parts = []
-    for uri, part in scan(manifest_uri, ["image_id", "split", "chunk", *_DECIDING]):
+    parts, prefixes = [], []
+    superseded = read_marks(manifest_uri).superseded
+    for uri, part in scan(manifest_uri, ["image_id", "split", "chunk", *_DECIDING], marked=False):
         rows = select(part, split)
         chunks = []
         for name, chunk_rows in chunks_of(rows):
             file = chunk_file(name, chunk_rows["image_id"].to_pylist())
-            chunks.append(ChunkPlan(name, file, chunk_rows.num_rows))
-            digest.update(file.encode())
-            digest.update(repr([_name(text) for text in chunk_rows["sidecar"].to_pylist()]).encode())
-            for column in ("excluded", "view", "checksum"):
-                digest.update(repr(chunk_rows[column].to_pylist()).encode())
+            said = [file, repr([_name(text) for text in chunk_rows["sidecar"].to_pylist()])]
+            said += [repr(chunk_rows[column].to_pylist()) for column in ("excluded", "view", "checksum")]
+            asked = "".join(said).encode()
+            digest.update(asked)
+            prefixes.append(digest.hexdigest()[:16])
+            chunks.append(ChunkPlan(name, file, chunk_rows.num_rows, hashlib.sha256(asked).hexdigest()[:16]))
         if chunks:
-            parts.append(PartPlan(uri, tuple(chunks)))
+            old = [name for name in rows["image_id"].to_pylist() if name in superseded] if superseded else []
+            parts.append(PartPlan(uri, tuple(chunks), tuple(old)))
     if not parts:
         raise ManifestError(f"no image to read in {manifest_uri} (split {split}): build a manifest with such rows")
-    return Plan(tuple(parts), digest.hexdigest()[:16])
+    return Plan(tuple(parts), digest.hexdigest()[:16], frozenset(prefixes))
 
 
 FETCH, DECODE, PREDICT, MEASURE, WRITE = "fetch", "decode", "predict", "measure", "write"

@@ -198,6 +198,25 @@ def sign(output: str, settings: dict[str, Any], begins: bool = False) -> None:
     storage.write_bytes(uri, json.dumps(record | {"processes": processes}, indent=2).encode())
 
 
+def grow(output: str, manifest: str, chunks: int, images: int) -> None:
+    """Note that the manifest of the run has grown, and when; its question is asked of more images from now on.
+
+    Args:
+        output: URI of a directory with a record.
+        manifest: fingerprint of the grown manifest.
+        chunks: that it has now.
+        images: that it has now.
+
+    Raises:
+        StorageError: the record cannot be read or written.
+    """
+    record = read(output)
+    before = record["question"]["manifest"]
+    grown = [*record.get("grown", []), {"at": _now(), "before": before, "chunks": chunks, "images": images}]
+    record["question"]["manifest"] = manifest
+    storage.write_bytes(storage.join(output, FILE), json.dumps(record | {"grown": grown}, indent=2).encode())
+
+
 def finish(output: str, images: int, seconds: float) -> None:
     """Note in the record, and in the entry of the process that signed last, when it ended and how fast it was.
 

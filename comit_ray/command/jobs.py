@@ -138,17 +138,12 @@ def screen(config: ScreenConfig) -> int:
     """Screen a folder or bucket of radiographs: writes scores, masks and the review queue.
 
     Give --archive to find all DICOM, PNG and JPEG files, also inside tar and zip files, or give --manifest. If a run
-    was interrupted, run the same command again: it does only what is missing. The exit status is 0 only if every image
-    has exactly one row, and at most --max_failed_share of them failed; with --on_drift stop, only if its
-    flags are trusted too.
+    was interrupted, or the archive has grown, run the same command again: it does only what is missing or new. The
+    exit status is 0 only if every image has exactly one row, and at most --max_failed_share of them failed; with
+    --on_drift stop, only if its flags are trusted too.
     """
-    from comit_ray.command.screen_archive import manifest_of
-    from comit_ray.screening.run_screen import check_options
-    from comit_ray.screening.run_screen import screen as run
+    from comit_ray.command.screen_archive import screen as run
 
-    if config.archive is not None:
-        check_options(config)
-        config = config.model_copy(update={"manifest": manifest_of(config.archive, config.output)})
     taken = run(config)
     untrusted = config.on_drift == "stop" and _flags_are_untrusted(config.output)
     return 0 if taken.balanced and taken.failed_share <= config.max_failed_share and not untrusted else 1

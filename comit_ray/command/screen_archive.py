@@ -1,4 +1,4 @@
-"""Makes the manifest for `comit-ray screen --archive` under the output, once; later runs reuse it.
+"""Makes the manifest for `comit-ray screen --archive` under the output; later runs bring it up to date.
 
 OUTPUT/listing holds what the archive held when its screen was begun, OUTPUT/manifest its images, OUTPUT/skipped.csv
 every file that is none. OUTPUT/archive.json, written last, says that the three belong together.
@@ -9,15 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from comit_ray.chunks import nodes
-from comit_ray.config.manifest_config import ManifestConfig
-from comit_ray.data.manifest.manifest import write
-from comit_ray.data.manifest.manifest_build import finish, read_source
+from comit_ray.chunks import nodes, one_driver
+from comit_ray.chunks.accounts import Accounts
+from comit_ray.config.manifest_config import MAX_CHANGED_SHARE, ManifestConfig
+from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.data.manifest.manifest import part_uris, write
+from comit_ray.data.manifest.manifest_build import finish, read_source, today
+from comit_ray.data.manifest.manifest_growth import Asked, grow
 from comit_ray.data.sources import listing, mixed_files
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
+from comit_ray.screening import run_screen
 from comit_ray.storage import storage
 from comit_ray.storage.storage import FileEntry
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import LATE_COLUMNS
 
 MANIFEST, LISTING, SKIPPED, RECORD = "manifest", "listing", "skipped.csv", "archive.json"
 
@@ -31,18 +37,23 @@ class ListingChanges:
     gone: int = 0
 
 
-def manifest_of(archive: str, output: str) -> str:
-    """The URI of the manifest of `archive` below `output`: made now, or by an earlier run of the same screen.
+def manifest_of(archive: str, output: str, most_changed: float = MAX_CHANGED_SHARE) -> str:
+    """The URI of the manifest of `archive` below `output`: made now, or brought to what the archive is now.
+
+    Args:
+        archive: URI.
+        output: URI.
+        most_changed: see `comit_ray.data.manifest.manifest_growth.Asked`.
 
     Raises:
-        ConfigError: the output lies inside the archive, belongs to another archive or to a manifest of somebody else,
-            or the archive has grown or changed since its screen was begun.
-        ManifestError: there is no image, or it is not clear which mask belongs to which.
+        ConfigError: the output lies inside the archive, or belongs to another archive or to a manifest of somebody
+            else.
+        ManifestError: there is no image, it is not clear which mask belongs to which, or too many files have changed
+            or are gone.
         StorageError: the archive cannot be listed, or the manifest not be written.
     """
     root, output = storage.normalise(archive).rstrip("/"), storage.normalise(output)
-    storage.refuse_inside("--output", output, "--archive", root)
-    nodes.check_submitted({"archive": root}, {"output": output})
+    check_places(root, output)
     record = _record(output)
     if record is None:
         return _make(root, output)
@@ -50,16 +61,71 @@ def manifest_of(archive: str, output: str) -> str:
         raise ConfigError(
             f"--output {output} holds a screen of {record['root']}, not of {root}: give another --output for this one"
         )
+    return _grow(record, output, most_changed)
+
+
+def screen(config: ScreenConfig) -> Accounts:
+    """Screen an archive, whose manifest is made or grows first, or a manifest; the accounts of the whole output.
+
+    Raises:
+        ComitError: as `manifest_of` and `comit_ray.screening.run_screen.screen`.
+    """
+    if config.archive is None:
+        return run_screen.screen(config)
+    run_screen.check_options(config)
+    check_places(config.archive, config.output)
+    output = storage.normalise(config.output)
+    with one_driver.hold(output) as lease:
+        manifest_uri = manifest_of(config.archive, output, config.max_changed_share)
+        return run_screen.screen(config.model_copy(update={"manifest": manifest_uri}), lease=lease)
+
+
+def check_places(archive: str, output: str) -> None:
+    """Refuse an output inside the archive, and paths that a submitted job cannot see.
+
+    Raises:
+        ConfigError: it is so.
+    """
+    storage.refuse_inside("--output", storage.normalise(output), "--archive", storage.normalise(archive).rstrip("/"))
+    nodes.check_submitted({"archive": storage.normalise(archive)}, {"output": storage.normalise(output)})
+
+
+def _grow(record: dict[str, Any], output: str, most_changed: float) -> str:
+    """Bring the manifest of an earlier run to what the archive is now."""
+    root, uri = record["root"], storage.join(output, MANIFEST)
+    _refuse_unknown_changes(root, uri, output)
+    config = _config(root, uri, storage.join(output, LISTING))
+    asked = Asked(
+        *(mixed_files.NAME, root, mixed_files.NAME, config, config.split, config.chunk_rows, config.part_rows),
+        most_changed=most_changed,
+    )
+    growth = grow(uri, asked, today())
+    if not growth.any:
+        print(f"{_said(record)} (listed by an earlier run)")
+        return uri
+    if growth.skipped is not None:
+        growth.skipped.write(storage.join(output, SKIPPED))
+        record["skipped"] = growth.skipped.counts()
+    record["images"] = growth.images
+    storage.write_bytes(storage.join(output, RECORD), json.dumps(record).encode())
+    print(f"{_said(record)}\n{growth.describe()}")
+    return uri
+
+
+def _refuse_unknown_changes(root: str, uri: str, output: str) -> None:
+    """Refuse a manifest that does not know the sizes of its files, as older ones, if its listing says they changed.
+
+    Raises:
+        ConfigError: files have another size.
+    """
+    if parquet.read_part(part_uris(uri)[0], ["file_size"], LATE_COLUMNS).num_columns:
+        return
     found = compare(listing.read(storage.join(output, LISTING), root), storage.list_files(root, passed_over=True))
-    if found.new or found.changed:
+    if found.changed:
         raise ConfigError(
-            f"the archive {root} is no longer what it was when this screen was begun: {found.new:,} files are new and "
-            f"{found.changed:,} have another size. Give another --output to screen it as it is now"
+            f"the archive {root} is no longer what it was when this screen was begun by an older version: "
+            f"{found.changed:,} files have another size. Give another --output to screen it as it is now"
         )
-    print(f"{_said(record)} (listed by an earlier run)")
-    if found.gone:
-        print(f"{found.gone:,} files of the archive are gone; images among them that have no score yet will fail")
-    return storage.join(output, MANIFEST)
 
 
 def compare(before: Iterator[FileEntry], now: Iterator[FileEntry]) -> ListingChanges:
@@ -110,7 +176,7 @@ def _make(root: str, output: str) -> str:
     for path in _files(listed):  # of a run that was stopped before its manifest was whole
         storage.delete(storage.join(listed, path))
     listing.write(root, listed)
-    config = ManifestConfig(source=mixed_files.NAME, root=root, output=uri, listing=listed)
+    config = _config(root, uri, listed)
     files = SourceFiles(root, listing=listed)
     source = read_source(mixed_files.rows, files, mixed_files.NAME, config)
     assert source.skipped is not None, "read_source knows them"
@@ -123,6 +189,11 @@ def _make(root: str, output: str) -> str:
         print(source.skipped.describe())
         print(f"passed over: {storage.join(output, SKIPPED)}")
     return uri
+
+
+def _config(root: str, uri: str, listed: str) -> ManifestConfig:
+    """How the manifest of an archive is made; its metadata name it."""
+    return ManifestConfig(source=mixed_files.NAME, root=root, output=uri, listing=listed)
 
 
 def _files(uri: str) -> list[str]:

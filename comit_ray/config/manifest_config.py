@@ -1,6 +1,7 @@
 """Options of the jobs `manifest` and `listing`: which images an archive has, and how patients are split."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
@@ -37,6 +38,10 @@ class SplitConfig(Config):
         if abs(total - 1) > 1e-6:
             raise ValueError(f"split shares must sum to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
         return self
+
+
+MAX_CHANGED_SHARE = 0.1
+"""An archive of which more has changed between two nights was copied, or is not mounted."""
 
 
 class ListingConfig(Config):
@@ -88,6 +93,14 @@ class ManifestConfig(SourceOptions):
     """Rows per chunk, the unit in which a screen works, commits and resumes."""
     part_rows: Annotated[PositiveInt, ADVANCED] = 2048
     """Rows per Parquet part, the unit in which a manifest is read."""
+    update: bool = False
+    """Add what is new in the archive to the manifest at OUTPUT. New files become new parts, and no old part is touched.
+    A changed file gets a new version, a vanished file is marked, and patients keep their split. If there is no
+    manifest yet, it is made."""
+    added_on: Annotated[date | None, ADVANCED] = None
+    """Day of the new rows, such as 2026-11-30; null: today (UTC). Rows of one day are one night of a programme."""
+    max_changed_share: Annotated[Fraction, ADVANCED] = MAX_CHANGED_SHARE
+    """Refuse an update if more than ten files, and more than this share of the known ones, have changed or are gone."""
     split: SplitConfig = SplitConfig()
     """The split."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
@@ -106,4 +119,12 @@ class ManifestConfig(SourceOptions):
             raise ValueError("give --root (and its --source), or --inputs with manifests to merge")
         if self.source and not self.root:
             raise ValueError(f"--source {self.source} needs --root, the dataset's directory")
+        if self.update and (self.inputs or self.listing or self.check_files or self.present_only):
+            raise ValueError(
+                "--update lists the --root of a source anew: leave out inputs, listing, check_files, present_only"
+            )
+        if self.update and (self.duplicates or self.protocol != "all"):
+            raise ValueError(
+                "--update looks for no near-duplicates and selects nothing: leave out duplicates and protocol"
+            )
         return self

@@ -1,5 +1,6 @@
 """Options of the review queue and of the job `requeue`: who is read, and how many."""
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -16,7 +17,9 @@ class QueueConfig(Config):
     """Who goes to the radiologist. A change rebuilds the queue from the tables, without a pass over the images."""
 
     capacity: PositiveInt | None = None
-    """Number of images that readers can take; null: all images with a reason."""
+    """Number of images that readers can take, for each night of a programme; null: all images with a reason."""
+    since: str | None = None
+    """Day, such as 2026-11-30: queue.csv lists only images that came on this day or later; null: all unread images."""
     near_threshold: Annotated[float, Field(ge=0), ADVANCED] = 0.5
     """Also read scores this close below the operating point, in log-odds. 0.5 means at least 0.61 times its odds."""
     covid_but_healthy: Annotated[Fraction, ADVANCED] = 0.5
@@ -43,6 +46,14 @@ class QueueConfig(Config):
     image, those without another reason last."""
     seed: Annotated[int, ADVANCED] = 0
     """Seed of the random sample of negatives, and of the random order."""
+
+    @field_validator("since")
+    @classmethod
+    def _a_day(cls, since: str | None) -> str | None:
+        try:
+            return since and date.fromisoformat(since).isoformat()
+        except ValueError:
+            raise ValueError(f"expected a day such as 2026-11-30, got {since!r}") from None
 
     @field_validator("quotas")
     @classmethod

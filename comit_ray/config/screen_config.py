@@ -11,6 +11,7 @@ from comit_ray.config.config_base import (
     PositiveInt,
 )
 from comit_ray.config.image_config import DecodeLimits
+from comit_ray.config.manifest_config import MAX_CHANGED_SHARE
 from comit_ray.config.prepare_config import MAX_FAILED_SHARE, Reasons
 from comit_ray.config.queue_config import QueueConfig
 
@@ -22,7 +23,7 @@ class ScreenConfig(Config):
 
     archive: str | None = None
     """Path or URI of the folder or bucket to screen: DICOM, PNG and JPEG files, loose or in tar and zip files. Its
-    manifest is written to OUTPUT/manifest."""
+    manifest is written to OUTPUT/manifest. If the archive grows, run the same command again: it screens what is new."""
     manifest: str | None = None
     """Path or URI of a manifest to screen, instead of an archive."""
     checkpoint: str
@@ -66,6 +67,9 @@ class ScreenConfig(Config):
     """Threads of one reading task that fetch and decode images."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Limits for images."""
+    max_changed_share: Annotated[Fraction, ADVANCED] = MAX_CHANGED_SHARE
+    """Refuse an --archive if more than ten files, and more than this share of the known files, have changed or are gone
+    since the last screen."""
     retry: Annotated[Reasons, ADVANCED] = ()
     """Read images again that failed for these reasons, such as missing,truncated. Failures of the storage are always
     read again. An image that has a score keeps it."""

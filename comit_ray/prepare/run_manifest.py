@@ -6,10 +6,19 @@ import pyarrow as pa
 
 from comit_ray.chunks import nodes
 from comit_ray.config.manifest_config import ManifestConfig
-from comit_ray.data.manifest import duplicates, manifest_check, paper_tables, protocol
+from comit_ray.data.manifest import duplicates, manifest_check, manifest_updates, paper_tables, protocol
 from comit_ray.data.manifest.manifest import write
-from comit_ray.data.manifest.manifest_build import check_name, finish, mark_missing, merge, present_only, read_source
+from comit_ray.data.manifest.manifest_build import (
+    check_name,
+    finish,
+    mark_missing,
+    merge,
+    present_only,
+    read_source,
+    today,
+)
 from comit_ray.data.manifest.manifest_check import describe_manifest
+from comit_ray.data.manifest.manifest_growth import Asked, grow
 from comit_ray.data.sources import dicom_files, mixed_files
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.source_registry import adapter
@@ -29,6 +38,8 @@ def make(config: ManifestConfig) -> str:
     output = storage.normalise(config.output)
     storage.refuse_inside("--output", output, "--root", config.root)
     nodes.check_submitted({"root": config.root, "listing": config.listing}, {"output": output})
+    if config.update and manifest_updates.is_there(output):
+        return _update(config, output)
     table = _from_source(config, output) if config.source else _from_manifests(config)
     several = len(table["dataset"].unique()) > 1
     alike = config.duplicates or ("exclude" if several else "ignore")
@@ -42,11 +53,38 @@ def make(config: ManifestConfig) -> str:
     if config.protocol == "paper":
         table = protocol.select_paper(table, config.protocol_seed)
     keep = config.split.keep_source if config.split.keep_source is not None else bool(config.inputs)
-    table = finish(table, config.split.model_copy(update={"keep_source": keep}), config.chunk_rows)
+    split = config.split.model_copy(update={"keep_source": keep})
+    table = finish(table, split, config.chunk_rows, config.added_on)
     write(output, table, config.part_rows, config.model_dump_json())
     print(describe_manifest(table))
     if config.protocol == "paper":
         print(paper_tables.compare(table))
+    return output
+
+
+def _update(config: ManifestConfig, output: str) -> str:
+    """Add what is new in the archive to the manifest that is there."""
+    assert config.source is not None, "ManifestConfig: --update needs a source"
+    assert config.root is not None, "ManifestConfig: a source needs a root"
+    dataset = config.name or config.source
+    check_name(dataset)
+    asked = Asked(
+        config.source,
+        config.root,
+        dataset,
+        config,
+        config.split,
+        config.chunk_rows,
+        config.part_rows,
+        config.max_changed_share,
+    )
+    growth = grow(output, asked, config.added_on or today())
+    print(growth.describe())
+    if growth.skipped:
+        print(growth.skipped.describe())
+    if config.list_skipped and growth.skipped is not None:
+        growth.skipped.write(storage.normalise(config.list_skipped))
+        print(f"passed over: {storage.normalise(config.list_skipped)}")
     return output
 
 

@@ -1,9 +1,11 @@
 """Makes a results folder complete: manifest rows, the review queue, and what nobody has read.
 
 images/            the screened rows of the manifest: patient, study, site, device, date, view, place
-review_queue/      who is read, and why; `queue.csv` is the same for a spreadsheet
+review_queue/      who is read, and why; `queue.csv` has what of it is still to be read, for a spreadsheet
 unread/            images without a score, and those that the queue has no room for; likewise `unread.csv`
 """
+
+from datetime import date
 
 import pandas as pd
 import pyarrow as pa
@@ -12,9 +14,12 @@ import pyarrow.compute as pc
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.plan import Plan, select
 from comit_ray.config.queue_config import QueueConfig
+from comit_ray.data.manifest import manifest
+from comit_ray.data.manifest.manifest_updates import NO_MARKS, Marks
 from comit_ray.errors import REASON_WORDS, NotFoundError, Reason, Status, StorageError
 from comit_ray.screening import drift
-from comit_ray.screening.review_queue import MANIFEST_COLUMNS, build_queue
+from comit_ray.screening.nights import build_nights, read_images, to_read
+from comit_ray.screening.review_queue import MANIFEST_COLUMNS
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
@@ -30,13 +35,14 @@ BEYOND_WORDS = "has a reason to be read, but the queue had no room for it"
 _PLACES = [*dict.fromkeys([*MANIFEST_COLUMNS, "dataset", "site", "acquired_on"])]
 
 
-def write_images(output: str, plan: Plan, split: str) -> bool:
+def write_images(output: str, plan: Plan, split: str, marks: Marks = NO_MARKS) -> bool:
     """Copy the screened rows of the manifest to `output`/images, a file for each of its parts.
 
     Args:
         output: URI of the results.
         plan: of the screen: the manifest's parts.
         split: which rows were asked for; `all`: every one.
+        marks: what updates of the manifest say of earlier rows.
 
     Returns:
         Whether a file was written or deleted; files that are right already stay.
@@ -45,12 +51,22 @@ def write_images(output: str, plan: Plan, split: str) -> bool:
         StorageError: a part cannot be read, or a file not be written.
     """
     folder, changed = storage.join(output, IMAGES), False
+    gone = {image_id: date.fromisoformat(day) for image_id, day in marks.gone.items()}
     names = set()
+    known = [name for name in SCREENED_IMAGES.names if name not in ("superseded_by", "gone_on")]
     for number, part in enumerate(plan.parts):
         name = f"part-{number:05d}.parquet"
         names.add(name)
-        rows = select(parquet.read_part(part.uri, SCREENED_IMAGES.names), split)
-        columns = [rows[field.name].cast(field.type) for field in SCREENED_IMAGES]
+        rows = select(manifest.read_columns(part.uri, known), split)
+        ids = rows["image_id"].to_pylist()
+        marked = {
+            "superseded_by": [marks.superseded.get(one) for one in ids],
+            "gone_on": [gone.get(one) for one in ids],
+        }
+        columns = [
+            pa.array(marked[field.name], field.type) if field.name in marked else rows[field.name].cast(field.type)
+            for field in SCREENED_IMAGES
+        ]
         table = pa.Table.from_arrays(columns, schema=SCREENED_IMAGES)
         changed |= _write(storage.join(folder, name), table)
     for entry in list(storage.list_files(folder, ".parquet")):
@@ -72,27 +88,36 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
     Returns:
         Whether a queue was written.
     """
-    predictions, rows = read_predictions(output), parquet.read_table(manifest_uri, _PLACES)
+    predictions, rows = read_predictions(output), _rows(manifest_uri)
     drifted = drift.read(output)
     trusted = None if drifted is None else drifted.trusted
-    queue = build_queue(predictions, rows, config, operating_point, trusted)
+    points = dict.fromkeys(predictions["model_id"].unique().to_pylist(), operating_point)
+    queue = build_nights(predictions, rows, config, points, trusted)
     everything = config.model_copy(update={"capacity": None})
-    whole = queue if config.capacity is None else build_queue(predictions, rows, everything, operating_point, trusted)
+    whole = queue if config.capacity is None else build_nights(predictions, rows, everything, points, trusted)
     unread = unread_images(predictions, rows, queue, whole)
     written = _write(storage.join(output, QUEUE_FILE), queue)
-    if written or not storage.exists(storage.join(output, QUEUE_CSV)):
-        parquet.write_csv(storage.join(output, QUEUE_CSV), _for_a_spreadsheet(queue))
+    left = to_read(queue, rows, read_images(output), None if config.since is None else date.fromisoformat(config.since))
+    parquet.write_csv(storage.join(output, QUEUE_CSV), _for_a_spreadsheet(left))
     if _write(storage.join(output, UNREAD_FILE), unread) or not storage.exists(storage.join(output, UNREAD_CSV)):
         parquet.write_csv(storage.join(output, UNREAD_CSV), unread)
     return written
 
 
-def unread_images(predictions: pa.Table, manifest: pa.Table, queue: pa.Table, whole: pa.Table) -> pa.Table:
+def _rows(manifest_uri: str) -> pa.Table:
+    """The manifest's rows with what the queue needs of them; of files that have changed only the newest version's."""
+    parts = manifest.part_uris(manifest_uri)
+    rows = pa.concat_tables([manifest.read_columns(part, [*_PLACES, "added_on"]) for part in parts])
+    old = pa.array(list(manifest.read_marks(manifest_uri).superseded), pa.string())
+    return rows.filter(pc.invert(pc.is_in(rows["image_id"], old))) if len(old) else rows
+
+
+def unread_images(predictions: pa.Table, rows: pa.Table, queue: pa.Table, whole: pa.Table) -> pa.Table:
     """What nobody has read: images without a score, and images that the capacity left out of the queue.
 
     Args:
         predictions: the `predictions` table.
-        manifest: rows of the manifest.
+        rows: of the manifest.
         queue: the review queue.
         whole: the review queue without a capacity.
 
@@ -107,8 +132,8 @@ def unread_images(predictions: pa.Table, manifest: pa.Table, queue: pa.Table, wh
     images = predictions.select(["image_id", "status", "reason", "detail"]).to_pandas()
     left_out = images["image_id"].isin([name for name in scores if name not in ranks])
     images = images[(images["status"] != Status.OK) | left_out]
-    wanted = [name for name in (*UNREAD.names, "uri", "member") if name in manifest.column_names]
-    places = manifest.select(wanted)
+    wanted = [name for name in (*UNREAD.names, "uri", "member") if name in rows.column_names]
+    places = rows.select(wanted)
     places = places.filter(pc.is_in(places["image_id"], pa.array(images["image_id"], pa.string())))
     days = dict(zip(places["image_id"].to_pylist(), places["acquired_on"].to_pylist(), strict=True))
     images = images.merge(places.drop_columns(["acquired_on"]).to_pandas(), on="image_id", how="left")

@@ -8,18 +8,20 @@ Finished chunks copied into larger files, for readers of many small ones; the ch
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.checkpoint import checkpoint
-from comit_ray.chunks import accounts, graph, monitor, nodes, ownership, plan, ray_start, run_record
+from comit_ray.chunks import accounts, graph, growth, monitor, nodes, one_driver, ownership, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
-from comit_ray.chunks.ownership import Owner
+from comit_ray.chunks.ownership import Lease, Owner
 from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
 from comit_ray.config.queue_config import QueueConfig
 from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, Status
 from comit_ray.screening import drift, mask_choice, results_folder, run_settings, screen_pipeline, screen_summary
 from comit_ray.screening.results_folder import QUEUE_FILE
@@ -108,28 +110,43 @@ def check_options(config: ScreenConfig) -> None:
         ConfigError: for options that the checkpoint does not fit.
         CheckpointError: the checkpoint cannot be loaded.
     """
+    if config.compact:
+        check(storage.normalise(config.output))
     loaded = checkpoint.load(config.checkpoint)
     run_settings.choose_temperatures(config, loaded)
     run_settings.choose_operating_point(config, loaded)
+    run_settings.check_masks(config, loaded)
     run_settings.check_gradcam(config, loaded)
     run_settings.check_variants(config, loaded)
 
 
-def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | None = None) -> Accounts:
+def screen(
+    config: ScreenConfig, cpus: float | None = None, tally: StageTimer | None = None, lease: Lease | None = None
+) -> Accounts:
     """Screen what is left of the manifest, and build the queue; the accounts of the whole output.
 
     Args:
         config: of the job.
         cpus: of the cluster that it may hold; None: all.
         tally: is told the seconds of the graph and of its stages; None: no one.
+        lease: of the output, held by the caller; None: it is taken here.
 
     Raises:
         ConfigError: for options that the checkpoint does not fit, an output that belongs to another question, or a
             local path that not all nodes see.
         ManifestError: the manifest is not whole.
         CheckpointError: the checkpoint cannot be loaded.
+        HeldError: another driver works on the output.
         StorageError: the output cannot be written, or its tables not be read.
     """
+    if lease is not None:
+        return _screen(config, lease, cpus, tally)
+    check_options(config)
+    with one_driver.hold(storage.normalise(config.output)) as taken:
+        return _screen(config, taken, cpus, tally)
+
+
+def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: StageTimer | None) -> Accounts:
     output = storage.normalise(config.output)
     if config.manifest is None:
         raise ConfigError("expected --manifest, or an --archive of which a manifest was made")
@@ -141,8 +158,8 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
     asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures)
-    run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
-    owner = Owner.of(run_record.read(output))
+    growth.open_run(output, asked, config.model_dump(mode="json"), PREDICTIONS, whole)
+    owner = replace(Owner.of(run_record.read(output)), lease=lease)
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     scores = run_settings.score_names(loaded)
@@ -162,7 +179,6 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         read = {"manifest": config.manifest, "checkpoint": config.checkpoint}
         nodes.check(read, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
-        owner = ownership.take_lease(output, owner)
         with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
             frame = loaded.config.frame
             begun = accounts.begun(remaining, output, tables)
@@ -171,9 +187,11 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
     if tally is not None:
         tally.add(GRAPH, seconds)
 
+    ownership.check_lease(output, owner)
     taken = settle(whole, output, tables, owner)
+    ownership.check_lease(output, owner)
     run_record.finish(output, remaining.rows, seconds)
-    results_folder.write_images(output, whole, config.split)
+    results_folder.write_images(output, whole, config.split, manifest.read_marks(config.manifest))
     calibrated = bool(config.operating_points and operating_point.bound)
     drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures, calibrated)
     if results_folder.write_queue(output, config.manifest, config.queue, written_point):

@@ -77,6 +77,7 @@ class Member:
         offset: byte offset of its first header in an uncompressed tar; None in other archives.
         link: whether it is a link to another member; links are not followed.
         encrypted: whether reading it needs a password.
+        tag: differs where the bytes differ: the CRC of a zip entry, or the time of change in a tar header.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Member:
     offset: int | None = None
     link: bool = False
     encrypted: bool = False
+    tag: str | None = None
 
 
 def archive_kind(path: str) -> ArchiveKind | None:
@@ -114,15 +116,16 @@ def list_members(uri: str) -> Iterator[Member]:
             with open_zip(uri) as archive:
                 for entry in archive.infolist():
                     if not entry.is_dir():
-                        yield Member(_zip_name(entry), entry.file_size, encrypted=bool(entry.flag_bits & _ENCRYPTED))
+                        locked = bool(entry.flag_bits & _ENCRYPTED)
+                        yield Member(_zip_name(entry), entry.file_size, encrypted=locked, tag=f"crc {entry.CRC:08x}")
         elif kind is ArchiveKind.TAR:
             with storage.open_file(uri) as stream:
                 for info, _ in walk(stream, "r:"):
-                    yield Member(info.name, info.size, info.offset, not info.isreg())
+                    yield Member(info.name, info.size, info.offset, not info.isreg(), tag=f"mtime {info.mtime}")
         else:
             with storage.open_stream(uri) as raw, decompressed(raw, kind) as stream:
                 for info, _ in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
-                    yield Member(info.name, info.size, link=not info.isreg())
+                    yield Member(info.name, info.size, link=not info.isreg(), tag=f"mtime {info.mtime}")
                 to_the_end(stream)
     except BROKEN as error:
         text = f"cannot read the archive {uri} to its end: {type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ from comit_ray.errors import StorageError
 NOT_A_FILE, BROKEN_LINK, LINK_ABOVE, UNREADABLE = "not_a_file", "broken_link", "link_above", "unreadable_directory"
 """Pipes, sockets and devices; links that lead nowhere, or to themselves; to a directory that holds them; no permission.
 """
-Found = tuple[str, int, str | None]
+Found = tuple[str, int, str | None, str | None]
 """Path relative to the root, bytes, and why it is no file to be read; None: it is one."""
 
 
@@ -34,7 +34,7 @@ def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> It
     except PermissionError:
         if not prefix:
             raise
-        yield prefix, 0, UNREADABLE
+        yield prefix, 0, UNREADABLE, None
         return
     # "/" after a directory's name: that is the order of whole paths
     entries.sort(key=lambda pair: f"{pair[0].name}/" if pair[1] else pair[0].name)
@@ -43,17 +43,18 @@ def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> It
         if is_directory:
             identity = _identity(entry.stat())
             if identity in above:
-                yield path, 0, LINK_ABOVE
+                yield path, 0, LINK_ABOVE, None
             else:
                 yield from _walk(entry.path, f"{path}/", (*above, identity))
         elif _is(entry.is_file, entry):
             try:
-                size = entry.stat().st_size
+                there = entry.stat()
             except FileNotFoundError:  # another process's temporary file, which has its name by now
                 continue
-            yield path, size, None
+            yield path, there.st_size, None, f"mtime {there.st_mtime_ns}"
         else:
-            yield path, 0, BROKEN_LINK if entry.is_symlink() and not _leads_somewhere(entry) else NOT_A_FILE
+            broken = entry.is_symlink() and not _leads_somewhere(entry)
+            yield path, 0, BROKEN_LINK if broken else NOT_A_FILE, None
 
 
 def _is(question: Callable[[], bool], entry: os.DirEntry[str]) -> bool:

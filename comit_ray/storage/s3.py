@@ -84,8 +84,8 @@ def filesystem() -> pafs.S3FileSystem:
     )
 
 
-def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """Yields key and size in bytes of every object below `prefix`, in byte order of the keys.
+def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int, str | None]]:
+    """Yields key, size in bytes and ETag of every object below `prefix`, in byte order of the keys.
 
     Memory holds one page of 1,000 keys at a time.
 
@@ -94,7 +94,7 @@ def list_keys(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
     """
     for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
-            yield entry["Key"], entry["Size"]
+            yield entry["Key"], entry["Size"], (entry.get("ETag") or "").strip('"') or None
 
 
 def put(bucket: str, key: str, data: bytes, **condition: Any) -> None:
@@ -124,7 +124,7 @@ def has_sibling(bucket: str, key: str) -> bool:
     """Whether the prefix of `key` can be listed and contains another object."""
     prefix = f"{key.rpartition('/')[0]}/" if "/" in key else ""
     try:
-        return any(found != key and not found.endswith("/") for found, _ in islice(list_keys(bucket, prefix), 3))
+        return any(found != key and not found.endswith("/") for found, *_ in islice(list_keys(bucket, prefix), 3))
     except errors():
         return False
 

@@ -31,11 +31,13 @@ class FileEntry:
         path: path relative to the root, with `/` as separator.
         size: size in bytes.
         passed: why the file is not read: `hidden`, `folder_marker`, or a reason of `comit_ray.storage.local_files`.
+        tag: differs where the bytes differ: the ETag of an object, or `mtime` and nanoseconds of a local file.
     """
 
     path: str
     size: int
     passed: str | None = None
+    tag: str | None = None
 
 
 def normalise(uri: str | Path) -> str:
@@ -235,7 +237,7 @@ def list_files(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iter
             continue
         hidden = any(part.startswith(".") and part not in (".", "..") for part in entry.path.split("/"))
         if hidden and entry.passed is None:
-            entry = FileEntry(entry.path, entry.size, "hidden")
+            entry = FileEntry(entry.path, entry.size, "hidden", entry.tag)
         if passed_over or entry.passed is None:
             yield entry
 
@@ -245,11 +247,11 @@ def _list_s3(uri: str) -> Iterator[FileEntry]:
     prefix = f"{key}/" if key else ""
     empty = True
     try:
-        for name, length in s3.list_keys(bucket, prefix):
+        for name, length, tag in s3.list_keys(bucket, prefix):
             empty = False
             marker = name.endswith("/")
             if length or not marker:
-                yield FileEntry(name.removeprefix(prefix), length, "folder_marker" if marker else None)
+                yield FileEntry(name.removeprefix(prefix), length, "folder_marker" if marker else None, tag)
     except s3.errors() as error:
         if s3.error_code(error) == "NoSuchBucket":
             raise NotFoundError(f"no bucket at {uri}") from error
@@ -264,8 +266,8 @@ def _list_local(root: str) -> Iterator[FileEntry]:
             raise NotFoundError(f"{root} is a file: expected a directory, such as the one that it lies in")
         raise NotFoundError(f"no directory at {root}")
     try:
-        for path, length, passed in local_files.walk_local(root):
-            yield FileEntry(path, length, passed)
+        for path, length, passed, tag in local_files.walk_local(root):
+            yield FileEntry(path, length, passed, tag)
     except OSError as error:
         raise StorageError(f"cannot list {root}: {error}") from error
 

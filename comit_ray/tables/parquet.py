@@ -5,7 +5,7 @@ Rows of a screen's side table for a few images, part by part: an archive's maps 
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,8 +72,8 @@ def parts(uri: str) -> list[str]:
     return found
 
 
-def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """Reads one Parquet file as an Arrow table; `columns` selects columns.
+def read_part(uri: str, columns: list[str] | None = None, optional: Collection[str] = ()) -> pa.Table:
+    """Reads one Parquet file as an Arrow table; `columns` selects columns, and `optional` ones of them may be absent.
 
     Checksums of pages are verified. The seal of the whole file is verified too; for a file larger than `WHOLE` only if
     all columns are read. Older files have neither.
@@ -89,6 +89,10 @@ def read_part(uri: str, columns: list[str] | None = None) -> pa.Table:
             if columns is None or stream.size() <= WHOLE:
                 source = pa.BufferReader(stream.read_buffer())
                 seal.check(source, uri)
+                source.seek(0)
+            if columns is not None and optional:
+                there = set(pq.read_schema(source).names)
+                columns = [name for name in columns if name in there or name not in optional]
                 source.seek(0)
             table = pq.read_table(source, columns=columns, page_checksum_verification=True)
             metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != seal.KEY}

@@ -53,8 +53,19 @@ MANIFEST = table_of(
         column("split_group", pa.string(), "patients with images alike share it, and so one split; null: the patient"),
         column("split", pa.string(), "train, val or test; null for an excluded image"),
         column("chunk", pa.string(), "unit of screening work this row belongs to", nullable=False),
+        column("added_on", pa.date32(), "day (UTC) on which the row came into the manifest; null in older manifests"),
+        column("version", pa.int32(), "of the file's bytes, from 1; image_id of a later one ends in @2, @3, ..."),
+        column("file_size", pa.int64(), "bytes of the file, or of the member, as it was listed; null if it was not"),
+        column(
+            "file_tag",
+            pa.string(),
+            "another one means other bytes: the ETag of an object, time of change of a local file; of a member its "
+            "archive's size and tag, and its own (CRC or time)",
+        ),
     ],
 )
+LATE_COLUMNS = ("added_on", "version", "file_size", "file_tag")
+"""Columns of the manifest that older manifests lack; they are null there."""
 
 PREPARED = table_of(
     "images",
@@ -224,8 +235,12 @@ SCREENED_IMAGES = table_of(
         MANIFEST.field(name)
         for name in (
             *("image_id", "uri", "member", "dataset", "site", "patient_id", "study_id", "view", "sex", "age", "device"),
-            *("acquired_on", "illness_day", "unhealthy", "covid", "other", "excluded", "split"),
+            *("acquired_on", "illness_day", "unhealthy", "covid", "other", "excluded", "split", "added_on", "version"),
         )
+    ]
+    + [
+        column("superseded_by", pa.string(), "image_id of the newer version of the file; null: this is the newest"),
+        column("gone_on", pa.date32(), "day (UTC) since which the file is not in the archive; null: it is"),
     ],
 )
 

@@ -50,7 +50,9 @@ def read(settings: ReadSettings, cxr: Path, directory: Path) -> tuple[dict[str, 
     rows.append(manifest_row("a/4", uri=str(images[0]), chunk="a-2"))
     uri = str(directory / "part.parquet")
     parquet.write_table(uri, pa.Table.from_pylist(rows, schema=MANIFEST))
-    part = pa.Table.from_pylist([{"uri": uri, "chunks": ["a-0", "a-1"], "files": ["0.parquet", "1.parquet"]}])
+    part = pa.Table.from_pylist(
+        [{"uri": uri, "chunks": ["a-0", "a-1"], "files": ["0.parquet", "1.parquet"], "superseded": "[]"}]
+    )
     told: Any = Told()
     unpacked = [plan.unpack(packed) for packed in ReadParts(settings, told)(part)]
     return {file: tables[settings.name] for file, tables in unpacked}, told.stages

@@ -173,4 +173,4 @@ def test_settling_takes_a_lease_of_its_own(plan, tmp_path) -> None:
     made = tables(OWNER) | {"predictions": pa.Table.from_pylist([mismatch], schema=PREDICTIONS)}
     planning.commit(output, plan.chunks[0].file, made | {"masks": MASKS.empty_table()}, LAYOUT, OWNER)
     assert accounts.settle(plan, output, LAYOUT, OWNER).balanced
-    assert ownership._newest(output) == 1
+    assert ownership.newest_lease(output) == 1

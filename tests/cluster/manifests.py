@@ -38,6 +38,13 @@ def ray_job(name: str) -> Manifest:
     return job
 
 
+def nightly() -> Manifest:
+    """The RayCronJob with the cluster that cluster/jobs/own-cluster gives each of its jobs."""
+    job = documents("jobs/nightly/raycronjob.yaml")[0]
+    job["spec"]["jobTemplate"]["rayClusterSpec"] = copy.deepcopy(ray_cluster()["spec"])
+    return job
+
+
 def groups() -> Iterator[tuple[str, Manifest]]:
     """Name and group of the head and of the workers."""
     spec = ray_cluster()["spec"]

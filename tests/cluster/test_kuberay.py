@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +14,10 @@ import yaml
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
 from comit_ray.chunks.graph import READ_CPUS, WRITE_CPUS
+from comit_ray.command import options
+from comit_ray.command.jobs import JOBS as JOBS_BY_NAME
 from comit_ray.screening.pool_sizes import predict_cpus
-from tests.cluster.manifests import CLUSTER, JOBS, base, groups, ray_cluster, ray_job
+from tests.cluster.manifests import CLUSTER, JOBS, base, groups, nightly, ray_cluster, ray_job
 
 FIELDS = json.loads((Path(__file__).parent / "kuberay_fields.json").read_text())
 PLAIN: dict[str, tuple[type, ...]] = {
@@ -54,6 +57,7 @@ def test_every_field_is_kuberays() -> None:
     check(ray_cluster(), "RayCluster", "RayCluster")
     for name in JOBS:
         check(ray_job(name), "RayJob", name)
+    check(nightly(), "RayCronJob", "nightly")
 
 
 @pytest.mark.parametrize(
@@ -124,16 +128,32 @@ def test_a_job_waits_on_a_safe_machine_and_begins_again(name: str) -> None:
     assert job["shutdownAfterJobFinishes"] is True
 
 
+def test_a_night_is_what_a_screen_is_and_its_commands_are_the_jobs_own() -> None:
+    """KubeRay's schedule does not wait for the night before: the lease of the output does (one_driver)."""
+    spec = nightly()["spec"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", spec["schedule"])
+    screen, night = ray_job("screen")["spec"], spec["jobTemplate"]
+    differing = {key for key in screen.keys() | night.keys() if screen.get(key) != night.get(key)}
+    assert differing == {"entrypoint", "backoffLimit", "activeDeadlineSeconds"}
+    assert night["activeDeadlineSeconds"] < 24 * 3600
+    commands = [shlex.split(command) for command in night["entrypoint"].split(" && ")]
+    names = [Path(words[1]).stem for words in commands]
+    assert names[:2] == ["manifest", "screen"]
+    for name, words in zip(names, commands, strict=True):
+        JOBS_BY_NAME[name].config.model_validate(options.read(JOBS_BY_NAME[name].config, words[2:]).values)
+    assert "--update" in commands[0]
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, whose kustomize is asked, is not installed")
-@pytest.mark.parametrize("name", ["base", *(f"jobs/{job}" for job in JOBS)])
+@pytest.mark.parametrize("name", ["base", "jobs/nightly", *(f"jobs/{job}" for job in JOBS)])
 def test_kustomize_gives_what_is_checked_here(name: str) -> None:
     built = subprocess.run(["kubectl", "kustomize", str(CLUSTER / name)], capture_output=True, text=True, check=True)
     made = {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(built.stdout)}
     wanted = {(item["kind"], item["metadata"]["name"]): item for item in base()}
     if name != "base":
         wanted.pop(("RayCluster", "comit-ray"))
-        job = ray_job(name.removeprefix("jobs/"))
-        wanted["RayJob", job["metadata"]["name"]] = job
+        job = nightly() if name == "jobs/nightly" else ray_job(name.removeprefix("jobs/"))
+        wanted[job["kind"], job["metadata"]["name"]] = job
     assert made == wanted
 
 

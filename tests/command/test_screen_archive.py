@@ -13,6 +13,7 @@ from comit_ray.data.manifest import manifest
 from comit_ray.errors import ComitError, ConfigError, ManifestError, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.storage import FileEntry
+from comit_ray.tables import parquet
 from tests.support import write_checkpoint
 
 
@@ -44,27 +45,44 @@ def test_the_manifest_is_made_once_and_says_what_was_found(archive: Path, tmp_pa
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
 
 
-def test_an_archive_that_grew_or_changed_is_refused_with_numbers(archive: Path, tmp_path: Path) -> None:
-    output = str(tmp_path / "out")
-    manifest_of(str(archive), output)
-    for name in ("new.png", "newer.txt"):
-        (archive / name).write_text("text")
-    with pytest.raises(ConfigError, match=r"2 files are new and 0 have another size\. Give another --output") as error:
-        manifest_of(str(archive), output)
-    assert "new.png" not in str(error.value)
-    (archive / "new.png").unlink()
-    (archive / "newer.txt").unlink()
-    (archive / "notes.txt").write_text("another text")
-    with pytest.raises(ConfigError, match="0 files are new and 1 have another size"):
-        manifest_of(str(archive), output)
+def test_an_archive_that_grew_has_new_parts_and_says_what_is_new(archive: Path, tmp_path: Path, capsys) -> None:
+    output = tmp_path / "out"
+    uri = manifest_of(str(archive), str(output))
+    before = {path.name: path.read_bytes() for path in (output / "manifest").glob("*.parquet")}
+    shutil.copy(next(archive.glob("*.png")), archive / "new.png")
+    (archive / "newer.txt").write_text("text")
+    (archive / "RG1_J2KI.dcm").unlink()
+    capsys.readouterr()
+    assert manifest_of(str(archive), str(output)) == uri
+    told = capsys.readouterr().out
+    assert f"{archive}: 5 images, other files: 2\nupdate: 1 new images, 0 changed, 1 gone; 5 images now" in told
+    assert "new.png" not in told
+    assert {name: (output / "manifest" / name).read_bytes() for name in before} == before
+    assert len(manifest.read(uri)) == 5
+    assert "newer.txt" in (output / "skipped.csv").read_text()
+    (archive / "new.png").write_bytes(b"another size")
+    manifest_of(str(archive), str(output))
+    assert len(manifest.read(uri)) == 6
 
 
-def test_files_that_are_gone_are_told(archive: Path, tmp_path: Path, capsys) -> None:
-    output = str(tmp_path / "out")
-    manifest_of(str(archive), output)
-    (archive / "notes.txt").unlink()
-    manifest_of(str(archive), output)
-    assert "1 files of the archive are gone" in capsys.readouterr().out
+def test_a_manifest_of_before_that_does_not_know_sizes_is_compared_with_its_listing(archive, tmp_path) -> None:
+    uri = manifest_of(str(archive), str(tmp_path / "out"))
+    for part in Path(uri).glob("*.parquet"):
+        parquet.write_table(str(part), parquet.read_part(str(part)).drop_columns(["file_size", "file_tag"]))
+    manifest_of(str(archive), str(tmp_path / "out"))
+    next(archive.glob("*.png")).write_bytes(b"another size")
+    with pytest.raises(ConfigError, match="by an older version: 1 files have another size"):
+        manifest_of(str(archive), str(tmp_path / "out"))
+
+
+def test_an_archive_that_was_copied_or_is_not_mounted_is_refused(cxr: Path, tmp_path: Path) -> None:
+    shutil.copytree(cxr / "nih_chestxray14" / "images", tmp_path / "archive")
+    uri = manifest_of(str(tmp_path / "archive"), str(tmp_path / "out"))
+    for path in (tmp_path / "archive").iterdir():
+        path.touch()
+    with pytest.raises(ManifestError, match="was it copied"):
+        manifest_of(str(tmp_path / "archive"), str(tmp_path / "out"))
+    assert not manifest.read_marks(uri).superseded
 
 
 def test_another_archive_is_refused(archive: Path, tmp_path: Path) -> None:
@@ -164,7 +182,7 @@ def test_a_bucket_is_screened_into_a_bucket(archive: Path, bucket: str, capsys) 
     assert manifest.read(uri)["uri"].to_pylist()[-1].startswith(f"{bucket}/radiographs/")
     assert manifest_of(f"{bucket}/radiographs", f"{bucket}/out") == uri
     storage.write_bytes(f"{bucket}/radiographs/new.png", b"text")
-    with pytest.raises(ConfigError, match="1 files are new"):
-        manifest_of(f"{bucket}/radiographs", f"{bucket}/out")
+    assert manifest_of(f"{bucket}/radiographs", f"{bucket}/out") == uri
+    assert len(manifest.read(uri)) == 5
     with pytest.raises(ConfigError, match="lies inside the archive"):
         manifest_of(f"{bucket}/radiographs", f"{bucket}/radiographs/out")

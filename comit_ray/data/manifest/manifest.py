@@ -2,7 +2,8 @@
 
 A **chunk** is `chunk_rows` consecutive rows of one dataset, named `dataset-00012`; a **part** is a Parquet file of
 whole chunks of one dataset. Every part bears the hash of the whole manifest's content and the number of parts, so that
-a reader sees all of one manifest or an error, on storage where a directory cannot be swapped at once.
+a reader sees all of one manifest or an error, on storage where a directory cannot be swapped at once. It grows by
+updates (`manifest_updates`), which touch none of these parts.
 """
 
 import hashlib
@@ -14,18 +15,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.data.manifest import manifest_updates
 from comit_ray.data.manifest.manifest_chunks import part_cuts, run_starts
+from comit_ray.data.manifest.manifest_updates import ADDED_PART, RECORD
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileRef
 from comit_ray.tables import parquet
 from comit_ray.tables.arrays import SCHEMA_VERSION
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.schema import LATE_COLUMNS, MANIFEST
 from comit_ray.tables.vocabulary import Split, View
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
 _PART_NAME = re.compile(r"part-\d{5,}\.parquet")
-_CONTENT, _PARTS, _CONFIG = b"comit_ray.manifest", b"comit_ray.parts", b"comit_ray.config"
+CONTENT, CONFIG, BASE = b"comit_ray.manifest", b"comit_ray.config", b"comit_ray.base"
+"""Keys of the metadata of parts: hash of all rows that were written together, options, and of a part that an update
+added the hash of the rows that were first."""
+_PARTS = b"comit_ray.parts"
+_HASHED = tuple(name for name in MANIFEST.names if name != "added_on")  # the same archive on another day is the same
 _KNOWN: dict[str, list[str]] = {
     "view": [str(view) for view in View],
     "split": [str(split) for split in Split],
@@ -38,16 +45,20 @@ _HASHED_ROWS = 65536  # rows held as Python objects at a time
 
 
 def part_uris(uri: str) -> list[str]:
-    """URIs of the manifest's parts, in order.
+    """URIs of the manifest's parts, in order, those that updates added last.
 
     Raises:
         NotFoundError: if there is none.
+        ManifestError: one that an update added is not there.
     """
-    return parquet.parts(uri)
+    if uri.endswith(".parquet"):
+        return parquet.parts(uri)
+    uri = storage.normalise(uri)
+    return [storage.join(uri, name) for name in manifest_updates.files(uri)[0]]
 
 
 def read(uri: str) -> pa.Table:
-    """The whole manifest at `uri`, validated.
+    """The whole manifest at `uri`, validated; earlier versions of files that changed are `excluded` as `superseded`.
 
     Raises:
         ManifestError: if it is no manifest, or parts are missing or left over from another one.
@@ -55,7 +66,25 @@ def read(uri: str) -> pa.Table:
     """
     parts = [parquet.read_part(part) for part in part_uris(uri)]
     check_whole(uri, [part.schema for part in parts])
-    return validate(pa.concat_tables([part.replace_schema_metadata() for part in parts]), uri)
+    table = pa.concat_tables([part.replace_schema_metadata() for part in parts], promote_options="default")
+    return validate(read_marks(uri).excluding(table), uri)
+
+
+def read_columns(part: str, columns: list[str]) -> pa.Table:
+    """Some columns of one part; those that are younger than the part are null.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    table = parquet.read_part(part, columns, LATE_COLUMNS)
+    for name in (name for name in LATE_COLUMNS if name in columns and name not in table.column_names):
+        table = table.append_column(MANIFEST.field(name), pa.nulls(len(table), MANIFEST.field(name).type))
+    return table.select(columns)
+
+
+def read_marks(uri: str) -> manifest_updates.Marks:
+    """What the manifest's updates say of earlier rows; a manifest that is one file has none."""
+    return manifest_updates.marks([]) if uri.endswith(".parquet") else manifest_updates.read_marks(uri)
 
 
 def check_whole(uri: str, schemas: list[pa.Schema]) -> None:
@@ -64,9 +93,13 @@ def check_whole(uri: str, schemas: list[pa.Schema]) -> None:
     Raises:
         ManifestError: if some are missing, or left over from another one.
     """
-    stamps = {tuple((schema.metadata or {}).get(key) for key in (_CONTENT, _PARTS)) for schema in schemas}
+    first = [schema.metadata or {} for schema in schemas if BASE not in (schema.metadata or {})]
+    stamps = {tuple(metadata.get(key) for key in (CONTENT, _PARTS)) for metadata in first}
     counts = {int(count) for _, count in stamps if count is not None}
-    if len(stamps) > 1 or (counts and counts != {len(schemas)}):
+    added_to = {schema.metadata[BASE] for schema in schemas if BASE in (schema.metadata or {})}
+    if added_to - {content for content, _ in stamps}:
+        raise ManifestError(f"{uri}: an update added parts to another manifest than the one that is there")
+    if len(stamps) > 1 or (counts and counts != {len(first)}):
         raise ManifestError(
             f"{uri}: its {len(schemas)} parts are not those of one whole manifest (writing was interrupted, or parts "
             "were copied together); write it again with jobs/manifest.py"
@@ -90,12 +123,15 @@ def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
         StorageError: if it cannot be written.
     """
     old = _replaceable_parts(uri)
+    for name in sorted(name for name in old if RECORD.fullmatch(name)):
+        storage.delete(storage.join(uri, name))  # first: without them the parts that they added are no part of it
+        old.discard(name)
     cuts = part_cuts(table, part_rows)
     metadata = {
         **MANIFEST.metadata,
-        _CONTENT: content_hash(table).encode(),
+        CONTENT: content_hash(table).encode(),
         _PARTS: str(len(cuts)).encode(),
-        _CONFIG: config.encode(),
+        CONFIG: config.encode(),
     }
     table = table.replace_schema_metadata(metadata)
     for number, (start, stop) in enumerate(cuts):
@@ -128,6 +164,8 @@ def conform(table: pa.Table, where: str) -> pa.Table:
     version = (table.schema.metadata or {}).get(b"comit_ray.version", SCHEMA_VERSION.encode()).decode()
     if version != SCHEMA_VERSION:
         raise ManifestError(f"{where}: expected schema version {SCHEMA_VERSION}, got {version}; write it again")
+    for name in (name for name in LATE_COLUMNS if name not in table.column_names):
+        table = table.append_column(MANIFEST.field(name), pa.nulls(len(table), MANIFEST.field(name).type))
     lacking = [name for name in MANIFEST.names if name not in table.column_names]
     if lacking:
         raise ManifestError(f"{where}: expected a manifest, the columns {', '.join(lacking)} are not there")
@@ -143,7 +181,7 @@ def conform(table: pa.Table, where: str) -> pa.Table:
     return table
 
 
-def content_hash(table: pa.Table, columns: Sequence[str] = tuple(MANIFEST.names)) -> str:
+def content_hash(table: pa.Table, columns: Sequence[str] = _HASHED) -> str:
     """16 hex digits over the values of `columns` in order of rows; how Arrow cuts or types the table does not matter.
 
     112,120 rows of all columns take about a second.
@@ -172,16 +210,23 @@ def training_hash(table: pa.Table) -> str:
 def _relative(table: pa.Table, mask: str) -> list[str | None]:
     """References of the column `mask`, those below the root of their image relative to it."""
     relative: list[str | None] = []
-    for batch in table.select([mask, "uri", "image_id", "dataset", "member"]).to_batches(max_chunksize=_HASHED_ROWS):
+    needed = [mask, "uri", "image_id", "dataset", "member", "version"]
+    for batch in table.select(needed).to_batches(max_chunksize=_HASHED_ROWS):
         columns = (column.to_pylist() for column in batch.columns)
-        for reference, uri, image_id, dataset, member in zip(*columns, strict=True):
-            path = image_id.removeprefix(f"{dataset}/")
+        for reference, uri, image_id, dataset, member, version in zip(*columns, strict=True):
+            path = path_of(image_id, dataset, version)
             root = uri.removesuffix(path if member is None else path.removesuffix(f"!{member}"))
             if reference is not None and reference.startswith("{"):
                 relative.append(reference.replace(f'"{root}', '"'))
             else:
                 relative.append(reference and reference.removeprefix(root))
     return relative
+
+
+def path_of(image_id: str, dataset: str, version: int | None) -> str:
+    """Path of a file below its root, of a member `archive!member`: the image's id without dataset and version."""
+    path = image_id.removeprefix(f"{dataset}/")
+    return path.removesuffix(f"@{version}") if version is not None and version > 1 else path
 
 
 def check_ids(table: pa.Table) -> None:
@@ -261,16 +306,27 @@ def _check_patients(table: pa.Table, where: str) -> None:
 def _replaceable_parts(uri: str) -> set[str]:
     """Names of the parts of the manifest that lies at `uri`; empty if nothing does."""
     try:
-        found = {entry.path for entry in storage.list_files(uri, ".parquet")}
+        found = {entry.path for entry in storage.list_files(uri) if _is_ours(entry.path)}
     except NotFoundError:
         return set()
-    foreign = {name for name in found if not _PART_NAME.fullmatch(name)}
-    if not foreign and found:
-        schema = parquet.read_part(storage.join(uri, min(found))).schema
-        foreign = found if not set(MANIFEST.names) <= set(schema.names) else set()
+    foreign = {name for name in found if not (_PART_NAME.fullmatch(name) or _is_added(name))}
+    first = min((name for name in found if _PART_NAME.fullmatch(name)), default=None)
+    if not foreign and first is not None:
+        schema = parquet.read_part(storage.join(uri, first)).schema
+        foreign = found if not set(MANIFEST.names) - set(LATE_COLUMNS) <= set(schema.names) else set()
     if foreign:
         raise ConfigError(
             f"expected a new directory or a manifest at {uri}, it holds other Parquet files, such as {min(foreign)}; "
             "choose another --output"
         )
     return found
+
+
+def _is_added(name: str) -> bool:
+    """Whether a file of this name is of an update."""
+    return ADDED_PART.fullmatch(name) is not None or RECORD.fullmatch(name) is not None
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of this name would be read as a part, or is of an update."""
+    return name.endswith(".parquet") or _is_added(name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import chain, islice
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.config.source_config import SourceOptions
-from comit_ray.data.manifest.manifest import DATASET_NAME, check_ids, read, validate
+from comit_ray.data.manifest.manifest import DATASET_NAME, check_ids, path_of, read, validate
 from comit_ray.data.manifest.manifest_chunks import chunk_names
 from comit_ray.data.manifest.split import assign
 from comit_ray.data.sources.manifest_row import ManifestRow
@@ -29,7 +29,11 @@ _PLACEHOLDER_YEARS = frozenset({1900, 1901, 1904, 1910, 1950, 1960, 1970, 1980})
 _LAST_YEAR = 2300  # collections with shifted dates go to about 2200
 
 
-class _NoRowError(ManifestError):
+ARCHIVE_TAG = " | "
+"""Between the archive's part of a member's tag and its own."""
+
+
+class NoRowError(ManifestError):
     """A source without a row."""
 
 
@@ -60,9 +64,40 @@ def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: Sou
     rows = chain(_marked(adapter(files, dataset, options), files), _broken(files))
     try:
         source = from_rows(rows, files.root, dataset, files.checksums)
-    except _NoRowError as error:
-        raise ManifestError(f"{error}; {files.passed_over().describe()}") from error
-    return replace(source, skipped=files.passed_over())
+    except NoRowError as error:
+        raise NoRowError(f"{error}; {files.passed_over().describe()}") from error
+    return replace(source, table=_stamped(source.table, files), skipped=files.passed_over())
+
+
+def _stamped(table: pa.Table, files: SourceFiles) -> pa.Table:
+    """Rows with size and tag of their files; null where none is listed.
+
+    The tag of a member is size and tag of its archive, and its own, so that members of an archive that did not change
+    are known not to have changed without opening it.
+    """
+    paths = pc.utf8_slice_codeunits(table["uri"], len(files.root) + 1)
+    listed = files.listed
+    keys = _file_keys(listed["path"], listed["member"]).combine_chunks()
+    own = pc.index_in(_file_keys(paths, table["member"]), keys)
+    around = pc.index_in(_file_keys(paths, pa.chunked_array([pa.nulls(len(table), pa.string())])), keys)
+    size, tag = listed["size"].take(own), listed["tag"].take(own)
+    whole = archive_tag(listed["size"].take(around), listed["tag"].take(around))
+    members = pc.binary_join_element_wise(whole, pc.fill_null(tag, "?"), ARCHIVE_TAG)
+    tag = pc.if_else(pc.is_valid(table["member"]), members, tag)
+    for name, values in (("file_size", size), ("file_tag", tag)):
+        index = MANIFEST.get_field_index(name)
+        table = table.set_column(index, MANIFEST.field(index), values)
+    return table
+
+
+def archive_tag(sizes: pa.ChunkedArray, tags: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The archive's part of the tags of its members."""
+    return pc.binary_join_element_wise(sizes.cast(pa.string()), pc.fill_null(tags, "?"), " ")
+
+
+def _file_keys(paths: pa.ChunkedArray, members: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Path and member as one text; a loose file's ends in an empty member."""
+    return pc.binary_join_element_wise(paths, pc.fill_null(members, ""), "\0")
 
 
 def from_rows(
@@ -101,7 +136,7 @@ def from_rows(
         placeholders += sum(is_placeholder(row.acquired_on) for row in batch)
         places.append(_places(batch, archives))
     if not batches:
-        raise _NoRowError(f"no image of dataset {dataset!r} below {root}")
+        raise NoRowError(f"no image of dataset {dataset!r} below {root}")
     table, is_listed = pa.Table.from_batches(batches), np.concatenate(listed)
     if archives:
         lengths = [len(batch) for batch in listed]
@@ -187,20 +222,33 @@ def _roots(table: pa.Table) -> Iterator[tuple[str, str]]:
     """Each dataset of a manifest and the root its first image lies below."""
     for dataset in table.column("dataset").unique().to_pylist():
         first = table.filter(pc.equal(table["dataset"], dataset)).slice(0, 1)
-        row = first.select(["image_id", "uri", "member"]).to_pylist()[0]
-        path = row["image_id"].removeprefix(f"{dataset}/")
+        row = first.select(["image_id", "uri", "member", "version"]).to_pylist()[0]
+        path = path_of(row["image_id"], dataset, row["version"])
         path = path if row["member"] is None else path.removesuffix(f"!{row['member']}")
         yield dataset, row["uri"].removesuffix(f"/{path}")
 
 
-def finish(table: pa.Table, split: SplitConfig, chunk_rows: int) -> pa.Table:
-    """The manifest with its splits decided and its chunks cut; the `split` column so far counts as the source's own."""
+def finish(table: pa.Table, split: SplitConfig, chunk_rows: int, added_on: date | None = None) -> pa.Table:
+    """The manifest with its splits decided and its chunks cut; the `split` column so far counts as the source's own.
+
+    Args:
+        table: rows of sources, or of manifests, whose days of adding stay.
+        split: shares and seed.
+        chunk_rows: the most rows of a chunk.
+        added_on: day of rows that have none; None: today (UTC).
+    """
     splits = assign(table, split, source_split=table.column("split").combine_chunks())
-    columns = {"split": splits, "chunk": chunk_names(table, chunk_rows)}
+    days = pc.fill_null(table["added_on"], pa.scalar(added_on or today(), pa.date32()))
+    columns = {"split": splits, "chunk": chunk_names(table, chunk_rows), "added_on": days}
     for name, values in columns.items():
         index = MANIFEST.get_field_index(name)
         table = table.set_column(index, MANIFEST.field(index), values)
     return validate(table, "the new manifest")
+
+
+def today() -> date:
+    """The day in UTC."""
+    return datetime.now(UTC).date()
 
 
 def mark_missing(table: pa.Table, files: SourceFiles | None = None) -> pa.Table:
@@ -258,6 +306,7 @@ def _record(row: ManifestRow, root: str, dataset: str, checksums: Mapping[str, s
         "checksum": row.checksum or checksums.get(row.path),
         "excluded": None if row.excluded is None else str(row.excluded),
         "split": None if row.source_split is None else str(row.source_split),
+        "version": 1,
     }
 
 
@@ -265,9 +314,10 @@ def _present(table: pa.Table, files: SourceFiles | None) -> pa.Array:
     """Whether each row's file exists, from one listing of every root rather than a look at every file."""
     roots: dict[str, SourceFiles] = {} if files is None else {files.root: files}
     found = []
-    for batch in table.select(["image_id", "dataset", "uri", "member"]).to_batches(max_chunksize=_BATCH):
-        for image_id, dataset, uri, member in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            path = image_id.removeprefix(f"{dataset}/")
+    for batch in table.select(["image_id", "dataset", "uri", "member", "version"]).to_batches(max_chunksize=_BATCH):
+        columns = (column.to_pylist() for column in batch.columns)
+        for image_id, dataset, uri, member, version in zip(*columns, strict=True):
+            path = path_of(image_id, dataset, version)
             path = path.removesuffix(f"!{member}") if member is not None else path
             if not uri.endswith(f"/{path}"):
                 raise ManifestError(f"expected the URI of {image_id} to end in its path below the root, got {uri}")

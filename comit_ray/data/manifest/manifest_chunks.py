@@ -36,8 +36,15 @@ def streamed(table: pa.Table) -> npt.NDArray[np.bool_]:
     return np.asarray(inside.combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
 
 
-def chunk_names(table: pa.Table, chunk_rows: int) -> pa.Array:
-    """The chunk of every row: `dataset-00012`, counted in each dataset, of at most `chunk_rows` rows."""
+def chunk_names(table: pa.Table, chunk_rows: int, prefix: str = "", first: int = 0) -> pa.Array:
+    """The chunk of every row: `dataset-00012`, counted in each dataset, of at most `chunk_rows` rows.
+
+    Args:
+        table: rows of a manifest.
+        chunk_rows: the most rows of a chunk.
+        prefix: of every name; an update's is its day, so that files of one night's chunks have names that begin alike.
+        first: number of the first chunk of each dataset.
+    """
     archived = streamed(table)
     lengths: list[int] = []
     names: list[str] = []
@@ -45,9 +52,9 @@ def chunk_names(table: pa.Table, chunk_rows: int) -> pa.Array:
     for start, stop in pairwise(run_starts(table["dataset"])):
         dataset = table["dataset"][start].as_py()
         for length in _chunk_lengths(table["uri"][start:stop], archived[start:stop], chunk_rows):
-            number = counts.get(dataset, 0)
+            number = counts.get(dataset, first)
             counts[dataset] = number + 1
-            names.append(f"{dataset}-{number:05d}")
+            names.append(f"{prefix}{dataset}-{number:05d}")
             lengths.append(length)
     return pa.array(names, pa.string()).take(pa.array(np.repeat(np.arange(len(names)), lengths)))
 

@@ -23,8 +23,10 @@ SPLITS = {None: -1, Split.TRAIN: 0, Split.VAL: 1, Split.TEST: 2}
 Hashes = npt.NDArray[np.int64]
 
 
-def scan(uri: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+def scan(uri: str, columns: Sequence[str], *, marked: bool = True) -> Iterator[tuple[str, pa.Table]]:
     """The parts of the manifest at `uri`, in order: URI and rows with `columns`.
+
+    Earlier versions of files that changed are `excluded` as `superseded`, unless not `marked`: then as was written.
 
     Each part is validated before it is given; what must hold over all parts is known only after the last.
 
@@ -33,14 +35,16 @@ def scan(uri: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
         StorageError: if it cannot be read.
     """
     uris = manifest.part_uris(uri)
+    marks = manifest.read_marks(uri)
     across = _Across()
     schemas: list[pa.Schema] = []
     with ThreadPoolExecutor(THREADS) as threads:
         for part, (schema, rows) in zip(uris, map_ahead(threads, _read, uris, 2 * THREADS), strict=True):
             schemas.append(schema)
-            if schema.metadata != schemas[0].metadata:
+            if schema.metadata != schemas[0].metadata and manifest.BASE not in (schema.metadata or {}):
                 manifest.check_whole(uri, [schemas[0], schema])
             across.add(rows)
+            rows = marks.excluding(rows) if marked else rows
             yield part, rows.select(list(columns))
     manifest.check_whole(uri, schemas)
     if across.suspicious:

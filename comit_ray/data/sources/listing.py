@@ -21,6 +21,7 @@ SCHEMA = pa.schema(
         pa.field("path", pa.string(), nullable=False, metadata={"meaning": "relative to the root"}),
         pa.field("size", pa.int64(), nullable=False, metadata={"meaning": "bytes"}),
         pa.field("passed", pa.string(), metadata={"meaning": "why it is no file to be read; null: it is one"}),
+        pa.field("tag", pa.string(), metadata={"meaning": "ETag or time of change: another one means other bytes"}),
     ],
     metadata={"comit_ray.table": "listing"},
 )
@@ -41,20 +42,24 @@ def write(root: str, output: str, part_rows: int = PART_ROWS) -> int:
     paths: list[str] = []
     sizes: list[int] = []
     passed: list[str | None] = []
+    tags: list[str | None] = []
 
     def put() -> None:
         nonlocal parts, files
-        columns = [pa.array(paths, pa.string()), pa.array(sizes, pa.int64()), pa.array(passed, pa.string())]
+        values = (paths, sizes, passed, tags)
+        columns = [pa.array(of, field.type) for of, field in zip(values, SCHEMA, strict=True)]
         table = pa.table(columns, schema=SCHEMA)
         parquet.write_table(storage.join(output, f"part-{parts:05d}.parquet"), table)
         parts, files = parts + 1, files + passed.count(None)
         paths.clear()
         sizes.clear()
         passed.clear()
+        tags.clear()
 
     for entry in storage.list_files(root, passed_over=True):
         paths.append(entry.path)
         passed.append(entry.passed)
+        tags.append(entry.tag)
         sizes.append(entry.size)
         if len(paths) == part_rows:
             put()
@@ -87,4 +92,6 @@ def read(uri: str, root: str) -> Iterator[FileEntry]:
             columns = [batch.column("path").to_pylist(), batch.column("size").to_pylist()]
             if "passed" in batch.schema.names:  # listings of before have files alone
                 columns.append(batch.column("passed").to_pylist())
+            if "tag" in batch.schema.names:
+                columns.append(batch.column("tag").to_pylist())
             yield from map(FileEntry, *columns)

@@ -27,8 +27,8 @@ IMAGES = r".+\.(png|jpe?g|dcm|dicom)"
 """Names that are taken for images where no table says so."""
 
 _BATCH = 65_536
-_Listed = tuple[str, str | None, int | None, int, str | None]
-"""Path, member, offset, size, and name where it differs from the path."""
+_Listed = tuple[str, str | None, int | None, int, str | None, str | None]
+"""Path, member, offset, size, name where it differs from the path, and tag (`FileEntry.tag`, `Member.tag`)."""
 _LISTING = pa.schema(
     [
         ("path", pa.string()),
@@ -36,6 +36,7 @@ _LISTING = pa.schema(
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("name", pa.string()),  # null: the same as `path`
+        ("tag", pa.string()),
     ]
 )
 
@@ -78,6 +79,7 @@ class SourceFiles:
         root: URI of the source's directory; a DICOMweb server has no files that could be listed.
         inside_archives: whether to list the members of archives too.
         listing: URI of what `comit_ray.data.sources.listing` wrote of the root; None: list it now.
+        entries: the listing itself, of all files or of those that matter; None: all, by `listing`.
         trust_listings: whether a `tar-tvf.txt` stands for its archive where that is at hand too.
 
     Attributes:
@@ -92,7 +94,13 @@ class SourceFiles:
     """
 
     def __init__(
-        self, root: str, *, inside_archives: bool = True, listing: str | None = None, trust_listings: bool = True
+        self,
+        root: str,
+        *,
+        inside_archives: bool = True,
+        listing: str | None = None,
+        trust_listings: bool = True,
+        entries: Iterator[storage.FileEntry] | None = None,
     ) -> None:
         self.root = storage.normalise(root)
         self.broken: list[BrokenArchive] = []
@@ -100,7 +108,9 @@ class SourceFiles:
         self.skipped = Skipped()
         self._trust_listings = trust_listings
         loose: Iterator[storage.FileEntry] = iter(())  # of a DICOMweb server, which is searched and not listed
-        if not web.is_web(self.root):
+        if entries is not None:
+            loose = entries
+        elif not web.is_web(self.root):
             listed = storage.list_files(self.root, passed_over=True)
             loose = listed if listing is None else read_listing_of(listing, self.root)
         self._table = _to_table(self._loose(loose))
@@ -126,7 +136,7 @@ class SourceFiles:
         at = 0
         for batch in self._table.to_batches(max_chunksize=_BATCH):
             columns = (batch.column(name).to_pylist() for name in _LISTING.names)
-            for path, member, offset, size, name in zip(*columns, strict=True):
+            for path, member, offset, size, name, _ in zip(*columns, strict=True):
                 yield SourceFile(name or path, path, size, member, offset, at)
                 at += 1
 
@@ -191,6 +201,11 @@ class SourceFiles:
         except (StorageError, DecodeError) as error:
             raise ManifestError(f"cannot read {self.reference(file)}: {error}") from error
 
+    @property
+    def listed(self) -> pa.Table:
+        """What was listed: `path`, `member`, `size` and `tag` of every file, and more."""
+        return self._table
+
     def take(self, file: SourceFile) -> SourceFile:
         """Marks the file as named by a table, so that `untaken` leaves it out, and returns it."""
         self._taken[file.position] = True
@@ -227,7 +242,7 @@ class SourceFiles:
         return self._at(0)
 
     def _at(self, row: int) -> SourceFile:
-        path, member, offset, size, name = (self._table.column(i)[row].as_py() for i in range(len(_LISTING)))
+        path, member, offset, size, name, _ = (self._table.column(i)[row].as_py() for i in range(len(_LISTING)))
         return SourceFile(name or path, path, size, member, offset, row)
 
     def _index(self) -> None:
@@ -246,7 +261,7 @@ class SourceFiles:
             name = member_name("", path) if odd else path
             if path != entry.path or name.startswith("../"):
                 self.unusable[path, None] = Reason.UNREADABLE
-            yield path, None, None, entry.size, None if name == path else name
+            yield path, None, None, entry.size, None if name == path else name, entry.tag
 
     def _members(self, path: str, listing: str | None) -> Iterator[_Listed]:
         """The members of one archive that do not lie unpacked beside it; hidden ones left out, as loose ones are."""
@@ -272,7 +287,7 @@ class SourceFiles:
                 self.unusable.setdefault((path, text), Reason.ENCRYPTED)
             if member.link or text != member.name or name.startswith("../"):
                 self.unusable.setdefault((path, text), Reason.UNREADABLE)
-            yield path, text, member.offset, member.size, name
+            yield path, text, member.offset, member.size, name, member.tag
         if unpacked:
             print(f"{path}: {unpacked:,} members lie unpacked beside it and count once", file=sys.stderr)
 

@@ -77,7 +77,8 @@ def test_ten_thousand_keys_go_to_parquet_in_the_memory_of_a_part(bucket, monkeyp
         server.put_object(s3.split(bucket)[0], key, b"")
     assert listing.write(f"{bucket}/images", f"{bucket}/out", part_rows=3000) == 10_000
     found = list(listing.read(f"{bucket}/out", f"{bucket}/images"))
-    assert found == [FileEntry(key.removeprefix("images/"), 0) for key, _ in sorted(keys)]
+    assert [(one.path, one.size) for one in found] == [(key.removeprefix("images/"), 0) for key, _ in sorted(keys)]
+    assert all(one.tag for one in found)
     assert len(parquet.parts(f"{bucket}/out")) == 4
 
 
