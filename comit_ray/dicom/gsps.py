@@ -76,6 +76,7 @@ def make_gsps(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
             ),
             **common(header, result, naming, "gsps"),
         )
+        made.Laterality = header.get("Laterality", "")
         return to_bytes(made, result.screened_at)
 
 

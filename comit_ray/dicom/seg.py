@@ -77,4 +77,5 @@ def make_seg(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
             content_creator_name=None,
             **common(header, result, naming, "seg"),
         )
+        made.PatientOrientation = header.get("PatientOrientation") or None  # type 2C: without a plane's position
         return to_bytes(made, result.screened_at)
