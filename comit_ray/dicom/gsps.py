@@ -88,7 +88,7 @@ def _annotation(header: Dataset, layer: Any, lines: list[Points], texts: list[st
         graphic_layer=layer,
         graphic_objects=[GraphicObject("POLYLINE", line, units="PIXEL") for line in lines] or None,
         text_objects=[
-            TextObject(text, units="DISPLAY", bounding_box=(0.01, 0.94, 0.99, 0.99), text_justification="LEFT")
+            TextObject(text, units="DISPLAY", bounding_box=(0.01, 0.01, 0.99, 0.06), text_justification="LEFT")
             for text in texts
         ]
         or None,
