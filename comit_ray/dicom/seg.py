@@ -1,7 +1,8 @@
 """Lungs and disease as a DICOM Segmentation (PS3.3 A.51): BINARY, one frame per segment.
 
 A radiograph of the CR or DX class has no frame of reference: the object then refers to its source by
-ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment.
+ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment. Its shared functional
+groups have one item with pixel measures all the same (PS3.3 C.7.6.16.2.1): without it OHIF 3.13 shows nothing at all.
 """
 
 import numpy as np
@@ -77,5 +78,15 @@ def make_seg(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
             content_creator_name=None,
             **common(header, result, naming, "seg"),
         )
+        made.SharedFunctionalGroupsSequence = [_shared(header)]
         made.PatientOrientation = header.get("PatientOrientation") or None  # type 2C: without a plane's position
         return to_bytes(made, result.screened_at)
+
+
+def _shared(header: Dataset) -> Dataset:
+    """What all frames share: the size of a pixel in the patient where the source says it, which is seldom."""
+    measures, shared = Dataset(), Dataset()
+    if header.get("PixelSpacing"):
+        measures.PixelSpacing = header.PixelSpacing
+    shared.PixelMeasuresSequence = [measures]
+    return shared

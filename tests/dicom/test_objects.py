@@ -124,12 +124,22 @@ def test_a_segmentation_has_coded_segments_in_the_matrix_of_the_source(modality:
     made = read(make_seg(read_header(data), one, NAMING))
     assert (made.SegmentationType, made.Rows, made.Columns, made.NumberOfFrames) == ("BINARY", 200, 160, 2)
     assert made.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
+    (shared,) = made.SharedFunctionalGroupsSequence
+    assert "PixelSpacing" not in shared.PixelMeasuresSequence[0], "the source does not say it"
     kinds = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in made.SegmentSequence]
     assert [(kind.CodeValue, kind.CodingSchemeDesignator) for kind in kinds] == [("39607008", "SCT"), ("112033", "DCM")]
     algorithm = made.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("COMiT-Net", "0.1.0, model abc123def456")
     for frame, task in enumerate(("lung", "disease")):
         np.testing.assert_array_equal(made.pixel_array[frame].astype(bool), one.original_mask(task, 200, 160))
+
+
+def test_the_size_of_a_pixel_is_that_of_the_source_or_none() -> None:
+    source, buffer = read(radiograph()), BytesIO()
+    source.PixelSpacing = [0.14, 0.16]
+    source.save_as(buffer, enforce_file_format=True)
+    made = read(make_seg(read_header(buffer.getvalue()), result(), NAMING))
+    assert made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == [0.14, 0.16]
 
 
 def test_disease_that_was_not_found_is_an_empty_frame() -> None:

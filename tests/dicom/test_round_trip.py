@@ -207,3 +207,16 @@ def test_what_the_pacs_lost_is_a_failed_row(ward: Ward) -> None:
     row = ward.rows("pacs", "predictions")[lost]
     assert (row["status"], row["reason"]) == ("failed", "missing")
     assert len(ward.rows("pacs", "predictions")) == ALL
+
+
+def test_what_was_exported_can_be_removed_by_its_series_description(ward: Ward) -> None:
+    """As docs/pacs.md has it: the radiographs stay, nothing else does."""
+    ward.export(dicomweb=ward.pacs.root, format="sr", where="status = 'ok'")
+    sources = set(ward.uids)
+    found = ward.pacs.series("COMiT-Net research*")
+    assert len(found) > len(sources)
+    for series in found:
+        ward.pacs.delete(f"/series/{series}")
+    left = {one["MainDicomTags"]["SOPInstanceUID"] for one in ward.pacs.get("/instances?expand")}
+    assert left <= sources
+    assert len(sources - left) == 1, "what the PACS lost before"
