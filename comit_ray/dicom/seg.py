@@ -2,7 +2,7 @@
 
 A radiograph of the CR or DX class has no frame of reference: the object then refers to its source by
 ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment. Its shared functional
-groups have one item with pixel measures all the same (PS3.3 C.7.6.16.2.1): without it OHIF 3.13 shows nothing at all.
+groups have one item with pixel measures all the same (PS3.3 C.7.6.16.2.1): OHIF 3.13 draws no SEG without them.
 """
 
 import numpy as np
@@ -84,9 +84,13 @@ def make_seg(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
 
 
 def _shared(header: Dataset) -> Dataset:
-    """What all frames share: the size of a pixel in the patient where the source says it, which is seldom."""
+    """What all frames share: the size of a pixel as the source says it, in the patient or else on the detector.
+
+    A projection's PixelSpacing may be that of the detector (PS3.3 section 10.7.1.3); nothing is made up.
+    """
     measures, shared = Dataset(), Dataset()
-    if header.get("PixelSpacing"):
-        measures.PixelSpacing = header.PixelSpacing
+    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    if spacing:
+        measures.PixelSpacing = spacing
     shared.PixelMeasuresSequence = [measures]
     return shared

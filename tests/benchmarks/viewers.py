@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -50,7 +51,10 @@ window.config = { routerBasename: "/", extensions: [], modes: [], showStudyList:
 def objects() -> dict[str, bytes]:
     """A phantom's file, and the objects of a result that found its lungs and its disease exactly."""
     drawn = phantom_drawing.draw(0, phantom_drawing.PhantomKind.COVID, size=(HEIGHT, WIDTH))
-    data = radiograph(size=(HEIGHT, WIDTH))
+    file, buffer = read(radiograph(size=(HEIGHT, WIDTH))), BytesIO()
+    file.ImagerPixelSpacing = [0.4, 0.4]  # as every detector says it, and phantoms do not; OHIF wants it
+    file.save_as(buffer, enforce_file_format=True)
+    data = buffer.getvalue()
     frame = FrameConfig(size=FRAME, fit="letterbox")
     row = masks(HEIGHT, WIDTH, frame=frame)
     for name, mask_HW in (("lung_png", drawn.lung_HW), ("disease_png", drawn.disease_HW)):

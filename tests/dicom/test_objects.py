@@ -134,12 +134,20 @@ def test_a_segmentation_has_coded_segments_in_the_matrix_of_the_source(modality:
         np.testing.assert_array_equal(made.pixel_array[frame].astype(bool), one.original_mask(task, 200, 160))
 
 
-def test_the_size_of_a_pixel_is_that_of_the_source_or_none() -> None:
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"PixelSpacing": [0.14, 0.16], "ImagerPixelSpacing": [0.2, 0.2]}, [0.14, 0.16]),
+        ({"ImagerPixelSpacing": [0.2, 0.3]}, [0.2, 0.3]),
+    ],
+)
+def test_the_size_of_a_pixel_is_that_of_the_source(said: dict[str, list[float]], expected: list[float]) -> None:
     source, buffer = read(radiograph()), BytesIO()
-    source.PixelSpacing = [0.14, 0.16]
+    for keyword, value in said.items():
+        setattr(source, keyword, value)
     source.save_as(buffer, enforce_file_format=True)
     made = read(make_seg(read_header(buffer.getvalue()), result(), NAMING))
-    assert made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == [0.14, 0.16]
+    assert made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == expected
 
 
 def test_disease_that_was_not_found_is_an_empty_frame() -> None:
