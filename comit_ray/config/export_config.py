@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config.config_base import Config, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import ADVANCED, Config, PositiveFloat, PositiveInt
 from comit_ray.config.image_config import DecodeLimits
 
 FORMATS = {"seg": 1, "sr": 2, "sc": 3, "gsps": 4, "reviews": 5}
@@ -33,15 +33,15 @@ class ExportConfig(Config):
     for. An image for which it is null is left out."""
     reviews: str | None = None
     """URI of the readers' verdicts, a reviews/ table; for the format reviews."""
-    series_description: Annotated[str, Field(min_length=1, max_length=40)] = "COMiT-Net research"
+    series_description: Annotated[str, Field(min_length=1, max_length=40), ADVANCED] = "COMiT-Net research"
     """Beginning of every series' description: by it a viewer shows, and an administrator finds, what was exported."""
-    series_number: Annotated[int, Field(ge=1, le=2**31 - 10)] = 9701
+    series_number: Annotated[int, Field(ge=1, le=2**31 - 10), ADVANCED] = 9701
     """Series number of seg; those of sr, sc, gsps and reviews follow."""
-    workers: PositiveInt = 2
+    workers: Annotated[PositiveInt, ADVANCED] = 2
     """Chunks that are exported at a time."""
     rate: PositiveFloat | None = None
     """Objects a second at most, all workers together; null: as fast as it goes."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
 
     @property

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config.config_base import Config, Fraction, PositiveFloat, PositiveInt
+from comit_ray.config.config_base import ADVANCED, Config, Fraction, PositiveFloat, PositiveInt
 from comit_ray.config.image_config import DecodeLimits
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -28,6 +28,10 @@ class ReviewConfig(Config):
     """Hide scores, flags, reasons, masks and heat maps, and show the images in an order drawn by hash."""
     findings: str | None = None
     """URI of a YAML of findings to tick: `findings: [{code: effusion, words: Pleural effusion}]`; null: ours."""
+    viewer: str | None = None
+    """URL of the site's own viewer with {study} where the UID of the study belongs, such as
+    "https://viewer.example/viewer?StudyInstanceUIDs={study}": the page links to it where the image came from a PACS and
+    the model's opinion is not hidden. null: no link."""
     zones: bool = True
     """Offer a severity of 0 to 3 for each of six lung zones, as the Brixia score has it."""
     host: str = "127.0.0.1"
@@ -38,13 +42,13 @@ class ReviewConfig(Config):
     """File of the TLS certificate (PEM)."""
     key: str | None = None
     """File of its private key (PEM)."""
-    trust_header: str | None = None
+    trust_header: Annotated[str | None, ADVANCED] = None
     """Header in which a proxy gives the reader's name after it has checked who it is; no token is asked for then."""
-    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    proxies: Annotated[tuple[str, ...], ADVANCED] = ("127.0.0.1", "::1")
     """Addresses of the proxies whose --trust_header is believed; requests of any other are refused."""
-    token_days: PositiveInt = 30
+    token_days: Annotated[PositiveInt, ADVANCED] = 30
     """Days that a reader's link is valid."""
-    decode: DecodeLimits = DecodeLimits()
+    decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Bounds on images."""
 
     @model_validator(mode="after")
@@ -78,19 +82,19 @@ class CalibrateConfig(Config):
     """Sensitivity wanted of the recommended operating point; null: a capacity decides."""
     capacity: PositiveInt | None = None
     """Images of this archive that can be read; given, it decides instead of the sensitivity."""
-    name: str = "site"
+    name: Annotated[str, ADVANCED] = "site"
     """Name of the operating point in the file; `screen --operating_point NAME` takes it."""
     cost_screened: Annotated[float, Field(ge=0)] = 0.0
     """Cost of screening one image, in any currency."""
     cost_read: Annotated[float, Field(ge=0)] = 1.0
     """Cost of one reading or confirmatory test, in the same currency."""
-    steps: PositiveInt = 200
+    steps: Annotated[PositiveInt, ADVANCED] = 200
     """Most thresholds in the table; with more different scores, evenly spaced ones among them."""
-    draws: PositiveInt = 1000
+    draws: Annotated[PositiveInt, ADVANCED] = 1000
     """Draws of patients for the intervals."""
-    seed: int = 0
+    seed: Annotated[int, ADVANCED] = 0
     """Seed of the draws."""
-    minimum_positives: PositiveFloat = 10
+    minimum_positives: Annotated[PositiveFloat, ADVANCED] = 10
     """Fewest positive images, as they stand for the archive, of which an operating point is recommended."""
 
     @model_validator(mode="after")

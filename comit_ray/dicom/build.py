@@ -15,7 +15,7 @@ from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.dicom.destination import Made
 from comit_ray.dicom.gsps import make_gsps
 from comit_ray.dicom.result import ImageResult, Naming
-from comit_ray.dicom.reviews import make_review, subject_of
+from comit_ray.dicom.reviews import make_review, subject_of, that_count
 from comit_ray.dicom.secondary_capture import make_secondary_capture
 from comit_ray.dicom.seg import make_seg
 from comit_ray.dicom.source import blank_header, read_header
@@ -35,9 +35,10 @@ class ExportTask:
 
 
 def tasks_of(formats: Sequence[str], reviews: Sequence[Mapping[str, Any]]) -> list[ExportTask]:
-    """The objects that one image is to have; a reader's every row is a report of its own."""
+    """The objects that one image is to have; each reader's verdict that counts is a report of its own."""
     plain = [ExportTask(format_) for format_ in formats if format_ != "reviews"]
-    read = [ExportTask("reviews", subject_of(row), row) for row in reviews] if "reviews" in formats else []
+    counting = that_count(reviews) if "reviews" in formats else []
+    read = [ExportTask("reviews", subject_of(row), row) for row in counting]
     return plain + read
 
 

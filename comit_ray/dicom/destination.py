@@ -60,23 +60,26 @@ class Destination(Protocol):
 class Pace:
     """At most `rate` objects a second, over all threads that share it.
 
+    Objects wait before they go out for as long as they take at this rate. So do the first ones of a chunk, for which
+    there is a new `Pace`: many small chunks are no faster than few large ones.
+
     Args:
         rate: None: no limit.
     """
 
     def __init__(self, rate: float | None) -> None:
         self._gap = 0.0 if rate is None else 1 / rate
-        self._next = 0.0
+        self._next = 0.0  # when those that were let go until now have had their time
         self._lock = threading.Lock()
 
     def wait(self, objects: int) -> None:
         """Until so many more objects may go out."""
         with self._lock:
             now = time.monotonic()
-            begin = max(now, self._next)
-            self._next = begin + objects * self._gap
-        if begin > now:
-            time.sleep(begin - now)
+            self._next = max(now, self._next) + objects * self._gap
+            rest = self._next - now
+        if rest > 0:
+            time.sleep(rest)
 
 
 class Directory:

@@ -76,6 +76,7 @@ def make_gsps(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
             ),
             **common(header, result, naming, "gsps"),
         )
+        made.Laterality = header.get("Laterality", "")
         return to_bytes(made, result.screened_at)
 
 
@@ -87,7 +88,7 @@ def _annotation(header: Dataset, layer: Any, lines: list[Points], texts: list[st
         graphic_layer=layer,
         graphic_objects=[GraphicObject("POLYLINE", line, units="PIXEL") for line in lines] or None,
         text_objects=[
-            TextObject(text, units="DISPLAY", bounding_box=(0.01, 0.94, 0.99, 0.99), text_justification="LEFT")
+            TextObject(text, units="DISPLAY", bounding_box=(0.01, 0.01, 0.99, 0.06), text_justification="LEFT")
             for text in texts
         ]
         or None,

@@ -1,10 +1,11 @@
 """A reader's verdict as a structured report (TID 1500), with the reader as observer.
 
 The columns of a `reviews` table that a report holds, where the table has them: who read (a pseudonym), when, and what
-the reader answered. What the reader wrote goes into the object alone.
+the reader answered. What the reader wrote goes into the object alone. A verdict that its reader replaced or took back
+has no report.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.dicom.concepts import SCHEME, Concept
 from comit_ray.dicom.result import MODEL_NAME, ImageResult, Naming
 from comit_ray.dicom.sr import add_texts, report, tracking
+from comit_ray.screening.mask_tables import ZONES
 
 ANSWERS = {
     "verdict": "Verdict of the reader",
@@ -22,7 +24,7 @@ ANSWERS = {
     "covid": "The reader suspects COVID-19",
     "category": "Category chosen by the reader",
     "findings": "Findings of the reader",
-    "zones": "Lung zones with findings (the patient's right and left)",
+    "zones": "Severity of each lung zone, 0 to 3; sides are the patient's",
     "confidence": "Confidence of the reader",
     "comment": "Comment of the reader",
     "role": "Role of the reader",
@@ -30,6 +32,20 @@ ANSWERS = {
     "blinded": "Read without knowing the model's answer",
 }
 """Column -> meaning of its code in the scheme of this project."""
+
+
+def that_count(reviews: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of every reader and image the latest verdict, unless the reader took it back; in the order of the rows.
+
+    Args:
+        reviews: rows of a `reviews` table. The highest `revision` is the latest, without revisions the last `read_at`.
+    """
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in sorted(reviews, key=lambda one: (one.get("revision") or 0, _read_at(one))):
+        key = row["image_id"], row["reader"]
+        latest.pop(key, None)
+        latest[key] = dict(row)
+    return [row for row in latest.values() if row.get("verdict") != "withdrawn"]
 
 
 def subject_of(review: Mapping[str, Any]) -> str:
@@ -57,7 +73,7 @@ def make_review(header: Dataset, result: ImageResult, naming: Naming, review: Ma
         answered = [
             (Concept(column, SCHEME, meaning), text)
             for column, meaning in ANSWERS.items()
-            if (text := _text(review.get(column))) is not None
+            if (text := _text(column, review.get(column))) is not None
         ]
         shown = Concept("model_id", SCHEME, "Model whose result was at hand")
         add_texts(group, [*answered, (shown, f"{MODEL_NAME} {read.model_id}, run {read.prediction['run_id']}")])
@@ -76,10 +92,13 @@ def _person(review: Mapping[str, Any]) -> Any:
     )
 
 
-def _text(value: Any) -> str | None:
+def _text(column: str, value: Any) -> str | None:
     """An answer in words; None if there is none."""
     if value is None or value == "" or (isinstance(value, list) and not value):
         return None
+    if column == "zones":
+        given = [f"{zone} {severity}" for zone, severity in zip(ZONES, value, strict=True) if severity is not None]
+        return ", ".join(given) or None
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

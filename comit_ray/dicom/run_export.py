@@ -37,9 +37,14 @@ def run(config: ExportConfig) -> int:
     """
     export = exporting(config)
     chunks = list(units(config))
+    # Read once: in a reading room's results every verdict is a file of its own.
+    said = (
+        pa.table({"image_id": pa.array([], pa.string())})
+        if config.reviews is None
+        else parquet.read_table(config.reviews)
+    )
     work = [
-        {"file": one.file, "places": to_ipc(one.places).to_pybytes(), "reviews": _reviews(config, one)}
-        for one in chunks
+        {"file": one.file, "places": to_ipc(one.places).to_pybytes(), "reviews": _of_chunk(said, one)} for one in chunks
     ]
     if not work:
         print("no image is selected: nothing to export")
@@ -113,13 +118,10 @@ class _Worker:
         yield pa.table({name: [getattr(counts, name)] for name in _COUNTS} | {"problem": [problem]})
 
 
-def _reviews(config: ExportConfig, unit: Unit) -> bytes:
+def _of_chunk(said: pa.Table, unit: Unit) -> bytes:
     """The readers' rows of a chunk's images."""
-    if config.reviews is None:
-        return bytes(to_ipc(pa.table({"image_id": pa.array([], pa.string())})))
-    rows = parquet.read_table(config.reviews)
-    mine = pc.is_in(rows["image_id"], value_set=unit.places["image_id"].combine_chunks())
-    return bytes(to_ipc(rows.filter(mine)))
+    mine = pc.is_in(said["image_id"], value_set=unit.places["image_id"].combine_chunks())
+    return bytes(to_ipc(said.filter(mine)))
 
 
 def _cpus() -> float:

@@ -65,6 +65,7 @@ def make_secondary_capture(header: Dataset, radiograph: Radiograph, result: Imag
             **common(header, result, naming, "sc"),
         )
         made["PatientOrientation"].value = header.get("PatientOrientation") or None
+        made.Laterality = header.get("Laterality", "")
         made.ConversionType = "WSD"
         made.BurnedInAnnotation = "YES"  # of the model and its scores; none of the patient
         made["DateOfSecondaryCapture"].value = result.screened_at.strftime("%Y%m%d")

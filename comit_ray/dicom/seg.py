@@ -1,7 +1,8 @@
 """Lungs and disease as a DICOM Segmentation (PS3.3 A.51): BINARY, one frame per segment.
 
 A radiograph of the CR or DX class has no frame of reference: the object then refers to its source by
-ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment.
+ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment. Its shared functional
+groups have one item with pixel measures all the same (PS3.3 C.7.6.16.2.1): OHIF 3.13 draws no SEG without them.
 """
 
 import numpy as np
@@ -77,4 +78,19 @@ def make_seg(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
             content_creator_name=None,
             **common(header, result, naming, "seg"),
         )
+        made.SharedFunctionalGroupsSequence = [_shared(header)]
+        made.PatientOrientation = header.get("PatientOrientation") or None  # type 2C: without a plane's position
         return to_bytes(made, result.screened_at)
+
+
+def _shared(header: Dataset) -> Dataset:
+    """What all frames share: the size of a pixel as the source says it, in the patient or else on the detector.
+
+    A projection's PixelSpacing may be that of the detector (PS3.3 section 10.7.1.3); nothing is made up.
+    """
+    measures, shared = Dataset(), Dataset()
+    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    if spacing:
+        measures.PixelSpacing = spacing
+    shared.PixelMeasuresSequence = [measures]
+    return shared

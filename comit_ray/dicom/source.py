@@ -23,7 +23,7 @@ PATIENT = (
 _STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime")
 _IMAGE = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "Rows", "Columns",
-    "FrameOfReferenceUID", "PatientOrientation", "Laterality",
+    "FrameOfReferenceUID", "PixelSpacing", "ImagerPixelSpacing", "PatientOrientation", "Laterality",
     "ImageLaterality", "NumberOfFrames", "SeriesNumber", "ImageType", "AcquisitionDate", "AcquisitionTime",
     "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleSlope", "RescaleIntercept",

@@ -11,7 +11,7 @@ ROOT = "2.25"
 _NAMESPACE = uuid.UUID("8f0e4c7e-52b0-5c35-9a53-6d0c3f5f4a11")
 """Chosen once, at random; another one would give every result a second UID."""
 
-CONTENT_VERSION = "1"
+CONTENT_VERSION = "2"
 """Goes into every UID: a UID stands for one content, so code that changes what an object holds must change this."""
 
 

@@ -1,11 +1,12 @@
 """Assigns images to readers by hash, from a YAML of readers, so that every server assigns alike.
 
 An image goes to the reader whose hash with it is highest (rendezvous hashing: a reader who joins moves no image between
-the others). A share is read by a second one too, and where the two differ an adjudicator decides, who sees both.
+the others). A share is read by a second one too, and where the two differ one adjudicator decides, who sees both. Who
+has given a verdict keeps the image in that role, whoever joins later: nothing is read twice but what is meant to be.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import yaml
@@ -97,20 +98,27 @@ class Deal:
             reader: name.
             key: what is dealt as one: the patient, else the study, else the image.
             image_id: of the image.
-            current: reader -> verdict of this image that counts, as far as there is one.
+            current: reader -> verdict of this image that counts, with its `role`, as far as there is one.
         """
         if self._everybody:
             return "first"
-        ranked = sorted(self._readers, key=lambda name: number(key, name), reverse=True)
-        if reader == ranked[0]:
+        first = self._holder("first", self._readers, key, current)
+        if reader == first:
             return "first"
-        twice = len(ranked) > 1 and number(image_id, "double") < self._double
-        if twice and reader == ranked[1]:
+        others = [name for name in self._readers if name != first]
+        if not others or number(image_id, "double") >= self._double:
+            return None
+        second = self._holder("second", others, key, current)
+        if reader == second:
             return "second"
-        if twice and self._adjudicators and self._differ(ranked[:2], current):
-            chosen = max(self._adjudicators, key=lambda name: number(key, name))
-            return "adjudicator" if reader == chosen else None
+        if self._adjudicators and self._differ([first, second], current):
+            return "adjudicator" if reader == self._holder("adjudicator", self._adjudicators, key, current) else None
         return None
+
+    @staticmethod
+    def _holder(role: Role, names: Sequence[str], key: str, current: Rows) -> str:
+        """Who has the image in this role: who has read it so, else who is dealt it."""
+        return max(names, key=lambda name: (name in current and current[name].get("role") == role, number(key, name)))
 
     def shown_to_adjudicator(self, reader: str, current: Rows) -> dict[str, Mapping[str, Any]]:
         """The two verdicts that an adjudicator decides between."""

@@ -25,6 +25,8 @@ TRUTHS = {
 """Column of the verdicts -> the flag that it judges, and in words."""
 ATTRIBUTES = ("age", "sex", "view", "site")
 FEW = 10
+MODEL = "the model"
+"""Stands for a reader's name where the model's flags are compared; no reader's name has a space."""
 Truths = Mapping[str, Mapping[str, bool]]
 """Column of the verdicts -> image_id -> what counts as the truth."""
 
@@ -68,6 +70,7 @@ def chapter(results: str, manifest: str, draws: int = 1000, seed: int = 0, minim
         "readers_agreement": _agreement(read, draws, seed),
         "readers_archive": _archive(truths, queue, predictions),
         "readers_reasons": _reasons(truths, queue, people, draws, seed),
+        "readers_groups": _agreement_by_group(verdicts, predictions, people, draws, seed, minimum),
         "readers_subgroups": _subgroups(truths, predictions, people, draws, seed, minimum),
     }
     return Chapter(
@@ -133,6 +136,50 @@ def _questions(both: pd.DataFrame) -> Iterator[tuple[str, list[int], list[int], 
                 patients.append(patient)
     if first:
         yield "severity of zones", first, second, 4, patients
+
+
+def _agreement_by_group(
+    verdicts: pd.DataFrame, predictions: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int, minimum: int
+) -> Table:
+    """Readers against each other, and each against the model's flags, group by group."""
+    own = verdicts[verdicts["role"] != "adjudicator"]
+    rows = []
+    for column, (flag, words) in TRUTHS.items():
+        said = {
+            str(reader): dict(zip(mine["image_id"], mine[column], strict=True))
+            for reader, mine in own.groupby("reader")
+        }
+        flags = dict(zip(predictions["image_id"], predictions[flag], strict=True))
+        pairs = [*combinations(said, 2), *((reader, MODEL) for reader in said)]
+        for one, other in pairs:
+            both = {
+                image_id: (bool(mine), bool(theirs))
+                for image_id, mine in said[one].items()
+                if pd.notna(mine) and pd.notna(theirs := (flags if other == MODEL else said[other]).get(image_id))
+            }
+            known = people[people["image_id"].isin(both.keys())]
+            for attribute in ATTRIBUTES:
+                for name, group in subgroups.grouped(known, attribute).items() if len(known) else ():
+                    cells = _by_two([both[image_id] for image_id in group["image_id"]], group, draws, seed, minimum)
+                    rows.append((f"{one}, {other}", words, name, f"{len(group):,}", *cells))
+    note = (
+        f"Not given below {minimum} patients. The queue holds more flagged images than the archive: agreement with the "
+        "model is that on the queue."
+    )
+    columns = ("who", "question", "group", "judged by both", "agreement", "AC1 (Gwet)")
+    return Table("How far readers agree with each other and with the model, by subgroup", columns, tuple(rows), note)
+
+
+def _by_two(
+    pairs: list[tuple[bool, bool]], group: pd.DataFrame, draws: int, seed: int, minimum: int
+) -> tuple[str, str]:
+    """Agreement and AC1 of two who answered yes or no to the same images."""
+    patients = group["patient_id"].fillna(group["image_id"])
+    if patients.nunique() < minimum:
+        return "too few", "too few"
+    first, second = ([int(pair[at]) for pair in pairs] for at in (0, 1))
+    found = agreement.with_intervals(first, second, 2, patients, draws, seed)
+    return _cell(*found["agreement"]), _cell(*found["ac1"])
 
 
 def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame) -> Table:

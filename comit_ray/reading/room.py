@@ -17,7 +17,7 @@ from comit_ray.reading.overlays import Overlays
 from comit_ray.reading.reader_deal import Deal, Role
 from comit_ray.reading.store import Reviews, Verdict
 from comit_ray.reading.values import Images, Opened
-from comit_ray.storage import storage
+from comit_ray.storage import storage, web
 
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the storage for verdicts of other servers."""
@@ -48,9 +48,14 @@ class Room:
         screen: what is read.
         deal: who reads what.
         config: of the job.
+
+    Raises:
+        ConfigError: the file of findings, or the viewer's URL, is none.
     """
 
     def __init__(self, screen: Screen, deal: Deal, config: ReviewConfig) -> None:
+        if config.viewer is not None:
+            web.viewer_link(config.viewer, screen.results)  # a wrong one is refused now, not at the first image
         self.screen, self.deal, self.config = screen, deal, config
         self.reviews = Reviews(screen.results)
         self.events = EventLog(screen.results, {"model_id": screen.model_id, "run_id": screen.run_id})
@@ -108,9 +113,12 @@ class Room:
             found["overlays"] = self.overlays.kinds(image_id, case.part)
             found["model"] = {name: queued[name] for name in _MODEL}
             found["model"] |= {name: case.predicted[name] for name in ("unhealthy_flag", "zone_disease")}
+        if self.config.viewer is not None and not case.hidden:
+            # A PACS may show there what the model drew: not of an image whose reader must not know it.
+            found["viewer"] = web.viewer_link(self.config.viewer, str(row["uri"]))
         if role == "adjudicator":
             two = self.deal.shown_to_adjudicator(reader, verdicts)
-            found["others"] = [{name: row[name] for name in ("reader", *_MINE)} for row in two.values()]
+            found["others"] = [{name: one[name] for name in ("reader", *_MINE)} for one in two.values()]
         return found
 
     def opened(self, reader: str, image_id: str) -> Opened | None:

@@ -24,15 +24,14 @@ from comit_ray.reading.room import Room
 from comit_ray.reading.store import Verdict
 from comit_ray.reading.values import to_jpeg, to_values
 
+SCRIPTS = (
+    "page.js", "about_image.js", "clock.js", "dialogs.js", "elements.js", "levels.js", "server.js", "tools.js",
+    "verdict.js", "viewer.js", "words.js",
+)  # fmt: skip
 PAGE = {
     "index.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "viewer.js": "text/javascript; charset=utf-8",
-    "levels.js": "text/javascript; charset=utf-8",
-    "verdict.js": "text/javascript; charset=utf-8",
-    "server.js": "text/javascript; charset=utf-8",
-    "dialogs.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(SCRIPTS, "text/javascript; charset=utf-8"),
     "icon.svg": "image/svg+xml",
     "words.en.json": "application/json",
 }

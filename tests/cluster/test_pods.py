@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.cluster.manifests import CLUSTER, base, documents, groups, ray_cluster, ray_job, templates
+from tests.conftest import REPOSITORY
 
 NAMESPACE = "comit-ray"
 OURS = {"kubernetes.io/metadata.name": NAMESPACE}
@@ -72,6 +73,8 @@ def strings(value: Any) -> list[str]:
     return [str(value)]
 
 
+OBJECT_STORAGE, DICOMWEB = "object-storage", "dicomweb"
+MOUNTED = {OBJECT_STORAGE: "comit-object-storage", DICOMWEB: "comit-dicomweb-certificates"}
 SECRET_NAME = re.compile(r"TOKEN|PASSWORD|SECRET|_KEY$|ACCESS_KEY")
 
 
@@ -87,6 +90,7 @@ def test_secrets_are_referred_to_and_never_written() -> None:
                     reference = variable["valueFrom"]["secretKeyRef"]
                     assert reference["key"] in known[reference["name"]], name
                     used.add(reference["name"])
+            used.update(source["secretRef"]["name"] for source in container.get("envFrom", ()))
             assert not {"args", "command"} & container.keys(), name
         used.update(volume["secret"]["secretName"] for volume in spec.get("volumes", ()))
     assert used == set(known)
@@ -106,12 +110,27 @@ def test_mounted_keys_are_where_the_environment_says() -> None:
     for name in NODES:
         (container,) = TEMPLATES[name]["spec"]["containers"]
         (where,) = (item["value"] for item in container["env"] if item["name"] == "AWS_SHARED_CREDENTIALS_FILE")
-        (mount,) = container["volumeMounts"]
-        (volume,) = TEMPLATES[name]["spec"]["volumes"]
-        assert where == f"{mount['mountPath']}/credentials"
-        assert mount["readOnly"] is True
-        assert mount["name"] == volume["name"]
-        assert volume["secret"]["defaultMode"] == 0o440  # of the group that fsGroup makes the process a member of
+        mounts = {item["name"]: item for item in container["volumeMounts"]}
+        volumes = {item["name"]: item["secret"] for item in TEMPLATES[name]["spec"]["volumes"]}
+        assert where == f"{mounts[OBJECT_STORAGE]['mountPath']}/credentials"
+        assert {volume: secret["secretName"] for volume, secret in volumes.items()} == MOUNTED
+        assert mounts.keys() == MOUNTED.keys()
+        assert all(mount["readOnly"] is True for mount in mounts.values())
+        assert all(secret["optional"] is True for secret in volumes.values())
+        # of the group that fsGroup makes the process a member of
+        assert all(secret["defaultMode"] == 0o440 for secret in volumes.values())
+
+
+def test_who_we_are_to_a_pacs_is_known_to_the_pods_that_talk_to_it_alone() -> None:
+    """The head's drivers search it, the decoding workers fetch from it and store in it; by variables that we read."""
+    known = {item["metadata"]["name"]: set(item["stringData"]) for item in documents("secrets.example.yaml")}
+    source = (REPOSITORY / "comit_ray/storage/web.py").read_text()
+    assert all(name in source for name in known["comit-dicomweb"])
+    for name, template in TEMPLATES.items():
+        (container,) = template["spec"]["containers"]
+        given = container.get("envFrom", [])
+        expected = [{"secretRef": {"name": "comit-dicomweb", "optional": True}}]
+        assert given == (expected if name in ("head", "decode") else []), name
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -165,6 +184,10 @@ def test_ports_are_closed_to_all_but_those_who_need_them(target: str) -> None:
     assert open_to(target, {}, {"kubernetes.io/metadata.name": "kuberay-system"}) == set()
 
 
+NOBODY = "192.0.2.10/32"
+"""An address of documentation (RFC 5737)."""
+
+
 def leaving(name: str) -> list[dict[str, Any]]:
     labels = TEMPLATES[name]["metadata"]["labels"]
     policies = [policy["spec"] for policy in POLICIES if selects(policy["spec"]["podSelector"], labels)]
@@ -178,7 +201,9 @@ def test_pods_reach_names_storage_and_each_other_alone(name: str) -> None:
     for rule in leaving(name):
         ports = {item["port"] for item in rule.get("ports", ())}
         for entry in rule["to"]:
-            if "ipBlock" in entry:
+            if entry.get("ipBlock") == {"cidr": NOBODY}:
+                assert ports == {8042}  # a site's PACS comes here
+            elif "ipBlock" in entry:
                 assert "169.254.0.0/16" in entry["ipBlock"]["except"]  # the machine's own role
                 outside |= ports
             else:

@@ -82,6 +82,11 @@ class Orthanc:
         """Remove a resource by its own interface."""
         self._ask("DELETE", path)
 
+    def series(self, description: str) -> list[str]:
+        """Series whose description matches, as ids of its own."""
+        query = {"Level": "Series", "Query": {"SeriesDescription": description}}
+        return [str(one) for one in json.loads(self._ask("POST", "/tools/find", json.dumps(query).encode()))]
+
     def put(self, data: bytes) -> str:
         """Store an instance by its own interface; its id there."""
         return str(json.loads(self._ask("POST", "/instances", data))["ID"])

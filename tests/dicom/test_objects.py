@@ -23,7 +23,7 @@ from comit_ray.dicom import concepts
 from comit_ray.dicom.concepts import Concept
 from comit_ray.dicom.gsps import make_gsps, outlines
 from comit_ray.dicom.result import ImageResult, Naming, make_result
-from comit_ray.dicom.reviews import make_review
+from comit_ray.dicom.reviews import make_review, that_count
 from comit_ray.dicom.secondary_capture import draw, make_secondary_capture
 from comit_ray.dicom.seg import make_seg
 from comit_ray.dicom.source import read_header, without_identity
@@ -39,6 +39,9 @@ MAKERS: dict[str, Callable[[bytes, ImageResult, Naming], bytes]] = {
         read_header(data), decode(data, DecodeLimits()), one, naming
     ),
 }
+REVIEW = {
+    "image_id": "pacs/a.dcm", "reader": "R7", "verdict": "abnormal", "zones": [0, 1, 2, 3, None, 0], "blinded": True,
+}  # fmt: skip
 NO_SCORES = dict.fromkeys(("p_covid", "p_other", "p_unhealthy"))
 SCREENED: dict[str, Any] = {"status": "failed", "reason": "truncated", **NO_SCORES}
 
@@ -121,12 +124,30 @@ def test_a_segmentation_has_coded_segments_in_the_matrix_of_the_source(modality:
     made = read(make_seg(read_header(data), one, NAMING))
     assert (made.SegmentationType, made.Rows, made.Columns, made.NumberOfFrames) == ("BINARY", 200, 160, 2)
     assert made.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
+    (shared,) = made.SharedFunctionalGroupsSequence
+    assert "PixelSpacing" not in shared.PixelMeasuresSequence[0], "the source does not say it"
     kinds = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in made.SegmentSequence]
     assert [(kind.CodeValue, kind.CodingSchemeDesignator) for kind in kinds] == [("39607008", "SCT"), ("112033", "DCM")]
     algorithm = made.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("COMiT-Net", "0.1.0, model abc123def456")
     for frame, task in enumerate(("lung", "disease")):
         np.testing.assert_array_equal(made.pixel_array[frame].astype(bool), one.original_mask(task, 200, 160))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"PixelSpacing": [0.14, 0.16], "ImagerPixelSpacing": [0.2, 0.2]}, [0.14, 0.16]),
+        ({"ImagerPixelSpacing": [0.2, 0.3]}, [0.2, 0.3]),
+    ],
+)
+def test_the_size_of_a_pixel_is_that_of_the_source(said: dict[str, list[float]], expected: list[float]) -> None:
+    source, buffer = read(radiograph()), BytesIO()
+    for keyword, value in said.items():
+        setattr(source, keyword, value)
+    source.save_as(buffer, enforce_file_format=True)
+    made = read(make_seg(read_header(buffer.getvalue()), result(), NAMING))
+    assert made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == expected
 
 
 def test_disease_that_was_not_found_is_an_empty_frame() -> None:
@@ -176,19 +197,29 @@ def test_a_report_of_an_image_without_scores_has_its_reason_and_no_number() -> N
 
 
 def test_a_review_has_the_answers_of_the_reader() -> None:
-    review = {
-        "image_id": "pacs/a.dcm",
-        "reader": "R7",
-        "verdict": "abnormal",
-        "zones": ["right lower"],
-        "blinded": True,
-    }
-    made = read(make_review(read_header(radiograph()), result(), NAMING, review))
+    made = read(make_review(read_header(radiograph()), result(), NAMING, REVIEW))
     said = texts(made)
     assert "Verdict of the reader=abnormal" in said
-    assert "Lung zones with findings (the patient's right and left)=right lower" in said
+    severity = "right upper 0, right middle 1, right lower 2, left upper 3, left lower 0"
+    assert f"Severity of each lung zone, 0 to 3; sides are the patient's={severity}" in said
     assert "Person Observer Name=R7" in said
     assert not any(line.startswith("Score") for line in said)
+    unread = texts(read(make_review(read_header(radiograph()), result(), NAMING, REVIEW | {"zones": [None] * 6})))
+    assert not any(line.startswith("Severity") for line in unread)
+
+
+def test_only_verdicts_that_count_become_reports() -> None:
+    """The highest revision of each reader, in whatever order the rows are; one taken back is none."""
+    rows = [
+        {"image_id": "a", "reader": reader, "revision": revision, "verdict": verdict}
+        for reader, revision, verdict in (
+            ("ben", 2, "withdrawn"), ("anna", 2, "normal"), ("anna", 1, "abnormal"), ("ben", 1, "normal"),
+            ("dora", None, "cannot_tell"),
+        )
+    ]  # fmt: skip
+    assert {(row["reader"], row["verdict"]) for row in that_count(rows)} == {
+        ("anna", "normal"), ("dora", "cannot_tell"),
+    }  # fmt: skip
 
 
 def test_masks_that_are_not_there_and_another_file_are_refused() -> None:
@@ -264,3 +295,20 @@ def test_dcmtk_reads_them_without_an_error(form: str, program: str, tmp_path: Pa
     done = subprocess.run([program, str(tmp_path / "made.dcm")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done
     assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("E:", "F:"))], done
+
+
+@pytest.mark.parametrize("form", [*MAKERS, "review"])
+@pytest.mark.parametrize("modality", ["CR", "DX"])
+def test_the_standards_modules_are_whole(form: str, modality: Any, tmp_path: Path) -> None:
+    """By dciodvfy of dicom3tools, which checks every attribute of an object against the tables of PS3.3."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("no dciodvfy here: run .ci/packages (Debian: dicom3tools)")
+    data = radiograph(modality=modality)
+    made = MAKERS[form](data, result(), NAMING) if form in MAKERS else None
+    (tmp_path / "made.dcm").write_bytes(made or make_review(read_header(data), result(), NAMING, REVIEW))
+    done = subprocess.run(["dciodvfy", "-new", str(tmp_path / "made.dcm")], capture_output=True, text=True, check=False)
+    said = (done.stdout + done.stderr).splitlines()
+    assert any(
+        line in ("Segmentation", "ComprehensiveSR", "SCImage", "GrayscaleSoftcopyPresentationState") for line in said
+    )
+    assert not [line for line in said if line.startswith("Error")], said

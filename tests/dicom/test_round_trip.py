@@ -20,6 +20,7 @@ from comit_ray.tables import parquet
 from tests.dicom.orthanc import PASSWORD, USER, Orthanc
 from tests.dicom.support import CANARIES, read
 from tests.dicom.ward import Ward
+from tests.reading.screens import client, serving, write_queue
 
 PHANTOMS = int(os.environ.get("COMIT_PACS_PHANTOMS") or 8)
 """Made radiographs beside the four real ones; 56 take a processor one and a half minutes."""
@@ -159,7 +160,18 @@ def test_objects_in_a_directory_pass_the_checks_of_other_programs(ward: Ward, tm
 
 
 def test_no_name_is_anywhere_but_in_the_objects(ward: Ward, capfd: pytest.CaptureFixture[str]) -> None:
+    """Tables, exports, verdicts, events, what the reading room answers, and the words of errors."""
     ward.export(dicomweb=ward.pacs.root, format="seg,gsps")
+    cut = ward.root / "files" / "5.dcm"
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])  # an error in a file whose header names the patient
+    refused = ward.export("files", output=str(ward.root / "cut"), format="sc", where="image_id LIKE '%5.dcm'")
+    cut.write_bytes(whole)
+    assert (refused.stored, refused.refused) == (0, 1)
+    answers = read_in_the_room(str(ward.root / "from pacs"), ward.manifests["pacs"])
+    for canary in (*CANARIES, "Jörg"):
+        assert canary.encode() not in answers
+    assert len(list((ward.root / "from pacs" / "events").rglob("*.json"))) >= 4
     files = [file for file in ward.root.rglob("*") if file.is_file() and file.parent.name != "files"]
     assert len(files) > 16
     said = "".join(capfd.readouterr())
@@ -174,6 +186,19 @@ def test_no_name_is_anywhere_but_in_the_objects(ward: Ward, capfd: pytest.Captur
     assert any(CANARIES[0] in str(one) for one in held), "where they belong"
 
 
+def read_in_the_room(results: str, manifest: str) -> bytes:
+    """A verdict in the reading room on an image that lies in the PACS; all that the server answered."""
+    write_queue(results, manifest)
+    with serving(results, manifest=manifest) as (room, port):
+        anna = client(results, port)
+        image_id = next(one.image_id for one in room.screen.cases.values() if one.queued["status"] == "ok")
+        asked = [anna.ask(f"/api/{name}?id={image_id}") for name in ("list", "case", "picture", "values")]
+        asked += [anna.ask("/api/shown", {"image_id": image_id}), anna.ask("/api/picture?id=x")]
+        assert [status for status, _, _ in asked] == [200] * 5 + [404]
+        assert anna.judge(image_id)["revision"] == 1
+    return b"".join(str(headers).encode() + body for _, headers, body in asked)
+
+
 def test_what_the_pacs_lost_is_a_failed_row(ward: Ward) -> None:
     lost = next(uid for uid, name in ward.uids.items() if name == "7.dcm")
     ward.forget(lost)
@@ -182,3 +207,16 @@ def test_what_the_pacs_lost_is_a_failed_row(ward: Ward) -> None:
     row = ward.rows("pacs", "predictions")[lost]
     assert (row["status"], row["reason"]) == ("failed", "missing")
     assert len(ward.rows("pacs", "predictions")) == ALL
+
+
+def test_what_was_exported_can_be_removed_by_its_series_description(ward: Ward) -> None:
+    """As docs/pacs.md has it: the radiographs stay, nothing else does."""
+    ward.export(dicomweb=ward.pacs.root, format="sr", where="status = 'ok'")
+    sources = set(ward.uids)
+    found = ward.pacs.series("COMiT-Net research*")
+    assert len(found) > len(sources)
+    for series in found:
+        ward.pacs.delete(f"/series/{series}")
+    left = {one["MainDicomTags"]["SOPInstanceUID"] for one in ward.pacs.get("/instances?expand")}
+    assert left <= sources
+    assert len(sources - left) == 1, "what the PACS lost before"

@@ -2,17 +2,11 @@
 
 import json
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
-from comit_ray.chunks import plan, run_record
-from comit_ray.chunks.plan import make_plan
-from comit_ray.chunks.reading import read_part
 from comit_ray.config.export_config import ExportConfig
-from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.config.source_config import DicomwebOptions, SourceOptions
 from comit_ray.data.manifest.manifest_build import finish, read_source
@@ -22,13 +16,10 @@ from comit_ray.dicom.destination import Pace
 from comit_ray.dicom.export import ExportCounts, export_unit
 from comit_ray.dicom.run_export import exporting
 from comit_ray.dicom.selection import units
-from comit_ray.screening import mask_tables
-from comit_ray.screening.fetch import MANIFEST_COLUMNS, fail_row, fetch_row, to_table
-from comit_ray.screening.predictor import Predictor, PredictorSettings
-from comit_ray.screening.screen_tables import layout
 from comit_ray.tables import parquet
 from tests.dicom.orthanc import Orthanc
 from tests.dicom.support import radiograph, read
+from tests.screened import screen_here
 from tests.support import write_checkpoint
 
 OPTIONS = SourceOptions(dicomweb=DicomwebOptions(modalities=("CR", "DX", "RG")))
@@ -74,21 +65,8 @@ class Ward:
 
     def screen(self, name: str) -> str:
         """Screen `files` or `pacs`; URI of the results."""
-        output, manifest = str(self.root / f"from {name}"), self.manifests[name]
         point = OperatingPoint("specificity_0.90", {"covid": 0.3, "unhealthy": 0.3})
-        question = {"operating_point": {"name": point.name, "thresholds": point.thresholds}}
-        run = run_record.open_run(output, question, {}, "predictions")
-        model_id = checkpoint.load(self.checkpoint).model_id
-        predictor = Predictor(PredictorSettings(self.checkpoint, model_id, point, run, 8))
-        frame = FrameConfig(size=64)
-        read_one = partial(fetch_row, frame=frame, limits=DecodeLimits())
-        for part in make_plan(manifest, "all").parts:
-            files = {one.chunk: one.file for one in part.chunks}
-            rows = parquet.read_part(part.uri, MANIFEST_COLUMNS)
-            for chunk_name, results in read_part(rows, files, read_one, fail_row, 2, 2**28):
-                tables = mask_tables.finish(predictor.predict(to_table(results, frame)))
-                plan.commit(output, files[chunk_name], tables, layout(embeddings=False))
-        return output
+        return screen_here(self.manifests[name], self.checkpoint, str(self.root / f"from {name}"), point)
 
     def rows(self, name: str, table: str) -> dict[str, dict[str, Any]]:
         """A table of the screen of `files` or `pacs`, by SOP instance UID."""

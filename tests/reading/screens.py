@@ -38,12 +38,15 @@ from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import GRADCAM, MANIFEST, MASKS, PREDICTIONS
 from tests.data.dicom_files import dicom
-from tests.support import manifest_row, prediction_row
+from tests.screened import screen_here
+from tests.support import manifest_row, prediction_row, write_checkpoint
 
 SIZE = (480, 400)
 FRAME = 64
 PART = "a-00000-0123456789ab.parquet"
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
+REAL_POINT = OperatingPoint("specificity_0.90", {"covid": 0.32, "unhealthy": 0.5})
+"""About half of the real radiographs score above it with the network of `write_real_screen`."""
 
 
 @cache
@@ -142,19 +145,27 @@ def write_screen(root: Path, images: int = 12, uri: str | None = None, **queue: 
 
 
 def write_real_screen(cxr: Path, root: Path, images: int) -> str:
-    """Real radiographs in a queue; their scores and flags are made up. URI of the results."""
+    """Real radiographs screened by a small network, which is not trained; every image is in the queue.
+
+    Args:
+        cxr: of the real radiographs: DICOM files, PNGs of NIH, JPEGs of Figure 1.
+        root: to write to.
+        images: how many.
+
+    Returns:
+        URI of the results.
+    """
     dicom = [file for file in sorted((cxr / "dicom").rglob("*.dcm")) if is_shown(file)]
-    files = [*dicom, *sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))][:images]
-    ids = [f"real/{file.name}" for file in files]
-    assert len(set(ids)) == images
-    manifest = [manifest_row(one, uri=str(file)) for one, file in zip(ids, files, strict=True)]
-    facts: dict[str, Any] = {"lung_area": 0.3, "disease_area": 0.1, "disease_in_lung": 0.3, "zone_disease": [0.1] * 6}
-    rows = [prediction_row(one, 0.9 - 0.8 * (number % 2), **facts) for number, one in enumerate(ids)]
-    for name, table, schema in (("results/predictions", rows, PREDICTIONS), ("manifest", manifest, MANIFEST)):
-        parquet.write_table(str(root / name / PART), pa.Table.from_pylist(table, schema=schema))
-    results = str(root / "results")
-    write_queue(results, str(root / "manifest"))
-    write_record(results, str(root / "manifest"))
+    jpeg = [file for file in sorted((cxr / "figure1_covid" / "images").glob("*.jpg")) if is_shown(file)][:8]
+    files = [*dicom, *jpeg, *sorted((cxr / "nih_chestxray14" / "images").glob("*.png"))][:images]
+    rows = [manifest_row(f"real/{file.name}", uri=str(file)) for file in files]
+    assert len({row["image_id"] for row in rows}) == images
+    manifest = str(root / "manifest")
+    rows.sort(key=lambda row: row["image_id"])
+    parquet.write_table(str(root / "manifest" / PART), pa.Table.from_pylist(rows, schema=MANIFEST))
+    network = write_checkpoint(root / "checkpoint")
+    results = screen_here(manifest, network, str(root / "results"), REAL_POINT, {"manifest": manifest})
+    write_queue(results, manifest, REAL_POINT)
     return results
 
 
@@ -174,11 +185,11 @@ def write_record(results: str, manifest: str) -> None:
     storage.write_bytes(storage.join(results, "run.json"), json.dumps(record).encode())
 
 
-def write_queue(results: str, manifest: str, **queue: Any) -> None:
+def write_queue(results: str, manifest: str, point: OperatingPoint = POINT, **queue: Any) -> None:
     """The review queue of a screen's tables; by default all random negatives are in it."""
     options = QueueConfig(**({"random_negatives": 1.0, "quotas": {}} | queue))
     tables = parquet.read_table(storage.join(results, "predictions")), parquet.read_table(manifest)
-    parquet.write_table(storage.join(results, QUEUE_FILE), build_queue(*tables, options, POINT))
+    parquet.write_table(storage.join(results, QUEUE_FILE), build_queue(*tables, options, point))
 
 
 class Client:

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from comit_ray.data.images.load import decode_with_values
 from comit_ray.reading import access
 from comit_ray.reading.store import Reviews
 from comit_ray.tables.vocabulary import ReviewReason
-from tests.reading.browsers import chromium, hosts, keys, ready, until
+from tests.reading.browsers import chromium, hosts, keys, ready, resize, until
 from tests.reading.screens import serving, write_real_screen, write_screen
 
 pytestmark = pytest.mark.slow
@@ -116,16 +118,22 @@ def test_a_queue_is_read_by_keyboard_alone(browser, screen, room):
 
 
 def test_thirty_real_radiographs_are_read_by_keyboard(cxr, browser, tmp_path):
-    """PNG, JPEG and DICOM of public archives; what the model said of them is made up."""
+    """PNG, JPEG and DICOM of public archives, screened by a small network that is not trained."""
     results = write_real_screen(cxr, tmp_path, 30)
-    with serving(results) as (_, port):
+    seen: dict[str, int] = {}
+    with serving(results) as (room, port):
+        flags = Counter(case.queued["covid_flag"] for case in room.screen.cases.values())
+        assert min(flags[True], flags[False]) >= 5, flags
         enter(browser, results, port, "anna")
         for place in range(30):
             until(browser, SHOWN)
+            for kind in browser.execute_script("return reading.state.case.overlays"):
+                seen[kind] = seen.get(kind, 0) + 1
             keys(browser, "an"[place % 2], Keys.ENTER)
             until(browser, f"reading.state.history.length === {place + 1}")
         until(browser, "!document.getElementById('closing').hidden")
     assert len(Reviews(results).current()) == 30
+    assert seen["lung"] == seen["disease"] > 5, "the network's masks, where the model is not hidden"
     assert hosts(browser) <= {f"127.0.0.1:{port}"}
 
 
@@ -150,15 +158,7 @@ def test_another_browser_goes_on_where_one_stopped(browser, screen, room, tmp_pa
 def test_the_canvas_shows_what_the_display_pipeline_gives(browser, screen, room, image_id, center, width):
     """Five windows of 12-bit DICOM files, every pixel; the second is MONOCHROME1 with rescale and padding."""
     enter(browser, screen, room[1], "pixels")
-    browser.execute_script("window.go = reading.state.list.find((row) => row.image_id === arguments[0])", image_id)
-    keys(browser, "j")
-    until(browser, "document.getElementById('list').open")
-    browser.execute_script(
-        "const place = String(go.place);"
-        "[...document.querySelectorAll('#rows button')].find((b) => b.firstChild.textContent === place).click()"
-    )
-    until(browser, f"reading.state.at.image_id === {json.dumps(image_id)}")
-    ready(browser)
+    go_to(browser, image_id)
     data = Path(room[0].screen.cases[image_id].known.place.file.uri).read_bytes()
     radiograph, image = decode_with_values(data, DecodeLimits())
     np.testing.assert_array_equal(pixels(browser), radiograph.pixels_HW)
@@ -171,24 +171,157 @@ def test_the_canvas_shows_what_the_display_pipeline_gives(browser, screen, room,
     np.testing.assert_array_equal(pixels(browser), 255 - expected)
 
 
-def test_a_drag_changes_the_window_and_the_other_radiograph_follows(browser, screen, room):
-    enter(browser, screen, room[1], "hand")
-    ready(browser)
-    assert browser.execute_script("return reading.viewer().window") is None
-    for kind, x, y in (("mousePressed", 400, 300), ("mouseMoved", 460, 340), ("mouseReleased", 460, 340)):
+def drag(browser, x: int, y: int, by: tuple[int, int], button: str = "left") -> None:
+    """The hand on an image, from a point of the page."""
+    to = x + by[0], y + by[1]
+    for kind, at in (("mousePressed", (x, y)), ("mouseMoved", to), ("mouseReleased", to)):
+        more = {"buttons": 0 if kind == "mouseReleased" else {"left": 1, "right": 2}[button]}
         browser.execute_cdp_cmd(
-            "Input.dispatchMouseEvent",
-            {"type": kind, "x": x, "y": y, "button": "left", "buttons": 0 if kind == "mouseReleased" else 1},
+            "Input.dispatchMouseEvent", {"type": kind, "x": at[0], "y": at[1], "button": button, **more}
         )
-    assert until(browser, "reading.viewer().window")["function"] == "LINEAR_EXACT"
+
+
+def go_to(browser, image_id: str) -> None:
+    """An image of the list, with all its values."""
+    browser.execute_script("window.wanted = reading.state.list.find((row) => row.image_id === arguments[0])", image_id)
+    keys(browser, "j")
+    until(browser, "document.getElementById('list').open")
+    browser.execute_script(
+        "const place = String(wanted.place);"
+        "[...document.querySelectorAll('#rows button')].find((b) => b.firstChild.textContent === place).click()"
+    )
+    until(browser, f"reading.state.at.image_id === {json.dumps(image_id)}")
+    ready(browser)
+
+
+def test_the_patients_other_radiograph_has_the_same_window_and_linked_zoom(browser, screen, room):
+    """A picture of 8 bits beside a file of 12: the same share of the range, as its numbers mean something else."""
+    enter(browser, screen, room[1], "hand")
+    go_to(browser, "a/000.dcm")
+    assert browser.execute_script("return reading.viewer().window") is None
+    drag(browser, 400, 300, (60, 40))
+    own = until(browser, "reading.viewer().window")
+    assert own["function"] == "LINEAR_EXACT"
     keys(browser, "b")
-    until(browser, "!document.getElementById('pane-other').hidden")
-    assert "2020-03-0" in browser.execute_script("return document.getElementById('about-other').textContent")
+    until(browser, "reading.other().values")
+    assert "2020-03-02" in browser.execute_script("return document.getElementById('about-other').textContent")
+    full = "values.presets.find((one) => one.name === 'full')"
+    main, other = (
+        browser.execute_script(f"const values = reading.{name}().values; return {full}") for name in ("viewer", "other")
+    )
+    mapped = until(browser, "reading.other().window")
+    assert mapped["width"] == pytest.approx(own["width"] * other["width"] / main["width"])
+    share = [(one["center"] - whole["center"]) / whole["width"] for one, whole in ((own, main), (mapped, other))]
+    assert share[0] == pytest.approx(share[1])
     before = browser.execute_script("return reading.viewer().view.scale")
-    keys(browser, "+")
+    keys(browser, "+", "i", Keys.ARROW_LEFT)
     until(browser, f"reading.viewer().view.scale > {before}")
-    keys(browser, "i")
+    linked = "return [reading.viewer().middle(), reading.other().middle()]"
+    one, two = browser.execute_script(linked)
+    assert one == pytest.approx(two)
+    assert browser.execute_script("return reading.other().inverted")
+    box = browser.execute_script("return document.getElementById('other').getBoundingClientRect().toJSON()")
+    drag(browser, int(box["x"] + 60), int(box["y"] + 200), (25, 30), "right")  # the other one leads
+    moved, followed = browser.execute_script(linked)
+    assert moved == pytest.approx(followed)
+    assert moved["y"] != pytest.approx(one["y"])
     assert browser.execute_script("return document.getElementById('invert').getAttribute('aria-pressed')") == "true"
+    keys(browser, "n", Keys.ENTER)
+    ready(browser, 1)
+    until(browser, "document.getElementById('pane-other').hidden || reading.other().values")
+    dates = browser.execute_script("return reading.state.case.beside.map((one) => one.acquired_on)")
+    said = browser.execute_script("return document.getElementById('about-other').textContent")
+    assert said.partition("\n")[0] in [*dates, ""], "one patient's radiograph never stays beside another's"
+
+
+def test_the_sites_viewer_opens_in_its_own_tab_and_by_its_link_alone(browser, screen):
+    """The page asks it for nothing: only the reader's click does."""
+    with (
+        serving(screen) as (there, elsewhere),
+        serving(screen, viewer=f"http://127.0.0.1:{elsewhere}/?StudyInstanceUIDs={{study}}") as (room, port),
+    ):
+        shown = next(one for one in room.screen.cases.values() if not one.hidden)
+        local = shown.known.row["uri"]
+        enter(browser, screen, port, "viewer")
+        go_to(browser, shown.image_id)
+        assert not browser.find_element("id", "viewer").is_displayed(), "of a file no study is known"
+        shown.known.row["uri"] = "https://pacs.example/dicom-web/studies/1.2/series/3.4/instances/5.6"
+        hosts(browser)
+        enter(browser, screen, port, "viewer")
+        go_to(browser, shown.image_id)
+        until(browser, "reading.state.case && !document.getElementById('viewer').hidden")
+        assert hosts(browser) == {f"127.0.0.1:{port}"}
+        tab = browser.current_window_handle
+        keys(browser, "v")
+        until(browser, "true")
+        (new,) = set(browser.window_handles) - {tab}
+        browser.switch_to.window(new)
+        assert browser.current_url.endswith(f":{elsewhere}/?StudyInstanceUIDs=1.2")
+        assert browser.execute_script("return [window.opener, document.referrer]") == [None, ""]
+        browser.close()
+        browser.switch_to.window(tab)
+        shown.known.row["uri"] = local
+        assert there.config.viewer is None
+
+
+def test_everything_is_reached_and_named_without_a_mouse(browser, screen, room):
+    """Tab goes through the page, each stop with a name and a ring; arrows go on inside a group."""
+    enter(browser, screen, room[1], "tabs")
+    until(browser, SHOWN)
+    ready(browser)
+    stops = []
+    for _ in range(60):
+        keys(browser, Keys.TAB)
+        stop = browser.execute_script(
+            "const one = document.activeElement; if (one === document.body) return null;"
+            "const style = getComputedStyle(one);"
+            "const ring = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;"
+            "return {id: one.id || one.parentElement.id, ring,"
+            " name: one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.[0]?.textContent || ''}"
+        )
+        if stop is None or stop in stops:
+            break
+        stops.append(stop)
+    found = {stop["id"] for stop in stops}
+    assert {"main", "fit", "windows", "verdicts", "categories", "findings", "severity", "confidence", "comment",
+            "save", "undo", "open-list", "open-pause", "open-help"} <= found, found  # fmt: skip
+    assert [stop for stop in stops if not stop["name"] or not stop["ring"]] == []
+    assert sum(stop["id"] == "verdicts" for stop in stops) == 1, "a group is one stop"
+    browser.execute_script("document.querySelector('#verdicts button').focus()")
+    keys(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    said = "return document.querySelector('#verdicts [aria-checked=true]').dataset.value"
+    assert browser.execute_script(said) == "cannot_tell"
+    unnamed = browser.execute_script(
+        "return [...document.querySelectorAll('button, select, input, textarea, canvas, [role], dialog, progress')]"
+        ".filter((one) => !['alert', 'status'].includes(one.getAttribute('role')) && !one.getAttribute('aria-label')"
+        " && !one.getAttribute('aria-labelledby') && !one.textContent.trim() && !one.labels?.length)"
+        ".map((one) => one.outerHTML)"
+    )
+    assert unnamed == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1024, 768), (800, 1280), (768, 1024)])
+def test_image_and_form_have_room_on_a_screen_and_on_a_tablet(browser, screen, room, width, height):
+    resize(browser, width, height)
+    try:
+        enter(browser, screen, room[1], "size")
+        until(browser, SHOWN)
+        ready(browser)
+        boxes = browser.execute_script(
+            "return ['main', 'form', 'save', 'top', 'tools']"
+            ".map((id) => document.getElementById(id).getBoundingClientRect().toJSON())"
+        )
+        main, form, save, top, tools = boxes
+        assert main["height"] >= 400
+        assert main["width"] >= 400
+        for box in (form, save, top, tools):
+            assert 0 <= box["left"] <= box["right"] <= width
+            assert 0 <= box["top"] <= box["bottom"] <= height
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        if folder := os.environ.get("COMIT_READING_PICTURES"):
+            browser.save_screenshot(f"{folder}/page_{width}x{height}.png")
+    finally:
+        resize(browser, 1280, 800)
 
 
 def test_without_a_link_the_page_says_what_to_do(browser, room):
@@ -222,4 +355,7 @@ def test_the_page_is_small_and_every_word_is_in_its_file():
         assert "http://" not in text
         assert "https://" not in text
     assert asked <= known.keys(), sorted(asked - known.keys())
+    own = re.sub(r"<kbd>[^<]{1,2}</kbd>|<[^>]*>", "", html)  # single letters are keys, the same in every language
+    assert not own.strip(), f"words outside of words.en.json: {own.split()}"
+    assert not re.findall(r'(?:aria-label|placeholder|title)="', html)
     assert {f"reason_{reason}" for reason in ReviewReason} <= known.keys()

@@ -18,8 +18,8 @@ def roles(deal: Deal, current=None) -> dict[str, Counter]:
     }
 
 
-def said(verdict: str, category: str | None = None) -> dict:
-    return {"verdict": verdict, "category": category}
+def said(verdict: str, category: str | None = None, role: str | None = None) -> dict:
+    return {"verdict": verdict, "category": category, "role": role}
 
 
 def test_every_image_has_one_first_reader_and_the_asked_share_a_second():
@@ -54,6 +54,36 @@ def test_an_adjudicator_gets_what_two_judged_differently_and_nothing_else():
     assert deal.shown_to_adjudicator("clara", differing | {"clara": said("normal")}) == differing
     with pytest.raises(AssertionError, match="not theirs to see"):
         deal.shown_to_adjudicator(pair[0], differing)
+
+
+def test_of_several_adjudicators_one_decides_and_stays():
+    """One who joins later takes over what nobody has decided yet, and nothing that somebody has."""
+    two = Readers(readers=(*THREE.readers[:2], Person(name="clara", role="adjudicator")))
+    three = Readers(readers=(*two.readers, Person(name="otto", role="adjudicator")))
+    dealt = Counter()
+    for image in IMAGES[:300]:
+        pair = {name: Deal(two, 1.0).role(name, image, image, {}) for name in ("anna", "ben")}
+        differing = {name: said("ab" if role == "first" else "normal", role=role) for name, role in pair.items()}
+        chosen = [name for name in ("clara", "otto") if Deal(three, 1.0).role(name, image, image, differing)]
+        assert len(chosen) == 1
+        dealt += Counter(chosen)
+        decided = differing | {"clara": said("normal", role="adjudicator")}
+        assert Deal(three, 1.0).role("clara", image, image, decided) == "adjudicator"
+        assert Deal(three, 1.0).role("otto", image, image, decided) is None
+    assert min(dealt["clara"], dealt["otto"]) > 100
+
+
+def test_who_has_read_an_image_keeps_it_when_another_reader_joins():
+    two, three = (Deal(Readers(readers=THREE.readers[:count]), 1.0) for count in (2, 3))
+    moved = 0
+    for image in IMAGES[:300]:
+        current = {name: said("normal", role=two.role(name, image, image, {})) for name in ("anna", "ben")}
+        moved += three.role("dora", image, image, {}) is not None
+        assert three.role("dora", image, image, current) is None
+        assert {name: three.role(name, image, image, current) for name in current} == {
+            name: row["role"] for name, row in current.items()
+        }
+    assert moved > 100
 
 
 def test_categories_differ_only_where_both_gave_one():

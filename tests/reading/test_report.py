@@ -95,7 +95,7 @@ def test_the_archives_figures_lie_beside_the_truth(read_archive, capsys):
 def test_the_chapter_says_who_read_how_they_agree_and_what_it_means(read_archive):
     chapter = chapter_of(read_archive)
     assert set(chapter.tables) == {
-        "readers", "readers_agreement", "readers_archive", "readers_reasons", "readers_subgroups",
+        "readers", "readers_agreement", "readers_archive", "readers_groups", "readers_reasons", "readers_subgroups",
     }  # fmt: skip
     assert "3 readers judged" in chapter.said[0]
     readers = {row[0]: row for row in chapter.tables["readers"].rows}
@@ -107,6 +107,20 @@ def test_the_chapter_says_who_read_how_they_agree_and_what_it_means(read_archive
     reasons = {row[0]: row for row in chapter.tables["readers_reasons"].rows}
     assert float(reasons["above_operating_point"][2].split()[0]) > float(reasons["random_negative"][2].split()[0])
     assert any(row[1] == "sex=F" for row in chapter.tables["readers_subgroups"].rows)
+
+
+def test_readers_are_compared_with_each_other_and_with_the_model_by_subgroup(read_archive):
+    groups = {row[:3]: row[3:] for row in chapter_of(read_archive).tables["readers_groups"].rows}
+    assert {who for who, _, _ in groups} == {"anna, ben", "anna, the model", "ben, the model"}
+    results, manifest, images = read_archive
+    verdicts = store.read_current(results).merge(images, on="image_id")
+    sex = parquet.read_table(manifest).to_pandas()[["image_id", "sex"]]
+    mine = verdicts[verdicts["reader"] == "anna"].merge(sex, on="image_id")
+    women = mine[mine["sex"] == "F"]
+    count, agrees, _ = groups["anna, the model", "COVID-19, by a typical appearance", "sex=F"]
+    assert count == str(len(women))
+    assert float(agrees.split()[0]) == pytest.approx((women["covid"].astype(bool) == women["flagged"]).mean(), abs=5e-4)
+    assert all(cells[1:] == ("too few", "too few") for name, cells in groups.items() if int(cells[0]) < 10)
 
 
 def test_the_report_has_the_chapter_though_no_label_exists(read_archive, tmp_path):

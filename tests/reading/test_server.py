@@ -223,6 +223,19 @@ def test_the_patients_other_radiographs_come_with_their_dates(open_room, anna):
     ]
 
 
+def test_the_sites_viewer_is_linked_where_the_image_is_of_a_pacs_and_nothing_is_hidden(screen):
+    template = "https://viewer.example/viewer?StudyInstanceUIDs={study}"
+    with serving(screen, viewer=template) as (room, port):
+        anna = client(screen, port)
+        shown, hidden = ([one for one in room.screen.cases.values() if one.hidden is hide] for hide in (False, True))
+        assert "viewer" not in anna.json(f"/api/case?id={hidden[0].image_id}"), "the viewer may show the model's masks"
+        assert anna.json(f"/api/case?id={shown[0].image_id}")["viewer"] is None, "of a file only a hash is known"
+        shown[0].known.row["uri"] = "https://pacs.example/dicom-web/studies/1.2/series/3.4/instances/5.6"
+        assert anna.json(f"/api/case?id={shown[0].image_id}")["viewer"] == template.replace("{study}", "1.2")
+    with pytest.raises(ConfigError, match="viewer's URL"), serving(screen, viewer="javascript:alert('{study}')"):
+        pass
+
+
 def test_a_proxys_header_is_believed_of_the_proxy_alone(screen):
     with serving(screen, trust_header="X-Reader", host="127.0.0.1") as (_, port):
         assert Client(port).ask("/api/me", X_Reader="anna")[0] == 200

@@ -1,24 +1,25 @@
 // The list of the queue with its filters, and the table of keys.
-import { byId, element } from "./verdict.js";
+import { byId, element } from "./elements.js";
+import { words } from "./words.js";
 
 const MOST = 300; // rows drawn at once
 
-export function showList(state, words, open) {
+export function showList(all, open) {
   const dialog = byId("list");
-  const rows = () => state.list.filter((row) => (
+  const rows = () => all.filter((row) => (
     (!byId("f-mine").checked || row.role)
     && (!byId("f-unread").checked || (row.role && !row.verdict))
     && (!byId("f-status").value || row.status === byId("f-status").value)
     && (!byId("f-reason").value || row.reasons?.includes(byId("f-reason").value))));
-  const statuses = [...new Set(state.list.map((row) => row.status).filter(Boolean))];
-  const reasons = [...new Set(state.list.flatMap((row) => row.reasons ?? []))];
+  const statuses = [...new Set(all.map((row) => row.status).filter(Boolean))];
+  const reasons = [...new Set(all.flatMap((row) => row.reasons ?? []))];
   options(byId("f-status"), words("any"), statuses.map((one) => [one, words(`status_${one}`)]));
   options(byId("f-reason"), words("any"), reasons.map((one) => [one, words(`reason_${one}`)]));
   const fill = () => {
     const found = rows();
     byId("f-count").textContent = found.length > MOST
       ? words("first_of", { n: MOST, total: found.length }) : String(found.length);
-    byId("rows").replaceChildren(...found.slice(0, MOST).map((row) => line(row, words, () => {
+    byId("rows").replaceChildren(...found.slice(0, MOST).map((row) => line(row, () => {
       dialog.close();
       open(row);
     })));
@@ -36,7 +37,7 @@ export function showList(state, words, open) {
   byId("rows").querySelector("button:not(:disabled)")?.focus();
 }
 
-function line(row, words, opened) {
+function line(row, opened) {
   const item = element("li");
   const button = element("button", { type: "button" });
   const said = !row.role ? words("somebody_else") : words(row.verdict ?? "unread");
@@ -58,20 +59,20 @@ function options(select, any, found) {
   select.value = found.some(([value]) => value === before) ? before : "";
 }
 
-export function showHelp(words) {
+export function showHelp() {
   const box = byId("keys");
   if (!box.childElementCount) {
     box.append(
       group(words("key_verdict"), [["A", words("abnormal")], ["N", words("normal")], ["C", words("cannot_tell")],
         ["X", words("broken")], ["1 2 3 4", words("category")], ["G", words("key_findings")], ["Z", words("key_zones")],
-        ["Shift 1-5", words("confidence")], ["T", words("comment")], ["Enter", words("save")], ["U", words("undo")]]),
+        [words("key_sure"), words("confidence")], ["T", words("comment")], [words("key_enter"), words("save")], ["U", words("undo")]]),
       group(words("key_view"), [["F", words("fit")], ["O", words("one")], ["+ -", words("key_zoom")],
         [words("key_arrows"), words("key_move")], ["W", words("key_window")], ["R", words("key_reset")],
-        ["Shift \u2191\u2193", words("key_level")], ["Shift \u2190\u2192", words("key_contrast")],
+        [`${words("key_shift")} \u2191\u2193`, words("key_level")], [`${words("key_shift")} \u2190\u2192`, words("key_contrast")],
         ["I", words("invert")]]),
       group(words("key_page"), [["M", words("masks")], ["H", words("heat")], ["L", words("zones")],
         ["[ ]", words("key_opacity")], ["B", words("beside")], [", .", `${words("beside_previous")}, ${words("beside_next")}`],
-        ["J", words("key_list")], ["P", words("pause")], ["Esc", words("key_leave")]]));
+        ["V", words("viewer")], ["J", words("key_list")], ["P", words("pause")], [words("key_escape"), words("key_leave")]]));
   }
   byId("help").showModal();
 }

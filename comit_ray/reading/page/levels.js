@@ -42,6 +42,21 @@ export function share(value, { center, width, function: kind }) {
   return Math.min(1, Math.max(0, shown));
 }
 
+export function sameWindow(window, from, to) {
+  // The window of one image for another one: the same numbers where they mean the same, else the window of the same
+  // name, else the same share of the whole range, as of a picture of 8 bits beside a file of 12.
+  if (window === null) return null;
+  const meaning = ["bits_stored", "signed", "slope", "intercept", "inverted", "modality_table"];
+  if (meaning.every((name) => from[name] === to[name])) return window;
+  const named = to.presets.find((one) => one.name === window.name);
+  if (named) return named;
+  const [whole, other] = [from, to].map((values) => values.presets.find((one) => one.name === "full"));
+  const scale = other.width / whole.width;
+  const turned = from.inverted === to.inverted ? 1 : -1;
+  return { center: other.center + turned * (window.center - whole.center) * scale, width: Math.max(1, window.width * scale),
+    function: window.function };
+}
+
 export function rounded(value) {
   // Half to even, as numpy.rint has it.
   const low = Math.floor(value);

@@ -1,41 +1,35 @@
-// The page: which image is before the reader, and what the keys do.
-import { Viewer } from "./viewer.js";
-import { Form, byId, element } from "./verdict.js";
-import { Images, Outbox, Problem, ask, json, path } from "./server.js";
-import { showList, showHelp } from "./dialogs.js";
+// The page: which image is before the reader, the verdict on it, and what the keys do.
+import { message, Tools } from "./tools.js";
+import { showAbout, showGrey } from "./about_image.js";
+import { Clock } from "./clock.js";
+import { showHelp, showList } from "./dialogs.js";
+import { byId, element } from "./elements.js";
+import { ask, Images, json, Outbox, path } from "./server.js";
+import { Form } from "./verdict.js";
+import { described, loadWords, words } from "./words.js";
 
 const STEP = 60; // pixels an arrow key moves the image
-let dictionary = {};
+const MOST_PENDING = 1; // verdicts on their way, beyond which the reader waits
 
-export function words(key, values = {}) {
-  return (dictionary[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
-}
-
-const state = { list: [], at: null, entered: 0, visible: 0, since: null, shownAt: null, history: [], besideAt: 0 };
+const state = { list: [], at: null, case: null, ready: false, pressed: null, shownAt: null, history: [], me: null };
 const images = new Images();
+const clock = new Clock();
+let tools, form, outbox;
 // For who measures: milliseconds from a verdict's key to the next picture on the canvas.
-const reading = { timings: [], state, values: () => main.values, greys: () => main.greys, viewer: () => main,
+const reading = { timings: [], state, values: () => tools.main.values, viewer: () => tools.main, other: () => tools.other,
   pending: () => outbox.pending.size };
-let main, other, form, outbox;
 
 async function start() {
-  dictionary = await json("/page/words.en.json");
-  document.documentElement.lang = words("language");
-  document.title = words("title");
-  document.querySelectorAll("[data-word]").forEach((one) => { one.textContent = words(one.dataset.word); });
-  document.querySelectorAll("[data-label]").forEach((one) => one.setAttribute("aria-label", words(one.dataset.label)));
-  document.querySelectorAll("[data-hint]").forEach((one) => one.setAttribute("placeholder", words(one.dataset.hint)));
   try {
+    await loadWords();
     if (location.pathname === "/enter") {
       await json("/api/enter", { token: location.hash.slice(1) });
       history.replaceState(null, "", "/"); // the token is in the cookie now, and nowhere a script can read it
     }
-    const me = await json("/api/me");
-    byId("who").textContent = words("reader", { name: me.reader });
-    state.me = me;
-    main = new Viewer(byId("main"), () => follow());
-    other = new Viewer(byId("other"), () => {});
-    form = new Form(words, me);
+    state.me = await json("/api/me");
+    byId("who").textContent = words("reader", { name: state.me.reader });
+    tools = new Tools(images);
+    form = new Form(state.me);
     outbox = new Outbox(told);
     listen();
     window.reading = reading;
@@ -51,12 +45,6 @@ function outside(problem) {
   byId("closing").hidden = true;
   byId("outside").hidden = false;
   byId("why").textContent = described(problem);
-}
-
-function described(problem) {
-  if (!(problem instanceof Problem)) { console.error(problem); return String(problem); }
-  const key = `problem_${problem.code}`;
-  return words(key in dictionary ? key : "problem_other", { ...problem.more, detail: problem.detail });
 }
 
 // ---- which image ---------------------------------------------------------------------------------------------------
@@ -95,6 +83,7 @@ async function next() {
 
 async function show(row, answers = null) {
   const id = row.image_id;
+  const { main } = tools;
   state.at = row;
   state.case = null;
   state.ready = false; // no verdict on an image that is not before the reader yet
@@ -117,7 +106,7 @@ async function show(row, answers = null) {
   if (picture) main.show(picture.bitmap, picture.size);
   else { main.clear(); main.draw(); }
   state.ready = true;
-  clock();
+  clock.restart();
   if (state.pressed) {
     const pressed = state.pressed;
     state.pressed = null;
@@ -125,14 +114,15 @@ async function show(row, answers = null) {
   }
   state.shownAt = new Date().toISOString();
   ask("/api/shown", { image_id: id }).catch(() => {});
-  corners();
-  toolsFor(null);
+  showGrey(main);
+  tools.enable(null);
   if (document.activeElement && document.activeElement !== document.body) document.activeElement.blur();
   const found = await images.case(id);
   if (state.at !== row) return undefined;
   state.case = found;
-  about(found, answers);
-  toolsFor(found);
+  if (found.mine && !answers) form.reset(found.mine);
+  showAbout(found, state.me, words("image_of", { n: mine().indexOf(row) + 1, total: mine().length }));
+  tools.enable(found);
   if (picture) await fill(row, found);
   const ahead = unread(row).map((one) => one.image_id);
   images.only([id, ...ahead.slice(0, 2), ...found.beside.map((one) => one.image_id), state.history.at(-1)]);
@@ -141,13 +131,14 @@ async function show(row, answers = null) {
 
 async function fill(row, found) {
   // All values, and what lies over the image, once the picture is there.
+  const { main } = tools;
   await new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
   try {
     const values = await images.values(row.image_id);
     if (state.at !== row) return;
     main.setValues(values);
-    windowsFor(values);
-    corners();
+    tools.offerWindows(values);
+    showGrey(main);
   } catch (problem) {
     if (state.at === row) message("message", described(problem));
   }
@@ -161,8 +152,8 @@ async function fill(row, found) {
     if (state.at === row) main.zones = zones;
   }
   if (state.at !== row) return;
-  over();
-  if (state.beside) await showBeside();
+  tools.drawOver();
+  if (tools.beside) await tools.showBeside();
 }
 
 async function close() {
@@ -192,10 +183,10 @@ async function save() {
   const answers = form.answers();
   if (!state.at || !state.ready) return undefined;
   if (!answers.verdict) return say(words("choose"), true);
-  if (outbox.pending.size > 1) return say(words("not_saved"), true); // what is said must not run ahead of what is stored
+  if (outbox.pending.size > MOST_PENDING) return say(words("not_saved"), true);
   state.pressed = performance.now();
   const row = state.at;
-  const verdict = { image_id: row.image_id, ...answers, seconds: seconds(), shown_at: state.shownAt };
+  const verdict = { image_id: row.image_id, ...answers, seconds: clock.seconds(), shown_at: state.shownAt };
   row.verdict = answers.verdict;
   row.seconds = verdict.seconds;
   state.history.push(row.image_id);
@@ -240,260 +231,35 @@ function say(text, waits) {
   box.classList.toggle("wait", waits);
 }
 
-// ---- time ----------------------------------------------------------------------------------------------------------
-
-function clock() {
-  state.visible = 0;
-  state.since = document.visibilityState === "visible" && !byId("paused").open ? performance.now() : null;
+function pause(paused) {
+  // While it is paused the image is hidden and time stands still.
+  clock.pause(paused);
+  byId("room").style.visibility = paused ? "hidden" : "";
+  if (paused) byId("paused").showModal();
+  ask("/api/pause", { paused }).catch(() => {});
 }
 
-function halt() {
-  if (state.since !== null) state.visible += performance.now() - state.since;
-  state.since = null;
-}
-
-function run() {
-  if (state.since === null && document.visibilityState === "visible" && !byId("paused").open) {
-    state.since = performance.now();
-  }
-}
-
-function seconds() {
-  halt();
-  run();
-  return Math.round(state.visible / 10) / 100;
-}
-
-function pause() {
-  halt();
-  byId("paused").showModal();
-  byId("room").style.visibility = "hidden";
-  ask("/api/pause", { paused: true }).catch(() => {});
-}
-
-function goOn() {
-  byId("room").style.visibility = "";
-  ask("/api/pause", { paused: false }).catch(() => {});
-  run();
-}
-
-// ---- what is said of the image -------------------------------------------------------------------------------------
-
-function about(found, answers) {
-  const person = [found.view, found.sex, found.age === null ? null : `${Math.floor(found.age)} y`];
-  byId("about").textContent = [person.filter(Boolean).join("  "), found.acquired_on].filter(Boolean).join("\n");
-  byId("role").textContent = found.role === "first" ? "" : words(`role_${found.role}`);
-  const box = byId("said");
-  box.replaceChildren();
-  if (found.role === "adjudicator") adjudication(box, found);
-  if (found.mine && !answers) {
-    form.reset(found.mine);
-    box.append(element("p", {}, words("read_before")));
-  }
-  box.append(element("h2", {}, words("model")));
-  if (found.hidden) {
-    box.append(element("p", {}, words(state.me.blind ? "model_blind" : "model_hidden")));
-    return;
-  }
-  if (found.status !== "ok") box.append(element("p", {}, `${words("not_scored")}: ${found.detail ?? found.reason}`));
-  else scores(box, found.model);
-  if (found.reasons.length) {
-    const list = element("ul");
-    list.append(...found.reasons.map((reason) => element("li", {}, words(`reason_${reason}`))));
-    box.append(element("h2", {}, words("why")), list);
-  }
-}
-
-function scores(box, model) {
-  for (const [name, score, flag] of [
-    ["score_covid", model.p_covid, model.covid_flag], ["score_unhealthy", model.p_unhealthy, model.unhealthy_flag]]) {
-    if (score === null) continue;
-    const line = element("p", { class: "score" });
-    line.append(element("span", {}, words(name)), element("b", {}, score.toFixed(2)));
-    line.append(element("span", { class: flag ? "tag on" : "tag" }, words(flag ? "flagged" : "not_flagged")));
-    box.append(line);
-  }
-  if (model.disease_in_lung !== null) {
-    const line = element("p", { class: "score" });
-    line.append(element("span", {}, words("in_lung")), element("b", {}, `${Math.round(100 * model.disease_in_lung)}%`));
-    box.append(line);
-  }
-}
-
-function adjudication(box, found) {
-  box.append(element("h2", {}, words("others")));
-  for (const one of found.others) {
-    const said = [words(one.verdict), one.category && words(one.category), ...(one.findings ?? []), one.comment];
-    box.append(element("p", {}, `${one.reader}: ${said.filter(Boolean).join(", ")}`));
-  }
-}
-
-function corners() {
-  const values = main.values;
-  const grey = [];
-  if (main.window) {
-    const { center, width } = main.window;
-    grey.push(words("center_width", { center: Math.round(center), width: Math.round(width) }));
-  } else grey.push(words("as_screened"));
-  grey.push(values ? words("values_here", { bits: values.bits_stored }) : words("values_loading"));
-  const sides = values?.orientation?.[0];
-  const opposite = { L: "R", R: "L" };
-  byId("mark-right").textContent = opposite[sides] ? sides : "";
-  byId("mark-left").textContent = opposite[sides] ?? "";
-  if (values && !opposite[sides]) grey.push(words("side_unknown"));
-  byId("grey").textContent = grey.join("\n");
-  byId("scale").textContent = main.size ? words("zoom", { percent: Math.round(100 * main.view.scale) }) : "";
-  byId("invert").setAttribute("aria-pressed", String(main.inverted));
-}
-
-function message(id, text) {
-  byId(id).textContent = text;
-  byId(id).hidden = !text;
-}
-
-// ---- windows, overlays, the other radiograph -----------------------------------------------------------------------
-
-let windows = [null];
-
-function windowsFor(values) {
-  const named = (one, n) => words(`window_${one.name}`, { n });
-  windows = [null, ...values.windows, ...values.presets];
-  const options = windows.map((one, at) => (
-    new Option(one ? named(one, at) : words("window_screened"), String(at))));
-  options.push(new Option(words("window_own"), "own"));
-  byId("windows").replaceChildren(...options);
-}
-
-function chooseWindow(at) {
-  main.setWindow(windows[at] ?? null);
-  byId("windows").value = String(at);
-  follow();
-}
-
-function nudge(center, width) {
-  const from = main.startWindow();
-  if (!from) return;
-  const window = { center: from.center + center * from.width * (main.values.inverted ? -1 : 1),
-    width: Math.max(1, from.width * width), function: "LINEAR_EXACT" };
-  main.setWindow(window);
-  follow();
-}
-
-function follow() {
-  if (!state.at) return;
-  corners();
-  if (main.values) {
-    const at = windows.indexOf(main.window);
-    byId("windows").value = at >= 0 ? String(at) : "own";
-  }
-  if (!state.beside) return;
-  other.inverted = main.inverted;
-  if (other.values && !main.dragging) other.setWindow(main.window);
-  other.center(main.middle());
-}
-
-function toolsFor(found) {
-  const kinds = found?.overlays ?? [];
-  byId("masks").disabled = !kinds.includes("lung") && !kinds.includes("disease");
-  byId("heat").disabled = !kinds.includes("heat");
-  byId("zones").disabled = !kinds.includes("lung");
-  byId("opacity").disabled = !kinds.length;
-  const count = found?.beside.length ?? 0;
-  byId("beside").disabled = !count;
-  byId("beside-count").textContent = count ? ` ${count}` : "";
-  byId("beside").title = count ? "" : words("beside_none");
-  if (!count) hideBeside();
-}
-
-function pressed(id) {
-  return byId(id).getAttribute("aria-pressed") === "true" && !byId(id).disabled;
-}
-
-function press(id) {
-  if (byId(id).disabled) return;
-  byId(id).setAttribute("aria-pressed", String(byId(id).getAttribute("aria-pressed") !== "true"));
-  over();
-}
-
-function over() {
-  main.visible = new Set([...(pressed("masks") ? ["lung", "disease"] : []), ...(pressed("heat") ? ["heat"] : [])]);
-  main.zonesVisible = pressed("zones");
-  main.opacity = Number(byId("opacity").value) / 100;
-  main.draw();
-}
-
-function toggleBeside() {
-  if (byId("beside").disabled) return;
-  if (state.beside) hideBeside();
-  else { state.beside = true; state.besideAt = 0; showBeside(); }
-}
-
-function hideBeside() {
-  state.beside = false;
-  byId("pane-other").hidden = true;
-  byId("beside").setAttribute("aria-pressed", "false");
-}
-
-async function showBeside() {
-  const all = state.case.beside;
-  if (!all.length) return hideBeside();
-  const row = state.at;
-  const one = all[Math.min(state.besideAt, all.length - 1)];
-  byId("pane-other").hidden = false;
-  byId("beside").setAttribute("aria-pressed", "true");
-  byId("about-other").textContent = `${one.acquired_on ?? words("no_date")}\n${one.view}`;
-  byId("newer").parentElement.hidden = all.length < 2;
-  byId("newer").disabled = state.besideAt <= 0;
-  byId("older").disabled = state.besideAt >= all.length - 1;
-  message("message-other", "");
-  try {
-    const { bitmap, size } = await images.picture(one.image_id);
-    if (state.at !== row) return undefined;
-    other.show(bitmap, size);
-    other.resize();
-    ask("/api/shown", { image_id: one.image_id }).catch(() => {});
-    follow();
-    other.setValues(await images.values(one.image_id));
-    follow();
-  } catch (problem) {
-    other.clear();
-    other.draw();
-    message("message-other", described(problem));
-  }
-  return undefined;
-}
-
-function stepBeside(by) {
-  const to = state.besideAt + by;
-  if (!state.beside || to < 0 || to >= state.case.beside.length) return;
-  state.besideAt = to;
-  showBeside();
-}
-
-// ---- keys ----------------------------------------------------------------------------------------------------------
+// ---- keys and buttons ----------------------------------------------------------------------------------------------
 
 const KEYS = {
-  f: () => { main.fit(); follow(); }, o: () => main.oneToOne(),
-  i: () => { main.setInverted(!main.inverted); follow(); },
-  w: () => main.values && chooseWindow((Math.max(0, windows.indexOf(main.window)) + 1) % windows.length),
-  r: () => main.values && chooseWindow(0),
-  m: () => press("masks"), h: () => press("heat"), l: () => press("zones"), b: toggleBeside,
-  "+": () => main.zoom(1.25), "=": () => main.zoom(1.25), "-": () => main.zoom(0.8),
-  "[": () => fade(-10), "]": () => fade(10), ",": () => stepBeside(-1), ".": () => stepBeside(1),
-  ArrowLeft: () => main.pan(STEP, 0), ArrowRight: () => main.pan(-STEP, 0),
-  ArrowUp: () => main.pan(0, STEP), ArrowDown: () => main.pan(0, -STEP),
-  "Shift+ArrowUp": () => nudge(-0.05, 1), "Shift+ArrowDown": () => nudge(0.05, 1),
-  "Shift+ArrowLeft": () => nudge(0, 0.9), "Shift+ArrowRight": () => nudge(0, 1.1),
-  u: undo, p: pause, j: () => showList(state, words, open), "?": () => showHelp(words),
+  f: () => tools.fit(), o: () => tools.main.oneToOne(), i: () => tools.invert(),
+  w: () => tools.nextWindow(), r: () => tools.chooseWindow(0),
+  m: () => tools.press("masks"), h: () => tools.press("heat"), l: () => tools.press("zones"),
+  b: () => tools.toggleBeside(), v: () => byId("viewer").href && byId("viewer").click(),
+  "+": () => tools.main.zoom(1.25), "=": () => tools.main.zoom(1.25), "-": () => tools.main.zoom(0.8),
+  "[": () => tools.fade(-10), "]": () => tools.fade(10), ",": () => tools.stepBeside(-1), ".": () => tools.stepBeside(1),
+  ArrowLeft: () => tools.main.pan(STEP, 0), ArrowRight: () => tools.main.pan(-STEP, 0),
+  ArrowUp: () => tools.main.pan(0, STEP), ArrowDown: () => tools.main.pan(0, -STEP),
+  "Shift+ArrowUp": () => tools.nudgeWindow(-0.05, 1), "Shift+ArrowDown": () => tools.nudgeWindow(0.05, 1),
+  "Shift+ArrowLeft": () => tools.nudgeWindow(0, 0.9), "Shift+ArrowRight": () => tools.nudgeWindow(0, 1.1),
+  u: undo, p: () => pause(true), j: () => showList(state.list, (row) => go(() => show(row))), "?": showHelp,
 };
+const BUTTONS = { fit: "f", one: "o", invert: "i", masks: "m", heat: "h", zones: "l", beside: "b", newer: ",", older: ".",
+  undo: "u", "open-list": "j", "open-pause": "p", "open-help": "?" };
 
-function fade(by) {
-  byId("opacity").value = String(Number(byId("opacity").value) + by);
-  over();
-}
-
-function open(row) {
-  show(row).catch(outside);
+function go(action) {
+  // What a key or a button begins; if it fails, the page says why.
+  Promise.resolve(action()).catch(outside);
 }
 
 function onKey(event) {
@@ -506,14 +272,15 @@ function onKey(event) {
   if (byId("room").hidden) return;
   if (event.key === "Escape") { target.blur(); byId("main").focus(); return; }
   if (target.id === "comment") {
-    if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); save().catch(outside); }
+    if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); go(save); }
     return;
   }
   if (target.tagName === "SELECT" || (target.tagName === "INPUT" && event.key.startsWith("Arrow"))) return;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Enter" && !byId("tools").contains(target) && !byId("top").contains(target) && target.id !== "undo") {
+  if (event.key === "Enter" && !byId("tools").contains(target) && !byId("top").contains(target) && target.id !== "undo"
+    && !byId("pane-other").contains(target)) {
     event.preventDefault();
-    save().catch(outside);
+    go(save);
     return;
   }
   if (form.findingKey(event) || form.key(event)) { event.preventDefault(); return; }
@@ -521,29 +288,24 @@ function onKey(event) {
   const action = KEYS[name] ?? KEYS[name.toLowerCase()];
   if (!action || event.key === " ") return;
   event.preventDefault();
-  Promise.resolve(action()).catch(outside);
+  go(action);
 }
 
 function listen() {
   document.addEventListener("keydown", onKey);
-  document.addEventListener("visibilitychange", () => (document.visibilityState === "visible" ? run() : halt()));
-  byId("form").addEventListener("submit", (event) => { event.preventDefault(); save().catch(outside); });
-  for (const [id, key] of [["fit", "f"], ["one", "o"], ["invert", "i"], ["masks", "m"], ["heat", "h"], ["zones", "l"],
-    ["beside", "b"], ["undo", "u"], ["open-list", "j"], ["open-pause", "p"], ["open-help", "?"], ["newer", ","],
-    ["older", "."]]) {
-    byId(id).addEventListener("click", () => Promise.resolve(KEYS[key]()).catch(outside));
-  }
+  byId("form").addEventListener("submit", (event) => { event.preventDefault(); go(save); });
+  for (const [id, key] of Object.entries(BUTTONS)) byId(id).addEventListener("click", () => go(KEYS[key]));
   byId("windows").addEventListener("change", (event) => {
-    if (event.target.value !== "own") chooseWindow(Number(event.target.value));
+    if (event.target.value !== "own") tools.chooseWindow(Number(event.target.value));
   });
-  byId("opacity").addEventListener("input", over);
-  byId("paused").addEventListener("close", goOn);
+  byId("opacity").addEventListener("input", () => tools.drawOver());
+  byId("paused").addEventListener("close", () => pause(false));
   byId("go-on").addEventListener("click", () => byId("paused").close());
   document.querySelectorAll("dialog .close").forEach((button) => {
     button.addEventListener("click", () => button.closest("dialog").close());
   });
   byId("look-again").addEventListener("click", () => KEYS.j());
-  byId("check-new").addEventListener("click", () => refresh().then(next).catch(outside));
+  byId("check-new").addEventListener("click", () => go(() => refresh().then(next)));
 }
 
 start();

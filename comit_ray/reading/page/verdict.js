@@ -1,13 +1,15 @@
 // The form: a judgement and what goes with it, answered by keys or by hand. It knows nothing of images.
 
+import { byId, element } from "./elements.js";
+import { words } from "./words.js";
+
 export const VERDICTS = [["abnormal", "A"], ["normal", "N"], ["cannot_tell", "C"], ["broken", "X"]];
 export const CATEGORIES = [["typical", "1"], ["indeterminate", "2"], ["atypical", "3"], ["negative", "4"]];
 const ZONES = ["A", "B", "C", "D", "E", "F"];
 const HIGHEST = 3;
 
 export class Form {
-  constructor(words, me) {
-    this.words = words;
+  constructor(me) {
     this.verdicts = radios(byId("verdicts"), VERDICTS.map(([value, key]) => ({ value, key, text: words(value) })),
       () => this.normal());
     this.categories = radios(byId("categories"), CATEGORIES.map(([value, key]) => ({ value, key, text: words(value) })));
@@ -28,14 +30,14 @@ export class Form {
 
   buildZones() {
     const box = byId("severity");
-    box.append(element("div", { class: "side" }, this.words("patient_right")),
-      element("div", { class: "side" }, this.words("patient_left")));
+    box.append(element("div", { class: "side" }, words("patient_right")),
+      element("div", { class: "side" }, words("patient_left")));
     this.zones = [];
     for (const index of [0, 3, 1, 4, 2, 5]) {
       const zone = element("div", { class: "zone", role: "spinbutton", tabindex: "0", "aria-valuemin": "0",
         "aria-valuemax": String(HIGHEST) });
       zone.setAttribute("aria-label",
-        this.words("zone", { name: ZONES[index], place: this.words(`zone_${index}`) }));
+        words("zone", { name: ZONES[index], place: words(`zone_${index}`) }));
       zone.append(element("b", { "aria-hidden": "true" }, ZONES[index]));
       for (let value = 0; value <= HIGHEST; value++) {
         const cell = element("span", { "aria-hidden": "true" }, String(value));
@@ -66,6 +68,7 @@ export class Form {
     const zone = this.zones[index];
     if (value === null) zone.removeAttribute("aria-valuenow");
     else zone.setAttribute("aria-valuenow", String(value));
+    zone.setAttribute("aria-valuetext", value === null ? words("not_given") : words(`severity_${value}`));
     zone.querySelectorAll("span").forEach((cell, at) => cell.classList.toggle("on", at === value));
   }
 
@@ -138,36 +141,39 @@ export class Form {
 }
 
 function radios(box, options, changed = () => {}) {
-  // Buttons of which one at most is chosen; a second press takes it back.
+  // Buttons of which one at most is chosen: a second press takes it back. Tab reaches the group, arrows go on in it.
   const group = { value: null };
   const buttons = options.map(({ value, key, text, label }) => {
     const button = element("button", { type: "button", role: "radio", "aria-checked": "false" });
     button.append(element("span", {}, text));
-    if (key) button.append(element("kbd", {}, key));
+    if (key) button.append(element("kbd", { "aria-hidden": "true" }, key));
+    if (key) button.setAttribute("aria-keyshortcuts", key);
     if (label) { button.setAttribute("aria-label", `${text}, ${label}`); button.title = label; }
     button.dataset.value = String(value);
     button.addEventListener("click", () => { group.set(group.value === value ? null : value); changed(); });
     box.append(button);
     return button;
   });
+  box.addEventListener("keydown", (event) => {
+    const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!move || event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const open = buttons.filter((button) => !button.disabled);
+    const to = open[(open.indexOf(document.activeElement) + move + open.length) % open.length];
+    to.focus();
+    group.set(options[buttons.indexOf(to)].value);
+    changed();
+  });
   group.set = (value) => {
     group.value = value;
     buttons.forEach((button) => button.setAttribute("aria-checked", String(button.dataset.value === String(value))));
+    const chosen = buttons.find((button) => button.getAttribute("aria-checked") === "true") ?? buttons[0];
+    buttons.forEach((button) => { button.tabIndex = button === chosen ? 0 : -1; });
   };
   return group;
 }
 
 function toggle(button) {
   button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
-}
-
-export function byId(id) {
-  return document.getElementById(id);
-}
-
-export function element(name, attributes = {}, text = "") {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
-  return made;
 }

@@ -5,7 +5,7 @@ export class Viewer {
   constructor(canvas, changed) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
-    this.changed = changed; // told of every change by the reader's hand: the linked viewer follows
+    this.changed = changed; // told of every change, and whether by the reader's hand: the linked viewer follows
     this.clear();
     this.listen();
     new ResizeObserver(() => this.resize()).observe(canvas);
@@ -52,7 +52,7 @@ export class Viewer {
     this.canvas.height = height;
     if (this.fitted) this.fit();
     else this.center(middle);
-    this.changed(this);
+    this.changed(false);
   }
 
   fitScale() {
@@ -82,7 +82,7 @@ export class Viewer {
     this.view = { scale, left: at.x - (at.x - this.view.left) * by, top: at.y - (at.y - this.view.top) * by };
     this.fitted = false;
     this.draw();
-    this.changed(this);
+    this.changed(true);
   }
 
   pan(x, y) {
@@ -90,7 +90,7 @@ export class Viewer {
     this.view = { ...this.view, left: this.view.left + x, top: this.view.top + y };
     this.fitted = false;
     this.draw();
-    this.changed(this);
+    this.changed(true);
   }
 
   middle() {
@@ -221,7 +221,7 @@ export class Viewer {
       const at = { x: (event.clientX - box.left) * ratio(), y: (event.clientY - box.top) * ratio() };
       this.zoom(Math.exp(-event.deltaY * 0.0015), at);
     }, { passive: false });
-    canvas.addEventListener("dblclick", () => { this.fit(); this.changed(this); });
+    canvas.addEventListener("dblclick", () => { this.fit(); this.changed(true); });
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       touches.set(event.pointerId, event);
@@ -258,7 +258,7 @@ export class Viewer {
       if (this.dragging) {
         this.dragging = false;
         this.repaint();
-        this.changed(this);
+        this.changed(true);
       }
       mode = null;
     };
@@ -275,7 +275,7 @@ export class Viewer {
       this.waiting = false;
       if (!this.values) return;
       this.setWindow(this.next, this.dragging);
-      this.changed(this);
+      this.changed(true);
     });
   }
 }

@@ -1,0 +1,12 @@
+// Parts of the page: one that is there, by its id, and new ones.
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+export function element(name, attributes = {}, text = "") {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text) made.textContent = text;
+  return made;
+}

@@ -1,0 +1,25 @@
+// Every word that the page shows, from one file: another language is one file more.
+import { Problem, json } from "./server.js";
+
+let dictionary = {};
+
+export async function loadWords() {
+  // Reads the file, and gives the parts of index.html their words, labels and hints.
+  dictionary = await json("/page/words.en.json");
+  document.documentElement.lang = words("language");
+  document.title = words("title");
+  document.querySelectorAll("[data-word]").forEach((one) => { one.textContent = words(one.dataset.word); });
+  document.querySelectorAll("[data-label]").forEach((one) => one.setAttribute("aria-label", words(one.dataset.label)));
+  document.querySelectorAll("[data-hint]").forEach((one) => one.setAttribute("placeholder", words(one.dataset.hint)));
+}
+
+export function words(key, values = {}) {
+  return (dictionary[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+export function described(problem) {
+  // Why something did not work, in words for the reader.
+  if (!(problem instanceof Problem)) { console.error(problem); return String(problem); }
+  const key = `problem_${problem.code}`;
+  return words(key in dictionary ? key : "problem_other", { ...problem.more, detail: problem.detail });
+}
