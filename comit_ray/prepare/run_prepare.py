@@ -28,7 +28,7 @@ def prepare(config: PrepareConfig) -> Accounts:
         "training_hash": manifest.training_hash(manifest.read(config.manifest)),
         "rows": whole.rows,
         "format": config.format,
-        "decode": config.decode.model_dump(),
+        "decode": config.decode.question(),
     }
     run_record.open_run(output, question, config.model_dump(), LAYOUT.main)
     owner = Owner.of(run_record.read(output))
