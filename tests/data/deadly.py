@@ -1,12 +1,15 @@
 """Decoders that end, stall or fill the process they run in: for tests of what becomes of such files."""
 
 import ctypes
+import io
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.decode import decode
@@ -65,3 +68,35 @@ DEATHS = {
     b"sleep": lambda: time.sleep(600),
     b"stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
 }
+
+
+SIZES = {61: "os.abort()", 62: "ctypes.string_at(0)", 63: "time.sleep(600)"}
+"""Width in pixels -> what a process that decodes such a PNG does, once `customise` has had its way."""
+
+
+def customise(directory: Path) -> None:
+    """Write a `sitecustomize.py` that makes Pillow deadly for `SIZES`, in decoding processes alone.
+
+    For a process whose PYTHONPATH begins with the directory. Nothing of the package knows of it.
+    """
+    deaths = "\n".join(f"    if image.width == {width}: {death}" for width, death in SIZES.items())
+    (directory / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if any('decoder_host' in word for word in sys.orig_argv):\n"
+        "  import ctypes, os, time\n"
+        "  from PIL import Image\n"
+        "  real = Image.open\n"
+        "  def deadly(*args, **named):\n"
+        "    image = real(*args, **named)\n"
+        f"{deaths}\n"
+        "    return image\n"
+        "  Image.open = deadly\n"
+    )
+
+
+def deadly_png(width: int) -> bytes:
+    """A sound grey PNG of a width of `SIZES`, or of another."""
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(width).integers(0, 255, (64, width), np.uint8)
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()

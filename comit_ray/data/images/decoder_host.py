@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from PIL import Image
+
 from comit_ray.data.images import radiograph
 from comit_ray.errors import DecodeError, Reason
 
@@ -29,6 +31,8 @@ NEW, KILL = b"n", b"k"
 """What the host is told: fork a process for the socket that comes with the message, or end the one of that number."""
 READY = b"!"
 """What the host says first."""
+FREE = 16 * 2**20
+"""Bytes that each process may take without asking: a question costs as much as decoding a very small image."""
 HEAD = struct.Struct("<cQ")
 """Kind and length of a message; of one to the host kind and number."""
 REQUEST = struct.Struct("<QQdQ")
@@ -63,6 +67,7 @@ def serve(control: socket.socket) -> None:
         end.setblocking(False)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    Image.preinit()  # else each process would look for the formats anew
     gc.freeze()
     with selectors.DefaultSelector() as waiting:
         waiting.register(control, selectors.EVENT_READ)
@@ -142,6 +147,8 @@ def _answer(asked: socket.socket) -> None:
 
 
 def _ask_for_room(asked: socket.socket, need: int) -> None:
+    if need <= FREE:
+        return
     send(asked, ROOM, struct.pack("<Q", need))
     receive(asked, HEAD.size)
 
