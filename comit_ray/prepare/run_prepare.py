@@ -36,7 +36,6 @@ def prepare(config: PrepareConfig) -> Accounts:
     started = time.monotonic()
     if remaining.parts:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
-        nodes.check_address()
         ray_start.start()
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))

@@ -155,7 +155,6 @@ def screen(config: ScreenConfig, cpus: float | None = None, tally: StageTimer | 
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if config.gpu:
             graph.check_gpus_here()
-        nodes.check_address()
         ray_start.start()
         if config.gpu:
             graph.check_gpus()

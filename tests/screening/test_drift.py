@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -226,3 +227,15 @@ def test_images_without_a_view_are_not_called_different() -> None:
     half = ["unknown"] * 100 + ["PA"] * 60 + ["lordotic"] * 40
     mixed = by_name(compare(archive(view=half), "m", known(), {}))["view"]
     assert (mixed.value, mixed.outside, mixed.unknown, mixed.differs) == (0.4, 40, 100, True)
+
+
+def test_a_reference_without_a_statistic_of_pixels_says_so() -> None:
+    """It ended the screen with a KeyError, when the last chunk was written."""
+    facts = known().facts
+    without = {group: {k: v for k, v in values.items() if k != "pixel_sd"} for group, values in facts.pixels.items()}
+    values = pd.Series([0.5] * 50)
+    for signal in drift_signals.of_pixels("pixel_sd", values, replace(facts, pixels=without), 50):
+        assert signal.value is None
+        assert signal.detail == "not compared: the checkpoint's reference does not hold this statistic"
+    one = dict(list(without.items())[:1]) | dict(list(facts.pixels.items())[1:])
+    assert drift_signals.of_pixels("pixel_sd", values, replace(facts, pixels=one), 50)[0].value is not None
