@@ -52,6 +52,9 @@ class Reason(StrEnum):
     CHECKSUM_MISMATCH = "checksum_mismatch"
     BAD_SIDECAR = "bad_sidecar"
     BAD_MASK = "bad_mask"
+    CRASHED_DECODER = "crashed_decoder"
+    TIMED_OUT = "timed_out"
+    PROGRAM_FAILED = "program_failed"
     # The file is sound, but no frontal chest radiograph: the model has nothing to say about it.
     MULTI_FRAME = "multi_frame"
     LATERAL = "lateral"
@@ -87,6 +90,9 @@ STATUS_OF: dict[Reason, Status] = {
     Reason.CHECKSUM_MISMATCH: Status.FAILED,
     Reason.BAD_SIDECAR: Status.FAILED,
     Reason.BAD_MASK: Status.FAILED,
+    Reason.CRASHED_DECODER: Status.FAILED,
+    Reason.TIMED_OUT: Status.FAILED,
+    Reason.PROGRAM_FAILED: Status.FAILED,
     Reason.MULTI_FRAME: Status.EXCLUDED,
     Reason.LATERAL: Status.EXCLUDED,
     Reason.NOT_A_CHEST: Status.EXCLUDED,
@@ -121,6 +127,9 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.CHECKSUM_MISMATCH: "the archive is not what its checksum says",
     Reason.BAD_SIDECAR: "the sidecar file is absent or damaged",
     Reason.BAD_MASK: "the mask is absent or damaged",
+    Reason.CRASHED_DECODER: "the file makes its decoder crash",
+    Reason.TIMED_OUT: "the file takes its decoder too long",
+    Reason.PROGRAM_FAILED: "the program failed on it or its chunk",
     Reason.MULTI_FRAME: "the file holds several frames",
     Reason.LATERAL: "it is a lateral view",
     Reason.NOT_A_CHEST: "it is not a chest",
@@ -135,10 +144,14 @@ REASON_WORDS: dict[Reason, str] = {
 OF_THE_STORAGE = frozenset(
     {Reason.UNREADABLE, Reason.STORAGE_ABSENT, Reason.STORAGE_CUT, Reason.STORAGE_CHANGED},
 )
-"""What the storage did, not what the image is: the next run reads these images again, without being told to."""
+"""What the storage did, not what the image is."""
+AGAIN = OF_THE_STORAGE | {Reason.PROGRAM_FAILED}
+"""The next run reads these images again, without being told to."""
+OF_THE_DECODER = frozenset({Reason.CRASHED_DECODER, Reason.TIMED_OUT})
+"""What a file did to the process that decoded it. It was fetched and tried twice before its row is written."""
 FAILURES = tuple(reason for reason, status in STATUS_OF.items() if status is Status.FAILED)
 """Every reason of an image that nobody has read though it may be a patient's radiograph."""
-ON_THE_WAY = frozenset(FAILURES) - {Reason.MODEL_FAILED}
+ON_THE_WAY = frozenset(FAILURES) - {Reason.MODEL_FAILED, Reason.PROGRAM_FAILED} - OF_THE_DECODER
 """Failures that bytes which came wrong could look like: such an image is read once more before its row is written."""
 
 

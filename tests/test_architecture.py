@@ -44,6 +44,7 @@ TOP = {"api", "cli", "errors"}
 
 MAY_IMPORT_RAY = {
     "comit_ray.benchmark.run_benchmark",
+    "comit_ray.chunks.attempts",
     "comit_ray.chunks.graph",
     "comit_ray.chunks.monitor",
     "comit_ray.chunks.nodes",

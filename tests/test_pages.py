@@ -26,6 +26,14 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
     return found
 
 
+def test_the_tests_that_the_page_of_faults_names_are_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs" / "faults.md").read_text()))
+    sources = [path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    written = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
+    assert len(named) > 40
+    assert not named - written
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_to_files_that_exist(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())

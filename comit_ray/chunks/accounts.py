@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from comit_ray.chunks.ownership import SHA256, Owner, take_lease
 from comit_ray.chunks.plan import ChunkPlan, Layout, PartPlan, Plan, chunk_file, commit
-from comit_ray.errors import OF_THE_STORAGE, NotFoundError, Reason, Status, StorageError
+from comit_ray.data.images.load import KNOWN
+from comit_ray.errors import AGAIN, OF_THE_STORAGE, NotFoundError, Reason, Status, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 
@@ -26,7 +27,7 @@ NAMED = 20
 COMMON, PLACE_DEPTH = 3, 3
 """Reasons and places of failed images that are named, and names of directories that make a place."""
 THREADS = 8  # reading small files waits for storage most of the time
-COLUMNS = ["image_id", "status", "reason"]
+COLUMNS = ["image_id", "status", "reason", "detail"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ChunkAccount:
     flagged: int
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(reason, where: the archive or the directory, in the words of image ids) -> images that failed."""
+    readable: frozenset[str] = frozenset()
+    """Reasons of images that failed when they were read; the manifest's own exclusions read alike every time."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,12 @@ class Accounts:
 
     @property
     def refused(self) -> list[str]:
-        """The line that says how many images the storage did not give as they are; no line if it gave all."""
+        """Lines that say how many images the next run reads again, and why; no line if there are none."""
         count = sum(self.by_reason.get((Status.FAILED, reason), 0) for reason in OF_THE_STORAGE)
-        return (
-            [f"the storage refused {count:,} images: run the same command again to try them once more"] if count else []
-        )
+        lines = [f"the storage refused {count:,} images: run the same command again to try them once more"]
+        failed = self.by_reason.get((Status.FAILED, Reason.PROGRAM_FAILED), 0)
+        told = [f"the program failed on {failed:,} images: run the same command again to try them once more"]
+        return (lines if count else []) + (told if failed else [])
 
     @property
     def failed_share(self) -> float:
@@ -135,7 +139,10 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None =
     flagged = int(pc.sum(rows[layout.flag]).as_py() or 0) if layout.flag else 0
     failed = rows.filter(pc.equal(rows["status"], Status.FAILED))
     pairs = zip(failed["reason"].to_pylist(), failed["image_id"].to_pylist(), strict=True)
-    return ChunkAccount(None, by_reason, flagged, Counter((reason or "", _place(one)) for reason, one in pairs))
+    places = Counter((reason or "", _place(one)) for reason, one in pairs)
+    by_manifest = pc.fill_null(pc.starts_with(failed["detail"], KNOWN), False)
+    read = failed.filter(pc.invert(by_manifest))["reason"].unique().to_pylist()
+    return ChunkAccount(None, by_reason, flagged, places, frozenset(reason or "" for reason in read))
 
 
 def _place(image_id: str) -> str:
@@ -161,8 +168,8 @@ def committed(
 ) -> set[str]:
     """File names of the plan's chunks that need not be done again: they are whole, and the storage gave all of them.
 
-    An image that the storage refused (`comit_ray.errors.OF_THE_STORAGE`) may be had the next time. Chunks that have a
-    file and are not whole are named.
+    An image that the storage refused, or the program failed on (`comit_ray.errors.AGAIN`), may be had the next time.
+    Chunks that have a file and are not whole are named.
 
     Args:
         plan: what is asked.
@@ -180,11 +187,11 @@ def committed(
         print(f"done again: {problem}")
     if len(problems) > NAMED:
         print(f"done again: {len(problems) - NAMED:,} further chunks")
-    again = {*map(str, OF_THE_STORAGE), *retry}
+    again = {*map(str, AGAIN), *retry}
     return {
         chunk.file
         for chunk, account in zip(candidates, accounts, strict=True)
-        if account.problem is None and not any(reason in again for _, reason in account.by_reason)
+        if account.problem is None and not any(reason in again for reason in account.readable)
     }
 
 

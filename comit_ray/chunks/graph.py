@@ -18,6 +18,7 @@ from ray.data.datasource import WriteResult
 from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import ray_start, stopping
 from comit_ray.chunks.accounts import keep_scored
+from comit_ray.chunks.attempts import Attempts
 from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
@@ -27,8 +28,8 @@ from comit_ray.errors import ConfigError, DecodeError, OvertakenError, StorageEr
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
 
-COMMIT_WAITS_S = (2.0, 10.0, 30.0)
-"""Seconds between the tries to write a chunk."""
+WAITS_S = (2.0, 10.0, 30.0)
+"""Seconds between the tries to write a chunk, and to read a part of the manifest."""
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 READ_MEMORY, WRITE_MEMORY = 2**30, 3 * 2**28
 """Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/sizing.md).
@@ -88,10 +89,11 @@ class ReadParts:
     Args:
         settings: what is read, and how.
         counters: of the job.
+        attempts: counts the processes that end over a chunk; None: nobody does.
     """
 
-    def __init__(self, settings: ReadSettings, counters: Counters) -> None:
-        self.settings, self.counters = settings, counters
+    def __init__(self, settings: ReadSettings, counters: Counters, attempts: Attempts | None = None) -> None:
+        self.settings, self.counters, self.attempts = settings, counters, attempts
 
     def __call__(self, part: pa.Table) -> Iterator[pa.Table]:
         """The chunks of one part."""
@@ -102,12 +104,32 @@ class ReadParts:
 
         files: dict[str, str] = dict(zip(part["chunks"][0].as_py(), part["files"][0].as_py(), strict=True))
         asked = self.settings
-        rows = select(parquet.read_part(part["uri"][0].as_py(), list(asked.columns)), asked.split)
+        rows = self._rows(part["uri"][0].as_py())
+        if rows is None:
+            return
         rows = Marks(dict.fromkeys(json.loads(part["superseded"][0].as_py()), ""), {}).excluding(rows)
+
+        def begun(name: str) -> int:
+            return 0 if self.attempts is None else self.attempts.begin(f"read {files[name]}")
+
         for name, results in read_part(
-            rows, files, asked.read, asked.fail, asked.threads, asked.max_bytes, asked.also_wanted, told
+            rows, files, asked.read, asked.fail, asked.threads, asked.max_bytes, asked.also_wanted, told, begun
         ):
             yield chunk.pack(files[name], {asked.name: asked.to_table(results)})
+            if self.attempts is not None:
+                self.attempts.end(f"read {files[name]}")
+
+    def _rows(self, uri: str) -> pa.Table | None:
+        """The rows of a manifest part; None: the storage does not give it. Its chunks stay undone, the others go on."""
+        for seconds in (*WAITS_S, None):
+            try:
+                return select(parquet.read_part(uri, list(self.settings.columns)), self.settings.split)
+            except StorageError as error:
+                if seconds is None:
+                    print(f"a part of the manifest cannot be read, and its images are left undone: {error}", flush=True)
+                else:
+                    time.sleep(seconds)
+        return None
 
 
 class Commit(Datasink[list[str]]):
@@ -154,7 +176,7 @@ class Commit(Datasink[list[str]]):
 
     def _commit(self, file: str, tables: dict[str, pa.Table]) -> None:
         """Commit, and do it again where the storage failed: the work of a chunk is not lost for one PUT."""
-        for seconds in (*COMMIT_WAITS_S, None):
+        for seconds in (*WAITS_S, None):
             try:
                 chunk.commit(self.output, file, tables, self.layout, self.owner)
                 return

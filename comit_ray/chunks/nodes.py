@@ -6,7 +6,6 @@ some of the images, and a file that the driver has just put beside the output. S
 """
 
 import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +26,6 @@ from comit_ray.tables import parquet
 
 WAIT_S, SAY_S = 900, 10
 """For a node's answer, which may have to install the job's environment first; and until a person is told of it."""
-ADDRESS_S = 15.0
-"""For a cluster's head to take a connection."""
 PARTS, DIRECTORIES, FILES = 16, 64, 64
 """Parts of a manifest that are looked at; directories of its images, and images, that are asked for, spread over all.
 """
@@ -86,32 +83,8 @@ def check_submitted(inputs: Mapping[str, str | None], outputs: Mapping[str, str]
     given = {name: uri for name, uri in inputs.items() if uri}
     if not submitted() or not (_local(given) or _local(outputs)):
         return
-    check_address()
     ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     check(given, outputs)
-
-
-def check_address() -> None:
-    """Refuse a `RAY_ADDRESS` where no cluster answers: Ray itself would wait for minutes.
-
-    Raises:
-        ConfigError: nothing listens there, or it is the address of something else than a cluster's head.
-    """
-    address = os.environ.get("RAY_ADDRESS", "")
-    if ray.is_initialized() or address in ("", "auto", "local") or address.startswith("ray://"):
-        return
-    host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdigit():
-        raise ConfigError(
-            f"RAY_ADDRESS: expected HOST:PORT of a cluster's head (the port is mostly 6379), got {address}"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ADDRESS_S).close()
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"RAY_ADDRESS: no Ray cluster answers at {address} ({error}): start it, or unset RAY_ADDRESS to compute on "
-            "this machine"
-        ) from error
 
 
 def refuse(paths: Mapping[str, str], seen: Mapping[str, Sequence[bool]]) -> None:

@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import logging
 import os
+import socket
 import subprocess
 import sys
 import warnings
@@ -18,6 +19,8 @@ from typing import TextIO
 
 import ray
 from ray.util.annotations import RayDeprecationWarning
+
+from comit_ray.errors import ConfigError
 
 HARMLESS_LOGS: dict[str, str] = {
     # `ray.init` gives the Ray that it starts a token, so that nobody else on the machine can use it: as it should be.
@@ -68,15 +71,47 @@ def starts_here() -> bool:
     return not (ray.is_initialized() or os.environ.get("RAY_ADDRESS") or running.exists())
 
 
+ADDRESS_S = 15.0
+"""For a cluster's head to take a connection."""
+
+
+def check_address() -> None:
+    """Refuse a `RAY_ADDRESS` where no cluster answers: Ray itself would wait for minutes.
+
+    Raises:
+        ConfigError: nothing listens there, or it is the address of something else than a cluster's head.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if ray.is_initialized() or address in ("", "auto", "local"):
+        return
+    head = address.removeprefix("ray://")
+    host, _, port = head.rpartition(":")
+    if "://" in head or not host or not port.isdigit():
+        raise ConfigError(
+            f"RAY_ADDRESS: expected HOST:PORT of a cluster's head (the port is mostly 6379), got {address}"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ADDRESS_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"RAY_ADDRESS: no Ray cluster answers at {address} ({error}): start it, or unset RAY_ADDRESS to compute on "
+            "this machine"
+        ) from error
+
+
 def start(logging_config: ray.LoggingConfig | None = None) -> None:
     """Join the cluster of the environment, or start a Ray of this process' own; nothing is done where one is there.
 
     Args:
         logging_config: of Ray, also in its workers; None: its defaults, and warnings and errors alone in this process.
+
+    Raises:
+        ConfigError: as `check_address`.
     """
     hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if starts_here() else {}))
     if ray.is_initialized():
         return
+    check_address()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every run
     filter_standard_error()
     if logging_config is None:

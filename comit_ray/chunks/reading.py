@@ -8,9 +8,11 @@ What storage said is believed when it says it twice: an image that failed is rea
 are done. A tar.gz that is damaged, or does not fit its checksum, is passed over once more as a whole.
 """
 
+import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -18,12 +20,14 @@ import pyarrow as pa
 
 from comit_ray.chunks.plan import chunks_of
 from comit_ray.data.images.load import Place, known_exclusion, wanted
-from comit_ray.errors import ON_THE_WAY, DecodeError
+from comit_ray.errors import ON_THE_WAY, ComitError, DecodeError, Reason
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.threads import map_ahead
 
 Row = dict[str, Any]
 
+MOST = 3
+"""Processes that may end over a chunk before its rows fail."""
 AHEAD = 2  # rows in flight for each thread: hides the storage's latency and bounds what an archive's pass must hold
 
 
@@ -56,6 +60,7 @@ def read_part(
     max_bytes: int,
     also_wanted: Callable[[Row], Iterable[Any]] = nothing_else,
     told: Callable[[Spent], None] = lambda spent: None,
+    begun: Callable[[str], int] = lambda name: 0,
 ) -> Iterator[tuple[str, list[Row]]]:
     """The name and the rows of each chunk that is asked for, as soon as it is read.
 
@@ -69,6 +74,8 @@ def read_part(
         max_bytes: of one file.
         also_wanted: further files that `read` will ask the reader for, such as masks.
         told: what each chunk took, before it is given.
+        begun: is told of each chunk before it is read, and gives the number of processes that ended over it. After the
+            first one image is held at a time; after `MOST` of them its rows fail.
     """
     todo = [(name, table.to_pylist()) for name, table in chunks_of(rows) if name in chunks]
     reading = [(name, row) for name, chunk in todo for row in chunk if known_exclusion(row) is None]
@@ -78,11 +85,19 @@ def read_part(
 
         def timed(row: Row) -> tuple[Row, float]:
             began = perf_counter()
-            return read(row, reader), perf_counter() - began
+            try:
+                result = read(row, reader)
+            except Exception as error:  # noqa: BLE001 what nobody foresaw costs one row, which names it, and no part
+                result = fail(row, _unforeseen(error))
+            return result, perf_counter() - began
 
         for name, chunk in todo:
             seconds, size = reader.seconds, reader.size
-            pairs = list(map_ahead(pool, timed, chunk, AHEAD * threads))
+            deaths = begun(name)
+            if deaths >= MOST:
+                yield name, [_given_up(row, deaths, read, fail, reader) for row in chunk]
+                continue
+            pairs = list(map_ahead(pool, timed, chunk, 1 if deaths else AHEAD * threads))
             results = [result for result, _ in pairs]
             again = [
                 index
@@ -106,6 +121,25 @@ def read_part(
                         for row, result in zip(chunk, results, strict=True)
                     ]
             yield name, results
+
+
+def _given_up(
+    row: Row, deaths: int, read: Callable[[Row, FileReader], Row], fail: Callable[[Row, DecodeError], Row], reader: Any
+) -> Row:
+    """The row of an image whose chunk ended every process that read it; what the manifest excludes is not read."""
+    if known_exclusion(row) is not None:
+        return read(row, reader)
+    detail = f"expected to read the image, the process that read its chunk ended {deaths} times"
+    return fail(row, DecodeError(Reason.PROGRAM_FAILED, detail))
+
+
+def _unforeseen(error: Exception) -> DecodeError:
+    """An exception of this program, told without its text, which may hold values of a header."""
+    if isinstance(error, ComitError):
+        return DecodeError(Reason.PROGRAM_FAILED, str(error))
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+    return DecodeError(Reason.PROGRAM_FAILED, f"expected to read the image, the program met {where}: please report it")
 
 
 def _checksum(chunk: list[Row], uri: str) -> str | None:

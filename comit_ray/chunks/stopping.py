@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SECONDS = 8.0
 """From the signal to the end of the process, at most."""
@@ -42,15 +43,17 @@ class _Watch:
 
     def __init__(self, sentence: str) -> None:
         self.sentence, self.told, self.stopping = sentence, False, False
+        self.clock: threading.Timer | None = None
+        self.before: dict[signal.Signals, Any] = {}
         self.signals = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # by nohup
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         if self.stopping:  # the clock runs
             return
         self.stopping = True
-        clock = threading.Timer(SECONDS, self.end, (number,))
-        clock.daemon = True
-        clock.start()
+        self.clock = threading.Timer(SECONDS, self.end, (number,))
+        self.clock.daemon = True
+        self.clock.start()
         raise Stopped(number)
 
     def tell(self) -> None:
@@ -77,7 +80,7 @@ def watched(sentence: str) -> Iterator[_Watch]:
     if threading.current_thread() is not threading.main_thread():
         yield watch
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    watch.before = {number: signal.getsignal(number) for number in SIGNALS}
     outer, _current = _current, watch
     renew()
     try:
@@ -85,8 +88,32 @@ def watched(sentence: str) -> Iterator[_Watch]:
     finally:
         _current = outer
         if not watch.stopping:  # else a second signal would print what Python, or Ray, says of it
-            for number, handler in before.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            _put_back(watch)
+        else:
+            _ended.append(watch)
+
+
+_ended: list[_Watch] = []
+
+
+def stand_down() -> bool:
+    """Let this process live on after a signal ended its job, and put earlier handlers back; whether a signal did.
+
+    For a process that is more than its job, as one that runs tests.
+    """
+    stopped = bool(_ended)
+    while _ended:
+        watch = _ended.pop()
+        if watch.clock is not None:
+            watch.clock.cancel()
+            watch.clock.join()
+        _put_back(watch)
+    return stopped
+
+
+def _put_back(watch: _Watch) -> None:
+    for number, handler in watch.before.items():
+        signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def renew() -> None:

@@ -1,11 +1,12 @@
 """Options of images: the frame of the model, limits before decoding, and how annotated masks are used."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
 from comit_ray.config.config_base import (
     Config,
+    PositiveFloat,
     PositiveInt,
 )
 
@@ -30,7 +31,7 @@ class FrameConfig(Config):
 
 
 class DecodeLimits(Config):
-    """Limits that are checked before anything is decompressed."""
+    """Limits that are checked before anything is decompressed, and limits of a process that decodes."""
 
     max_bytes: PositiveInt = 256 * 2**20
     """Largest file in bytes."""
@@ -40,6 +41,16 @@ class DecodeLimits(Config):
     """Largest decompressed size in bytes: deflated DICOM included."""
     min_side: PositiveInt = 32
     """Shortest side in pixels that a radiograph may have."""
+    max_seconds: PositiveFloat = 30.0
+    """Longest that one image may take a CPU for decoding; four times as long by the clock. It is tried twice."""
+    max_memory: PositiveInt = 2**30
+    """Most memory in bytes that decoding one image may take beside the libraries."""
+    processes: bool = True
+    """Decode in processes of their own, so that a file that kills or stalls its decoder costs one row."""
+
+    def question(self) -> dict[str, Any]:
+        """The bounds that decide which images are read, as `run.json` has them; time, memory and process do not."""
+        return self.model_dump(exclude={"max_seconds", "max_memory", "processes"})
 
 
 class MasksConfig(Config):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from comit_ray.chunks import graph, nodes
+from comit_ray.chunks import graph, nodes, ray_start
 from comit_ray.chunks.plan import from_ipc, to_ipc
 from comit_ray.config.export_config import ExportConfig
 from comit_ray.dicom.destination import Pace
@@ -49,8 +49,7 @@ def run(config: ExportConfig) -> int:
     if not work:
         print("no image is selected: nothing to export")
         return 0
-    if not ray.is_initialized():
-        ray.init()
+    ray_start.start()
     outputs = {"results": export.results} | ({} if export.to_pacs else {"output": export.destination})
     nodes.check({"manifest": config.manifest}, outputs, pa.concat_tables([one.places for one in chunks]))
     began = time.monotonic()

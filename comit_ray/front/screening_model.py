@@ -11,7 +11,7 @@ import numpy.typing as npt
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
-from comit_ray.data.images.load import Place, decode, load_radiograph, wanted
+from comit_ray.data.images.load import Place, decode_apart, load_radiograph, wanted
 from comit_ray.data.images.radiograph import Radiograph
 from comit_ray.data.masks.masks import to_original
 from comit_ray.errors import STATUS_OF, ConfigError, DecodeError, Reason, Status
@@ -169,7 +169,7 @@ class ScreeningModel:
                     if isinstance(radiograph, str | Path):
                         yield load_radiograph(next(following), reader, self._limits)
                     elif isinstance(radiograph, bytes):
-                        yield decode(radiograph, self._limits)
+                        yield decode_apart(radiograph, self._limits)
                     else:
                         yield _from_pixels(radiograph)
                 except DecodeError as error:

@@ -14,8 +14,7 @@ import ray.data
 
 from comit_ray.chunks import graph, nodes, ray_start
 from comit_ray.config.image_config import DecodeLimits
-from comit_ray.data.images.frame import shrink
-from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph, wanted
+from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_shrunken, wanted
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.errors import DecodeError
 from comit_ray.prepare.frames import slices
@@ -36,10 +35,10 @@ def fingerprint_tables(rows: pa.Table, limits: DecodeLimits) -> Iterator[pa.Tabl
         if known_exclusion(row) is not None:
             return {"image_id": row["image_id"]}
         try:
-            pixels_HW = load_radiograph(Place.of(row), reader, limits).pixels_HW
+            pixels_HW = load_shrunken(Place.of(row), reader, limits).pixels_HW
         except DecodeError:
             return {"image_id": row["image_id"]}
-        return {"image_id": row["image_id"], "fingerprint": fingerprint(shrink(pixels_HW))}
+        return {"image_id": row["image_id"], "fingerprint": fingerprint(pixels_HW)}
 
     with FileReader(limits.max_bytes, wanted(places)) as reader, ThreadPoolExecutor(THREADS) as pool:
         hashed = map_ahead(pool, one, records, 2 * THREADS)

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from comit_ray.chunks import graph
+from comit_ray.chunks.attempts import Attempts
 from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout, Plan
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.config.prepare_config import PrepareConfig
-from comit_ray.data.images.frame import shrink
-from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_radiograph
+from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_shrunken
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.masks.masks import draw_mask, needs_no_file
 from comit_ray.errors import DecodeError, ManifestError, Reason, Status
@@ -43,7 +43,7 @@ def prepare_row(
     if known is not None:
         return fail_row(row, known)
     try:
-        radiograph = load_radiograph(Place.of(row), reader, limits)
+        radiograph = load_shrunken(Place.of(row), reader, limits)
         masks = _masks(row, reader, radiograph.height, radiograph.width)
     except DecodeError as error:
         return fail_row(row, error)
@@ -59,7 +59,7 @@ def prepare_row(
             "status": str(Status.OK),
             "height": radiograph.height,
             "width": radiograph.width,
-            "pixels": encode(shrink(radiograph.pixels_HW), coding),
+            "pixels": encode(radiograph.pixels_HW, coding),
         }
     )
 
@@ -135,5 +135,5 @@ def prepare(config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[st
         also_wanted=wanted_masks,
     )
     with graph.chunk_context():
-        prepared = graph.read(plan, ReadParts(settings, counters), DECODE_CPUS * share, memory)
+        prepared = graph.read(plan, ReadParts(settings, counters, Attempts()), DECODE_CPUS * share, memory)
         graph.write(prepared, Commit(storage.normalise(config.output), LAYOUT, counters, owner, begun), share, memory)

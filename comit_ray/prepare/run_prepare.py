@@ -28,7 +28,7 @@ def prepare(config: PrepareConfig) -> Accounts:
         "training_hash": manifest.training_hash(manifest.read(config.manifest)),
         "rows": whole.rows,
         "format": config.format,
-        "decode": config.decode.model_dump(),
+        "decode": config.decode.question(),
     }
     run_record.open_run(output, question, config.model_dump(), LAYOUT.main)
     owner = Owner.of(run_record.read(output))
@@ -36,7 +36,6 @@ def prepare(config: PrepareConfig) -> Accounts:
     started = time.monotonic()
     if remaining.parts:
         print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
-        nodes.check_address()
         ray_start.start()
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))

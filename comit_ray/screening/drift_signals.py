@@ -129,6 +129,8 @@ def of_distance(values: pd.Series, facts: Facts, patients: int) -> Signal:
 def of_pixels(name: str, values: pd.Series, facts: Facts, patients: int) -> tuple[Signal, Signal]:
     """A statistic outside the range of the central 95% of every group of training images; and all against any mix."""
     problem = _problem(values, facts)
+    if problem is None and not any(name in group for group in facts.pixels.values()):
+        problem = "not compared: the checkpoint's reference does not hold this statistic"
     if problem is not None:
         return Signal(name, SignalKind.RANGE, None, detail=problem), Signal(
             name, SignalKind.SPREAD, None, detail=problem
@@ -142,7 +144,7 @@ def of_pixels(name: str, values: pd.Series, facts: Facts, patients: int) -> tupl
 
 
 def _groups(name: str, facts: Facts) -> list[FloatArray]:
-    every = [np.asarray(group[name]) for group in facts.pixels.values()]
+    every = [np.asarray(group[name]) for group in facts.pixels.values() if name in group]
     large = [group for group in every if len(group) >= ENOUGH]
     small = [group for group in every if len(group) < ENOUGH]
     rest = np.concatenate([np.zeros(0), *small])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import STATISTICS, statistics
@@ -102,3 +103,13 @@ def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
         "detail": error.detail,
         "view": row["view"],
     }
+
+
+def fail_fetched(fetched: pa.Table, error: DecodeError) -> pa.Table:
+    """A table of `fetched_schema` whose sound rows have failed after all, and have no frame."""
+    sound = pc.equal(fetched["status"], Status.OK)
+    for name, value in (("status", error.status), ("reason", error.reason), ("detail", error.detail)):
+        column = pc.if_else(sound, str(value), fetched[name])
+        fetched = fetched.set_column(fetched.schema.get_field_index(name), fetched.schema.field(name), column)
+    index, frame = fetched.schema.get_field_index("frame"), fetched.schema.field("frame")
+    return fetched.set_column(index, frame, pa.nulls(len(fetched), frame.type))

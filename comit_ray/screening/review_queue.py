@@ -29,6 +29,9 @@ WORTH_A_LOOK = (
     Reason.BAD_GEOMETRY,
     Reason.NOT_GRAYSCALE,
     Reason.MODEL_FAILED,
+    Reason.CRASHED_DECODER,
+    Reason.TIMED_OUT,
+    Reason.PROGRAM_FAILED,
 )
 """Failures behind which a patient's radiograph may lie; a reader with the original system can still see it."""
 

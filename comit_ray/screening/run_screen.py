@@ -172,7 +172,6 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
         if config.gpu:
             graph.check_gpus_here()
-        nodes.check_address()
         ray_start.start()
         if config.gpu:
             graph.check_gpus()

@@ -203,7 +203,7 @@ def run_settings(
         "frame": checkpoint.config.frame.model_dump(),
         "operating_point": {"name": operating_point.name, "thresholds": operating_point.thresholds},
         "temperature": dict(temperatures) or "off",
-        "decode": config.decode.model_dump(),
+        "decode": config.decode.question(),
         "embeddings": config.embeddings,
         "gradcam": config.gradcam,
         "variants": sorted(config.variants),

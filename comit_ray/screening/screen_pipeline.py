@@ -7,13 +7,16 @@ from ray.data import ActorPoolStrategy
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import graph
+from comit_ray.chunks.attempts import MOST_GIVEN_UP, Attempts
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.ownership import Owner
-from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan
+from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan, pack, unpack
+from comit_ray.chunks.reading import MOST
 from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
-from comit_ray.screening.fetch import MANIFEST_COLUMNS, fail_row, fetch_row, to_table
+from comit_ray.errors import DecodeError, Reason
+from comit_ray.screening.fetch import MANIFEST_COLUMNS, fail_fetched, fail_row, fetch_row, to_table
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.pool_sizes import PREDICT_MEMORY, Pool, choose, predict_cpus
 from comit_ray.screening.predictor import Predictor, PredictorSettings
@@ -45,15 +48,39 @@ def pool_of(config: ScreenConfig, plan: Plan, cpus: float | None = None) -> Pool
 class _Predict(Predictor):
     """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: its tables, masks as bits. FAN-OUT: 1 -> 1."""
 
-    def __init__(self, settings: PredictorSettings, counters: Counters) -> None:
+    def __init__(self, settings: PredictorSettings, counters: Counters, attempts: Attempts) -> None:
         super().__init__(settings)
-        self.counters = counters
+        self.counters, self.attempts = counters, attempts
         counters.began(PREDICTORS)
 
     def __call__(self, row: pa.Table) -> pa.Table:
-        """The same, counted."""
+        """The same, counted; a chunk that the model fails on, or that ends process after process, fails."""
+        name = f"predict {row['file'][0].as_py()}"
+        deaths = self.attempts.begin(name)
         with self.counters.timed(PREDICT):
+            if deaths >= MOST:
+                made = self._failed(row, f"the process of the model ended {deaths} times over its chunk")
+            else:
+                made = self._tried(name, row)
+        self.attempts.end(name)
+        return made
+
+    def _tried(self, name: str, row: pa.Table) -> pa.Table:
+        try:
             return super().__call__(row)
+        except Exception as error:  # noqa: BLE001 libraries of GPUs raise anything; a second one is told
+            print(f"{name}: the model failed, and is asked once more: {error!r}", flush=True)
+        try:
+            return super().__call__(row)
+        except Exception as error:
+            if self.attempts.give_up(name) > MOST_GIVEN_UP:
+                raise
+            return self._failed(row, f"the model met {type(error).__name__} on its chunk, twice")
+
+    def _failed(self, row: pa.Table, why: str) -> pa.Table:
+        file, tables = unpack(row)
+        error = DecodeError(Reason.PROGRAM_FAILED, f"expected scores of the image, {why}")
+        return pack(file, self.predict(fail_fetched(tables["fetched"], error)))
 
 
 def screen(
@@ -83,7 +110,7 @@ def screen(
     Raises:
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
-    counters = Counters(STEP, tally)
+    counters, attempts = Counters(STEP, tally), Attempts()
     pool = pool_of(config, plan, cpus)
     if pool.reason:
         print(pool.reason, flush=True)
@@ -115,11 +142,11 @@ def screen(
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with graph.chunk_context(cpus):
         fetched = graph.read(
-            plan, ReadParts(reading, counters), READ_CPUS * pool.cpu_share, pool.memory_share, pool.readers
+            plan, ReadParts(reading, counters, attempts), READ_CPUS * pool.cpu_share, pool.memory_share, pool.readers
         )
         predicted = fetched.map_batches(
             _Predict,
-            fn_constructor_kwargs={"settings": predicting, "counters": counters},
+            fn_constructor_kwargs={"settings": predicting, "counters": counters, "attempts": attempts},
             batch_size=1,
             batch_format="pyarrow",
             # Fewer where there is no room: a lost node's predictors would else take the CPUs that reading waits for.

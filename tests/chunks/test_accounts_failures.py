@@ -13,6 +13,7 @@ from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.reading import read_part
 from comit_ray.command import jobs
 from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.data.images import load
 from comit_ray.data.images.load import Place
 from comit_ray.errors import FAILURES, ConfigError, DecodeError, NotFoundError, Reason, StorageError
 from comit_ray.screening.screen_tables import layout
@@ -186,7 +187,7 @@ def test_nothing_is_kept_where_nothing_fails(plan, tmp_path) -> None:
     assert keep_scored(output, file, worse, LAYOUT, OWNER) is worse
 
 
-@pytest.mark.parametrize("reason", ["unreadable", "storage_absent", "storage_cut", "storage_changed"])
+@pytest.mark.parametrize("reason", ["unreadable", "storage_absent", "storage_cut", "storage_changed", "program_failed"])
 def test_what_the_storage_did_is_done_again(plan, tmp_path, reason: str) -> None:
     planning.commit(str(tmp_path), plan.chunks[0].file, tables([None, reason, None]), LAYOUT, OWNER)
     assert accounts.committed(plan, str(tmp_path), LAYOUT, OWNER) == set()
@@ -199,6 +200,19 @@ def test_other_failures_are_done_again_where_they_are_named(plan, tmp_path) -> N
     assert accounts.committed(plan, output, LAYOUT, OWNER) == {file}
     assert accounts.committed(plan, output, LAYOUT, OWNER, ("truncated",)) == {file}
     assert accounts.committed(plan, output, LAYOUT, OWNER, ("truncated", "missing")) == set()
+
+
+def test_what_the_manifest_itself_excludes_is_not_read_again_every_night(plan, tmp_path) -> None:
+    """A link in an archive is `unreadable` in the manifest: its chunk was done again by every run."""
+    known = load.known_exclusion(manifest_row("a/x/2", excluded="unreadable"))
+    assert known is not None
+    made = tables([None, "unreadable", None])
+    details = pa.array([None, known.detail, None], pa.string())
+    main = made["predictions"]
+    made["predictions"] = main.set_column(main.schema.get_field_index("detail"), "detail", details).cast(PREDICTIONS)
+    planning.commit(str(tmp_path), plan.chunks[0].file, made, LAYOUT, OWNER)
+    assert accounts.committed(plan, str(tmp_path), LAYOUT, OWNER, ("unreadable",)) == {plan.chunks[0].file}
+    assert accounts.take(plan, str(tmp_path), LAYOUT, OWNER).by_reason[("failed", "unreadable")] == 1
 
 
 def test_reasons_to_retry_are_those_of_failures() -> None:

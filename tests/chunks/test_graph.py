@@ -102,7 +102,7 @@ def test_a_put_that_fails_is_tried_again_for_its_chunk_and_one_that_was_overtake
             raise OvertakenError("newer") if file == "overtaken" else StorageError("503")
 
     monkeypatch.setattr(plan, "commit", commit)
-    monkeypatch.setattr(graph, "COMMIT_WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(graph, "WAITS_S", (0.0, 0.0, 0.0))
     told: Any = Told()
     stage = graph.Commit("o", plan.Layout("predictions"), told, Owner("r", "m", "s"))
     stage._commit("twice", {})

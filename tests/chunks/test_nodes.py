@@ -1,6 +1,5 @@
 """Local paths on a cluster of several nodes: which are refused, and what the user is told."""
 
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -151,19 +150,3 @@ def test_a_job_in_its_driver_is_asked_if_it_was_submitted(tmp_path: Path, monkey
     assert not asked
     check_submitted({"root": "s3://a", "listing": None}, {"output": str(tmp_path)})
     assert asked == [({"root": "s3://a"}, {"output": str(tmp_path)})]
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:8265", "nonsense"])
-def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(ConfigError, match=r"RAY_ADDRESS: .*(unset RAY_ADDRESS|expected HOST:PORT)"):
-        shared_storage.check_address()
-
-
-def test_an_address_that_answers_and_none_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        for address in (f"127.0.0.1:{server.getsockname()[1]}", "auto", "local", "ray://127.0.0.1:1", ""):
-            monkeypatch.setenv("RAY_ADDRESS", address)
-            shared_storage.check_address()

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import socket
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ import ray
 from ray.util.annotations import RayDeprecationWarning
 
 from comit_ray.chunks import ray_start
+from comit_ray.errors import ConfigError
 from tests.conftest import REPOSITORY
 
 RESTART = (
@@ -83,3 +85,31 @@ def test_a_deprecation_of_rays_own_process_is_held_back_and_ours_is_not() -> Non
     line = b"/venv/lib/site-packages/%s.py:436: RayDeprecationWarning: `ExecutionOptions.exclude_resources` is"
     assert re.search(ray_start.HARMLESS_LINE, line % b"ray/data/options")
     assert not re.search(ray_start.HARMLESS_LINE, line % b"comit_ray/chunks/graph")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:8265", "nonsense", "ray://127.0.0.1:1"])
+def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConfigError, match=r"RAY_ADDRESS: .*(unset RAY_ADDRESS|expected HOST:PORT)"):
+        ray_start.check_address()
+
+
+def test_an_address_that_answers_and_none_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        for taken in (address, f"ray://{address}", "auto", "local", ""):
+            monkeypatch.setenv("RAY_ADDRESS", taken)
+            ray_start.check_address()
+
+
+def test_every_job_that_starts_ray_refuses_a_dead_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, sweeps, the benchmark, fingerprints and exports waited for minutes."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ConfigError, match="no Ray cluster answers at 127"):
+        ray_start.start()
+    starts = {path.name for path in (REPOSITORY / "comit_ray").rglob("*.py") if "ray.init(" in path.read_text()}
+    assert starts == {"ray_start.py"}

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from comit_ray.chunks import stopping
 from comit_ray.chunks.stopping import Stopped, watched
+from comit_ray.config.config_base import Config
 from tests.conftest import REPOSITORY
+from tests.jobs.in_process import called
 
 JOB = """
 import signal, sys, time
@@ -86,5 +89,26 @@ def test_without_a_job_nothing_is_renewed(monkeypatch: pytest.MonkeyPatch) -> No
     with watched("Stopped."), pytest.raises(Stopped) as caught:
         stop()
     assert caught.value.status == 143
-    signal.signal(signal.SIGTERM, before)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert signal.getsignal(signal.SIGTERM) is not before, "until the process ends, no other handler speaks"
+    assert stopping.stand_down()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not stopping.stand_down()
+
+
+class Stopping(Config):
+    """Options of a job that a signal ends."""
+
+
+def test_a_signal_to_the_tests_is_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+    """It ended the job alone, and eight seconds later the process of all tests without a word."""
+
+    def job(config: Stopping) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+        return 0
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        called(job, Stopping)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.is_alive()]

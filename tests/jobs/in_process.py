@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from comit_ray import cli
+from comit_ray.chunks import stopping
 from comit_ray.config.config_base import Config
 
 C = TypeVar("C", bound=Config)
@@ -35,6 +36,8 @@ def called(job: Callable[[C], int], config: type[C], *options: str) -> subproces
         patch.setattr(sys, "argv", [script, *options])
         with pytest.raises(SystemExit) as end:
             cli.run(job, config, "")
+    if stopping.stand_down():  # Ctrl-C is for the tests, not for the job that one of them runs
+        raise KeyboardInterrupt
     status = end.value.code
     assert isinstance(status, int)
     return subprocess.CompletedProcess([script, *options], status, out.getvalue(), err.getvalue())

@@ -241,3 +241,15 @@ def test_flags_are_trusted_unless_the_archive_differs_or_the_site_has_calibrated
     assert said.startswith("FLAGS ARE NOT TRUSTED")
     assert "in random order" in said
     assert said.endswith("the exit status is 1 (--on_drift stop)")
+
+
+def test_a_reference_without_a_statistic_of_pixels_says_so() -> None:
+    """It ended the screen with a KeyError, when the last chunk was written."""
+    facts = known().facts
+    without = {group: {k: v for k, v in values.items() if k != "pixel_sd"} for group, values in facts.pixels.items()}
+    values = pd.Series([0.5] * 50)
+    for signal in drift_signals.of_pixels("pixel_sd", values, replace(facts, pixels=without), 50):
+        assert signal.value is None
+        assert signal.detail == "not compared: the checkpoint's reference does not hold this statistic"
+    one = dict(list(without.items())[:1]) | dict(list(facts.pixels.items())[1:])
+    assert drift_signals.of_pixels("pixel_sd", values, replace(facts, pixels=one), 50)[0].value is not None

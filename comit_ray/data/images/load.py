@@ -1,97 +1,33 @@
-"""Decodes the bytes of one file into a `Radiograph`, or raises a `DecodeError` with the reason.
+"""One radiograph from where it lies to what a job needs of it: fetch, check, decode, resample. Every job shares it.
 
-The first bytes tell the format; a file's name is never asked. Nothing is repaired, and half a file is no radiograph.
-
-One radiograph from where it lies to the model's frame: fetch, check, decode, resample. Every job shares it.
+A file is decoded in a process of its own (`decoder_processes`), so that one that kills or stalls its decoder costs one
+row. Such a file is fetched and tried once more, for bytes may have changed on the way.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
-from comit_ray.data.images.dicom_display import display
-from comit_ray.data.images.dicom_file import looks_like_dicom
-from comit_ray.data.images.dicom_radiograph import stored_dicom
-from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
-from comit_ray.data.images.radiograph import Radiograph, StoredImage, check_bytes, decoder_guard
-from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE, stored_jpeg, stored_png
-from comit_ray.data.images.sidecar import read_sidecar
-from comit_ray.errors import DecodeError, Reason
+from comit_ray.data.images import decoder_processes
+from comit_ray.data.images.decode import Frame, decode, decode_with_values, framed, shrunken
+from comit_ray.data.images.radiograph import Radiograph, StoredImage
+from comit_ray.errors import OF_THE_DECODER, DecodeError, Reason
 from comit_ray.storage.archive import is_streamed
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.vocabulary import View
 
-__all__ = ["Radiograph", "StoredImage", "decode", "decode_with_values"]
+__all__ = ["Frame", "Radiograph", "StoredImage", "decode", "decode_with_values"]
 
-
-def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> Radiograph:
-    """Decodes the radiograph in `data`.
-
-    Args:
-        data: a whole DICOM, PNG or JPEG file.
-        limits: limits for file size, pixels and decoded bytes, checked before anything is decompressed.
-        sidecar: DICOM JSON of the file that a PNG of stored values was made from; see `comit_ray.data.images.sidecar`.
-            For a DICOM file, which has its own header, a sidecar is ignored.
-
-    Raises:
-        DecodeError: the only error, whatever the bytes are. Its `status` says failed or excluded.
-    """
-    return decode_with_values(data, limits, sidecar)[0]
-
-
-def decode_with_values(
-    data: bytes, limits: DecodeLimits, sidecar: bytes | None = None
-) -> tuple[Radiograph, StoredImage]:
-    """The radiograph, and the stored values that it shows. Arguments and errors as in `decode`."""
-    with decoder_guard("decode the file"), ExitStack() as held:
-        check_bytes(data, limits)
-        image = _dispatch(data, limits, sidecar, held)
-        radiograph = show(image)
-        if radiograph.pixels_HW.min() == radiograph.pixels_HW.max():
-            raise DecodeError(Reason.BLANK, "all pixels show one value")
-        return radiograph, image
-
-
-def show(image: StoredImage) -> Radiograph:
-    """The radiograph as it is screened, and as a reader sees it first.
-
-    Raises:
-        DecodeError: as `comit_ray.data.images.dicom_display.display_table`. For windows and tables of a sidecar the
-            reason is BAD_SIDECAR, but BLANK if they show all pixels as one value.
-    """
-    height, width = image.values_HW.shape
-    if image.photometric is None:
-        pixels_HW = image.values_HW.astype(np.uint8, copy=False)
-        return Radiograph(pixels_HW, height, width, image.view, image.view_source, image.applied)
-    try:
-        pixels_HW, steps = display(image.values_HW, image.elements, image.photometric)
-    except DecodeError as error:
-        if not image.sidecar:
-            raise
-        detail = f"expected windows and tables that the standard allows in the sidecar: {error.detail}"
-        raise DecodeError(error.reason if error.reason is Reason.BLANK else Reason.BAD_SIDECAR, detail) from None
-    return Radiograph(pixels_HW, height, width, image.view, image.view_source, (*image.applied, *steps))
-
-
-def _dispatch(data: bytes, limits: DecodeLimits, sidecar: bytes | None, held: ExitStack) -> StoredImage:
-    if data.startswith(PNG_SIGNATURE):
-        return stored_png(data, limits, held, None if sidecar is None else read_sidecar(sidecar))
-    if data.startswith(JPEG_SIGNATURE):
-        return stored_jpeg(data, limits, held, None if sidecar is None else read_sidecar(sidecar))
-    if looks_like_dicom(data):
-        return stored_dicom(data, limits, held)
-    raise DecodeError(Reason.NOT_AN_IMAGE, "expected a DICOM, PNG or JPEG file, got bytes that begin as none of them")
-
+More = ParamSpec("More")
+Made = TypeVar("Made")
 
 PLACE_COLUMNS = ("uri", "member", "member_offset", "sidecar", "checksum")
 """Columns of the manifest that say where a radiograph is."""
 
+KNOWN = "known from the manifest: "
+"""How the sentence of a row begins that the manifest itself excludes."""
 _KNOWN = {
     Reason.UNREADABLE: "a link in an archive, or a name that is no text or leads out of the root",
     Reason.ENCRYPTED: "a member of a zip that needs a password: unpack it",
@@ -133,27 +69,6 @@ class Place:
         return self.file.member is not None and is_streamed(self.file.uri)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A radiograph in the frame of the model.
-
-    Attributes:
-        pixels_HW: uint8 (size, size), air dark and bone bright.
-        height: rows of the original.
-        width: columns of the original.
-        view: view in the image's own header; `View.UNKNOWN` if it has none.
-        view_source: evidence for `view`.
-        frame_map: where the original lies in the frame.
-    """
-
-    pixels_HW: npt.NDArray[np.uint8]
-    height: int
-    width: int
-    view: View
-    view_source: str
-    frame_map: FrameMap
-
-
 def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
     """All files that reading `places` needs, for `FileReader`."""
     for place in places:
@@ -163,35 +78,89 @@ def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
 
 
 def load_radiograph(place: Place, reader: FileReader, limits: DecodeLimits) -> Radiograph:
-    """Fetches and decodes the radiograph at `place` for display.
+    """The radiograph at `place`, in the display sense.
 
     Raises:
-        DecodeError: why it cannot, or must not, be scored: reasons of the reader and the decoder, or
+        DecodeError: with the reason it cannot, or must not, be scored: the reader's and the decoder's reasons, or
             `checksum_mismatch`.
     """
-    return load_with_values(place, reader, limits)[0]
+    return _apart(place, reader, limits, decode)
 
 
-def load_with_values(place: Place, reader: FileReader, limits: DecodeLimits) -> tuple[Radiograph, StoredImage]:
-    """The radiograph at `place`, and the stored values that it shows. Errors as in `load_radiograph`."""
-    data = reader.read(place.file)
-    if place.checksum is not None and place.file.member is None:
-        check(data, place.checksum)
-    sidecar = None if place.sidecar is None else reader.read(place.sidecar)
-    return decode_with_values(data, limits, sidecar)
+def load_shrunken(place: Place, reader: FileReader, limits: DecodeLimits) -> Radiograph:
+    """The radiograph at `place` with the pixels of `frame.shrink`; raises as `load_radiograph`."""
+    return _apart(place, reader, limits, shrunken)
 
 
 def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> Frame:
-    """The radiograph at `place`, resampled to `frame`. Errors as in `load_radiograph`."""
-    radiograph = load_radiograph(place, reader, limits)
-    return Frame(
-        pixels_HW=to_frame(radiograph.pixels_HW, frame),
-        height=radiograph.height,
-        width=radiograph.width,
-        view=radiograph.view,
-        view_source=radiograph.view_source,
-        frame_map=frame_map(radiograph.height, radiograph.width, frame),
-    )
+    """The radiograph at `place`, resampled to `frame`; raises as `load_radiograph`."""
+    return _apart(place, reader, limits, framed, frame)
+
+
+def load_with_values(place: Place, reader: FileReader, limits: DecodeLimits) -> tuple[Radiograph, StoredImage]:
+    """The radiograph at `place`, and the stored values that it shows, decoded in this process.
+
+    For a reader who looks at one image. A screen, which came before, read it apart. Raises as `load_radiograph`.
+    """
+    data, sidecar = _fetch(place, reader)
+    return decode_with_values(data, limits, sidecar)
+
+
+def _fetch(place: Place, reader: FileReader) -> tuple[bytes, bytes | None]:
+    """The file's bytes, and its sidecar's."""
+    data = reader.read(place.file)
+    if place.checksum is not None and place.file.member is None:
+        check(data, place.checksum)
+    return data, None if place.sidecar is None else reader.read(place.sidecar)
+
+
+def decode_apart(data: bytes, limits: DecodeLimits) -> Radiograph:
+    """The radiograph in the bytes of a file; raises as `load_radiograph`."""
+    return _twice(lambda: (data, None), limits, decode)
+
+
+def _apart(
+    place: Place,
+    reader: FileReader,
+    limits: DecodeLimits,
+    work: Callable[Concatenate[bytes, DecodeLimits, bytes | None, More], Made],
+    *more: More.args,
+    **named: More.kwargs,
+) -> Made:
+    """What `work` makes of the file at `place`."""
+    held: list[tuple[bytes, bytes | None]] = []
+
+    def fetch() -> tuple[bytes, bytes | None]:
+        if not held or not place.streamed:  # of a tar.gz the bytes come once; its own checksums hold for them
+            held[:] = [_fetch(place, reader)]
+        return held[0]
+
+    return _twice(fetch, limits, work, *more, **named)
+
+
+def _twice(
+    fetch: Callable[[], tuple[bytes, bytes | None]],
+    limits: DecodeLimits,
+    work: Callable[Concatenate[bytes, DecodeLimits, bytes | None, More], Made],
+    *more: More.args,
+    **named: More.kwargs,
+) -> Made:
+    """What `work` makes of a file, in a process of its own; a file that ends it twice has failed."""
+    data, sidecar = fetch()
+    if not limits.processes:
+        return work(data, limits, sidecar, *more, **named)
+    try:
+        return decoder_processes.run(work, data, limits, sidecar, *more, **named)
+    except DecodeError as error:
+        if error.reason not in OF_THE_DECODER:
+            raise
+    data, sidecar = fetch()
+    try:
+        return decoder_processes.run(work, data, limits, sidecar, *more, **named)
+    except DecodeError as error:
+        if error.reason not in OF_THE_DECODER:
+            raise
+        raise DecodeError(error.reason, f"{error.detail}, twice") from None
 
 
 def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
@@ -204,7 +173,7 @@ def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
     more = f" ({_KNOWN[reason]})" if reason in _KNOWN else ""
     if reason is Reason.LATERAL and source != "none":
         more = f", {source} says so"
-    return DecodeError(reason, f"known from the manifest: {reason}{more}")
+    return DecodeError(reason, f"{KNOWN}{reason}{more}")
 
 
 def check(data: bytes, checksum: str) -> None:

@@ -12,7 +12,7 @@ The bounds on one image, checked before anything is decompressed or allocated.
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -122,8 +122,8 @@ def _leave() -> None:
 
 
 ROOM = 640 * 2**20
-"""Bytes that all threads of a process may take for decoding at one time. A task that reads reserves 1 GiB, of which its
-libraries and its rows take some 300 MiB."""
+"""Bytes that all threads of a process, with the processes that decode for them, may take for decoding at one time. A
+task that reads reserves 1 GiB, of which its libraries and its rows take some 300 MiB."""
 
 _room = threading.Condition()
 _held = 0
@@ -142,12 +142,23 @@ def decoding_room(pixels: int, bytes_per_pixel: float, file_bytes: int, copies: 
     Raises:
         DecodeError: TOO_LARGE if it does not fit even alone.
     """
-    global _held
     need = int(pixels * bytes_per_pixel) + file_bytes * copies
     if need > ROOM:
         raise DecodeError(
             Reason.TOO_LARGE, f"expected decoding to take at most {ROOM} bytes, {pixels} pixels like these take {need}"
         )
+    if _ask is not None:
+        _ask(need)
+        yield
+        return
+    with room(need):
+        yield
+
+
+@contextmanager
+def room(need: int) -> Iterator[None]:
+    """Waits until `need` bytes of `ROOM` are there, and holds them."""
+    global _held
     with _room:
         _room.wait_for(lambda: _held + need <= ROOM)
         _held += need
@@ -157,6 +168,20 @@ def decoding_room(pixels: int, bytes_per_pixel: float, file_bytes: int, copies: 
         with _room:
             _held -= need
             _room.notify_all()
+
+
+_ask: Callable[[int], None] | None = None
+
+
+@contextmanager
+def room_asked_of(ask: Callable[[int], None]) -> Iterator[None]:
+    """In the block `decoding_room` asks another process for room, which holds it until the block has ended."""
+    global _ask
+    _ask = ask
+    try:
+        yield
+    finally:
+        _ask = None
 
 
 def check_bytes(data: bytes, limits: DecodeLimits) -> None:
