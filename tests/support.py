@@ -20,7 +20,8 @@ from comit_ray.data.images.frame import statistics
 from comit_ray.models.registry import build_model
 from comit_ray.screening.fetch import to_table
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 
 
 def manifest_row(image_id: str, **changes: Any) -> dict[str, Any]:

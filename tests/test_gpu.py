@@ -18,7 +18,7 @@ from comit_ray.data.masks.masks import from_png
 from comit_ray.models.registry import MODELS, build_model
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.training.run_training import train
 from jobs import screen as screen_job
 from tests.support import fetched, manifest_row, write_checkpoint, write_rows

@@ -23,7 +23,7 @@ from comit_ray.screening import run_screen
 from comit_ray.storage import storage
 from comit_ray.storage.storage import FileEntry
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import LATE_COLUMNS
+from comit_ray.tables.manifest_schema import LATE_COLUMNS
 
 MANIFEST, LISTING, SKIPPED, RECORD = "manifest", "listing", "skipped.csv", "archive.json"
 

@@ -177,7 +177,7 @@ def spearman(first_N: FloatN, second_N: FloatN) -> float | None:
     first, second = rankdata(first_N), rankdata(second_N)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return float(np.corrcoef(np.stack([first, second]))[0, 1])
+    return float(np.asarray(np.corrcoef(np.stack([first, second])))[0, 1])
 
 
 def quadratic_kappa(predicted_N: FloatN, read_N: FloatN) -> float | None:

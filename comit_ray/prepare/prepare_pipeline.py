@@ -25,7 +25,7 @@ from comit_ray.prepare.prepared import ROW_GROUP_ROWS, TABLE, encode
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables import arrays
-from comit_ray.tables.schema import MANIFEST, PREPARED
+from comit_ray.tables.manifest_schema import MANIFEST, PREPARED
 from comit_ray.tables.vocabulary import View
 
 FACTS = tuple(name for name in PREPARED.names if name in MANIFEST.names and not name.endswith("_mask"))

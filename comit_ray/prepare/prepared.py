@@ -1,6 +1,6 @@
 """The training table of the job `prepare`: images decoded once with their masks, and frames made of it.
 
-`OUTPUT/images/*.parquet` has one row for every row of the manifest (`comit_ray.tables.schema.PREPARED`),
+`OUTPUT/images/*.parquet` has one row for every row of the manifest (`comit_ray.tables.manifest_schema.PREPARED`),
 `OUTPUT/run.json` says of which manifest. Pixels are those of `comit_ray.data.images.frame.shrink`, so a frame made of
 them is, bit for bit, the one that screening makes of the original.
 """
@@ -27,7 +27,7 @@ from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
 from comit_ray.prepare.frames import FRAMES, KEPT, MASKS, left_out
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import PREPARED
+from comit_ray.tables.manifest_schema import PREPARED
 from comit_ray.tables.vocabulary import Split, Task
 
 TABLE = "images"

@@ -145,17 +145,18 @@ def _agreement_by_group(
     own = verdicts[verdicts["role"] != "adjudicator"]
     rows = []
     for column, (flag, words) in TRUTHS.items():
-        said = {
+        said: dict[str, dict[str, object]] = {
             str(reader): dict(zip(mine["image_id"], mine[column], strict=True))
             for reader, mine in own.groupby("reader")
         }
-        flags = dict(zip(predictions["image_id"], predictions[flag], strict=True))
+        flags: dict[str, object] = dict(zip(predictions["image_id"], predictions[flag], strict=True))
         pairs = [*combinations(said, 2), *((reader, MODEL) for reader in said)]
         for one, other in pairs:
+            theirs = flags if other == MODEL else said[other]
             both = {
-                image_id: (bool(mine), bool(theirs))
+                image_id: (bool(mine), bool(theirs[image_id]))
                 for image_id, mine in said[one].items()
-                if pd.notna(mine) and pd.notna(theirs := (flags if other == MODEL else said[other]).get(image_id))
+                if image_id in theirs and not pd.isna([mine, theirs[image_id]]).any()
             }
             known = people[people["image_id"].isin(both.keys())]
             for attribute in ATTRIBUTES:

@@ -20,7 +20,8 @@ from comit_ray.dicom.destination import Pace
 from comit_ray.dicom.export import export_unit
 from comit_ray.dicom.run_export import exporting
 from comit_ray.dicom.selection import units
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.dicom.orthanc import PASSWORD, USER, Orthanc
 from tests.dicom.support import masks, prediction, radiograph, read
 from tests.support import manifest_row, write_rows

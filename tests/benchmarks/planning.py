@@ -18,7 +18,8 @@ from comit_ray.chunks.plan import chunk_file
 from comit_ray.data.manifest import manifest
 from comit_ray.screening.screen_tables import layout
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.benchmarks.measure import measured
 
 CHUNK, PART = 512, 2_048

@@ -17,7 +17,8 @@ from comit_ray.data.phantom.phantom_drawing import PhantomKind
 from comit_ray.reading import access, archive_estimates
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import PREDICTIONS
 from tests.reading.browsers import chromium, keys, ready, until
 from tests.reading.screens import PART, as_dicom, serving, write_queue, write_record
 from tests.support import manifest_row, prediction_row

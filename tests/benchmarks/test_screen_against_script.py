@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from comit_ray.inference.model import load_model
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.benchmarks import plain_script
 from tests.benchmarks.screen_against_script import CHUNK_ROWS, repeated, shapes, spread
 from tests.support import manifest_row, write_checkpoint

@@ -7,7 +7,8 @@ from comit_ray.chunks import accounts
 from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import plan as planning
 from comit_ray.chunks.plan import Layout
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 LAYOUT = Layout("predictions", ("masks",), flag="covid_flag")

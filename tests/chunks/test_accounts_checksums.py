@@ -9,7 +9,8 @@ from comit_ray.chunks.plan import commit
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 LAYOUT = layout(embeddings=False)

@@ -21,7 +21,8 @@ from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.raw_file import RawFile
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.data import archives
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 

@@ -16,7 +16,7 @@ from comit_ray.errors import OvertakenError, StorageError
 from comit_ray.prepare import prepare_pipeline as preparing
 from comit_ray.screening import fetch as screening
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, PREPARED
+from comit_ray.tables.manifest_schema import MANIFEST, PREPARED
 from tests.support import manifest_row
 
 FRAME, LIMITS = FrameConfig(size=64), DecodeLimits()

@@ -10,7 +10,7 @@ from comit_ray.chunks import growth, run_record
 from comit_ray.chunks import plan as planning
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row, write_rows
 
 ROWS = [manifest_row(f"a/{number}", chunk=f"a-{number // 2}") for number in range(6)]

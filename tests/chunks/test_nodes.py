@@ -11,7 +11,7 @@ from comit_ray.chunks import nodes as shared_storage
 from comit_ray.chunks import plan, run_record
 from comit_ray.chunks.nodes import check, check_submitted, refuse
 from comit_ray.errors import ConfigError
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row, write_rows
 
 

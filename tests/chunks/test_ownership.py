@@ -16,7 +16,8 @@ from comit_ray.errors import OvertakenError, StorageError
 from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.screening.screen_tables import layout, read_predictions
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 QUESTION = {"manifest": "f", "model_id": "m1", "temperature": "off", "gradcam": False}

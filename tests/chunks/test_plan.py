@@ -2,7 +2,7 @@ import pytest
 
 from comit_ray.chunks import plan as planning
 from comit_ray.errors import ManifestError
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row, write_rows
 
 

@@ -12,7 +12,7 @@ from comit_ray.data.images.load import Place
 from comit_ray.errors import DecodeError
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.tar_stream import TarStream
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.data import archives
 from tests.support import manifest_row
 

@@ -44,7 +44,7 @@ def with_room(data: bytes, limits: DecodeLimits, sidecar: bytes | None) -> tuple
         return began, time.monotonic()
 
 
-def refuse(data: bytes, limits: DecodeLimits, sidecar: bytes | None, **named: Any) -> None:
+def refuse(data: bytes, limits: DecodeLimits, sidecar: bytes | None, /, **named: Any) -> None:
     """A file that is no image."""
     raise DecodeError(Reason.NOT_AN_IMAGE, f"expected an image, got {data!r} {named}")
 

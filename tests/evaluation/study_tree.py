@@ -12,7 +12,8 @@ import pyarrow as pa
 from comit_ray.chunks import plan
 from comit_ray.data.manifest import manifest as manifests
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import EMBEDDINGS, MANIFEST, MASKS, PREDICTIONS, STUDY_PREDICTIONS, TRIALS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import EMBEDDINGS, MASKS, PREDICTIONS, STUDY_PREDICTIONS, TRIALS
 from tests.support import manifest_row, prediction_row, write_rows
 
 Outcome = Sequence[float | None] | str

@@ -14,8 +14,8 @@ from comit_ray.errors import ManifestError
 from comit_ray.evaluation.external import Outcome, consensus, kappas, metrics_of, outcomes, read_reviews
 from comit_ray.statistics.metric import Metric, measure, ratios
 from comit_ray.tables import parquet
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.review_schema import REVIEWS
-from comit_ray.tables.schema import MANIFEST
 from tests.support import manifest_row, write_rows
 
 

@@ -8,7 +8,8 @@ from sklearn.metrics import cohen_kappa_score
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ConfigError
 from comit_ray.evaluation import severity
-from comit_ray.tables.schema import MANIFEST, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import PREDICTIONS
 from tests.support import manifest_row, prediction_row, write_rows
 
 

@@ -24,7 +24,8 @@ from comit_ray.screening import fetch
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS, REVIEW_QUEUE
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS, REVIEW_QUEUE
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, mask_row, prediction_row, write_checkpoint, write_rows
 

@@ -14,7 +14,7 @@ from comit_ray.chunks.graph import ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.screening import fetch
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row, write_rows
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def test_the_chunk_s_rows_fail_and_the_run_goes_on(cxr: Path, tmp_path: Path, ra
     with graph.chunk_context():
         stage = ReadParts(settings, Counters("test"), Attempts())
         found = [pa.table(batch) for batch in graph.read(whole, stage, 1.0, 0.0).iter_batches(batch_format="pyarrow")]
-    reasons = {}
+    reasons: dict[str, str | None] = {}
     for packed in found:
         for index in range(len(packed)):
             table = plan.unpack(packed.slice(index, 1))[1]["fetched"]

@@ -26,7 +26,7 @@ from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.shortcuts import Audit, audit
 from comit_ray.evaluation.shortcuts_report import CAUGHT, audit_sentences
 from comit_ray.models.registry import build_model
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.training.batches import Batch, appearance_of
 from comit_ray.training.epoch import make_optimiser, train_epoch
 from comit_ray.training.losses import Objective

@@ -14,7 +14,7 @@ from comit_ray.chunks.plan import DECODE, WRITE
 from comit_ray.config.benchmark_config import BenchmarkConfig
 from comit_ray.errors import ConfigError
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from jobs import benchmark as benchmark_job
 from tests.support import manifest_row, write_checkpoint, write_rows
 

@@ -22,7 +22,8 @@ from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 from comit_ray.sweep import sweep_record
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, STUDY_PREDICTIONS, TRIALS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import STUDY_PREDICTIONS, TRIALS
 from comit_ray.training import run_directory
 from tests.conftest import REPOSITORY
 from tests.support import manifest_row, write_rows

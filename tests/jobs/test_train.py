@@ -18,7 +18,7 @@ from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest.manifest import read, training_hash, write
 from comit_ray.errors import CheckpointError, ConfigError, ManifestError
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.training import run_directory
 from comit_ray.training.early_stopping import best_epoch
 from comit_ray.training.run_training import train

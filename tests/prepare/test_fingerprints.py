@@ -4,7 +4,7 @@ from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
 from comit_ray.data.manifest.fingerprint import fingerprint
 from comit_ray.prepare.fingerprints import SCHEMA, fingerprint_tables
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.data import archives
 from tests.support import manifest_row
 

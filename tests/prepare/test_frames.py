@@ -16,7 +16,7 @@ from comit_ray.prepare import frames
 from comit_ray.prepare.frames import FrameStore, frame_tables, left_out, slices
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.tar_stream import TarStream
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.vocabulary import Split, Task
 from tests.data import archives
 

@@ -17,7 +17,7 @@ from comit_ray.prepare.prepared import decode_stored, encode
 from comit_ray.prepare.prepared import frame_tables as prepared_tables
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, PREPARED
+from comit_ray.tables.manifest_schema import MANIFEST, PREPARED
 from tests.support import manifest_row
 
 TASKS = ("lung", "disease", "health", "covid")

@@ -8,7 +8,7 @@ from comit_ray.errors import ManifestError
 from comit_ray.prepare.prepared import describe, frame_tables, open_prepared
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import PREPARED
+from comit_ray.tables.manifest_schema import PREPARED
 
 
 def write(root, rows=2, **question) -> str:

@@ -36,7 +36,8 @@ from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.review_queue import build_queue
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import GRADCAM, MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import GRADCAM, MASKS, PREDICTIONS
 from tests.data.dicom_files import dicom
 from tests.screened import screen_here
 from tests.support import manifest_row, prediction_row, write_checkpoint

@@ -15,7 +15,8 @@ from comit_ray.reading import archive_estimates, report, store
 from comit_ray.reading.reader_deal import Deal, Person, Readers
 from comit_ray.reading.store import Reviews, Verdict
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.reading.screens import write_queue
 from tests.support import manifest_row, prediction_row, write_rows
 

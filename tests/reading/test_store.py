@@ -12,8 +12,8 @@ from comit_ray.reading import events, store
 from comit_ray.reading.store import Reviews, Verdict, check_reader, read_current
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.review_schema import REVIEWS
-from comit_ray.tables.schema import MANIFEST
 from tests.support import manifest_row, write_rows
 
 FACTS = {"role": "first", "blinded": False, "model_id": "m", "run_id": "r"}

@@ -11,7 +11,8 @@ from comit_ray.chunks import plan as planning
 from comit_ray.chunks import run_record
 from comit_ray.data.masks.masks import to_png
 from comit_ray.screening.screen_tables import layout
-from comit_ray.tables.schema import EMBEDDINGS, MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import EMBEDDINGS, MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 WIDTH = 8

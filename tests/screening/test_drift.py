@@ -11,7 +11,8 @@ from comit_ray.data.images.frame import STATISTICS
 from comit_ray.screening import drift, drift_signals
 from comit_ray.screening.drift import compare
 from comit_ray.screening.drift_signals import Signal, SignalKind
-from comit_ray.tables.schema import MANIFEST, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import PREDICTIONS
 from tests.support import manifest_row, prediction_row, write_rows
 
 SIGNALS = ("embedding_distance", *STATISTICS)

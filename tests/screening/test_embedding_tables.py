@@ -9,7 +9,8 @@ from comit_ray.chunks import run_record
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, StorageError
 from comit_ray.screening.embedding_tables import chunks, labelled, open_screen
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import EMBEDDINGS, MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import EMBEDDINGS
 from tests.screening.embedded_screens import WIDTH, labelled_rows, separable, write_screen
 from tests.support import write_rows
 

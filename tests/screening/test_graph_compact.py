@@ -7,7 +7,8 @@ from comit_ray.chunks import plan as planning
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.screening import run_screen
 from comit_ray.screening.screen_tables import layout
-from comit_ray.tables.schema import MANIFEST, MASKS, PREDICTIONS
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import MASKS, PREDICTIONS
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 TABLES = ("predictions", "masks")

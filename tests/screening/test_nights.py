@@ -13,8 +13,9 @@ from comit_ray.screening.nights import build_nights, read_images, to_read
 from comit_ray.screening.results_folder import write_queue
 from comit_ray.screening.review_queue import build_queue
 from comit_ray.tables import parquet
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.review_schema import REVIEWS
-from comit_ray.tables.schema import MANIFEST, PREDICTIONS, REVIEW_QUEUE
+from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})

@@ -117,7 +117,7 @@ def test_a_step_against_the_penalty_brings_sources_together() -> None:
     values = (torch.randn(40, 4, generator=generator) + torch.arange(40).unsqueeze(1) % 2 * 2).requires_grad_()
     source_B, class_B = torch.arange(40) % 2, torch.zeros(40, dtype=torch.int64)
     before = source_distance(values, source_B, class_B)
-    before.backward()  # type: ignore[no-untyped-call]
+    before.backward()
     assert values.grad is not None
     after = source_distance((values - 5 * values.grad).detach(), source_B, class_B)
     assert float(after) < float(before.detach())

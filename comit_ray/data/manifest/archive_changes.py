@@ -16,7 +16,7 @@ from comit_ray.data.manifest.manifest_build import ARCHIVE_TAG, archive_tag
 from comit_ray.data.manifest.manifest_updates import Marks
 from comit_ray.errors import ConfigError
 from comit_ray.storage.storage import FileEntry
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 
 COMPARED = ["image_id", "dataset", "member", "member_offset", "version", "file_size", "file_tag", "checksum"]
 """Columns of the manifest that this needs."""

@@ -38,7 +38,7 @@ from comit_ray.errors import ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.vocabulary import View
 
 _BATCH = 256  # pairs of thumbnails that one thread compares at a time

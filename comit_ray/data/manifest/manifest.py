@@ -23,7 +23,7 @@ from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileRef
 from comit_ray.tables import parquet
 from comit_ray.tables.arrays import SCHEMA_VERSION
-from comit_ray.tables.schema import LATE_COLUMNS, MANIFEST
+from comit_ray.tables.manifest_schema import LATE_COLUMNS, MANIFEST
 from comit_ray.tables.vocabulary import Split, View
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
@@ -143,7 +143,7 @@ def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
 
 
 def validate(table: pa.Table, where: str) -> pa.Table:
-    """`table` with exactly the columns and types of `schema.MANIFEST`; columns of the reader's own are left out.
+    """`table` with exactly the columns and types of `MANIFEST`; columns of the reader's own are left out.
 
     Raises:
         ManifestError: as `conform`; or an id or a chunk is there twice, or a patient in two splits.

@@ -20,7 +20,7 @@ from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.source_registry import Adapter
 from comit_ray.errors import ConfigError, ManifestError, Reason
 from comit_ray.storage import storage
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 
 _BATCH = 8192  # rows held as Python objects at a time
 _TOGETHER = 32  # batches that are put into one

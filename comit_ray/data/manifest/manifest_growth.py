@@ -27,7 +27,7 @@ from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ConfigError, ManifestError
 from comit_ray.storage import storage, web
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import LATE_COLUMNS, MANIFEST
+from comit_ray.tables.manifest_schema import LATE_COLUMNS, MANIFEST
 from comit_ray.tables.vocabulary import Split
 
 READ_BY_BYTES = ("files", "dicom")

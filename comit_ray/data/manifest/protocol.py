@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from comit_ray.data.manifest.paper_tables import DATASETS, HEALTHY
 from comit_ray.errors import ManifestError, Reason
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 
 PNEUMONIA = "Pneumonia"
 """The finding of that name in ChestX-ray14 and CheXpert."""

@@ -17,7 +17,7 @@ _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # the un
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One image as its source describes it; the columns of `comit_ray.tables.schema.MANIFEST` give the meanings.
+    """One image as its source describes it; `comit_ray.tables.manifest_schema.MANIFEST` gives the meanings.
 
     Args:
         path: path of the file, or of the archive that holds it, relative to the root, with `/` as separator. `image_id`

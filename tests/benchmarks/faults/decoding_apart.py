@@ -21,7 +21,7 @@ from comit_ray.chunks.reading import read_part
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images import decoder_processes
 from comit_ray.screening.fetch import fail_row, fetch_row
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import signal
@@ -82,7 +83,8 @@ class Field:
         assert jobs.manifest(asked) == 0
         self.checkpoint = write_checkpoint(root / "checkpoint")
         self.other = write_checkpoint(root / "other", seed=1)
-        self.screen("sound", **{"decode.max_seconds": 3} if with_deadly else {})
+        patience: dict[str, Any] = {"decode.max_seconds": 3} if with_deadly else {}
+        self.screen("sound", **patience)
         self.sound = self.rows("sound")[0]
         self.other_sound: Rows = {}
         if not bucket:
@@ -185,7 +187,8 @@ def away(field: Field, name: str) -> Ended:
 
 def files_that_kill(field: Field, name: str) -> Ended:
     """Three files crash or stall every decoder: rows of their own, and no other row is hurt."""
-    status, seconds = field.screen(name, **{"decode.max_seconds": 3})
+    patience: dict[str, Any] = {"decode.max_seconds": 3}
+    status, seconds = field.screen(name, **patience)
     return status, seconds, len(deadly.SIZES)
 
 
@@ -196,7 +199,7 @@ def driver(field: Field, name: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
     field.wait_for(name, 2)
     assert process.poll() is None, "the screen ended before its fault"
-    return process  # type: ignore[no-any-return]
+    return process
 
 
 def kill(field: Field, name: str) -> Ended:
@@ -278,7 +281,7 @@ def main() -> None:
             boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="faults")
         import ray
 
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         held.callback(ray.shutdown)
         for bucket, some in (("s3://faults", by_store), (None, of_disk)):
             if not set(asked.faults) & set(some):

@@ -79,7 +79,7 @@ def outcome(data: bytes, sound: str) -> str:
         return str(error.reason)
     except ComitError as error:
         return f"foreign: {error}"
-    if hashlib.sha256(frame.pixels_HW).hexdigest() == sound:
+    if hashlib.sha256(frame.pixels_HW.tobytes()).hexdigest() == sound:
         return "same_pixels"
     return "wrong" if data.startswith(PNG_SIGNATURE) else "other_pixels"
 
@@ -103,7 +103,7 @@ def main() -> None:
             frame = load_frame(Place(FileRef(str(path))), Bytes(data), FRAME, LIMITS)
         except DecodeError:
             continue
-        sound.setdefault(kind, []).append((data, hashlib.sha256(frame.pixels_HW).hexdigest()))
+        sound.setdefault(kind, []).append((data, hashlib.sha256(frame.pixels_HW.tobytes()).hexdigest()))
     found: dict[str, Counter[str]] = {kind: Counter() for kind in sound}
     whole = dict(pair for some in sound.values() for pair in some)  # two files spliced may be one of them again
     began, made = time.monotonic(), 0

@@ -24,7 +24,7 @@ from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ManifestError
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.data.pictures import Picture, cropped, gamma, radiograph, random_picture, resized
 from tests.support import manifest_row
 

@@ -13,7 +13,7 @@ from comit_ray.data.manifest.manifest_build import finish, from_rows
 from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 
 
 def manifest(

@@ -1,7 +1,7 @@
 import pyarrow as pa
 
 from comit_ray.data.manifest.manifest_check import counts, describe_manifest
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 
 ROWS = [
     {"covid": 1, "unhealthy": 1, "other": 0, "lung_mask": "m", "split": "test", "patient_id": "p"},

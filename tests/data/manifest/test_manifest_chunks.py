@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comit_ray.data.manifest.manifest_chunks import chunk_names, part_cuts, run_starts, streamed
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 
 
 def table(blocks: list[tuple[str, str | None, int]]) -> pa.Table:

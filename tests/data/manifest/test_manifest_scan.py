@@ -11,7 +11,7 @@ from comit_ray.data.manifest import manifest, manifest_scan
 from comit_ray.data.manifest.manifest_scan import scan
 from comit_ray.errors import ManifestError, NotFoundError
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row
 
 

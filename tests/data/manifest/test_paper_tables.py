@@ -21,7 +21,7 @@ from comit_ray.data.manifest.paper_tables import (
 )
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.source_registry import adapter
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row
 
 

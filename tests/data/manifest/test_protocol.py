@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from comit_ray.data.manifest.paper_tables import HEALTHY
 from comit_ray.data.manifest.protocol import select_paper
 from comit_ray.errors import ManifestError
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.vocabulary import View
 from tests.support import manifest_row
 

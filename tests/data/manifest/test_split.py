@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.data.manifest.split import assign
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 
 CONFIG = SplitConfig()
 

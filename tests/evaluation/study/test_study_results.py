@@ -8,7 +8,7 @@ import pytest
 
 from comit_ray.errors import ConfigError, ManifestError, NotFoundError, StorageError
 from comit_ray.evaluation.study import study_results
-from comit_ray.tables.schema import MANIFEST
+from comit_ray.tables.manifest_schema import MANIFEST
 from tests.evaluation.study_tree import Images, Outcome, write_study
 from tests.support import manifest_row, write_rows
 

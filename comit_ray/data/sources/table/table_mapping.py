@@ -87,7 +87,7 @@ class Image(Config):
 
 
 class Labels(Config):
-    """The labels of `comit_ray.tables.schema.MANIFEST`; unknown where nothing is said."""
+    """The labels of `comit_ray.tables.manifest_schema.MANIFEST`; unknown where nothing is said."""
 
     unhealthy: Label = Label(constant=None)
     covid: Label = Label(constant=None)
