@@ -19,6 +19,7 @@ from comit_ray.evaluation import (
     external,
     external_report,
     first_page,
+    frontal_report,
     metrics_report,
     model_card,
     screen_metrics,
@@ -168,6 +169,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     figures = together([*figures, *audited.metrics], trusted.metrics)
     chapters = [
         audited.chapter,
+        frontal_report.chapter(config.results, images),
         *_comparison(config, images, split, output),
         *_external(config, images, figures, verdicts, readings),
         *more,

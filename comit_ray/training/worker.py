@@ -23,13 +23,15 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from comit_ray.checkpoint import checkpoint, reference
+from comit_ray.checkpoint import checkpoint, frontal_check, reference
 from comit_ray.checkpoint.checkpoint import TrainingState
+from comit_ray.checkpoint.frontal_check import Examples
 from comit_ray.checkpoint.reference import Reference, Sample
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
+from comit_ray.prepare import other_pictures
 from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
@@ -166,6 +168,9 @@ class Training:
         self.rank, self.workers = collective.rank(), collective.world_size()
         blocks = list(ray.train.get_dataset_shard("frames").iter_batches(batch_size=None, batch_format="pyarrow"))
         self.frames = {split: FrameStore(blocks, split, config.frame.size) for split in (Split.TRAIN, Split.VAL)}
+        # From the frames alone, so once: rank 0 saves the checkpoints.
+        shown = other_pictures.examples(blocks, config.frame.size) if self.rank == 0 else None
+        self.frontal_check = None if shown is None else frontal_check.fit(Examples(**shown))
         self.items = order.items(_copies(self.frames[Split.TRAIN], config))
         self.groups = _groups(self.frames[Split.TRAIN], config)
 
@@ -238,6 +243,8 @@ class Training:
                 points = validation.operating_points(self.config.train.specificities)
                 temperatures = validation.temperatures()
                 checkpoint.save(Path(directory), self.model, self.config, points, temperatures, state, manifest, known)
+                if self.frontal_check is not None:
+                    frontal_check.write(Path(directory), self.frontal_check)
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
 
