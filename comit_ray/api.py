@@ -10,6 +10,7 @@ Example:
 
 from pathlib import Path
 
+from comit_ray.checkpoint import frontal_check
 from comit_ray.checkpoint import operating_points as points
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import NotFoundError
@@ -62,7 +63,7 @@ def load(
     point = run_settings.pick_operating_point(points.read(origin), operating_point, scores_of(model.tasks), origin)
     if operating_points:
         point.check_made_for(model.model_id, "none")
-    return ScreeningModel(model, point, limits or DecodeLimits())
+    return ScreeningModel(model, point, limits or DecodeLimits(), frontal_check.load(uri))
 
 
 def open_results(uri: str | Path, manifest: str | Path | None = None) -> Results:

@@ -7,6 +7,7 @@ temperatures.json       what the log-odds are divided by to be calibrated on the
                         (comit_ray.checkpoint.temperature); applied only where it is asked for
 reference.json, reference.safetensors
                         what it remembers of its data (comit_ray.checkpoint.reference): says when an archive differs
+frontal_check.json      tells frontal chests from other pictures (comit_ray.checkpoint.frontal_check)
 metrics.json            figures of the epoch
 history.json            figures of every epoch up to this one
 environment.json        versions, and the hashes of the weights the other files belong to and of the manifest
@@ -29,7 +30,7 @@ import torch
 import yaml
 from torch import nn
 
-from comit_ray.checkpoint import operating_points, reference, temperature
+from comit_ray.checkpoint import frontal_check, operating_points, reference, temperature
 from comit_ray.checkpoint.operating_points import Document, OperatingPoint
 from comit_ray.checkpoint.reference import Reference
 from comit_ray.chunks.run_record import package_version
@@ -42,9 +43,12 @@ from comit_ray.storage import local_files, storage
 WEIGHTS, METRICS, STATE = "weights.safetensors", "metrics.json", "state.pt"
 CONFIG, OPERATING_POINTS, TEMPERATURES = train_config.FILE, operating_points.FILE, temperature.FILE
 REFERENCE, ENVIRONMENT, HISTORY = reference.FILES, reference.ENVIRONMENT, reference.HISTORY
-FILES = (STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG)
+FRONTAL_CHECK = frontal_check.FILE
+FILES = (
+    *(STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, FRONTAL_CHECK, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG),
+)
 """In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
-YOUNGER = frozenset({TEMPERATURES, *REFERENCE})
+YOUNGER = frozenset({TEMPERATURES, *REFERENCE, FRONTAL_CHECK})
 """Files that an older checkpoint does not have."""
 BELOW = ("best", "last")
 """What a training calls its checkpoints: a run's directory is easily given in place of them."""

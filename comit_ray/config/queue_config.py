@@ -31,6 +31,8 @@ class QueueConfig(Config):
     disagreement."""
     min_lung_area: Annotated[Fraction, ADVANCED] = 0.05
     """Predicted lungs smaller than this fraction of the frame count as no lungs found."""
+    min_frontal_chest: Annotated[Fraction, ADVANCED] = 0.5
+    """Images with p_frontal_chest below this are read as possibly no frontal chest. 0 turns this reason off."""
     child_age: Annotated[float, Field(ge=0), ADVANCED] = 16
     """Patients younger than this many years are always read, because the training data hold adults."""
     random_negatives: Annotated[Fraction, ADVANCED] = 0.02

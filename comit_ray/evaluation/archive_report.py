@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import ManifestError, NotFoundError, Status, StorageError
-from comit_ray.evaluation import model_card
+from comit_ray.evaluation import frontal_report, model_card
 from comit_ray.evaluation.first_page import percent
 from comit_ray.evaluation.metrics_report import people
 from comit_ray.evaluation.pictures import random_sheet
@@ -73,6 +73,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     shares = {} if head is None else _flagged_by(images, head, config.subgroup_minimum)
     chapters = [
         Chapter("accounts", "What became of the images", (), {"accounts": _accounts(images)}),
+        frontal_report.chapter(config.results, images),
         Chapter("flagged", "Share flagged", _of_shares(head, config.subgroup_minimum), shares),
         Chapter("scores", "Scores against the validation images", *_scores(config, images)),
         Chapter("drift", "Does the archive look like the training data?", said or ["Not known: no drift.json."]),

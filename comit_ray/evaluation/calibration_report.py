@@ -7,7 +7,8 @@ import pandas as pd
 from comit_ray.evaluation.calibration import BY_CHANCE, Bin
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import interval, number
+from comit_ray.evaluation.report.metric_words import group_in_words, groups_shown
+from comit_ray.evaluation.report.printing import interval, number, supported
 from comit_ray.statistics.calibration_metrics import BINS
 from comit_ray.statistics.metric import OVER_PATIENTS, Metric
 
@@ -46,9 +47,11 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list
         bins: label -> `calibration.reliability`.
     """
     found = {}
+    groups = groups_shown(list(metrics))
     rows = [
-        (NAMES[label], group, *_share(images, label, group), *(_cell(mine[metric]) for metric in COLUMNS))
+        (NAMES[label], group_in_words(group), *_share(images, label, group), *(_cell(mine[name]) for name in COLUMNS))
         for (label, group), mine in _by_group(metrics).items()
+        if group in groups
     ]
     if rows:
         columns = ("score", "images", "labelled", "share of positives", "mean score", *COLUMNS.values())
@@ -84,8 +87,8 @@ def _judged(metrics: dict[str, Metric], name: str) -> str:
     if ece.value is None or chance.high is None:
         return f"whether they can be read as probabilities cannot be judged: {ece.reason}."
     measured = (
-        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to {number(chance.high)} "
-        f"by chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
+        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to "
+        f"{number(chance.high, 2)} by chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
     )
     wrong = []
     if ece.value > chance.high:
@@ -119,7 +122,7 @@ def _share(images: pd.DataFrame, label: str, group: str) -> tuple[str, str, str]
     known = rows[labelled(rows, label)]
     if known.empty:
         return "0", "undefined", "undefined"
-    return f"{len(known):,}", number(float((known[label] == 1).mean())), number(float(known[f"p_{label}"].mean()))
+    return f"{len(known):,}", number(float((known[label] == 1).mean()), 2), number(float(known[f"p_{label}"].mean()), 2)
 
 
 def _note(metrics: Sequence[Metric]) -> str:
@@ -138,7 +141,7 @@ def _bins(label: str, bins: Sequence[Bin]) -> Table:
         metric = one.observed
         assert metric.value is not None, "a bin holds an image"
         patients = metric.n if metric.patients is None else metric.patients
-        cells = (number(one.low), number(one.high), number(one.mean), _cell(metric))
+        cells = (*(number(value, 3) for value in (one.low, one.high, one.mean)), _cell(metric))
         rows.append((*cells, f"{round(metric.value * metric.n):,}", f"{metric.n:,}", f"{patients:,}"))
     columns = ("lowest score", "highest", "mean score", "share of positives", "positives", "images", "patients")
     note = (
@@ -153,6 +156,7 @@ def _cell(metric: Metric) -> str:
     if metric.value is None:
         return "undefined"
     if metric.low is None or metric.high is None:
-        return number(metric.value)
+        return f"{number(metric.value, supported(None, None))} (no interval)"
+    digits = supported(metric.low, metric.high)
     mark = " w" if metric.interval in ("wilson", OVER_PATIENTS) else ""
-    return f"{number(metric.value)} {interval(metric.low, metric.high)}{mark}"
+    return f"{number(metric.value, digits)} {interval(metric.low, metric.high, digits)}{mark}"

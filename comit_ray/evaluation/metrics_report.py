@@ -6,8 +6,10 @@ import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.errors import Status
+from comit_ray.evaluation.classification import PREFIXES, labelled
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.report.metric_words import at_in_words, group_in_words, groups_shown, metric_in_words
 from comit_ray.evaluation.report.paper_values import Printed
 from comit_ray.evaluation.report.printing import cell, points, with_interval
 from comit_ray.evaluation.screen_metrics import absent_heads, head_of
@@ -19,10 +21,9 @@ Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and oth
 network can tell the sources apart instead of the disease: read what is said of shortcuts and the figures inside one
 source first, and their n."""
 READING = """\
-share says how many images were scored at all; the other figures are over those alone.
-..._at_specificity takes its threshold from these very images, as the paper does, and so does \
-specificity_at_sensitivity; ..._at_operating_point uses the threshold frozen on validation data.
-eer is the rate at which as large a share of negatives is flagged as of positives is missed.
+The share of images says how many images were scored at all; the other figures are over those alone.
+"Threshold from these images": as the paper does, which flatters. "Stored threshold": frozen on validation data.
+The equal error rate is the one at which as large a share of negatives is flagged as of positives is missed.
 The disease figures are pooled over the pixels of images that have a true disease mask; painting everything would give \
 a TPR of 1, so read precision, Dice and what is painted on healthy images beside it.
 Precision depends on how frequent COVID-19 is among the images.""".splitlines()
@@ -48,6 +49,7 @@ NO_SINGLE_SOURCE = (
     "No dataset has images with COVID-19 and images without: these figures cannot tell whether the disease was learned "
     "or the source."
 )
+OTHER_DATA = "The values are of other data and other patients: a difference says nothing about either model."
 FEW = 100
 """Positive patients; with fewer, one of them is more than a point."""
 Place = tuple[str, float | str | None]
@@ -76,7 +78,7 @@ PAPER_EXTERNAL: dict[Place, Printed] = {
 
 
 def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
-    """The figures as tables, a column a group; figures of a head the model does not have are left out.
+    """The figures as tables, a column a group, and `paper`; figures of a head the model does not have are left out.
 
     Args:
         metrics: of `comit_ray.evaluation.screen_metrics.screen_metrics`.
@@ -84,8 +86,8 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = Fal
         external: of an archive that the model never saw: other values of the paper stand beside them.
     """
     absent = absent_heads(images)
-    printed = PAPER_EXTERNAL if external else PAPER
     found = {}
+    shown: list[Metric] = []
     for name, (title, heads) in SECTIONS.items():
         mine = [
             metric
@@ -95,31 +97,57 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = Fal
             and "recall" not in metric.metric
         ]
         if mine:
-            found[name] = _table(title, mine, printed)
-    return found
+            found[name] = _table(title, mine, images)
+            shown += mine
+    beside = paper_table(shown, PAPER_EXTERNAL if external else PAPER)
+    return found if beside is None else found | {"paper": beside}
 
 
-def _table(title: str, metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Table:
-    groups = list(dict.fromkeys(figure.group for figure in metrics))
-    places = list(dict.fromkeys((figure.metric, figure.at, figure.level) for figure in metrics))
-    by_place = {(figure.metric, figure.at, figure.level, figure.group): figure for figure in metrics}
-    papers = {place: _printed(*place, printed) for place in places}
-    with_paper = any(papers.values())
+def _table(title: str, metrics: Sequence[Metric], images: pd.DataFrame) -> Table:
+    groups = groups_shown(list(metrics))
+    places = list(dict.fromkeys((metric.metric, metric.at, metric.level) for metric in metrics))
+    by_place = {(metric.metric, metric.at, metric.level, metric.group): metric for metric in metrics}
+    levels = len({metric.level for metric in metrics}) > 1
     rows = []
     for place in places:
-        metric, at, level = place
-        cells = [cell(by_place.get((*place, group))) for group in groups]
-        theirs = papers[place]
-        beside = [f"{theirs.value:.4g}" if theirs else ""] if with_paper else []
-        rows.append((metric, "" if at is None else str(at), level, *cells, *beside))
-    columns = ("figure", "at", "counted", *groups, *(["paper (other data)"] if with_paper else []))
-    remarks = [
-        f"Paper, {metric}: {theirs.place}{f'; {theirs.remark}' if theirs.remark else ''}."
-        for (metric, *_), theirs in papers.items()
-        if theirs
-    ]
-    note = " ".join([*_reasons(metrics), *dict.fromkeys(remarks)])
-    return Table(title, columns, tuple(rows), note)
+        name, at, level = place
+        shown = [by_place.get((*place, group)) for group in groups]
+        cells = [cell(metric, None if metric is None else _count(metric, images)) for metric in shown]
+        rows.append((metric_in_words(name), at_in_words(name, at), *([level] if levels else []), *cells))
+    columns = ("metric", "at", *(["counted"] if levels else []), *map(group_in_words, groups))
+    return Table(title, columns, tuple(rows), " ".join(_reasons(metrics)))
+
+
+def paper_table(metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Table | None:
+    """What the paper prints of COMiT-Net on its own data, beside the same metric here; None: of none of them.
+
+    Args:
+        metrics: that are shown.
+        printed: `PAPER` or `PAPER_EXTERNAL`.
+    """
+    rows = []
+    for metric in metrics:
+        theirs = _printed(metric.metric, metric.at, metric.level, printed)
+        if theirs is None or metric.group != "all":
+            continue
+        what = f"{metric_in_words(metric.metric)} {at_in_words(metric.metric, metric.at)}".strip()
+        where = f"{theirs.place}{f'; {theirs.remark}' if theirs.remark else ''}"
+        rows.append((what, f"{theirs.value:.4g}", with_interval(metric), where))
+    columns = ("metric", "paper (other data)", "here", "where the paper prints it")
+    return Table("The paper's values, of other data", columns, tuple(rows), OTHER_DATA) if rows else None
+
+
+def _count(metric: Metric, images: pd.DataFrame) -> str | None:
+    """Positives and negatives of a metric of a score, images alone; None where it counts something else."""
+    head = head_of(metric.metric)
+    if metric.level != "image" or head not in PREFIXES:
+        return None
+    rows = images[labelled(images, head)]
+    if metric.group != "all":
+        rows = rows[rows["dataset"] == metric.group.removeprefix("dataset=")]
+    positive, negative = int((rows[head] == 1).sum()), int((rows[head] == 0).sum())
+    counts = {positive + negative: f"{positive:,} + {negative:,}", positive: f"{positive:,} positives"}
+    return {negative: f"{negative:,} negatives", **counts}.get(metric.n)
 
 
 def _printed(metric: str, at: float | str | None, level: str, printed: dict[Place, Printed]) -> Printed | None:
@@ -157,8 +185,9 @@ def intervals(config: EvaluateConfig) -> str:
         f"the images. Without a mark: percentiles of {config.draws:,} bootstrap draws (seed {config.seed}) of patients "
         "with all their images; thresholds that come from the images are taken anew in each draw. Where patients have "
         "several images and all or none of these are hits, every draw is alike: w is then Wilson's interval over "
-        "patients, and p Newcombe's, of an AUROC of 0 or 1. n is what a figure is taken over: positives for a "
-        "sensitivity, negatives for a specificity, what was flagged for a precision, else all images that count. "
+        "patients, and p Newcombe's, of an AUROC of 0 or 1. In brackets stands what a figure is taken over: positives "
+        "+ negatives, one of both, or n, such as what was flagged for a precision. Numbers have two digits, and more "
+        "where the interval is narrower than 0.02; metrics.json has all. "
         "Studies and patients (column counted) are flagged where any image of theirs is: with more images a patient, "
         "sensitivity rises and specificity falls."
     )
@@ -197,8 +226,8 @@ def _sources(scored: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
         found.append(f"Inside {', '.join(unsure)} it has no interval: the images are too few to conclude from it.")
     if chance:
         found.append(
-            f"Inside {', '.join(chance)} it cannot be told from chance (0.5): what was learned may be the source and "
-            "not the disease."
+            f"Inside {', '.join(chance)} it is not shown that the score beats guessing (0.5): what was learned may be "
+            "the source and not the disease."
         )
     return found
 

@@ -19,6 +19,7 @@ from comit_ray.evaluation import (
     external,
     external_report,
     first_page,
+    frontal_report,
     metrics_report,
     model_card,
     screen_metrics,
@@ -168,6 +169,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     figures = together([*figures, *audited.metrics], trusted.metrics)
     chapters = [
         audited.chapter,
+        frontal_report.chapter(config.results, images),
         *_comparison(config, images, split, output),
         *_external(config, images, figures, verdicts, readings),
         *more,
@@ -244,9 +246,8 @@ def _pictures(
     limits, seed, lungs = config.decode, config.seed, config.masks.lungs
     if "covid" not in absent:
         panels = {f"{split} split": _curves(images)}
-        points = {} if config.external else {ALL: _paper_points()}
         drawn.curves += [
-            curve_pictures.rocs(panels, output, points),
+            curve_pictures.rocs(panels, output),
             curve_pictures.precision_recalls(panels, output),
         ]
         name = "figure_14_missed" if config.external else "missed"
@@ -276,11 +277,6 @@ def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
     datasets = list(scored.groupby("dataset"))
     alone = {f"dataset={name}": [rows] for name, rows in datasets if len(datasets) > 1 and rows["covid"].nunique() == 2}
     return {ALL: [scored], **alone}
-
-
-def _paper_points() -> list[tuple[float, float]]:
-    theirs = paper_values.TABLE_4["COMiT-Net"]
-    return [(0.01, theirs.at_99), (0.10, theirs.at_90)]
 
 
 def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> list[Picture]:

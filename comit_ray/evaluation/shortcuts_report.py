@@ -11,6 +11,7 @@ import pandas as pd
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import shortcuts
 from comit_ray.evaluation.report.document import Chapter, Table
+from comit_ray.evaluation.report.metric_words import group_in_words, groups_shown, metric_in_words
 from comit_ray.evaluation.report.printing import cell, with_interval
 from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts import (
@@ -48,20 +49,19 @@ def audit_table(found: Audit) -> Table | None:
     """The audit as a table; None where there is nothing to show."""
     if not found.metrics:
         return None
-    groups = list(dict.fromkeys(figure.group for figure in found.metrics))
+    groups = groups_shown(found.metrics)
     by_place = {(figure.metric, figure.group): figure for figure in found.metrics}
     metrics = list(dict.fromkeys(figure.metric for figure in found.metrics))
-    rows = tuple((metric, *(cell(by_place.get((metric, group))) for group in groups)) for metric in metrics)
-    note = (
-        "auroc_...: of COVID-19 on altered copies of the same images (full: unaltered; source_alone: each image "
-        "scored by the share of COVID-19 in its source). source_told: balanced accuracy "
-        f"of a linear probe that names the source from the embeddings, of {found.sources[0]} sources, without COVID-19 "
-        f"of {found.sources[1]}; chance is one by their number. auroc_left_out: of a linear probe for COVID-19 on the "
-        "embeddings, fitted without the source; auroc_kept: fitted with it, on other patients; the network that made "
-        "the embeddings may have been trained on the source. gradcam_in_lungs: share of the map of the COVID-19 "
-        "score that lies in the predicted lungs, beside the share of the frame that they take."
+    rows = tuple(
+        (metric_in_words(metric), *(cell(by_place.get((metric, group))) for group in groups)) for metric in metrics
     )
-    return Table("Audit of shortcuts", ("figure", *groups), rows, note)
+    note = (
+        "AUROCs are of COVID-19 on altered copies of the same images; of the source alone: each image scored by the "
+        f"share of COVID-19 in its source. Sources told: a linear probe names one of {found.sources[0]} sources, "
+        f"without COVID-19 one of {found.sources[1]}; chance is one by their number. The linear probes for COVID-19 "
+        "are fitted on the embeddings, of other patients; the network itself may have been trained on the source."
+    )
+    return Table("Audit of shortcuts", ("metric", *map(group_in_words, groups)), rows, note)
 
 
 def audit_sentences(found: Audit) -> list[str]:
@@ -126,8 +126,8 @@ def _of_lungs(by_metric: Mapping[str, Metric]) -> str | None:
             "images are foreign to this network, and the test says nothing of what it uses."
         )
     return (
-        f"With the lungs blacked out the score cannot be told from chance, {metrics}: nothing outside them was found "
-        "that it uses. That there is nothing is not shown."
+        f"That the score tells COVID-19 with the lungs blacked out is not shown, {metrics}: nothing outside them was "
+        "found that it uses, and that there is nothing is not shown either."
     )
 
 

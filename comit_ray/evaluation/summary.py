@@ -9,7 +9,7 @@ from comit_ray.errors import Status
 from comit_ray.evaluation import metrics_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import number, with_interval
+from comit_ray.evaluation.report.printing import number, three_digits, with_interval
 from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
@@ -60,7 +60,7 @@ def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequen
     for label in (label for label in PREFIXES if label not in absent):
         point = stored_operating_point(images, label, results)
         if point is not None:
-            points.append(f"{NAMES[label]} from {point.threshold:.6g} ({point.name})")
+            points.append(f"{NAMES[label]} from {three_digits(point.threshold)} ({point.name})")
     return (
         f"{asked} Flagged are scores of {', of '.join(points)}."
         if points
@@ -75,7 +75,7 @@ def _data(images: pd.DataFrame) -> str:
     positive = scored[covid == 1]
     counts = f"{_count(images)}, {len(scored):,} of them scored"
     if known:
-        share = number(len(positive) / known)
+        share = number(len(positive) / known, 2)
         counts += f"; with COVID-19 {_count(positive)} ({share} of the {known:,} whose label is known)"
     else:
         counts += "; of none is it known whether it shows COVID-19"

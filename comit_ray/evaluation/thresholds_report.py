@@ -7,7 +7,7 @@ import numpy as np
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
 from comit_ray.evaluation.report.document import Table
-from comit_ray.evaluation.report.printing import number, with_interval
+from comit_ray.evaluation.report.printing import number, three_digits, with_interval
 from comit_ray.evaluation.thresholds import FLAGGED, MOST, Scale, ThresholdRow
 from comit_ray.statistics.metric import Metric
 
@@ -104,7 +104,7 @@ def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum:
         values = [row.at_prevalence[prevalence]["ppv"] for prevalence in prevalences]
         cells.append(
             (
-                _number(row.threshold),
+                "" if row.threshold is None else three_digits(row.threshold),
                 row.point or "",
                 *(with_interval(metric) for metric in (row.sensitivity, row.specificity, *values)),
             )

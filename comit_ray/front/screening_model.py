@@ -1,6 +1,6 @@
 """A trained model in Python: `predict` takes radiographs and returns results."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from comit_ray.checkpoint import frontal_check
+from comit_ray.checkpoint.frontal_check import FrontalCheck
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.frame import FrameMap, frame_map, to_frame
@@ -59,6 +61,8 @@ class Result:
         embedding: float32 (C,), the encoder's output after global average pooling.
         typicality: share 0..1 of validation images that lie at least as far from the training data; near 0: the image
             is unlike what the model knows. None where the checkpoint has no reference.
+        p_frontal_chest: 0..1, below 0.5 for what looks like no frontal chest, such as a lateral or a CT slice; such an
+            image is scored all the same. None where the checkpoint has no check.
         height: rows of the original; None where it could not be decoded.
         width: its columns.
         view: `PA`, `AP`, `frontal`, or `unknown` where the file does not tell, as PNG and JPEG never do.
@@ -81,6 +85,7 @@ class Result:
     disease_mask: Mask | None = field(default=None, repr=False)
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     typicality: float | None = None
+    p_frontal_chest: float | None = None
     height: int | None = None
     width: int | None = None
     view: str | None = None
@@ -113,11 +118,13 @@ class ScreeningModel:
         operating_point: name and thresholds that decide the flags.
     """
 
-    def __init__(self, model: Model, operating_point: OperatingPoint, limits: DecodeLimits) -> None:
+    def __init__(
+        self, model: Model, operating_point: OperatingPoint, limits: DecodeLimits, check: FrontalCheck
+    ) -> None:
         self.model_id = model.model_id
         self.tasks = model.tasks
         self.operating_point = operating_point
-        self._model, self._limits = model, limits
+        self._model, self._limits, self._check = model, limits, check
         self._decision = Decision(operating_point, {})
 
     @overload
@@ -182,14 +189,15 @@ class ScreeningModel:
         frames_BHW = np.stack([to_frame(one.pixels_HW, frame) for one in decoded]) if decoded else empty_BHW
         scores = self._model.predict(frames_BHW)
         flags = self._decision.flags(scores)
-        typicality_B = strangeness(scores, self._model.reference).get("typicality")
+        signals = {"typicality": strangeness(scores, self._model.reference).get("typicality")}
+        signals[frontal_check.COLUMN] = self._check.p_frontal_chest(frames_BHW)
         results, index = [], 0
         for name, one in zip(names, opened, strict=True):
             if isinstance(one, DecodeError):
                 results.append(Result(name, str(one.status), self.model_id, str(one.reason), one.detail))
                 continue
             place = frame_map(one.height, one.width, frame)
-            results.append(self._result(name, one, scores, index, flags, typicality_B, place))
+            results.append(self._result(name, one, scores, index, flags, signals, place))
             index += 1
         return results
 
@@ -200,7 +208,7 @@ class ScreeningModel:
         scores: Scores,
         index: int,
         flags: dict[str, npt.NDArray[np.bool_]],
-        typicality_B: npt.NDArray[np.float64] | None,
+        signals: Mapping[str, npt.NDArray[np.float64] | None],
         place: FrameMap,
     ) -> Result:
         known: dict[str, Any] = {
@@ -216,7 +224,7 @@ class ScreeningModel:
         known |= {f"{score}_flag": bool(flags[score][index]) for score in ("covid", "unhealthy") if score in flags}
         known["operating_point"] = self.operating_point.name if scores.probabilities else None
         known["embedding"] = scores.embedding[index]
-        known["typicality"] = None if typicality_B is None else float(typicality_B[index])
+        known |= {name: None if values is None else float(values[index]) for name, values in signals.items()}
         for task, column in ((Task.LUNG, "lung_mask"), (Task.DISEASE, "disease_mask")):
             masks_BHW = scores.take(slice(index, index + 1)).mask_BHW(task)
             if masks_BHW is not None:

@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
+from comit_ray.data.images.frame import to_frame
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_frame, wanted
 from comit_ray.data.masks.mask_images import lung_rectangles
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.masks.masks import read_mask
 from comit_ray.errors import DecodeError, ManifestError, Status
+from comit_ray.prepare import other_pictures
 from comit_ray.storage.archive import is_streamed
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.threads import map_ahead
@@ -97,6 +99,7 @@ def frame_tables(
     tasks: Collection[str],
     lungs: Literal["pixels", "boxes"] = "pixels",
     sources: Collection[str] = (),
+    others: float = 0.0,
 ) -> Iterator[pa.Table]:
     """Manifest rows as `FRAMES` rows: wanted ones fetched, decoded and resampled together with their masks.
 
@@ -109,6 +112,7 @@ def frame_tables(
         tasks: the model's heads.
         lungs: lung masks as drawn, or as two rectangles.
         sources: datasets that training is not to see.
+        others: share of the pictures that are no frontal chest that are read (`comit_ray.prepare.other_pictures`).
 
     Raises:
         ManifestError: if an archive's bytes are not what its checksum says: its images must not be learned from.
@@ -122,7 +126,9 @@ def frame_tables(
         kept = {name: row[name] for name in KEPT}
         reason = reasons[row["image_id"]]
         if reason is not None:
-            return kept | {"left_out": reason}
+            picture = None if row["dataset"] in sources else other_pictures.picture(row, reader, limits, others)
+            pixels = {} if picture is None else {"pixels": to_frame(picture, frame).tobytes()}
+            return kept | {"left_out": reason} | pixels
         try:
             return kept | _load(row, reader, frame, limits, tasks, lungs)
         except DecodeError as error:
@@ -176,7 +182,7 @@ class FrameStore:
     The order is that of `image_id`, so that an index means the same image on every worker and in every run.
 
     Args:
-        blocks: tables of `FRAMES`; rows of other splits and without pixels are passed over.
+        blocks: tables of `FRAMES`; rows of other splits, left out or without pixels are passed over.
         split: train or val.
         size: side of the frame in pixels.
 
@@ -195,11 +201,12 @@ class FrameStore:
         self._batches = [batch for block in blocks for batch in block.to_batches()]
         found: list[tuple[str, int, int]] = []
         for number, batch in enumerate(self._batches):
-            ids, splits, pixels = (batch.column(name) for name in ("image_id", "split", "pixels"))
+            names = ("image_id", "split", "pixels", "left_out")
+            ids, splits, pixels, left = (batch.column(name) for name in names)
             found += [
                 (ids[row].as_py(), number, row)
                 for row in range(batch.num_rows)
-                if splits[row].as_py() == split and pixels[row].is_valid
+                if splits[row].as_py() == split and pixels[row].is_valid and not left[row].is_valid
             ]
         found.sort()
         self.image_ids = [image_id for image_id, _, _ in found]

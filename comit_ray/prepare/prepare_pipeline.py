@@ -17,10 +17,12 @@ from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout, Plan
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.config.prepare_config import PrepareConfig
+from comit_ray.data.images.frame import shrink
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, known_exclusion, load_shrunken
 from comit_ray.data.masks.mask_references import referenced_files
 from comit_ray.data.masks.masks import draw_mask, needs_no_file
 from comit_ray.errors import DecodeError, ManifestError, Reason, Status
+from comit_ray.prepare import other_pictures
 from comit_ray.prepare.prepared import ROW_GROUP_ROWS, TABLE, encode
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader, FileRef
@@ -36,12 +38,17 @@ LAYOUT = Layout(main=TABLE, facts=FACTS, row_group_rows=ROW_GROUP_ROWS)
 
 
 def prepare_row(
-    row: dict[str, Any], reader: FileReader, limits: DecodeLimits, coding: Literal["png", "webp"]
+    row: dict[str, Any], reader: FileReader, limits: DecodeLimits, coding: Literal["png", "webp"], others: float = 0.0
 ) -> dict[str, Any]:
-    """One manifest row as one `PREPARED` row; never raises for what lies in its files."""
+    """One manifest row as one `PREPARED` row; never raises for what lies in its files.
+
+    `others` is the share of the pictures that are no frontal chest that are kept (`comit_ray.prepare.other_pictures`).
+    """
     known = known_exclusion(row)
     if known is not None:
-        return fail_row(row, known)
+        picture = other_pictures.picture(row, reader, limits, others)
+        kept = {} if picture is None else {"pixels": encode(shrink(picture), coding)}
+        return fail_row(row, known) | kept
     try:
         radiograph = load_shrunken(Place.of(row), reader, limits)
         masks = _masks(row, reader, radiograph.height, radiograph.width)
@@ -108,7 +115,9 @@ STEP = "prepare"
 """Name of the job, for its counters."""
 
 
-def prepare(config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[str] = frozenset()) -> None:
+def prepare(
+    config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[str] = frozenset(), others: float = 0.0
+) -> None:
     """Prepare the chunks of `plan`, as files of `owner`, on the Ray cluster this process is connected to.
 
     Args:
@@ -116,6 +125,7 @@ def prepare(config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[st
         plan: what is still to do.
         owner: whose the files are.
         begun: files of it that are there already; their sound rows are not replaced by failures.
+        others: share of the pictures that are no frontal chest that are kept.
 
     Raises:
         ray.exceptions.RayError: if a task failed more often than Ray retries it.
@@ -126,7 +136,7 @@ def prepare(config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[st
     settings = ReadSettings(
         columns=MANIFEST_COLUMNS,
         split="all",
-        read=partial(prepare_row, limits=config.decode, coding=config.format),
+        read=partial(prepare_row, limits=config.decode, coding=config.format, others=others),
         fail=fail_row,
         to_table=to_table,
         threads=config.threads,

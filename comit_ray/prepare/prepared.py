@@ -24,6 +24,7 @@ from comit_ray.data.images.frame import to_frame
 from comit_ray.data.masks.mask_images import Mask, lung_rectangles
 from comit_ray.data.masks.masks import fit_mask, read_mask
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
+from comit_ray.prepare import other_pictures
 from comit_ray.prepare.frames import FRAMES, KEPT, MASKS, left_out
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
@@ -156,7 +157,9 @@ def _frame_row(
     known = {column: row.get(column) or row.get(png) for column, png in _MASK_COLUMNS.values()}
     reason = left_out(row | known | {"excluded": excluded}, tasks, sources)
     if reason is not None:
-        return kept | {"left_out": reason}
+        shown = excluded in other_pictures.REASONS and row["pixels"] is not None and row["dataset"] not in sources
+        pixels = {"pixels": to_frame(decode_stored(row["pixels"]), frame).tobytes()} if shown else {}
+        return kept | {"left_out": reason} | pixels
     columns: dict[str, Any] = {"pixels": to_frame(decode_stored(row["pixels"]), frame).tobytes()}
     for task, column in MASKS.items():
         if task in tasks and known[column] is not None:

@@ -7,7 +7,7 @@ from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.ownership import Owner
 from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.data.manifest import manifest
-from comit_ray.prepare import prepare_pipeline, prepared
+from comit_ray.prepare import other_pictures, prepare_pipeline, prepared
 from comit_ray.prepare.prepare_pipeline import LAYOUT
 from comit_ray.storage import storage
 
@@ -22,10 +22,11 @@ def prepare(config: PrepareConfig) -> Accounts:
     """
     output = storage.normalise(config.output)
     whole = plan.make_plan(config.manifest, "all")
+    rows = manifest.read(config.manifest)
     question = {
         "kind": prepared.KIND,
         "manifest": whole.fingerprint,
-        "training_hash": manifest.training_hash(manifest.read(config.manifest)),
+        "training_hash": manifest.training_hash(rows),
         "rows": whole.rows,
         "format": config.format,
         "decode": config.decode.question(),
@@ -41,7 +42,8 @@ def prepare(config: PrepareConfig) -> Accounts:
         run_record.sign(output, config.model_dump(mode="json"))
         owner = ownership.take_lease(output, owner)
         with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
-            prepare_pipeline.prepare(config, remaining, owner, accounts.begun(remaining, output, LAYOUT))
+            begun, others = accounts.begun(remaining, output, LAYOUT), other_pictures.share_of(rows)
+            prepare_pipeline.prepare(config, remaining, owner, begun, others)
     seconds = time.monotonic() - started
 
     taken = settle(whole, output, LAYOUT, owner)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from comit_ray.checkpoint import frontal_check
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import plan
 from comit_ray.errors import CheckpointError
@@ -87,6 +88,7 @@ class Predictor:
                 f"{settings.model_id}, now there is {self.model.model_id}; put the first one back, or begin another "
                 "--output"
             )
+        self.frontal_check = frontal_check.load(settings.checkpoint_uri)
         self.decision = Decision(settings.operating_point, settings.temperatures, settings.site_thresholds)
 
     def __call__(self, row: pa.Table) -> pa.Table:
@@ -104,6 +106,9 @@ class Predictor:
         valid = fetched["frame"].is_valid()
         scores, masks_B = self._scored(frames_BHW, fetched["image_id"].filter(valid).to_pylist())
         signals = prediction_rows.strangeness(scores, self.model.reference)
+        p_frontal_B = self.frontal_check.p_frontal_chest(frames_BHW)
+        if p_frontal_B is not None:
+            signals[frontal_check.COLUMN] = p_frontal_B
         sound_B = np.all([scores.finite, *(np.isfinite(values) for values in signals.values())], axis=0)
         scores = replace(scores, finite=sound_B)
 

@@ -187,6 +187,21 @@ def unread_lines(output: str) -> list[str]:
     return lines
 
 
+def other_picture_lines(output: str) -> list[str]:
+    """How many images of the queue look like no frontal chest: one sentence; none where there is none.
+
+    Raises:
+        StorageError: the queue cannot be read.
+    """
+    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["reasons"])
+    count = sum(str(ReviewReason.NOT_A_FRONTAL_CHEST) in reasons for reasons in queue["reasons"].to_pylist())
+    if not count:
+        return []
+    return [
+        f"{count:,} of them look like no frontal chest (a lateral, a CT slice, another part): their scores say nothing"
+    ]
+
+
 def _for_a_spreadsheet(queue: pa.Table) -> pa.Table:
     """The queue with its reasons in words, and without lists, which CSV has not."""
     told = ["; ".join(in_words(reason) for reason in reasons) for reasons in queue["reasons"].to_pylist()]

@@ -42,6 +42,7 @@ MOST_URGENT_FIRST = (
     ReviewReason.COVID_WITHOUT_DISEASE,
     ReviewReason.DISEASE_OUTSIDE_LUNGS,
     ReviewReason.NO_LUNGS_FOUND,
+    ReviewReason.NOT_A_FRONTAL_CHEST,
     ReviewReason.NEAR_THRESHOLD,
     ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT,
     ReviewReason.CHILD,
@@ -95,15 +96,17 @@ def build_queue(
         images["p_unhealthy"],
     )
     images["priority"] = evidence.where(drawn.isna(), drawn)  # random ones stay in random order
+    images["another_picture"] = applies[ReviewReason.NOT_A_FRONTAL_CHEST]  # last of their reason: a CT slice was 9th
     if untrusted == "random":
         number = [random_number(config.seed, image_id) for image_id in images["image_id"]]
         images["priority"] = images["priority"].mask(scored, pd.Series(number, index=images.index))
         images["urgency"] = images["urgency"].mask(scored, -1)
+        images["another_picture"] = images["another_picture"] & ~scored  # the sample is without bias
     queue = images[applies.any(axis=1)]
     first = ["severity"] if config.order == "severity" and untrusted != "random" else []
     queue = queue.sort_values(
-        [*first, "urgency", "priority", *FURTHER_EVIDENCE, "image_id"],
-        ascending=[*(False for _ in first), True, False, *(False for _ in FURTHER_EVIDENCE), True],
+        [*first, "urgency", "another_picture", "priority", *FURTHER_EVIDENCE, "image_id"],
+        ascending=[*(False for _ in first), True, True, False, *(False for _ in FURTHER_EVIDENCE), True],
         kind="stable",
     )
     queue = within_capacity(queue, config)
@@ -139,6 +142,7 @@ def reasons(images: pd.DataFrame, config: QueueConfig, threshold: float, head: s
                 & (images["disease_area"] >= config.min_disease_area)
                 & (1 - inside / images["disease_area"] > config.max_disease_outside),
                 "no_lungs_found": scored & (images["lung_area"] < config.min_lung_area),
+                "not_a_frontal_chest": scored & (images["p_frontal_chest"] < config.min_frontal_chest),
                 "near_threshold": scored & ~flagged & near,
                 "unhealthy_above_operating_point": images["unhealthy_flag"].fillna(False).astype(bool),
                 "child": (images["status"] != Status.EXCLUDED) & (images["age"] < config.child_age),

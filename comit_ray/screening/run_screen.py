@@ -13,7 +13,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.checkpoint import checkpoint
+from comit_ray.checkpoint import checkpoint, frontal_check
 from comit_ray.chunks import accounts, graph, growth, monitor, nodes, one_driver, ownership, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
@@ -38,6 +38,7 @@ def summary(
     return [
         *screen_summary.account_lines(accounts, operating_point),
         *screen_summary.queue_lines(queue, names=sys.stdout.isatty()),
+        *results_folder.other_picture_lines(output),
         *results_folder.unread_lines(output),
         *screen_summary.next_lines(output, manifest_uri, len(queue), config.capacity),
     ]
@@ -164,6 +165,7 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     scores = run_settings.score_names(loaded)
     print(screen_summary.scores_line(scores, temperatures))
+    print(frontal_check.load(config.checkpoint).line)
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     remaining = whole.without(accounts.committed(whole, output, tables, owner, config.retry))

@@ -78,7 +78,8 @@ PREPARED = table_of(
         column(
             "pixels",
             pa.binary(),
-            "8-bit grey PNG or lossless WebP in the display sense, longest side at most 512 px; null unless ok",
+            "8-bit grey PNG or lossless WebP in the display sense, longest side at most 512 px; null unless ok, or "
+            "kept of an excluded image as an example of what is no frontal chest",
         ),
         column("lung_mask", pa.string(), "mask reference that needs no file (boxes); null if none"),
         column("lung_png", pa.binary(), "PNG of any other lung mask, as large as it was drawn: 0, 1, 255 ignore"),

@@ -65,6 +65,12 @@ PREDICTIONS = table_of(
             _FRACTION,
             "share 0..1 of the checkpoint's validation images that lie at least as far; near 0: unlike what it knows",
         ),
+        column(
+            "p_frontal_chest",
+            _FRACTION,
+            "0..1, below 0.5 for what looks like no frontal chest (a lateral, a CT slice, another part of the body); "
+            "no probability; null unless ok and the checkpoint has a check",
+        ),
         column("pixel_mean", _FRACTION, "mean grey value of the frame, 0 black to 1 white; null unless ok"),
         column("pixel_sd", _FRACTION, "standard deviation of the grey values, of white; null unless ok"),
         column("pixel_black", _FRACTION, "share of the frame's pixels that are black; null unless ok"),
@@ -135,6 +141,7 @@ REVIEW_QUEUE = table_of(
         column("calibration", pa.string(), "as in predictions"),
         column("covid_flag", pa.bool_(), "as in predictions"),
         column("disease_in_lung", _FRACTION, "as in predictions"),
+        column("p_frontal_chest", _FRACTION, "as in predictions"),
         column("operating_point", pa.string(), "as in predictions"),
         column("model_id", pa.string(), "as in predictions", nullable=False),
         column("severity", _FRACTION, "as in predictions"),

@@ -49,6 +49,7 @@ class ReviewReason(StrEnum):
     COVID_WITHOUT_DISEASE = "covid_without_disease"
     DISEASE_OUTSIDE_LUNGS = "disease_outside_lungs"
     NO_LUNGS_FOUND = "no_lungs_found"
+    NOT_A_FRONTAL_CHEST = "not_a_frontal_chest"
     NEAR_THRESHOLD = "near_threshold"
     UNHEALTHY_ABOVE_OPERATING_POINT = "unhealthy_above_operating_point"
     CHILD = "child"
@@ -64,6 +65,7 @@ REVIEW_WORDS: dict[ReviewReason, str] = {
     ReviewReason.COVID_WITHOUT_DISEASE: "flagged for COVID-19, but no disease outlined",
     ReviewReason.DISEASE_OUTSIDE_LUNGS: "disease outside the lungs",
     ReviewReason.NO_LUNGS_FOUND: "no lungs found",
+    ReviewReason.NOT_A_FRONTAL_CHEST: "looks like no frontal chest",
     ReviewReason.NEAR_THRESHOLD: "score just below its threshold",
     ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT: "flagged as unhealthy",
     ReviewReason.CHILD: "the patient is a child",

@@ -27,7 +27,7 @@ from comit_ray.errors import ComitError, ConfigError, ManifestError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
 from comit_ray.prepare import frames as frame_data
-from comit_ray.prepare import prepared
+from comit_ray.prepare import other_pictures, prepared
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
@@ -202,6 +202,7 @@ def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
         tasks=config.model.tasks,
         lungs=config.masks.lungs,
         sources=config.leave_out,
+        others=other_pictures.share_of(rows),
     )
     cpus = min(1.0, config.workers.cpus)  # a small cluster may have no more left beside other trainings
     return ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow", num_cpus=cpus)

@@ -23,13 +23,15 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from comit_ray.checkpoint import checkpoint, reference
+from comit_ray.checkpoint import checkpoint, frontal_check, reference
 from comit_ray.checkpoint.checkpoint import TrainingState
+from comit_ray.checkpoint.frontal_check import Examples
 from comit_ray.checkpoint.reference import Reference, Sample
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
+from comit_ray.prepare import other_pictures
 from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
@@ -172,6 +174,9 @@ class Training:
         self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config.train)
         self.lessons = sources.lessons(self.frames[Split.TRAIN], config.model.tasks)
         sources.check(self.lessons, config.train)
+        # From the frames alone, so once: rank 0 saves the checkpoints.
+        shown = other_pictures.examples(blocks, config.frame.size) if self.rank == 0 else None
+        self.frontal_check = None if shown is None else frontal_check.fit(Examples(**shown))
         self.items = order.items(_copies(self.frames[Split.TRAIN], config))
         self.groups = _groups(self.frames[Split.TRAIN], config)
 
@@ -250,6 +255,8 @@ class Training:
                 checkpoint.save(
                     Path(directory), self.model, self.config, points, temperatures, state, manifest, known, self.lessons
                 )
+                if self.frontal_check is not None:
+                    frontal_check.write(Path(directory), self.frontal_check)
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
 

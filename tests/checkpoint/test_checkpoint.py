@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from comit_ray.checkpoint import checkpoint, reference
+from comit_ray.checkpoint import checkpoint, frontal_check, reference
 from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.checkpoint.operating_points import choose
 from comit_ray.checkpoint.reference import Sample
@@ -38,6 +38,7 @@ def write(directory: Path, seed: int = 0) -> torch.nn.Module:
     points = choose({"covid": ([0.1, 0.2, 0.9], [0, 0, 1])})
     temperatures = {"covid": Temperature(temperature=1.5)}
     checkpoint.save(directory, model, CONFIG, points, temperatures, state, "0123456789abcdef", KNOWN)
+    frontal_check.write(directory, frontal_check.FrontalCheck(np.zeros(0), 0.0, reason="too few images"))
     return model
 
 

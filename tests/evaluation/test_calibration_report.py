@@ -61,11 +61,11 @@ def test_the_table_has_a_row_a_score_and_group() -> None:
     assert list(tables) == ["calibration", "calibration_bins", "unhealthy_calibration_bins"]
     rows = {row[:2]: row for row in tables["calibration"].rows}
     assert set(rows) == {
-        (name, group) for name in ("COVID-19", "unhealthy") for group in ("all", "dataset=a", "dataset=b")
+        (name, group) for name in ("COVID-19", "unhealthy") for group in ("all images", "a alone", "b alone")
     }
     assert rows["COVID-19", "all"][2] == "400"
-    assert rows["COVID-19", "dataset=b"][3] == "1.0000"
-    assert rows["COVID-19", "dataset=b"][5:] == ("undefined",) * 6
+    assert rows["COVID-19", "b alone"][3] == "1.00"
+    assert rows["COVID-19", "b alone"][5:] == ("undefined",) * 6
     assert "Undefined (dataset=b): no scored image is labelled not COVID-19" in tables["calibration"].note
     assert len(tables["calibration_bins"].rows) == 10
     assert sum(int(row[5]) for row in tables["calibration_bins"].rows) == 400

@@ -42,7 +42,7 @@ def told(images: pd.DataFrame, readings: pd.DataFrame | None = None) -> tuple[st
 def test_found_and_missed_with_the_paper_beside_it(tmp_path: Path) -> None:
     said, tables = told(screened(tmp_path))
     assert "Scored images labelled COVID-19: 5, patients: 5. At the operating point specificity_0.90 the model" in said
-    assert "found 3 images and missed 2: sensitivity 0.6000 [0.2307, 0.8824] w" in said
+    assert "found 3 images and missed 2: sensitivity 0.60 [0.23, 0.89] w" in said
     assert "The paper, on other data: 0.8546 (1,793 of 2,098, section 4.4" in said
     assert [row[1] for row in tables["external"].rows] == ["7", "3", "2", "0", "1", "1", "0"]
 
@@ -51,7 +51,7 @@ def test_what_was_not_scored_is_neither_and_the_worst_case_is_given(tmp_path: Pa
     """3 of 7."""
     said, tables = told(screened(tmp_path))
     assert "Neither found nor missed: 2 more (1 excluded, 1 failed; 1 lateral; 1 truncated;" in said
-    assert "counted as missed the sensitivity is 0.4286 [" in said
+    assert "counted as missed the sensitivity is 0.43 [" in said
     assert "(n=7)" in said
     assert [row[:5] for row in tables["not_scored"].rows] == [
         ("a/5", "a", "a/5", "1", "excluded"),
@@ -63,7 +63,7 @@ def test_positives_alone_have_no_specificity(tmp_path: Path) -> None:
     said, _ = told(screened(tmp_path / "alone"))
     assert "Specificity is undefined here (no image with a flag is labelled not COVID-19)" in said
     with_negatives, _ = told(screened(tmp_path / "both", negatives=4))
-    assert "Of 4 images labelled not COVID-19, not flagged: 1.0000 [0.5101, 1.0000] w." in with_negatives
+    assert "Of 4 images labelled not COVID-19, not flagged: 1.00 [0.51, 1.00] w." in with_negatives
     assert "undefined" not in with_negatives
 
 
@@ -87,7 +87,7 @@ def test_what_readers_saw(tmp_path: Path) -> None:
     """Of the missed a/3 was read by three: two saw nothing, one could not say."""
     said, tables = told(screened(tmp_path), READINGS)
     assert "Readers read 1 of the 2 missed images" in said
-    assert "saw no abnormality in 1 of these: 1.0000 [0.2065, 1.0000] w" in said
+    assert "saw no abnormality in 1 of these: 1.00 [0.20, 1.00] w" in said
     assert "Of the missed that nobody read this says nothing." in said
     assert "115 of 305 (section 4.4)" in said
     assert tables["readers"].rows == (
@@ -120,4 +120,4 @@ def test_what_was_left_out_on_purpose_is_in_no_figure(tmp_path: Path) -> None:
     said, _ = told(images)
     assert "not in the protocol), and are in no figure: 1." in said
     assert "Neither found nor missed: 1 more (1 failed; 1 truncated;" in said
-    assert "the sensitivity is 0.5000 [" in said
+    assert "the sensitivity is 0.50 [" in said

@@ -40,14 +40,14 @@ def told(
 def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
     tables, said = made(tmp_path / "classifier", {})
     assert "No image has lung masks or disease masks: those" in said
-    assert "| auroc |  | image | 1.0000 (n=2)" in tables
-    assert "| unhealthy\\_eer |  | image | 0.0000 (n=2)" in tables
+    assert "| AUROC |  | image | 1.00 (no interval) (1 + 1)" in tables
+    assert "| equal error rate |  | image | 0.00 (no interval) (1 + 1)" in tables
     assert "lung" not in tables
     assert "disease" not in tables
     tables, said = made(tmp_path / "segmenter", {"lung_png": LUNG}, **NO_SCORES)
     assert "No image has a COVID-19 score or an unhealthy score or disease masks: those" in said
-    assert "| lung\\_iou |  | image | 1.0000 (n=2)" in tables
-    assert "auroc" not in tables
+    assert "| lungs: mean IoU |  | 1.00 (no interval) (n=2)" in tables
+    assert "AUROC" not in tables
     assert "sensitivity" not in tables
 
 
@@ -59,22 +59,23 @@ def test_the_report_says_what_the_scores_are(tmp_path: Path) -> None:
     assert "Scores are those of model m." in older
     tables, said = made(tmp_path / "nothing", {}, **NO_SCORES)
     assert "No image has a score or a mask" in said
-    assert "| share | ok | image | 1.0000 [0.3423, 1.0000] w (n=2)" in tables
+    assert "| share of images | ok | 1.00 [0.34, 1.00] w (n=2)" in tables
 
 
 def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Path) -> None:
     tables, _ = made(tmp_path, {"lung_png": LUNG})
-    assert "| paper (other data) |" in tables
-    rows = [line.replace("\\", "").strip("| ").split(" | ") for line in tables.splitlines() if line.startswith("|")]
-    beside = {(row[0], row[1]): row[-1] for row in rows}
-    assert beside["sensitivity_at_specificity", "0.9"] == "0.968"
-    assert beside["sensitivity_at_specificity", "0.99"] == "0.872"
-    assert beside["precision_at_specificity", "0.99"] == "0.6412"
-    assert beside["lung_iou", ""] == "0.85"
-    assert beside["covid_called_unhealthy", "specificity_0.90"] == "0.9725"
-    ours = ["precision_at_specificity", "sensitivity_at_operating_point"]
-    assert all("(n=" in beside[metric, at] for metric, at in zip(ours, ("0.9", "specificity_0.90"), strict=True))
-    assert "Paper, accuracy\\_at\\_specificity: section 4.2; at 99% specificity, with the 61 false positives" in tables
+    scores, beside = tables.split("**The paper's values, of other data**")
+    assert "paper" not in scores, "they are in a table of their own"
+    rows = [line.replace("\\", "").strip("| ").split(" | ") for line in beside.splitlines() if line.startswith("|")]
+    theirs = {row[0]: row[1:] for row in rows}
+    assert theirs["sensitivity, threshold from these images 90% specificity"][0] == "0.968"
+    assert theirs["sensitivity, threshold from these images 99% specificity"][0] == "0.872"
+    assert theirs["precision, threshold from these images 99% specificity"][0] == "0.6412"
+    assert theirs["lungs: mean IoU"][:2] == ["0.85", "1.00 (no interval)"]
+    assert theirs["COVID-19 images that are called unhealthy specificity_0.90"][0] == "0.9725"
+    remark = "section 4.2; at 99% specificity, with the 61 false positives"
+    assert theirs["accuracy, threshold from these images 99% specificity"][2].startswith(remark)
+    assert "a difference says nothing about either model" in beside
 
 
 def test_of_an_external_archive_the_paper_has_other_values(tmp_path: Path) -> None:
@@ -86,8 +87,19 @@ def test_of_an_external_archive_the_paper_has_other_values(tmp_path: Path) -> No
         Metric("sensitivity_at_specificity", 0.5, 4, "all", "all", at=0.9),
     ]
     images = join_tables(*write_results(tmp_path, [manifest_row("a/0")], [prediction_row("a/0")], []), "test")
-    (table,) = metrics_report.tables(found, images, external=True).values()
-    assert [row[-1] for row in table.rows] == ["0.8546", "", "", ""]
+    table = metrics_report.tables(found, images, external=True)["paper"]
+    assert [row[1] for row in table.rows] == ["0.8546"]
+
+
+def test_positives_and_negatives_stand_beside_a_metric_and_one_source_has_no_column(tmp_path: Path) -> None:
+    """The column of a single source would repeat the first."""
+    manifest = [manifest_row(f"a/{i:02d}", covid=int(i < 12)) for i in range(32)]
+    predictions = [prediction_row(row["image_id"], 0.2 + 0.02 * i) for i, row in enumerate(manifest)]
+    tables, _ = told(tmp_path, manifest, predictions, [])
+    assert "(12 + 20)" in next(line for line in tables.splitlines() if line.startswith("| AUROC |"))
+    assert "(12 positives)" in tables
+    assert "(20 negatives)" in tables
+    assert "a alone" not in tables
 
 
 def test_a_reason_stands_once_a_group(tmp_path: Path) -> None:
@@ -110,7 +122,10 @@ def test_few_positives_are_said_to_be_few(tmp_path: Path) -> None:
     assert "one patient is" not in said
 
 
-CHANCE = "Inside a it cannot be told from chance (0.5): what was learned may be the source and not the disease."
+CHANCE = (
+    "Inside a it is not shown that the score beats guessing (0.5): what was learned may be the source and not the "
+    "disease."
+)
 NO_INTERVAL = "Inside a it has no interval: the images are too few to conclude from it."
 
 
@@ -149,6 +164,6 @@ def test_unknown_patients_and_studies_are_counted(tmp_path: Path) -> None:
 def test_the_report_says_what_intervals_are(tmp_path: Path) -> None:
     said = metrics_report.intervals(CONFIG)
     assert "percentiles of 20 bootstrap draws (seed 0) of patients" in said
-    assert "n is what a figure is taken over" in said
+    assert "In brackets stands what a figure is taken over" in said
     assert "Not for diagnosis" in metrics_report.CAUTION
     assert "Not flagged is not normal" in metrics_report.CAUTION

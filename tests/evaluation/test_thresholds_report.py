@@ -32,10 +32,10 @@ def test_what_one_percent_asks_of_readers() -> None:
     """90 of 100 found, 100 of 1,000 flagged: at 1% 10.8% of images are read, 12 for each case."""
     (said,) = thresholds_report.sentences("covid", [row((90, 100), (900, 1000))])
     assert said.startswith("COVID-19 at the operating point specificity_0.90, provided that positives and negatives")
-    assert "with 1% positive, 0.1080 [" in said
-    assert "of images would go to readers, 12.0000 [" in said
-    assert "(positive predictive value 0.0833 [" in said
-    assert "with 20% positive, 0.2600 [" in said
+    assert "with 1% positive, 0.11 [" in said
+    assert "of images would go to readers, 12.00 [" in said
+    assert "(positive predictive value 0.08 [" in said
+    assert "with 20% positive, 0.26 [" in said
     assert thresholds_report.sentences("covid", []) == []
 
 
@@ -48,7 +48,7 @@ def test_the_table_of_prevalences_is_of_the_operating_point() -> None:
     found = thresholds_report.tables("covid", [row((90, 100), (900, 1000))], ONE, 10)
     assert list(found) == ["thresholds", "thresholds_all", "prevalence"]
     first, second = found["prevalence"].rows
-    assert [cell.split(" ")[0] for cell in first] == ["1%", "0.0833", "0.9989", "0.1080", "12.0000"]
+    assert [cell.split(" ")[0] for cell in first] == ["1%", "0.08", "1.00", "0.11", "12.00"]
     assert second[0] == "20%"
     assert "specificity_0.90" in found["prevalence"].title
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scipy.special import expit, logit
 
-from comit_ray.checkpoint import checkpoint, reference
+from comit_ray.checkpoint import checkpoint, frontal_check, reference
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import plan
 from comit_ray.data.images.frame import STATISTICS, statistics
@@ -473,3 +473,17 @@ def test_an_older_checkpoint_tells_no_distance_but_what_the_pixels_are(tmp_path)
     (row,) = predictor(tmp_path).predict(fetched(noise(0)))["predictions"].to_pylist()
     assert row["embedding_distance"] is row["typicality"] is None
     assert row["pixel_mean"] == pytest.approx(noise(0).mean() / 255)
+
+
+def test_a_checkpoint_with_a_check_says_of_each_frame_whether_it_looks_like_a_frontal_chest(tmp_path) -> None:
+    plain = predictor(tmp_path)
+    frames = fetched(noise(0), None, noise(1))
+    assert plain.predict(frames)["predictions"]["p_frontal_chest"].null_count == 3, "an older checkpoint has none"
+    weights = np.random.default_rng(0).normal(size=frontal_check.CELLS**2 * 8 + frontal_check.THUMBNAIL**2)
+    check = frontal_check.FrontalCheck(weights, 0.1)
+    for checkpoint_of in tmp_path.iterdir():
+        frontal_check.write(checkpoint_of, check)
+    found = Whole(plain.settings).predict(frames)["predictions"]["p_frontal_chest"].to_pylist()
+    expected = check.p_frontal_chest(np.stack([noise(0), noise(1)]))
+    assert found[1] is None
+    assert [found[0], found[2]] == pytest.approx(expected.tolist(), abs=1e-5)

@@ -65,6 +65,7 @@ def queue(
         ("covid_without_disease", image("x", 0.9, disease_area=0.0)),
         ("disease_outside_lungs", image("x", 0.9, disease_area=0.1, disease_in_lung=0.1)),
         ("no_lungs_found", image("x", 0.1, lung_area=0.01, disease_in_lung=None)),
+        ("not_a_frontal_chest", image("x", 0.1, p_frontal_chest=0.49)),
         ("near_threshold", image("x", 0.39)),
         ("unhealthy_above_operating_point", image("x", 0.1, unhealthy_flag=True)),
         ("child", image("x", 0.1, age=7)),
@@ -254,3 +255,17 @@ def test_the_most_severe_may_come_first_whatever_the_reason() -> None:
     assert found.index.tolist() == ["severe", "moderate", "flagged", "unmeasured"]
     assert found["severity"].tolist()[:3] == [14.5, 6.0, 2.0]
     assert queue(*rows).index.tolist()[0] == "unmeasured"
+
+
+def test_what_looks_like_no_frontal_chest_is_the_last_of_its_reason_and_never_left_out() -> None:
+    """A CT slice stood ninth, by a score that says nothing of a slice; one that is flagged is read all the same."""
+    found = queue(
+        image("slice", 0.99, p_frontal_chest=0.1),
+        image("chest", 0.6, p_frontal_chest=0.9),
+        image("unchecked", 0.7, p_frontal_chest=None),
+        image("lateral", 0.1, p_frontal_chest=0.1),
+    )
+    assert list(found.index) == ["unchecked", "chest", "slice", "lateral"]
+    assert list(found.loc["slice", "reasons"]) == ["above_operating_point", "not_a_frontal_chest"]
+    off = queue(image("lateral", 0.1, p_frontal_chest=0.1), config=QueueConfig(random_negatives=0, min_frontal_chest=0))
+    assert off.empty

@@ -41,25 +41,47 @@ def points(count: int) -> str:
     return _rounded(100 / count, 1, ROUND_CEILING)
 
 
-def cell(metric: Metric | None) -> str:
-    """The value, its interval (w: Wilson's, p: Newcombe's) and its n, with the patients where these are fewer."""
+def supported(low: float | None, high: float | None) -> int:
+    """Digits after the point that an interval supports: 2, or more of one that is narrower than a fiftieth.
+
+    Without an interval nothing says how exact a value is: 2.
+    """
+    if low is None or high is None or high - low > 0.02:
+        return 2
+    return 3 if high - low > 0.002 else DIGITS
+
+
+def three_digits(value: float) -> str:
+    """A threshold to three significant digits, rounded half to even; tables/ has those that decide."""
+    return f"{value:.3g}"
+
+
+def cell(metric: Metric | None, count: str | None = None) -> str:
+    """The value, its interval (w: Wilson's, p: Newcombe's) and what it is taken over.
+
+    Args:
+        metric: None gives an empty cell.
+        count: such as "30 + 195": positives and negatives; None: n. Patients are added where these are fewer.
+    """
     if metric is None:
         return ""
     fewer = metric.patients is not None and metric.patients != metric.n
-    count = f"n={metric.n:,} of {metric.patients:,} patients" if fewer else f"n={metric.n:,}"
+    told = count or f"n={metric.n:,}"
+    told += f" of {metric.patients:,} patients" if fewer else ""
     if metric.value is None:
-        return f"undefined ({count})"
-    return f"{with_interval(metric)} ({count})"
+        return f"undefined ({told})"
+    return f"{with_interval(metric)} ({told})"
 
 
 def with_interval(metric: Metric) -> str:
-    """The value and its interval."""
+    """The value and its interval, with as many digits as the interval supports."""
     if metric.value is None:
         return "undefined"
+    digits = supported(metric.low, metric.high)
     if metric.low is None or metric.high is None:
-        return number(metric.value)
+        return f"{number(metric.value, digits)} (no interval)"
     mark = {WILSON: " w", OVER_PATIENTS: " w", NEWCOMBE: " p"}.get(metric.interval or "", "")
-    return f"{number(metric.value)} {interval(metric.low, metric.high)}{mark}"
+    return f"{number(metric.value, digits)} {interval(metric.low, metric.high, digits)}{mark}"
 
 
 def _rounded(value: float, digits: int, rounding: str) -> str:

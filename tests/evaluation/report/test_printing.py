@@ -60,16 +60,16 @@ def test_what_one_patient_is_worth_is_rounded_up() -> None:
     ("figure", "text"),
     [
         (None, ""),
-        (Metric("x", 0.99999, 10, "test", "all"), "1.0000 (n=10)"),
+        (Metric("x", 0.99999, 10, "test", "all"), "1.00 (no interval) (n=10)"),
         (Metric("x", None, 1, "test", "all", patients=1), "undefined (n=1)"),
-        (Metric("x", 0.5, 4, "t", "all", low=0.15, high=0.85, interval="wilson"), "0.5000 [0.1500, 0.8500] w (n=4)"),
+        (Metric("x", 0.5, 4, "t", "all", low=0.15, high=0.85, interval="wilson"), "0.50 [0.15, 0.85] w (n=4)"),
         (
             Metric("x", 1.0, 40, "t", "all", low=0.8, high=1.0, interval=OVER_PATIENTS, patients=17),
-            "1.0000 [0.8000, 1.0000] w (n=40 of 17 patients)",
+            "1.00 [0.80, 1.00] w (n=40 of 17 patients)",
         ),
         (
             Metric("x", 0.29, 4000, "t", "all", low=0.19999, high=0.30001, interval="patient bootstrap", patients=4000),
-            "0.2900 [0.1999, 0.3001] (n=4,000)",
+            "0.29 [0.19, 0.31] (n=4,000)",
         ),
     ],
 )
