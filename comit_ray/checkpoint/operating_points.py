@@ -143,9 +143,9 @@ def choose_for_every_source(
 ) -> Document:
     """Thresholds at which each source, not only all together, has at least each of `specificities`.
 
-    The threshold is the highest of those that the sources have by themselves. A source with fewer negatives than
-    1 / (1 - specificity) takes no part, for its own threshold would be its greatest score, a single image. Which took
-    part, with how many negatives, is kept.
+    The threshold is the highest of those that the sources have by themselves and all images have together. A source
+    with fewer negatives than 1 / (1 - specificity) has no part of its own, for its own threshold would be its greatest
+    score, a single image. Which had one, with how many negatives, is kept.
 
     Args:
         scores: `covid`, `unhealthy` -> scores, labels (0 or 1) and sources of the validation images.
@@ -175,8 +175,10 @@ def _choose_for_worst(
         return Threshold(
             threshold=None, positives=positives, negatives=sum(negatives.values()), reason=reason, sources=support
         )
-    of_source = [roc.threshold_at_specificity(values[names == n], labels[names == n], specificity) for n in used]
-    threshold = max(one for one in of_source if one is not None)
+    # All together too: the negatives of small sources count there, and the point is never below the pooled one.
+    parts = [np.full(len(values), True), *(names == name for name in used)]
+    found = [roc.threshold_at_specificity(values[part], labels[part], specificity) for part in parts]
+    threshold = max(one for one in found if one is not None)
     return Threshold(
         threshold=threshold,
         specificity=roc.specificity_at(values, labels, threshold),
