@@ -25,8 +25,8 @@ from tests.benchmarks.measure import measured
 CHUNK, PART = 512, 2_048
 
 
-def write(rows: int, folder: Path) -> None:
-    """A manifest of `rows` images, three a patient, and the first half of its chunks as a screen leaves them."""
+def write(rows: int, folder: Path, finished: float = 0.5) -> None:
+    """A manifest of `rows` images, three a patient, and the first share of its chunks as a screen leaves them."""
     numbers = np.arange(rows)
     text = {
         "image_id": [f"big/{number // 1000:05d}/{number:08d}.dcm" for number in numbers],
@@ -36,7 +36,7 @@ def write(rows: int, folder: Path) -> None:
         "view": np.where(numbers % 2, "PA", "AP"),
         "split": np.array(["train", "val", "test"])[numbers // 3 % 3],
     }
-    same = {"dataset": "big", "view_source": "benchmark", "findings": []}
+    same = {"dataset": "big", "view_source": "benchmark", "findings": [], "file_size": 1, "file_tag": "1"}
     columns = [
         pa.array(text[field.name], field.type)
         if field.name in text
@@ -47,12 +47,13 @@ def write(rows: int, folder: Path) -> None:
     with measured(f"manifest of {rows:,} rows written"):
         manifest.write(str(folder / "manifest"), table, PART)
     ids = table["image_id"]
-    with measured("half of its chunks written"):
-        for start in range(0, rows // 2, CHUNK):
-            _finish(folder / "results", f"big-{start // CHUNK:05d}", ids.slice(start, CHUNK).to_pylist())
+    with measured(f"{finished:.0%} of its chunks written"):
+        for start in range(0, int(rows * finished), CHUNK):
+            finish(folder / "results", f"big-{start // CHUNK:05d}", ids.slice(start, CHUNK).to_pylist())
 
 
-def _finish(results: Path, chunk: str, ids: list[str]) -> None:
+def finish(results: Path, chunk: str, ids: list[str]) -> None:
+    """The files of a finished chunk."""
     common = {"status": "ok", "model_id": "m", "run_id": "r", "screened_at": datetime(2026, 1, 1, tzinfo=UTC)}
     frame = {"frame_height": 224, "frame_width": 224, "fit": "stretch", "original_top": 0, "original_left": 0}
     frame |= {"rows_per_pixel": 1, "columns_per_pixel": 1}

@@ -1,0 +1,119 @@
+"""Seven nights of an archive of phantoms that grows: `python -m tests.benchmarks.programme [FIRST NIGHT SIZE [DIR]]`.
+
+Night 3 is missed, in night 5 the driver is killed (SIGKILL) when some of its chunks are committed, and before night 6
+a file changes. After each night every row is compared with those of one screen of the archive as it is at the end, for
+the images that are there; and the rows that are lost or doubled are counted. The last line compares all of them.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.data.phantom import phantom_archive
+from comit_ray.prepare.run_manifest import make
+from tests.support import write_checkpoint
+
+FACTS = "status, reason, view, height, width, round(p_covid, 4), round(p_unhealthy, 4), covid_flag, unhealthy_flag"
+MISSED, KILLED, CHANGED, NIGHTS = 3, 5, 6, 7
+Rows = dict[str, tuple[object, ...]]
+
+
+def rows(output: Path) -> tuple[Rows, int]:
+    """image_id -> what a screen says of it, and how many rows are there twice."""
+    found = duckdb.sql(f"SELECT image_id, {FACTS} FROM '{output}/predictions/**/*.parquet'").fetchall()
+    by_id = {row[0]: row[1:] for row in found}
+    return by_id, len(found) - len(by_id)
+
+
+def update(archive: Path, manifest: Path, night: int, chunk_rows: int) -> None:
+    """What a night adds to the manifest."""
+    make(
+        ManifestConfig(
+            source="files",
+            root=str(archive),
+            output=str(manifest),
+            update=True,
+            added_on=date(2026, 11, night),
+            chunk_rows=chunk_rows,
+        )
+    )
+
+
+def screen(manifest: Path, checkpoint: str, output: Path, kill_after: int = 0) -> float:
+    """Seconds of a screen in a process of its own, which is killed when so many new chunks are committed."""
+    command = [sys.executable, "-m", "comit_ray.cli", "screen", "--manifest", str(manifest), "--checkpoint", checkpoint]
+    began = time.monotonic()
+    before = len(list((output / "predictions").glob("*.parquet"))) if kill_after else 0
+    driver = subprocess.Popen([*command, "--output", str(output), "--max_failed_share", "1"], stdout=subprocess.DEVNULL)
+    while kill_after and driver.poll() is None:
+        if len(list((output / "predictions").glob("*.parquet"))) >= before + kill_after:
+            os.kill(driver.pid, signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    assert driver.wait() == (-signal.SIGKILL if kill_after else 0)
+    return time.monotonic() - began
+
+
+def files_of(manifest: Path) -> set[str]:
+    """image_ids of the manifest."""
+    return {row[0] for row in duckdb.sql(f"SELECT image_id FROM '{manifest}/*.parquet'").fetchall()}
+
+
+def run(first: int, a_night: int, folder: Path) -> None:
+    """All nights, and the screen that they are compared with."""
+    phantom_archive.write(str(folder / "all"), first + (NIGHTS - 1) * a_night, 0)
+    files = sorted((path for path in (folder / "all").rglob("*") if path.is_file()), key=lambda path: path.name)
+    archive, manifest, output = folder / "archive", folder / "manifest", folder / "out"
+    checkpoint = write_checkpoint(folder / "checkpoint")
+    after: dict[int, tuple[Rows, int, set[str]]] = {}
+    changed = ""
+    for night in range(1, NIGHTS + 1):
+        share = first if night == 1 else a_night
+        for path in files[:share] if night < NIGHTS else files:
+            target = archive / path.relative_to(folder / "all")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, target)
+        files = files[share:] if night < NIGHTS else []
+        if night == CHANGED:
+            images = [path for path in sorted(archive.rglob("*.png")) if "mask" not in str(path)]
+            shutil.copy(images[-1], images[0])
+            changed = f"files/{images[0].relative_to(archive)}"
+        if night == MISSED:
+            print(f"night {night}: missed")
+            continue
+        began = time.monotonic()
+        update(archive, manifest, night, chunk_rows=16)
+        listed = time.monotonic() - began
+        seconds = screen(manifest, checkpoint, output, kill_after=1 if night == KILLED else 0)
+        after[night] = (*rows(output), files_of(manifest))
+        how = "killed" if night == KILLED else "whole"
+        print(f"night {night}: {how}, manifest {listed:.1f} s, screen {seconds:.1f} s, {len(after[night][0]):,} rows")
+    update(archive, folder / "manifest of all", 30, chunk_rows=16)
+    screen(folder / "manifest of all", checkpoint, folder / "once")
+    once, _ = rows(folder / "once")
+    for night, (found, doubled, asked) in after.items():
+        there = {name.removesuffix("@2"): name for name in sorted(found)}  # of two versions the newer one
+        newest = {name: found[full] for name, full in there.items() if night >= CHANGED or name != changed}
+        other = sum(newest[name] != once[name] for name in newest)
+        lost = len(asked - found.keys())
+        print(f"night {night}: lost {lost:,}, doubled {doubled:,}, other than in one screen {other:,}")
+    last = after[NIGHTS][0]
+    newest = {name.removesuffix("@2"): last[name] for name in sorted(last)}
+    print(
+        f"at the end {len(newest):,} images and {len(last) - len(newest):,} earlier versions; equal: {newest == once}"
+    )
+
+
+if __name__ == "__main__":
+    sizes = [int(word) for word in sys.argv[1:3]] or [300, 40]
+    with tempfile.TemporaryDirectory() as made:
+        run(sizes[0], sizes[1], Path(sys.argv[3]) if len(sys.argv) > 3 else Path(made))
