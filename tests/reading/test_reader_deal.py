@@ -60,7 +60,7 @@ def test_of_several_adjudicators_one_decides_and_stays():
     """One who joins later takes over what nobody has decided yet, and nothing that somebody has."""
     two = Readers(readers=(*THREE.readers[:2], Person(name="clara", role="adjudicator")))
     three = Readers(readers=(*two.readers, Person(name="otto", role="adjudicator")))
-    dealt = Counter()
+    dealt: Counter[str] = Counter()
     for image in IMAGES[:300]:
         pair = {name: Deal(two, 1.0).role(name, image, image, {}) for name in ("anna", "ben")}
         differing = {name: said("ab" if role == "first" else "normal", role=role) for name, role in pair.items()}
