@@ -15,7 +15,7 @@ export class Tools {
     this.beside = false; // whether the reader wants the other radiograph, of every patient who has one
     this.besideAt = 0; // which of them
     this.main = new Viewer(byId("main"), () => this.follow());
-    this.other = new Viewer(byId("other"), (byHand) => byHand && this.lead());
+    this.other = new Viewer(byId("other"), (byHand) => (byHand ? this.lead() : this.follow()));
   }
 
   enable(about) {
