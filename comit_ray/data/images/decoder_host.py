@@ -31,7 +31,7 @@ NEW, KILL = b"n", b"k"
 """What the host is told: fork a process for the socket that comes with the message, or end the one of that number."""
 READY = b"!"
 """What the host says first."""
-FREE = 16 * 2**20
+FREE = 12 * 2**20
 """Bytes that each process may take without asking: a question costs as much as decoding a very small image."""
 HEAD = struct.Struct("<cQ")
 """Kind and length of a message; of one to the host kind and number."""
@@ -157,8 +157,9 @@ def _ask_for_room(asked: socket.socket, need: int) -> None:
 def _bounded(seconds: float, memory: int) -> Iterator[None]:
     """The kernel ends this process after `seconds` of CPU, and gives it `memory` bytes beside what it has."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _address_space() + memory
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    has = _address_space()
+    most = hard if has is None else has + memory if hard == resource.RLIM_INFINITY else min(has + memory, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
@@ -167,12 +168,12 @@ def _bounded(seconds: float, memory: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
-def _address_space() -> int:
-    """Bytes of address space of this process; elsewhere than on Linux, where the kernel counts otherwise, a guess."""
+def _address_space() -> int | None:
+    """Bytes of address space of this process; None elsewhere than on Linux: there memory has no limit."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
-        return 2**31
+        return None
 
 
 def main(handle: int) -> None:
