@@ -71,12 +71,15 @@ def starts_here() -> bool:
     return not (ray.is_initialized() or os.environ.get("RAY_ADDRESS") or running.exists())
 
 
-ADDRESS_S = 15.0
-"""For a cluster's head to take a connection."""
+ADDRESS_S = 10.0
+"""For a cluster's head to take a connection, and again to answer."""
+_SETTINGS = b"\4"
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
+"""How a client of HTTP/2 begins, and so of gRPC, which Ray speaks; the server answers with its settings (RFC 9113)."""
 
 
 def check_address() -> None:
-    """Refuse a `RAY_ADDRESS` where no cluster answers: Ray itself would wait for minutes.
+    """Refuse a `RAY_ADDRESS` where no cluster answers: Ray itself would wait for ever.
 
     Raises:
         ConfigError: nothing listens there, or it is the address of something else than a cluster's head.
@@ -91,7 +94,12 @@ def check_address() -> None:
             f"RAY_ADDRESS: expected HOST:PORT of a cluster's head (the port is mostly 6379), got {address}"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), ADDRESS_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), ADDRESS_S) as stream:
+            if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):  # else it would want certificates first
+                stream.sendall(_HELLO)
+                said = stream.recv(9)
+                if said[3:4] != _SETTINGS:
+                    raise ConnectionError("what listens there is no head of a cluster")
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"RAY_ADDRESS: no Ray cluster answers at {address} ({error}): start it, or unset RAY_ADDRESS to compute on "

@@ -147,7 +147,7 @@ def test_such_rows_are_read_again_and_shown_to_a_person() -> None:
 
 
 def test_a_chunk_that_the_model_fails_on_has_no_frames() -> None:
-    table = fetched(None, np.full((64, 64), 7, "uint8"))
+    table = fetched(None, np.full((64, 64), 7, np.uint8))
     failed = fail_fetched(table, DecodeError(Reason.PROGRAM_FAILED, "expected scores"))
     assert failed["reason"].to_pylist() == ["truncated", "program_failed"]
     assert failed.schema.equals(table.schema)

@@ -5,7 +5,10 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import ray
@@ -95,12 +98,45 @@ def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, addr
         ray_start.check_address()
 
 
+@contextmanager
+def listening(answer: bytes | None) -> Iterator[str]:
+    """An address where something listens, and says `answer`; None: it says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    stream, _ = server.accept()
+                except OSError:
+                    return
+                held.append(stream)
+                if answer is not None:
+                    stream.sendall(answer)
+
+        held: list[socket.socket] = []
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        for stream in held:
+            stream.close()
+
+
 def test_an_address_that_answers_and_none_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with listening(bytes(3) + ray_start._SETTINGS + bytes(5)) as address:
         for taken in (address, f"ray://{address}", "auto", "local", ""):
             monkeypatch.setenv("RAY_ADDRESS", taken)
+            ray_start.check_address()
+
+
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_listens_and_is_no_head_is_refused(monkeypatch: pytest.MonkeyPatch, answer: bytes | None) -> None:
+    """A head that was stopped, or the port of the dashboard: Ray tried it again and again, without an end."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(ray_start, "ADDRESS_S", 0.3)
+    with listening(answer) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ConfigError, match="no Ray cluster answers at 127"):
             ray_start.check_address()
 
 

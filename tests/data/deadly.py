@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def _spin() -> None:
         pass
 
 
-DEATHS = {
+DEATHS: dict[bytes, Callable[[], object]] = {
     b"abort": os.abort,
     b"segfault": lambda: ctypes.string_at(0),
     b"killed": lambda: os.kill(os.getpid(), signal.SIGKILL),

@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import ray
 
-from comit_ray.chunks import graph, plan
+from comit_ray.chunks import graph, plan, ray_start
 from comit_ray.chunks.attempts import Attempts
 from comit_ray.chunks.graph import ReadParts, ReadSettings
 from comit_ray.chunks.monitor import Counters
@@ -18,6 +19,12 @@ from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row, write_rows
 
 pytestmark = pytest.mark.slow
+
+
+def test_the_head_of_a_cluster_is_known_by_its_answer(ray_session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    ray_start.check_address()
 
 
 def test_the_chunk_s_rows_fail_and_the_run_goes_on(cxr: Path, tmp_path: Path, ray_session: Path) -> None:
