@@ -16,6 +16,7 @@ in small chunks: once without a fault, then under each fault, and once more with
 import argparse
 import contextlib
 import io
+import logging
 import json
 import os
 import shutil
@@ -288,7 +289,7 @@ def main() -> None:
             boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="faults")
         import ray
 
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         held.callback(ray.shutdown)
         for bucket, some in (("s3://faults", by_store), (None, of_disk)):
             if not set(asked.faults) & set(some):
