@@ -16,8 +16,8 @@ in small chunks: once without a fault, then under each fault, and once more with
 import argparse
 import contextlib
 import io
-import logging
 import json
+import logging
 import os
 import shutil
 import signal
