@@ -20,7 +20,7 @@ demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screenin
 	$(PY) jobs/demo.py --output $(DEMO)
 
 test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster
-	$(ONE_THREAD) $(PY) -m pytest -m 'not ray' $(SIDE_BY_SIDE)
+	$(ONE_THREAD) $(PY) -m pytest -m 'not ray and not cluster' $(SIDE_BY_SIDE)
 	$(PY) -m pytest -m 'ray and not cluster' tests/jobs
 
 test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes on this machine, nodes lost; about 10 minutes

@@ -221,9 +221,9 @@ def in_an_actor() -> bool:
     return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
-def parts_of(plan: Plan) -> Dataset:
-    """One row, in a block of its own, for every part: URI, its chunks and their files, images that are superseded."""
-    parts = [
+def part_rows(plan: Plan) -> list[dict[str, Any]]:
+    """One row per part, as `ReadParts` takes it: URI, its chunks and their files, images that are superseded."""
+    return [
         {
             "uri": part.uri,
             "chunks": [chunk.chunk for chunk in part.chunks],
@@ -232,6 +232,11 @@ def parts_of(plan: Plan) -> Dataset:
         }
         for part in plan.parts
     ]
+
+
+def parts_of(plan: Plan) -> Dataset:
+    """The `part_rows`, each in a block of its own."""
+    parts = part_rows(plan)
     return ray.data.from_items(parts, override_num_blocks=len(parts))
 
 

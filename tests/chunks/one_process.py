@@ -15,8 +15,11 @@ import torch
 from ray import cloudpickle
 
 from comit_ray.chunks import graph, nodes, ray_start
+from comit_ray.chunks.attempts import Attempts, _Ledger
 from comit_ray.chunks.graph import Commit, Node, ReadParts
 from comit_ray.chunks.plan import Plan
+from comit_ray.prepare import prepare_pipeline
+from comit_ray.screening import screen_pipeline
 
 CORES = 2
 
@@ -33,6 +36,8 @@ def chunks_here() -> Iterator[None]:
         patch.setattr(graph, "_share", lambda resource, wanted: 1.0)
         patch.setattr(graph, "read", _read)
         patch.setattr(graph, "write", _write)
+        patch.setattr(screen_pipeline, "Attempts", _AttemptsHere)
+        patch.setattr(prepare_pipeline, "Attempts", _AttemptsHere)
         yield
     torch.set_num_threads(threads)
 
@@ -61,16 +66,25 @@ class _Rows:
             yield from [made] if isinstance(made, pa.Table) else made
 
 
-def _parts(plan: Plan) -> _Rows:
-    parts = [
-        {"uri": part.uri, "chunks": [one.chunk for one in part.chunks], "files": [one.file for one in part.chunks]}
-        for part in plan.parts
-    ]
-    return _Rows([pa.Table.from_pylist([part]) for part in parts])
+class _AttemptsHere(Attempts):
+    """Counts in this process, without an actor."""
+
+    def __init__(self) -> None:
+        self._counts = _Ledger()
+
+    def begin(self, name: str) -> int:
+        return self._counts.begin(name)
+
+    def end(self, name: str) -> None:
+        self._counts.end(name)
+
+    def give_up(self, name: str) -> int:
+        return self._counts.give_up(name)
 
 
 def _read(plan: Plan, reading: ReadParts, *reserved: Any) -> _Rows:
-    return _parts(plan).map_batches(reading, batch_size=1, batch_format="pyarrow")
+    parts = _Rows([pa.Table.from_pylist([part]) for part in graph.part_rows(plan)])
+    return parts.map_batches(reading, batch_size=1, batch_format="pyarrow")
 
 
 def _write(chunks: _Rows, commit: Commit, *reserved: Any) -> None:

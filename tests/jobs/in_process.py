@@ -30,7 +30,7 @@ def called(job: Callable[[C], int], config: type[C], *options: str) -> subproces
         config: the class of its options.
         options: words of the command line.
     """
-    script = f"{job.__module__.rpartition('.')[2]}.py"
+    script = f"{job.__name__}.py"
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", [script, *options])

@@ -47,9 +47,9 @@ def test_what_tasks_tell_a_tally_is_summed_by_stage(ray_session) -> None:
 
 
 def test_without_a_manifest_phantoms_are_drawn(tmp_path: Path) -> None:
-    config = BenchmarkConfig(checkpoint="", output="", images=24)
+    config = BenchmarkConfig(checkpoint="", output="", images=64)
     rows = images_of(config, str(tmp_path))
-    assert 0 < len(rows) <= 24
+    assert 0 < len(rows) <= 64
     assert all(Path(uri).parent.parent.is_relative_to(tmp_path / "phantoms") for uri in rows["uri"].to_pylist())
 
 

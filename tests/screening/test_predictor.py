@@ -127,7 +127,7 @@ def test_a_segmenter_gives_masks_and_no_flag(tmp_path):
 TEMPERATURES = {"covid": 2.5, "other": 0.4, "unhealthy": 1.7}
 
 
-MASK_COLUMNS = ["lung_area", "disease_area", "disease_in_lung", "zone_disease", "screened_at"]
+MASK_COLUMNS = ["lung_area", "disease_area", "disease_in_lung", "zone_disease", "severity", "screened_at"]
 
 
 def test_without_masks_every_score_is_the_same_to_the_last_bit_and_no_decoder_runs(tmp_path, monkeypatch):

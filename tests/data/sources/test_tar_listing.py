@@ -1,4 +1,5 @@
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_what_tar_itself_prints_is_what_the_archive_holds(tmp_path):
     (tmp_path / "a.tar-tvf.txt").write_bytes(printed)
     listed = list(read_listing(str(tmp_path / "a.tar-tvf.txt")))
     assert listed == [Member(name, len(data)) for name, data in files.items()]
-    assert listed == list(list_members(packed))
+    assert listed == [replace(member, tag=None) for member in list_members(packed)], "a listing knows no seconds"
 
 
 def test_folders_and_links_are_no_files(tmp_path):
