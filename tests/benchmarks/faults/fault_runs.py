@@ -198,7 +198,7 @@ def files_that_kill(field: Field, name: str) -> Ended:
 
 def driver(field: Field, name: str) -> subprocess.Popen[bytes]:
     """A screen in a process of its own, with a Ray of its own, two chunks into its work."""
-    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *field.options(name)]
+    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *field.options(name, seconds=SHORT_S)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     field.wait_for(name, 2)
     assert process.poll() is None, "the screen ended before its fault"
