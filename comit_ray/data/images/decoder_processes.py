@@ -31,7 +31,7 @@ Made = TypeVar("Made")
 
 CLOCK = 4
 """Seconds by the clock for each second of CPU that a file may take: a decoder that waits uses none."""
-START_S = 120.0
+START_S = 300.0
 """For the host to import its libraries, on a machine that does much else."""
 _BOOT = """
 import json, sys
