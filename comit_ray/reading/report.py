@@ -145,19 +145,11 @@ def _agreement_by_group(
     own = verdicts[verdicts["role"] != "adjudicator"]
     rows = []
     for column, (flag, words) in TRUTHS.items():
-        said: dict[str, dict[str, object]] = {
-            str(reader): dict(zip(mine["image_id"], mine[column], strict=True))
-            for reader, mine in own.groupby("reader")
-        }
-        flags: dict[str, object] = dict(zip(predictions["image_id"], predictions[flag], strict=True))
+        said = {str(reader): _answers(mine, column) for reader, mine in own.groupby("reader")}
         pairs = [*combinations(said, 2), *((reader, MODEL) for reader in said)]
+        said[MODEL] = _answers(predictions, flag)
         for one, other in pairs:
-            theirs = flags if other == MODEL else said[other]
-            both = {
-                image_id: (bool(mine), bool(theirs[image_id]))
-                for image_id, mine in said[one].items()
-                if image_id in theirs and not pd.isna([mine, theirs[image_id]]).any()
-            }
+            both = {image: (said[one][image], said[other][image]) for image in said[one] if image in said[other]}
             known = people[people["image_id"].isin(both.keys())]
             for attribute in ATTRIBUTES:
                 for name, group in subgroups.grouped(known, attribute).items() if len(known) else ():
@@ -169,6 +161,12 @@ def _agreement_by_group(
     )
     columns = ("who", "question", "group", "judged by both", "agreement", "AC1 (Gwet)")
     return Table("How far readers agree with each other and with the model, by subgroup", columns, tuple(rows), note)
+
+
+def _answers(rows: pd.DataFrame, column: str) -> dict[str, bool]:
+    """image_id -> yes or no, of the rows that say it."""
+    known = rows[rows[column].notna()]
+    return {str(image): bool(value) for image, value in zip(known["image_id"], known[column], strict=True)}
 
 
 def _by_two(

@@ -67,7 +67,8 @@ def read_archive(tmp_path_factory) -> tuple[str, str, pd.DataFrame]:
     return results, manifest, pd.DataFrame({"image_id": ids, "sick": sick, "flagged": score >= 0.5})
 
 
-def chapter_of(read_archive) -> Chapter:
+@pytest.fixture(scope="module")
+def chapter(read_archive) -> Chapter:
     return report.chapter(read_archive[0], read_archive[1], draws=20)
 
 
@@ -93,8 +94,7 @@ def test_the_archives_figures_lie_beside_the_truth(read_archive, capsys):
     assert (verdicts["role"] == "adjudicator").any()
 
 
-def test_the_chapter_says_who_read_how_they_agree_and_what_it_means(read_archive):
-    chapter = chapter_of(read_archive)
+def test_the_chapter_says_who_read_how_they_agree_and_what_it_means(chapter):
     assert set(chapter.tables) == {
         "readers", "readers_agreement", "readers_archive", "readers_groups", "readers_reasons", "readers_subgroups",
     }  # fmt: skip
@@ -110,8 +110,8 @@ def test_the_chapter_says_who_read_how_they_agree_and_what_it_means(read_archive
     assert any(row[1] == "sex=F" for row in chapter.tables["readers_subgroups"].rows)
 
 
-def test_readers_are_compared_with_each_other_and_with_the_model_by_subgroup(read_archive):
-    groups = {row[:3]: row[3:] for row in chapter_of(read_archive).tables["readers_groups"].rows}
+def test_readers_are_compared_with_each_other_and_with_the_model_by_subgroup(read_archive, chapter):
+    groups = {row[:3]: row[3:] for row in chapter.tables["readers_groups"].rows}
     assert {who for who, _, _ in groups} == {"anna, ben", "anna, the model", "ben, the model"}
     results, manifest, images = read_archive
     verdicts = store.read_current(results).merge(images, on="image_id")
