@@ -58,8 +58,8 @@ def audit_table(found: Audit) -> Table | None:
     note = (
         "AUROCs are of COVID-19 on altered copies of the same images; of the source alone: each image scored by the "
         f"share of COVID-19 in its source. Sources told: a linear probe names one of {found.sources[0]} sources, "
-        f"without COVID-19 one of {found.sources[1]}; chance is one by their number. The linear probes for COVID-19 "
-        "are fitted on the embeddings, of other patients; the network itself may have been trained on the source."
+        f"without COVID-19 one of {found.sources[1]}; chance is one by their number. Linear probes for COVID-19 are "
+        "fitted on the embeddings, of other patients; the network itself may have been trained on the source."
     )
     return Table("Audit of shortcuts", ("metric", *map(group_in_words, groups)), rows, note)
 
