@@ -15,7 +15,6 @@ import torch
 from ray import cloudpickle
 
 from comit_ray.chunks import graph, nodes, ray_start
-from comit_ray.chunks.attempts import Attempts, _Ledger
 from comit_ray.chunks.graph import Commit, Node, ReadParts
 from comit_ray.chunks.plan import Plan
 from comit_ray.prepare import prepare_pipeline
@@ -38,8 +37,6 @@ def chunks_here() -> Iterator[None]:
             patch.setattr(pipeline, "Attempts", FirstTries)
         patch.setattr(graph, "read", _read)
         patch.setattr(graph, "write", _write)
-        patch.setattr(screen_pipeline, "Attempts", _AttemptsHere)
-        patch.setattr(prepare_pipeline, "Attempts", _AttemptsHere)
         yield
     torch.set_num_threads(threads)
 
@@ -79,22 +76,6 @@ class _Rows:
         for row in self.rows:
             made = work(row)
             yield from [made] if isinstance(made, pa.Table) else made
-
-
-class _AttemptsHere(Attempts):
-    """Counts in this process, without an actor."""
-
-    def __init__(self) -> None:
-        self._counts = _Ledger()
-
-    def begin(self, name: str) -> int:
-        return self._counts.begin(name)
-
-    def end(self, name: str) -> None:
-        self._counts.end(name)
-
-    def give_up(self, name: str) -> int:
-        return self._counts.give_up(name)
 
 
 def _read(plan: Plan, reading: ReadParts, *reserved: Any) -> _Rows:
