@@ -221,9 +221,9 @@ def in_an_actor() -> bool:
     return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
-def parts_of(plan: Plan) -> Dataset:
-    """One row, in a block of its own, for every part: URI, its chunks and their files, images that are superseded."""
-    parts = [
+def rows_of(plan: Plan) -> list[dict[str, Any]]:
+    """One row for every part: URI, its chunks and their files, images that are superseded."""
+    return [
         {
             "uri": part.uri,
             "chunks": [chunk.chunk for chunk in part.chunks],
@@ -232,7 +232,11 @@ def parts_of(plan: Plan) -> Dataset:
         }
         for part in plan.parts
     ]
-    return ray.data.from_items(parts, override_num_blocks=len(parts))
+
+
+def parts_of(plan: Plan) -> Dataset:
+    """The rows of the parts as a dataset, each in a block of its own."""
+    return ray.data.from_items(rows_of(plan), override_num_blocks=len(plan.parts))
 
 
 def read(plan: Plan, reading: ReadParts, cpus: float, memory: float, at_most: int | None = None) -> Dataset:
