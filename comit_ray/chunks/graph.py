@@ -221,8 +221,8 @@ def in_an_actor() -> bool:
     return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
-def part_rows(plan: Plan) -> list[dict[str, Any]]:
-    """One row per part, as `ReadParts` takes it: URI, its chunks and their files, images that are superseded."""
+def rows_of(plan: Plan) -> list[dict[str, Any]]:
+    """One row for every part: URI, its chunks and their files, images that are superseded."""
     return [
         {
             "uri": part.uri,
@@ -235,9 +235,8 @@ def part_rows(plan: Plan) -> list[dict[str, Any]]:
 
 
 def parts_of(plan: Plan) -> Dataset:
-    """The `part_rows`, each in a block of its own."""
-    parts = part_rows(plan)
-    return ray.data.from_items(parts, override_num_blocks=len(parts))
+    """The rows of the parts as a dataset, each in a block of its own."""
+    return ray.data.from_items(rows_of(plan), override_num_blocks=len(plan.parts))
 
 
 def read(plan: Plan, reading: ReadParts, cpus: float, memory: float, at_most: int | None = None) -> Dataset:

@@ -79,7 +79,7 @@ class _Rows:
 
 
 def _read(plan: Plan, reading: ReadParts, *reserved: Any) -> _Rows:
-    parts = _Rows([pa.Table.from_pylist([part]) for part in graph.part_rows(plan)])
+    parts = _Rows([pa.Table.from_pylist([part]) for part in graph.rows_of(plan)])
     return parts.map_batches(reading, batch_size=1, batch_format="pyarrow")
 
 

@@ -14,11 +14,10 @@ from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest_build
 from comit_ray.data.phantom import phantom_archive
 from jobs import screen as screen_job
+from tests.jobs.without_ray import without_ray  # noqa: F401  # a fixture
 from tests.support import write_checkpoint
 
-pytestmark = pytest.mark.slow
-
-FIRST, A_NIGHT = 40, 8
+FIRST, A_NIGHT = 20, 4
 FACTS = "status, reason, view, height, width, round(p_covid, 4), round(p_unhealthy, 4), covid_flag, unhealthy_flag"
 
 
@@ -36,7 +35,8 @@ def queued(output: Path) -> list[str]:
     ]
 
 
-def test_nights_give_what_one_screen_of_all_gives(tmp_path: Path, ray_session, monkeypatch, capsys) -> None:
+@pytest.mark.usefixtures("without_ray")
+def test_nights_give_what_one_screen_of_all_gives(tmp_path: Path, monkeypatch, capsys) -> None:
     phantom_archive.write(str(tmp_path / "all"), FIRST + 4 * A_NIGHT, 0)
     files = sorted((path for path in (tmp_path / "all").rglob("*") if path.is_file()), key=lambda path: path.name)
     archive, output = tmp_path / "archive", tmp_path / "out"
@@ -80,10 +80,9 @@ def test_nights_give_what_one_screen_of_all_gives(tmp_path: Path, ray_session, m
     new = sorted((output / "predictions").glob("2026-11-04-*.parquet"))
     assert sum(pq.read_metadata(path).num_rows for path in new) == len(came)
     new[0].unlink()
-    changed = next(path for path in sorted(archive.rglob("*.png")) if "mask" not in str(path))
-    name = f"files/{changed.relative_to(archive)}"
-    before = rows(output)[name]
-    shutil.copy(next(path for path in sorted(archive.rglob("*.png"), reverse=True) if "mask" not in str(path)), changed)
+    pictures = [one for one in sorted(first) if one.endswith(".png")]
+    name, before = pictures[0], first[pictures[0]]
+    shutil.copy(*(archive / one.removeprefix("files/") for one in (pictures[-1], name)))
     come(A_NIGHT)
     assert screen(5, output) == 0
 
