@@ -2,7 +2,7 @@
 
 A radiograph of the CR or DX class has no frame of reference: the object then refers to its source by
 ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment. Its shared functional
-groups have one item with pixel measures all the same (PS3.3 C.7.6.16.2.1): OHIF 3.13 draws no SEG without them.
+groups have one item with pixel measures all the same (PS3.3 C.7.6.16.2.1): without them OHIF 3.13 shows nothing at all.
 """
 
 import numpy as np

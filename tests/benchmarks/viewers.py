@@ -5,8 +5,13 @@
 
 OHIF runs in headless Chromium before a real Orthanc, both on this machine, and is opened by the link that
 `review --viewer` makes. It is served from one address with the PACS, as a site would have it behind its proxy.
+
+OHIF 3.13.2 asks every SEG for the orientation of its planes (`checkOrientation` of @cornerstonejs/adapters). A
+projection has none, and none is made up in the object. The proxy adds one to the metadata on their way, so that the
+frames can be seen; `--plain` leaves it out, and OHIF says that the segmentation failed to load.
 """
 
+import json
 import sys
 import tempfile
 import threading
@@ -37,6 +42,10 @@ from tests.dicom.support import NAMING, masks, prediction, radiograph, read
 from tests.reading.browsers import chromium, until
 
 HEIGHT, WIDTH, FRAME = 800, 720, 224
+SHARED = "52009229"
+"""Tag of SharedFunctionalGroupsSequence."""
+ORIENTATION = {"00209116": {"vr": "SQ", "Value": [{"00200037": {"vr": "DS", "Value": [1, 0, 0, 0, 1, 0]}}]}}
+"""A plane's orientation, as OHIF assumes it of a radiograph."""
 CONFIG = """
 window.config = { routerBasename: "/", extensions: [], modes: [], showStudyList: false,
   showWarningMessageForCrossOrigin: false, showCPUFallbackMessage: false,
@@ -69,7 +78,16 @@ def objects() -> dict[str, bytes]:
     }
 
 
-def serve(dist: Path, pacs: str) -> ThreadingHTTPServer:
+def oriented(metadata: bytes) -> bytes:
+    """DICOM JSON with an orientation where there are functional groups."""
+    found = json.loads(metadata)
+    for one in found:
+        for group in one.get(SHARED, {}).get("Value", []):
+            group.update(ORIENTATION)
+    return json.dumps(found).encode()
+
+
+def serve(dist: Path, pacs: str, plain: bool) -> ThreadingHTTPServer:
     """The viewer and the PACS at one address."""
 
     class Handler(SimpleHTTPRequestHandler):
@@ -84,7 +102,10 @@ def serve(dist: Path, pacs: str) -> ThreadingHTTPServer:
                 )
                 try:
                     with urlopen(asked, timeout=60) as answer:
-                        self.answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
+                        body = answer.read()
+                        if path.endswith("/metadata") and not plain:
+                            body = oriented(body)
+                        self.answer(answer.status, answer.headers.get("Content-Type", ""), body)
                 except HTTPError as error:
                     self.answer(error.code, "text/plain", error.read())
             elif path == "/app-config.js":
@@ -114,7 +135,7 @@ def serve(dist: Path, pacs: str) -> ThreadingHTTPServer:
     return server
 
 
-def main(dist: Path, output: Path) -> None:
+def main(dist: Path, output: Path, plain: bool) -> None:
     """Store the objects, open the viewer by its link, load the SEG, and write what is seen."""
     output.mkdir(parents=True, exist_ok=True)
     made = objects()
@@ -126,7 +147,7 @@ def main(dist: Path, output: Path) -> None:
         try:
             for name in ("source", "seg"):
                 pacs.put(made[name])
-            server = serve(dist, pacs.root)
+            server = serve(dist, pacs.root, plain)
             source = read(made["source"])
             place = web.instance_path(source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID)
             template = f"http://127.0.0.1:{server.server_port}/viewer?StudyInstanceUIDs={{study}}"
@@ -152,4 +173,4 @@ def main(dist: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), "--plain" in sys.argv)
