@@ -1,11 +1,9 @@
 """The model card of a screened model, filled from the run, and the CLAIM items that the run answers.
 
 Mitchell et al. 2019, "Model cards for model reporting". What the run does not know is said to be unknown, not guessed.
+What the checkpoint says of its training is read as data; its weights are not loaded.
 
-What the checkpoint of a screen says of its training, read as data; its weights are not loaded.
-
-CLAIM, the checklist for artificial intelligence in medical imaging: what a report answers, and what it cannot.
-
+CLAIM is the checklist for artificial intelligence in medical imaging: what a report answers, and what it cannot.
 Tejani et al. 2024, "Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update", Radiology:
 Artificial Intelligence 6(4):e240300. The topics are paraphrased; read the original before submitting a paper.
 """
