@@ -179,20 +179,17 @@ def test_the_summary_counts(archive: tuple[Path, list[PhantomFile]]) -> None:
 
 @pytest.mark.slow
 def test_nothing_outside_the_lungs_tells_covid_from_the_rest() -> None:
-    """A linear probe on what a file says outside the lungs: format, exposure, noise, view, age, sex.
-
-    Drawn small, which is quicker; that the size is the same whatever the class is seen in test_phantom_drawing.py.
-    """
+    """A linear probe on what a file says outside the lungs: size, format, exposure, noise, view, age, sex."""
     entries = [entry for entry in plan(200, 11) if entry.kind]
     features, labels, patients = [], [], []
     for entry in entries:
         assert entry.kind
-        phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed, size=(224, 224))
+        phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed)
         outside = phantom.pixels_HW[~binary_dilation(phantom.lung_HW, iterations=4)].astype(float)
         quantiles = np.percentile(outside, (5, 25, 50, 75, 95))
         person = [phantom.view == "AP", phantom.sex == "F", phantom.age]
         form = [suffix(entry.form) == ".dcm", suffix(entry.form) == ".jpg", entry.form == "png-16bit"]
-        features.append([outside.mean(), outside.std(), *quantiles, *person, *form])
+        features.append([*phantom.pixels_HW.shape, outside.mean(), outside.std(), *quantiles, *person, *form])
         labels.append(int(entry.kind is PhantomKind.COVID))
         patients.append(entry.patient)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
