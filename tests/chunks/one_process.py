@@ -4,6 +4,7 @@ What is a property of the rows needs no more: what a screen writes, says and ref
 seen in tests/jobs/test_screen.py, in tests/jobs/test_prepare.py and on a cluster.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,7 +81,12 @@ class _Rows:
 
 def _parts(plan: Plan) -> _Rows:
     parts = [
-        {"uri": part.uri, "chunks": [one.chunk for one in part.chunks], "files": [one.file for one in part.chunks]}
+        {
+            "uri": part.uri,
+            "chunks": [one.chunk for one in part.chunks],
+            "files": [one.file for one in part.chunks],
+            "superseded": json.dumps(part.superseded),
+        }
         for part in plan.parts
     ]
     return _Rows([pa.Table.from_pylist([part]) for part in parts])
