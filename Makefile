@@ -8,7 +8,7 @@ DEMO := build/demo
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 
-.PHONY: demo test test-cluster test-gpu test-fast lint lint-cluster format clean
+.PHONY: demo bench-gpu test test-cluster test-gpu test-fast lint lint-cluster format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
@@ -28,6 +28,9 @@ test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes 
 
 test-gpu: $(VENV)/.installed  ## what a GPU changes; skipped where there is none
 	$(PY) -m pytest tests/test_gpu.py
+
+bench-gpu: $(VENV)/.installed  ## how fast a GPU is, beside the bare network and the card's peak; needs one, about 10 minutes
+	$(PY) -m tests.benchmarks.gpu --output build/bench-gpu
 
 test-fast: $(VENV)/.installed  ## unit tests only
 	$(ONE_THREAD) $(PY) -m pytest -m 'not slow' $(SIDE_BY_SIDE)

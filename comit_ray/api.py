@@ -12,6 +12,7 @@ from pathlib import Path
 
 from comit_ray.checkpoint import frontal_check
 from comit_ray.checkpoint import operating_points as points
+from comit_ray.checkpoint.checkpoint_facts import read_config
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import NotFoundError
 from comit_ray.front.screen_results import Results, is_table
@@ -57,8 +58,6 @@ def load(
     model = load_model(uri, device=device, batch_size=batch_size)
     origin = operating_points or storage.join(uri, points.FILE)
     if operating_point is None:
-        from comit_ray.checkpoint.checkpoint import read_config  # late: with torch, which the model has brought by now
-
         operating_point = run_settings.default_point(read_config(uri).train.flag_point, operating_points)
     point = run_settings.pick_operating_point(points.read(origin), operating_point, scores_of(model.tasks), origin)
     if operating_points:

@@ -17,7 +17,10 @@ from comit_ray.checkpoint.operating_points import Threshold
 from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import statistics
+from comit_ray.inference import openvino_export, optimised
+from comit_ray.inference.optimised import OptimisedRecord
 from comit_ray.models.registry import build_model
+from comit_ray.optimisation import run_optimise
 from comit_ray.screening.fetch import to_table
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
@@ -118,6 +121,32 @@ def write_checkpoint(
     points = {"specificity_0.90": chosen}
     checkpoint.save(directory, build_model(config.model), config, points, temperatures or {}, state)
     return str(directory)
+
+
+def with_openvino(uri: str, precision: str = "float32") -> str:
+    """The checkpoint at `uri` with an OpenVINO model beside it, which nobody has measured; its URI again."""
+    loaded = checkpoint.load(uri)
+    network = openvino_export.convert(loaded)
+    if precision == "int8":
+        size = loaded.config.frame.size
+        drawn = np.random.default_rng(5).integers(0, 256, (16, 1, size, size), np.uint8)
+        network = openvino_export.quantised(network, iter(drawn), len(drawn))
+    files = dict(openvino_export.files(network))
+    files |= {name: Path(uri, name).read_bytes() for name in ("operating_points.json", "temperatures.json")}
+    record = OptimisedRecord(
+        backend="openvino",
+        precision=precision,
+        model_id=loaded.model_id,
+        files={},
+        versions={},
+        instructions=optimised.instruction_set(),
+        calibrated_on=0,
+        measured={},
+        bounds={},
+        speed=2.0 if precision == "float32" else 3.0,
+    )
+    run_optimise.publish(optimised.place(uri, precision), files, record)
+    return uri
 
 
 def some_of_nih(cxr: Path, directory: Path, every: int, absent: int = 100) -> Path:

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "models": "config data errors storage tables",
     "chunks": "config data errors storage tables",
     "checkpoint": "chunks config errors models statistics storage tables",
-    "inference": "checkpoint config data errors models tables",
+    "inference": "checkpoint chunks config data errors models storage tables",
     "prepare": "chunks config data errors storage tables",
     "training": "checkpoint chunks config data errors models prepare statistics storage tables",
     "screening": "checkpoint chunks config data errors inference models statistics storage tables",
@@ -36,8 +36,9 @@ MAY_IMPORT = {
     "sweep": "checkpoint chunks config data errors evaluation inference prepare screening statistics storage tables "
     "training",
     "front": "checkpoint chunks config data errors evaluation inference screening storage tables",
-    "command": "benchmark chunks config data dicom errors evaluation prepare reading screening storage sweep tables "
-    "training",
+    "optimisation": "checkpoint chunks config errors inference prepare statistics storage tables",
+    "command": "benchmark chunks config data dicom errors evaluation optimisation prepare reading screening storage "
+    "sweep tables training",
 }
 # What stands at the top may import every package.
 TOP = {"api", "cli", "errors"}
@@ -62,6 +63,8 @@ NO_TORCH = (
     "comit_ray.chunks.reading",
     "comit_ray.data.images.load",
     "comit_ray.inference.model",
+    "comit_ray.inference.openvino_model",
+    "comit_ray.inference.optimised",
     "comit_ray.inference.scores",
     "comit_ray.models.embedding_classifiers",
     "comit_ray.prepare.frames",

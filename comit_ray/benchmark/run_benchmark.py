@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from comit_ray.benchmark import projection, stages
+from comit_ray.benchmark import machine_prices, projection, stages
 from comit_ray.benchmark.projection import EndToEnd, Throughput
 from comit_ray.benchmark.stages import Stage
-from comit_ray.checkpoint import checkpoint
+from comit_ray.checkpoint import checkpoint_facts
 from comit_ray.chunks import graph, nodes, plan, ray_start
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import PREDICTORS
@@ -26,6 +26,7 @@ from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ConfigError
+from comit_ray.inference import optimised
 from comit_ray.screening import pool_sizes, run_settings, screen_pipeline
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.run_screen import screen
@@ -49,6 +50,7 @@ def measure(config: BenchmarkConfig) -> str:
         raise ConfigError(f"--output {output} holds files already: give a new directory")
     if config.gpu:
         graph.check_gpus_here()
+    kinds = machine_prices.read(config.machines) if config.machines else {}
     rows = images_of(config, output)
     rng = np.random.default_rng(config.seed + 1)  # every sample is of the same mix of sources and formats
     ray_start.start()
@@ -69,6 +71,8 @@ def measure(config: BenchmarkConfig) -> str:
     size = stages.written_bytes(storage.join(output, "all", "results"), ("predictions", "masks"))
     found = Throughput(alone, len(sample), whole, cpus, ran, config.gpu, size / len(rows))
     print("\n".join(projection.lines(found, config.project, config.cost_per_hour)))
+    prices = machine_prices.prices(found, kinds)
+    print("\n".join(machine_prices.lines(prices)))
     doubts = [
         projection.other_cluster(cpus, _cpus()),
         projection.fewer_predictors(asked, ran),
@@ -79,6 +83,7 @@ def measure(config: BenchmarkConfig) -> str:
         print(f"NOTE: {note}")
     record = asdict(found) | {"bounds": found.bounds, "rate": whole.rate, "of_the_bare_model": found.of_the_bare_model}
     record |= {"predictors_time": found.predictors_time, "cpus_time": found.cpus_time, "notes": notes}
+    record["prices"] = [asdict(price) for price in prices]
     uri = storage.join(output, "benchmark.json")
     storage.write_bytes(uri, json.dumps(record, indent=1).encode())
     return uri
@@ -110,12 +115,20 @@ def _cpus() -> float:
 
 def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
     """Every stage while nothing else runs, on a node that a screen would run it on, which the driver's need not be."""
-    loaded = checkpoint.load(config.checkpoint)
+    backend, precision, _ = optimised.choose(config.checkpoint, config.backend, config.precision)
+    loaded = optimised.facts(config.checkpoint, backend, precision)
     point = run_settings.choose_operating_point(_options(config, storage.join(output, "manifest"), output), loaded)
     device = "cuda" if config.gpu else "cpu"
     threads = None if config.gpu else 1  # as Ray gives an actor with one CPU
     settings = PredictorSettings(
-        config.checkpoint, loaded.model_id, point, "benchmark", config.batch_size, device, threads=threads
+        config.checkpoint,
+        loaded.model_id,
+        point,
+        "benchmark",
+        config.batch_size,
+        device,
+        threads=threads,
+        computed=optimised.computed(backend, precision),
     )
     load = partial(Predictor, settings)
     on_cpu, gpus = ray.remote(num_cpus=1), 1 if config.gpu else 0
@@ -124,7 +137,12 @@ def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
     predict, predicted = ray.get(predictor(stages.predict).remote(fetched, config.chunk_rows, load))
     tables = layout(embeddings=False)
     write: list[Stage] = ray.get(on_cpu(stages.write).remote(predicted, storage.join(output, "alone"), tables))
-    return [*read, *predict, *write]
+    others = [] if config.gpu else optimised.there(config.checkpoint)
+    bare = [one for one in ((optimised.TORCH, optimised.FLOAT32), *others) if one != (backend, precision)]
+    side_by_side: list[Stage] = ray.get(
+        predictor(stages.bare_networks).remote(fetched, config.checkpoint, bare, config.batch_size, device, threads)
+    )
+    return [*read, *predict, *side_by_side, *write]
 
 
 def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:
@@ -137,12 +155,16 @@ def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:
         gpu=config.gpu,
         fetch_threads=config.fetch_threads,
         decode=config.decode,
+        backend=config.backend,
+        precision=config.precision,
     )
 
 
 def _predictors(config: BenchmarkConfig, uri: str) -> int:
     """Predictors that a screen of the manifest at `uri` starts."""
-    return screen_pipeline.pool_of(_options(config, uri, ""), plan.make_plan(uri, "all")).predictors
+    known = checkpoint_facts.read_facts(config.checkpoint)[0].config
+    image_s = pool_sizes.image_seconds(known.model.name, known.model.width, known.frame.size)
+    return screen_pipeline.pool_of(_options(config, uri, ""), plan.make_plan(uri, "all"), image_s).predictors
 
 
 def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> tuple[float, dict[str, float]]:

@@ -18,11 +18,15 @@ from comit_ray.data.images.dicom_file import looks_like_dicom
 from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.data.images.raster import JPEG_SIGNATURE, PNG_SIGNATURE
 from comit_ray.errors import DecodeError, Status
+from comit_ray.inference.model import load_model
 from comit_ray.screening.fetch import fetch_row, frames_of, to_table
 from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.predictor import Predictor
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
+
+OTHER = "bare model by"
+"""Begins the name of the stage of another backend, which no screen here takes."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,34 @@ def predict(
         predictor.model.embed(frames_BHW)
     predictor.close()
     return watches.stages, found
+
+
+def bare_networks(
+    fetched: pa.Table,
+    uri: str,
+    models: Sequence[tuple[str, str]],
+    batch_size: int,
+    device: str,
+    threads: int | None,
+) -> list[Stage]:
+    """The bare network of other backends, on the same frames in memory, beside the one that a screen would take.
+
+    Args:
+        fetched: rows as the reader gives them, all ok.
+        uri: of the checkpoint.
+        models: backend and precision of each.
+        batch_size: images of a forward pass.
+        device: `cpu` or `cuda`.
+        threads: that compute; None: the library's choice.
+    """
+    watches = Stopwatches()
+    frames_BHW = frames_of(fetched)
+    for backend, precision in models if len(fetched) else ():
+        with load_model(uri, backend, device, batch_size, threads=threads, precision=precision) as model:
+            model.embed(frames_BHW[:batch_size])
+            with watches.timed(f"{OTHER} {backend} {precision}", images=len(frames_BHW)):
+                model.embed(frames_BHW)
+    return watches.stages
 
 
 def write(predicted: Sequence[Mapping[str, pa.Table]], output: str, layout: Layout) -> list[Stage]:

@@ -14,13 +14,12 @@ environment.json        versions, and the hashes of the weights the other files 
 state.pt                optimiser, epoch and random states, to go on with the training
 """
 
-import hashlib
 import io
 import json
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,52 +29,67 @@ import torch
 import yaml
 from torch import nn
 
-from comit_ray.checkpoint import frontal_check, operating_points, reference, temperature
-from comit_ray.checkpoint.operating_points import Document, OperatingPoint
+from comit_ray.checkpoint import operating_points, reference, temperature
+from comit_ray.checkpoint.checkpoint_facts import (
+    CONFIG,
+    ENVIRONMENT,
+    FILES,
+    FRONTAL_CHECK,
+    HISTORY,
+    METRICS,
+    OPERATING_POINTS,
+    REFERENCE,
+    STATE,
+    TEMPERATURES,
+    WEIGHTS,
+    YOUNGER,
+    CheckpointFacts,
+    environment_of,
+    read_facts,
+    read_file,
+    read_json,
+    weights_id,
+)
+from comit_ray.checkpoint.operating_points import Document
 from comit_ray.checkpoint.reference import Reference
 from comit_ray.chunks.run_record import package_version
-from comit_ray.config import train_config
 from comit_ray.config.train_config import TrainConfig
-from comit_ray.errors import CheckpointError, ConfigError, NotFoundError, StorageError
+from comit_ray.errors import CheckpointError
 from comit_ray.models.registry import build_model
 from comit_ray.storage import local_files, storage
 
-WEIGHTS, METRICS, STATE = "weights.safetensors", "metrics.json", "state.pt"
-CONFIG, OPERATING_POINTS, TEMPERATURES = train_config.FILE, operating_points.FILE, temperature.FILE
-REFERENCE, ENVIRONMENT, HISTORY = reference.FILES, reference.ENVIRONMENT, reference.HISTORY
-FRONTAL_CHECK = frontal_check.FILE
-FILES = (
-    *(STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, FRONTAL_CHECK, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG),
-)
-"""In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
-YOUNGER = frozenset({TEMPERATURES, *REFERENCE, FRONTAL_CHECK})
-"""Files that an older checkpoint does not have."""
-BELOW = ("best", "last")
-"""What a training calls its checkpoints: a run's directory is easily given in place of them."""
+__all__ = [
+    "CONFIG",
+    "ENVIRONMENT",
+    "FILES",
+    "FRONTAL_CHECK",
+    "HISTORY",
+    "METRICS",
+    "OPERATING_POINTS",
+    "REFERENCE",
+    "STATE",
+    "TEMPERATURES",
+    "WEIGHTS",
+    "Checkpoint",
+    "TrainingState",
+    "load",
+    "load_history",
+    "load_state",
+    "load_weights",
+    "publish",
+    "save",
+]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(CheckpointFacts):
     """A trained model and what belongs to it.
 
     Attributes:
         model: on the CPU, in evaluation mode.
-        config: its training's.
-        operating_points: by name.
-        temperatures: by score; empty in a checkpoint from before there were any.
-        model_id: 12 hex digits of the weights file's SHA-256.
-        manifest: `comit_ray.data.manifest.manifest.training_hash` of what it was trained on; None where it was not
-            recorded.
-        reference: of the data it was trained on; None in a checkpoint from before there was any.
     """
 
-    model: nn.Module
-    config: TrainConfig
-    operating_points: dict[str, OperatingPoint]
-    temperatures: temperature.Document
-    model_id: str
-    manifest: str | None
-    reference: Reference | None = None
+    model: nn.Module = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -99,20 +113,10 @@ def load(uri: str) -> Checkpoint:
     Raises:
         CheckpointError: if it is absent, incomplete, truncated, or its weights do not fit its configuration.
     """
-    uri = storage.normalise(uri)
-    config = read_config(uri)
-    weights = _read(uri, WEIGHTS)
-    model = build_model(config.model)
-    load_weights(model, weights, storage.join(uri, WEIGHTS))
-    environment = _environment(uri, weights)
-    try:
-        points = operating_points.parse(_read(uri, OPERATING_POINTS), origin=storage.join(uri, OPERATING_POINTS))
-        temperatures = _read_temperatures(uri)
-        known = _read_reference(uri)
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from error
-    model_id, manifest = environment["model_id"], environment.get("manifest")
-    return Checkpoint(model.eval(), config, points, temperatures, model_id, manifest, known)
+    facts, weights = read_facts(uri)
+    model = build_model(facts.config.model)
+    load_weights(model, weights, storage.join(storage.normalise(uri), WEIGHTS))
+    return Checkpoint(**vars(facts), model=model.eval())
 
 
 def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
@@ -139,18 +143,18 @@ def load_state(uri: str, model: nn.Module) -> TrainingState:
         CheckpointError: if they are absent, truncated, of another model, or of another checkpoint than its other files.
     """
     uri = storage.normalise(uri)
-    weights = _read(uri, WEIGHTS)
+    weights = read_file(uri, WEIGHTS)
     load_weights(model, weights, storage.join(uri, WEIGHTS))
-    _environment(uri, weights)
+    environment_of(uri, weights)
     history = load_history(uri)
-    data = _read(uri, STATE)
+    data = read_file(uri, STATE)
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         stated, found = state["model_id"], TrainingState(history, state["optimiser"], state["random"])
     except Exception as error:  # torch.load raises whatever the broken file makes it stumble on
         raise CheckpointError(f"{uri}: {STATE} is not a whole training state: {type(error).__name__}") from error
-    if stated != _model_id(weights):
-        raise CheckpointError(f"{uri}: its weights are {_model_id(weights)}, its {STATE} belongs to {stated}")
+    if stated != weights_id(weights):
+        raise CheckpointError(f"{uri}: its weights are {weights_id(weights)}, its {STATE} belongs to {stated}")
     return found
 
 
@@ -160,7 +164,7 @@ def load_history(uri: str) -> list[dict[str, Any]]:
     Raises:
         CheckpointError: if they are absent or no list of figures.
     """
-    history = _read_json(uri, HISTORY)
+    history = read_json(uri, HISTORY)
     if not isinstance(history, list) or not history:
         raise CheckpointError(f"{storage.join(uri, HISTORY)} holds no figures of epochs")
     return history
@@ -192,7 +196,7 @@ def save(
     (directory / METRICS).write_text(json.dumps(state.history[-1], indent=2) + "\n")
     (directory / HISTORY).write_text(json.dumps(state.history, indent=1) + "\n")
     environment = {
-        "model_id": _model_id(weights),
+        "model_id": weights_id(weights),
         "config_digest": config.digest(),
         "manifest": manifest,
         **({} if learns_from is None else {reference.LEARNS_FROM: learns_from}),
@@ -202,7 +206,7 @@ def save(
         **{name: package_version(name) for name in ("torch", "torchvision", "ray", "numpy", "pyarrow")},
     }
     (directory / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
-    kept = {"model_id": _model_id(weights), "optimiser": state.optimiser, "random": state.random}
+    kept = {"model_id": weights_id(weights), "optimiser": state.optimiser, "random": state.random}
     torch.save(kept, directory / STATE)
 
 
@@ -226,79 +230,3 @@ def publish(directory: Path, uri: str) -> None:
         return
     with local_files.replacing_directory(storage.normalise(uri)) as fresh:
         shutil.copytree(directory, fresh, dirs_exist_ok=True)
-
-
-def _read(uri: str, name: str) -> bytes:
-    try:
-        return storage.read_bytes(storage.join(uri, name))
-    except NotFoundError:
-        raise CheckpointError(_lacking(uri, name)) from None
-    except StorageError as error:
-        raise CheckpointError(f"checkpoint {uri}: {error}") from error
-
-
-def _lacking(uri: str, name: str) -> str:
-    """What is wrong with a place that lacks a checkpoint's file, and where one may be meant."""
-    start = f"no whole checkpoint at {uri}"
-    if not storage.is_s3(uri) and not storage.exists(uri):
-        return f"{start}: there is no such directory"
-    below = [storage.join(uri, child) for child in BELOW if storage.exists(storage.join(uri, child, WEIGHTS))]
-    if below:
-        return f"{start}, but there are some in it: give {' or '.join(below)}"
-    lacking = [one for one in FILES if one not in YOUNGER and not storage.exists(storage.join(uri, one))]
-    if len(lacking) > 1:
-        return f"{start}: {', '.join(sorted(lacking))} are missing; expected what a training wrote as best/ or last/"
-    return f"{start}: {name} is missing; copy the whole directory again"
-
-
-def read_config(uri: str) -> TrainConfig:
-    """The resolved configuration of the training that wrote the checkpoint at `uri`; its weights are not read.
-
-    Raises:
-        CheckpointError: it is absent, or none that this version knows.
-    """
-    data = _read(uri, CONFIG)
-    origin = storage.join(uri, CONFIG)
-    try:
-        return TrainConfig.parse(yaml.safe_load(data), origin=origin)
-    except yaml.YAMLError as error:
-        raise CheckpointError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from error
-
-
-def _read_temperatures(uri: str) -> temperature.Document:
-    """Those of an older checkpoint, which has none, are empty."""
-    origin = storage.join(uri, TEMPERATURES)
-    return temperature.parse(_read(uri, TEMPERATURES), origin=origin) if storage.exists(origin) else {}
-
-
-def _read_reference(uri: str) -> Reference | None:
-    """None of an older checkpoint, which has none."""
-    facts, arrays = REFERENCE
-    if not storage.exists(storage.join(uri, facts)):
-        return None
-    return reference.parse(_read(uri, facts), _read(uri, arrays), origin=storage.join(uri, facts))
-
-
-def _environment(uri: str, weights: bytes) -> dict[str, Any]:
-    environment = _read_json(uri, ENVIRONMENT)
-    if not isinstance(environment, dict):
-        raise CheckpointError(f"{storage.join(uri, ENVIRONMENT)} holds no JSON object")
-    stated = environment.get("model_id")
-    if stated != _model_id(weights):
-        raise CheckpointError(
-            f"{uri}: its weights are {_model_id(weights)}, its other files belong to {stated}: copy it again"
-        )
-    return environment
-
-
-def _model_id(weights: bytes) -> str:
-    return hashlib.sha256(weights).hexdigest()[:12]
-
-
-def _read_json(uri: str, name: str) -> Any:
-    try:
-        return json.loads(_read(uri, name))
-    except ValueError as error:
-        raise CheckpointError(f"{storage.join(uri, name)} is not JSON: {error}") from error

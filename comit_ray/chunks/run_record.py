@@ -23,7 +23,7 @@ from comit_ray.storage import storage
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "comit-ray"
-PACKAGES = ("ray", "torch", "torchvision", "pyarrow", "pydicom")
+PACKAGES = ("ray", "torch", "torchvision", "openvino", "pyarrow", "pydicom")
 USER = "COMIT_USER"
 """In the environment: who is to be named, where the account of the process says nothing (in a container: ray)."""
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's, of the driver of a submitted job

@@ -15,6 +15,7 @@ from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.config.export_config import ExportConfig
 from comit_ray.config.manifest_config import ListingConfig, ManifestConfig
+from comit_ray.config.optimise_config import OptimiseConfig
 from comit_ray.config.phantom_config import DemoConfig, PhantomConfig
 from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.config.queue_config import RequeueConfig
@@ -263,6 +264,24 @@ def embedding_classifier(config: EmbeddingClassifierConfig) -> int:
     return 0 if classify(config).balanced else 1
 
 
+def optimise(config: OptimiseConfig) -> int:
+    """Make a faster form of a checkpoint for CPUs, measure what it changes, and store it if that is within bounds.
+
+    Ranges of int8 are taken of the training images; scores, flags and masks are compared on the validation images, and
+    operating points and temperatures chosen anew for the new scores. Exit status 0 only if every form was stored.
+    """
+    from comit_ray.chunks import nodes
+    from comit_ray.optimisation.run_optimise import optimise as make
+
+    nodes.check_submitted({"data": config.data}, {"checkpoint": config.checkpoint})
+    refused = 0
+    for precision, problems in make(config).items():
+        refused += bool(problems)
+        told = "is stored" if not problems else f"is NOT stored: {'; '.join(problems)}"
+        print(f"{config.checkpoint}, OpenVINO in {precision}: {told}")
+    return 1 if refused else 0
+
+
 def benchmark(config: BenchmarkConfig) -> int:
     """Measure a screen on this machine or cluster: each stage, the bottleneck, and the hours for N images."""
     from comit_ray.benchmark.run_benchmark import measure
@@ -285,6 +304,7 @@ JOBS: dict[str, Job[Any]] = {
     "train": Job(train, TrainConfig, RESUME),
     "embedding_classifier": Job(embedding_classifier, EmbeddingClassifierConfig, ANEW),
     "sweep": Job(sweep, SweepConfig, RESUME),
+    "optimise": Job(optimise, OptimiseConfig, ANEW),
     "benchmark": Job(benchmark, BenchmarkConfig, ELSEWHERE),
     "listing": Job(listing, ListingConfig, ELSEWHERE),
     "phantom": Job(phantom, PhantomConfig, ELSEWHERE),

@@ -29,6 +29,13 @@ class BenchmarkConfig(Config):
     """Numbers of images for which hours (and cost) are projected."""
     cost_per_hour: Annotated[float, Field(ge=0)] | None = None
     """Cost of the whole cluster per hour, in any currency; null: no cost is projected."""
+    machines: str | None = None
+    """URI of a YAML of machine types that you keep, NAME: {cpus: 16, gpus: 0, price_per_hour: 0.80}; for each the price
+    of a million radiographs is projected. Cores are taken for equal to those of this cluster."""
+    backend: Literal["torch", "openvino", "auto"] = "torch"
+    """As in `screen`. The bare network is timed with every optimised model that lies beside the checkpoint, too."""
+    precision: Annotated[Literal["float32", "bfloat16", "int8"] | None, ADVANCED] = None
+    """As in `screen`."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images per forward pass."""
     predictors: PositiveInt | Literal["auto"] = "auto"

@@ -47,10 +47,17 @@ class DecodeLimits(Config):
     """Most memory in bytes that decoding one image may take beside the libraries."""
     processes: bool = True
     """Decode in processes of their own, so that a file that kills or stalls its decoder costs one row."""
+    reduce: bool = False
+    """Decode JPEG 2000 at a half, a quarter or an eighth of its size where the frame needs no more: several times as
+    fast, and scores differ a little (docs/sizing.md)."""
 
     def question(self) -> dict[str, Any]:
-        """The bounds that decide which images are read, as `run.json` has them; time, memory and process do not."""
-        return self.model_dump(exclude={"max_seconds", "max_memory", "processes"})
+        """The bounds that decide which images are read, as `run.json` has them; time, memory and process do not.
+
+        `reduce` is named only if it is on, so that older runs go on.
+        """
+        left_out = {"max_seconds", "max_memory", "processes"} | (set() if self.reduce else {"reduce"})
+        return self.model_dump(exclude=left_out)
 
 
 class MasksConfig(Config):

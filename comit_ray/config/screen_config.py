@@ -63,6 +63,12 @@ class ScreenConfig(Config):
     """At the end, copy the finished chunks into larger files under OUTPUT/compact (local output only)."""
     gpu: bool = False
     """Use one GPU per predictor."""
+    backend: Literal["torch", "openvino", "auto"] = "torch"
+    """What computes: PyTorch, or on CPUs an optimised model that `comit-ray optimise` stored beside the checkpoint.
+    auto: the fastest of them, if it is faster than PyTorch; what is taken is printed. The scores of an optimised model
+    differ a little, so it has thresholds of its own, and another model_id."""
+    precision: Annotated[Literal["float32", "bfloat16", "int8"] | None, ADVANCED] = None
+    """Arithmetic of the model; null: float32 with torch, else the fastest that there is."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
     """Threads of one reading task that fetch and decode images."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
@@ -83,6 +89,8 @@ class ScreenConfig(Config):
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:
+        if self.gpu and self.backend != "torch":
+            raise ValueError(f"--backend {self.backend} computes on CPUs: leave out --gpu, or use --backend torch")
         if self.archive and self.manifest:
             raise ValueError(
                 "--archive and --manifest exclude each other: give --archive for a folder or bucket of radiographs, or "

@@ -64,7 +64,8 @@ def read(results: str | None) -> Trained:
         return Trained(reason="the results' run.json names no checkpoint")
     try:
         config, environment = _part(uri, train_config.FILE), _part(uri, reference.ENVIRONMENT)
-        if environment.get("model_id") != question.get("model_id"):
+        weights = str(question.get("model_id")).partition("-")[0]  # of an optimised model more follows
+        if environment.get("model_id") != weights:
             return Trained(uri, reason=f"{uri} is not the checkpoint of these results any more")
         return Trained(uri, config, environment, _facts(uri), len(_history(uri)))
     except (StorageError, ValueError, yaml.YAMLError) as error:

@@ -31,7 +31,7 @@ class Model(ABC):
 
     Attributes:
         backend: name of the backend in `BACKENDS`.
-        model_id: first 12 hex digits of the hash of the checkpoint's weights.
+        model_id: first 12 hex digits of the hash of the checkpoint's weights; an optimised model has more behind them.
         frame: size and fit that radiographs must be resampled to.
         tasks: heads of the network.
         reference: statistics of the training data that the checkpoint stores; None if it has none.
@@ -159,15 +159,23 @@ class Model(ABC):
         return found
 
 
-def _torch(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None) -> Model:
+def _torch(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
     from comit_ray.inference.torch_model import TorchModel  # late: only who predicts with PyTorch imports it
 
+    if precision != "float32":
+        raise ConfigError(f"backend torch: precision float32 is all that it computes in, got {precision}")
     return TorchModel(uri, device, batch_size, gradcam, threads)
 
 
-Backend = Callable[[str, str, int, bool, int | None], Model]
-BACKENDS: Mapping[str, Backend] = MappingProxyType({"torch": _torch})
-"""Name -> what loads a model: URI of the checkpoint, device, batch size, whether Grad-CAM is asked for, threads.
+def _openvino(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
+    from comit_ray.inference.openvino_model import OpenVinoModel  # late: it wants the extra `cpu`
+
+    return OpenVinoModel(uri, device, batch_size, gradcam, threads, precision)
+
+
+Backend = Callable[[str, str, int, bool, int | None, str], Model]
+BACKENDS: Mapping[str, Backend] = MappingProxyType({"torch": _torch, "openvino": _openvino})
+"""Name -> what loads a model: URI, device, batch size, whether Grad-CAM is asked for, threads, precision.
 
 Each imports its library in its own body, so that whoever makes rows of scores imports none.
 """
@@ -180,6 +188,7 @@ def load_model(
     batch_size: int = 32,
     gradcam: bool = False,
     threads: int | None = None,
+    precision: str = "float32",
 ) -> Model:
     """The model of the checkpoint at `uri`, ready to be asked.
 
@@ -190,14 +199,16 @@ def load_model(
         batch_size: most images of a forward pass; one that the device cannot hold is halved.
         gradcam: whether `heat_maps` will be asked for.
         threads: of a CPU, for this whole process; None: the library's choice.
+        precision: of the arithmetic: `float32`; with `openvino` also `bfloat16` or `int8`.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ConfigError: no backend has that name, a number is below 1, or `gradcam` is asked for and cannot be given.
+        ConfigError: no backend has that name or precision, a number is below 1, or `gradcam` is asked for and cannot
+            be given.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"backend: unknown {backend!r}; known: {', '.join(sorted(BACKENDS))}")
     for name, value in (("batch_size", batch_size), ("threads", threads)):
         if value is not None and value < 1:
             raise ConfigError(f"{name}: expected at least 1, got {value}")
-    return BACKENDS[backend](uri, device, batch_size, gradcam, threads)
+    return BACKENDS[backend](uri, device, batch_size, gradcam, threads, precision)

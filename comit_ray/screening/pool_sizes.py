@@ -13,8 +13,17 @@ from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEM
 
 PREDICT_CPUS = 1.0
 PREDICT_MEMORY = 3 * 2**30  # COMiT-Net at full width, 224 px, 32 images a pass, on a CPU: 2.7 GiB
-IMAGES_EACH = 128
-"""Images that another predictor is started for: to start one costs as much as a narrow network takes for hundreds."""
+START_S = 4.0
+"""CPU seconds that a predictor costs before its first image: a process, its imports, the checkpoint."""
+WORTH_IT = 2
+"""Starts whose time every predictor must have as work. With one more on a busy machine, work W is halved and a start S
+is paid: below W = 2 S that is a loss. At 2 S of work for each of the two, W / 2 - S is a gain of S."""
+FULL_SIZE_S = {"comit_net": 1.0, "segnet": 0.65, "unet": 0.75, "mask_rcnn": 1.3}
+"""CPU seconds of an image on one core at width 1 and 224 px: COMiT-Net's as measured, others by their FLOP."""
+CLASSIFIER_S = 0.2
+"""The same of a network without masks, at most (VGG19)."""
+LEAST_S = 0.002
+"""Of any image: rows and tables alone take it."""
 PARTS = 128
 """Shares are whole numbers of these parts, rounded down: what fits must fit in Ray's arithmetic too."""
 GROWTH, LEAST_GROWN = 4, 16
@@ -72,7 +81,22 @@ def room_for_readers(cpus: float, predictors: int, gpu: bool) -> float:
     return (cpus - held * share) / (READ_CPUS * share)
 
 
-def choose(nodes: Sequence[Node], gpu: bool, images: int, chunks: int) -> Pool:
+def image_seconds(name: str, width: float, size: int) -> float:
+    """About how many CPU seconds a network takes for an image: its cost grows with width and side squared.
+
+    It decides when another predictor pays, and nothing else, so half or twice of it does no harm.
+
+    Args:
+        name: of the network (`comit_ray.models.registry`).
+        width: multiplies its channels.
+        size: of the frame, in pixels.
+    """
+    return max(LEAST_S, FULL_SIZE_S.get(name, CLASSIFIER_S) * width**2 * (size / 224) ** 2)
+
+
+def choose(
+    nodes: Sequence[Node], gpu: bool, images: int, chunks: int, image_s: float = FULL_SIZE_S["comit_net"]
+) -> Pool:
     """The processes for a cluster of these nodes.
 
     On CPUs a predictor has one thread, and each core one, as far as the memory reaches; where it does not there are
@@ -84,8 +108,10 @@ def choose(nodes: Sequence[Node], gpu: bool, images: int, chunks: int) -> Pool:
         gpu: whether predictors run on GPUs.
         images: that are to be screened.
         chunks: that they come in; a chunk is predicted by one process.
+        image_s: CPU seconds of an image (`image_seconds`).
     """
-    useful = max(1, min(chunks, math.ceil(images / IMAGES_EACH)))
+    work = images * image_s / (WORTH_IT * START_S)
+    useful = max(1, min(chunks, int(work)))
     working = [node for node in nodes if node.cpus > 0] or [UNKNOWN]
     several = len(nodes) > 1 or working[0] is UNKNOWN
     if gpu:
@@ -112,7 +138,9 @@ def choose(nodes: Sequence[Node], gpu: bool, images: int, chunks: int) -> Pool:
             memory = _part(working[0].memory, _memory_beside(working[0]) + predictors * PREDICT_MEMORY)
     at_most = min(useful, max(GROWTH * predictors, LEAST_GROWN)) if several else predictors
     pool = Pool(predictors, at_most, threads, readers, writers, held, share, memory)
-    return Pool(**{**vars(pool), "reason": _reason(pool, nodes, gpu, images)})
+    small = useful < chunks and predictors == useful and not gpu and sum(node.cpus for node in working) > predictors
+    why = f"; another would take {START_S:.0f} s to start, for {images * image_s:.0f} s of work in all" if small else ""
+    return Pool(**{**vars(pool), "reason": _reason(pool, nodes, gpu, images, why)})
 
 
 def _readers(node: Node) -> int:
@@ -153,7 +181,7 @@ def _part(there: float, wanted: float) -> float:
     return min(1.0, there / wanted) if there else 1.0
 
 
-def _reason(pool: Pool, nodes: Sequence[Node], gpu: bool, images: int) -> str:
+def _reason(pool: Pool, nodes: Sequence[Node], gpu: bool, images: int, why: str) -> str:
     cores, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     memory = sum(node.memory for node in nodes) / 2**30
     threads = f" of {_counted(pool.threads, 'thread')}" if pool.threads else " on a GPU each"
@@ -165,7 +193,7 @@ def _reason(pool: Pool, nodes: Sequence[Node], gpu: bool, images: int) -> str:
     unused = f"; --gpu true would use the {_counted(round(gpus), 'GPU')}" if gpus and not gpu else ""
     return (
         f"{_counted(pool.predictors, 'predictor')}{threads}{grown}{beside}: chosen for {images:,} images on "
-        f"{_counted(len(nodes), 'node')} ({where}){unused}; --predictors N sets another number"
+        f"{_counted(len(nodes), 'node')} ({where}){why}{unused}; --predictors N sets another number"
     )
 
 

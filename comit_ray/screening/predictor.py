@@ -11,7 +11,8 @@ import pyarrow as pa
 from comit_ray.checkpoint import frontal_check
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import plan
-from comit_ray.errors import CheckpointError
+from comit_ray.errors import CheckpointError, ConfigError
+from comit_ray.inference import optimised
 from comit_ray.inference.model import Frames, load_model
 from comit_ray.inference.scores import Scores
 from comit_ray.screening import mask_choice, prediction_rows, variants
@@ -32,7 +33,6 @@ class PredictorSettings:
         run_id: written into every row.
         batch_size: images a forward pass; a batch never crosses a chunk.
         device: `cpu` or `cuda`.
-        backend: what computes (`comit_ray.inference.model.BACKENDS`).
         threads: of a CPU, for the whole process; None: the backend's choice.
         embeddings: whether to return the embeddings table too.
         temperatures: score -> what its log-odds are divided by, for every score of the model; empty: scores are written
@@ -43,6 +43,8 @@ class PredictorSettings:
         variants: altered copies to score (`comit_ray.screening.variants`), for the variants table; none: it is not
             returned.
         masks: of which images they are made: `all`, `flagged` or `none` (`comit_ray.screening.mask_choice`).
+        computed: what decides the arithmetic (`comit_ray.inference.optimised.computed`), `backend` and `precision`
+            among it; empty: PyTorch in float32.
     """
 
     checkpoint_uri: str
@@ -51,7 +53,6 @@ class PredictorSettings:
     run_id: str
     batch_size: int
     device: str = "cpu"
-    backend: str = "torch"
     threads: int | None = None
     embeddings: bool = False
     temperatures: Mapping[str, float] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class PredictorSettings:
     gradcam: bool = False
     variants: tuple[str, ...] = ()
     masks: str = mask_choice.ALL
+    computed: Mapping[str, str] = field(default_factory=dict)
 
 
 class Predictor:
@@ -69,18 +71,28 @@ class Predictor:
 
     Raises:
         CheckpointError: if the checkpoint cannot be loaded, or is not the model's of the settings.
-        ConfigError: with `gradcam`, if captum is not installed or the model has no score.
+        ConfigError: with `gradcam`, if captum is not installed or the model has no score; this machine would not
+            compute as the one that the run began on.
     """
 
     def __init__(self, settings: PredictorSettings) -> None:
         self.settings = settings
+        backend = settings.computed.get("backend", optimised.TORCH)
+        precision = settings.computed.get("precision", optimised.FLOAT32)
+        here = optimised.computed(backend, precision)
+        if here != settings.computed:
+            raise ConfigError(
+                f"this machine computes as {here}, and the run began on another kind ({dict(settings.computed)}): "
+                "their scores differ, and a table holds those of one; use machines of one kind, or --backend torch"
+            )
         self.model = load_model(
             settings.checkpoint_uri,
-            settings.backend,
+            backend,
             settings.device,
             settings.batch_size,
             settings.gradcam,
             settings.threads,
+            precision,
         )
         if self.model.model_id != settings.model_id:
             raise CheckpointError(

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.checkpoint import checkpoint, frontal_check
+from comit_ray.checkpoint import frontal_check
 from comit_ray.chunks import accounts, graph, growth, monitor, nodes, one_driver, ownership, plan, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
@@ -23,6 +23,7 @@ from comit_ray.config.queue_config import QueueConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, Status
+from comit_ray.inference import optimised
 from comit_ray.screening import drift, mask_choice, results_folder, run_settings, screen_pipeline, screen_summary
 from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.screen_tables import PREDICTIONS, layout, read_predictions
@@ -113,7 +114,8 @@ def check_options(config: ScreenConfig) -> None:
     """
     if config.compact:
         check(storage.normalise(config.output))
-    loaded = checkpoint.load(config.checkpoint)
+    backend, precision, _ = optimised.choose(config.checkpoint, config.backend, config.precision)
+    loaded = optimised.facts(config.checkpoint, backend, precision)
     run_settings.choose_temperatures(config, loaded)
     run_settings.choose_operating_point(config, loaded)
     run_settings.check_masks(config, loaded)
@@ -153,18 +155,22 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
         raise ConfigError("expected --manifest, or an --archive of which a manifest was made")
     if config.compact:
         check(output)
-    loaded = checkpoint.load(config.checkpoint)
+    backend, precision, why = optimised.choose(config.checkpoint, config.backend, config.precision)
+    loaded = optimised.facts(config.checkpoint, backend, precision)
+    computed = optimised.computed(backend, precision)
     temperatures = run_settings.choose_temperatures(config, loaded)
     operating_point = run_settings.choose_operating_point(config, loaded)
     written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
-    asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures)
+    asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures, computed)
     growth.open_run(output, asked, config.model_dump(mode="json"), PREDICTIONS, whole)
     owner = replace(Owner.of(run_record.read(output)), lease=lease)
     for score, reason in operating_point.missing.items():
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     scores = run_settings.score_names(loaded)
     print(screen_summary.scores_line(scores, temperatures))
+    if config.backend != optimised.TORCH:
+        print(f"computed by {why}: model {loaded.model_id}")
     print(frontal_check.load(config.checkpoint).line)
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
@@ -181,9 +187,10 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
         nodes.check(read, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
         with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
-            frame = loaded.config.frame
             begun = accounts.begun(remaining, output, tables)
-            screen_pipeline.screen(config, remaining, frame, operating_point, temperatures, owner, begun, cpus, tally)
+            screen_pipeline.screen(
+                config, remaining, loaded.config, operating_point, temperatures, owner, begun, cpus, tally, computed
+            )
     seconds = time.monotonic() - started
     if tally is not None:
         tally.add(GRAPH, seconds)

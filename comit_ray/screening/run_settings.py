@@ -5,19 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 from comit_ray.checkpoint import operating_points, temperature
-from comit_ray.checkpoint.checkpoint import Checkpoint
+from comit_ray.checkpoint.checkpoint_facts import CheckpointFacts
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import Plan
 from comit_ray.config.config_base import SPECIFICITY, operating_point_name
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
-from comit_ray.inference import torch_gradcam
+from comit_ray.inference import optimised
 from comit_ray.screening import mask_choice, variants
 from comit_ray.tables.vocabulary import Task, scores_of
 
 
-def choose_temperatures(config: ScreenConfig, checkpoint: Checkpoint) -> dict[str, float]:
+def choose_temperatures(config: ScreenConfig, checkpoint: CheckpointFacts) -> dict[str, float]:
     """What the log-odds of each of the model's scores are divided by; empty with `--temperature off`.
 
     Raises:
@@ -43,12 +43,12 @@ def choose_temperatures(config: ScreenConfig, checkpoint: Checkpoint) -> dict[st
     return {score: value for score, value in found.items() if value is not None}
 
 
-def score_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+def score_names(checkpoint: CheckpointFacts) -> tuple[str, ...]:
     """Scores the model gives: `covid` and `other` of the COVID head, `unhealthy` of the health head."""
     return scores_of(checkpoint.config.model.tasks)
 
 
-def check_gradcam(config: ScreenConfig, checkpoint: Checkpoint) -> None:
+def check_gradcam(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
     """Refuse `--gradcam true` where no map can be made, before any image is read.
 
     Raises:
@@ -59,10 +59,14 @@ def check_gradcam(config: ScreenConfig, checkpoint: Checkpoint) -> None:
     if not score_names(checkpoint):
         heads = ", ".join(checkpoint.config.model.tasks)
         raise ConfigError(f"--gradcam true: the model of {config.checkpoint} has no score to explain (heads: {heads})")
+    if optimised.choose(config.checkpoint, config.backend, config.precision)[0] != optimised.TORCH:
+        raise ConfigError("--gradcam true needs gradients, which OpenVINO does not give: use --backend torch")
+    from comit_ray.inference import torch_gradcam  # late: it imports PyTorch, which no other check needs
+
     torch_gradcam.library()
 
 
-def check_variants(config: ScreenConfig, checkpoint: Checkpoint) -> None:
+def check_variants(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
     """Refuse `--variants` that the model cannot score, before any image is read.
 
     Raises:
@@ -80,7 +84,7 @@ def check_variants(config: ScreenConfig, checkpoint: Checkpoint) -> None:
         )
 
 
-def check_masks(config: ScreenConfig, checkpoint: Checkpoint) -> None:
+def check_masks(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
     """Refuse `--masks flagged` and `--masks none` where masks are all there is, or the variants need every one.
 
     Raises:
@@ -102,7 +106,7 @@ def check_masks(config: ScreenConfig, checkpoint: Checkpoint) -> None:
         )
 
 
-def choose_operating_point(config: ScreenConfig, checkpoint: Checkpoint) -> OperatingPoint:
+def choose_operating_point(config: ScreenConfig, checkpoint: CheckpointFacts) -> OperatingPoint:
     """The operating point that is asked for, from the site's file or else from the checkpoint.
 
     A site's own is meant for the scores as they are written, the checkpoint's for those that the model gives. A model
@@ -182,12 +186,21 @@ def recorded_operating_point(output: str) -> OperatingPoint:
 
 def run_settings(
     config: ScreenConfig,
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointFacts,
     plan: Plan,
     operating_point: OperatingPoint,
     temperatures: Mapping[str, float],
+    computed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the numbers of a run; the operating point is on the scale of the scores as written.
+
+    Args:
+        config: of the job.
+        checkpoint: the model's facts.
+        plan: of the whole manifest.
+        operating_point: on the scale of the scores as written.
+        temperatures: score -> temperature.
+        computed: what decides the arithmetic (`comit_ray.inference.optimised.computed`); empty: PyTorch in float32.
 
     Raises:
         ConfigError: it cannot be answered: Grad-CAM maps or variants are asked for and none can be made, or masks
@@ -208,4 +221,5 @@ def run_settings(
         "gradcam": config.gradcam,
         "variants": sorted(config.variants),
         "masks": mask_choice.setting(config.masks),
+        **({"computed": dict(computed)} if computed else {}),
     }

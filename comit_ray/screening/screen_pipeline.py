@@ -1,5 +1,6 @@
 """The screen as a Ray Data graph: manifest parts, fetched chunks, predicted chunks, files, measured masks."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import pyarrow as pa
@@ -13,12 +14,12 @@ from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan, pack, unpack
 from comit_ray.chunks.reading import MOST
-from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import DecodeError, Reason
 from comit_ray.screening.fetch import MANIFEST_COLUMNS, fail_fetched, fail_row, fetch_row, to_table
 from comit_ray.screening.mask_tables import finish
-from comit_ray.screening.pool_sizes import PREDICT_MEMORY, Pool, choose, predict_cpus
+from comit_ray.screening.pool_sizes import PREDICT_MEMORY, Pool, choose, image_seconds, predict_cpus
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
@@ -27,16 +28,17 @@ STEP = "screen"
 """Name of the job, for its counters."""
 
 
-def pool_of(config: ScreenConfig, plan: Plan, cpus: float | None = None) -> Pool:
+def pool_of(config: ScreenConfig, plan: Plan, image_s: float, cpus: float | None = None) -> Pool:
     """The processes of a screen on the cluster this process is connected to.
 
     Args:
         config: of the job.
         plan: what is still to do.
+        image_s: CPU seconds of an image (`comit_ray.screening.pool_sizes.image_seconds`).
         cpus: of the cluster that it may hold, since others work beside it; None: all.
     """
     if config.predictors == "auto" and cpus is None:
-        return choose(graph.nodes_there(), config.gpu, plan.rows, len(plan.chunks))
+        return choose(graph.nodes_there(), config.gpu, plan.rows, len(plan.chunks), image_s)
     predictors = 1 if config.predictors == "auto" else config.predictors
     # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
     held = predict_cpus(config.gpu)
@@ -86,32 +88,35 @@ class _Predict(Predictor):
 def screen(
     config: ScreenConfig,
     plan: Plan,
-    frame: FrameConfig,
+    training: TrainConfig,
     operating_point: OperatingPoint,
     temperatures: dict[str, float],
     owner: Owner,
     begun: frozenset[str] = frozenset(),
     cpus: float | None = None,
     tally: StageTimer | None = None,
+    computed: Mapping[str, str] | None = None,
 ) -> None:
     """Screen the chunks of `plan` on the Ray cluster this process is connected to.
 
     Args:
         config: of the job.
         plan: what is still to do.
-        frame: the model's.
+        training: the model's, with its frame.
         operating_point: decides the flags; `comit_ray.screening.run_settings.choose_operating_point` gives it.
         temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
         owner: its run and model are written into every row, and it holds the lease of the output.
         begun: files of `plan` that are there already; their scored rows are not replaced by failures.
         cpus: of the cluster that it may hold; None: all.
         tally: is told the seconds of the stages; None: no one.
+        computed: what decides the arithmetic (`comit_ray.inference.optimised.computed`); None: PyTorch in float32.
 
     Raises:
         ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
     """
     counters, attempts = Counters(STEP, tally), Attempts()
-    pool = pool_of(config, plan, cpus)
+    frame, network = training.frame, training.model
+    pool = pool_of(config, plan, image_seconds(network.name, network.width, frame.size), cpus)
     if pool.reason:
         print(pool.reason, flush=True)
     reading = ReadSettings(
@@ -138,6 +143,7 @@ def screen(
         gradcam=config.gradcam,
         variants=tuple(config.variants),
         masks=config.masks,
+        computed=dict(computed or {}),
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     with graph.chunk_context(cpus):

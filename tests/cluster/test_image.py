@@ -2,6 +2,8 @@
 
 import fnmatch
 import re
+import subprocess
+import sys
 from importlib.metadata import requires
 
 from packaging.requirements import Requirement
@@ -26,15 +28,18 @@ def test_every_install_is_held_by_the_constraints() -> None:
 
 
 def test_the_base_is_pinned_and_python_is_one_we_support() -> None:
-    arguments = dict(line.removeprefix("ARG ").split("=", 1) for line in CODE if line.startswith("ARG "))
+    arguments = dict(
+        line.removeprefix("ARG ").split("=", 1) for line in CODE if line.startswith("ARG ") and "=" in line
+    )
     assert re.fullmatch(r"3\.11\.\d+-slim-bookworm", arguments["PYTHON"])
     assert [line.split()[1] for line in CODE if line.startswith("FROM ")] == [
         "python:${PYTHON}",
         "base",
         "base",
+        "base",
         "torch-${VARIANT}",
     ]
-    assert arguments["VARIANT"] in ("cpu", "cuda")
+    assert arguments["VARIANT"] in ("cpu", "cuda", "cpu-screen")
 
 
 def test_it_runs_as_the_user_of_the_pods() -> None:
@@ -78,10 +83,29 @@ def test_constraints_hold_what_a_cluster_needs_beyond_the_tests() -> None:
 def test_tags_are_of_this_version() -> None:
     version = re.search(r'^version = "(.*)"', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
     assert version
-    images = set(re.findall(r"REGISTRY/comit-ray:(\S+)-(?:cpu|cuda)", "\n".join(everything())))
+    images = set(re.findall(r"REGISTRY/comit-ray:(\S+)-(?:cpu-screen|cpu|cuda)", "\n".join(everything())))
     assert images == {version[1]}
 
 
 def everything() -> list[str]:
     files = [path for path in CLUSTER.rglob("*") if path.suffix in (".yaml", ".md")]
     return [path.read_text() for path in [*files, CLUSTER / "Dockerfile"]]
+
+
+def test_what_the_screening_image_lacks_no_screen_through_openvino_imports() -> None:
+    """Nor what makes a manifest, verifies and exports."""
+    (line,) = [line for line in CODE if "left_out = " in line]
+    found = re.search(r"left_out = \((.*?)\)", line)
+    assert found
+    names = {"scikit-learn": "sklearn"}
+    absent = [names.get(name, name) for name in re.findall(r"'([^']+)'", found[1])]
+    assert {"torch", "torchvision"} <= set(absent)
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent!r}))
+import comit_ray.chunks.verifying, comit_ray.command.screen_archive, comit_ray.dicom.run_export
+import comit_ray.inference.openvino_model, comit_ray.prepare.run_manifest, comit_ray.screening.drift
+import comit_ray.screening.predictor, comit_ray.screening.run_screen
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -18,10 +18,11 @@ import torch
 
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.inference.model import BACKENDS, Model, load_model
+from comit_ray.inference.openvino_export import REFUSED
 from comit_ray.inference.scores import Scores
 from comit_ray.models.registry import MODELS
 from comit_ray.tables.vocabulary import MASK_TASKS, SCORE_TASKS, Task
-from tests.support import write_checkpoint
+from tests.support import with_openvino, write_checkpoint
 
 SIZE, IMAGES = 64, 5
 TOLERANCE = 1e-5
@@ -30,6 +31,7 @@ NETWORKS = [
     (backend, name, tasks)
     for backend in BACKENDS
     for name, entry in MODELS.items()
+    if backend == "torch" or name not in REFUSED
     for tasks in ([entry.tasks] if not entry.one_task else [entry.tasks[:1]])
 ]
 
@@ -45,6 +47,8 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Loads one network through one backend; the caller closes it."""
     backend, name, tasks = request.param
     uri = write_checkpoint(tmp_path_factory.mktemp(name) / "checkpoint", seed=1, name=name, tasks=list(tasks))
+    if backend == "openvino":
+        with_openvino(uri)
 
     def loads(**options: Any) -> Model:
         return load_model(uri, backend=backend, **{"batch_size": 4} | options)
@@ -163,6 +167,10 @@ def test_frames_of_another_form_are_refused(model: Model, wrong: Any, said: str)
 def test_heat_maps_where_there_is_a_score_and_a_clear_word_where_not(load: Load, model: Model) -> None:
     with pytest.raises(ValueError, match=r"loaded without Grad-CAM: load_model\(..., gradcam=True\)"):
         model.heat_maps(frames())
+    if model.backend == "openvino":
+        with pytest.raises(ConfigError, match="needs gradients, which OpenVINO does not give: use --backend torch"):
+            load(gradcam=True)
+        return
     if not set(SCORE_TASKS) & set(model.tasks):
         with pytest.raises(ConfigError, match="needs a model with a health or covid head"):
             load(gradcam=True)
@@ -215,7 +223,8 @@ def test_nothing_is_left_of_a_closed_model(load: Load) -> None:
     Threads by /proc, so that those of libraries count; tensors and arrays by the garbage collector. The first model
     fills what libraries keep for the process.
     """
-    gradcam = bool(set(SCORE_TASKS) & set(load_tasks(load)))
+    with load() as model:
+        gradcam = model.backend == "torch" and bool(set(SCORE_TASKS) & set(model.tasks))
 
     def use() -> Model:
         model = load(gradcam=gradcam)
@@ -236,11 +245,6 @@ def test_nothing_is_left_of_a_closed_model(load: Load) -> None:
     assert second.model_id, "held until here"
 
 
-def load_tasks(load: Load) -> tuple[Task, ...]:
-    with load() as model:
-        return model.tasks
-
-
 def held() -> dict[str, int]:
     """What this process has: threads, open files, and values of all tensors that Python knows."""
     gc.collect()
@@ -259,6 +263,8 @@ def held() -> dict[str, int]:
         ({"backend": "tensorflow"}, ConfigError, "unknown 'tensorflow'; known: .*torch"),
         ({"batch_size": 0}, ConfigError, "batch_size: expected at least 1, got 0"),
         ({"threads": 0}, ConfigError, "threads: expected at least 1, got 0"),
+        ({"precision": "int8"}, ConfigError, "backend torch: precision float32 is all .* got int8"),
+        ({"backend": "openvino", "device": "cuda"}, ConfigError, "computes on CPUs, got device cuda"),
     ],
 )
 def test_what_cannot_be_loaded_is_said_before_anything_is_read(options: Any, error: Any, said: str) -> None:

@@ -5,7 +5,14 @@ from itertools import product
 import pytest
 
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Node
-from comit_ray.screening.pool_sizes import PREDICT_MEMORY, Pool, choose, room_for_readers
+from comit_ray.screening.pool_sizes import (
+    LEAST_S,
+    PREDICT_MEMORY,
+    Pool,
+    choose,
+    image_seconds,
+    room_for_readers,
+)
 
 GIB = 2**30
 MANY = (1_000_000, 2_000)
@@ -63,10 +70,35 @@ def test_gpus_are_named_and_left_alone_without_the_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "chunks", "predictors"), [(20, 5, 1), (128, 5, 1), (129, 5, 2), (10_000, 3, 3), (10_000, 40, 16)]
+    ("images", "chunks", "seconds", "predictors"),
+    [
+        (7, 5, 1.0, 1),
+        (15, 5, 1.0, 1),
+        (16, 5, 1.0, 2),
+        (300, 3, image_seconds("comit_net", 0.125, 96), 1),
+        (300, 3, image_seconds("comit_net", 1.0, 224), 3),
+        (6_025, 12, image_seconds("comit_net", 0.25, 128), 12),
+        (10_000, 3, 1.0, 3),
+        (10_000, 40, 1.0, 16),
+    ],
 )
-def test_no_more_predictors_than_there_is_work_for(images: int, chunks: int, predictors: int) -> None:
-    assert choose([node(16)], False, images, chunks).predictors == predictors
+def test_no_more_predictors_than_there_is_work_for(images: int, chunks: int, seconds: float, predictors: int) -> None:
+    """Each must have twice as much work as its start costs: 300 phantoms were slower with two than with one."""
+    assert choose([node(16)], False, images, chunks, seconds).predictors == predictors
+
+
+def test_the_reason_says_why_there_are_few() -> None:
+    few = choose([node(2)], False, 300, 3, image_seconds("comit_net", 0.125, 96))
+    assert "another would take 4 s to start, for 1 s of work in all" in few.reason
+    assert "another would take" not in choose([node(2)], False, *MANY).reason
+
+
+def test_the_cost_of_an_image_grows_with_width_and_side_squared() -> None:
+    assert image_seconds("comit_net", 1.0, 224) == 1.0
+    assert image_seconds("comit_net", 0.5, 224) == 0.25
+    assert image_seconds("comit_net", 1.0, 112) == 0.25
+    assert image_seconds("resnet18", 1.0, 224) < image_seconds("unet", 1.0, 224)
+    assert image_seconds("comit_net", 0.01, 32) == LEAST_S
 
 
 CLUSTERS = {

@@ -80,7 +80,7 @@ def show(image: StoredImage) -> Radiograph:
         DecodeError: as `comit_ray.data.images.dicom_display.display_table`. For windows and tables of a sidecar the
             reason is BAD_SIDECAR, but BLANK if they show all pixels as one value.
     """
-    height, width = image.values_HW.shape
+    height, width = image.original or image.values_HW.shape
     if image.photometric is None:
         pixels_HW = image.values_HW.astype(np.uint8, copy=False)
         return Radiograph(pixels_HW, height, width, image.view, image.view_source, image.applied)

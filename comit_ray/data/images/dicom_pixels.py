@@ -19,6 +19,7 @@ from comit_ray.data.images import dicom_display
 from comit_ray.data.images.codestream import inspect, to_grey
 from comit_ray.data.images.dicom_display import shown, stated, to_number
 from comit_ray.data.images.dicom_file import DicomFile, encapsulated_frame, native_frame
+from comit_ray.data.images.jpeg2000_reduced import decode_reduced
 from comit_ray.data.images.radiograph import check_size, decoder_guard
 from comit_ray.errors import DecodeError, Reason
 
@@ -113,7 +114,9 @@ def geometry_of(elements: Dataset, limits: DecodeLimits) -> Geometry:
 def decode_stored(
     file: DicomFile, data: bytes, keywords: tuple[str, ...], geometry: Geometry, limits: DecodeLimits
 ) -> tuple[NDArray[np.generic], tuple[str, ...]]:
-    """Stored values (height, width), integers of at most 16 bits, and what made them grey, if anything did.
+    """Stored values (height, width), integers of at most 16 bits, and what was done to them, if anything was.
+
+    With `limits.reduce` JPEG 2000 may be smaller (`comit_ray.data.images.jpeg2000_reduced`).
 
     Args:
         file: as opened.
@@ -134,6 +137,11 @@ def decode_stored(
     elif syntax in _DECODERS:
         frame = encapsulated_frame(file)
         plugin, precision = _check_frame(frame, syntax, geometry, limits)
+        if limits.reduce and syntax in (uid.JPEG2000, uid.JPEG2000Lossless):
+            with decoder_guard(f"decompress the pixels ({syntax.name})"):
+                reduced_HW = decode_reduced(frame, inspect(frame), geometry.bits_stored, geometry.signed)
+            if reduced_HW is not None:
+                return reduced_HW, ("reduced",)
         source = encapsulate([frame], has_bot=False)
     else:
         raise _unsupported(syntax.name if syntax.is_transfer_syntax else "an unknown one")

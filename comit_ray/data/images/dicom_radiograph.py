@@ -103,7 +103,10 @@ def stored_dicom(data: bytes, limits: DecodeLimits, held: ExitStack) -> StoredIm
     stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
     # RGB is display values already: it has neither window nor inversion.
     photometric = geometry.photometric if geometry.samples == 1 else None
-    return StoredImage(stored_HW, file.elements, photometric, header.view, header.view_source, tuple(applied))
+    original = (geometry.height, geometry.width)
+    return StoredImage(
+        stored_HW, file.elements, photometric, header.view, header.view_source, tuple(applied), original=original
+    )
 
 
 def _open(data: bytes, limits: DecodeLimits) -> tuple[DicomFile, DicomHeader]:

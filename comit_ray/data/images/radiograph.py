@@ -59,6 +59,7 @@ class StoredImage:
         view_source: as in `Radiograph`.
         applied: steps that were already applied, as in `Radiograph`.
         sidecar: whether `elements` come from a sidecar, whose errors have a reason of their own.
+        original: rows and columns of the picture, where `values_HW` is a smaller one of it; None: they are its own.
     """
 
     values_HW: NDArray[np.generic]
@@ -68,6 +69,7 @@ class StoredImage:
     view_source: str
     applied: tuple[str, ...]
     sidecar: bool = False
+    original: tuple[int, int] | None = None
 
 
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "PIL"):

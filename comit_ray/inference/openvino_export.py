@@ -1,0 +1,158 @@
+"""A checkpoint's network in OpenVINO's form, in float32 or with int8 ranges: only `comit-ray optimise` imports this.
+
+OpenVINO has no unpooling by indices, so both sides of a pooling are written without them. The encoder's pooling gives
+the place of each maximum as a mask of the size of its input, 1 at the first of equal values, as `MaxPool2d` has it;
+unpooling repeats each value 2 x 2 and multiplies by the mask. The result is `MaxUnpool2d`'s, bit for bit.
+
+In int8, places are taken from values that are not quantised: among 256 levels many values are equal, and masks tear.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from comit_ray.checkpoint.checkpoint import Checkpoint
+from comit_ray.errors import ConfigError
+from comit_ray.inference import optimised
+from comit_ray.inference.openvino_outputs import library, output_names
+from comit_ray.models.outputs import ModelOutput, normalise
+from comit_ray.tables.vocabulary import Task
+
+REFUSED = {"mask_rcnn": "its detections are of another number in every image"}
+"""Networks that cannot be had in this form, and why."""
+PLACES = "Equal"
+"""OpenVINO's operation that finds the place of a maximum: what it compares must not be quantised."""
+
+
+class PoolToPlaces(nn.Module):
+    """2 x 2 max pooling that gives the places of the maxima as a mask instead of indices."""
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """The maxima, (B, C, H/2, W/2), and (B, C, H, W), 1 at the first maximum of each 2 x 2 window, else 0."""
+        height, width = x_BCHW.shape[-2:]
+        largest = functional.max_pool2d(x_BCHW, 2)
+        rank_HW = torch.tensor([[4.0, 3.0], [2.0, 1.0]], device=x_BCHW.device).repeat(height // 2, width // 2)
+        rank_BCHW = (x_BCHW == doubled(largest)).float() * rank_HW
+        return largest, (rank_BCHW == doubled(functional.max_pool2d(rank_BCHW, 2))).float()
+
+
+class UnpoolToPlaces(nn.Module):
+    """The inverse: values at the places of the maxima, 0 elsewhere."""
+
+    def forward(self, x_BChw: Tensor, places_BCHW: Tensor) -> Tensor:
+        """(B, C, 2 h, 2 w)."""
+        return doubled(x_BChw) * places_BCHW
+
+
+def doubled(x_BChw: Tensor) -> Tensor:
+    """Each value repeated 2 x 2."""
+    return functional.interpolate(x_BChw, scale_factor=2.0, mode="nearest")
+
+
+def without_indices(network: nn.Module) -> nn.Module:
+    """The network with its poolings by indices replaced; it is changed."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.MaxPool2d) and child.return_indices:
+                setattr(parent, name, PoolToPlaces())
+            elif isinstance(child, nn.MaxUnpool2d):
+                setattr(parent, name, UnpoolToPlaces())
+    return network
+
+
+class _Outputs(nn.Module):
+    """uint8 frames in, what `comit_ray.inference.openvino_outputs` names out."""
+
+    def __init__(self, network: nn.Module, tasks: tuple[Task, ...]) -> None:
+        super().__init__()
+        self.network, self.tasks = network, tasks
+
+    def forward(self, frames_BHW: Tensor) -> tuple[Tensor, ...]:
+        """The outputs in the order of `comit_ray.inference.openvino_outputs.output_names`."""
+        output: ModelOutput = self.network(normalise(frames_BHW))
+        found = [output.embedding]
+        found += [logits for logits in (output.covid, output.health) if logits is not None]
+        for logits_B2HW in (output.lung, output.disease):
+            if logits_B2HW is not None:
+                odds_BHW = logits_B2HW[:, 1] - logits_B2HW[:, 0]
+                found += [(odds_BHW >= 0).to(torch.uint8), odds_BHW.sum(dim=(1, 2))]
+        return tuple(found)
+
+
+def convert(loaded: Checkpoint) -> Any:
+    """The network as a model of OpenVINO in float32; the checkpoint's module is changed and no longer to be used.
+
+    Raises:
+        ConfigError: the network cannot be had in this form, or OpenVINO is not installed.
+    """
+    name = loaded.config.model.name
+    if name in REFUSED:
+        raise ConfigError(f"{name} cannot be optimised ({REFUSED[name]}): screen with --backend torch")
+    openvino = library()
+    tasks = tuple(Task(task) for task in loaded.config.model.tasks)
+    size = loaded.config.frame.size
+    network = _Outputs(without_indices(loaded.model.eval()), tasks)
+    example_BHW = torch.zeros(2, size, size, dtype=torch.uint8)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a trace says of every size that it is now fixed; it is
+        found = openvino.convert_model(
+            network, example_input=example_BHW, input=[openvino.PartialShape([-1, size, size])]
+        )
+    assert len(found.outputs) == len(output_names(tasks))
+    return found
+
+
+def quantised(network: Any, frames: Iterator[npt.NDArray[np.uint8]], images: int) -> Any:
+    """The same network with 8-bit ranges of its activations and weights, which NNCF takes of `frames`.
+
+    Args:
+        network: as `convert` gives it.
+        frames: (1, size, size) training frames.
+        images: how many.
+
+    Raises:
+        ConfigError: NNCF is not installed.
+    """
+    try:
+        import nncf
+    except ImportError as error:
+        raise ConfigError(f"--precisions int8 needs NNCF ({error}): pip install 'comit-ray[cpu]'") from error
+    nncf.set_log_level(40)
+    scope = nncf.IgnoredScope(types=[PLACES, "MaxPool", "Multiply", "Subtract"], validate=False)
+    found = nncf.quantize(
+        network,
+        nncf.Dataset(list(frames)),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=images,
+        ignored_scope=scope,
+    )
+    _check_places(found)
+    return found
+
+
+def _check_places(network: Any) -> None:
+    """Every place of a maximum is of values that were not quantised since their convolution."""
+    for node in network.get_ops():
+        if node.get_type_name() != PLACES:
+            continue
+        compared = node.input_value(0).get_node()
+        while compared.get_type_name() in ("Relu", "MaxPool", "Interpolate", "Multiply", "Convert"):
+            compared = compared.input_value(0).get_node()
+        assert compared.get_type_name() != "FakeQuantize", f"{node.get_friendly_name()} compares quantised values"
+
+
+def files(network: Any) -> Mapping[str, bytes]:
+    """The two files of OpenVINO's form. Weights stay in float32 where they are not int8."""
+    openvino = library()
+    with tempfile.TemporaryDirectory() as directory:
+        xml = Path(directory, optimised.XML)
+        openvino.save_model(network, str(xml), compress_to_fp16=False)
+        return {name: Path(directory, name).read_bytes() for name in (optimised.XML, optimised.BIN)}
