@@ -18,7 +18,7 @@ from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import statistics
 from comit_ray.inference import openvino_export, optimised
-from comit_ray.inference.optimised import OptimisedRecord
+from comit_ray.inference.optimised import OptimisedRecord, Precision
 from comit_ray.models.registry import build_model
 from comit_ray.optimisation import run_optimise
 from comit_ray.screening.fetch import to_table
@@ -123,7 +123,7 @@ def write_checkpoint(
     return str(directory)
 
 
-def with_openvino(uri: str, precision: str = "float32") -> str:
+def with_openvino(uri: str, precision: Precision = "float32") -> str:
     """The checkpoint at `uri` with an OpenVINO model beside it, which nobody has measured; its URI again."""
     loaded = checkpoint.load(uri)
     network = openvino_export.convert(loaded)

@@ -78,7 +78,7 @@ def prices(found: Throughput, machines: Mapping[str, Machine]) -> list[Price]:
     GPUs allow, the less of both, times the share of that bound which the measured cluster reached.
     """
     told = [_price(found, name, machine) for name, machine in machines.items()]
-    return sorted(told, key=lambda one: (one.price is None, one.price))
+    return sorted(told, key=lambda one: (one.price is None, one.price or 0.0))
 
 
 def _price(found: Throughput, name: str, machine: Machine) -> Price:

@@ -2,6 +2,7 @@
 
 import sys
 from types import ModuleType
+from typing import Any
 
 from comit_ray.errors import ConfigError
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
@@ -16,7 +17,8 @@ def library() -> ModuleType:
     Raises:
         ConfigError: it is not installed.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: it cannot be imported
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # None: it cannot be imported
     try:
         import openvino
     except ImportError as error:

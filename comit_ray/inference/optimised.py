@@ -30,6 +30,7 @@ TORCH, OPENVINO = "torch", "openvino"
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRECISIONS = (INT8, BFLOAT16, FLOAT32)
 """Of an optimised model."""
+Precision = Literal["float32", "bfloat16", "int8"]
 INSTRUCTIONS = ("amx_int8", "amx_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp")
 """Flags of a processor that decide how it computes in a lower precision, by Linux's names."""
 
@@ -39,7 +40,7 @@ class OptimisedRecord(Config):
 
     backend: Literal["openvino"]
     """What computes."""
-    precision: Literal["float32", "bfloat16", "int8"]
+    precision: Precision
     """In which arithmetic."""
     model_id: str
     """Of the checkpoint's weights that it was made of."""
@@ -158,7 +159,7 @@ def choose(uri: str, backend: str, precision: str | None) -> tuple[str, str, str
     if precision is not None and (backend == OPENVINO or precision != FLOAT32):
         speed = read_record(uri, precision).speed
         return OPENVINO, precision, f"OpenVINO in {precision}, {speed:.1f} times PyTorch where it was made"
-    there = {}
+    there: dict[str, float] = {}
     for name in PRECISIONS if precision is None else (precision,):
         if storage.exists(storage.join(place(uri, name), RECORD)):
             there[name] = read_record(uri, name).speed

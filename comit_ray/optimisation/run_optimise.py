@@ -18,7 +18,7 @@ from comit_ray.config.optimise_config import OptimiseConfig
 from comit_ray.errors import ConfigError
 from comit_ray.inference import openvino_export, optimised
 from comit_ray.inference.model import Frames, Model, load_model
-from comit_ray.inference.optimised import OptimisedRecord
+from comit_ray.inference.optimised import OptimisedRecord, Precision
 from comit_ray.inference.scores import Scores
 from comit_ray.optimisation import changes
 from comit_ray.prepare.frames import FrameStore
@@ -101,7 +101,7 @@ def _drawn(training: FrameStore, config: OptimiseConfig) -> Iterator[Frames]:
 def _store(
     config: OptimiseConfig,
     loaded: Checkpoint,
-    precision: str,
+    precision: Precision,
     network: object,
     was: Scores,
     frames_NHW: Frames,

@@ -59,7 +59,7 @@ def test_of_the_same_scores_nothing_changes() -> None:
 def test_flags_are_those_of_each_models_own_thresholds() -> None:
     """A constant added to every score changes the scores and no flag."""
     was = scores()
-    lifted = {f"p_{n}": (p + np.float32(0.1)) for n, p in was.probabilities.items()}
+    lifted = {f"p_{n}": (p + 0.1).astype(np.float32) for n, p in was.probabilities.items()}
     now = Scores(was.embedding, was.finite, SIZE, SIZE, log_odds=was.log_odds, masks=was.masks, **lifted)
     found = changes.measure(was, now, points(was), points(now), LABELS)
     assert found["score_p99"]["covid"] == pytest.approx(0.1, abs=1e-6)

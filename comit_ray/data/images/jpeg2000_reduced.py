@@ -10,6 +10,7 @@ values, pictures of other depths than the header states, and sizes for which it 
 """
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,8 @@ def decode_reduced(frame: bytes, stream: Codestream, bits_stored: int, signed: b
         with Image.open(io.BytesIO(frame), formats=["JPEG2000"]) as image:
             if image.mode not in ("L", "I;16"):
                 return None
-            image.reduce = level  # type: ignore[attr-defined,method-assign,assignment]  # JPEG 2000's own
+            picture: Any = image  # reduce is of JPEG 2000 alone
+            picture.reduce = level
             image.load()
             depth = 8 if image.mode == "L" else 16
             values_HW = np.array(image).astype(np.uint16)
