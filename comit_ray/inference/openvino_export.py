@@ -126,7 +126,7 @@ def quantised(network: Any, frames: Iterator[npt.NDArray[np.uint8]], images: int
     except ImportError as error:
         raise ConfigError(f"--precisions int8 needs NNCF ({error}): pip install 'comit-ray[cpu]'") from error
     nncf.set_log_level(40)
-    scope = nncf.IgnoredScope(types=[PLACES, "MaxPool", "Multiply", "Subtract"], validate=False)
+    scope = nncf.IgnoredScope(types=[PLACES, "Interpolate", "Multiply", "Subtract"], validate=False)
     found = nncf.quantize(
         network,
         nncf.Dataset(list(frames)),
@@ -134,19 +134,36 @@ def quantised(network: Any, frames: Iterator[npt.NDArray[np.uint8]], images: int
         subset_size=images,
         ignored_scope=scope,
     )
-    _check_places(found)
+    _compare_exact_values(found)
     return found
 
 
-def _check_places(network: Any) -> None:
-    """Every place of a maximum is of values that were not quantised since their convolution."""
+def _compare_exact_values(network: Any) -> None:
+    """Take the places of maxima from values before they are quantised, on both sides of the comparison.
+
+    NNCF quantises between an activation and its pooling, or before the repeating. Compared with the activation itself,
+    hardly a value would then be equal; and of values of 256 levels too many would be.
+    """
+    operations = library().opset13
     for node in network.get_ops():
         if node.get_type_name() != PLACES:
             continue
-        compared = node.input_value(0).get_node()
-        while compared.get_type_name() in ("Relu", "MaxPool", "Interpolate", "Multiply", "Convert"):
-            compared = compared.input_value(0).get_node()
-        assert compared.get_type_name() != "FakeQuantize", f"{node.get_friendly_name()} compares quantised values"
+        exact = node.input_value(0)
+        while exact.get_node().get_type_name() == "FakeQuantize":
+            exact = exact.get_node().input_value(0)
+        largest = operations.max_pool(exact, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+        repeated = operations.interpolate(
+            largest,
+            operations.constant(np.array([2, 2], np.float32)),
+            mode="nearest",
+            shape_calculation_mode="scales",
+            axes=operations.constant(np.array([2, 3], np.int64)),
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        node.input(0).replace_source_output(exact)
+        node.input(1).replace_source_output(repeated.output(0))
+    network.validate_nodes_and_infer_types()
 
 
 def files(network: Any) -> Mapping[str, bytes]:
