@@ -67,7 +67,7 @@ def read_facts(uri: str) -> tuple[CheckpointFacts, bytes]:
     config = read_config(uri)
     weights = read_file(uri, WEIGHTS)
     try:
-        safetensors.deserialize(weights)
+        safetensors.deserialize(weights)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         origin = storage.join(uri, WEIGHTS)
         raise CheckpointError(f"{origin} is not a whole safetensors file ({len(weights)} bytes): {error}") from error
