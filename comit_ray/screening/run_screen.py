@@ -169,6 +169,8 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     scores = run_settings.score_names(loaded)
     print(screen_summary.scores_line(scores, temperatures))
+    if config.backend != optimised.TORCH:
+        print(f"computed by {why}: model {loaded.model_id}")
     print(frontal_check.load(config.checkpoint).line)
     if config.backend != optimised.TORCH:
         print(f"computed by {why}: model {loaded.model_id}")
