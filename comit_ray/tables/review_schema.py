@@ -91,6 +91,6 @@ PERIODS = table_of(
         column("flagged_decided", pa.int64(), "of the decided, the flagged", nullable=False),
         column("confirmed", pa.int64(), "of these, which readers confirm", nullable=False),
         column("model_id", pa.string(), "of the images; where two models were at work, one of them", nullable=False),
-        column("failed_by_reason", pa.map_(pa.string(), pa.int64()), "reason -> images", nullable=False),
+        column("failed_by_reason", pa.list_(pa.string()), "each `reason: images`", nullable=False),
     ],
 )

@@ -36,8 +36,8 @@ def test_small_and_large_periods_are_judged_alike(total):
 
 
 def test_periods_that_differed_before_widen_the_limits():
-    even = control_chart.share_look(60, 500, [25, 26, 24, 25, 25, 25], [500] * 6, LEVEL, 4)
-    uneven = control_chart.share_look(60, 500, [5, 60, 10, 45, 20, 10], [500] * 6, LEVEL, 4)
+    even = control_chart.share_look(72, 500, [25, 26, 24, 25, 25, 25], [500] * 6, LEVEL, 4)
+    uneven = control_chart.share_look(72, 500, [5, 60, 10, 45, 20, 10], [500] * 6, LEVEL, 4)
     assert even.alarm
     assert not uneven.alarm
     assert uneven.high > 1.5 * even.high

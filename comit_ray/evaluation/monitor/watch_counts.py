@@ -209,14 +209,15 @@ def _periods(tables: Staged, kind: str, name: str, edges: dict[str, list[float]]
         f"WHERE status = '{Status.FAILED}' GROUP BY ALL ORDER BY ALL"
     ):
         reasons.setdefault((group, period), {})[str(reason)] = int(images)
-    found = []
+    found, names = [], [one.name for one in fields(Period)]
     for group, period, *values in tables.rows(f"{sql} ORDER BY name, period"):
         first, histograms = values[:14], values[14:]
         quartiles = None if first[6] is None else tuple(map(float, first[6]))
         assert quartiles is None or len(quartiles) == 3
-        numbered = [kind, str(group), period, *first[:6], quartiles, *first[7:]]
+        numbers: tuple[Any, ...] = (kind, str(group), period, *first[:6], quartiles, *first[7:])
         bins = {one: _bins(counts, edges[one]) for one, counts in zip(binned, histograms, strict=True)}
-        found.append(Period(*numbered, reasons=reasons.get((group, period), {}), bins=bins))
+        values_of = zip(names, (*numbers, reasons.get((group, period), {}), bins), strict=True)
+        found.append(Period(**dict(values_of)))
     return found
 
 

@@ -177,7 +177,7 @@ def _rows(periods: Sequence[Period]) -> pa.Table:
     for one in periods:
         row = {name: getattr(one, name) for name in PERIODS.names if hasattr(one, name)}
         row |= dict(zip(("score_25", "score_50", "score_75"), one.quartiles or (None,) * 3, strict=True))
-        row["failed_by_reason"] = sorted(one.reasons.items())
+        row["failed_by_reason"] = [f"{reason}: {images}" for reason, images in sorted(one.reasons.items())]
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=PERIODS)
 
