@@ -35,6 +35,7 @@ def ray_session() -> Iterator[Path]:
     import ray
 
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process a training that has nothing to do
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else a busy machine leaves Ray's workers (15) no time at all
     context: Any = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield Path(context.address_info["session_dir"]) / "logs"
     ray.shutdown()

@@ -32,8 +32,9 @@ SOON = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "4",
+    "RAY_worker_niceness": "0",
 }
-"""A node that is gone is seen to be gone within seconds."""
+"""A node that is gone is seen to be gone within seconds; and a busy machine does not starve Ray's workers."""
 
 
 class LocalCluster:

@@ -36,7 +36,7 @@ from tests.jobs.object_storage import packed_archive, rows, upload
 from tests.local_cluster import LocalCluster
 from tests.support import write_checkpoint
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.cluster]
 
 SOURCE = ["--source", "covid-chestxray", "--present_only", "true", "--chunk_rows", "1"]
 MODEL = [
