@@ -5,7 +5,7 @@ distance, four statistics of its pixels) is counted in bins between the archive'
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any
 
@@ -214,9 +214,9 @@ def _periods(tables: Staged, kind: str, name: str, edges: dict[str, list[float]]
         first, histograms = values[:14], values[14:]
         quartiles = None if first[6] is None else tuple(map(float, first[6]))
         assert quartiles is None or len(quartiles) == 3
-        numbers: tuple[Any, ...] = (kind, str(group), period, *first[:6], quartiles, *first[7:])
+        counted: tuple[Any, ...] = (kind, str(group), period, *first[:6], quartiles, *first[7:])
         bins = {one: _bins(counts, edges[one]) for one, counts in zip(binned, histograms, strict=True)}
-        values_of = zip(names, (*numbers, reasons.get((group, period), {}), bins), strict=True)
+        values_of = zip(names, (*counted, reasons.get((group, period), {}), bins), strict=True)
         found.append(Period(**dict(values_of)))
     return found
 
