@@ -60,7 +60,7 @@ def test_rows_of_a_kept_model_count_and_those_of_a_third_do_not(tmp_path: Path) 
         model_change.is_asked(output, new | {"embeddings": True}, "keep")
     model_change.accept(output, new, "keep", None)
     owner = Owner.of(run_record.read(output))
-    assert (owner.model_id, owner.settings, owner.models) == ("new", settings_hash(new), {"old", "new"})
+    assert (owner.model_id, owner.settings, owner.models) == ("new", settings_hash(new), frozenset(("old", "new")))
     assert owner.difference(old.metadata()) is None
     assert owner.difference(replace(old, model_id="third").metadata()) is not None
     assert owner.difference(replace(old, run_id="other").metadata()) is not None
