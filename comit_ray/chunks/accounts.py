@@ -156,8 +156,9 @@ def foreign(rows: pa.Table, owner: Owner | None) -> str | None:
     if owner is None:
         return None
     difference = owner.difference(rows.schema.metadata)
+    known = {"run_id": {owner.run_id}, "model_id": owner.models}
     for name, expected in (("run_id", owner.run_id), ("model_id", owner.model_id)):
-        others = set(rows[name].unique().to_pylist()) - {expected} if name in rows.column_names else set()
+        others = set(rows[name].unique().to_pylist()) - known[name] if name in rows.column_names else set()
         if others and difference is None:
             difference = f"rows with {name} {min(map(str, others))!r}, expected {expected!r}"
     return difference

@@ -52,18 +52,26 @@ class Owner:
         model_id: the checkpoint's; empty: no model decides what is written.
         settings: hash of the run settings, those of the manifest left out.
         lease: of the driver that writes; None: it writes nothing yet.
+        kept: model_id and settings of earlier models whose rows still count.
     """
 
     run_id: str
     model_id: str
     settings: str
     lease: Lease | None = None
+    kept: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Owner":
         """The owner that a record of `comit_ray.chunks.run_record.read` names."""
         question = record["question"]
-        return cls(str(record["run_id"]), str(question.get("model_id") or ""), settings_hash(question))
+        kept = frozenset((str(old["model_id"]), str(old["settings"])) for old in record.get("kept_models", []))
+        return cls(str(record["run_id"]), str(question.get("model_id") or ""), settings_hash(question), kept=kept)
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The models whose rows count: its own, and earlier ones that were kept."""
+        return frozenset({self.model_id} | {model_id for model_id, _ in self.kept})
 
     def metadata(self) -> dict[bytes, bytes]:
         """What each file of a chunk says in its Parquet metadata, but for the number of the lease."""
@@ -75,6 +83,8 @@ class Owner:
         found = {key: (metadata or {}).get(key.encode(), b"").decode(errors="replace") for key in (RUN_ID, SETTINGS)}
         found[MODEL_ID] = (metadata or {}).get(MODEL_ID.encode(), b"").decode(errors="replace")
         if RUN_ID.encode() not in (metadata or {}):
+            return None
+        if found[RUN_ID] == self.run_id and (found[MODEL_ID], found[SETTINGS]) in self.kept:
             return None
         expected = {RUN_ID: self.run_id, MODEL_ID: self.model_id, SETTINGS: self.settings}
         differing = [

@@ -41,6 +41,12 @@ class ScreenConfig(Config):
     data like the validation split. off: scores as the model computes them. Flags stay the same, because the
     checkpoint's thresholds are scaled too. --queue.* options and a site's own operating points apply to the scores
     as written; with a temperature above 1 more images are near the threshold. In YAML write 'on' in quotes."""
+    model_change: Annotated[Literal["keep", "rescreen"] | None, ADVANCED] = None
+    """What becomes of the rows of an output if the checkpoint is another model. keep: they stay, and the new model
+    scores what comes. rescreen: every image is scored again. Both models are first compared on images that the old one
+    scored. null: another model is refused."""
+    model_change_sample: Annotated[PositiveInt, ADVANCED] = 500
+    """Number of images on which both models are compared."""
     split: Literal["all", "train", "val", "test"] = "all"
     """Screen only this split of the manifest; all: every row."""
     masks: Annotated[Literal["all", "flagged", "none"], ADVANCED] = "all"

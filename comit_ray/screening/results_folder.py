@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import Plan, select
 from comit_ray.config.queue_config import QueueConfig
 from comit_ray.data.manifest import manifest
@@ -91,7 +92,7 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
     predictions, rows = read_predictions(output), _rows(manifest_uri)
     drifted = drift.read(output)
     trusted = None if drifted is None else drifted.trusted
-    points = dict.fromkeys(predictions["model_id"].unique().to_pylist(), operating_point)
+    points = dict.fromkeys(predictions["model_id"].unique().to_pylist(), operating_point) | kept_points(output)
     queue = build_nights(predictions, rows, config, points, trusted)
     everything = config.model_copy(update={"capacity": None})
     whole = queue if config.capacity is None else build_nights(predictions, rows, everything, points, trusted)
@@ -102,6 +103,20 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
     if _write(storage.join(output, UNREAD_FILE), unread) or not storage.exists(storage.join(output, UNREAD_CSV)):
         parquet.write_csv(storage.join(output, UNREAD_CSV), unread)
     return written
+
+
+def kept_points(output: str) -> dict[str, OperatingPoint]:
+    """The operating points of earlier models whose rows were kept, by model_id.
+
+    Raises:
+        StorageError: the record of the run cannot be read.
+    """
+    try:
+        kept = run_record.read(output).get("kept_models", [])
+    except NotFoundError:
+        return {}
+    points = {str(old["model_id"]): old["operating_point"] for old in kept}
+    return {name: OperatingPoint(str(point["name"]), point["thresholds"]) for name, point in points.items()}
 
 
 def _rows(manifest_uri: str) -> pa.Table:

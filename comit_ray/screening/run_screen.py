@@ -32,7 +32,15 @@ from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, Status
 from comit_ray.inference import optimised
-from comit_ray.screening import drift, mask_choice, results_folder, run_settings, screen_pipeline, screen_summary
+from comit_ray.screening import (
+    drift,
+    mask_choice,
+    model_change,
+    results_folder,
+    run_settings,
+    screen_pipeline,
+    screen_summary,
+)
 from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.screen_tables import PREDICTIONS, layout, stage_predictions
 from comit_ray.storage import storage
@@ -131,6 +139,11 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
     written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
     asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures, computed)
+    if config.model_change is not None and model_change.is_asked(output, asked, config.model_change):
+        found = model_change.compare(output, config, loaded.model_id, lambda options: screen(options, cpus))
+        print("\n".join(model_change.lines(found, config.model_change)), flush=True)
+        ownership.check_lease(output, Owner("", "", "", lease))
+        model_change.accept(output, asked, config.model_change, found)
     growth.open_run(output, asked, config.model_dump(mode="json"), PREDICTIONS, whole)
     owner = replace(Owner.of(run_record.read(output)), lease=lease)
     for score, reason in operating_point.missing.items():

@@ -14,13 +14,13 @@ from comit_ray.screening.pool_sizes import Pool
 
 
 class Silent:
-    """Counters that count nothing."""
+    """Counters and tries that count nothing."""
 
     def __init__(self, *_: Any) -> None:
         """Takes what the real ones take."""
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        return lambda *_, **__: 0
 
     @contextmanager
     def timed(self, *_: Any) -> Iterator[None]:
@@ -59,6 +59,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "chunk_context", lambda cpus: nullcontext())
     monkeypatch.setattr(graph, "in_an_actor", lambda: True)
     monkeypatch.setattr(screen_pipeline, "Counters", Silent)
+    monkeypatch.setattr(screen_pipeline, "Attempts", Silent)
     monkeypatch.setattr(screen_pipeline, "pool_of", lambda *_: Pool(1, 1, None, None, 1, 1.0, 1.0, 1.0))
     monkeypatch.setattr(ray_start, "start", lambda: None)
     monkeypatch.setattr(nodes, "check", lambda *_: None)
