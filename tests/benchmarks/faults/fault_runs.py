@@ -287,6 +287,7 @@ def main() -> None:
             os.environ |= {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
             s3.forget()
             boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="faults")
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
         import ray
 
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
