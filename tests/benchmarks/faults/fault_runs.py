@@ -252,7 +252,7 @@ def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dic
 
 
 def start_ray() -> Callable[[], None]:
-    """A Ray of two cores, at the third try at most: it gives itself 30 s, which a busy machine may not; how to end it."""
+    """A Ray of two cores, and how to end it. It gives itself 30 s, which a busy machine may not: three tries."""
     import ray
 
     for left in (2, 1, 0):
