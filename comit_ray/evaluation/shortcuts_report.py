@@ -127,7 +127,7 @@ def _of_lungs(by_metric: Mapping[str, Metric]) -> str | None:
         )
     return (
         f"That the score tells COVID-19 with the lungs blacked out is not shown, {metrics}: nothing outside them was "
-        "found that it uses, and that there is nothing is not shown either."
+        "found that it uses. That there is nothing is not shown."
     )
 
 

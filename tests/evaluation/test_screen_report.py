@@ -66,7 +66,7 @@ def test_files_figures_and_words(whole: Written) -> None:
     root, text = whole.root, whole.text
     tables = {
         *("accounts", "covid", "unhealthy", "masks", "confusion", "flags", "calibration"),
-        *("thresholds", "prevalence", "unhealthy_thresholds", "summary", "model_card", "claim", "audit"),
+        *("thresholds", "prevalence", "unhealthy_thresholds", "summary", "model_card", "claim", "audit", "paper"),
     }  # no unhealthy_prevalence: its flags are set by hand, and no threshold gives them
     aside = {"thresholds_all", "unhealthy_thresholds_all"}
     drawn = {"figure_09_roc", "figure_09_precision_recall", "figure_10_misclassified", "missed", "sheet"}
@@ -174,4 +174,4 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
     found = {f["metric"]: f for f in records if f["level"] == "image" and f["group"] == "all"}
     assert (found["missed_without_abnormality"]["value"], found["missed_read"]["value"]) == (0.5, 1)
     assert "The first 1 of 2 rows; tables/missed.csv has all." in text.replace("\\", "")
-    assert text.count("at\\_operating\\_point | specificity\\_0.90 | image") > 5  # the figures are whole
+    assert text.count("stored threshold | specificity\\_0.90 |") > 5  # the figures are whole

@@ -48,7 +48,7 @@ def test_the_table_of_prevalences_is_of_the_operating_point() -> None:
     found = thresholds_report.tables("covid", [row((90, 100), (900, 1000))], ONE, 10)
     assert list(found) == ["thresholds", "thresholds_all", "prevalence"]
     first, second = found["prevalence"].rows
-    assert [cell.split(" ")[0] for cell in first] == ["1%", "0.08", "1.00", "0.11", "12.00"]
+    assert [cell.split(" ")[0] for cell in first] == ["1%", "0.08", "0.9989", "0.11", "12.00"]
     assert second[0] == "20%"
     assert "specificity_0.90" in found["prevalence"].title
 

@@ -78,6 +78,12 @@ def describe_manifest(table: pa.Table) -> str:
     known = len(patients.unique().drop_null())
     by_split = {item["values"]: item["counts"] for item in pc.value_counts(table.column("split")).to_pylist()}
     splits = ", ".join(f"{by_split.get(name, 0):,} {name}" for name in ("train", "val", "test"))
+    if not known:
+        return (
+            f"{counts(table).to_string(index=False)}\n\n"
+            f"{len(table):,} images, {excluded:,} excluded; whose they are is not known. A screen needs no patients; a "
+            "training would never validate or test on such images"
+        )
     return (
         f"{counts(table).to_string(index=False)}\n\n"
         f"{len(table):,} images of {known:,} patients ({patients.null_count:,} images without a patient): "

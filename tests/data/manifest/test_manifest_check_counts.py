@@ -37,3 +37,9 @@ def test_totals() -> None:
     assert describe_manifest(table()).splitlines()[-1] == (
         "7 images of 2 patients (3 images without a patient): 3 train, 0 val, 2 test, 1 excluded"
     )
+
+
+def test_who_only_screens_images_without_patients_is_not_told_of_a_training_split() -> None:
+    unknown = table().drop_columns(["patient_id"]).append_column("patient_id", pa.nulls(7, pa.string()))
+    last = describe_manifest(unknown).splitlines()[-1]
+    assert last.startswith("7 images, 1 excluded; whose they are is not known. A screen needs no patients;")
