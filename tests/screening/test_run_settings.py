@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import pytest
 from scipy.special import expit, logit
@@ -9,6 +10,7 @@ from comit_ray.checkpoint.temperature import Temperature
 from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import Plan
 from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.config.train_config import OptimConfig
 from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.screening import run_settings
 from tests.support import write_checkpoint
@@ -39,6 +41,26 @@ def choose(tmp_path, points=None, name="specificity_0.90", **model):
 
 def test_the_checkpoints_operating_point_by_default(tmp_path):
     assert choose(tmp_path).thresholds["covid"] == 0.4
+
+
+def test_a_training_may_name_the_point_that_decides_and_a_screen_that_names_one_wins(tmp_path):
+    uri = write_checkpoint(tmp_path / "checkpoint", threshold=0.4)
+    loaded = checkpoint.load(uri)
+    every = "specificity_0.90_every_source"
+    options = {"for_every_source": True, "flag_point": every}
+    train = type(loaded.config.train).parse(options, origin="test")
+    points = loaded.operating_points | {every: OperatingPoint(every, {"covid": 0.7, "unhealthy": 0.7})}
+    named = replace(loaded, config=loaded.config.model_copy(update={"train": train}), operating_points=points)
+    assert run_settings.choose_operating_point(config(name=None), loaded).name == "specificity_0.90"
+    assert run_settings.choose_operating_point(config(name=None), named).thresholds["covid"] == 0.7
+    assert run_settings.choose_operating_point(config(name="specificity_0.90"), named).thresholds["covid"] == 0.4
+    assert run_settings.default_point(every, "site.json") == "specificity_0.90"
+
+
+@pytest.mark.parametrize("options", [{"flag_point": "mine"}, {"flag_point": "specificity_0.90_every_source"}])
+def test_a_point_that_no_training_chooses_cannot_be_named(options):
+    with pytest.raises(ConfigError, match=r"flag_point: .* is none of those that are chosen: specificity_0\.90"):
+        OptimConfig.parse(options, origin="test")
 
 
 def test_a_sites_own_operating_point_replaces_it(tmp_path):
