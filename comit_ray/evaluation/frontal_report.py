@@ -45,6 +45,8 @@ def _found(images: pd.DataFrame) -> str:
     if checked.empty:
         return "No image was checked: a lateral or a CT slice without a header is scored like a frontal chest."
     suspected = int((checked[COLUMN] < THRESHOLD).sum())
+    if not suspected:
+        return f"Of {len(checked):,} scored images none looks like anything but a frontal chest."
     why = REVIEW_WORDS[ReviewReason.NOT_A_FRONTAL_CHEST]
     return (
         f"{suspected:,} of {len(checked):,} scored images look like no frontal chest; nothing was left out for it. "

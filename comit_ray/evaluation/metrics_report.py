@@ -112,10 +112,13 @@ def _table(title: str, metrics: Sequence[Metric], images: pd.DataFrame) -> Table
     for place in places:
         name, at, level = place
         shown = [by_place.get((*place, group)) for group in groups]
+        if all(metric is None or metric.value is None for metric in shown):
+            continue  # the note says why
         cells = [cell(metric, None if metric is None else _count(metric, images)) for metric in shown]
         rows.append((metric_in_words(name), at_in_words(name, at), *([level] if levels else []), *cells))
     columns = ("metric", "at", *(["counted"] if levels else []), *map(group_in_words, groups))
-    return Table(title, columns, tuple(rows), " ".join(_reasons(metrics)))
+    left_out = f"{len(places) - len(rows)} metrics have no value and no row. " if len(rows) < len(places) else ""
+    return Table(title, columns, tuple(rows), left_out + " ".join(_reasons(metrics)))
 
 
 def paper_table(metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Table | None:

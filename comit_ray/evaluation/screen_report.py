@@ -325,11 +325,12 @@ def _document(
         ),
     ]
     what = "External archive" if config.external else "Evaluation"
+    which = "" if split == "all" else f"{split} split, "
     pictures = [picture for chapter in chapters for picture in chapter.pictures]
     front = first_page.write(images, metrics, believed, pictures, config.subgroup_minimum)
     shown_whole = {*metrics_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
     return ReportDocument(
-        f"{what}: {split} split, {len(images):,} images of {metrics_report.people(images):,} patients",
+        f"{what}: {which}{len(images):,} images of {metrics_report.people(images):,} patients",
         metrics_report.CAUTION,
         whole,
         f"{ROUNDING} metrics.json has every figure, tables/ every table as CSV and LaTeX.",

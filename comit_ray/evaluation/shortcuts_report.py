@@ -10,6 +10,7 @@ import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import shortcuts
+from comit_ray.evaluation.classification import labelled
 from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.evaluation.report.metric_words import group_in_words, groups_shown, metric_in_words
 from comit_ray.evaluation.report.printing import cell, with_interval
@@ -223,14 +224,28 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
     if config.results is None:
         return Belief([], Chapter(name, title))
     drifted = drift.read(config.results)
-    told = [] if drifted is None else [_sentence(" ".join(line.strip() for line in drift.lines(drifted)))]
+    told = [] if drifted is None else drift.sentences(drifted)
     if "covid" in absent_heads(images):
         return Belief([], Chapter(name, title, told))
+    few = _too_few(images, config.subgroup_minimum)
+    if few is not None:
+        return Belief([], Chapter(name, title, [few, *told]))
     audited = shortcuts.audit(images, config.results, split, config.draws, config.seed)
     shown = audit_table(audited)
     tables = {"audit": shown} if shown else {}
     return Belief(audited.metrics, Chapter(name, title, [*audit_sentences(audited), *told], tables))
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+def _too_few(images: pd.DataFrame, minimum: int) -> str | None:
+    """Why there is no audit where one class has hardly any patient: its numbers would be anything; None: there is."""
+    known = images[labelled(images, "covid")]
+    counts = [(patients_of(known[known["covid"] == value]), word) for value, word in ((1, "with"), (0, "without"))]
+    fewest, word = min(counts)
+    if not 0 < fewest < minimum:
+        return None
+    return f"No audit of shortcuts: {fewest} patients {word} COVID-19, at least {minimum} are needed for its numbers."
+
+
+def patients_of(images: pd.DataFrame) -> int:
+    """Patients of these images; one without an id counts as one."""
+    return int(images["patient_id"].nunique() + images["patient_id"].isna().sum())

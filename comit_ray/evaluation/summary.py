@@ -44,7 +44,7 @@ def table(
         for label in PREFIXES
         if label not in absent
     ]
-    masks = [f"{name} {_told(metrics, metric)}" for name, metric in _masks(absent)]
+    masks = [f"{name} {told}" for name, metric in _masks(absent) if "undefined" not in (told := _told(metrics, metric))]
     if masks:
         rows.append(("The answer: masks", "; ".join(masks)))
     if "covid" not in absent:
@@ -55,7 +55,8 @@ def table(
 
 def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequence[str]) -> str:
     models = ", ".join(sorted(images["model_id"].dropna().unique())) or "not known"
-    asked = f"How well does model {models} find COVID-19 and disease in the {split} split?"
+    which = "all images" if split == "all" else f"the {split} split"
+    asked = f"How well does model {models} find COVID-19 and disease in {which}?"
     points = []
     for label in (label for label in PREFIXES if label not in absent):
         point = stored_operating_point(images, label, results)

@@ -242,6 +242,17 @@ def untrusted_lines(drift: Drift, untrusted: str, on_drift: str) -> list[str]:
     ]
 
 
+def sentences(drift: Drift) -> list[str]:
+    """The same as `lines` for a report: what explains a line stands behind it, and every other line is a sentence."""
+    found: list[str] = []
+    for line in lines(drift):
+        if line.startswith(" ") and found:
+            found[-1] += f"{' ' if found[-1].endswith(':') else '; '}{line.strip()}"
+        else:
+            found.append(line)
+    return [f"{text[0].upper()}{text[1:]}." for text in found]
+
+
 def _warning(signal: Signal) -> str:
     match signal.kind:
         case SignalKind.NAMES:

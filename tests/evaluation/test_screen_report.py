@@ -160,7 +160,7 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
     reviews = write_rows(tmp_path / "reviews", rows, REVIEWS)
     text = screen_report.write(EvaluateConfig(**screen, external=True, reviews=reviews, sheet_images=0))
     root = tmp_path / "report"
-    assert "# External archive: all split, 12 images" in text
+    assert "# External archive: 12 images" in text
     assert "the model found 4 images and missed 2: sensitivity 0.67" in text
     assert "Readers read 2 of the 2 missed images" in text
     assert "](figures/figure_13_found.png)" in text
