@@ -15,6 +15,7 @@ from comit_ray.config.embedding_config import EmbeddingClassifierConfig
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.config.export_config import ExportConfig
 from comit_ray.config.manifest_config import ListingConfig, ManifestConfig
+from comit_ray.config.monitor_config import MonitorConfig
 from comit_ray.config.optimise_config import OptimiseConfig
 from comit_ray.config.phantom_config import DemoConfig, PhantomConfig
 from comit_ray.config.prepare_config import PrepareConfig
@@ -239,6 +240,22 @@ def review(config: ReviewConfig) -> int:
     return 0
 
 
+def monitor(config: MonitorConfig) -> int:
+    """Watch a screen over days or weeks, by site, device and view: what changed, with limits for false alarms.
+
+    Writes report.html, tables/, periods.parquet, alarms.json and metrics.prom (Prometheus); prints alarms first.
+    """
+    from comit_ray.chunks import nodes
+    from comit_ray.evaluation.monitor import watch_report
+    from comit_ray.storage import storage
+
+    nodes.check_submitted({}, {"results": config.results, **({"output": config.output} if config.output else {})})
+    output, said = watch_report.write(config)
+    print("\n".join(said))
+    print(f"monitor: {storage.join(output, 'report.html')}")
+    return 0
+
+
 def calibrate(config: CalibrateConfig) -> int:
     """Find a threshold for this site, from readers' verdicts or from confirmatory tests.
 
@@ -298,6 +315,7 @@ JOBS: dict[str, Job[Any]] = {
     "verify": Job(verify, VerifyConfig),
     "review": Job(review, ReviewConfig),
     "evaluate": Job(evaluate, EvaluateConfig, ANEW),
+    "monitor": Job(monitor, MonitorConfig, ANEW),
     "calibrate": Job(calibrate, CalibrateConfig, ANEW),
     "export": Job(export, ExportConfig),
     "prepare": Job(prepare, PrepareConfig),

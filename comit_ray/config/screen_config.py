@@ -12,6 +12,7 @@ from comit_ray.config.config_base import (
 )
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.config.manifest_config import MAX_CHANGED_SHARE
+from comit_ray.config.monitor_config import MEMORY_GIB, MemoryGib
 from comit_ray.config.prepare_config import MAX_FAILED_SHARE, Reasons
 from comit_ray.config.queue_config import QueueConfig
 
@@ -60,7 +61,7 @@ class ScreenConfig(Config):
     """Largest number of predictor processes. auto: chosen from the cores, GPUs and memory of the machine or cluster,
     together with their threads, and printed."""
     compact: Annotated[bool, ADVANCED] = False
-    """At the end, copy the finished chunks into larger files under OUTPUT/compact (local output only)."""
+    """At the end, copy the finished chunks into larger files under OUTPUT/compact."""
     gpu: bool = False
     """Use one GPU per predictor."""
     backend: Literal["torch", "openvino", "auto"] = "torch"
@@ -84,6 +85,8 @@ class ScreenConfig(Config):
     on_drift: Literal["warn", "stop"] = "warn"
     """Where the archive does not look like the training data. warn: the summary begins with it; stop: the exit status
     is 1 too, after all tables are written, so that nothing that follows takes the flags as they are."""
+    memory_gib: MemoryGib = MEMORY_GIB
+    """GiB of memory that the tables may take while drift is looked for; what does not fit goes to disk (TMPDIR)."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 

@@ -15,21 +15,23 @@ What the summary of a screen, and a report, say of an archive's drift: warnings 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
-import pyarrow.compute as pc
 
 from comit_ray.checkpoint.reference import DISTANCE, Reference
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.screening import drift_signals
 from comit_ray.screening.drift_signals import Signal, SignalKind
-from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.screening.screen_tables import stage_predictions
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.vocabulary import SCORES, View
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import PREDICTIONS
+from comit_ray.tables.staging import MEMORY_GIB, Staged, staging
+from comit_ray.tables.vocabulary import SCORES
 
 FILE = "drift.json"
 COLUMNS = ["image_id", "status", "view", DISTANCE, *STATISTICS, *(f"p_{score}" for score in SCORES)]
@@ -82,6 +84,7 @@ def write(
     known: Reference | None,
     temperatures: Mapping[str, float],
     calibrated: bool = False,
+    memory_gib: float = MEMORY_GIB,
 ) -> Drift:
     """Compare the results in `output` with the checkpoint's reference, and write `drift.json` beside them.
 
@@ -92,15 +95,17 @@ def write(
         known: the checkpoint's reference; None: it has none.
         temperatures: that the scores were divided by; empty: none.
         calibrated: whether the thresholds were chosen at this site for this model.
+        memory_gib: GiB of memory that the tables may take; what does not fit goes to disk.
 
     Raises:
         StorageError: the tables cannot be read, or the file not be written.
     """
-    columns = ["image_id", "dataset", "patient_id"]
-    predictions = read_predictions(output).select(COLUMNS)
-    scored = predictions.filter(pc.equal(predictions["status"], Status.OK)).to_pandas()
-    images = scored.merge(parquet.read_table(manifest, columns).to_pandas(), on="image_id", how="left")
-    found = replace(compare(images, model_id, known, temperatures), calibrated=calibrated)
+    with staging(memory_gib) as tables:
+        stage_predictions(tables, "predictions", output, [PREDICTIONS.field(name) for name in COLUMNS])
+        known_columns = [MANIFEST.field(name) for name in ("image_id", "dataset", "patient_id")]
+        tables.add("manifest", parquet.parts(manifest), known_columns)
+        found = compare(ScoredImages.staged(tables), model_id, known, temperatures)
+    found = replace(found, calibrated=calibrated)
     storage.write_bytes(storage.join(output, FILE), (json.dumps(asdict(found), indent=1) + "\n").encode())
     return found
 
@@ -122,23 +127,67 @@ def read(output: str) -> Drift | None:
         raise StorageError(f"{uri} is not what a screen writes of drift: {error!r}") from error
 
 
-def compare(images: pd.DataFrame, model_id: str, known: Reference | None, temperatures: Mapping[str, float]) -> Drift:
-    """The comparison of scored images: predictions with the manifest's `dataset` and `patient_id`."""
-    patients = int(images["patient_id"].nunique() + images["patient_id"].isna().sum())
+@dataclass(frozen=True)
+class ScoredImages:
+    """The scored images of an archive, a column at a time: of ten million images one column is 40 MB.
+
+    Args:
+        images: how many.
+        patients: whose they are; an image without a patient counts as one.
+        values: the numbers of a column, null where they are not known.
+        names: of the column `view` or `dataset`: name -> images, the most frequent first.
+    """
+
+    images: int
+    patients: int
+    values: Callable[[str], pd.Series]
+    names: Callable[[str], Mapping[str, int]]
+
+    @classmethod
+    def staged(cls, tables: Staged) -> "ScoredImages":
+        """Those of the staged `predictions` (`COLUMNS`) and `manifest` (image_id, dataset, patient_id)."""
+        tables.run(
+            f"CREATE TABLE scored AS SELECT p.*, m.dataset, m.patient_id FROM predictions p "  # noqa: S608 words of ours
+            f"LEFT JOIN manifest m USING (image_id) WHERE status = '{Status.OK}'"
+        )
+        images, patients = tables.rows(
+            "SELECT count(*), count(DISTINCT patient_id) + count(*) FILTER (patient_id IS NULL) FROM scored"
+        )[0]
+
+        def names(column: str) -> dict[str, int]:
+            found = f"SELECT coalesce({column}, 'unknown') AS name, count(*) AS images FROM scored GROUP BY name"  # noqa: S608
+            return dict(tables.rows(f"{found} ORDER BY images DESC, min(rowid)"))
+
+        return cls(int(images), int(patients), lambda name: tables.column("scored", name), names)
+
+    @classmethod
+    def of_frame(cls, images: pd.DataFrame) -> "ScoredImages":
+        """Those of a table in memory: predictions with the manifest's `dataset` and `patient_id`."""
+        patients = int(images["patient_id"].nunique() + images["patient_id"].isna().sum())
+
+        def names(column: str) -> dict[str, int]:
+            return {str(name): int(count) for name, count in images[column].fillna("unknown").value_counts().items()}
+
+        return cls(len(images), patients, lambda name: images[name], names)
+
+
+def compare(images: ScoredImages, model_id: str, known: Reference | None, temperatures: Mapping[str, float]) -> Drift:
+    """Compares scored images with the checkpoint's reference; see `write`."""
+    patients = images.patients
     if known is None:
-        return Drift(model_id, len(images), patients, (), "the checkpoint is older than this and remembers no data")
-    if images.empty:
+        return Drift(model_id, images.images, patients, (), "the checkpoint is older than this and remembers no data")
+    if not images.images:
         return Drift(model_id, 0, 0, (), "no image was scored")
-    facts = known.facts
-    scores = (drift_signals.of_score(name, images[f"p_{name}"], facts, patients, temperatures) for name in SCORES)
+    facts, values = known.facts, images.values
+    scores = (drift_signals.of_score(name, values(f"p_{name}"), facts, patients, temperatures) for name in SCORES)
     signals = (
-        drift_signals.of_distance(images[DISTANCE], facts, patients),
-        *(signal for name in STATISTICS for signal in drift_signals.of_pixels(name, images[name], facts, patients)),
-        drift_signals.of_names("view", images["view"].fillna(View.UNKNOWN), facts.views, patients),
-        drift_signals.of_names("source", images["dataset"].fillna("unknown"), facts.sources, patients),
+        drift_signals.of_distance(values(DISTANCE), facts, patients),
+        *(signal for name in STATISTICS for signal in drift_signals.of_pixels(name, values(name), facts, patients)),
+        drift_signals.of_names("view", images.names("view"), facts.views, patients),
+        drift_signals.of_names("source", images.names("dataset"), facts.sources, patients),
         *(signal for signal in scores if signal is not None),
     )
-    return Drift(model_id, len(images), patients, signals)
+    return Drift(model_id, images.images, patients, signals)
 
 
 WARNING = "WARNING: "

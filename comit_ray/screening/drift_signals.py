@@ -151,24 +151,31 @@ def _groups(name: str, facts: Facts) -> list[FloatArray]:
     return [*large, rest] if len(rest) >= ENOUGH or not large else large
 
 
-def of_names(name: str, values: pd.Series, shares: Mapping[str, float], patients: int) -> Signal:
+def of_names(name: str, images: Mapping[str, int], shares: Mapping[str, float], patients: int) -> Signal:
     """Views, or sources, that hardly any training image has.
 
     An image whose name is not known does not differ: a folder of PNG tells no view. It is counted apart.
+
+    Args:
+        name: `view` or `source`.
+        images: name -> how many images of the archive have it, the most frequent first.
+        shares: name -> share of the training images.
+        patients: of the archive.
     """
-    stated = values[values != UNSTATED]
-    unknown = len(values) - len(stated)
-    if stated.empty:
-        detail = f"not known of any of {len(values):,} images: not compared"
+    total, unknown = sum(images.values()), images.get(UNSTATED, 0)
+    stated = total - unknown
+    if not stated:
+        detail = f"not known of any of {total:,} images: not compared"
         return Signal(name, SignalKind.NAMES, None, detail=detail, unknown=unknown)
     known = {value for value, share in shares.items() if share >= RARE}
-    outside_N = ~stated.isin(known).to_numpy(bool)
+    outside = {value: count for value, count in images.items() if value not in known and value != UNSTATED}
     told = 1 - shares.get(UNSTATED, 0.0)
     rare = sum(share for value, share in shares.items() if value not in known and value != UNSTATED)
-    detail = ", ".join(f"{count:,} {value}" for value, count in stated[outside_N].value_counts().items())
-    people = max(1, int(patients * len(stated) / len(values)))
+    detail = ", ".join(f"{count:,} {value}" for value, count in outside.items())
+    people = max(1, int(patients * stated / total))
     expected = rare / told if told > 0 else 0.0
-    return replace(_share(name, SignalKind.NAMES, outside_N, people, expected, detail, MOST), unknown=unknown)
+    found = _share(name, SignalKind.NAMES, sum(outside.values()), stated, people, expected, detail, MOST)
+    return replace(found, unknown=unknown)
 
 
 def of_score(
@@ -202,19 +209,21 @@ def _range(name: str, values_N: FloatArray, low: float, high: float, patients: i
     # The most that may lie outside the range of so many patients, of patients just like them.
     left_open = float(beta.ppf((1 + LEVEL) / 2, OUTSIDE * (known + 1), (1 - OUTSIDE) * (known + 1)))
     most = max(MOST, left_open)
-    return _share(name, SignalKind.RANGE, below_N | above_N, patients, OUTSIDE, ", ".join(ends), most)
+    outside = int((below_N | above_N).sum())
+    return _share(name, SignalKind.RANGE, outside, len(values_N), patients, OUTSIDE, ", ".join(ends), most)
 
 
 def _share(
     name: str,
     kind: SignalKind,
-    outside_N: npt.NDArray[np.bool_],
+    outside: int,
+    images: int,
     patients: int,
     expected: float,
     detail: str,
     most: float,
 ) -> Signal:
-    outside, share = int(outside_N.sum()), float(outside_N.mean())
+    share = outside / images
     interval = wilson(int(share * patients), patients, LEVEL)
     assert interval.low is not None, "an archive has a patient"
     assert interval.high is not None

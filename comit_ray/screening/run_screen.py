@@ -7,18 +7,26 @@ Finished chunks copied into larger files, for readers of many small ones; the ch
 
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from comit_ray.checkpoint import frontal_check
-from comit_ray.chunks import accounts, graph, growth, monitor, nodes, one_driver, ownership, plan, ray_start, run_record
+from comit_ray.chunks import (
+    accounts,
+    compaction,
+    graph,
+    growth,
+    monitor,
+    nodes,
+    one_driver,
+    ownership,
+    plan,
+    ray_start,
+    run_record,
+)
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.ownership import Lease, Owner
-from comit_ray.chunks.plan import GRAPH, ChunkPlan, Plan
+from comit_ray.chunks.plan import GRAPH
 from comit_ray.config.queue_config import QueueConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest
@@ -26,9 +34,11 @@ from comit_ray.errors import ConfigError, Status
 from comit_ray.inference import optimised
 from comit_ray.screening import drift, mask_choice, results_folder, run_settings, screen_pipeline, screen_summary
 from comit_ray.screening.results_folder import QUEUE_FILE
-from comit_ray.screening.screen_tables import PREDICTIONS, layout, read_predictions
-from comit_ray.storage import local_files, storage
+from comit_ray.screening.screen_tables import PREDICTIONS, layout, stage_predictions
+from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.schema import PREDICTIONS as PREDICTION_FIELDS
+from comit_ray.tables.staging import staging
 
 
 def summary(
@@ -45,64 +55,26 @@ def summary(
     ]
 
 
-def masks_line(predictions: pa.Table, masks: str) -> str:
-    """Of how many scored images there is no mask, and what was therefore not judged: one line.
+def masks_line(output: str, masks: str, memory_gib: float) -> str:
+    """One line: how many scored images have no mask, and what was therefore not judged.
 
     Args:
-        predictions: of the whole output.
+        output: URI of the results.
         masks: what was asked for: `flagged` or `none`.
+        memory_gib: GiB of memory that the tables may take.
     """
-    scored = pc.equal(predictions["status"], Status.OK)
-    areas = pc.and_(pc.is_null(predictions["lung_area"]), pc.is_null(predictions["disease_area"]))
-    without, of = pc.sum(pc.and_(scored, areas)).as_py() or 0, pc.sum(scored).as_py() or 0
+    with staging(memory_gib) as tables:
+        fields = [PREDICTION_FIELDS.field(name) for name in ("image_id", "status", "lung_area", "disease_area")]
+        stage_predictions(tables, "predictions", output, fields)
+        without, of = tables.rows(
+            "SELECT count(*) FILTER (lung_area IS NULL AND disease_area IS NULL), count(*) FROM predictions "
+            "WHERE status = ?",
+            [str(Status.OK)],
+        )[0]
     return (
         f"{without:>9,} of {of:,} scored images have no masks (--masks {masks}): of these no_lungs_found and "
         "disease_outside_lungs were not judged"
     )
-
-
-DIRECTORY = "compact"
-ROWS = 65_536
-"""Images in a file, at least, but for the last."""
-
-
-def check(output: str) -> None:
-    """Refuse an output in which a directory cannot appear as a whole.
-
-    Raises:
-        ConfigError: for S3.
-    """
-    if storage.is_s3(output):
-        raise ConfigError(f"--compact needs a local --output (S3 has no rename), got {output}")
-
-
-def write(plan: Plan, output: str, tables: tuple[str, ...], rows: int = ROWS) -> str:
-    """Copy the chunks of each of `tables`, in the manifest's order, to `output`/compact; its URI.
-
-    Raises:
-        StorageError: if a chunk cannot be read or the directory not be written; an earlier one is then still there.
-    """
-    target = storage.join(output, DIRECTORY)
-    with local_files.replacing_directory(storage.normalise(target)) as fresh:
-        for table in tables:
-            for number, group in enumerate(_groups(plan.chunks, rows)):
-                merged = parquet.read_parts(storage.join(output, table, chunk.file) for chunk in group)
-                parquet.write_table(str(fresh / table / f"part-{number:05d}.parquet"), merged)
-    return target
-
-
-def _groups(chunks: list[ChunkPlan], rows: int) -> Iterator[list[ChunkPlan]]:
-    """Consecutive chunks of at least `rows` images together."""
-    group: list[ChunkPlan] = []
-    held = 0
-    for chunk in chunks:
-        group.append(chunk)
-        held += chunk.rows
-        if held >= rows:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
 
 
 def check_options(config: ScreenConfig) -> None:
@@ -112,8 +84,6 @@ def check_options(config: ScreenConfig) -> None:
         ConfigError: for options that the checkpoint does not fit.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    if config.compact:
-        check(storage.normalise(config.output))
     backend, precision, _ = optimised.choose(config.checkpoint, config.backend, config.precision)
     loaded = optimised.facts(config.checkpoint, backend, precision)
     run_settings.choose_temperatures(config, loaded)
@@ -153,8 +123,6 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
     output = storage.normalise(config.output)
     if config.manifest is None:
         raise ConfigError("expected --manifest, or an --archive of which a manifest was made")
-    if config.compact:
-        check(output)
     backend, precision, why = optimised.choose(config.checkpoint, config.backend, config.precision)
     loaded = optimised.facts(config.checkpoint, backend, precision)
     computed = optimised.computed(backend, precision)
@@ -201,14 +169,18 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
     run_record.finish(output, remaining.rows, seconds)
     results_folder.write_images(output, whole, config.split, manifest.read_marks(config.manifest))
     calibrated = bool(config.operating_points and operating_point.bound)
-    drifted = drift.write(output, config.manifest, loaded.model_id, loaded.reference, temperatures, calibrated)
+    drifted = drift.write(
+        output, config.manifest, loaded.model_id, loaded.reference, temperatures, calibrated, config.memory_gib
+    )
     if results_folder.write_queue(output, config.manifest, config.queue, written_point):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
-        print(f"larger files: {write(whole, output, (tables.main, *tables.sides))}")
+        names, copied = [chunk.file for chunk in whole.chunks], (tables.main, *tables.sides)
+        large = compaction.compact(output, names, copied, lambda: ownership.check_lease(output, owner))
+        print(f"larger files: {large}")
     print(screen_summary.time_line(remaining.rows, seconds))
     if config.masks != mask_choice.ALL:
-        print(masks_line(read_predictions(output), config.masks))
+        print(masks_line(output, config.masks, config.memory_gib))
     print("\n".join([*drift.lines(drifted), *taken.too_many_failed(config.max_failed_share)]))
     point_name = operating_point.name if scores else None
     lead = drift.untrusted_lines(drifted, config.queue.untrusted, config.on_drift)

@@ -1,14 +1,17 @@
 """The tables of a screen: `predictions`, whose files commit a chunk, and its side tables."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
-from comit_ray.chunks import run_record
+from comit_ray.chunks import compaction, run_record
 from comit_ray.chunks.accounts import foreign
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
+from comit_ray.tables.staging import Staged
 
 PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM, VARIANTS = "predictions", "masks", "embeddings", "gradcam", "variants"
 
@@ -72,3 +75,28 @@ def read_predictions(results: str) -> pa.Table:
         if field.nullable and field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     return table
+
+
+_OWNED = ("run_id", "model_id")
+"""Columns by which files that are older than their metadata name their run."""
+
+
+def stage_predictions(tables: Staged, name: str, results: str, fields: Sequence[pa.Field]) -> int:
+    """Stage columns of the `predictions` of `results` as the table `name`, checked as in `read_predictions`; its rows.
+
+    Raises:
+        NotFoundError: there are none.
+        StorageError: they cannot be read, or rows are of another run or model than the record beside them names.
+    """
+    owner = recorded_owner(results)
+    names = {field.name for field in fields}
+    more = [field for field in schema.PREDICTIONS if field.name in _OWNED and field.name not in names]
+
+    def stage() -> int:
+        files = compaction.files_of(results, PREDICTIONS)
+        return tables.add(name, files, [*fields, *more], lambda part, table: refuse_foreign(part, table, owner))
+
+    try:
+        return stage()
+    except NotFoundError:  # large files were replaced after they were listed
+        return stage()

@@ -8,6 +8,7 @@ line or a URI.
 
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -288,6 +289,21 @@ def write_bytes(uri: str, data: bytes) -> None:
         return
     with local_files.beside(Path(uri), data) as temporary:
         temporary.replace(uri)
+
+
+def write_file(uri: str, path: str) -> None:
+    """Put the local file `path` at `uri`, as `write_bytes` puts bytes; to a local disk without holding it in memory."""
+    uri = normalise(uri)
+    web.refuse(uri)
+    if is_s3(uri):
+        write_bytes(uri, Path(path).read_bytes())
+        return
+    with local_files.beside(Path(uri), b"") as temporary:
+        try:
+            shutil.copyfile(path, temporary)
+            temporary.replace(uri)
+        except OSError as error:
+            raise StorageError(f"cannot write {uri}: {error}") from error
 
 
 def create(uri: str, data: bytes) -> bool:

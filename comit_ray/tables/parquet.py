@@ -5,7 +5,7 @@ Rows of a screen's side table for a few images, part by part: an archive's maps 
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,12 +19,17 @@ from comit_ray.tables.seal import CheckedFile
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """How formulas begin, the wide signs of East Asian spreadsheets among them."""
+_PERHAPS_A_FORMULA = r"^[ \t\r\n\x{00A0}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
+"""A column without such a cell (in the words of RE2) has none that `defused` changes."""
 _NUMBERS = re.compile(r"([-+]?[\d.,]+(e[-+]?\d+)?%?|to|[-\u2013\u00b1;:()\[\]\s])*", re.IGNORECASE)
 """Numbers, alone or as an interval."""
 
 
 WHOLE = 16 * 2**20
 """Bytes: a file up to this is read whole, and compared with its seal, also where only some columns are asked for."""
+
+PIECE = 65_536
+"""Rows of a piece of a large file."""
 
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> str:
@@ -38,15 +43,29 @@ def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) ->
     return hashlib.sha256(data).hexdigest()
 
 
+def write_batches(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> str:
+    """Write one sealed Parquet file at a local path, batch by batch, a row group each; hex SHA-256 of the file."""
+    with pq.ParquetWriter(path, seal.marked(schema), compression="zstd", write_page_checksum=True) as writer:
+        for batch in batches:
+            writer.write_batch(batch.replace_schema_metadata(seal.marked(schema).metadata))
+    return seal.put_on(path)
+
+
 def write_csv(uri: str, table: pa.Table) -> None:
-    """Writes one CSV file to `uri` atomically; cells that a spreadsheet would run as formulas are defused."""
+    """Write one CSV file at `uri`, whole or not at all; cells that a spreadsheet would run are defused."""
+    buffer = pa.BufferOutputStream()
+    csv.write_csv(_defused(table), buffer)
+    storage.write_bytes(uri, buffer.getvalue().to_pybytes())
+
+
+def _defused(table: pa.Table) -> pa.Table:
     for index, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            cells = [None if cell is None else defused(cell) for cell in table.column(index).to_pylist()]
-            table = table.set_column(index, field, pa.array(cells, pa.string()))
-    buffer = pa.BufferOutputStream()
-    csv.write_csv(table, buffer)
-    storage.write_bytes(uri, buffer.getvalue().to_pybytes())
+            column = table.column(index)
+            if pc.any(pc.match_substring_regex(column, _PERHAPS_A_FORMULA)).as_py():
+                column = pa.array([None if cell is None else defused(cell) for cell in column.to_pylist()], pa.string())
+                table = table.set_column(index, field, column)
+    return table
 
 
 def defused(cell: str) -> str:
@@ -103,6 +122,32 @@ def read_part(uri: str, columns: list[str] | None = None, optional: Collection[s
         raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
 
 
+def read_pieces(uri: str, columns: list[str]) -> Iterator[pa.Table]:
+    """Columns of one Parquet file, its bytes compared with its seal first; piece by piece where it is large.
+
+    Each piece has the file's metadata. Columns that the file lacks are left out.
+
+    Raises:
+        DamagedError: its bytes are not those that were written.
+        StorageError: if it cannot be read as Parquet.
+    """
+    fs, path = storage.filesystem(uri)
+    try:
+        with fs.open_input_file(path) as stream:
+            source = pa.BufferReader(stream.read_buffer()) if stream.size() <= WHOLE else stream
+            seal.check(source, uri)
+            source.seek(0)
+            with pq.ParquetFile(source, page_checksum_verification=True) as file:
+                there = [name for name in columns if name in file.schema_arrow.names]
+                metadata = file.schema_arrow.metadata
+                for batch in file.iter_batches(batch_size=PIECE, columns=there):
+                    yield pa.Table.from_batches([batch]).replace_schema_metadata(metadata)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file at {uri}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
+
+
 def check_part(uri: str) -> CheckedFile:
     """Reads one Parquet file to its last byte, in pieces, and compares it with its seal.
 
@@ -120,6 +165,21 @@ def check_part(uri: str) -> CheckedFile:
         raise NotFoundError(f"no file at {uri}") from error
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {uri}: {error}") from error
+
+
+def read_schema(uri: str) -> pa.Schema:
+    """Columns of one Parquet file and its metadata, without the mark of its seal.
+
+    Raises:
+        StorageError: if it cannot be read as Parquet.
+    """
+    fs, path = storage.filesystem(uri)
+    try:
+        with fs.open_input_file(path) as stream:
+            schema = pq.read_schema(stream)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {uri} as Parquet: {error}") from error
+    return schema.with_metadata({key: value for key, value in (schema.metadata or {}).items() if key != seal.KEY})
 
 
 def count_rows(uri: str) -> int:

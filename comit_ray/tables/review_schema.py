@@ -1,4 +1,4 @@
-"""Columns of the tables that follow a screen: verdicts, and objects sent to a PACS.
+"""Columns of the tables that follow a screen: verdicts, objects sent to a PACS, and the counts of the monitor.
 
 Made as those of `comit_ray.tables.schema`, which names them all.
 """
@@ -66,5 +66,31 @@ EXPORTS = table_of(
         column("model_id", pa.string(), "as in predictions", nullable=False),
         column("run_id", pa.string(), "as in predictions", nullable=False),
         column("exported_at", pa.timestamp("ms", tz="UTC"), "when the answer came", nullable=False),
+    ],
+)
+
+PERIODS = table_of(
+    "periods",
+    [
+        column("kind", pa.string(), "all, site, device or view", nullable=False),
+        column("group", pa.string(), "its name; the site is the dataset's where it is not known", nullable=False),
+        column("start", pa.date32(), "first day of the day or week, in UTC", nullable=False),
+        column("images", pa.int64(), "rows of predictions", nullable=False),
+        column("scored", pa.int64(), "of these with status ok", nullable=False),
+        column("failed", pa.int64(), "of these with status failed", nullable=False),
+        column("excluded", pa.int64(), "of these with status excluded", nullable=False),
+        column("judged", pa.int64(), "images with a flag, true or false", nullable=False),
+        column("flagged", pa.int64(), "of these with a true flag", nullable=False),
+        column("score_25", pa.float64(), "a quarter of the scores are at most this; null without a score"),
+        column("score_50", pa.float64(), "median of the scores"),
+        column("score_75", pa.float64(), "three quarters of the scores are at most this"),
+        column("read", pa.int64(), "images with a verdict", nullable=False),
+        column("turnaround", pa.float64(), "median hours from the screen to the first verdict; null if none is read"),
+        column("decided", pa.int64(), "images with a flag on which readers decided", nullable=False),
+        column("agreeing", pa.int64(), "of these, where flag and readers say the same", nullable=False),
+        column("flagged_decided", pa.int64(), "of the decided, the flagged", nullable=False),
+        column("confirmed", pa.int64(), "of these, which readers confirm", nullable=False),
+        column("model_id", pa.string(), "of the images; where two models were at work, one of them", nullable=False),
+        column("failed_by_reason", pa.map_(pa.string(), pa.int64()), "reason -> images", nullable=False),
     ],
 )

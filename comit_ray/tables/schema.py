@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from comit_ray.tables.arrays import column, table_of
 from comit_ray.tables.manifest_schema import MANIFEST, PREPARED
-from comit_ray.tables.review_schema import EXPORTS, REVIEWS
+from comit_ray.tables.review_schema import EXPORTS, PERIODS, REVIEWS
 
 _FRACTION = pa.float32()
 
@@ -282,6 +282,7 @@ TABLES: dict[str, pa.Schema] = {
     "gradcam": GRADCAM,
     "reviews": REVIEWS,
     "exports": EXPORTS,
+    "periods": PERIODS,
     "trials": TRIALS,
     "study_predictions": STUDY_PREDICTIONS,
 }

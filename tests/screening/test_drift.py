@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp
 from comit_ray.checkpoint import reference, temperature
 from comit_ray.data.images.frame import STATISTICS
 from comit_ray.screening import drift, drift_signals
-from comit_ray.screening.drift import compare
+from comit_ray.screening.drift import Drift, ScoredImages
 from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import PREDICTIONS
@@ -17,6 +17,11 @@ from tests.support import manifest_row, prediction_row, write_rows
 
 SIGNALS = ("embedding_distance", *STATISTICS)
 SPREADS = {(name, SignalKind.SPREAD) for name in STATISTICS}
+
+
+def compare(images: pd.DataFrame, *more) -> Drift:
+    """The comparison of images in memory."""
+    return drift.compare(ScoredImages.of_frame(images), *more)
 
 
 def known(seed: int = 0, images: int = 120, training: int = 400) -> reference.Reference:
@@ -254,3 +259,29 @@ def test_a_reference_without_a_statistic_of_pixels_says_so() -> None:
         assert signal.detail == "not compared: the checkpoint's reference does not hold this statistic"
     one = dict(list(without.items())[:1]) | dict(list(facts.pixels.items())[1:])
     assert drift_signals.of_pixels("pixel_sd", values, replace(facts, pixels=one), 50)[0].value is not None
+
+
+def test_tables_on_disk_are_compared_as_those_in_memory(tmp_path) -> None:
+    images = archive(images=300, seed=3)
+    images.loc[:5, "patient_id"] = None
+    images.loc[10:20, "view"] = "lateral"
+    images["view"] = images["view"].astype(object)
+    images.loc[30:33, "view"] = None
+    images = images.astype(object).where(images.notna(), None)
+    images["dataset"] = ["b" if n % 3 else "a" for n in range(300)]
+    rows = [
+        prediction_row(f"a/{n}", **{k: v for k, v in row.items() if k in PREDICTIONS.names})
+        for n, row in enumerate(images.to_dict("records"))
+    ]
+    for at in range(3):
+        write_rows(tmp_path / "results" / "predictions", rows[at::3], PREDICTIONS, f"part-{at}")
+    facts = [
+        manifest_row(f"a/{n}", dataset=row["dataset"], patient_id=row["patient_id"])
+        for n, row in enumerate(images.to_dict("records"))
+    ]
+    manifest = write_rows(tmp_path / "manifest", facts, MANIFEST)
+    found = drift.write(str(tmp_path / "results"), manifest, "m", known(), {}, memory_gib=0.25)
+    for name in (*SIGNALS, "p_covid", "p_unhealthy"):
+        images[name] = images[name].astype(np.float32)
+    assert found == compare(images, "m", known(), {})
+    assert drift.read(str(tmp_path / "results")) == found

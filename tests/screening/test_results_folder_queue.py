@@ -1,5 +1,4 @@
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
@@ -8,7 +7,7 @@ from comit_ray.screening.results_folder import write_queue
 from comit_ray.screening.run_screen import masks_line
 from comit_ray.tables import seal
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
-from tests.support import manifest_row, prediction_row, write_results
+from tests.support import manifest_row, prediction_row, write_results, write_rows
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
 
@@ -53,14 +52,15 @@ def test_tables_older_than_a_column_still_make_a_queue(tmp_path):
     assert queue["p_covid"].to_pylist() == [np.float32(0.9)]
 
 
-def test_how_many_masks_were_not_made():
+def test_how_many_masks_were_not_made(tmp_path):
     rows = [prediction_row(f"a/{i}", 0.5, lung_area=0.3 if i < 2 else None, disease_area=None) for i in range(5)]
-    table = pa.Table.from_pylist(rows, schema=PREDICTIONS)
-    assert masks_line(table, "flagged") == (
+    write_rows(tmp_path / "predictions", rows, PREDICTIONS)
+    assert masks_line(str(tmp_path), "flagged", 0.25) == (
         "        3 of 5 scored images have no masks (--masks flagged): of these no_lungs_found and "
         "disease_outside_lungs were not judged"
     )
-    assert masks_line(table.slice(0, 0), "none").startswith("        0 of 0 scored images")
+    write_rows(tmp_path / "predictions", [], PREDICTIONS)
+    assert masks_line(str(tmp_path), "none", 0.25).startswith("        0 of 0 scored images")
 
 
 def test_no_mask_is_no_reason_to_read(tmp_path):
