@@ -6,8 +6,11 @@ for each group and day or week), `alarms.json` for other programs and `metrics.p
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from comit_ray.config.monitor_config import MonitorConfig
@@ -127,8 +130,8 @@ def _method(watched: Watched, config: MonitorConfig) -> list[str]:
 
 
 def _table(title: str, periods: Sequence[Period], first: str) -> Table:
-    columns = (first, "images", "failed", "excluded", "flagged", "score: 25%, 50%, 75%", "read")
-    columns += ("hours to the first verdict", "confirmed of the flagged", "agreeing with readers")
+    reading = ("read", "hours to the first verdict", "confirmed of the flagged", "agreeing with readers")
+    columns = (first, "images", "failed", "excluded", "flagged", "score: 25%, 50%, 75%", *reading)
     rows = [
         (
             str(one.start) if first == "period" else one.group,
@@ -200,12 +203,12 @@ def _figure(charts: Sequence[Chart]) -> "Figure":
         known = [(day, look.count if counts else look.share, look) for day, look in pairs if counts or look.total]
         limits = [(day, look.low, look.high) for day, look in pairs if look.p is not None]
         if limits:
-            low, high = ([one[side] or 0.0 for one in limits] for side in (1, 2))
-            axes.fill_between([one[0] for one in limits], low, high, color=picture.GREY, alpha=0.35, linewidth=0)
-        axes.plot([one[0] for one in known], [one[1] for one in known], color=picture.BLACK, marker=".", linewidth=0.8)
-        wrong = [(day, value) for day, value, look in known if look.alarm]
-        days, values = [day for day, _ in wrong], [value for _, value in wrong]
-        axes.plot(days, values, "D", color=picture.COLOURS[4], markersize=8)
+            low_M, high_M = (np.array([one[side] for one in limits], np.float64) for side in (1, 2))
+            axes.fill_between(_days(limits), low_M, high_M, color=picture.GREY, alpha=0.35, linewidth=0)
+        values_M = np.array([value for _, value, _ in known], np.float64)
+        alarm_M = np.array([look.alarm for _, _, look in known], bool)
+        axes.plot(_days(known), values_M, color=picture.BLACK, marker=".", linewidth=0.8)
+        axes.plot(_days(known)[alarm_M], values_M[alarm_M], "D", color=picture.COLOURS[4], markersize=8)
         name = "all images" if chart.kind == ALL else f"{chart.kind} {chart.group}"
         words = watch_charts.WORDS[chart.signal] if not counts else "images"
         seen = " (outside the usual range)" if chart.signal in watch_counts.SEEN else ""
@@ -216,3 +219,8 @@ def _figure(charts: Sequence[Chart]) -> "Figure":
         axes.spines[["top", "right"]].set_visible(False)
     picture.as_written(figure)
     return figure
+
+
+def _days(rows: Sequence[tuple[date, object, object]]) -> npt.NDArray[np.datetime64]:
+    """(M,) the days of a chart."""
+    return np.array([row[0] for row in rows], "datetime64[D]")
