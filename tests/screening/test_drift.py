@@ -270,7 +270,7 @@ def test_tables_on_disk_are_compared_as_those_in_memory(tmp_path) -> None:
     images = images.astype(object).where(images.notna(), None)
     images["dataset"] = ["b" if n % 3 else "a" for n in range(300)]
     rows = [
-        prediction_row(f"a/{n}", **{k: v for k, v in row.items() if k in PREDICTIONS.names})
+        prediction_row(f"a/{n}", **{str(k): v for k, v in row.items() if k in PREDICTIONS.names})
         for n, row in enumerate(images.to_dict("records"))
     ]
     for at in range(3):

@@ -214,13 +214,9 @@ def _periods(tables: Staged, kind: str, name: str, edges: dict[str, list[float]]
         first, histograms = values[:14], values[14:]
         quartiles = None if first[6] is None else tuple(map(float, first[6]))
         assert quartiles is None or len(quartiles) == 3
-        found.append(
-            Period(
-                *(kind, str(group), period, *first[:6], quartiles, *first[7:]),
-                reasons.get((group, period), {}),
-                {one: _bins(counts, edges[one]) for one, counts in zip(binned, histograms, strict=True)},
-            )
-        )
+        numbered = [kind, str(group), period, *first[:6], quartiles, *first[7:]]
+        bins = {one: _bins(counts, edges[one]) for one, counts in zip(binned, histograms, strict=True)}
+        found.append(Period(*numbered, reasons=reasons.get((group, period), {}), bins=bins))
     return found
 
 
