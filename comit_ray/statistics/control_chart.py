@@ -37,7 +37,7 @@ EXACT = 2000
 
 
 @dataclass(frozen=True)
-class Look:
+class PeriodLook:
     """One period on a chart.
 
     Args:
@@ -85,7 +85,7 @@ def shares(
     level: float,
     least_before: int,
     comparable: Sequence[object] | None = None,
-) -> list[Look]:
+) -> list[PeriodLook]:
     """A chart of shares: every period against all earlier ones that gave no alarm.
 
     Args:
@@ -98,7 +98,7 @@ def shares(
     Raises:
         ValueError: a count is outside 0 to its total.
     """
-    looks: list[Look] = []
+    looks: list[PeriodLook] = []
     for at, (count, total) in enumerate(zip(counts, totals, strict=True)):
         if not 0 <= count <= total:
             raise ValueError(f"expected a count from 0 to {total}, got {count}")
@@ -125,7 +125,7 @@ def share_look(
     level: float,
     least_before: int,
     alarmed: Sequence[float] = (),
-) -> Look:
+) -> PeriodLook:
     """One period against earlier ones.
 
     Args:
@@ -139,16 +139,16 @@ def share_look(
     """
     hits, known = sum(counts), sum(totals)
     if not total or not known:
-        return Look(count, total, len(totals))
+        return PeriodLook(count, total, len(totals))
     if len(totals) < least_before:
-        return Look(count, total, len(totals), hits / known)
+        return PeriodLook(count, total, len(totals), hits / known)
     spread = _spread(counts, totals, hits / known, alarmed)
     p, low, high = _judged(count, total, hits, known, spread, BELIEF + len(totals) - 1, level)
     squared = (float(_arcsine(count, total)) - float(_arcsine(hits, known))) ** 2 * (4 * total + 2)
-    return Look(count, total, len(totals), hits / known, low / total, high / total, p, p < level, squared)
+    return PeriodLook(count, total, len(totals), hits / known, low / total, high / total, p, p < level, squared)
 
 
-def counts(values: Sequence[int], level: float, least_before: int) -> list[Look]:
+def counts(values: Sequence[int], level: float, least_before: int) -> list[PeriodLook]:
     """A chart of how many images come in a period, by square roots, whose variance is a quarter by chance alone.
 
     Args:
@@ -157,11 +157,11 @@ def counts(values: Sequence[int], level: float, least_before: int) -> list[Look]
         least_before: periods that are needed before there are limits.
     """
     roots_M = np.sqrt(np.asarray(values, np.float64) + 0.375)
-    looks: list[Look] = []
+    looks: list[PeriodLook] = []
     for at, value in enumerate(values):
         mine = [one for one in range(at) if not looks[one].alarm]
         if len(mine) < max(2, least_before):
-            looks.append(Look(value, value, len(mine)))
+            looks.append(PeriodLook(value, value, len(mine)))
             continue
         before_M = roots_M[mine]
         mean, freedom = float(before_M.mean()), len(mine) - 1
@@ -170,7 +170,9 @@ def counts(values: Sequence[int], level: float, least_before: int) -> list[Look]
         reach = _t_quantile(level, freedom) * wide
         low = max(0.0, mean - reach) ** 2 - 0.375
         high = (mean + reach) ** 2 - 0.375
-        looks.append(Look(value, value, len(mine), float(mean**2 - 0.375), max(0.0, low), max(0.0, high), p, p < level))
+        looks.append(
+            PeriodLook(value, value, len(mine), float(mean**2 - 0.375), max(0.0, low), max(0.0, high), p, p < level)
+        )
     return looks
 
 

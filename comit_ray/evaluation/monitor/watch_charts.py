@@ -15,7 +15,7 @@ import numpy as np
 from comit_ray.config.monitor_config import MonitorConfig
 from comit_ray.evaluation.monitor.watch_counts import ALL, SEEN, Counted, Period
 from comit_ray.statistics import control_chart
-from comit_ray.statistics.control_chart import Look
+from comit_ray.statistics.control_chart import PeriodLook
 
 PERIODS_A_YEAR = {"day": 365.25, "week": 52.18}
 OUTSIDE = 0.05
@@ -64,7 +64,7 @@ class Chart:
     group: str
     signal: str
     days: Sequence[date]
-    looks: Sequence[Look]
+    looks: Sequence[PeriodLook]
     silent: int = 0
 
     @property
@@ -101,7 +101,7 @@ class Watched:
         return sorted(mine, key=lambda one: (one.kind == ALL, one.looks[-1].p or 0.0, one.group, one.signal))
 
     @property
-    def earlier(self) -> list[tuple[date, Chart, Look]]:
+    def earlier(self) -> list[tuple[date, Chart, PeriodLook]]:
         """Alarms of earlier periods, the latest first."""
         found = [
             (day, one, look)
@@ -152,12 +152,12 @@ def _nothing(like: Period, kind: str, group: str, day: date) -> Period:
     )
 
 
-def _looks(signal: str, periods: Sequence[Period], level: float, least: int) -> list[Look]:
+def _looks(signal: str, periods: Sequence[Period], level: float, least: int) -> list[PeriodLook]:
     models = [one.model_id for one in periods]
     if signal == IMAGES:
         # The first period of a programme is its backlog: no later one is like it.
         later = control_chart.counts([one.images for one in periods[1:]], level, 2 * least)
-        return [Look(periods[0].images, periods[0].images, 0), *later]
+        return [PeriodLook(periods[0].images, periods[0].images, 0), *later]
     if signal in SHARES:
         count, total = ([int(getattr(one, name)) for one in periods] for name in SHARES[signal])
         comparable = None if signal in ("failed", "excluded") else models
@@ -165,9 +165,11 @@ def _looks(signal: str, periods: Sequence[Period], level: float, least: int) -> 
     return _of_seen(signal, periods, level, least, models)
 
 
-def _of_seen(signal: str, periods: Sequence[Period], level: float, least: int, models: Sequence[str]) -> list[Look]:
+def _of_seen(
+    signal: str, periods: Sequence[Period], level: float, least: int, models: Sequence[str]
+) -> list[PeriodLook]:
     """Share outside the range of nine tenths of the earlier images; it is made anew for each period."""
-    looks: list[Look] = []
+    looks: list[PeriodLook] = []
     for at, period in enumerate(periods):
         here = np.asarray(period.bins.get(signal, ()), np.int64)
         mine = [
@@ -177,7 +179,7 @@ def _of_seen(signal: str, periods: Sequence[Period], level: float, least: int, m
         ]
         mine = [bins for bins in mine if bins.sum()]
         if not mine or not here.sum():
-            looks.append(Look(0, int(here.sum()), len(mine)))
+            looks.append(PeriodLook(0, int(here.sum()), len(mine)))
             continue
         before = np.sum(mine, axis=0)
         below = np.cumsum(before) / before.sum()  # up to and with each bin
@@ -190,7 +192,7 @@ def _of_seen(signal: str, periods: Sequence[Period], level: float, least: int, m
     return looks
 
 
-def in_words(chart: Chart, look: Look, day: date) -> str:
+def in_words(chart: Chart, look: PeriodLook, day: date) -> str:
     """What is unusual in one period of one chart: who, what, how much, and what was expected."""
     who = "all images together" if chart.kind == ALL else f"{chart.kind} {chart.group}"
     if chart.signal == IMAGES:
