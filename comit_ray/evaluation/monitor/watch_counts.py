@@ -33,6 +33,11 @@ GROUPS = {
 }
 """Kind of a group -> its name, in SQL; null: the image is in no group of this kind."""
 UNKNOWN = "site not known"
+_NUMBERS = (
+    *("images", "scored", "failed", "excluded", "judged", "flagged", "quartiles", "read", "turnaround"),
+    *("decided", "agreeing", "flagged_decided", "confirmed", "model_id"),
+)
+"""Fields of a `Period`, in the order in which they are asked for."""
 _PREDICTED = [
     PREDICTIONS.field(name)
     for name in (
@@ -214,9 +219,10 @@ def _periods(tables: Staged, kind: str, name: str, edges: dict[str, list[float]]
         first, histograms = values[:14], values[14:]
         quartiles = None if first[6] is None else tuple(map(float, first[6]))
         assert quartiles is None or len(quartiles) == 3
-        numbered = [kind, str(group), period, *first[:6], quartiles, *first[7:]]
         bins = {one: _bins(counts, edges[one]) for one, counts in zip(binned, histograms, strict=True)}
-        found.append(Period(*numbered, reasons=reasons.get((group, period), {}), bins=bins))
+        named = dict(zip(_NUMBERS, first, strict=True)) | {"quartiles": quartiles}
+        why = reasons.get((group, period), {})
+        found.append(Period(kind=kind, group=str(group), start=period, **named, reasons=why, bins=bins))
     return found
 
 
