@@ -5,7 +5,7 @@ distance, four statistics of its pixels) is counted in bins between the archive'
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -33,6 +33,11 @@ GROUPS = {
 }
 """Kind of a group -> its name, in SQL; null: the image is in no group of this kind."""
 UNKNOWN = "site not known"
+_NUMBERS = (
+    *("images", "scored", "failed", "excluded", "judged", "flagged", "quartiles", "read", "turnaround"),
+    *("decided", "agreeing", "flagged_decided", "confirmed", "model_id"),
+)
+"""Fields of a `Period`, in the order in which they are asked for."""
 _PREDICTED = [
     PREDICTIONS.field(name)
     for name in (
@@ -209,15 +214,15 @@ def _periods(tables: Staged, kind: str, name: str, edges: dict[str, list[float]]
         f"WHERE status = '{Status.FAILED}' GROUP BY ALL ORDER BY ALL"
     ):
         reasons.setdefault((group, period), {})[str(reason)] = int(images)
-    found, names = [], [one.name for one in fields(Period)]
+    found = []
     for group, period, *values in tables.rows(f"{sql} ORDER BY name, period"):
         first, histograms = values[:14], values[14:]
         quartiles = None if first[6] is None else tuple(map(float, first[6]))
         assert quartiles is None or len(quartiles) == 3
-        counted: tuple[Any, ...] = (kind, str(group), period, *first[:6], quartiles, *first[7:])
         bins = {one: _bins(counts, edges[one]) for one, counts in zip(binned, histograms, strict=True)}
-        values_of = zip(names, (*counted, reasons.get((group, period), {}), bins), strict=True)
-        found.append(Period(**dict(values_of)))
+        named = dict(zip(_NUMBERS, first, strict=True)) | {"quartiles": quartiles}
+        why = reasons.get((group, period), {})
+        found.append(Period(kind=kind, group=str(group), start=period, **named, reasons=why, bins=bins))
     return found
 
 
