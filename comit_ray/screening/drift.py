@@ -256,11 +256,11 @@ def sentences(drift: Drift) -> list[str]:
 def _warning(signal: Signal) -> str:
     match signal.kind:
         case SignalKind.NAMES:
-            return f"{signal.signal}: {signal.outside:,} are of one that it hardly knows ({signal.detail})"
+            return f"{signal.signal}: {signal.outside:,} have a value rare in the training data ({signal.detail})"
         case SignalKind.RANGE:
-            return f"{signal.signal}: {signal.outside:,} are outside the range that it knows ({signal.detail})"
+            return f"{signal.signal}: {signal.outside:,} are outside the range of the training data ({signal.detail})"
         case SignalKind.SPREAD:
-            return f"{signal.signal}: spread as no mix of its sources and views is ({signal.detail})"
+            return f"{signal.signal}: distributed unlike any mix of the training sources and views ({signal.detail})"
 
 
 def _note(signal: Signal) -> str | None:
@@ -269,8 +269,8 @@ def _note(signal: Signal) -> str | None:
     if signal.signal == "source" and signal.differs:
         return f"{signal.outside:,} images are of a source that it was not trained on ({signal.detail})"
     if signal.unknown:
-        return f"{signal.signal}: not known of {signal.unknown:,} images, which says neither that they differ nor not"
+        return f"{signal.signal}: not known for {signal.unknown:,} images, which is no sign of a difference"
     if signal.signal in SCORES and signal.differs:
-        spread = f"p_{signal.signal} is spread otherwise than on validation images ({signal.detail})"
+        spread = f"p_{signal.signal} is distributed differently than on validation images ({signal.detail})"
         return f"{spread}: another share of positives, or drift"
     return None

@@ -11,11 +11,11 @@ def test_a_warning_comes_first_with_what_it_is_made_of() -> None:
     score = Signal("covid", SignalKind.SPREAD, 0.6, differs=True, detail="median 0.3, theirs 0.1")
     said = lines(Drift("abc", 200, 150, (FAR, FINE, SPREAD, source, score)))
     assert UNKNOWN in said[3]
-    spread = "p_covid is spread otherwise than on validation images"
+    spread = "p_covid is distributed differently than on validation images"
     assert said[:3] + said[4:] == [
         "WARNING: these 200 images do not look like what model abc was trained on:",
-        "  embedding_distance: 180 are outside the range that it knows (180 above 1.4)",
-        "  pixel_sd: spread as no mix of its sources and views is (median 0.25, theirs 0.2)",
+        "  embedding_distance: 180 are outside the range of the training data (180 above 1.4)",
+        "  pixel_sd: distributed unlike any mix of the training sources and views (median 0.25, theirs 0.2)",
         "200 images are of a source that it was not trained on (200 phantom)",
         f"{spread} (median 0.3, theirs 0.1): another share of positives, or drift",
     ]
@@ -31,7 +31,9 @@ def test_an_archive_without_findings_is_not_called_alike() -> None:
 
 def test_a_view_is_said_as_one() -> None:
     view = Signal("view", SignalKind.NAMES, 0.5, 100, 0.4, 0.6, 0.0, True, "100 lordotic")
-    assert lines(Drift("abc", 200, 150, (view,)))[1] == "  view: 100 are of one that it hardly knows (100 lordotic)"
+    assert (
+        lines(Drift("abc", 200, 150, (view,)))[1] == "  view: 100 have a value rare in the training data (100 lordotic)"
+    )
 
 
 def test_what_could_not_be_compared_is_said_once() -> None:
@@ -51,4 +53,4 @@ def test_what_is_not_known_is_not_called_different() -> None:
     assert said[1] == "view: not known of any of 200 images: not compared"
     some = Signal("view", SignalKind.NAMES, 0.0, 0, 0.0, 0.02, 0.0, unknown=40)
     told = lines(Drift("abc", 200, 150, (FINE, some)))[1]
-    assert told == "view: not known of 40 images, which says neither that they differ nor not"
+    assert told == "view: not known for 40 images, which is no sign of a difference"
