@@ -16,7 +16,7 @@ from comit_ray.chunks import plan
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import CheckpointError, ConfigError
-from comit_ray.inference import torch_model
+from comit_ray.inference import optimised, torch_model
 from comit_ray.inference.scores import Scores
 from comit_ray.inference.torch_model import TorchModel
 from comit_ray.screening import variants
@@ -25,7 +25,7 @@ from comit_ray.screening.mask_tables import finish
 from comit_ray.screening.prediction_rows import Decision
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.tables.schema import EMBEDDINGS, GRADCAM, MASKS, PREDICTIONS, VARIANTS
-from tests.support import fetched, write_checkpoint
+from tests.support import fetched, with_openvino, write_checkpoint
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.0})
 
@@ -487,3 +487,26 @@ def test_a_checkpoint_with_a_check_says_of_each_frame_whether_it_looks_like_a_fr
     expected = check.p_frontal_chest(np.stack([noise(0), noise(1)]))
     assert found[1] is None
     assert [found[0], found[2]] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_rows_of_an_optimised_model_are_those_of_pytorch_under_another_model_id(tmp_path):
+    """Scores to six digits, masks, flags and quarantined rows alike; who is whose is told by the id."""
+    images = fetched(*(noise(seed) for seed in range(5)), None)
+    usual = predictor(tmp_path)
+    uri = with_openvino(usual.settings.checkpoint_uri)
+    facts = optimised.facts(uri, "openvino", "float32")
+    computed = optimised.computed("openvino", "float32")
+    asked = replace(usual.settings, model_id=facts.model_id, computed=computed, threads=1)
+    expected, found = usual.predict(images), Whole(asked).predict(images)
+    assert set(found) == set(expected)
+    rows, others = found["predictions"], expected["predictions"]
+    assert set(rows["model_id"].to_pylist()) == {facts.model_id}
+    assert facts.model_id.startswith(f"{usual.settings.model_id}-openvino-float32-")
+    for score in ("p_covid", "p_other", "p_unhealthy"):
+        ours, theirs = (table[score].to_pandas().to_numpy() for table in (rows, others))
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    for column in ("image_id", "status", "reason", "covid_flag", "unhealthy_flag", "operating_point"):
+        assert rows[column].equals(others[column]), column
+    assert found["masks"].drop_columns(["lung_png", "disease_png"]).num_rows == expected["masks"].num_rows
+    with pytest.raises(CheckpointError, match="was replaced while the run went on"):
+        Predictor(replace(asked, model_id=usual.settings.model_id))
