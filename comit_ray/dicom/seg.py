@@ -92,5 +92,6 @@ def _shared(header: Dataset) -> Dataset:
     spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
     if spacing:
         measures.PixelSpacing = spacing
-    shared.PixelMeasuresSequence = [measures]
+        measures.SliceThickness = 1  # a projection has no slices; highdicom reads no measures without a nominal value
+        shared.PixelMeasuresSequence = [measures]
     return shared

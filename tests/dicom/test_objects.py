@@ -125,7 +125,7 @@ def test_a_segmentation_has_coded_segments_in_the_matrix_of_the_source(modality:
     assert (made.SegmentationType, made.Rows, made.Columns, made.NumberOfFrames) == ("BINARY", 200, 160, 2)
     assert made.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
     (shared,) = made.SharedFunctionalGroupsSequence
-    assert "PixelSpacing" not in shared.PixelMeasuresSequence[0], "the source does not say it"
+    assert "PixelMeasuresSequence" not in shared, "the source does not say it"
     kinds = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in made.SegmentSequence]
     assert [(kind.CodeValue, kind.CodingSchemeDesignator) for kind in kinds] == [("39607008", "SCT"), ("112033", "DCM")]
     algorithm = made.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]

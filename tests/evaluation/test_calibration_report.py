@@ -63,7 +63,7 @@ def test_the_table_has_a_row_a_score_and_group() -> None:
     assert set(rows) == {
         (name, group) for name in ("COVID-19", "unhealthy") for group in ("all images", "a alone", "b alone")
     }
-    assert rows["COVID-19", "all"][2] == "400"
+    assert rows["COVID-19", "all images"][2] == "400"
     assert rows["COVID-19", "b alone"][3] == "1.00"
     assert rows["COVID-19", "b alone"][5:] == ("undefined",) * 6
     assert "Undefined (dataset=b): no scored image is labelled not COVID-19" in tables["calibration"].note
