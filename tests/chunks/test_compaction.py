@@ -108,18 +108,19 @@ def test_a_chunk_that_is_new_or_replaced_is_read_where_it_lies(output):
 
 
 def test_a_second_compaction_writes_only_what_changed(output):
-    compaction.compact(output, names(), TABLES, target=2 * size(output))
+    target = 2 * size(output)
+    compaction.compact(output, names(), TABLES, target=target)
     first = large(output)
     commit(output, 4, score=0.9)
     commit(output, 5)
-    compaction.compact(output, names(6), TABLES, target=2 * size(output))
+    compaction.compact(output, names(6), TABLES, target=target)
     second = [uri.rpartition("/")[2] for uri in compaction.files_of(output, "predictions")]
     assert second[:2] == first[:2]
     assert second[2] != first[2]
     assert len(second) == 3
     assert images(output) == sorted(f"a/{n}" for n in range(12))
-    compaction.compact(output, names(6), TABLES, target=2 * size(output))
-    compaction.compact(output, names(6), TABLES, target=2 * size(output))
+    compaction.compact(output, names(6), TABLES, target=target)
+    compaction.compact(output, names(6), TABLES, target=target)
     assert len(set(large(output)) - set(second)) <= 1
 
 
