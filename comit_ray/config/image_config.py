@@ -42,7 +42,7 @@ class DecodeLimits(Config):
     min_side: PositiveInt = 32
     """Shortest side in pixels that a radiograph may have."""
     max_seconds: PositiveFloat = 30.0
-    """Longest that one image may take a CPU for decoding; four times as long by the clock. It is tried twice."""
+    """Longest that one image may take a CPU for decoding; twenty times as long by the clock. It is tried twice."""
     max_memory: PositiveInt = 2**30
     """Most memory in bytes that decoding one image may take beside the libraries."""
     processes: bool = True

@@ -50,7 +50,7 @@ def _found(images: pd.DataFrame) -> str:
     why = REVIEW_WORDS[ReviewReason.NOT_A_FRONTAL_CHEST]
     return (
         f"{suspected:,} of {len(checked):,} scored images look like no frontal chest; nothing was left out for it. "
-        f'They are in the queue ("{why}"), and what their scores say is not known.'
+        f'The queue has this as a reason ("{why}"), and what their scores say is not known.'
     )
 
 

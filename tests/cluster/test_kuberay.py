@@ -138,7 +138,7 @@ def test_a_night_is_what_a_screen_is_and_its_commands_are_the_jobs_own() -> None
     assert night["activeDeadlineSeconds"] < 24 * 3600
     commands = [shlex.split(command) for command in night["entrypoint"].split(" && ")]
     names = [Path(words[1]).stem for words in commands]
-    assert names[:2] == ["manifest", "screen"]
+    assert names == ["manifest", "screen", "monitor"]
     for name, words in zip(names, commands, strict=True):
         JOBS_BY_NAME[name].config.model_validate(options.read(JOBS_BY_NAME[name].config, words[2:]).values)
     assert "--update" in commands[0]

@@ -29,8 +29,9 @@ from comit_ray.errors import ComitError, DecodeError, Reason
 More = ParamSpec("More")
 Made = TypeVar("Made")
 
-CLOCK = 4
-"""Seconds by the clock for each second of CPU that a file may take: a decoder that waits uses none."""
+CLOCK = 20
+"""Seconds by the clock for each second of CPU that a file may take: a decoder that waits uses none. Many, since on a
+machine with too much work a sound file waits for its CPU."""
 START_S = 300.0
 """For the host to import its libraries, on a machine that does much else."""
 _BOOT = """
