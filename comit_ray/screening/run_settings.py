@@ -213,7 +213,8 @@ def run_settings(
         "manifest": plan.fingerprint,
         "split": config.split,
         "model_id": checkpoint.model_id,
-        "frame": checkpoint.config.frame.model_dump(),
+        # An output from before there was equalisation goes on where none is asked for.
+        "frame": {name: value for name, value in checkpoint.config.frame.model_dump().items() if value != "none"},
         "operating_point": {"name": operating_point.name, "thresholds": operating_point.thresholds},
         "temperature": dict(temperatures) or "off",
         "decode": config.decode.question(),
