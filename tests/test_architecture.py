@@ -47,7 +47,7 @@ MAY_IMPORT_RAY = {
     "comit_ray.benchmark.run_benchmark",
     "comit_ray.chunks.attempts",
     "comit_ray.chunks.graph",
-    "comit_ray.chunks.monitor",
+    "comit_ray.chunks.progress",
     "comit_ray.chunks.nodes",
     "comit_ray.chunks.ray_start",
     "comit_ray.dicom.run_export",

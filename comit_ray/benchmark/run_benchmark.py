@@ -15,8 +15,8 @@ from comit_ray.benchmark.projection import EndToEnd, Throughput
 from comit_ray.benchmark.stages import Stage
 from comit_ray.checkpoint import checkpoint_facts
 from comit_ray.chunks import graph, nodes, plan, ray_start
-from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.plan import PREDICTORS
+from comit_ray.chunks.progress import StageTimer
 from comit_ray.config.benchmark_config import BenchmarkConfig
 from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.config.screen_config import ScreenConfig

@@ -19,9 +19,9 @@ from comit_ray.chunks import plan as chunk
 from comit_ray.chunks import ray_start, stopping
 from comit_ray.chunks.accounts import keep_scored
 from comit_ray.chunks.attempts import Attempts
-from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import DECODE, FETCH, MEASURE, WRITE, Layout, Plan, select
+from comit_ray.chunks.progress import Counters
 from comit_ray.chunks.reading import Row, Spent, nothing_else, read_part
 from comit_ray.data.manifest.manifest_updates import Marks
 from comit_ray.errors import ConfigError, DecodeError, OvertakenError, StorageError
@@ -202,7 +202,7 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
     stopping.renew()  # Ray runs by now, and has put handlers of its own in place
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
-    context.enable_progress_bars = False  # Ray says it in eight lines, `comit_ray.chunks.monitor` in one
+    context.enable_progress_bars = False  # Ray says it in eight lines, `comit_ray.chunks.progress` in one
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if cpus is not None:
         context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(cpu=cpus)

@@ -25,7 +25,7 @@ from comit_ray.errors import ConfigError
 HARMLESS_LOGS: dict[str, str] = {
     # `ray.init` gives the Ray that it starts a token, so that nobody else on the machine can use it: as it should be.
     "ray._private.authentication.authentication_token_setup": "Token authentication is enabled",
-    # Ray's own bars are off: `comit_ray.chunks.monitor` says how far a job is.
+    # Ray's own bars are off: `comit_ray.chunks.progress` says how far a job is.
     "ray.data._internal.progress": "Progress bars disabled",
 }
 """Logger -> how the message begins that it holds back."""

@@ -12,9 +12,9 @@ import pyarrow as pa
 from comit_ray.chunks import graph
 from comit_ray.chunks.attempts import Attempts
 from comit_ray.chunks.graph import READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
-from comit_ray.chunks.monitor import Counters
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout, Plan
+from comit_ray.chunks.progress import Counters
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.config.prepare_config import PrepareConfig
 from comit_ray.data.images.frame import shrink

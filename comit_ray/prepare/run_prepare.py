@@ -2,7 +2,7 @@
 
 import time
 
-from comit_ray.chunks import accounts, monitor, nodes, ownership, plan, ray_start, run_record
+from comit_ray.chunks import accounts, nodes, ownership, plan, progress, ray_start, run_record
 from comit_ray.chunks.accounts import Accounts, settle
 from comit_ray.chunks.ownership import Owner
 from comit_ray.config.prepare_config import PrepareConfig
@@ -41,7 +41,7 @@ def prepare(config: PrepareConfig) -> Accounts:
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
         owner = ownership.take_lease(output, owner)
-        with monitor.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
+        with progress.lines("prepared", remaining, storage.join(output, LAYOUT.main)):
             begun, others = accounts.begun(remaining, output, LAYOUT), other_pictures.share_of(rows)
             prepare_pipeline.prepare(config, remaining, owner, begun, others)
     seconds = time.monotonic() - started

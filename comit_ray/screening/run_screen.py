@@ -5,7 +5,6 @@ What follows the images: the review queue from the committed tables, and the sum
 Finished chunks copied into larger files, for readers of many small ones; the chunk files stay the truth.
 """
 
-import sys
 import time
 from dataclasses import replace
 
@@ -15,19 +14,18 @@ from comit_ray.chunks import (
     compaction,
     graph,
     growth,
-    monitor,
     nodes,
     one_driver,
     ownership,
     plan,
+    progress,
     ray_start,
     run_record,
 )
 from comit_ray.chunks.accounts import Accounts, settle
-from comit_ray.chunks.monitor import StageTimer
 from comit_ray.chunks.ownership import Lease, Owner
 from comit_ray.chunks.plan import GRAPH
-from comit_ray.config.queue_config import QueueConfig
+from comit_ray.chunks.progress import StageTimer
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, Status
@@ -41,26 +39,10 @@ from comit_ray.screening import (
     screen_pipeline,
     screen_summary,
 )
-from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.screening.screen_tables import PREDICTIONS, layout, stage_predictions
 from comit_ray.storage import storage
-from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS as PREDICTION_FIELDS
 from comit_ray.tables.staging import staging
-
-
-def summary(
-    accounts: Accounts, output: str, manifest_uri: str, config: QueueConfig, operating_point: str | None
-) -> list[str]:
-    """What a person reads of the whole output: counts, the head of the queue, where it is, and what to run next."""
-    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["rank", "image_id", "reasons", "score"])
-    return [
-        *screen_summary.account_lines(accounts, operating_point),
-        *screen_summary.queue_lines(queue, names=sys.stdout.isatty()),
-        *results_folder.other_picture_lines(output),
-        *results_folder.unread_lines(output),
-        *screen_summary.next_lines(output, manifest_uri, len(queue), config.capacity),
-    ]
 
 
 def masks_line(output: str, masks: str, memory_gib: float) -> str:
@@ -150,8 +132,6 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
         print(f"operating point {operating_point.name} has no threshold for {score} ({reason}): its flags are null")
     scores = run_settings.score_names(loaded)
     print(screen_summary.scores_line(scores, temperatures))
-    if config.backend != optimised.TORCH:
-        print(f"computed by {why}: model {loaded.model_id}")
     print(frontal_check.load(config.checkpoint).line)
     if config.backend != optimised.TORCH:
         print(f"computed by {why}: model {loaded.model_id}")
@@ -169,7 +149,7 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
         read = {"manifest": config.manifest, "checkpoint": config.checkpoint}
         nodes.check(read, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
-        with monitor.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
+        with progress.lines("screened", remaining, storage.join(output, tables.main), silent=graph.in_an_actor()):
             begun = accounts.begun(remaining, output, tables)
             screen_pipeline.screen(
                 config, remaining, loaded.config, operating_point, temperatures, owner, begun, cpus, tally, computed
@@ -199,5 +179,5 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
     print("\n".join([*drift.lines(drifted), *taken.too_many_failed(config.max_failed_share)]))
     point_name = operating_point.name if scores else None
     lead = drift.untrusted_lines(drifted, config.queue.untrusted, config.on_drift)
-    print("\n".join(["", *lead, *summary(taken, output, config.manifest, config.queue, point_name)]))
+    print("\n".join(["", *lead, *screen_summary.summary(taken, output, config.manifest, config.queue, point_name)]))
     return taken

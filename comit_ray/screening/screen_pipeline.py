@@ -10,9 +10,9 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import graph
 from comit_ray.chunks.attempts import MOST_GIVEN_UP, Attempts
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Commit, ReadParts, ReadSettings
-from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import PREDICT, PREDICTORS, Plan, pack, unpack
+from comit_ray.chunks.progress import Counters, StageTimer
 from comit_ray.chunks.reading import MOST
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.config.train_config import TrainConfig

@@ -3,19 +3,37 @@
 Names of files may hold a patient's name. So they are shown on a terminal alone, and never stand in a log.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from comit_ray.chunks.accounts import Accounts
+from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import Status
 from comit_ray.screening import results_folder
+from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.storage import storage
+from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
 
 MOST_REASONS, FIRST = 4, 3
 """Reasons that are told of each status, and images of the queue that are shown."""
+
+
+def summary(
+    accounts: Accounts, output: str, manifest_uri: str, config: QueueConfig, operating_point: str | None
+) -> list[str]:
+    """What a person reads of the whole output: counts, the head of the queue, where it is, and what to run next."""
+    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["rank", "image_id", "reasons", "score"])
+    return [
+        *account_lines(accounts, operating_point),
+        *queue_lines(queue, names=sys.stdout.isatty()),
+        *results_folder.other_picture_lines(output),
+        *results_folder.unread_lines(output),
+        *next_lines(output, manifest_uri, len(queue), config.capacity),
+    ]
 
 
 def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import ray.dashboard.modules.metrics.dashboards as of_ray
 
-from comit_ray.chunks.monitor import METRICS
+from comit_ray.chunks.progress import METRICS
 from tests.cluster.manifests import CLUSTER, documents, templates
 
 DASHBOARD = json.loads((CLUSTER / "grafana" / "comit-ray.json").read_text())

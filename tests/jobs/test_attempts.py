@@ -12,7 +12,7 @@ import ray
 from comit_ray.chunks import graph, plan, ray_start
 from comit_ray.chunks.attempts import Attempts
 from comit_ray.chunks.graph import ReadParts, ReadSettings
-from comit_ray.chunks.monitor import Counters
+from comit_ray.chunks.progress import Counters
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.screening import fetch
 from comit_ray.tables.manifest_schema import MANIFEST

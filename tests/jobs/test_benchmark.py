@@ -9,8 +9,8 @@ import ray
 
 from comit_ray import cli
 from comit_ray.benchmark.run_benchmark import images_of
-from comit_ray.chunks.monitor import Counters, StageTimer
 from comit_ray.chunks.plan import DECODE, WRITE
+from comit_ray.chunks.progress import Counters, StageTimer
 from comit_ray.config.benchmark_config import BenchmarkConfig
 from comit_ray.errors import ConfigError
 from comit_ray.tables import parquet

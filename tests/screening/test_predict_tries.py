@@ -10,7 +10,7 @@ from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import plan
 from comit_ray.chunks.attempts import MOST_GIVEN_UP
-from comit_ray.chunks.monitor import Counters
+from comit_ray.chunks.progress import Counters
 from comit_ray.screening.predictor import PredictorSettings
 from comit_ray.screening.screen_pipeline import _Predict
 from tests.support import fetched, write_checkpoint

@@ -1,4 +1,4 @@
-// Every word that the page shows, from one file: another language is one file more.
+// Every word that the page shows, from one file: another language is a file words.XX.json, and its name below.
 import { Problem, json } from "./server.js";
 
 let dictionary = {};

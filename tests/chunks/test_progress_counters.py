@@ -5,9 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from comit_ray.chunks import monitor
-from comit_ray.chunks.monitor import METRICS, Counters
+from comit_ray.chunks import progress
 from comit_ray.chunks.plan import FETCH, WRITE
+from comit_ray.chunks.progress import METRICS, Counters
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def counted(monkeypatch) -> dict[tuple[str, ...], float]:
             key = (self.name, *(tags[tag] for tag in METRICS[self.name][1]))
             found[key] = found.get(key, 0) + amount
 
-    monkeypatch.setattr(monitor, "_counter", Remembering)
+    monkeypatch.setattr(progress, "_counter", Remembering)
     return found
 
 

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from comit_ray.chunks import monitor
+from comit_ray.chunks import progress
 from comit_ray.chunks.plan import ChunkPlan, PartPlan, Plan
 
 PLAN = Plan((PartPlan("part", (ChunkPlan("a", "a.parquet", 16), ChunkPlan("b", "b.parquet", 4))),), "fingerprint")
@@ -19,21 +19,21 @@ PLAN = Plan((PartPlan("part", (ChunkPlan("a", "a.parquet", 16), ChunkPlan("b", "
     ],
 )
 def test_a_line_says_what_is_done_and_what_is_left(rows, asked, seconds, text):
-    assert monitor.line("screened", rows, asked, seconds) == text
+    assert progress.line("screened", rows, asked, seconds) == text
 
 
 def test_committed_files_of_the_plan_are_counted_and_no_others(tmp_path):
     table = tmp_path / "predictions"
-    assert monitor.committed_rows(PLAN, str(table)) == 0
+    assert progress.committed_rows(PLAN, str(table)) == 0
     table.mkdir()
     for name in ("b.parquet", "other.parquet", ".a.parquet.tmp"):
         (table / name).touch()
-    assert monitor.committed_rows(PLAN, str(table)) == 4
+    assert progress.committed_rows(PLAN, str(table)) == 4
 
 
 def test_lines_are_printed_while_the_block_runs(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(monitor, "OFTEN_S", 0.02)
-    with monitor.lines("screened", PLAN, str(tmp_path)):
+    monkeypatch.setattr(progress, "OFTEN_S", 0.02)
+    with progress.lines("screened", PLAN, str(tmp_path)):
         deadline = time.monotonic() + 10
         said = ""
         while "screened 16 of 20 images" not in said:
@@ -46,16 +46,16 @@ def test_lines_are_printed_while_the_block_runs(tmp_path, capsys, monkeypatch):
 
 
 def test_a_silent_job_prints_none(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(monitor, "OFTEN_S", 0.001)
-    with monitor.lines("screened", PLAN, str(tmp_path), silent=True):
+    monkeypatch.setattr(progress, "OFTEN_S", 0.001)
+    with progress.lines("screened", PLAN, str(tmp_path), silent=True):
         time.sleep(0.05)
     assert capsys.readouterr().out == ""
 
 
 def test_a_terminal_has_a_bar_that_ends_with_what_is_committed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(monitor, "DRAW_S", 0.02)
+    monkeypatch.setattr(progress, "DRAW_S", 0.02)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    with monitor.lines("screened", PLAN, str(tmp_path)):
+    with progress.lines("screened", PLAN, str(tmp_path)):
         deadline = time.monotonic() + 10
         said = ""
         while "0/20" not in said:  # what there was before is counted
