@@ -6,9 +6,11 @@ Finished chunks copied into larger files, for readers of many small ones; the ch
 """
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from comit_ray.checkpoint import frontal_check
+from comit_ray.checkpoint.checkpoint_facts import CheckpointFacts
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import (
     accounts,
     compaction,
@@ -67,20 +69,40 @@ def masks_line(output: str, masks: str, memory_gib: float) -> str:
     )
 
 
-def check_options(config: ScreenConfig) -> None:
-    """Refuse what the checkpoint cannot do, before an archive is listed for hours.
+@dataclass(frozen=True)
+class Chosen:
+    """What a screen's options mean with the checkpoint that they name.
+
+    Attributes:
+        loaded: facts of the checkpoint, as the backend computes it.
+        computed: what decides the arithmetic of an optimised model; empty for PyTorch.
+        why: why this backend computes, in one line.
+        temperatures: score -> temperature; empty without temperature scaling.
+        operating_point: decides the flags, on the scale of the scores as they are written.
+    """
+
+    loaded: CheckpointFacts
+    computed: dict[str, str]
+    why: str
+    temperatures: dict[str, float]
+    operating_point: OperatingPoint
+
+
+def check_options(config: ScreenConfig) -> Chosen:
+    """What the options mean with their checkpoint; refuses what it cannot do, before an archive is listed for hours.
 
     Raises:
         ConfigError: for options that the checkpoint does not fit.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    backend, precision, _ = optimised.choose(config.checkpoint, config.backend, config.precision)
+    backend, precision, why = optimised.choose(config.checkpoint, config.backend, config.precision)
     loaded = optimised.facts(config.checkpoint, backend, precision)
-    run_settings.choose_temperatures(config, loaded)
-    run_settings.choose_operating_point(config, loaded)
+    temperatures = run_settings.choose_temperatures(config, loaded)
+    operating_point = run_settings.choose_operating_point(config, loaded)
     run_settings.check_masks(config, loaded)
     run_settings.check_gradcam(config, loaded)
     run_settings.check_variants(config, loaded)
+    return Chosen(loaded, optimised.computed(backend, precision), why, temperatures, operating_point)
 
 
 def screen(
@@ -102,22 +124,21 @@ def screen(
         HeldError: another driver works on the output.
         StorageError: the output cannot be written, or its tables not be read.
     """
+    chosen = check_options(config)
     if lease is not None:
-        return _screen(config, lease, cpus, tally)
-    check_options(config)
+        return _screen(config, chosen, lease, cpus, tally)
     with one_driver.hold(storage.normalise(config.output)) as taken:
-        return _screen(config, taken, cpus, tally)
+        return _screen(config, chosen, taken, cpus, tally)
 
 
-def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: StageTimer | None) -> Accounts:
+def _screen(
+    config: ScreenConfig, chosen: Chosen, lease: Lease, cpus: float | None, tally: StageTimer | None
+) -> Accounts:
     output = storage.normalise(config.output)
     if config.manifest is None:
         raise ConfigError("expected --manifest, or an --archive of which a manifest was made")
-    backend, precision, why = optimised.choose(config.checkpoint, config.backend, config.precision)
-    loaded = optimised.facts(config.checkpoint, backend, precision)
-    computed = optimised.computed(backend, precision)
-    temperatures = run_settings.choose_temperatures(config, loaded)
-    operating_point = run_settings.choose_operating_point(config, loaded)
+    loaded, computed = chosen.loaded, chosen.computed
+    temperatures, operating_point = chosen.temperatures, chosen.operating_point
     written_point = run_settings.as_written(operating_point, config, temperatures)
     whole = plan.make_plan(config.manifest, config.split)
     asked = run_settings.run_settings(config, loaded, whole, written_point, temperatures, computed)
@@ -134,7 +155,7 @@ def _screen(config: ScreenConfig, lease: Lease, cpus: float | None, tally: Stage
     print(screen_summary.scores_line(scores, temperatures))
     print(frontal_check.load(config.checkpoint).line)
     if config.backend != optimised.TORCH:
-        print(f"computed by {why}: model {loaded.model_id}")
+        print(f"computed by {chosen.why}: model {loaded.model_id}")
 
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
     remaining = whole.without(accounts.committed(whole, output, tables, owner, config.retry))

@@ -14,7 +14,6 @@ from comit_ray.chunks.reading import read_part
 from comit_ray.command import jobs
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.images import load
-from comit_ray.data.images.load import Place
 from comit_ray.errors import FAILURES, ConfigError, DecodeError, NotFoundError, Reason, StorageError
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
@@ -23,22 +22,12 @@ from comit_ray.storage.raw_file import RawFile
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import MASKS, PREDICTIONS
+from tests.chunks.plain_reader import fail, read
 from tests.data import archives
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 LAYOUT, OWNER = layout(embeddings=False), Owner("r", "m", "s")
 IDS = ["a/x/1", "a/x/2", "a/x/3"]
-
-
-def read(row: dict[str, Any], reader: FileReader) -> dict[str, Any]:
-    try:
-        return {"image_id": row["image_id"], "data": reader.read(Place.of(row).file)}
-    except DecodeError as error:
-        return fail(row, error)
-
-
-def fail(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
-    return {"image_id": row["image_id"], "reason": str(error.reason)}
 
 
 def read_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,11 +8,9 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.chunks.reading import Spent, read_part
-from comit_ray.data.images.load import Place
-from comit_ray.errors import DecodeError
-from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.tar_stream import TarStream
 from comit_ray.tables.manifest_schema import MANIFEST
+from tests.chunks.plain_reader import fail, read
 from tests.data import archives
 from tests.support import manifest_row
 
@@ -44,17 +42,6 @@ def table(uri: str, names: list[str], chunk_rows: int, **changes: Any) -> pa.Tab
         for i, name in enumerate(names)
     ]
     return pa.Table.from_pylist(rows, schema=MANIFEST)
-
-
-def read(row: dict[str, Any], reader: FileReader) -> dict[str, Any]:
-    try:
-        return {"image_id": row["image_id"], "data": reader.read(Place.of(row).file)}
-    except DecodeError as error:
-        return fail(row, error)
-
-
-def fail(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
-    return {"image_id": row["image_id"], "reason": str(error.reason)}
 
 
 def chunks_of(rows: pa.Table, wanted: list[str] | None = None) -> dict[str, list[dict[str, Any]]]:
