@@ -35,6 +35,8 @@ from comit_ray.storage import storage
 
 ALONE, WARM = 256, 32
 """Most images whose stages are measured alone, and images of a screen that warms the cluster up."""
+PYTORCH = ((optimised.TORCH, optimised.FLOAT32), (optimised.TORCH_FUSED, optimised.FLOAT32))
+"""Backend and precision of what every checkpoint can be computed with."""
 FEWER = 4
 """The small screen is of one image in so many."""
 
@@ -138,7 +140,7 @@ def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
     tables = layout(embeddings=False)
     write: list[Stage] = ray.get(on_cpu(stages.write).remote(predicted, storage.join(output, "alone"), tables))
     others = [] if config.gpu else optimised.there(config.checkpoint)
-    bare = [one for one in ((optimised.TORCH, optimised.FLOAT32), *others) if one != (backend, precision)]
+    bare = [one for one in (*PYTORCH, *others) if one != (backend, precision)]
     side_by_side: list[Stage] = ray.get(
         predictor(stages.bare_networks).remote(fetched, config.checkpoint, bare, config.batch_size, device, threads)
     )

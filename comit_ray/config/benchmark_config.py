@@ -32,7 +32,7 @@ class BenchmarkConfig(Config):
     machines: str | None = None
     """URI of a YAML of machine types that you keep, NAME: {cpus: 16, gpus: 0, price_per_hour: 0.80}; for each the price
     of a million radiographs is projected. Cores are taken for equal to those of this cluster."""
-    backend: Literal["torch", "openvino", "auto"] = "torch"
+    backend: Literal["torch", "torch-fused", "openvino", "auto"] = "torch"
     """As in `screen`. The bare network is timed with every optimised model that lies beside the checkpoint, too."""
     precision: Annotated[Literal["float32", "bfloat16", "int8"] | None, ADVANCED] = None
     """As in `screen`."""

@@ -167,6 +167,14 @@ def _torch(uri: str, device: str, batch_size: int, gradcam: bool, threads: int |
     return TorchModel(uri, device, batch_size, gradcam, threads)
 
 
+def _torch_fused(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
+    from comit_ray.inference.torch_model import TorchModel  # late: only who predicts with PyTorch imports it
+
+    if precision != "float32":
+        raise ConfigError(f"backend torch-fused: precision float32 is all that it computes in, got {precision}")
+    return TorchModel(uri, device, batch_size, gradcam, threads, fused=True)
+
+
 def _openvino(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
     from comit_ray.inference.openvino_model import OpenVinoModel  # late: it wants the extra `cpu`
 
@@ -174,7 +182,9 @@ def _openvino(uri: str, device: str, batch_size: int, gradcam: bool, threads: in
 
 
 Backend = Callable[[str, str, int, bool, int | None, str], Model]
-BACKENDS: Mapping[str, Backend] = MappingProxyType({"torch": _torch, "openvino": _openvino})
+BACKENDS: Mapping[str, Backend] = MappingProxyType(
+    {"torch": _torch, "torch-fused": _torch_fused, "openvino": _openvino}
+)
 """Name -> what loads a model: URI, device, batch size, whether Grad-CAM is asked for, threads, precision.
 
 Each imports its library in its own body, so that whoever makes rows of scores imports none.

@@ -26,7 +26,7 @@ from comit_ray.storage import storage
 
 FOLDER = "optimised"
 XML, BIN, RECORD = "model.xml", "model.bin", "record.json"
-TORCH, OPENVINO = "torch", "openvino"
+TORCH, TORCH_FUSED, OPENVINO = "torch", "torch-fused", "openvino"
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRECISIONS = (INT8, BFLOAT16, FLOAT32)
 """Of an optimised model."""
@@ -78,6 +78,8 @@ def computed(backend: str, precision: str) -> dict[str, str]:
     """
     if backend == TORCH:
         return {}
+    if backend == TORCH_FUSED:
+        return {"backend": backend, "precision": precision}
     return {
         "backend": backend,
         "precision": precision,
@@ -139,23 +141,30 @@ def variant_id(record: OptimisedRecord) -> str:
     return f"{record.model_id}-{record.backend}-{record.precision}-{short}"
 
 
+def fused_id(model_id: str) -> str:
+    """The id in tables of a model whose batch norms are folded (`comit_ray.inference.torch_model`)."""
+    return f"{model_id}-{TORCH_FUSED}"
+
+
 def choose(uri: str, backend: str, precision: str | None) -> tuple[str, str, str]:
     """What computes, in which precision, and why: one line for a person.
 
     Args:
         uri: of the checkpoint.
-        backend: `torch`, `openvino`, or `auto`: the fastest that lies beside the checkpoint and was within its bounds.
+        backend: `torch`, `torch-fused`, `openvino`, or `auto`: the fastest optimised model beside the checkpoint that
+            was within its bounds.
         precision: that is asked for; None: of torch float32, else the fastest.
 
     Raises:
         ConfigError: it cannot be had.
     """
-    if backend == TORCH:
+    if backend in (TORCH, TORCH_FUSED):
         if precision not in (None, FLOAT32):
             raise ConfigError(
-                f"--backend torch computes in float32, got --precision {precision}: use --backend openvino"
+                f"--backend {backend} computes in float32, got --precision {precision}: use --backend openvino"
             )
-        return TORCH, FLOAT32, "PyTorch in float32"
+        folded = ", batch norms folded into the convolutions" if backend == TORCH_FUSED else ""
+        return backend, FLOAT32, f"PyTorch in float32{folded}"
     if precision is not None and (backend == OPENVINO or precision != FLOAT32):
         speed = read_record(uri, precision).speed
         return OPENVINO, precision, f"OpenVINO in {precision}, {speed:.1f} times PyTorch where it was made"
@@ -191,6 +200,8 @@ def facts(uri: str, backend: str, precision: str) -> CheckpointFacts:
     known, _ = checkpoint_facts.read_facts(uri)
     if backend == TORCH:
         return known
+    if backend == TORCH_FUSED:
+        return replace(known, model_id=fused_id(known.model_id))
     record = checked(uri, precision, known.model_id)
     files = read_files(uri, precision, record)
     origin = place(uri, precision)

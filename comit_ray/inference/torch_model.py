@@ -1,4 +1,4 @@
-"""The PyTorch backend: float32 on a CPU; on a GPU convolutions use TF32, PyTorch's default."""
+"""The PyTorch backends, plain and fused: float32 on a CPU; on a GPU convolutions use TF32, PyTorch's default."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.errors import ConfigError
+from comit_ray.inference import optimised
 from comit_ray.inference.model import Frames, HeatMaps, Model
 from comit_ray.inference.scores import FOREGROUND, Bits, BoolB, Scores, pack_masks
 from comit_ray.inference.torch_gradcam import GradCam
@@ -28,28 +30,46 @@ class TorchModel(Model):
         batch_size: most images of a forward pass.
         gradcam: whether heat maps will be asked for; the network's parameters are then frozen.
         threads: that PyTorch computes with on CPUs, in this whole process; None: its own choice.
+        fused: whether batch norms are folded into the convolutions, and feature maps lie channels last in memory:
+            faster on CPUs, with scores that differ in about the sixth digit.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ConfigError: the device is not there; with `gradcam`, captum is not installed or the model has no score.
+        ConfigError: the device is not there; with `gradcam`, captum is not installed, the model has no score, or
+            `fused` is asked for too.
     """
 
     OUT_OF_MEMORY = (torch.OutOfMemoryError,)
 
     def __init__(
-        self, uri: str, device: str = "cpu", batch_size: int = 32, gradcam: bool = False, threads: int | None = None
+        self,
+        uri: str,
+        device: str = "cpu",
+        batch_size: int = 32,
+        gradcam: bool = False,
+        threads: int | None = None,
+        fused: bool = False,
     ) -> None:
+        if fused and gradcam:
+            raise ConfigError(
+                f"--gradcam true needs the plain network: use --backend torch, not {optimised.TORCH_FUSED}"
+            )
         if threads is not None:
             torch.set_num_threads(threads)
         loaded = checkpoint.load(uri)
-        self.backend = "torch"
-        self.model_id = loaded.model_id
+        self.backend = optimised.TORCH_FUSED if fused else optimised.TORCH
+        self.model_id = optimised.fused_id(loaded.model_id) if fused else loaded.model_id
         self.frame = loaded.config.frame
         self.tasks = tuple(Task(task) for task in loaded.config.model.tasks)
         self.reference = loaded.reference
         self.device = device
         self.batch_size = batch_size
-        self.network: nn.Module | None = _on(device, loaded.model.eval())
+        network = _on(device, loaded.model.eval())
+        self._layout = torch.contiguous_format
+        if fused:
+            self._layout = torch.channels_last
+            network = fuse_batch_norms(network).to(memory_format=self._layout)
+        self.network: nn.Module | None = network
         self._gradcam = GradCam(self.network) if gradcam else None
 
     def _scores(self, frames_BHW: Frames, masks: bool) -> Scores:
@@ -93,7 +113,8 @@ class TorchModel(Model):
 
     def _normalised(self, frames_BHW: Frames) -> Tensor:
         """(B, 3, H, W), uint8 until the device. Copied, for PyTorch warns of memory that it may not write to."""
-        return normalise(torch.from_numpy(frames_BHW.copy()).to(self.device))
+        x_BCHW = normalise(torch.from_numpy(frames_BHW.copy()).to(self.device))
+        return x_BCHW.contiguous(memory_format=self._layout)
 
     def _free_memory(self) -> None:
         torch.cuda.empty_cache()
@@ -102,6 +123,35 @@ class TorchModel(Model):
         self.network = self._gradcam = None
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
+
+
+def fuse_batch_norms(network: nn.Module) -> nn.Module:
+    """Fold each `BatchNorm2d` that directly follows a `Conv2d` of the same `Sequential` into it.
+
+    A batch norm in evaluation mode is a fixed scale and shift of each channel. The convolution before it can apply both
+    in its own weights and bias, so one pass over the feature maps is saved. The sums are then rounded differently.
+    Other batch norms stay as they are. The network is changed in place, and must be in evaluation mode.
+
+    Args:
+        network: any module.
+
+    Returns:
+        The same module.
+
+    Example:
+        >>> pair = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+        >>> fuse_batch_norms(pair)[1]
+        Identity()
+    """
+    for block in list(network.modules()):
+        if not isinstance(block, nn.Sequential):
+            continue
+        for index in range(1, len(block)):
+            before, norm = block[index - 1], block[index]
+            if isinstance(before, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                block[index - 1] = fuse_conv_bn_eval(before, norm)
+                block[index] = nn.Identity()
+    return network
 
 
 def _on(device: str, network: nn.Module) -> nn.Module:

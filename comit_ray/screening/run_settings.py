@@ -60,7 +60,7 @@ def check_gradcam(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
         heads = ", ".join(checkpoint.config.model.tasks)
         raise ConfigError(f"--gradcam true: the model of {config.checkpoint} has no score to explain (heads: {heads})")
     if optimised.choose(config.checkpoint, config.backend, config.precision)[0] != optimised.TORCH:
-        raise ConfigError("--gradcam true needs gradients, which OpenVINO does not give: use --backend torch")
+        raise ConfigError("--gradcam true needs gradients of the plain network: use --backend torch")
     from comit_ray.inference import torch_gradcam  # late: it imports PyTorch, which no other check needs
 
     torch_gradcam.library()

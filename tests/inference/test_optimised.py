@@ -118,6 +118,7 @@ def test_a_record_that_is_none_is_refused(uri: str) -> None:
 
 def test_what_decides_the_arithmetic_is_named_and_of_pytorch_nothing() -> None:
     assert optimised.computed("torch", "float32") == {}
+    assert optimised.computed("torch-fused", "float32") == {"backend": "torch-fused", "precision": "float32"}
     assert set(optimised.computed("openvino", "int8")) == {"backend", "precision", "openvino", "instructions"}
     assert optimised.instruction_set()
 
