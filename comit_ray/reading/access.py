@@ -1,9 +1,9 @@
-"""Reader links: each has a token, and only the token's SHA-256 is stored beside the results.
+"""Makes and checks the personal links of readers; only the SHA-256 of a link's token is stored, beside the results.
 
-    RESULTS/readers/NAME-XXXXXXXX.json    {"reader", "sha256", "made_at", "ends_at"}; remove it to revoke the link
+    RESULTS/readers/NAME-XXXXXXXX.json    {"reader", "sha256", "made_at", "ends_at"}; remove the file to revoke the link
 
-A token belongs to the results it was made for: another screen's server does not have its hash. Every server of the
-same results knows it, and knows it again after a restart.
+A token opens only the results that it was made for: the server of another screen does not have its hash. Every server
+of the same results accepts the token, also after a restart.
 """
 
 import hashlib
@@ -21,17 +21,25 @@ from comit_ray.storage import storage
 
 DIRECTORY = "readers"
 WRONG_A_MINUTE = 10
-"""Wrong tokens from one address in a minute, after which it has to wait."""
+"""Number of wrong tokens that one address may send in a minute. After that it has to wait."""
 LOOK_AGAIN = 2.0
-"""Seconds after which a token that was removed from the storage is refused."""
+"""Seconds after which the server reads the stored links again. A revoked link stops working within this time."""
 
 
 def invite(results: str, reader: str, days: int) -> str:
-    """A new token of a reader; it is told once, and kept nowhere.
+    """Make a new token for a reader. The caller shows it once; only its hash is stored.
+
+    Args:
+        results: URI of the screen's output.
+        reader: name of the reader.
+        days: number of days that the token is valid.
+
+    Returns:
+        The token, about 43 characters that are safe in a URL.
 
     Raises:
-        ConfigError: it is no name of a reader.
-        StorageError: its hash cannot be stored.
+        ConfigError: the text is not a valid reader's name.
+        StorageError: the hash cannot be stored.
     """
     check_reader(reader)
     token = secrets.token_urlsafe(32)
@@ -48,7 +56,7 @@ def invite(results: str, reader: str, days: int) -> str:
 
 
 class Tokens:
-    """The tokens of one screen.
+    """The valid tokens of one screen.
 
     Args:
         results: URI of the screen's output.
@@ -61,10 +69,13 @@ class Tokens:
         self._lock = threading.Lock()
 
     def reader(self, token: str) -> str | None:
-        """Whose token it is, as far as that is known without asking the storage; None: not known, or past its end.
+        """Find the reader of a token among the links read in the last `LOOK_AGAIN` seconds.
+
+        Returns:
+            The reader's name, or None if the token is unknown or has expired.
 
         Raises:
-            StorageError: the tokens cannot be read.
+            StorageError: the stored links cannot be read.
         """
         with self._lock:
             if time.monotonic() - self._looked >= LOOK_AGAIN:
@@ -72,7 +83,7 @@ class Tokens:
             return self._known(token)
 
     def look_for(self, token: str) -> str | None:
-        """The same, after a look at the storage: a link may have been made a moment ago."""
+        """As `reader`, but read the stored links first, because the link may have been made a moment ago."""
         with self._lock:
             self._look()
             return self._known(token)
@@ -87,11 +98,11 @@ class Tokens:
 
 
 class RateLimit:
-    """Counts wrong tokens by address, so that they cannot be tried one after another.
+    """Counts wrong tokens by address, so that nobody can try many tokens one after another.
 
     Args:
-        most: wrong ones an address may send in `seconds`.
-        seconds: that are looked back on.
+        most: number of wrong tokens that an address may send in `seconds`.
+        seconds: length of the period that is counted.
     """
 
     def __init__(self, most: int = WRONG_A_MINUTE, seconds: float = 60.0) -> None:
@@ -100,13 +111,13 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def wait(self, address: str) -> float:
-        """Seconds until the address may try again; 0: now."""
+        """Return the seconds until the address may try again; 0 if it may try now."""
         with self._lock:
             times = self._recent(address)
             return times[0] + self._seconds - time.monotonic() if len(times) >= self._most else 0.0
 
     def wrong(self, address: str) -> None:
-        """The address sent a wrong token."""
+        """Count a wrong token from this address."""
         with self._lock:
             self._recent(address).append(time.monotonic())
             for other in [one for one, times in self._wrong.items() if not times]:
@@ -120,7 +131,10 @@ class RateLimit:
 
 
 def cookie_name(results: str) -> str:
-    """Of the cookie that holds a reader's token: cookies do not tell ports apart, and screens must not share one."""
+    """Return the name of the cookie that holds a reader's token.
+
+    A browser sends a cookie to all ports of a host, so each screen's cookie has its own name.
+    """
     return f"comit_reader_{_hash(storage.normalise(results))[:8]}"
 
 
@@ -129,7 +143,7 @@ def _hash(text: str) -> str:
 
 
 def _read(uri: str) -> dict[str, tuple[str, datetime]]:
-    """SHA-256 of a token -> its reader, and when it ends."""
+    """Read the stored links: SHA-256 of a token -> its reader, and when it expires."""
     try:
         files = [entry.path for entry in storage.list_files(uri, ".json")]
     except NotFoundError:
@@ -143,6 +157,6 @@ def _read(uri: str) -> dict[str, tuple[str, datetime]]:
             continue
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
-                f"{storage.join(uri, file)} is no reader's link ({error!r}): remove it, and invite again"
+                f"{storage.join(uri, file)}: expected a reader's link, got {error!r}: remove it and invite again"
             ) from error
     return found

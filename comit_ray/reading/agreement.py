@@ -1,9 +1,9 @@
-"""Agreement of readers: percent, Cohen's kappa (plain and quadratic) and Gwet's AC1, from a table of counts.
+"""Agreement of two readers: percent, Cohen's kappa (plain and quadratic) and Gwet's AC1, from a table of counts.
 
-    table_KK[a, b]: images that the first reader put in category a and the second in b
+    table_KK[a, b]: number of images that the first reader put in category a and the second in category b
 
-J. Cohen 1960 and 1968 (kappa, weighted); K. L. Gwet 2008, "Computing inter-rater reliability and its variance in the
-presence of high agreement" (AC1, which does not fall where nearly all images are of one category).
+Sources: J. Cohen 1960 and 1968 (kappa, weighted kappa); K. L. Gwet 2008, "Computing inter-rater reliability and its
+variance in the presence of high agreement" (AC1, which stays high where nearly all images are of one category).
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,10 +18,18 @@ METRICS = ("agreement", "kappa", "kappa_quadratic", "ac1")
 
 
 def count(first: npt.ArrayLike, second: npt.ArrayLike, categories: int) -> npt.NDArray[np.int64]:
-    """The table of two readers' categories, whole numbers from 0.
+    """Count how often two readers chose each pair of categories.
+
+    Args:
+        first: (N,) category chosen by the first reader for each image, whole numbers from 0.
+        second: (N,) the same by the second reader, for the same images.
+        categories: number of categories K.
+
+    Returns:
+        (K, K) counts; rows are the first reader's categories.
 
     Raises:
-        ValueError: they are not of the same images, or a category is outside its range.
+        ValueError: the two lists differ in length, or a category is outside its range.
     """
     a, b = np.asarray(first, np.int64), np.asarray(second, np.int64)
     if a.shape != b.shape or (a.size and not 0 <= min(a.min(), b.min()) <= max(a.max(), b.max()) < categories):
@@ -32,13 +40,17 @@ def count(first: npt.ArrayLike, second: npt.ArrayLike, categories: int) -> npt.N
 
 
 def measures(table_KK: npt.ArrayLike) -> dict[str, float | None]:
-    """Name of `METRICS` -> its value; None where there is nothing to count, or nothing beyond chance to speak of.
+    """Compute every measure of `METRICS` from a table of counts.
 
     Args:
-        table_KK: counts, at least two categories.
+        table_KK: (K, K) counts, for at least two categories.
+
+    Returns:
+        Name of the measure -> its value. All are None if the table is empty. Kappa is None if chance alone would give
+            full agreement.
 
     Raises:
-        ValueError: it is no square table of counts.
+        ValueError: the table is not a square table of counts.
     """
     table = np.asarray(table_KK, np.float64)
     if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 2 or (table < 0).any():
@@ -65,15 +77,18 @@ def with_intervals(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float | None, Interval]]:
-    """Name of `METRICS` -> value and 95% interval, by a bootstrap that draws patients.
+    """Compute every measure of `METRICS` with its 95% interval, by a bootstrap that draws patients.
 
     Args:
-        first: (N,) category of each reading by the one, from 0.
-        second: (N,) by the other.
-        categories: how many there are.
-        patients: (N,) of each reading: zones of one image are of one patient too.
-        draws: of the bootstrap.
-        seed: of the draws.
+        first: (N,) category of each reading by the first reader, whole numbers from 0.
+        second: (N,) category by the second reader.
+        categories: number of categories.
+        patients: (N,) patient of each reading. The zones of one image belong to one patient too.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
+
+    Returns:
+        Name of the measure -> its value and interval.
     """
     a, b = np.asarray(first, np.int64), np.asarray(second, np.int64)
     values = measures(count(first, second, categories))
@@ -90,7 +105,10 @@ def with_intervals(
 
 
 def _kappa(shares: FloatArray, weights: FloatArray) -> float | None:
-    """Agreement beyond what both readers' own shares would give; None where these give all."""
+    """Agreement beyond chance; None if chance gives full agreement.
+
+    Chance agreement follows from how often each reader uses each category.
+    """
     expected = float((weights * np.outer(shares.sum(axis=1), shares.sum(axis=0))).sum())
     if expected >= 1 - 1e-12:
         return None
@@ -98,7 +116,7 @@ def _kappa(shares: FloatArray, weights: FloatArray) -> float | None:
 
 
 def _ac1(shares: FloatArray) -> float:
-    """Chance agreement from the mean share of each category, over all categories but one (Gwet 2008, equation 9)."""
+    """Gwet's AC1; chance agreement follows from the mean share of each category (Gwet 2008, equation 9)."""
     mean = (shares.sum(axis=1) + shares.sum(axis=0)) / 2
     expected = float((mean * (1 - mean)).sum() / (len(shares) - 1))
     return (float(np.trace(shares)) - expected) / (1 - expected)

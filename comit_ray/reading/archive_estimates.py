@@ -1,12 +1,13 @@
-"""Estimates an archive's sensitivity, specificity and prevalence from verdicts, with intervals.
+"""Estimates sensitivity, specificity and prevalence of a whole archive from verdicts on its queue, with intervals.
 
-Images with a reason are all in the queue; of the M others, n are drawn at random. So only one number is not known: K,
-how many of the M are positive. Of n judged ones x were. K has an exact distribution (hypergeometric: drawn without
-replacement), and its 95% interval is the set of K that the sample does not contradict (mid-p: B. Clopper, P. Pearson
-1934 and H. Lancaster 1961, the finite case: T. Wright 1991, "Exact confidence bounds when sampling from small finite
-universes"). All three figures rise or fall with K, so its ends are theirs.
+Every image with a reason is in the queue. Of the other M images, n were drawn at random, and x of these n were judged
+positive. So one number is unknown: K, the positives among the M images. Given K, x has a hypergeometric distribution
+(drawing without replacement). The 95% interval of K holds every K that the sample does not contradict, by the mid-p
+rule (C. Clopper, E. Pearson 1934; H. Lancaster 1961; for finite populations T. Wright 1991, "Exact confidence bounds
+when sampling from small finite universes"). All three figures rise or fall steadily with K, so the ends of K's interval
+give the ends of theirs.
 
-They are of this archive, and as good as the readers: a wrong verdict is not in the interval.
+The figures describe this archive only. They are as good as the readers: the interval does not include wrong verdicts.
 """
 
 from collections.abc import Mapping
@@ -23,18 +24,19 @@ from comit_ray.tables.vocabulary import ReviewReason
 TAIL = 0.025
 METHOD = "mid-p of the random negatives (hypergeometric)"
 UNREAD = 0.05
-"""Largest share of the images with a reason that may lack a verdict that decides (cannot tell, readers who differ)."""
+"""Largest share of the images with a reason that may lack a deciding verdict. A verdict does not decide if it is
+"cannot tell", or if readers differ."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One figure of the archive; None with a reason where it cannot be had.
+    """One figure of the archive, or the reason why it cannot be given.
 
     Args:
-        value: a fraction.
+        value: a fraction from 0 to 1; None if it cannot be given.
         low: lower end of its 95% interval.
-        high: upper end.
-        reason: why there is none.
+        high: upper end of the interval.
+        reason: why there is no value.
     """
 
     value: float | None
@@ -45,17 +47,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was read, by what it stands for.
+    """How many images of each kind were read.
 
     Args:
-        found: flagged, and positive (all of the archive: they are in the queue).
-        false: flagged, and negative.
-        missed_queued: not flagged, in the queue for a reason, positive.
-        rest_queued: not flagged, in the queue for a reason, negative.
-        population: images without a reason, M.
-        drawn: of these judged, n.
-        positive: of these positive, x.
-        undecided: images that no reader could judge; they are in none of the counts.
+        found: flagged and positive. All flagged images are in the queue, so this counts the whole archive.
+        false: flagged and negative.
+        missed_queued: not flagged, in the queue for another reason, positive.
+        rest_queued: not flagged, in the queue for another reason, negative.
+        population: images without a reason (M).
+        drawn: random images of these that were judged (n).
+        positive: those of `drawn` that were judged positive (x).
+        undecided: images that no reader could judge. No other count includes them.
     """
 
     found: int
@@ -69,11 +71,14 @@ class Counts:
 
 
 def reference(verdicts: pd.DataFrame, column: str) -> dict[str, bool]:
-    """image_id -> what counts as the truth: the adjudicator's verdict, else what all its readers agree on.
+    """Choose one truth for each image: the adjudicator's verdict, or else the verdict that all its readers agree on.
 
     Args:
-        verdicts: of `comit_ray.reading.store.read_current`.
-        column: `abnormal` or `covid`; a null is a reader who could not say, and decides nothing.
+        verdicts: table of `comit_ray.reading.store.read_current`.
+        column: `abnormal` or `covid`. A null means that the reader could not say; it decides nothing.
+
+    Returns:
+        image_id -> whether the image is positive; images without a deciding verdict are absent.
     """
     found: dict[str, bool] = {}
     for image_id, rows in verdicts.groupby("image_id", sort=True):
@@ -85,12 +90,12 @@ def reference(verdicts: pd.DataFrame, column: str) -> dict[str, bool]:
 
 
 def counts(predictions: pd.DataFrame, queue: pd.DataFrame, truth: Mapping[str, bool], flag: str) -> Counts | str:
-    """What was read; or a sentence that says why the archive cannot be estimated from it.
+    """Count what was read, or say in one sentence why the archive cannot be estimated from it.
 
     Args:
         predictions: image_id, status and `flag` of every image.
         queue: image_id, reasons, sampling_weight and status of every image of the queue.
-        truth: of `reference`.
+        truth: result of `reference`.
         flag: `covid_flag` or `unhealthy_flag`.
     """
     scored = predictions[(predictions["status"] == Status.OK) & predictions[flag].notna()]
@@ -100,17 +105,17 @@ def counts(predictions: pd.DataFrame, queue: pd.DataFrame, truth: Mapping[str, b
     certain, drawn = mine[~random]["image_id"], mine[random]["image_id"]
     population = round(float(mine.loc[random, "sampling_weight"].sum()))
     if population == 0 and len(flags) == len(certain):
-        population = 0  # every image has a reason: nothing was left to draw from
+        population = 0  # every image has a reason, so there were no others to draw from
     elif len(certain) + population != len(flags):
         absent = len(flags) - len(certain) - population
-        return f"{absent:,} images are neither in the queue nor stood for by it: build it without a capacity (requeue)"
+        return f"scored images missing from the queue: {absent:,}; build it without a capacity (job requeue)"
     unread = sum(image_id not in truth for image_id in certain)
     decided = [image_id for image_id in certain if image_id in truth]
     if unread > len(certain) * UNREAD:
-        return f"{unread:,} of the {len(certain):,} images with a reason have no verdict that decides: read them first"
+        return f"{unread:,} of the {len(certain):,} images with a reason have no deciding verdict: read them first"
     sample = [image_id for image_id in drawn if image_id in truth]
     if population and not sample:
-        return "no random negative has a verdict that decides: read some of them first"
+        return "no random negative has a deciding verdict: read some of them first"
     found = sum(flags[image_id] and truth[image_id] for image_id in decided)
     false = sum(flags[image_id] and not truth[image_id] for image_id in decided)
     missed = sum(not flags[image_id] and truth[image_id] for image_id in decided)
@@ -127,10 +132,13 @@ def counts(predictions: pd.DataFrame, queue: pd.DataFrame, truth: Mapping[str, b
 
 
 def estimate(read: Counts | str) -> dict[str, Estimate]:
-    """`sensitivity`, `specificity` and `prevalence` of the archive.
+    """Estimate `sensitivity`, `specificity` and `prevalence` of the archive.
 
     Args:
-        read: of `counts`.
+        read: result of `counts`.
+
+    Returns:
+        Name of the figure -> its estimate.
     """
     if isinstance(read, str):
         return dict.fromkeys(("sensitivity", "specificity", "prevalence"), Estimate(None, reason=read))
@@ -140,7 +148,7 @@ def estimate(read: Counts | str) -> dict[str, Estimate]:
     found = {}
     for name, value in at[0].items():
         if value is None:
-            found[name] = Estimate(None, reason="there is no image of that kind in what was read")
+            found[name] = Estimate(None, reason="no image of this kind was read")
             continue
         ends = [one[name] for one in at[1:]]
         known = sorted(end for end in ends if end is not None)
@@ -149,7 +157,7 @@ def estimate(read: Counts | str) -> dict[str, Estimate]:
 
 
 def figures(read: Counts, positives: float) -> dict[str, float | None]:
-    """The three figures if `positives` of the images without a reason are positive."""
+    """Compute the three figures, supposing that `positives` of the images without a reason are positive."""
     missed = read.missed_queued + positives
     passed = read.rest_queued + read.population - positives
     sick, well = read.found + missed, read.false + passed
@@ -161,15 +169,18 @@ def figures(read: Counts, positives: float) -> dict[str, float | None]:
 
 
 def positives_of(population: int, drawn: int, positive: int) -> tuple[int, int]:
-    """The smallest and the largest number of positives among `population` that a sample does not contradict.
+    """Find the smallest and the largest number of positives in the population that the sample does not contradict.
 
     Args:
-        population: M.
-        drawn: n of them, at random.
-        positive: x of these.
+        population: number of images (M).
+        drawn: number of images drawn from them at random (n).
+        positive: number of positive images among the drawn ones (x).
+
+    Returns:
+        The ends of the 95% mid-p interval.
 
     Raises:
-        ValueError: more were drawn than there are, or were positive than drawn.
+        ValueError: `positive` is larger than `drawn`, or `drawn` is larger than `population`.
     """
     if not 0 <= positive <= drawn <= population:
         raise ValueError(f"expected positive <= drawn <= population, got {positive}, {drawn}, {population}")
@@ -183,19 +194,19 @@ def positives_of(population: int, drawn: int, positive: int) -> tuple[int, int]:
 
 
 def _above(population: int, drawn: int, positive: int, k: int) -> float:
-    """Mid-p: P(more than x) + P(x) / 2, which rises with k."""
+    """Mid-p of more than x positives: P(more than x) + P(x) / 2. It rises with k."""
     law = hypergeom(population, k, drawn)
     return float(law.sf(positive) + law.pmf(positive) / 2)
 
 
 def _below(population: int, drawn: int, positive: int, k: int) -> float:
-    """Mid-p: P(fewer than x) + P(x) / 2, which falls with k."""
+    """Mid-p of fewer than x positives: P(fewer than x) + P(x) / 2. It falls with k."""
     law = hypergeom(population, k, drawn)
     return float(law.cdf(positive) - law.pmf(positive) / 2)
 
 
 def _first(holds: Any, low: int, high: int) -> int:
-    """The smallest k from low to high for which it holds; high if none."""
+    """Find the smallest k from low to high for which `holds` is true; high if there is none."""
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle + 1, high)
@@ -210,16 +221,19 @@ def _last(holds: Any, low: int, high: int) -> int:
 
 
 def simulate(archives: int, seed: int, images: int = 2000, sample: int = 300) -> dict[str, float]:
-    """Share of simulated archives whose own figures lie in their intervals.
+    """Simulate archives and return the share of them whose true figures lie in the estimated intervals.
 
-    Each has another prevalence (2 to 30%), sensitivity (60 to 95%) and specificity (80 to 98%); scores near the
-    threshold are in the queue for that reason.
+    Each archive has its own prevalence (2 to 30%), sensitivity (60 to 95%) and specificity (80 to 98%). A tenth of the
+    images that are not flagged is in the queue as near the threshold.
 
     Args:
-        archives: how many.
-        seed: of everything.
-        images: of each.
-        sample: random negatives read of each.
+        archives: number of archives.
+        seed: seed of all random numbers.
+        images: number of images of each archive.
+        sample: number of random negatives read in each archive.
+
+    Returns:
+        Name of the figure -> share of archives, from 0 to 1.
     """
     rng = np.random.default_rng(seed)
     covered = dict.fromkeys(("sensitivity", "specificity", "prevalence"), 0)

@@ -1,4 +1,4 @@
-"""Finds an operating point for a site from verdicts or tests, and writes the file for `screen`."""
+"""Chooses a threshold for a site from verdicts or confirmatory tests, and writes the file that `screen` takes."""
 
 import json
 from typing import Any
@@ -21,15 +21,18 @@ from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import ReviewReason
 
 COLUMNS = {"covid": "covid", "unhealthy": "abnormal"}
-"""Score -> the column of the verdicts that is its truth."""
+"""Score -> the column of the verdicts that holds its truth."""
 _MANIFEST = ("image_id", "patient_id", "age", "sex", "view", "site")
 
 
 def write(config: CalibrateConfig) -> str:
-    """Write thresholds.csv, calibration.json and operating_points.json to `config.output`; what a person reads of it.
+    """Write thresholds.csv, calibration.json and operating_points.json to `config.output`.
+
+    Returns:
+        Four lines for the terminal: the threshold, what it reaches, a warning, and how to use it.
 
     Raises:
-        ConfigError: nothing can be recommended, or the tests are no table of tests; says why.
+        ConfigError: no threshold can be recommended, with the reason; or the tests are not a valid table.
         ComitError: a table cannot be read or written.
     """
     scored, judged = known(config)
@@ -72,10 +75,14 @@ def write(config: CalibrateConfig) -> str:
 
 
 def known(config: CalibrateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All scored images, and those whose truth is known, with score, truth, weight and who they are of.
+    """Load all scored images, and those of them whose truth is known.
+
+    Returns:
+        Two tables: every scored image with its score and patient columns, and the judged images with `truth` and
+            `weight` as well.
 
     Raises:
-        ConfigError: no truth is known, or there is no such score.
+        ConfigError: no image has a known truth, or the model has no such score.
     """
     results = storage.normalise(config.results)
     predictions = read_predictions(results).to_pandas()
@@ -97,22 +104,25 @@ def known(config: CalibrateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     weights = _weights(queue, truth, "all" if config.tests and config.tests_sampling == "all" else "queue", scored)
     judged = scored[scored["image_id"].isin(weights.keys())].copy()
     if judged.empty:
-        raise ConfigError("no scored image has a verdict or test that decides: read some of the queue first")
+        raise ConfigError("no scored image has a deciding verdict or test: read some images of the queue first")
     judged["truth"] = [truth[image_id] for image_id in judged["image_id"]]
     judged["weight"] = [weights[image_id] for image_id in judged["image_id"]]
     return scored, judged
 
 
 def _weights(queue: pd.DataFrame, truth: dict[str, bool], sampling: str, scored: pd.DataFrame) -> dict[str, float]:
-    """image_id -> images of the archive that it stands for: its stratum's size over those with a known truth."""
+    """image_id -> number of archive images that it stands for.
+
+    This is the size of its stratum, divided by the number of images of the stratum with a known truth.
+    """
     if sampling == "all":
         mine = [image_id for image_id in scored["image_id"] if image_id in truth]
         return dict.fromkeys(mine, len(scored) / max(1, len(mine)))
     outside = sorted(truth.keys() - set(queue["image_id"]))
     if outside:
         raise ConfigError(
-            f"{len(outside)} tested images, such as {outside[0]}, are not in the queue, so nobody knows for how many "
-            "they stand: give --tests_sampling all if all images were tested alike, or leave them out of the table"
+            f"{len(outside):,} tested images, such as {outside[0]}, are not in the queue, so they have no weight: "
+            "give --tests_sampling all if all images were tested alike, or remove them from the table"
         )
     random = queue["reasons"].map(lambda reasons: [*map(str, reasons)] == [str(ReviewReason.RANDOM_NEGATIVE)])
     found: dict[str, float] = {}
@@ -124,10 +134,10 @@ def _weights(queue: pd.DataFrame, truth: dict[str, bool], sampling: str, scored:
 
 
 def _tests(uri: str) -> dict[str, bool]:
-    """image_id -> whether the confirmatory test was positive.
+    """Read a table of tests: image_id -> whether the confirmatory test was positive.
 
     Raises:
-        ConfigError: it is no table of tests.
+        ConfigError: the table does not have the expected form.
     """
     if uri.endswith(".csv"):
         with storage.open_stream(uri) as stream:
@@ -139,17 +149,17 @@ def _tests(uri: str) -> dict[str, bool]:
     rows = table.select(["image_id", "result"]).to_pandas().dropna()
     wrong = rows[~rows["result"].isin([0, 1, True, False])]
     if len(wrong):
-        raise ConfigError(f"{uri}: expected results of 1 (positive) and 0, got {wrong['result'].iloc[0]!r}")
+        raise ConfigError(f"{uri}: expected results of 1 (positive) or 0 (negative), got {wrong['result'].iloc[0]!r}")
     twice = rows[rows.duplicated("image_id")]
     if len(twice):
-        raise ConfigError(f"{uri}: expected one result an image, got several of {twice['image_id'].iloc[0]}")
+        raise ConfigError(f"{uri}: expected one result per image, got several for {twice['image_id'].iloc[0]}")
     return {str(image_id): bool(result) for image_id, result in rows.itertuples(index=False)}
 
 
 def _one(scored: pd.DataFrame, column: str) -> str:
     values = sorted({str(value) for value in scored[column].fillna("none")})
     if len(values) > 1:
-        raise ConfigError(f"expected the scores of one {column}, got {', '.join(values)}: a threshold is of one alone")
+        raise ConfigError(f"expected scores of one {column}, got {', '.join(values)}: a threshold holds for one only")
     return values[0]
 
 
@@ -184,7 +194,7 @@ def _said(config: CalibrateConfig, best: Recommended, at: Row, judged: pd.DataFr
     return [
         f"for {aim}: {given}",
         f"sensitivity {number(at.sensitivity)}{ends}, specificity {specificity}, {at.images_read:,} images to read",
-        "the threshold was chosen on these very images: sensitivity elsewhere is likely a little lower",
+        "the threshold was chosen on these same images: expect a somewhat lower sensitivity on others",
         f"screen --operating_points {output}/operating_points.json --operating_point {config.name}",
     ]
 

@@ -1,7 +1,7 @@
-"""The images of the review queue as a reader sees them, and their order.
+"""Loads the images of the review queue as a reader sees them, and puts them in reading order.
 
-Random negatives must not be told from the rest, or they would be read with another eye and say nothing. So they are
-strewn over the order, and what the model thinks is hidden of them and of as many others.
+A reader must not recognise the random negatives: knowing them, one would read them differently, and their sample would
+lose its value. So they are spread over the reading order. The model's result is hidden for them and for as many others.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,11 +26,11 @@ _PREDICTIONS = ("image_id", "covid_flag", "unhealthy_flag", "disease_in_lung", "
 
 @dataclass(frozen=True)
 class Known:
-    """One image of the archive, in the queue or beside it.
+    """One image of the archive: in the queue, or another radiograph of one of its patients.
 
     Attributes:
-        row: the manifest's columns that the page needs.
-        place: where its bytes are.
+        row: the columns of the manifest that the page needs.
+        place: where the file lies.
     """
 
     row: dict[str, Any]
@@ -42,13 +42,13 @@ class Case:
     """One image of the queue.
 
     Attributes:
-        image_id: as everywhere.
-        key: what is dealt to readers as one: the patient, else the study, else the image.
-        queued: its row of the queue.
-        predicted: columns of its row of the predictions that the queue has not.
+        image_id: id of the image, as in all tables.
+        key: what goes to one reader as a whole: the patient, or else the study, or else the image.
+        queued: the image's row of the queue.
+        predicted: columns of its row of the predictions that the queue does not have.
         known: its row of the manifest.
-        part: file name of the chunk its tables are in.
-        hidden: what the model thinks is not shown.
+        part: file name of the chunk that holds its rows.
+        hidden: whether the page hides the model's result.
         beside: image_ids of the patient's other radiographs, the latest first.
     """
 
@@ -63,20 +63,20 @@ class Case:
 
     @property
     def reasons(self) -> list[str]:
-        """Why it is in the queue; empty where that is hidden."""
+        """Reasons why the image is in the queue; empty if they are hidden."""
         return [] if self.hidden else [str(reason) for reason in self.queued["reasons"]]
 
 
 @dataclass(frozen=True)
 class Screen:
-    """What is read: the cases of one screen's queue.
+    """The cases of one screen's queue.
 
     Attributes:
-        results: URI.
-        model_id: of the model that scored it.
-        run_id: of the screen.
+        results: URI of the screen's output.
+        model_id: id of the model that scored the images.
+        run_id: id of the screen's run.
         cases: image_id -> case, in reading order.
-        others: image_id -> the patients' radiographs that are not in the queue.
+        others: image_id -> radiographs of the same patients that are not in the queue.
     """
 
     results: str
@@ -86,22 +86,22 @@ class Screen:
     others: dict[str, Known] = field(default_factory=dict)
 
     def known(self, image_id: str) -> Known | None:
-        """The image, if it is in the queue or of a patient in it."""
+        """Return the image if it is in the queue or belongs to a patient of the queue; otherwise None."""
         case = self.cases.get(image_id)
         return case.known if case is not None else self.others.get(image_id)
 
 
 def load(results: str, manifest: str | None = None, blind: bool = False) -> Screen:
-    """The queue of `results` with all that the page shows of it.
+    """Load the queue of `results` with everything that the page shows of it.
 
     Args:
         results: URI of a screen's output.
-        manifest: URI of its manifest; None: the one that its run.json names.
-        blind: hide what the model thinks of every image, and order by hash.
+        manifest: URI of its manifest; None: the one that run.json names.
+        blind: hide the model's result for every image, and order the images by a hash.
 
     Raises:
-        ConfigError: the manifest is not known, or is another one.
-        NotFoundError: there is no queue, or nothing is in it.
+        ConfigError: the manifest is not known, or lacks images of the queue.
+        NotFoundError: there is no queue, or it is empty.
         StorageError: a table cannot be read.
     """
     results = storage.normalise(results)
@@ -139,10 +139,15 @@ def load(results: str, manifest: str | None = None, blind: bool = False) -> Scre
 
 
 def manifest_of(results: str, given: str | None, record: dict[str, Any] | None = None) -> str:
-    """URI of the manifest that was screened.
+    """Return the URI of the manifest that was screened.
+
+    Args:
+        results: URI of a screen's output.
+        given: URI that the user gave; None: use the one in run.json.
+        record: content of run.json, if it was read already.
 
     Raises:
-        ConfigError: none is given, and run.json names none that is there.
+        ConfigError: no URI was given, and run.json names no manifest that exists.
     """
     if given is not None:
         return given
@@ -154,7 +159,10 @@ def manifest_of(results: str, given: str | None, record: dict[str, Any] | None =
 
 
 def _manifest(uri: str, wanted: set[str]) -> tuple[dict[str, Known], dict[str, Known]]:
-    """The wanted images, and the other ones of their patients; part by part, for a manifest may be large."""
+    """The wanted images, and the other images of their patients.
+
+    The manifest is read part by part, because it may be large.
+    """
     parts = parquet.parts(uri)
     patients: set[str] = set()
     for table in _columns(parts, ("image_id", "patient_id")):
@@ -188,11 +196,11 @@ def _predictions(results: str, wanted: set[str]) -> tuple[dict[str, dict[str, An
 def _columns(parts: Iterable[str], names: tuple[str, ...]) -> Iterator[pd.DataFrame]:
     for uri in parts:
         table = parquet.read_part(uri).to_pandas()
-        yield table.reindex(columns=list(names))  # an older manifest may lack one
+        yield table.reindex(columns=list(names))  # older manifests lack some columns
 
 
 def _beside(images: Iterable[Known]) -> dict[str, list[str]]:
-    """Patient -> image_ids, the latest first; those without a date come last."""
+    """Patient -> image_ids, the latest first; images without a date come last."""
     found: dict[str, list[tuple[str, str]]] = {}
     for one in images:
         if one.row["patient_id"] is not None:
@@ -201,7 +209,7 @@ def _beside(images: Iterable[Known]) -> dict[str, list[str]]:
 
 
 def _hidden(queue: list[dict[str, Any]]) -> set[str]:
-    """The random negatives, and as many others that have a score: neither tells by itself what it is."""
+    """The random negatives, and as many other scored images. So a hidden result does not show which kind it is."""
     random = {row["image_id"] for row in queue if _is_random(row)}
     others = [row["image_id"] for row in queue if row["image_id"] not in random and row["status"] == Status.OK]
     return random | set(sorted(others, key=lambda image_id: number(image_id, "hidden"))[: len(random)])
@@ -212,7 +220,7 @@ def _is_random(row: dict[str, Any]) -> bool:
 
 
 def _strewn(count: int) -> Any:
-    """By rank; random negatives anywhere between."""
+    """Return a sort key: images by rank, with the random negatives at random places between them."""
 
     def place(case: Case) -> tuple[float, str]:
         at = number(case.image_id, "place") if _is_random(case.queued) else case.queued["rank"] / count
@@ -222,7 +230,7 @@ def _strewn(count: int) -> Any:
 
 
 def _by_hash(case: Case) -> tuple[float, str]:
-    """Images of one patient follow each other."""
+    """Sort key that keeps the images of one patient together."""
     return number(case.key, "order"), case.image_id
 
 

@@ -1,8 +1,9 @@
-"""The event log of a reading room: who saw which image, who gave which verdict, in which version.
+"""The event log of a reading room: who saw which image, and who gave which verdict, in which revision.
 
-    RESULTS/events/DAY/TIME-SERVER-NUMBER.json    one event, put whole; never changed, never removed here
+    RESULTS/events/DAY/TIME-SERVER-NUMBER.json    one event; each file is written once, and never changed or removed
 
-No image data, and of a person nothing but the reader's name. EU AI Act, articles 12 and 26: keep it for six months.
+The log holds no image data, and of persons only readers' names. Keep it for at least six months if the EU AI Act
+applies to you (articles 12 and 26).
 """
 
 import itertools
@@ -23,7 +24,7 @@ class EventLog:
 
     Args:
         results: URI of the screen's output.
-        facts: of the screen, in every event: `model_id`, `run_id`.
+        facts: facts of the screen that every event repeats: `model_id` and `run_id`.
     """
 
     def __init__(self, results: str, facts: dict[str, str]) -> None:
@@ -33,15 +34,15 @@ class EventLog:
         self._numbers = itertools.count()
 
     def write(self, kind: str, reader: str | None = None, **more: Any) -> None:
-        """Put one event; it returns once it is stored.
+        """Write one event. The method returns once the event is stored.
 
         Args:
             kind: one of `KINDS`.
-            reader: who; None where nobody has been told apart yet.
-            more: `image_id`, `revision` and the like.
+            reader: name of the reader; None if no reader is known yet.
+            more: further facts, such as `image_id` and `revision`.
 
         Raises:
-            StorageError: it cannot be written; what it was about to record must not happen then.
+            StorageError: the event cannot be stored. The caller must then not do what the event records.
         """
         assert kind in KINDS, kind
         now = datetime.now(UTC)
@@ -52,11 +53,11 @@ class EventLog:
 
 
 def read(results: str) -> list[dict[str, Any]]:
-    """All events of a screen, the earliest first.
+    """Read all events of a screen, the earliest first.
 
     Raises:
-        NotFoundError: there are none.
-        StorageError: one cannot be read.
+        NotFoundError: there are no events.
+        StorageError: an event cannot be read.
     """
     uri = storage.join(results, DIRECTORY)
     found = [

@@ -1,4 +1,4 @@
-"""Security headers of every answer, and checks of every request: no other host, no frame, no foreign page."""
+"""Sets security headers on every answer, and refuses requests that another site's page may have sent."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""Content-Security-Policy: the page asks nobody but its own server, and no page may hold it in a frame."""
+"""Content-Security-Policy: the page may contact only its own server, and no page may show it in a frame."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Frame-Options": "DENY",
@@ -31,13 +31,13 @@ HEADERS = {
 }
 TLS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 MOST_BYTES = 64 * 1024
-"""Of a request: a verdict has some hundred."""
+"""Largest body of a request in bytes. A verdict has a few hundred."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def guarded(tls: bool) -> Callable[[Request, Handler], Awaitable[Response]]:
-    """The middleware.
+    """Return the middleware that checks requests and sets the headers.
 
     Args:
         tls: whether the server itself speaks TLS.
@@ -55,20 +55,20 @@ def guarded(tls: bool) -> Callable[[Request, Handler], Awaitable[Response]]:
 
 
 def refused(request: Request) -> Response | None:
-    """Why a request is not even looked at, or None."""
+    """Return the refusal of a request that must not be processed, or None if the request is fine."""
     if request.method in ("GET", "HEAD"):
         return None
     origin, host = request.headers.get("origin"), request.headers.get("host", "")
     if origin is None or urlsplit(origin).netloc.lower() != host.lower():
-        return answer(403, "another_page", "expected a request of this server's own page")
+        return answer(403, "another_page", "expected a request from this server's own page")
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         return answer(415, "not_json", "expected Content-Type application/json")
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > MOST_BYTES:
-        return answer(413, "too_long", f"expected at most {MOST_BYTES} bytes, and to be told how many")
+        return answer(413, "too_long", f"expected a Content-Length of at most {MOST_BYTES} bytes")
     return None
 
 
 def answer(status: int, problem: str, detail: str, **more: str) -> JSONResponse:
-    """A refusal: `problem` is a code that the page has words for, `detail` a sentence for the log."""
+    """Return a refusal: `problem` is a code that the page translates into words, `detail` a sentence for the log."""
     return JSONResponse({"problem": problem, "detail": detail} | more, status)

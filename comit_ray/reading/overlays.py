@@ -1,6 +1,7 @@
-"""Masks and heat maps as transparent pictures in the geometry of the radiograph.
+"""Draws masks and heat maps as transparent pictures in the geometry of the radiograph.
 
-Lungs are an outline and disease is hatched, so that they are told apart without colour. A heat map grows opaque.
+Lungs are drawn as an outline and disease is hatched, so that a reader can tell them apart without colour. A heat map is
+more opaque where its value is higher.
 """
 
 import io
@@ -26,15 +27,15 @@ from comit_ray.tables import parquet
 Kind = Literal["lung", "disease", "heat"]
 KINDS: tuple[Kind, ...] = ("lung", "disease", "heat")
 OVERLAY_PX = 1024
-"""Longest side: finer than any model's frame."""
+"""Longest side of an overlay in pixels. This is finer than the frame of any model."""
 LUNG, DISEASE, HEAT = (86, 180, 233), (230, 159, 0), (213, 94, 0)
-"""Okabe and Ito's colours, told apart by colour-blind readers."""
+"""Colours (RGB) of Okabe and Ito, which colour-blind readers can tell apart."""
 _HATCH, _OUTLINE = 8, 2
 _KEPT_PARTS = 8
 
 
 class Overlays:
-    """What a screen drew over its images; safe for threads.
+    """The overlays of one screen's images; safe for threads.
 
     Args:
         results: URI of the screen's output.
@@ -46,11 +47,21 @@ class Overlays:
         self._lock = threading.Lock()
 
     def kinds(self, image_id: str, part: str | None) -> list[Kind]:
-        """What there is of an image."""
+        """Return the kinds of overlay that exist for an image."""
         return [kind for kind in KINDS if self._png(image_id, part, kind) is not None]
 
     def picture(self, image_id: str, part: str | None, kind: Kind, height: int, width: int) -> bytes | None:
-        """RGBA PNG over the whole radiograph of `height` x `width`; None if there is none.
+        """Draw one overlay over a whole radiograph.
+
+        Args:
+            image_id: id of the image.
+            part: file name of the chunk that holds its rows.
+            kind: `lung`, `disease` or `heat`.
+            height: rows of the radiograph.
+            width: columns of the radiograph.
+
+        Returns:
+            An RGBA PNG with the radiograph's aspect ratio, at most `OVERLAY_PX` long; None if there is no such overlay.
 
         Raises:
             StorageError: the table cannot be read.
@@ -69,10 +80,19 @@ class Overlays:
         return _rgba(LUNG, _outline(mask_HW)) if kind == "lung" else _rgba(DISEASE, _hatched(mask_HW))
 
     def zones(self, image_id: str, part: str | None, height: int, width: int) -> dict[str, Any] | None:
-        """Where the six lung zones lie, as fractions of the original's height and width; None without lungs.
+        """Locate the six lung zones, as `comit_ray.screening.mask_tables.zone_disease` divides them.
 
-        As `comit_ray.screening.mask_tables.zone_disease` has them: thirds of the height of both lungs together, and the
-        middle of the columns they span.
+        The height of both lungs together is cut in thirds, and the columns that they span are cut in the middle.
+
+        Args:
+            image_id: id of the image.
+            part: file name of the chunk that holds its rows.
+            height: rows of the radiograph.
+            width: columns of the radiograph.
+
+        Returns:
+            `names`, and the cuts in `rows` (4) and `columns` (3) as fractions of height and width; None if no lung was
+                found.
         """
         png, row = self._png(image_id, part, "lung"), self._row(MASKS, image_id, part)
         if png is None or row is None:
@@ -124,7 +144,7 @@ class Overlays:
 
 
 def _place(row: dict[str, Any], rows: float, columns: float) -> FrameMap:
-    """Where an original shrunk by `rows` and `columns` lies in the frame."""
+    """Return the frame map of an original that is shrunk by the factors `rows` and `columns`."""
     down, across = row["rows_per_pixel"] / rows, row["columns_per_pixel"] / columns
     return FrameMap(row["fit"], row["original_top"], row["original_left"], down, across)
 

@@ -1,8 +1,9 @@
-"""Assigns images to readers by hash, from a YAML of readers, so that every server assigns alike.
+"""Assigns images to readers by hash, from a YAML of readers, so that all servers assign alike.
 
-An image goes to the reader whose hash with it is highest (rendezvous hashing: a reader who joins moves no image between
-the others). A share is read by a second one too, and where the two differ one adjudicator decides, who sees both. Who
-has given a verdict keeps the image in that role, whoever joins later: nothing is read twice but what is meant to be.
+An image goes to the reader whose hash with the image is highest (rendezvous hashing). If a reader joins, no image moves
+between the other readers. A share of the images also gets a second reader. If the two differ, one adjudicator sees both
+verdicts and decides. A reader who has judged an image keeps it in that role, whoever joins later. So nobody reads an
+image in vain.
 """
 
 import hashlib
@@ -19,16 +20,16 @@ from comit_ray.storage import storage
 
 Role = Literal["first", "second", "adjudicator"]
 Rows = Mapping[str, Mapping[str, Any]]
-"""Reader -> the verdict on one image that counts."""
+"""Reader -> the reader's current verdict on one image."""
 
 
 class Person(Config):
-    """One reader."""
+    """One reader of the file."""
 
     name: str
-    """A pseudonym will do; it stands in the tables."""
+    """Name of the reader, as it stands in the tables. A pseudonym is enough."""
     role: Literal["reader", "adjudicator"] = "reader"
-    """An adjudicator reads what two readers judged differently, and nothing else."""
+    """An adjudicator reads only images that two readers judged differently."""
 
     @field_validator("name")
     @classmethod
@@ -40,7 +41,7 @@ class Person(Config):
 
 
 class Readers(Config):
-    """The file of `--readers`."""
+    """Content of the file of `--readers`."""
 
     readers: tuple[Person, ...]
     """Everybody who may be invited."""
@@ -49,22 +50,22 @@ class Readers(Config):
     def _one_of_each(self) -> Self:
         names = [one.name for one in self.readers]
         if len(set(names)) != len(names):
-            raise ValueError(f"readers: every name once, got {', '.join(names)}")
+            raise ValueError(f"readers: expected each name once, got {', '.join(names)}")
         if not any(one.role == "reader" for one in self.readers):
             raise ValueError("readers: at least one must have the role reader")
         return self
 
     def names(self, role: str) -> tuple[str, ...]:
-        """Of those with this role."""
+        """Return the names of the readers with this role."""
         return tuple(one.name for one in self.readers if one.role == role)
 
 
 def read_file(uri: str) -> Readers:
-    """The readers of a YAML.
+    """Read the readers from a YAML file.
 
     Raises:
-        ConfigError: it is no such file.
-        StorageError: it cannot be read.
+        ConfigError: the file does not list readers in the expected form.
+        StorageError: the file cannot be read.
     """
     try:
         values = yaml.safe_load(storage.read_bytes(uri))
@@ -74,11 +75,11 @@ def read_file(uri: str) -> Readers:
 
 
 class Deal:
-    """Which reader has which image, in which role.
+    """Decides which reader gets which image, in which role.
 
     Args:
-        readers: of `--readers`; None: whoever is invited reads everything.
-        double: share of the images that get a second reader.
+        readers: content of `--readers`; None: everybody who is invited reads every image.
+        double: share of the images that get a second reader, from 0 to 1.
     """
 
     def __init__(self, readers: Readers | None, double: float) -> None:
@@ -92,13 +93,13 @@ class Deal:
         return self._everybody or reader in self._readers or reader in self._adjudicators
 
     def role(self, reader: str, key: str, image_id: str, current: Rows) -> Role | None:
-        """The reader's role for an image; None: it is not theirs.
+        """Return the reader's role for an image, or None if the image is not assigned to this reader.
 
         Args:
-            reader: name.
-            key: what is dealt as one: the patient, else the study, else the image.
-            image_id: of the image.
-            current: reader -> verdict of this image that counts, with its `role`, as far as there is one.
+            reader: name of the reader.
+            key: what goes to one reader as a whole: the patient, or else the study, or else the image.
+            image_id: id of the image.
+            current: reader -> current verdict on this image, with its `role`; empty before the first verdict.
         """
         if self._everybody:
             return "first"
@@ -117,12 +118,12 @@ class Deal:
 
     @staticmethod
     def _holder(role: Role, names: Sequence[str], key: str, current: Rows) -> str:
-        """Who has the image in this role: who has read it so, else who is dealt it."""
+        """Return who has the image in this role: who judged it in this role, or else who it is assigned to."""
         return max(names, key=lambda name: (name in current and current[name].get("role") == role, number(key, name)))
 
     def shown_to_adjudicator(self, reader: str, current: Rows) -> dict[str, Mapping[str, Any]]:
-        """The two verdicts that an adjudicator decides between."""
-        assert reader in self._adjudicators, f"{reader} is no adjudicator: others' verdicts are not theirs to see"
+        """Return the two verdicts between which an adjudicator decides."""
+        assert reader in self._adjudicators, f"{reader} is not an adjudicator and must not see others' verdicts"
         return {name: row for name, row in current.items() if name in self._readers}
 
     @staticmethod
@@ -131,7 +132,10 @@ class Deal:
 
 
 def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two verdicts need a third: another judgement, or another category where both gave one."""
+    """Whether two verdicts need an adjudicator.
+
+    They do if the judgements differ, or if both give a category and the categories differ.
+    """
     if one["verdict"] != other["verdict"]:
         return True
     categories = (one["category"], other["category"])
@@ -139,5 +143,5 @@ def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def number(*parts: str) -> float:
-    """A number in 0..1 that depends on these texts alone."""
+    """Return a number in [0, 1) that depends only on these texts."""
     return int(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:13], 16) / 16**13

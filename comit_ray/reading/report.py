@@ -1,4 +1,4 @@
-"""The chapter "Readers" of a report: agreement, and estimates for the archive."""
+"""Writes the chapter "Readers" of a report: agreement of readers, and estimates for the whole archive."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -22,20 +22,20 @@ TRUTHS = {
     "covid": ("covid_flag", "COVID-19, by a typical appearance"),
     "abnormal": ("unhealthy_flag", "Any abnormality"),
 }
-"""Column of the verdicts -> the flag that it judges, and in words."""
+"""Column of the verdicts -> the flag that it judges, and its name in the report."""
 ATTRIBUTES = ("age", "sex", "view", "site")
 FEW = 10
 MODEL = "the model"
-"""Stands for a reader's name where the model's flags are compared; no reader's name has a space."""
+"""Stands in place of a reader's name where the model's flags are compared. No reader's name has a space."""
 Truths = Mapping[str, Mapping[str, bool]]
-"""Column of the verdicts -> image_id -> what counts as the truth."""
+"""Column of the verdicts -> image_id -> truth."""
 
 
 def chapters(config: EvaluateConfig) -> list[Chapter]:
-    """The chapter of a report where `reviews` are the verdicts that lie beside its own `results`, else none.
+    """Return the chapter if `config.reviews` lies beside `config.results`; otherwise an empty list.
 
     Raises:
-        ComitError: of `chapter`.
+        ComitError: as `chapter`.
     """
     if config.reviews is None or config.results is None:
         return []
@@ -46,17 +46,17 @@ def chapters(config: EvaluateConfig) -> list[Chapter]:
 
 
 def chapter(results: str, manifest: str, draws: int = 1000, seed: int = 0, minimum: int = FEW) -> Chapter:
-    """What the verdicts beside `results` say; needs no label.
+    """Write what the verdicts beside `results` say. The chapter needs no labels.
 
     Args:
-        results: URI of a screen's output, with reviews/.
-        manifest: URI of its manifest: patients and subgroups.
-        draws: of every bootstrap.
-        seed: of the draws.
-        minimum: fewest patients of whom figures of a subgroup are given.
+        results: URI of a screen's output with reviews/.
+        manifest: URI of its manifest, for patients and subgroups.
+        draws: number of draws of every bootstrap.
+        seed: seed of the draws.
+        minimum: smallest number of patients for which a subgroup's figures are given.
 
     Raises:
-        NotFoundError: nobody has read anything.
+        NotFoundError: there are no verdicts.
         StorageError: a table cannot be read.
     """
     verdicts = store.read_current(results)
@@ -85,8 +85,8 @@ def _said(verdicts: pd.DataFrame, queue: pd.DataFrame) -> list[str]:
         f"{readers} reader{'s' if readers > 1 else ''} judged {images:,} of {len(queue):,} images of the review queue"
     )
     return [
-        f"{people}; {blinded:,} of {len(verdicts):,} verdicts were given without seeing what the model says.",
-        "Figures of the archive take verdicts for the truth: a reader's error is in none of their intervals.",
+        f"{people}; {blinded:,} of {len(verdicts):,} verdicts were given without seeing the model's result.",
+        "Figures for the archive treat the verdicts as the truth. Their intervals do not include readers' errors.",
     ]
 
 
@@ -98,12 +98,14 @@ def _readers(verdicts: pd.DataFrame) -> Table:
         quarter = [f"{value:.1f}" for value in seconds.quantile([0.5, 0.25, 0.75])] if len(seconds) else ["", "", ""]
         time = f"{quarter[0]} ({quarter[1]} to {quarter[2]})" if len(seconds) else ""
         rows.append((str(reader), f"{len(mine):,}", *shares, time))
-    columns = ("reader", "images", *(verdict.replace("_", " ") for verdict in store.VERDICTS[:-1]), "seconds an image")
-    return Table("What readers saw", columns, tuple(rows), "Seconds: median and quartiles of the visible time.")
+    columns = ("reader", "images", *(verdict.replace("_", " ") for verdict in store.VERDICTS[:-1]), "seconds per image")
+    return Table(
+        "What readers saw", columns, tuple(rows), "Seconds: median and quartiles of the time that an image was visible."
+    )
 
 
 def _agreement(read: pd.DataFrame, draws: int, seed: int) -> Table:
-    """Every two readers of the same images; an adjudicator, who saw both, is no third opinion."""
+    """Compare every two readers of the same images, without adjudications, because an adjudicator saw both verdicts."""
     own = read[read["role"] != "adjudicator"]
     rows = []
     for one, other in combinations(sorted(own["reader"].unique()), 2):
@@ -117,7 +119,7 @@ def _agreement(read: pd.DataFrame, draws: int, seed: int) -> Table:
 
 
 def _questions(both: pd.DataFrame) -> Iterator[tuple[str, list[int], list[int], int, list[object]]]:
-    """Name, the two readers' categories, how many there are, and the patient of each."""
+    """Yield for each question: its name, both readers' categories, the number of categories, and the patients."""
     for column in TRUTHS:
         known = both[both[column].notna() & both[f"{column}_other"].notna()]
         if len(known):
@@ -141,7 +143,7 @@ def _questions(both: pd.DataFrame) -> Iterator[tuple[str, list[int], list[int], 
 def _agreement_by_group(
     verdicts: pd.DataFrame, predictions: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int, minimum: int
 ) -> Table:
-    """Readers against each other, and each against the model's flags, group by group."""
+    """Compare readers with each other, and each reader with the model's flags, for every subgroup."""
     own = verdicts[verdicts["role"] != "adjudicator"]
     rows = []
     for column, (flag, words) in TRUTHS.items():
@@ -156,15 +158,15 @@ def _agreement_by_group(
                     cells = _by_two([both[image_id] for image_id in group["image_id"]], group, draws, seed, minimum)
                     rows.append((f"{one}, {other}", words, name, f"{len(group):,}", *cells))
     note = (
-        f"Not given below {minimum} patients. The queue holds more flagged images than the archive: agreement with the "
-        "model is that on the queue."
+        f"Groups of fewer than {minimum} patients get no figure. The queue has a larger share of flagged images than "
+        "the archive, so this agreement with the model is that on the queue."
     )
     columns = ("who", "question", "group", "judged by both", "agreement", "AC1 (Gwet)")
     return Table("How far readers agree with each other and with the model, by subgroup", columns, tuple(rows), note)
 
 
 def _answers(rows: pd.DataFrame, column: str) -> dict[str, bool]:
-    """image_id -> yes or no, of the rows that say it."""
+    """image_id -> yes or no, for the rows that have an answer."""
     known = rows[rows[column].notna()]
     return {str(image): bool(value) for image, value in zip(known["image_id"], known[column], strict=True)}
 
@@ -172,7 +174,7 @@ def _answers(rows: pd.DataFrame, column: str) -> dict[str, bool]:
 def _by_two(
     pairs: list[tuple[bool, bool]], group: pd.DataFrame, draws: int, seed: int, minimum: int
 ) -> tuple[str, str]:
-    """Agreement and AC1 of two who answered yes or no to the same images."""
+    """Agreement and AC1 of two who answered yes or no for the same images."""
     patients = group["patient_id"].fillna(group["image_id"])
     if patients.nunique() < minimum:
         return "too few", "too few"
@@ -196,9 +198,9 @@ def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame) -> 
             )
             rows.append((words, name, str(value)))
     note = (
-        "Of this archive's scored images at the operating point of the flags. The interval says what the random sample "
-        f"of images without a reason leaves open: {archive_estimates.METHOD}. Images that no reader could judge are "
-        "left out."
+        "These figures describe the scored images of this archive, at the operating point of the flags. Only a random "
+        "sample of the images without a reason was read, and the interval covers this uncertainty: "
+        f"{archive_estimates.METHOD}. Images that no reader could judge are left out."
     )
     return Table("What the verdicts say of the whole archive", ("truth", "figure", "estimate"), tuple(rows), note)
 
@@ -216,14 +218,14 @@ def _reasons(truths: Truths, queue: pd.DataFrame, people: pd.DataFrame, draws: i
             cells.append(_share(hits, decided["patient_id"], draws, seed))
         if len(mine):
             rows.append((str(reason), f"{len(mine):,}", *cells))
-    columns = ("reason", "images in the queue", "of the judged abnormal", "of the judged COVID-like (typical)")
-    return Table("What each reason of the queue is worth", columns, tuple(rows))
+    columns = ("reason", "images in the queue", "share judged abnormal", "share judged COVID-like (typical)")
+    return Table("What readers found, by reason of the queue", columns, tuple(rows))
 
 
 def _subgroups(
     truths: Truths, predictions: pd.DataFrame, people: pd.DataFrame, draws: int, seed: int, minimum: int
 ) -> Table:
-    """Where readers and model differ, group by group: of the flagged, the share that readers confirm."""
+    """The share of flagged images that readers confirm, for every subgroup."""
     rows = []
     for column, (flag, words) in TRUTHS.items():
         truth = truths[column]
@@ -235,7 +237,7 @@ def _subgroups(
                 patients = group["patient_id"].nunique(dropna=True) + int(group["patient_id"].isna().sum())
                 cell = _share(hits, group["patient_id"], draws, seed) if patients >= minimum else "too few"
                 rows.append((words, name, f"{len(group):,}", cell))
-    note = f"Not given below {minimum} patients. Only flagged images are counted: they are all in the queue."
+    note = f"Groups of fewer than {minimum} patients get no figure. Only flagged images count: all are in the queue."
     return Table(
         "Flags that readers confirm, by subgroup",
         ("truth", "group", "flagged and judged", "confirmed"),
@@ -245,7 +247,7 @@ def _subgroups(
 
 
 def _share(hits: list[bool], patients: pd.Series, draws: int, seed: int) -> str:
-    """A share with its interval: Wilson's where every patient has one image, else by a bootstrap of patients."""
+    """A share with its interval: Wilson's if every patient has one image, else by a bootstrap of patients."""
     if not hits:
         return "not judged"
     value = sum(hits) / len(hits)

@@ -20,42 +20,44 @@ from comit_ray.reading.values import Images, Opened
 from comit_ray.storage import storage, web
 
 LOOK_AGAIN = 5.0
-"""Seconds between two looks at the storage for verdicts of other servers."""
+"""Seconds after which the server looks again for verdicts that other servers stored."""
 _MINE = ("verdict", "category", "findings", "zones", "confidence", "comment")
 _MODEL = ("p_covid", "p_unhealthy", "p_other", "covid_flag", "disease_in_lung", "calibration", "operating_point")
 
 
 class Finding(Config):
-    """A finding that can be ticked."""
+    """A finding that a reader can tick."""
 
     code: str = Field(pattern=r"^[a-z0-9_]{1,64}$")
-    """As it stands in the table."""
+    """The finding as it stands in the table."""
     words: str = Field(max_length=80)
-    """As the page shows it."""
+    """The finding as the page shows it."""
 
 
 class FindingsFile(Config):
-    """The file of `--findings`."""
+    """Content of the file of `--findings`."""
 
     findings: tuple[Finding, ...]
-    """In the order in which they are offered."""
+    """The findings in the order in which the page shows them."""
 
 
 class Room:
-    """The reading of one screen.
+    """The reading of one screen: what each reader may see, and where verdicts go.
+
+    Methods that take a reader's name check what this reader may see.
 
     Args:
-        screen: what is read.
-        deal: who reads what.
-        config: of the job.
+        screen: the cases that are read.
+        deal: the assignment of images to readers.
+        config: options of the job.
 
     Raises:
-        ConfigError: the file of findings, or the viewer's URL, is none.
+        ConfigError: the file of findings or the viewer's URL is not valid.
     """
 
     def __init__(self, screen: Screen, deal: Deal, config: ReviewConfig) -> None:
         if config.viewer is not None:
-            web.viewer_link(config.viewer, screen.results)  # a wrong one is refused now, not at the first image
+            web.viewer_link(config.viewer, screen.results)  # refuses a wrong URL now, not at the first image
         self.screen, self.deal, self.config = screen, deal, config
         self.reviews = Reviews(screen.results)
         self.events = EventLog(screen.results, {"model_id": screen.model_id, "run_id": screen.run_id})
@@ -71,7 +73,7 @@ class Room:
         self._lock = threading.Lock()
 
     def me(self, reader: str) -> dict[str, Any]:
-        """What the page needs once."""
+        """Return what the page needs once, when it opens."""
         return {
             "reader": reader,
             "blind": self.config.blind,
@@ -81,7 +83,10 @@ class Room:
         }
 
     def worklist(self, reader: str) -> list[dict[str, Any]]:
-        """Every image of the queue, in reading order; of others' images no more than that they are there."""
+        """List every image of the queue in reading order.
+
+        Of an image that is another reader's, the list shows its place only.
+        """
         self._look_again()
         rows = []
         for place, case in enumerate(self.screen.cases.values(), 1):
@@ -97,7 +102,7 @@ class Room:
         return rows
 
     def case(self, reader: str, image_id: str) -> dict[str, Any] | None:
-        """An image of the reader's; None if it is not theirs."""
+        """Return what the page shows of an image; None if the image is not this reader's."""
         case, role = self._mine(reader, image_id)
         if case is None or role is None:
             return None
@@ -114,7 +119,7 @@ class Room:
             found["model"] = {name: queued[name] for name in _MODEL}
             found["model"] |= {name: case.predicted[name] for name in ("unhealthy_flag", "zone_disease")}
         if self.config.viewer is not None and not case.hidden:
-            # A PACS may show there what the model drew: not of an image whose reader must not know it.
+            # A PACS may show the model's masks there, so there is no link for an image whose result is hidden.
             found["viewer"] = web.viewer_link(self.config.viewer, str(row["uri"]))
         if role == "adjudicator":
             two = self.deal.shown_to_adjudicator(reader, verdicts)
@@ -122,10 +127,13 @@ class Room:
         return found
 
     def opened(self, reader: str, image_id: str) -> Opened | None:
-        """The decoded image; None if the reader may not see it. That it is sent is in the log before it is.
+        """Return the decoded image; None if the reader may not see it.
+
+        The event log records the sending before the image is returned.
 
         Raises:
-            DecodeError: it cannot be shown.
+            DecodeError: the file cannot be shown.
+            StorageError: the event cannot be stored.
         """
         known = self._visible(reader, image_id)
         if known is None:
@@ -140,7 +148,7 @@ class Room:
         return found
 
     def overlay(self, reader: str, image_id: str, kind: str) -> bytes | None:
-        """A picture over the image; None if there is none, or the reader may not see it."""
+        """Return an overlay as an RGBA PNG; None if there is none, or the reader may not see it."""
         case, role = self._mine(reader, image_id)
         if case is None or role is None or case.hidden or kind not in self.overlays.kinds(image_id, case.part):
             return None
@@ -148,7 +156,10 @@ class Room:
         return self.overlays.picture(image_id, case.part, kind, radiograph.height, radiograph.width)
 
     def zones(self, reader: str, image_id: str) -> dict[str, Any] | None:
-        """Where the lung zones lie; None where that is not known, or the model's masks are hidden from the reader."""
+        """Return where the lung zones lie (see `Overlays.zones`).
+
+        It is None if the zones are not known, the image is not this reader's, or the model's masks are hidden.
+        """
         case, role = self._mine(reader, image_id)
         if case is None or role is None or case.hidden:
             return None
@@ -156,18 +167,21 @@ class Room:
         return self.overlays.zones(image_id, case.part, radiograph.height, radiograph.width)
 
     def shown(self, reader: str, image_id: str) -> bool:
-        """The page shows the image now; False if it is not the reader's."""
+        """Record that the page shows the image now. The result is False if the reader may not see it."""
         if self._visible(reader, image_id) is None:
             return False
         self.events.write("image_shown", reader, image_id=image_id)
         return True
 
     def judge(self, reader: str, verdict: Verdict) -> dict[str, Any] | None:
-        """Store a verdict; None if the image is not the reader's. It returns once verdict and event are stored.
+        """Store a verdict, and return once the verdict and its event are stored.
+
+        Returns:
+            The stored row, or None if the image is not this reader's.
 
         Raises:
-            StorageError: it is not stored.
-            ConfigError: a finding that is not on the list.
+            StorageError: the verdict or its event cannot be stored.
+            ConfigError: a finding is not on the list.
         """
         case, role = self._mine(reader, verdict.image_id)
         if case is None or role is None:
@@ -191,7 +205,7 @@ class Room:
         return case, role
 
     def _visible(self, reader: str, image_id: str) -> Known | None:
-        """The image, if it is the reader's, or of a patient of theirs."""
+        """The image, if it is this reader's, or another radiograph of one of this reader's patients."""
         known = self.screen.known(image_id)
         if known is None:
             return None
@@ -219,11 +233,11 @@ class Room:
 
 
 def read_findings(uri: str | None) -> FindingsFile:
-    """The list of findings: that of a YAML, or the page's own.
+    """Read the list of findings from a YAML file, or the page's own list if none is given.
 
     Raises:
-        ConfigError: it is no such file.
-        StorageError: it cannot be read.
+        ConfigError: the file does not list findings in the expected form.
+        StorageError: the file cannot be read.
     """
     own = resources.files("comit_ray.reading").joinpath("page", "findings.yaml")
     data = own.read_bytes() if uri is None else storage.read_bytes(uri)
@@ -235,5 +249,5 @@ def read_findings(uri: str | None) -> FindingsFile:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold."""
+    """Return the value in a form that JSON can hold."""
     return value if value is None or isinstance(value, int | float | str | bool) else str(value)

@@ -1,4 +1,4 @@
-"""Starts the server of the reading room: link, address, process."""
+"""Starts the server of the reading room, or makes a reader's link."""
 
 import socket
 from collections.abc import Callable
@@ -14,24 +14,31 @@ from comit_ray.reading.server import Server
 from comit_ray.storage import storage
 
 OWNER = "reader"
-"""Name of who starts a server without --readers and --invite."""
+"""Name of the person who starts a server without --readers and --invite."""
 
 
 def review(config: ReviewConfig, say: Callable[[str], None] = print) -> None:
-    """Make a link (`--invite`), or serve the page until the process is ended.
+    """Make a link (`--invite`), or serve the page until the process ends.
+
+    Args:
+        config: options of the job.
+        say: prints one line.
 
     Raises:
-        ConfigError: an unknown reader, or a port that is taken.
-        ComitError: of `cases.load`.
+        ConfigError: the reader is unknown, or the port is taken.
+        ComitError: as `cases.load`.
     """
     results = storage.normalise(config.results)
     people = reader_deal.read_file(config.readers) if config.readers else None
     deal = Deal(people, config.double)
     if config.invite is not None:
         if not deal.knows(config.invite):
-            raise ConfigError(f"--invite {config.invite}: no such reader in {config.readers}")
+            raise ConfigError(
+                f"--invite {config.invite}: expected a reader of {config.readers}: add the name there, or give another"
+            )
         say(link(config, config.port, access.invite(results, config.invite, config.token_days)))
-        say(f"For {config.invite} alone, {config.token_days} days long. It is kept nowhere: pass it on now.")
+        say(f"This link is for {config.invite} only and valid for {config.token_days} days.")
+        say("It is not stored: pass it on now.")
         return
     room = Room(cases.load(results, config.manifest, config.blind), deal, config)
     listener = bind(config)
@@ -43,13 +50,13 @@ def review(config: ReviewConfig, say: Callable[[str], None] = print) -> None:
     elif people is None:
         say(f"open: {link(config, port, access.invite(results, OWNER, config.token_days))}")
     else:
-        say(f"listening on {config.host}:{port}; links are made by `review --invite NAME`")
+        say(f"listening on {config.host}:{port}; `review --invite NAME` makes a reader's link")
     options = uvicorn.Config(
         Server(room).app(),
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # an address that a header states is no address
+        proxy_headers=False,  # never believe an address that a header states
         ssl_certfile=config.certificate,
         ssl_keyfile=config.key,
     )
@@ -57,17 +64,17 @@ def review(config: ReviewConfig, say: Callable[[str], None] = print) -> None:
 
 
 def link(config: ReviewConfig, port: int, token: str) -> str:
-    """A reader's link; the token is in its fragment, which a browser sends to no server."""
+    """Return a reader's link. The token is in the link's fragment, which a browser sends to no server."""
     scheme = "https" if config.certificate else "http"
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"{scheme}://{host}:{port}/enter#{token}"
 
 
 def bind(config: ReviewConfig) -> socket.socket:
-    """The listening socket.
+    """Return the listening socket.
 
     Raises:
-        ConfigError: the address is taken, or not this machine's.
+        ConfigError: the address is taken, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -1,6 +1,7 @@
-"""The reading room over HTTP: pages and images for readers with a token.
+"""The reading room over HTTP: serves pages and images to readers with a token.
 
-Images are asked for by image_id and by nothing else: an id that is not in the queue, or not the reader's, is not found.
+A request names an image by its image_id and by nothing else. If the id is not in the queue, or not this reader's, the
+answer is "not found".
 """
 
 from collections.abc import Callable
@@ -35,8 +36,9 @@ PAGE = {
     "icon.svg": "image/svg+xml",
     "words.en.json": "application/json",
 }
-"""Files of the page; it holds nothing of anybody, and is given to everybody."""
-NOT_YOURS = "no such image among yours"
+"""Files of the page and their media types. They hold no data of patients or readers, so the server gives them to
+everybody."""
+NOT_YOURS = "no image of this id is assigned to you"
 
 Answer = Callable[[str, Request], Response]
 
@@ -45,7 +47,7 @@ class Server:
     """The routes of one reading room.
 
     Args:
-        room: what is read.
+        room: the room that is served.
     """
 
     def __init__(self, room: Room) -> None:
@@ -58,7 +60,7 @@ class Server:
         self._page = {name: page.joinpath(name).read_bytes() for name in PAGE}
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """Return the ASGI application."""
         reads = {
             "me": lambda reader, _: JSONResponse(self._room.me(reader)),
             "list": lambda reader, _: JSONResponse(self._room.worklist(reader)),
@@ -86,11 +88,15 @@ class Server:
         return Response(self._page[name], media_type=PAGE[name])
 
     async def _enter(self, request: Request) -> Response:
-        """Takes the token that the link's fragment held, so that it is in no server's log, and gives the cookie."""
+        """Exchange the token of a link for a cookie.
+
+        The page takes the token from the link's fragment and sends it in a body, so the token appears in no server's
+        log.
+        """
         body = await _json(request)
         token = body.get("token") if isinstance(body, dict) else None
         if self._room.config.trust_header is not None:
-            return answer(403, "by_proxy", "the proxy says who reads: links are not taken here")
+            return answer(403, "by_proxy", "the proxy identifies readers: this server does not accept links")
         reader = await run_in_threadpool(self._reader_of, str(token or ""), request)
         if isinstance(reader, Response):
             return reader
@@ -130,7 +136,7 @@ class Server:
         name = request.headers.get(config.trust_header)
         if address not in config.proxies:
             return answer(
-                403, "not_the_proxy", f"{config.trust_header} is believed of {', '.join(config.proxies)} alone"
+                403, "not_the_proxy", f"{config.trust_header} is accepted only from {', '.join(config.proxies)}"
             )
         if not name or not self._room.deal.knows(name):
             return answer(401, "unknown_reader", f"expected a reader's name in {config.trust_header}")
@@ -138,7 +144,7 @@ class Server:
 
     def _reader_of(self, token: str, request: Request) -> str | Response:
         reader = self._tokens.reader(token)
-        if reader is None:  # a colleague's old link must not lock out who has a good one
+        if reader is None:  # only unknown tokens count: a colleague's old link must not lock out a valid one
             address = _address(request)
             wait = self._limit.wait(address)
             if wait > 0:
@@ -148,9 +154,7 @@ class Server:
                 self._limit.wrong(address)
         if reader is None or not self._room.deal.knows(reader):
             self._room.events.write("refused", None, why="wrong_token")
-            return answer(
-                401, "wrong_token", "the link is of another server, revoked or past its end: ask for a new one"
-            )
+            return answer(401, "wrong_token", "the link is unknown, was revoked or has expired: ask for a new one")
         return reader
 
     def _case(self, reader: str, request: Request) -> Response:
@@ -196,7 +200,7 @@ class Server:
 
 
 def _or_problem(found: Callable[[str, Any], Response], reader: str, asked: Any) -> Response:
-    """The answer, or our errors as one; any other is a fault, which uvicorn logs."""
+    """Return the answer, or turn an error of this package into a refusal. uvicorn logs any other error."""
     try:
         return found(reader, asked)
     except DecodeError as error:
@@ -219,7 +223,7 @@ def _address(request: Request) -> str:
 
 
 class _GzipAfar(GZipMiddleware):
-    """Compresses for other machines alone: on this one gzip costs more than it saves."""
+    """Compresses answers to other machines only. On the same machine, gzip takes longer than it saves."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         client = scope.get("client")

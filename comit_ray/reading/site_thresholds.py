@@ -1,7 +1,7 @@
-"""Outcomes at every threshold of a site, and the recommended one (WHO/TDR's toolkit).
+"""Computes the outcomes of a site at every threshold, and recommends one (after the toolkit of WHO and TDR).
 
-An image with a known truth stands for `weight` images of the archive; how many would be read at a threshold is counted
-over all scored images, and needs no truth.
+An image with a known truth stands for `weight` images of the archive. How many images are read at a threshold is
+counted over all scored images, and needs no truth.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,23 +21,23 @@ GROUPS = ("age", "sex", "view", "site")
 
 @dataclass(frozen=True)
 class Row:
-    """One threshold in one group of images; counts are of the archive that the images stand for.
+    """One threshold in one group of images. The counts are estimates for the archive: sums of the images' weights.
 
     Args:
-        group: `all`, or `sex=F`.
-        threshold: a score at or above it is flagged.
+        group: `all`, or a subgroup such as `sex=F`.
+        threshold: an image is flagged if its score is at or above this value.
         tp: true positives.
         fp: false positives.
         tn: true negatives.
         fn: false negatives.
-        sensitivity: tp of the positive.
-        specificity: tn of the negative.
-        ppv: tp of the flagged.
-        npv: tn of the others.
+        sensitivity: tp / (tp + fn); None without positives.
+        specificity: tn / (tn + fp); None without negatives.
+        ppv: positive predictive value, tp / (tp + fp).
+        npv: negative predictive value, tn / (tn + fn).
         images_read: scored images of the archive that are flagged.
-        cost_per_case: of screening all and reading the flagged, for each true positive.
+        cost_per_case: cost of screening all images and reading the flagged ones, divided by tp.
         judged: images whose truth is known, without weights.
-        judged_positive: of these positive.
+        judged_positive: positive ones among them.
     """
 
     group: str
@@ -56,20 +56,20 @@ class Row:
     judged_positive: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the row as a dictionary of plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Recommended:
-    """An operating point for this site; a null threshold has a reason.
+    """An operating point for this site; if `threshold` is None, `reason` says why.
 
     Args:
-        threshold: of the score.
-        at: its row of the table of all images.
-        sensitivity: 95% interval of the sensitivity there, by a bootstrap of patients.
-        specificity: of the specificity.
-        moved: of the threshold itself, taken anew in each draw.
+        threshold: threshold of the score.
+        at: the row of the table for all images at this threshold.
+        sensitivity: sensitivity there with its 95% interval, by a bootstrap of patients.
+        specificity: specificity there with its interval.
+        moved: interval of the threshold itself, which every draw chooses anew; None if the capacity decides.
         reason: why none is recommended.
     """
 
@@ -84,14 +84,14 @@ class Recommended:
 def table(
     judged: pd.DataFrame, scored: pd.DataFrame, thresholds: Sequence[float], cost_screened: float, cost_read: float
 ) -> list[Row]:
-    """A row for every threshold, of all images and of every group by age band, sex, view and site.
+    """Make one row for every threshold: for all images, and for every group by age band, sex, view and site.
 
     Args:
-        judged: score, truth (bool), weight, and `GROUPS` of the images whose truth is known.
-        scored: score and `GROUPS` of all scored images.
-        thresholds: any.
-        cost_screened: of one image.
-        cost_read: of one reading.
+        judged: `score`, `truth` (bool), `weight` and the columns `GROUPS` of the images whose truth is known.
+        scored: `score` and the columns `GROUPS` of all scored images.
+        thresholds: thresholds, in any order.
+        cost_screened: cost of screening one image.
+        cost_read: cost of reading one image.
     """
     parts = {"all": (judged, scored)}
     for attribute in GROUPS:
@@ -102,7 +102,7 @@ def table(
 
 
 def grid(scores: FloatArray, most: int) -> list[float]:
-    """Thresholds worth a row: every different score, or `most` of them evenly spaced by rank."""
+    """Choose the thresholds for the table: every different score, or `most` of them evenly spaced by rank."""
     different = np.unique(scores)
     if different.size > most:
         different = different[np.unique(np.linspace(0, different.size - 1, most).round().astype(int))]
@@ -120,21 +120,23 @@ def recommend(
     seed: int,
     costs: tuple[float, float] = (0.0, 0.0),
 ) -> Recommended:
-    """The highest threshold that reaches the sensitivity, or the lowest that a reading capacity bears.
+    """Recommend the highest threshold that reaches a sensitivity, or the lowest that a reading capacity allows.
 
     Args:
-        judged: as in `table`, and patient_id.
+        judged: as in `table`, with the column `patient_id`.
         scored: as in `table`.
-        sensitivity: wanted; not looked at where there is a capacity.
-        capacity: images of the archive that can be read.
-        fewest: weighted positives below which nothing is recommended.
-        draws: of the bootstrap.
-        seed: of the draws.
-        costs: of a screening and a reading.
+        sensitivity: the sensitivity to reach; ignored if `capacity` is given.
+        capacity: number of images of the archive that can be read.
+        fewest: smallest weighted number of positives for which a threshold is recommended.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
+        costs: costs of one screening and of one reading.
     """
     score, truth, weight = _columns(judged)
     positives = float(weight[truth].sum())
-    if positives < fewest or not (~truth).any():
+    if truth.all():
+        return Recommended(None, reason="no negative image is known, at least 1 is needed")
+    if positives < fewest:
         return Recommended(None, reason=f"{positives:.0f} positive images are known, at least {fewest:g} are needed")
 
     def choose(rows: npt.NDArray[np.int64]) -> float | None:
@@ -145,7 +147,9 @@ def recommend(
 
     chosen = choose(np.arange(len(score)))
     if chosen is None:
-        return Recommended(None, reason=f"more than {capacity:,} images have the highest score: none fits the capacity")
+        return Recommended(
+            None, reason=f"more than {capacity:,} images have the highest score: no threshold fits the capacity"
+        )
 
     def drawn(rows: npt.NDArray[np.int64]) -> Mapping[str, float | None]:
         hit, sick, heavy = score[rows] >= chosen, truth[rows], weight[rows]
@@ -162,7 +166,7 @@ def recommend(
 
 
 def reaching(score: FloatArray, truth: npt.NDArray[np.bool_], weight: FloatArray, sensitivity: float) -> float | None:
-    """The highest score that, as threshold, finds at least this share of the positive weight; None without any."""
+    """Return the highest threshold that finds at least this share of the positive weight; None without positives."""
     order = np.argsort(-score[truth], kind="stable")
     values, heavy = score[truth][order], weight[truth][order]
     if not values.size:
@@ -172,7 +176,7 @@ def reaching(score: FloatArray, truth: npt.NDArray[np.bool_], weight: FloatArray
 
 
 def within_capacity(scores: FloatArray, capacity: int) -> float | None:
-    """The lowest score that, as threshold, flags at most `capacity` images; None if even the highest flags more."""
+    """Return the lowest threshold that flags at most `capacity` images; None if even the highest score flags more."""
     different, counted = np.unique(scores, return_counts=True)
     flagged = np.cumsum(counted[::-1])[::-1]
     fits = np.flatnonzero(flagged <= capacity)

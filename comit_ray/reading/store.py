@@ -1,10 +1,10 @@
-"""Stores each verdict as a small Parquet file that never changes, so that many servers need no database.
+"""Stores each verdict as a small Parquet file that never changes, so that several servers work without a database.
 
     RESULTS/reviews/READER-IMAGE-REVISION.parquet    IMAGE: 16 hex digits of the image_id's SHA-256
 
-The name makes the rules hold, in S3 as in a directory: a file is put only where none lies, so the verdicts of a reader
-on an image are numbered without a gap, and the highest number counts. A verdict that is sent again, because its
-acknowledgement was lost, carries the same `submission` and is not stored twice.
+A file is created only if its name is free, in S3 as in a directory. So a reader's verdicts on an image are numbered
+without gaps, and the highest number counts. If the page does not get an answer, it sends the verdict again with the
+same `submission`, and the verdict is not stored twice.
 """
 
 import hashlib
@@ -31,40 +31,40 @@ DIRECTORY = "reviews"
 VERDICTS = ("abnormal", "normal", "cannot_tell", "broken", "withdrawn")
 CATEGORIES = ("typical", "indeterminate", "atypical", "negative")
 SUSPECTED = {"typical": True, "atypical": False, "negative": False}
-"""Category -> whether COVID-19 is suspected; indeterminate is neither."""
+"""Category -> whether COVID-19 is suspected. Indeterminate says neither."""
 READER = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
-"""A reader's name: it is part of file names."""
+"""Form of a reader's name, which is part of file names."""
 _FILE = re.compile(r"([a-z0-9_]+)-([0-9a-f]{16})-(\d{4})\.parquet")
 _LAST = 9999
 READ_AT_ONCE = 16
-"""Verdicts that are fetched side by side: in object storage each waits for an answer."""
+"""Number of verdicts that are read at the same time. Object storage takes a while to answer each request."""
 
 Severity = Annotated[int, Field(ge=0, le=3)]
 
 
 class Verdict(Config):
-    """What the page sends: a reader's judgement of one image."""
+    """A reader's judgement of one image, as the page sends it."""
 
     image_id: str
-    """As in the queue."""
+    """Id of the image, as in the queue."""
     submission: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{8,64}$")]
-    """Made once by the page for this verdict, and sent again with it."""
+    """Id that the page makes for this verdict, and repeats if it sends the verdict again."""
     verdict: Literal["abnormal", "normal", "cannot_tell", "broken", "withdrawn"]
     """The judgement."""
     category: Literal["typical", "indeterminate", "atypical", "negative"] | None = None
     """COVID-19 pneumonia, by appearance."""
     findings: tuple[Annotated[str, Field(max_length=64)], ...] = ()
-    """Codes of findings."""
+    """Codes of the findings."""
     zones: Annotated[tuple[Severity | None, ...], Field(min_length=6, max_length=6)] | None = None
-    """Severity of each lung zone."""
+    """Severity of each lung zone, 0 to 3; None for a zone without an answer."""
     confidence: Annotated[int, Field(ge=1, le=5)] | None = None
-    """1 guessing to 5 certain."""
+    """1 (guessing) to 5 (certain)."""
     comment: Annotated[str, Field(max_length=2000)] | None = None
-    """Own words."""
+    """Free text."""
     seconds: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Visible time on the image."""
+    """Seconds that the image was visible."""
     shown_at: datetime | None = None
-    """When it was first shown for this verdict."""
+    """When the image was first shown for this verdict."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -74,13 +74,13 @@ class Verdict(Config):
 
 
 class Reviews:
-    """The verdicts of one screen, as far as this process has seen them; safe for threads.
+    """The verdicts of one screen, as far as this process has read them; safe for threads.
 
     Args:
         results: URI of the screen's output.
 
     Raises:
-        StorageError: a verdict that is there cannot be read.
+        StorageError: a stored verdict cannot be read.
     """
 
     def __init__(self, results: str) -> None:
@@ -91,7 +91,7 @@ class Reviews:
         self.refresh()
 
     def refresh(self) -> int:
-        """Read the verdicts that others have put since; how many there were."""
+        """Read the verdicts that other servers stored since the last call, and return their number."""
         try:
             found = [entry.path for entry in storage.list_files(self.uri, ".parquet")]
         except NotFoundError:
@@ -101,15 +101,18 @@ class Reviews:
             return len([*pool.map(self._remember, new)])
 
     def put(self, reader: str, verdict: Verdict, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Store a verdict; the row that now lies there. It returns only once the file is whole on the storage.
+        """Store a verdict. The method returns once the whole file is on the storage.
 
         Args:
-            reader: name, as `READER` has it.
-            verdict: what the reader said.
+            reader: name of the reader, in the form `READER`.
+            verdict: the reader's judgement.
             facts: `role`, `blinded`, `model_id` and `run_id`.
 
+        Returns:
+            The stored row; the row of the first attempt if the same submission was stored before.
+
         Raises:
-            StorageError: it cannot be stored: it must not be acknowledged.
+            StorageError: the verdict cannot be stored. The caller must not confirm it.
         """
         mine = self.of_image(reader, verdict.image_id)
         for row in mine:
@@ -123,7 +126,7 @@ class Reviews:
                 _flush(storage.join(self.uri, name))
                 self._keep(name, row)
                 return row
-            there = self._remember(name)  # put by another server, or by this one before it was killed
+            there = self._remember(name)  # stored by another server, or by this one before it was killed
             if there["submission"] == verdict.submission:
                 return there
             mine.append(there)
@@ -131,7 +134,7 @@ class Reviews:
         raise StorageError(f"{reader} has {_LAST} verdicts on {verdict.image_id}: no more can be numbered")
 
     def of_image(self, reader: str, image_id: str) -> list[dict[str, Any]]:
-        """All verdicts of a reader on an image, the withdrawn and superseded too."""
+        """Return all verdicts of a reader on an image, including withdrawn and replaced ones."""
         found: list[dict[str, Any]] = []
         with self._lock:
             while (row := self._rows.get(file_name(reader, image_id, len(found) + 1))) is not None:
@@ -139,13 +142,13 @@ class Reviews:
         return found
 
     def current(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """(image_id, reader) -> the verdict that counts; withdrawn ones are left out."""
+        """(image_id, reader) -> current verdict. Withdrawn verdicts are left out."""
         with self._lock:
             images = [*self._latest]
         return {(image_id, reader): row for image_id in images for reader, row in self.on_image(image_id).items()}
 
     def on_image(self, image_id: str) -> dict[str, dict[str, Any]]:
-        """Reader -> the verdict on this image that counts; withdrawn ones are left out."""
+        """Reader -> current verdict on this image. Withdrawn verdicts are left out."""
         with self._lock:
             latest = self._latest.get(image_id, {})
             return {reader: row for reader, row in latest.items() if row["verdict"] != "withdrawn"}
@@ -164,10 +167,12 @@ class Reviews:
 
 
 def read_current(results: str) -> pd.DataFrame:
-    """The verdicts that count, a row for every reader and image, with the columns of `comit_ray.schema.REVIEWS`.
+    """Read the current verdicts: one row per reader and image.
+
+    The columns are those of `comit_ray.tables.review_schema.REVIEWS`.
 
     Raises:
-        NotFoundError: nobody has read anything.
+        NotFoundError: there are no verdicts.
         StorageError: a verdict cannot be read.
     """
     rows = sorted(Reviews(results).current().values(), key=lambda row: (row["image_id"], row["reader"]))
@@ -177,10 +182,10 @@ def read_current(results: str) -> pd.DataFrame:
 
 
 def check_reader(name: str) -> str:
-    """The name, if it can be a reader's.
+    """Return the name if it has the form of a reader's name.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it does not.
     """
     if not READER.fullmatch(name):
         raise ConfigError(
@@ -190,7 +195,7 @@ def check_reader(name: str) -> str:
 
 
 def file_name(reader: str, image_id: str, revision: int) -> str:
-    """Of one verdict."""
+    """Return the file name of one verdict."""
     return f"{reader}-{hashlib.sha256(image_id.encode()).hexdigest()[:16]}-{revision:04d}.parquet"
 
 
@@ -201,7 +206,7 @@ def _row(
     abnormal = {"abnormal": True, "normal": False}.get(verdict.verdict)
     suspected = SUSPECTED.get(verdict.category or "")
     now = datetime.now(UTC)
-    # Clocks of several servers differ; the order of a reader's verdicts must not.
+    # The clocks of servers differ, but a reader's verdicts must keep their order.
     read_at = max([now, *(row["read_at"] + timedelta(milliseconds=1) for row in earlier)])
     row = said | {name: facts[name] for name in ("role", "blinded", "model_id", "run_id")}
     row |= {"reader": reader, "revision": revision, "abnormal": abnormal, "covid": suspected, "read_at": read_at}
@@ -226,7 +231,7 @@ def _read(uri: str) -> dict[str, Any]:
 
 
 def _flush(uri: str) -> None:
-    """Have a local file survive a power cut, too, before it is acknowledged; S3 has it stored already."""
+    """Flush a local file to the disk, so that it survives a power cut before it is confirmed; S3 needs no flush."""
     if storage.is_s3(uri):
         return
     for path in (uri, os.path.dirname(uri)):

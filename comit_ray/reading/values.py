@@ -1,8 +1,9 @@
-"""An image for the page: first a JPEG, then all stored values with their windows.
+"""Prepares an image for the page: first a JPEG, then all stored values with their windows.
 
-The values travel as one answer: the length of a JSON header (4 bytes, little-endian), the header, a table of the grey
-that each possible value has as screened (256 or 65,536 bytes), a table of modality values where the file has one
-(float64), and the pixels, row by row, 8 or 16 bits, signed ones as their bit pattern.
+One answer carries the values. It holds in this order: the length of a JSON header (4 bytes, little-endian); the header;
+a table with the grey level that a screen gives each possible value (256 or 65,536 bytes); a table of modality values
+(float64), if the file has one; and the pixels, row by row, in 8 or 16 bits. Signed pixels are sent as their bit
+pattern.
 """
 
 import io
@@ -35,10 +36,10 @@ from comit_ray.data.images.radiograph import Radiograph, StoredImage
 from comit_ray.storage.file_reader import FileReader
 
 JPEG_PX = 1536
-"""Longest side of the JPEG: as fine as a screen of 1280 x 800 shows it, and quickly made."""
+"""Longest side of the JPEG in pixels: enough for a display of 1280 x 800, and quick to make."""
 JPEG_QUALITY = 90
 KEPT_BYTES = 384 * 2**20
-"""Decoded images that one server keeps at hand."""
+"""Bytes of decoded images that one server keeps in memory."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Opened:
     """A decoded image.
 
     Attributes:
-        radiograph: as it was screened.
+        radiograph: the image as it was screened.
         image: its stored values.
     """
 
@@ -55,12 +56,12 @@ class Opened:
 
     @property
     def size(self) -> int:
-        """Bytes in memory."""
+        """Size in memory, in bytes."""
         return self.radiograph.pixels_HW.nbytes + self.image.values_HW.nbytes
 
 
 class Images:
-    """Decodes images, and keeps the last ones; safe for threads, which wait for one another on the same image.
+    """Decodes images and keeps the last ones; safe for threads. Threads that want the same image wait for one decoding.
 
     Args:
         limits: bounds on one image.
@@ -73,10 +74,10 @@ class Images:
         self._busy: dict[str, threading.Lock] = {}
 
     def open(self, image_id: str, place: Place) -> Opened:
-        """The image, read through the same door as the screen.
+        """Return the image, decoded by the same code as in a screen.
 
         Raises:
-            DecodeError: why it cannot, or must not, be shown.
+            DecodeError: the image cannot or must not be shown, with the reason.
         """
         with self._lock:
             mine = self._busy.setdefault(image_id, threading.Lock())
@@ -96,7 +97,7 @@ class Images:
 
 
 def to_jpeg(radiograph: Radiograph) -> bytes:
-    """The radiograph as a JPEG of at most `JPEG_PX`."""
+    """Encode the radiograph as a JPEG with a longest side of at most `JPEG_PX`."""
     image = Image.fromarray(radiograph.pixels_HW)
     longest = max(image.size)
     if longest > JPEG_PX:
@@ -108,12 +109,12 @@ def to_jpeg(radiograph: Radiograph) -> bytes:
 
 
 def to_values(opened: Opened) -> bytes:
-    """The whole answer; see the head of this module."""
+    """Encode the stored values; the docstring of this module describes the format."""
     image = opened.image
     values_HW = np.ascontiguousarray(image.values_HW, image.values_HW.dtype.newbyteorder("<"))
     header, table, modality = describe(image)
     text_bytes = json.dumps(header).encode()
-    text_bytes += b" " * (-(4 + len(text_bytes)) % 8)  # what follows is aligned for a typed array
+    text_bytes += b" " * (-(4 + len(text_bytes)) % 8)  # aligns the tables for typed arrays of the browser
     parts = [struct.pack("<I", len(text_bytes)), text_bytes, table.tobytes()]
     parts += [modality.astype("<f8").tobytes()] if modality is not None else []
     return b"".join([*parts, values_HW.tobytes()])
@@ -122,9 +123,11 @@ def to_values(opened: Opened) -> bytes:
 def describe(
     image: StoredImage,
 ) -> tuple[dict[str, Any], npt.NDArray[np.uint8], npt.NDArray[np.float64] | None]:
-    """What the page needs beside the pixels: header, grey of each possible value as screened, modality values.
+    """Return what the page needs beside the pixels.
 
-    The last are None where a slope and an intercept in the header say the same.
+    Returns:
+        The header, the grey level that a screen gives each possible value, and the modality value of each. The last is
+            None if a slope and an intercept in the header say the same.
     """
     height, width = image.values_HW.shape
     possible = dicom_display.possible_values(image.values_HW)
@@ -159,7 +162,7 @@ def describe(
 
 
 def _presets(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], inverted: bool) -> list[dict[str, Any]]:
-    """Windows made of the image's own values: nearly all, the darker half, the brighter half, and the whole range."""
+    """Windows from the image's own values: nearly all, the darker half, the brighter half, and the whole range."""
     present = np.flatnonzero(counts)
     order = present[np.argsort(values[present], kind="stable")]
     reached = np.cumsum(counts[order])

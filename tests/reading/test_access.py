@@ -39,7 +39,7 @@ def test_a_token_ends_and_is_revoked_by_removing_its_file(tmp_path, monkeypatch)
 def test_tokens_lie_in_object_storage_too(bucket):
     assert Tokens(bucket).reader(invite(bucket, "anna", 1)) == "anna"
     storage.write_bytes(f"{bucket}/readers/x.json", b"{}")
-    with pytest.raises(StorageError, match=r"x\.json is no reader's link"):
+    with pytest.raises(StorageError, match=r"x\.json: expected a reader's link"):
         Tokens(bucket).reader("t")
 
 

@@ -61,7 +61,10 @@ def test_who_has_read_every_image_knows():
 
 @pytest.mark.parametrize(
     ("lost", "message"),
-    [("f", "of the 15 images with a reason have no verdict"), ("r", "no random negative has a verdict")],
+    [
+        ("f", "of the 15 images with a reason have no deciding verdict"),
+        ("r", "no random negative has a deciding verdict"),
+    ],
 )
 def test_what_cannot_be_estimated_says_why(lost, message):
     predictions, queue = screen(10, 5, 100, 20)
@@ -74,7 +77,7 @@ def test_what_cannot_be_estimated_says_why(lost, message):
 def test_a_queue_cut_by_its_capacity_stands_for_less_than_the_archive():
     predictions, queue = screen(10, 5, 100, 20)
     cut = queue[queue["image_id"] != "n3"]
-    assert "1 images are neither in the queue" in counts(
+    assert "scored images missing from the queue: 1;" in counts(
         predictions, cut, dict.fromkeys(cut["image_id"], True), "covid_flag"
     )
 

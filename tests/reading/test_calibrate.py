@@ -106,7 +106,7 @@ def test_verdicts_of_a_sample_stand_for_all_that_were_not_drawn(read_screen, tmp
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [("a/000.dcm,2\n", "expected results of 1"), ("a/000.dcm,1\na/000.dcm,0\n", "one result an image"),
+    [("a/000.dcm,2\n", "expected results of 1"), ("a/000.dcm,1\na/000.dcm,0\n", "one result per image"),
      ("b/1,1\n", "are not in the queue")],
 )  # fmt: skip
 def test_a_wrong_table_of_tests_is_one_line(read_screen, tmp_path, rows, message):

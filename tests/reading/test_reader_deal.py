@@ -52,7 +52,7 @@ def test_an_adjudicator_gets_what_two_judged_differently_and_nothing_else():
     assert deal.role("clara", image, image, agreed) is None
     assert deal.role("clara", image, image, differing) == "adjudicator"
     assert deal.shown_to_adjudicator("clara", differing | {"clara": said("normal")}) == differing
-    with pytest.raises(AssertionError, match="not theirs to see"):
+    with pytest.raises(AssertionError, match="must not see others' verdicts"):
         deal.shown_to_adjudicator(pair[0], differing)
 
 
@@ -104,7 +104,7 @@ def test_without_a_file_whoever_is_invited_reads_everything():
     ("text", "message"),
     [
         ("readers: [{name: Anna Smith}]", "expected a reader's name"),
-        ("readers: [{name: a}, {name: a}]", "every name once"),
+        ("readers: [{name: a}, {name: a}]", "each name once"),
         ("readers: [{name: a, role: adjudicator}]", "at least one must have the role reader"),
         ("readers: [{name: a, email: x}]", "email: no such option"),
         ("readers: [", "expected YAML"),

@@ -260,7 +260,7 @@ def test_an_invitation_is_a_link_and_starts_no_server(screen, tmp_path):
     assert said[0].startswith("http://127.0.0.1:8642/enter#")
     assert access.Tokens(screen).reader(token) == "dora"
     (tmp_path / "r.yaml").write_text("readers: [{name: anna}]")
-    with pytest.raises(ConfigError, match="no such reader"):
+    with pytest.raises(ConfigError, match="expected a reader of"):
         serve.review(ReviewConfig(results=screen, invite="dora", readers=str(tmp_path / "r.yaml")), said.append)
 
 

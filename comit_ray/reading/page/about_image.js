@@ -1,9 +1,9 @@
-// What is said of an image: who and when, what the model thinks, why it is in the queue, and how it is shown now.
+// Shows the facts of an image: patient and date, the model's result, the reasons of the queue, and the window in use.
 import { byId, element } from "./elements.js";
 import { words } from "./words.js";
 
 export function showAbout(found, me, place) {
-  // In the image's corner and label, and above the form.
+  // Fills the image's corner and label, and the part above the form.
   const person = [found.view, found.sex, found.age === null ? null : words("years", { n: Math.floor(found.age) })];
   const known = [person.filter(Boolean).join("  "), found.acquired_on].filter(Boolean);
   byId("about").textContent = known.join("\n");
@@ -44,7 +44,7 @@ function scores(box, model) {
 }
 
 function adjudication(box, found, me) {
-  // The verdicts that differ, and those of earlier adjudicators if there are any.
+  // Shows the verdicts that differ, and earlier adjudications if there are any.
   const names = new Map(me.findings.map(({ code, words: text }) => [code, text]));
   box.append(element("h2", {}, words("others")));
   for (const one of found.others) {
@@ -55,7 +55,7 @@ function adjudication(box, found, me) {
 }
 
 export function showGrey(viewer) {
-  // Window, bits, sides and zoom of the image in the main pane, in its corners.
+  // Writes window, bits, sides and zoom into the corners of the main pane.
   const values = viewer.values;
   const grey = [greyOf(viewer), values ? words("values_here", { bits: values.bits_stored }) : words("values_loading")];
   const sides = values?.orientation?.[0];

@@ -1,15 +1,15 @@
-// The time that an image is before the reader's eyes: the page is visible, and the reading is not paused.
+// Measures how long the reader sees an image. The clock stops while the page is hidden or the reading is paused.
 
 export class Clock {
   constructor() {
-    this.counted = 0; // ms, up to the last stop
-    this.since = null; // when it began to run; null: it stands still
+    this.counted = 0; // milliseconds up to the last stop
+    this.since = null; // when the clock started; null: it is stopped
     this.paused = false;
     document.addEventListener("visibilitychange", () => (document.visibilityState === "visible" ? this.run() : this.halt()));
   }
 
   restart() {
-    // For the next image.
+    // Starts from zero for the next image.
     this.counted = 0;
     this.since = null;
     this.run();

@@ -1,8 +1,8 @@
-// The list of the queue with its filters, and the table of keys.
+// Dialogs: the list of the queue with its filters, and the table of keys.
 import { byId, element } from "./elements.js";
 import { words } from "./words.js";
 
-const MOST = 300; // rows drawn at once
+const MOST = 300; // largest number of rows that the list shows
 
 export function showList(all, open) {
   const dialog = byId("list");

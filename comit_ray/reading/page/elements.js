@@ -1,4 +1,4 @@
-// Parts of the page: one that is there, by its id, and new ones.
+// Finds an element of the page by its id, and makes new elements.
 
 export function byId(id) {
   return document.getElementById(id);

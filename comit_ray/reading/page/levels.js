@@ -1,8 +1,9 @@
-// From stored values to grey: the DICOM grayscale pipeline (PS3.3 C.11) as the screen has it, value by value.
-// A table is made for every value that a pixel can hold; the same arithmetic as comit_ray.data.grayscale, in float64.
+// Turns stored values into grey levels: the DICOM grayscale pipeline (PS3.3 C.11), as a screen applies it.
+// A table has the grey level of every value that a pixel can hold. The arithmetic is that of
+// comit_ray.data.images.dicom_display, in float64.
 
 export class Values {
-  // What /api/values answers: header, grey as screened, modality values, pixels.
+  // Content of an answer of /api/values: header, grey levels as screened, modality values, pixels.
   constructor(buffer) {
     const length = new DataView(buffer).getUint32(0, true);
     Object.assign(this, JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))));
@@ -29,7 +30,7 @@ export class Values {
 }
 
 export function share(value, { center, width, function: kind }) {
-  // A value through a window, 0 black to 1 white (C.11.2.1.2, C.11.2.1.3).
+  // Applies a window to a value: 0 is black, 1 is white (C.11.2.1.2, C.11.2.1.3).
   let shown;
   if (kind === "LINEAR") {
     if (width === 1) return value > center - 0.5 ? 1 : 0;
@@ -43,8 +44,9 @@ export function share(value, { center, width, function: kind }) {
 }
 
 export function sameWindow(window, from, to) {
-  // The window of one image for another one: the same numbers where they mean the same, else the window of the same
-  // name, else the same share of the whole range, as of a picture of 8 bits beside a file of 12.
+  // Finds the window of a second image that matches a window of the first. If both images mean the same by their
+  // values, it has the same numbers. Otherwise it is the preset of the same name, or else the same share of the whole
+  // range (for example for a picture of 8 bits beside a file of 12 bits).
   if (window === null) return null;
   const meaning = ["bits_stored", "signed", "slope", "intercept", "inverted", "modality_table"];
   if (meaning.every((name) => from[name] === to[name])) return window;
@@ -58,7 +60,7 @@ export function sameWindow(window, from, to) {
 }
 
 export function rounded(value) {
-  // Half to even, as numpy.rint has it.
+  // Rounds half to even, like numpy.rint.
   const low = Math.floor(value);
   const rest = value - low;
   if (rest === 0.5) return low % 2 === 0 ? low : low + 1;
@@ -66,7 +68,7 @@ export function rounded(value) {
 }
 
 export function table(values, window, inverted) {
-  // Grey of every possible value; window null: as screened.
+  // Computes the grey level of every possible value; window null: as screened.
   const found = new Uint8Array(values.count);
   for (let pattern = 0; pattern < values.count; pattern++) {
     let grey;
@@ -85,7 +87,7 @@ export function table(values, window, inverted) {
 }
 
 export function paint(values, greys) {
-  // The whole image as RGBA.
+  // Makes the whole image as RGBA.
   const image = new ImageData(values.width, values.height);
   const colours = new Uint32Array(values.count);
   for (let i = 0; i < values.count; i++) colours[i] = 0xff000000 | (greys[i] * 0x010101);
@@ -96,7 +98,7 @@ export function paint(values, greys) {
 }
 
 export function paintPart(values, greys, view, width, height) {
-  // What lies under a canvas of width x height, the nearest pixel each: quick enough to follow a finger.
+  // Makes only the part that a canvas of width x height shows, by the nearest pixel: fast enough to follow a drag.
   const image = new ImageData(width, height);
   const colours = new Uint32Array(values.count);
   for (let i = 0; i < values.count; i++) colours[i] = 0xff000000 | (greys[i] * 0x010101);

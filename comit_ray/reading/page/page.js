@@ -1,4 +1,4 @@
-// The page: which image is before the reader, the verdict on it, and what the keys do.
+// The page: shows one image after the other, saves verdicts, and handles keys and buttons.
 import { message, Tools } from "./tools.js";
 import { showAbout, showGrey } from "./about_image.js";
 import { Clock } from "./clock.js";
@@ -8,14 +8,14 @@ import { ask, Images, json, Outbox, path } from "./server.js";
 import { Form } from "./verdict.js";
 import { described, loadWords, words } from "./words.js";
 
-const STEP = 60; // pixels an arrow key moves the image
-const MOST_PENDING = 1; // verdicts on their way, beyond which the reader waits
+const STEP = 60; // pixels that an arrow key moves the image
+const MOST_PENDING = 1; // with more unconfirmed verdicts than this, the reader has to wait
 
 const state = { list: [], at: null, case: null, ready: false, pressed: null, shownAt: null, history: [], me: null };
 const images = new Images();
 const clock = new Clock();
 let tools, form, outbox;
-// For who measures: milliseconds from a verdict's key to the next picture on the canvas.
+// For measurements: milliseconds from the key that saves a verdict to the next picture on the canvas.
 const reading = { timings: [], state, values: () => tools.main.values, viewer: () => tools.main, other: () => tools.other,
   pending: () => outbox.pending.size };
 
@@ -24,7 +24,7 @@ async function start() {
     await loadWords();
     if (location.pathname === "/enter") {
       await json("/api/enter", { token: location.hash.slice(1) });
-      history.replaceState(null, "", "/"); // the token is in the cookie now, and nowhere a script can read it
+      history.replaceState(null, "", "/"); // the token is now in a cookie that scripts cannot read
     }
     state.me = await json("/api/me");
     byId("who").textContent = words("reader", { name: state.me.reader });
@@ -67,7 +67,7 @@ function progress() {
 }
 
 function unread(from) {
-  // The unread ones, those after `from` first.
+  // Lists the reader's unread images, beginning after `from`.
   const all = mine();
   const start = from === null ? 0 : all.indexOf(from) + 1;
   return [...all.slice(start), ...all.slice(0, start)].filter((row) => !row.verdict && row !== from);
@@ -76,7 +76,7 @@ function unread(from) {
 async function next() {
   const waiting = unread(state.at);
   if (waiting.length) return show(waiting[0]);
-  await refresh(); // perhaps others have differed, and there is something to decide
+  await refresh(); // readers may have differed meanwhile, which gives an adjudicator new images
   const more = unread(null);
   return more.length ? show(more[0]) : close();
 }
@@ -86,7 +86,7 @@ async function show(row, answers = null) {
   const { main } = tools;
   state.at = row;
   state.case = null;
-  state.ready = false; // no verdict on an image that is not before the reader yet
+  state.ready = false; // no verdict before the image is visible
   form.reset(answers);
   byId("closing").hidden = true;
   byId("outside").hidden = true;
@@ -130,7 +130,7 @@ async function show(row, answers = null) {
 }
 
 async function fill(row, found) {
-  // All values, and what lies over the image, once the picture is there.
+  // Loads all values and the overlays, once the picture is visible.
   const { main } = tools;
   await new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
   try {
@@ -193,7 +193,7 @@ async function save() {
   images.forget(row.image_id);
   progress();
   const stored = outbox.send(verdict);
-  if (!unread(row).length) await stored; // the last page says that all is stored
+  if (!unread(row).length) await stored; // the closing page says that every verdict is stored
   return next();
 }
 
@@ -210,7 +210,7 @@ function told(what, verdict, problem) {
 async function undo() {
   const id = state.history.pop();
   if (!id) return say(words("nothing_to_undo"), true);
-  await Promise.allSettled([...outbox.pending.values()].map((one) => one.sent)); // it is stored before it is taken back
+  await Promise.allSettled([...outbox.pending.values()].map((one) => one.sent)); // a verdict must be stored before it can be withdrawn
   images.forget(id);
   const before = (await images.case(id)).mine;
   const row = state.list.find((one) => one.image_id === id);
@@ -232,7 +232,7 @@ function say(text, waits) {
 }
 
 function pause(paused) {
-  // While it is paused the image is hidden and time stands still.
+  // A pause hides the image and stops the clock.
   clock.pause(paused);
   byId("room").style.visibility = paused ? "hidden" : "";
   if (paused) byId("paused").showModal();
@@ -258,7 +258,7 @@ const BUTTONS = { fit: "f", one: "o", invert: "i", masks: "m", heat: "h", zones:
   undo: "u", "open-list": "j", "open-pause": "p", "open-help": "?" };
 
 function go(action) {
-  // What a key or a button begins; if it fails, the page says why.
+  // Runs the action of a key or button. If it fails, the page says why.
   Promise.resolve(action()).catch(outside);
 }
 

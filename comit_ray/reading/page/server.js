@@ -1,8 +1,8 @@
-// What is asked of the server, and what is kept ready: the next images before they are wanted, verdicts until stored.
+// Talks to the server: fetches the next images in advance, and sends each verdict until it is stored.
 import { Values } from "./levels.js";
 
-const AHEAD = 2; // images whose JPEG is fetched before it is wanted; of the next one all values too
-const LONGEST_WAIT = 5000; // ms between two tries to store a verdict
+const AHEAD = 2; // number of images whose JPEG is fetched in advance; for the next image, all values too
+const LONGEST_WAIT = 5000; // longest time in ms between two attempts to store a verdict
 
 export class Problem extends Error {
   constructor(code, detail, more = {}) {
@@ -35,7 +35,7 @@ export function path(name, id, more = "") {
 }
 
 export class Images {
-  // Images by id, kept while they are near.
+  // Keeps what was fetched for the images near the current one, by id.
   constructor() {
     this.kept = new Map();
   }
@@ -61,7 +61,7 @@ export class Images {
   }
 
   has(id) {
-    // Whether its picture can be shown at once.
+    // Whether the picture is here and can be shown at once.
     return this.kept.get(id)?.here ?? false;
   }
 
@@ -82,12 +82,12 @@ export class Images {
   }
 
   forget(id) {
-    // After a verdict: what is known of it has changed.
+    // Drops the case of an image, which a new verdict has changed.
     delete this.entry(id).case;
   }
 
   async ready(ids, values = true) {
-    // The next ones, the nearest first.
+    // Fetches the next images in advance, the nearest first.
     for (const id of ids.slice(0, AHEAD)) await Promise.allSettled([this.case(id), this.picture(id)]);
     if (values && ids.length) await Promise.allSettled([this.values(ids[0])]);
   }
@@ -102,14 +102,14 @@ export class Images {
 }
 
 function keep(promise) {
-  promise.catch(() => {}); // whoever waits for it hears of it
+  promise.catch(() => {}); // whoever awaits the promise gets the error
   return promise;
 }
 
 export class Outbox {
-  // Verdicts on their way; each is sent again until the server says that it is stored, and counted once.
+  // Sends verdicts. Each is sent again until the server confirms it; the server stores it once.
   constructor(told) {
-    this.told = told; // (state, verdict, problem): saving, saved, waiting or refused
+    this.told = told; // called with (state, verdict, problem); states: saving, saved, waiting, refused
     this.pending = new Map();
     window.addEventListener("beforeunload", (event) => { if (this.pending.size) event.preventDefault(); });
   }
@@ -146,6 +146,6 @@ export class Outbox {
 }
 
 function fallbackId() {
-  // randomUUID is there on secure origins alone; behind a proxy without TLS it may not be.
+  // crypto.randomUUID exists only on secure origins, so it may be absent behind a proxy without TLS.
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

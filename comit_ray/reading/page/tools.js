@@ -7,19 +7,19 @@ import { Viewer } from "./viewer.js";
 import { described, words } from "./words.js";
 
 export class Tools {
-  // Of one page: `images` are fetched through it, `about` is the case before the reader, null while it is not known.
+  // The tools of the page. `images` fetches images; `about` is the current case, null until it is known.
   constructor(images) {
     this.images = images;
     this.about = null;
     this.windows = [null];
-    this.beside = false; // whether the reader wants the other radiograph, of every patient who has one
-    this.besideAt = 0; // which of them
+    this.beside = false; // whether the reader wants the patient's other radiograph beside the image
+    this.besideAt = 0; // which of the other radiographs is shown
     this.main = new Viewer(byId("main"), () => this.follow());
     this.other = new Viewer(byId("other"), (byHand) => (byHand ? this.lead() : this.follow()));
   }
 
   enable(about) {
-    // What the image before the reader has; null: not known yet.
+    // Enables the tools that the current image allows; null: the image is not known yet.
     this.about = about;
     const kinds = about?.overlays ?? [];
     byId("masks").disabled = !kinds.includes("lung") && !kinds.includes("disease");
@@ -31,7 +31,7 @@ export class Tools {
     byId("beside-count").textContent = count ? ` ${count}` : "";
     byId("beside").title = count ? "" : words("beside_none");
     byId("beside").setAttribute("aria-pressed", String(this.beside && count > 0));
-    if (!about) this.clearOther(); // one patient's radiograph never stays beside another's
+    if (!about) this.clearOther(); // never show radiographs of two patients side by side
     else if (!count) byId("pane-other").hidden = true;
     const link = byId("viewer");
     link.hidden = !about?.viewer;
@@ -60,7 +60,7 @@ export class Tools {
   }
 
   nudgeWindow(center, width) {
-    // By keys: `center` in widths of the window, darker below 0; `width` as a factor.
+    // Changes the window by a step: `center` in widths of the window (darker below 0), `width` as a factor.
     const from = this.main.startWindow();
     if (!from) return;
     const sign = this.main.values.inverted ? -1 : 1;
@@ -79,7 +79,7 @@ export class Tools {
     this.follow();
   }
 
-  // ---- what lies over the image ------------------------------------------------------------------------------------
+  // ---- overlays ----------------------------------------------------------------------------------------------------
 
   press(id) {
     const button = byId(id);
@@ -104,7 +104,7 @@ export class Tools {
   // ---- the patient's other radiographs -----------------------------------------------------------------------------
 
   follow() {
-    // The main image has changed: corners and list say how, and the other image does the same.
+    // After a change of the main image: updates corners and list, and changes the other image in the same way.
     const { main, other } = this;
     if (!main.size) return;
     showGrey(main);
@@ -120,7 +120,7 @@ export class Tools {
   }
 
   lead() {
-    // The reader's hand changed the other image: the main one does the same.
+    // After the reader changed the other image: changes the main image in the same way.
     const { main, other } = this;
     main.center(other.middle());
     if (other.values && main.values && !other.dragging && other.window) {
@@ -194,7 +194,7 @@ export class Tools {
 }
 
 export function message(id, text) {
-  // Over an image, where it cannot be shown; "": nothing.
+  // Shows a text over an image that cannot be shown; "" removes it.
   byId(id).textContent = text;
   byId(id).hidden = !text;
 }

@@ -1,4 +1,4 @@
-// The form: a judgement and what goes with it, answered by keys or by hand. It knows nothing of images.
+// The form for one verdict, filled by keys or by mouse. This module does not know the image.
 
 import { byId, element } from "./elements.js";
 import { words } from "./words.js";
@@ -73,7 +73,7 @@ export class Form {
   }
 
   normal() {
-    // A normal radiograph is negative, and cannot be anything else.
+    // A normal radiograph can only have the category "negative".
     const normal = this.verdicts.value === "normal";
     if (normal && this.categories.value !== null && this.categories.value !== "negative") this.categories.set(null);
     byId("categories").querySelectorAll("button").forEach((button) => {
@@ -82,7 +82,7 @@ export class Form {
   }
 
   reset(answers) {
-    // Empty, or as the reader answered before.
+    // Empties the form, or fills in the reader's earlier answers.
     this.severity = [null, null, null, null, null, null];
     this.verdicts.set(answers?.verdict ?? null);
     this.categories.set(answers?.category ?? null);
@@ -109,7 +109,7 @@ export class Form {
   }
 
   key(event) {
-    // Whether the key was an answer.
+    // Handles a key; returns whether it was an answer.
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
     const digit = /^Digit([1-5])$/.exec(event.code);
     if (event.shiftKey && digit) {
@@ -131,7 +131,7 @@ export class Form {
   }
 
   findingKey(event) {
-    // Arrows move between findings.
+    // Moves between findings with the arrow keys; returns whether the key was used.
     const at = this.findings.indexOf(document.activeElement);
     const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (at < 0 || move === undefined) return false;
@@ -141,7 +141,8 @@ export class Form {
 }
 
 function radios(box, options, changed = () => {}) {
-  // Buttons of which one at most is chosen: a second press takes it back. Tab reaches the group, arrows go on in it.
+  // Makes a group of buttons of which at most one is chosen; a second press clears it. Tab enters the group, and arrow
+  // keys move within it.
   const group = { value: null };
   const buttons = options.map(({ value, key, text, label }) => {
     const button = element("button", { type: "button", role: "radio", "aria-checked": "false" });

@@ -1,20 +1,20 @@
-// One radiograph on a canvas: zoom, pan, window and level, inversion, overlays. It knows nothing of verdicts.
+// Shows one radiograph on a canvas: zoom, pan, window and level, inversion, overlays. It does not know verdicts.
 import { table, paint, paintPart } from "./levels.js";
 
 export class Viewer {
   constructor(canvas, changed) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
-    this.changed = changed; // told of every change, and whether by the reader's hand: the linked viewer follows
+    this.changed = changed; // called after every change, with whether the reader made it; the linked viewer follows
     this.clear();
     this.listen();
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
   clear() {
-    this.values = null; // stored values, once they are here
-    this.picture = null; // the JPEG, at once
-    this.base = null; // full-size canvas of the values through the window
+    this.values = null; // stored values, once they are loaded
+    this.picture = null; // the JPEG, which comes first
+    this.base = null; // canvas of full size with the window applied
     this.window = null; // null: as screened
     this.inverted = false;
     this.overlays = new Map(); // kind -> ImageBitmap
@@ -40,7 +40,7 @@ export class Viewer {
     this.repaint();
   }
 
-  // ---- place -------------------------------------------------------------------------------------------------------
+  // ---- position ----------------------------------------------------------------------------------------------------
 
   resize() {
     const ratio = window.devicePixelRatio || 1;
@@ -94,7 +94,7 @@ export class Viewer {
   }
 
   middle() {
-    // What lies in the middle, as fractions of the image, and the scale relative to a fit.
+    // Returns the point in the middle, as fractions of the image, and the zoom relative to a fit.
     if (!this.size) return null;
     const { scale, left, top } = this.view;
     return {
@@ -124,7 +124,7 @@ export class Viewer {
   // ---- grey --------------------------------------------------------------------------------------------------------
 
   startWindow() {
-    // Where a drag begins: the window as it is, or a linear one like the grey as screened.
+    // Returns the window from which a drag starts: the current one, or a linear one close to the grey as screened.
     if (this.window) return this.window;
     const from = this.values?.as_screened || this.values?.presets[0];
     return from ? { center: from.center, width: from.width, function: "LINEAR_EXACT" } : null;
@@ -165,7 +165,7 @@ export class Viewer {
     context.fillRect(0, 0, canvas.width, canvas.height);
     if (!this.size) return;
     const { scale, left, top } = this.view;
-    context.imageSmoothingEnabled = scale < 2; // large pixels are shown as they are
+    context.imageSmoothingEnabled = scale < 2; // no smoothing of large pixels
     context.imageSmoothingQuality = "high";
     if (!this.base && this.inverted) context.filter = "invert(1)";
     context.drawImage(this.base || this.picture, left, top, this.size.width * scale, this.size.height * scale);
@@ -206,7 +206,7 @@ export class Viewer {
     ["D", "E", "F"].forEach((name, row) => context.fillText(name, x[1] + 6, y[row] + 18));
   }
 
-  // ---- hand --------------------------------------------------------------------------------------------------------
+  // ---- mouse and touch ---------------------------------------------------------------------------------------------
 
   listen() {
     const { canvas } = this;
@@ -225,7 +225,7 @@ export class Viewer {
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       touches.set(event.pointerId, event);
-      // Left drags the window, right or middle or Shift the image; two fingers do the image too.
+      // The left button drags the window. The right or middle button, Shift or two fingers move the image.
       const panning = event.button !== 0 || event.shiftKey || event.ctrlKey || touches.size > 1;
       mode = panning ? "pan" : "window";
       start = { x: event.clientX, y: event.clientY, window: this.startWindow(), span: span(touches) };
@@ -244,7 +244,7 @@ export class Viewer {
         }
       } else if (start.window) {
         this.dragging = true;
-        // Across: width; down: brighter or darker. A whole canvas is four times the window.
+        // Dragging across changes the width, dragging down the centre, by up to twice the window's width.
         const across = (event.clientX - start.x) / canvas.clientWidth;
         const down = (event.clientY - start.y) / canvas.clientHeight;
         const width = Math.max(1, start.window.width * Math.exp(2 * across));
@@ -267,7 +267,7 @@ export class Viewer {
   }
 
   schedule(window) {
-    // One repaint a frame, however fast the hand.
+    // Repaints at most once per frame.
     this.next = window;
     if (this.waiting) return;
     this.waiting = true;

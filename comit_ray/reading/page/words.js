@@ -1,10 +1,10 @@
-// Every word that the page shows, from one file: another language is a file words.XX.json, and its name below.
+// Reads every text of the page from one file. For another language, add words.XX.json and put its name below.
 import { Problem, json } from "./server.js";
 
 let dictionary = {};
 
 export async function loadWords() {
-  // Reads the file, and gives the parts of index.html their words, labels and hints.
+  // Reads the file, and fills the texts, labels and hints of index.html.
   dictionary = await json("/page/words.en.json");
   document.documentElement.lang = words("language");
   document.title = words("title");
@@ -18,7 +18,7 @@ export function words(key, values = {}) {
 }
 
 export function described(problem) {
-  // Why something did not work, in words for the reader.
+  // Says in the reader's words why something failed.
   if (!(problem instanceof Problem)) { console.error(problem); return String(problem); }
   const key = `problem_${problem.code}`;
   return words(key in dictionary ? key : "problem_other", { ...problem.more, detail: problem.detail });
