@@ -27,7 +27,13 @@ from comit_ray.storage.file_reader import FileReader
 
 @dataclass(frozen=True)
 class ExportTask:
-    """One object that is asked for: its format, and of a review the reader's row."""
+    """One object to make.
+
+    Attributes:
+        format: one of `comit_ray.config.export_config.FORMATS`.
+        subject: text that tells the verdicts on one image apart; None for other formats.
+        review: the reader's row of `reviews`; None for other formats.
+    """
 
     format: str
     subject: str | None = None
@@ -35,7 +41,7 @@ class ExportTask:
 
 
 def tasks_of(formats: Sequence[str], reviews: Sequence[Mapping[str, Any]]) -> list[ExportTask]:
-    """The objects that one image is to have; each reader's verdict that counts is a report of its own."""
+    """List the objects of one image. Each reader's current verdict becomes a report of its own."""
     plain = [ExportTask(format_) for format_ in formats if format_ != "reviews"]
     counting = that_count(reviews) if "reviews" in formats else []
     read = [ExportTask("reviews", subject_of(row), row) for row in counting]
@@ -46,10 +52,10 @@ class Builder:
     """Makes the objects of a chunk's images.
 
     Args:
-        naming: of the series.
-        formats: that are asked for: a report refers to a SEG only where one goes out too.
+        naming: names and numbers of the series.
+        formats: all formats of the export. A report refers to a SEG only if one is exported too.
         limits: bounds on images.
-        reader: of their files.
+        reader: reads the source files.
     """
 
     def __init__(self, naming: Naming, formats: Sequence[str], limits: DecodeLimits, reader: FileReader) -> None:
@@ -58,9 +64,9 @@ class Builder:
     def objects(
         self, place: Place, result: ImageResult, tasks: Sequence[ExportTask]
     ) -> Iterator[Made | tuple[ExportTask, str]]:
-        """Every object, or why there is none: a task and a sentence that names nobody.
+        """Yield every object of an image, or the task with a sentence that says why there is no object.
 
-        The source is read once for all of them.
+        The sentence never names a person. The source file is read once for all objects.
         """
         try:
             data = self._reader.read(place.file)
@@ -97,7 +103,7 @@ class Builder:
             owner = header if header is not None else _nobody(result)
             return owner, make_secondary_capture(owner, decode(data, self._limits, sidecar), result, naming)
         if header is None:
-            header = read_header(data)  # raises: it is no DICOM file
+            header = read_header(data)  # raises, because the file is not DICOM
         if task.format == "seg":
             return header, make_seg(header, result, naming)
         if task.format == "gsps":
@@ -109,5 +115,5 @@ class Builder:
 
 
 def _nobody(result: ImageResult) -> Dataset:
-    """The header that stands for a PNG's or JPEG's: a study of its own, by the image's id."""
+    """Make a header for a PNG or JPEG: a study of its own, without a patient, with UIDs derived from the image's id."""
     return blank_header(*(uid(f"source {kind}", result.image_id) for kind in ("study", "series", "instance")))

@@ -1,9 +1,9 @@
-"""The coded concepts of the results: the standard's codes, or this project's own scheme.
+"""The coded concepts of exported results: codes of the standard, or of this project's own scheme.
 
-The lung is SCT 39607008. What the disease head draws is DCM 112033, "Abnormal opacity" (PS3.16, annex D), a
-morphologically abnormal structure: the head is trained on ground glass, consolidation and effusion drawn by hand, of
-any cause, so a code of a diagnosis (pneumonia, COVID-19) would say more than the model knows. Scores of a classifier
-have no standard code: they are of the scheme 99COMIT ("99" marks a local scheme, PS3.16 section 8.2).
+The lung has the code SCT 39607008. What the disease head draws has the code DCM 112033, "Abnormal opacity" (PS3.16,
+annex D), a morphologically abnormal structure. The head is trained on hand-drawn ground glass, consolidation and
+effusion of any cause. So a code of a diagnosis (pneumonia, COVID-19) would say more than the model knows. The standard
+has no code for a classifier's score, so scores use the scheme 99COMIT ("99" marks a local scheme, PS3.16 section 8.2).
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,13 @@ SCHEME = "99COMIT"
 
 @dataclass(frozen=True)
 class Concept:
-    """A code, its scheme and what it means."""
+    """One coded concept.
+
+    Attributes:
+        value: the code.
+        scheme: the scheme that defines the code.
+        meaning: the concept in words.
+    """
 
     value: str
     scheme: str
@@ -51,7 +57,7 @@ UPPER = Concept("281392002", "SCT", "Upper zone of lung")
 MIDDLE = Concept("281393007", "SCT", "Middle zone of lung")
 LOWER = Concept("281394001", "SCT", "Lower zone of lung")
 ZONES = ((UPPER, RIGHT), (MIDDLE, RIGHT), (LOWER, RIGHT), (UPPER, LEFT), (MIDDLE, LEFT), (LOWER, LEFT))
-"""Of the column `zone_disease`, in its order; sides are the patient's."""
+"""Zones in the order of the column `zone_disease`; left and right are the patient's."""
 
 OPERATING_POINT = Concept("operating_point", SCHEME, "Operating point that decided the flags")
 STATUS = Concept("status", SCHEME, "Status of the image and reason code")

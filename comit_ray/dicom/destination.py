@@ -1,4 +1,4 @@
-"""Sends objects to a directory, or to a PACS by STOW-RS; each is confirmed by a QIDO-RS search."""
+"""Sends objects to a directory, or to a PACS by STOW-RS; a QIDO-RS search confirms each object on the PACS."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from comit_ray.dicom.source import without_identity
 from comit_ray.storage import storage, web
 
 TOGETHER = 32
-"""UIDs asked for in one search: 1.5 kB of URL."""
+"""Number of UIDs in one search; they make a URL of about 1.5 kB."""
 _UID, _FAILED, _REASON, _COMMENT = "00080018", "00081198", "00081197", "00000902"
 _REASONS = {
     0x0110: "processing failure",
@@ -24,18 +24,18 @@ _REASONS = {
     0xC000: "cannot understand",
     0xC122: "transfer syntax not supported",
 }
-"""Words for failure reasons of STOW-RS (PS3.18, table I.2-2)."""
+"""Failure reasons of STOW-RS in words (PS3.18, table I.2-2)."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """An object on its way.
+    """An object that is ready to be sent.
 
     Attributes:
-        row: what its row of `exports` holds so far.
-        header: of the source, whose identity must not come back in a server's words.
+        row: its row of `exports`, as far as it is known.
+        header: header of the source. Its identity is removed from the server's answers.
         study: UID of the study.
-        data: the file.
+        data: the file's bytes.
     """
 
     row: dict[str, Any]
@@ -45,35 +45,35 @@ class Made:
 
     @property
     def uid(self) -> str:
-        """SOP instance UID."""
+        """The SOP instance UID."""
         return str(self.row["sop_instance_uid"])
 
 
 class Destination(Protocol):
-    """A place for objects."""
+    """A place where objects are stored."""
 
     def put(self, made: Sequence[Made]) -> list[tuple[str, str | None]]:
-        """Store what is not there yet: status and answer of each."""
+        """Store the objects that are not there yet. Return status and answer for each object."""
         ...
 
 
 class Pace:
-    """At most `rate` objects a second, over all threads that share it.
+    """Lets at most `rate` objects a second go out, over all threads that share it.
 
-    Objects wait before they go out for as long as they take at this rate. So do the first ones of a chunk, for which
-    there is a new `Pace`: many small chunks are no faster than few large ones.
+    Objects wait before they are sent, for as long as they take at this rate. Each chunk has a new `Pace`, and its first
+    objects wait too. So many small chunks are not faster than few large ones.
 
     Args:
-        rate: None: no limit.
+        rate: objects per second; None: no limit.
     """
 
     def __init__(self, rate: float | None) -> None:
         self._gap = 0.0 if rate is None else 1 / rate
-        self._next = 0.0  # when those that were let go until now have had their time
+        self._next = 0.0  # when the objects that were sent so far have had their time
         self._lock = threading.Lock()
 
     def wait(self, objects: int) -> None:
-        """Until so many more objects may go out."""
+        """Wait until this many more objects may go out."""
         with self._lock:
             now = time.monotonic()
             self._next = max(now, self._next) + objects * self._gap
@@ -83,7 +83,7 @@ class Pace:
 
 
 class Directory:
-    """`OUTPUT/<format>/<SOP instance UID>.dcm`; a file that is there is written again, with the same bytes."""
+    """Writes objects to `OUTPUT/<format>/<SOP instance UID>.dcm`; writes an existing file again with the same bytes."""
 
     def __init__(self, uri: str, pace: Pace) -> None:
         self._uri, self._pace = uri, pace
@@ -101,16 +101,16 @@ class Directory:
 
 
 class Pacs:
-    """A DICOMweb server."""
+    """Stores objects on a DICOMweb server."""
 
     def __init__(self, root: str, pace: Pace) -> None:
         self._root, self._pace = root, pace
 
     def put(self, made: Sequence[Made]) -> list[tuple[str, str | None]]:
-        """As `Destination.put`; one request a study, and one an object where the server did not take all of them.
+        """As `Destination.put`: one request per study, then one per object if the server did not take all of them.
 
         Raises:
-            StorageError: the server refuses to be searched, or does not answer.
+            StorageError: the server refuses the search, or does not answer.
         """
         there = self._held((one.uid for one in made), singly=False)
         words = dict.fromkeys(there, "was there")
@@ -123,7 +123,7 @@ class Pacs:
         sent = [one for objects in studies.values() for one in objects]
         there |= self._held((one.uid for one in sent), singly=True)
         again = [one for one in sent if one.uid not in there and len(studies[one.study]) > 1]
-        for one in again:  # alone, so that the words are its own
+        for one in again:  # one by one, so that each answer belongs to one object
             words |= self._send(one.study, [one])
         there |= self._held((one.uid for one in again), singly=True)
         return [
@@ -138,9 +138,10 @@ class Pacs:
         return {one.uid: " ".join(f"{status} {found.get(one.uid, other)}".split()) for one in objects}
 
     def _held(self, uids: Iterable[str], *, singly: bool) -> set[str]:
-        """Those of the UIDs that the server finds; `singly`: of those not found in a list, each again by itself.
+        """Return those of the UIDs that the server has.
 
-        Some servers know no lists. Before sending that is harmless: what is sent twice stays as it is.
+        Some servers do not search for a list of UIDs. With `singly`, each UID that the list search did not find is
+        searched for by itself. Before sending this is not needed: an object that is sent twice stays as it is.
         """
         asked = list(uids)
         found: set[str] = set()
@@ -158,9 +159,9 @@ class Pacs:
 
 
 def failures(text: str) -> dict[str, str]:
-    """SOP instance UID -> why, of the FailedSOPSequence in the answer to a STOW-RS; empty if there is none.
+    """Read the failures from a server's answer to STOW-RS: SOP instance UID -> reason; empty if there are none.
 
-    The sequence may be there and empty on success: its items count.
+    Some servers send the FailedSOPSequence on success too, without items. So only its items count.
     """
     try:
         items = json.loads(text).get(_FAILED, {}).get("Value", [])

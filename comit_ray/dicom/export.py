@@ -1,8 +1,8 @@
-"""Exports the results of one chunk: makes, stores and verifies objects, and returns rows of `exports/`.
+"""Exports the results of one chunk: makes objects, stores and verifies them, and records each in `exports/`.
 
-`exports/<destination>/<chunk>.parquet` in the results is written whole when a chunk is through, or breaks off. A chunk
-that is exported again begins with the rows it has: what is stored already is not made again. Should the rows be lost,
-nothing is added all the same, for UIDs are derived by hash.
+A chunk's rows are in `exports/<destination>/<chunk>.parquet` below the results. The file is written as a whole when the
+chunk is finished or breaks off. A repeated export starts from these rows and does not make stored objects again. Even
+if the rows are lost, a repeated export adds nothing to the PACS, because UIDs are derived by a hash.
 """
 
 import hashlib
@@ -27,24 +27,24 @@ from comit_ray.tables import parquet
 from comit_ray.tables.review_schema import EXPORTS
 
 TOGETHER = 8
-"""Images whose objects are held, sent and looked for together: some 30 MB."""
+"""Number of images whose objects are held, sent and searched for at the same time: about 30 MB."""
 Row = dict[str, Any]
 _Key = tuple[str, str, str | None]
 
 
 @dataclass(frozen=True)
 class Export:
-    """What all chunks of an export share; plain values, which travel to other processes.
+    """Facts that all chunks of an export share, as plain values that other processes can receive.
 
     Attributes:
-        results: URI.
+        results: URI of the screen's output.
         destination: URL of a DICOMweb server, or URI of a directory.
-        to_pacs: which of them.
-        formats: of `comit_ray.dicom.result.FORMATS`.
-        naming: of the series.
+        to_pacs: whether the destination is a DICOMweb server.
+        formats: names of `comit_ray.config.export_config.FORMATS`.
+        naming: names and numbers of the series.
         thresholds: score -> threshold of the operating point.
         limits: bounds on images.
-        rate: objects a second at most in one worker; None: no limit.
+        rate: largest number of objects per second in one worker; None: no limit.
     """
 
     results: str
@@ -58,14 +58,14 @@ class Export:
 
     @property
     def table(self) -> str:
-        """URI of the rows of this destination and naming."""
+        """URI of the rows for this destination and naming."""
         text = f"{self.destination}|{self.naming}"
         return storage.join(self.results, "exports", hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
 @dataclass(frozen=True)
 class ExportCounts:
-    """Objects of a chunk: `done` before, `stored` now, `refused` now."""
+    """Numbers of objects of a chunk: stored before (`done`), `stored` now, `refused` now."""
 
     done: int
     stored: int
@@ -76,14 +76,14 @@ def export_unit(export: Export, unit: Unit, reviews: Mapping[str, Sequence[Row]]
     """Export a chunk.
 
     Args:
-        export: what is asked for.
+        export: what is exported, and where to.
         unit: the chunk's selected images.
         reviews: image id -> its rows of `reviews`.
-        pace: of the worker.
+        pace: limit of the worker's rate.
 
     Raises:
-        StorageError: the server does not answer any more, or a table cannot be read or written. What was stored until
-            then has its rows.
+        StorageError: the server does not answer any more, or a table cannot be read or written. Objects stored until
+            then have their rows.
     """
     uri = storage.join(export.table, unit.file)
     rows = _earlier(uri)
@@ -111,7 +111,7 @@ def _asked(export: Export, unit: Unit, reviews: Mapping[str, Sequence[Row]]) -> 
 def _export(
     export: Export, file: str, places: Mapping[str, Place], left: Mapping[str, Sequence[ExportTask]], pace: Pace
 ) -> Iterator[Row]:
-    """Rows of the objects, some images at a time."""
+    """Yield the rows of the objects, a few images at a time."""
     predictions, masks = (rows_of(export.results, table, file) for table in ("predictions", "masks"))
     destination: Destination = (Pacs if export.to_pacs else Directory)(export.destination, pace)
     with FileReader(export.limits.max_bytes, wanted(places.values())) as reader:

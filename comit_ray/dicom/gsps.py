@@ -1,6 +1,6 @@
 """Outlines of the masks as a Grayscale Softcopy Presentation State (PS3.3 A.33), for viewers without SEG.
 
-Outlines are traced on the model's frame, as fine as the model saw, and brought to the pixels of the original. There
+Outlines are traced in the frame of the model, at its resolution, and then mapped to the pixels of the original. There
 pixel 0 spans 0 to 1 (PS3.3 C.10.5.1.2), as in a `FrameMap`.
 """
 
@@ -23,10 +23,20 @@ Points = npt.NDArray[np.float64]
 
 
 def outlines(mask_HW: Mask, frame_map: FrameMap, height: int, width: int) -> list[Points]:
-    """Closed outlines of a mask of the model's frame: (N, 2) of column and row on an original of height x width."""
+    """Trace the closed outlines of a mask.
+
+    Args:
+        mask_HW: mask in the frame of the model, bool.
+        frame_map: where the original lies in the frame.
+        height: rows of the original.
+        width: columns of the original.
+
+    Returns:
+        For each outline (N, 2) points as column and row on the original.
+    """
     from contourpy import contour_generator
 
-    padded = np.pad(mask_HW, 1).astype(np.float64)  # so that what touches the border is closed too
+    padded = np.pad(mask_HW, 1).astype(np.float64)  # closes outlines that touch the border
     found = []
     for line in contour_generator(z=padded).lines(0.5):
         columns, rows = np.asarray(line).T - 0.5  # centres of padded pixels -> edges of the frame's
@@ -37,13 +47,21 @@ def outlines(mask_HW: Mask, frame_map: FrameMap, height: int, width: int) -> lis
 
 
 def make_gsps(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
-    """The file of a presentation state; grey levels are the source's own.
+    """Make the file of a presentation state. It keeps the grey levels of the source.
+
+    Args:
+        header: header of the source.
+        result: result of the image, with at least one mask.
+        naming: names and numbers of the series.
 
     Raises:
-        DecodeError: `no_pixels` if the model drew no mask, `bad_geometry` if the source is not what was screened.
+        DecodeError: `no_pixels` if the result has no mask, `bad_geometry` if the source is not the image that was
+            screened.
     """
     if not result.masks or result.frame_map is None:
-        raise DecodeError(Reason.NO_PIXELS, "the result has no mask: the model has no such head, or gave no scores")
+        raise DecodeError(
+            Reason.NO_PIXELS, "the result has no mask: the model has no mask head, or the image has no scores"
+        )
     height, width = result.checked_size(int(header.Rows), int(header.Columns))
     with decoder_guard():
         from highdicom.color import CIELabColor

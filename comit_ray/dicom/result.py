@@ -1,4 +1,4 @@
-"""The result of one image in the form that DICOM objects are made from, and what all objects share."""
+"""The result of one image in the form from which DICOM objects are made, and what all objects share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,11 +36,12 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Naming:
-    """How exported series are called.
+    """Names and numbers of exported series.
 
     Args:
-        description: beginning of every SeriesDescription; viewers show it, and what is to be removed is found by it.
-        number: the first SeriesNumber; formats follow each other.
+        description: beginning of every SeriesDescription. Viewers show it, and an administrator finds exported series
+            by it.
+        number: the first SeriesNumber; each format has one of its own.
         software: version of this package.
     """
 
@@ -49,21 +50,21 @@ class Naming:
     software: str
 
     def series_description(self, format_: str) -> str:
-        """At most 64 characters (VR LO)."""
+        """Return the description of a format's series, at most 64 characters (VR LO)."""
         return f"{self.description} {_NAMES[format_]}"[:64]
 
     def series_number(self, format_: str) -> int:
-        """The format's own."""
+        """Return the series number of a format."""
         return self.number + FORMATS[format_] - 1
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One image's result.
+    """The result of one image.
 
     Attributes:
         prediction: its row of `predictions`.
-        masks: `lung`, `disease` -> mask in the model's frame, of the heads that the model has.
+        masks: `lung`, `disease` -> mask in the frame of the model, for the heads that the model has.
         frame_map: where the original lies in the frame; None if there are no masks.
         thresholds: score (`covid`, `unhealthy`) -> threshold of the operating point that decided the flags.
     """
@@ -75,36 +76,36 @@ class ImageResult:
 
     @property
     def image_id(self) -> str:
-        """As in the manifest."""
+        """Id of the image, as in the manifest."""
         return str(self.prediction["image_id"])
 
     @property
     def model_id(self) -> str:
-        """Hash of the weights."""
+        """Id of the model: a hash of its weights."""
         return str(self.prediction["model_id"])
 
     @property
     def screened_at(self) -> datetime:
-        """When it was predicted, UTC; the date of every object, so that a repeated export writes equal bytes."""
+        """When the image was screened (UTC). All objects have this date, so a repeated export writes the same bytes."""
         at: datetime = self.prediction["screened_at"]
         return at.astimezone(UTC)
 
     def original_mask(self, task: str, height: int, width: int) -> Mask:
-        """A mask on the pixels of the original, bool (height, width)."""
+        """Return a mask on the pixels of the original, bool (height, width)."""
         assert self.frame_map is not None, "masks come with their frame's map"
         return to_original(self.masks[task], self.frame_map, height, width)
 
     def checked_size(self, height: int, width: int) -> tuple[int, int]:
-        """The source's rows and columns, which must be those of the image that was screened.
+        """Return the source's rows and columns, if they are those of the image that was screened.
 
         Raises:
-            DecodeError: `bad_geometry` if they are not: another file lies there now.
+            DecodeError: `bad_geometry` if they differ, because the file was replaced.
         """
         screened = self.prediction["height"], self.prediction["width"]
         if screened != (height, width):
             raise DecodeError(
                 Reason.BAD_GEOMETRY,
-                f"the image screened had {screened[0]} x {screened[1]} pixels, the file now has {height} x {width}: "
+                f"the screened image had {screened[0]} x {screened[1]} pixels, the file now has {height} x {width}: "
                 "screen it again",
             )
         return height, width
@@ -113,7 +114,7 @@ class ImageResult:
 def make_result(
     prediction: Mapping[str, Any], masks: Mapping[str, Any] | None, thresholds: Mapping[str, float]
 ) -> ImageResult:
-    """A result from a row of `predictions` and, where there is one, of `masks`."""
+    """Build a result from a row of `predictions` and the row of `masks`, if there is one."""
     if masks is None:
         return ImageResult(prediction, {}, None, thresholds)
     drawn = {str(task): from_png(masks[f"{task}_png"]) for task in MASK_TASKS if masks.get(f"{task}_png") is not None}
@@ -128,12 +129,12 @@ def make_result(
 
 
 def instance_uid(header: Dataset, result: ImageResult, naming: Naming, format_: str, *more: str) -> str:
-    """The SOP instance UID of a result: of its source, model, run, format and the options that its content shows."""
+    """Return the SOP instance UID of an object. It depends on source, model, run, format and the options shown."""
     return uid("instance", *_of(header, result, naming, format_), *more)
 
 
 def common(header: Dataset, result: ImageResult, naming: Naming, format_: str, *more: str) -> dict[str, Any]:
-    """The arguments that all of highdicom's objects share; every instance is a series of its own."""
+    """Return the arguments that all highdicom objects share. Every object is the only instance of its series."""
     return {
         "series_instance_uid": uid("series", *_of(header, result, naming, format_), *more),
         "series_number": naming.series_number(format_),
@@ -154,14 +155,14 @@ def _of(header: Dataset, result: ImageResult, naming: Naming, format_: str) -> t
 
 
 def coded(concept: Concept) -> Any:
-    """The concept as highdicom takes it."""
+    """Return the concept as a highdicom `CodedConcept`."""
     from highdicom.sr import CodedConcept
 
     return CodedConcept(concept.value, concept.scheme, concept.meaning)
 
 
 def to_bytes(made: Dataset, when: datetime) -> bytes:
-    """The file of an object (PS3.10); its dates are those of the result, in UTC, and its texts are UTF-8."""
+    """Return the file of an object (PS3.10). Its dates are those of the result in UTC, and its texts are UTF-8."""
     made.SpecificCharacterSet = "ISO_IR 192"
     _fix_drawn_uids(made)
     day, time = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
@@ -177,7 +178,7 @@ def to_bytes(made: Dataset, when: datetime) -> bytes:
 
 
 def _fix_drawn_uids(made: Dataset) -> None:
-    """Give UIDs that highdicom drew at random, as of a dimension, by hash, so that equal results are equal bytes."""
+    """Replace UIDs that highdicom draws at random by hashes, so that equal results give equal bytes."""
     from highdicom.uid import UID
 
     root = UID().rpartition(".")[0]

@@ -1,8 +1,8 @@
 """A reader's verdict as a structured report (TID 1500), with the reader as observer.
 
-The columns of a `reviews` table that a report holds, where the table has them: who read (a pseudonym), when, and what
-the reader answered. What the reader wrote goes into the object alone. A verdict that its reader replaced or took back
-has no report.
+A report holds who read the image (a pseudonym), when, and what the reader answered, as far as the `reviews` table has
+these columns. The reader's comment goes into the object only, not into a table or log of the export. A verdict that its
+reader replaced or withdrew gets no report.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,14 +31,14 @@ ANSWERS = {
     "seconds": "Seconds taken to read",
     "blinded": "Read without knowing the model's answer",
 }
-"""Column -> meaning of its code in the scheme of this project."""
+"""Column -> meaning of its code in this project's scheme."""
 
 
 def that_count(reviews: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of every reader and image the latest verdict, unless the reader took it back; in the order of the rows.
+    """Keep the latest verdict of every reader on every image, without withdrawn ones; the order of the rows stays.
 
     Args:
-        reviews: rows of a `reviews` table. The highest `revision` is the latest, without revisions the last `read_at`.
+        reviews: rows of a `reviews` table. The highest `revision` is the latest; without revisions, the last `read_at`.
     """
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for row in sorted(reviews, key=lambda one: (one.get("revision") or 0, _read_at(one))):
@@ -49,17 +49,17 @@ def that_count(reviews: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def subject_of(review: Mapping[str, Any]) -> str:
-    """What tells the verdicts on an image apart: reader, role and time."""
+    """Return a text that tells the verdicts on one image apart: reader, role and time."""
     return f"{review['reader']} {review.get('role') or ''} {_read_at(review):%Y%m%dT%H%M%S.%f}"
 
 
 def make_review(header: Dataset, result: ImageResult, naming: Naming, review: Mapping[str, Any]) -> bytes:
-    """The file of a report with what a reader answered, dated by the reading.
+    """Make the file of a report with a reader's answers. Its date is that of the reading.
 
     Args:
-        header: of the source.
-        result: what was read beside it, or blinded to it.
-        naming: of the series.
+        header: header of the source.
+        result: the model's result, which the reader saw or which was hidden.
+        naming: names and numbers of the series.
         review: a row of a `reviews` table.
     """
     read = replace(result, prediction={**result.prediction, "screened_at": _read_at(review)})
@@ -93,7 +93,7 @@ def _person(review: Mapping[str, Any]) -> Any:
 
 
 def _text(column: str, value: Any) -> str | None:
-    """An answer in words; None if there is none."""
+    """An answer in words; None if the reader gave none."""
     if value is None or value == "" or (isinstance(value, list) and not value):
         return None
     if column == "zones":

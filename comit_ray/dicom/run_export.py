@@ -1,4 +1,4 @@
-"""Runs an export as a Ray Data job: one row per chunk; each task commits its own rows."""
+"""Runs an export as a Ray Data job with one row per chunk; each task writes the rows of its own chunk."""
 
 import time
 from collections.abc import Iterator
@@ -22,22 +22,25 @@ from comit_ray.storage import storage, web
 from comit_ray.tables import parquet
 
 WORKER_CPUS = 0.5
-"""That a task reserves: making objects takes about as long as a server takes to store them."""
+"""CPUs that a task reserves. Making objects takes about as long as a server takes to store them."""
 
 _COUNTS = ("done", "stored", "refused")
 
 
 def run(config: ExportConfig) -> int:
-    """Export what is selected; exit status 0 only if every object is stored.
+    """Export the selected results, and print the counts.
+
+    Returns:
+        The exit status: 0 if every object is stored, else 1.
 
     Raises:
-        ConfigError: a wrong option.
-        StorageError: a table cannot be read or written, or the server stays away.
+        ConfigError: an option is wrong.
+        StorageError: a table cannot be read or written, or the server does not answer.
         ray.exceptions.RayError: a task failed more often than Ray retries it.
     """
     export = exporting(config)
     chunks = list(units(config))
-    # Read once: in a reading room's results every verdict is a file of its own.
+    # Read them once, because the reading room stores every verdict as a file.
     said = (
         pa.table({"image_id": pa.array([], pa.string())})
         if config.reviews is None
@@ -47,13 +50,14 @@ def run(config: ExportConfig) -> int:
         {"file": one.file, "places": to_ipc(one.places).to_pybytes(), "reviews": _of_chunk(said, one)} for one in chunks
     ]
     if not work:
-        print("no image is selected: nothing to export")
+        print("no image is selected, so there is nothing to export")
         return 0
     ray_start.start()
     outputs = {"results": export.results} | ({} if export.to_pacs else {"output": export.destination})
     nodes.check({"manifest": config.manifest}, outputs, pa.concat_tables([one.places for one in chunks]))
     began = time.monotonic()
-    print(f"exporting {', '.join(export.formats)} of {len(work):,} chunks to {export.destination}", flush=True)
+    chunk_count = "1 chunk" if len(work) == 1 else f"{len(work):,} chunks"
+    print(f"exporting {', '.join(export.formats)} of {chunk_count} to {export.destination}", flush=True)
     with graph.chunk_context():
         counted = ray.data.from_items(work, override_num_blocks=len(work)).map_batches(
             _Worker(export),
@@ -65,25 +69,25 @@ def run(config: ExportConfig) -> int:
         totals = dict.fromkeys(_COUNTS, 0)
         for row in counted.iter_rows():
             if row["problem"]:
-                raise StorageError(f"{row['problem']}; what was stored until then is not sent twice: run it again")
+                raise StorageError(f"{row['problem']}; run the job again: objects that are stored are not sent twice")
             for name in totals:
                 totals[name] += row[name]
     seconds = time.monotonic() - began
-    print(f"{totals['stored']:,} objects stored, {totals['done']:,} were before, {totals['refused']:,} refused")
+    print(f"objects stored: {totals['stored']:,}, stored before: {totals['done']:,}, refused: {totals['refused']:,}")
     if totals["stored"]:
-        print(f"{totals['stored'] / seconds:.1f} objects/s ({seconds:.1f} s, start-up included)")
+        print(f"{totals['stored'] / seconds:.1f} objects/s ({seconds:.1f} s, including start-up)")
     print(f"exports: {export.table}")
     if totals["refused"]:
-        print("some objects were refused: their rows in exports have the reason; the same command tries them again")
+        print("their rows in exports give the reason; the same command tries refused objects again")
     return 1 if totals["refused"] else 0
 
 
 def exporting(config: ExportConfig) -> Export:
-    """The job as its tasks take it.
+    """Turn the options into the facts that tasks need.
 
     Raises:
         StorageError: the results have no record of their run.
-        ConfigError: the server's URL is none, or holds a password.
+        ConfigError: the server's URL is not valid, or holds a password.
     """
     results = storage.normalise(config.results)
     return Export(
@@ -99,26 +103,26 @@ def exporting(config: ExportConfig) -> Export:
 
 
 class _Worker:
-    """INPUT: one row, a chunk. OUTPUT: one row, its counts. Rows of `exports/` are written on the way."""
+    """Takes one row (a chunk) and yields one row (its counts). It writes the chunk's rows of `exports/` meanwhile."""
 
     def __init__(self, export: Export) -> None:
         self._export = export
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
-        """Export one chunk; a retry begins with what its rows say."""
+        """Export one chunk. A retry starts from the rows that the chunk has."""
         unit = Unit(chunk["file"][0].as_py(), from_ipc(chunk["places"][0].as_py()))
         reviews: dict[str, list[dict[str, Any]]] = {}
         for row in from_ipc(chunk["reviews"][0].as_py()).to_pylist():
             reviews.setdefault(row["image_id"], []).append(row)
         try:
             counts, problem = export_unit(self._export, unit, reviews, Pace(self._export.rate)), ""
-        except StorageError as error:  # told as a value: Ray would try again what has waited long enough
+        except StorageError as error:  # returned as a value: Ray would retry, and storage has retried already
             counts, problem = ExportCounts(0, 0, 0), str(error)
         yield pa.table({name: [getattr(counts, name)] for name in _COUNTS} | {"problem": [problem]})
 
 
 def _of_chunk(said: pa.Table, unit: Unit) -> bytes:
-    """The readers' rows of a chunk's images."""
+    """Return the verdicts on a chunk's images."""
     mine = pc.is_in(said["image_id"], value_set=unit.places["image_id"].combine_chunks())
     return bytes(to_ipc(said.filter(mine)))
 

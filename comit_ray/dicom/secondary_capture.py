@@ -1,8 +1,8 @@
-"""The overlay as a Secondary Capture image (PS3.3 A.8), for viewers that draw no SEG or presentation state.
+"""The overlay as a Secondary Capture image (PS3.3 A.8), for viewers that show no SEG or presentation state.
 
-The radiograph with the masks' outlines drawn in, and a legend below it, which hides none of it. Nothing of the
-patient's identity is burnt in. It is also all that a PNG or JPEG can have: without a DICOM header it belongs to no
-patient, and its study is its own.
+The picture is the radiograph with the outlines of the masks, and a legend below it that hides nothing. No identity of
+the patient is burnt in. A PNG or JPEG can only have this format. It has no DICOM header, so the object belongs to no
+patient and has a study of its own.
 """
 
 from collections.abc import Iterator
@@ -19,27 +19,27 @@ from comit_ray.dicom.seg import COLOURS, SEGMENTS
 from comit_ray.tables.vocabulary import Task
 
 SHORTEST, LONGEST = 512, 1024
-"""Bounds on the longest side of the drawn radiograph in pixels: finer than the masks, and at most 3 MB an object."""
+"""Bounds on the longest side of the drawn radiograph in pixels: finer than the masks, and at most 3 MB per object."""
 WIDTH = 640
-"""Pixels a line of the legend needs at least."""
+"""Smallest width in pixels at which a line of the legend fits."""
 FILL = 0.25
-"""Opacity of the disease mask; the lungs are outlines alone."""
+"""Opacity of the disease mask, from 0 to 1. Lungs are drawn as outlines only."""
 _BACKGROUND, _INK, _ALARM = (16, 16, 16), (235, 235, 235), (240, 228, 66)
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def make_secondary_capture(header: Dataset, radiograph: Radiograph, result: ImageResult, naming: Naming) -> bytes:
-    """The file of a Secondary Capture in RGB, uncompressed.
+    """Make the file of a Secondary Capture in RGB, uncompressed.
 
     Args:
-        header: of the source; `comit_ray.dicom.source.blank_header` for a PNG or JPEG.
-        radiograph: the source's pixels.
-        result: of the image.
-        naming: of the series.
+        header: header of the source; for a PNG or JPEG, `comit_ray.dicom.source.blank_header`.
+        radiograph: pixels of the source.
+        result: result of the image.
+        naming: names and numbers of the series.
 
     Raises:
-        DecodeError: `bad_geometry` if the source is not what was screened.
+        DecodeError: `bad_geometry` if the source is not the image that was screened.
     """
     result.checked_size(radiograph.height, radiograph.width)
     picture_HW3 = draw(radiograph.pixels_HW, result)
@@ -61,13 +61,13 @@ def make_secondary_capture(header: Dataset, radiograph: Radiograph, result: Imag
             study_date=header.StudyDate or None,
             study_time=header.StudyTime or None,
             referring_physician_name=header.ReferringPhysicianName,
-            patient_orientation=("L", "F"),  # highdicom wants one; what the source says replaces it below
+            patient_orientation=("L", "F"),  # highdicom needs one; the source's own replaces it below
             **common(header, result, naming, "sc"),
         )
         made["PatientOrientation"].value = header.get("PatientOrientation") or None
         made.Laterality = header.get("Laterality", "")
         made.ConversionType = "WSD"
-        made.BurnedInAnnotation = "YES"  # of the model and its scores; none of the patient
+        made.BurnedInAnnotation = "YES"  # model and scores are burnt in, but nothing of the patient
         made["DateOfSecondaryCapture"].value = result.screened_at.strftime("%Y%m%d")
         made["TimeOfSecondaryCapture"].value = result.screened_at.strftime("%H%M%S")
         made.DerivationDescription = "Masks and scores of a model burnt in. Research, not for diagnosis"
@@ -80,11 +80,14 @@ def make_secondary_capture(header: Dataset, radiograph: Radiograph, result: Imag
 
 
 def draw(pixels_HW: Pixels, result: ImageResult) -> Pixels:
-    """The picture, uint8 RGB (H, W, 3).
+    """Draw the picture with its legend.
 
     Args:
-        pixels_HW: the original in the display sense, of the size that was screened.
-        result: its masks are drawn, its scores are written.
+        pixels_HW: (H, W) grey values of the original for display, in the size that was screened.
+        result: result of the image: its masks are drawn and its scores written.
+
+    Returns:
+        The picture, uint8 RGB (H, W, 3).
     """
     height, width = pixels_HW.shape
     longest = max(height, width)

@@ -1,8 +1,8 @@
 """Lungs and disease as a DICOM Segmentation (PS3.3 A.51): BINARY, one frame per segment.
 
-A radiograph of the CR or DX class has no frame of reference: the object then refers to its source by
+A radiograph of the classes CR and DX has no frame of reference. So the object refers to its source by
 ReferencedSeriesSequence and DerivationImageSequence, and has exactly one frame per segment. Its shared functional
-groups have one item with pixel measures all the same (PS3.3 C.7.6.16.2.1): without them OHIF 3.13 shows nothing at all.
+groups still have one item with pixel measures (PS3.3 C.7.6.16.2.1), because OHIF 3.13 shows nothing without them.
 """
 
 import numpy as np
@@ -22,28 +22,31 @@ SEGMENTS: dict[str, tuple[str, Concept, Concept]] = {
 }
 """Task -> label, category and type of its segment (PS3.3 C.8.20.2)."""
 COLOURS = {Task.LUNG: (86, 180, 233), Task.DISEASE: (213, 94, 0)}
-"""RGB that viewers are asked to show segments in: sky blue and vermillion of Okabe and Ito, as in the pictures."""
+"""RGB colours that viewers are asked to use: sky blue and vermillion of Okabe and Ito, as in the secondary capture."""
 
 
 def segment_numbers(result: ImageResult) -> dict[str, int]:
-    """Task -> number of its segment, and of its frame, from 1; of the heads that the model has."""
+    """Task -> number of its segment and of its frame, from 1, for the heads that the model has."""
     return {task: number for number, task in enumerate((t for t in SEGMENTS if t in result.masks), start=1)}
 
 
 def make_seg(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
-    """The file of a Segmentation; a head that drew nothing has a frame of zeros, so that "nothing" can be read.
+    """Make the file of a Segmentation. An empty mask gets a frame of zeros, so that a viewer can show "nothing found".
 
     Args:
-        header: of the source.
-        result: with at least one mask.
-        naming: of the series.
+        header: header of the source.
+        result: result of the image, with at least one mask.
+        naming: names and numbers of the series.
 
     Raises:
-        DecodeError: `no_pixels` if the model drew no mask, `bad_geometry` if the source is not what was screened.
+        DecodeError: `no_pixels` if the result has no mask, `bad_geometry` if the source is not the image that was
+            screened.
     """
     numbers = segment_numbers(result)
     if not numbers:
-        raise DecodeError(Reason.NO_PIXELS, "the result has no mask: the model has no such head, or gave no scores")
+        raise DecodeError(
+            Reason.NO_PIXELS, "the result has no mask: the model has no mask head, or the image has no scores"
+        )
     height, width = result.checked_size(int(header.Rows), int(header.Columns))
     frames = np.stack([result.original_mask(task, height, width) for task in numbers], axis=-1)
     with decoder_guard():
@@ -79,19 +82,19 @@ def make_seg(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
             **common(header, result, naming, "seg"),
         )
         made.SharedFunctionalGroupsSequence = [_shared(header)]
-        made.PatientOrientation = header.get("PatientOrientation") or None  # type 2C: without a plane's position
+        made.PatientOrientation = header.get("PatientOrientation") or None  # type 2C: needed without a plane's position
         return to_bytes(made, result.screened_at)
 
 
 def _shared(header: Dataset) -> Dataset:
-    """What all frames share: the size of a pixel as the source says it, in the patient or else on the detector.
+    """Return the group that all frames share: the pixel size, of the patient or the detector, as the source states it.
 
-    A projection's PixelSpacing may be that of the detector (PS3.3 section 10.7.1.3); nothing is made up.
+    The PixelSpacing of a projection may be that of the detector (PS3.3 section 10.7.1.3). No size is invented.
     """
     measures, shared = Dataset(), Dataset()
     spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
     if spacing:
         measures.PixelSpacing = spacing
-        measures.SliceThickness = 1  # a projection has no slices; highdicom reads no measures without a nominal value
+        measures.SliceThickness = 1  # nominal: a projection has no slices, but highdicom needs a value
         shared.PixelMeasuresSequence = [measures]
     return shared

@@ -1,7 +1,7 @@
-"""Selects the results to export: the review queue or all, filtered by an SQL condition.
+"""Selects the results to export: the review queue or all images, filtered by an SQL condition.
 
-The predictions are read part by part, so that memory does not grow with the archive; a part is a chunk of the screen,
-and a unit of the export.
+The predictions are read part by part, so memory does not grow with the archive. A part is a chunk of the screen, and
+also a unit of the export.
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from comit_ray.tables.schema import PREDICTIONS
 
 @dataclass(frozen=True)
 class Unit:
-    """A chunk's images that are exported.
+    """The selected images of one chunk.
 
     Attributes:
         file: name of the chunk's file in every table of the results.
-        places: their rows of the manifest, `image_id` and where they lie.
+        places: their rows of the manifest: `image_id` and where the file lies.
     """
 
     file: str
@@ -34,10 +34,10 @@ class Unit:
 
 
 def units(config: ExportConfig) -> Iterator[Unit]:
-    """Every chunk with a selected image.
+    """Yield every chunk that has a selected image.
 
     Raises:
-        ConfigError: the condition is no SQL on a row of predictions, or an image is not in the manifest.
+        ConfigError: the condition is not valid SQL on a row of predictions, or an image is not in the manifest.
         StorageError: a table cannot be read.
     """
     queue = None
@@ -54,19 +54,19 @@ def units(config: ExportConfig) -> Iterator[Unit]:
         at = pc.index_in(wanted, value_set=places["image_id"].combine_chunks())
         if at.null_count:
             lacking = wanted.filter(pc.is_null(at))[0].as_py()
-            raise ConfigError(f"--manifest {config.manifest} is not the one that was screened: it lacks {lacking}")
+            raise ConfigError(f"--manifest {config.manifest} lacks {lacking}: give the manifest that was screened")
         yield Unit(uri.rpartition("/")[2], places.take(at).combine_chunks())
 
 
 def chosen(predictions: pa.Table, where: str | None) -> pa.Array:
-    """Ids of the rows for which a condition holds, in their order; all without one.
+    """Return the ids of the rows that meet a condition, in their order; all ids without a condition.
 
     Args:
         predictions: rows of the table.
-        where: a condition in DuckDB's SQL on their columns. It can read neither files nor the network.
+        where: condition in DuckDB's SQL on the table's columns. It cannot read files or the network.
 
     Raises:
-        ConfigError: it is no such condition, or DuckDB is not installed.
+        ConfigError: the condition is not valid, or DuckDB is not installed.
     """
     if where is None:
         return predictions["image_id"].combine_chunks()
@@ -74,7 +74,7 @@ def chosen(predictions: pa.Table, where: str | None) -> pa.Array:
         import duckdb
     except ImportError:
         raise ConfigError("--where needs DuckDB: pip install 'comit-ray[analysis]'") from None
-    for field in PREDICTIONS:  # columns younger than the table
+    for field in PREDICTIONS:  # adds columns that an older table lacks
         if field.nullable and field.name not in predictions.column_names:
             predictions = predictions.append_column(field, pa.nulls(predictions.num_rows, field.type))
     numbered = predictions.append_column("_row", pa.array(range(predictions.num_rows), pa.int64()))
@@ -92,7 +92,7 @@ def chosen(predictions: pa.Table, where: str | None) -> pa.Array:
 
 
 def rows_of(results: str, table: str, file: str) -> dict[str, dict[str, Any]]:
-    """A chunk's rows of one table of the results, by image id; empty if the results have no such table."""
+    """Return a chunk's rows of one table by image id; empty if the results have no such table."""
     uri = storage.join(results, table, file)
     try:
         rows = parquet.read_part(uri).to_pylist()

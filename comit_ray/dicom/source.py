@@ -1,7 +1,7 @@
-"""Reads the header of the source radiograph: identity, and what an object repeats or refers to.
+"""Reads the header of the source radiograph: identity, and the elements that an object repeats or refers to.
 
-Identity is read here, at the time of the export, and goes into the exported objects alone. No message, table or log of
-this project may hold it; `without_identity` takes it out of a server's words.
+The patient's identity is read here, at the time of the export, and goes into the exported objects only. No message,
+table or log of this project may hold it. `without_identity` removes it from a server's answer.
 """
 
 import re
@@ -19,7 +19,7 @@ PATIENT = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "AccessionNumber",
     "ReferringPhysicianName", "StudyID", "OtherPatientIDs", "PatientComments", "ImageComments", "StudyDescription",
 )  # fmt: skip
-"""What tells who a patient is, or may: never in a table, a log or a message."""
+"""Elements that identify a patient, or may do so. They never appear in a table, log or message."""
 _STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime")
 _IMAGE = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "Rows", "Columns",
@@ -32,34 +32,32 @@ _IMAGE = (
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
 _DATES, _TIMES = ("PatientBirthDate", "StudyDate", "AcquisitionDate"), ("StudyTime", "AcquisitionTime")
 _MIN_WORD = 3
-"""Characters from which a part of an identity is taken out of a text; shorter ones are in every other word."""
+"""Smallest number of characters of a name part that is removed from a text. Shorter parts occur inside other words."""
 
 
 def read_header(data: bytes) -> Dataset:
-    """The header elements that results need, of a DICOM file's bytes; values that break their format are blank.
+    """Read the header elements that results need from a DICOM file's bytes. Values of a wrong format become blank.
 
     Raises:
-        DecodeError: `not_an_image` if it is no DICOM file, `bad_geometry` if it lacks what a result must refer to, or
-            why its header cannot be read.
+        DecodeError: `not_an_image` if the file is not DICOM, `bad_geometry` if it lacks an element that a result must
+            refer to, or the reason why the header cannot be read.
     """
     if not looks_like_dicom(data):
-        raise DecodeError(
-            Reason.NOT_AN_IMAGE, "expected a DICOM file to belong to, got another format: only sc is made"
-        )
+        raise DecodeError(Reason.NOT_AN_IMAGE, "expected a DICOM source, got another format: only sc can be made of it")
     with decoder_guard():
         header = open_dicom(data, PATIENT + _STUDY + _IMAGE).elements
-        header.walk(lambda dataset, element: element.value)  # decodes what is still raw, inside the edge
+        header.walk(lambda dataset, element: element.value)  # decodes raw elements here, where errors are translated
         lacking = [keyword for keyword in _REQUIRED if not header.get(keyword)]
         if lacking:
             raise DecodeError(
-                Reason.BAD_GEOMETRY, f"the DICOM header lacks {', '.join(lacking)}: nothing can refer to it"
+                Reason.BAD_GEOMETRY, f"the DICOM header lacks {', '.join(lacking)}: no object can refer to it"
             )
         _tidy(header)
         return header
 
 
 def _tidy(header: Dataset) -> None:
-    """Type 2 elements are there, blank if unknown, and dates, times and the sex are of their format."""
+    """Add absent type 2 elements as blank, and blank dates, times, age and sex of a wrong format."""
     for keyword in ("PatientName", "PatientID", "PatientSex", "AccessionNumber", "StudyID", "ReferringPhysicianName"):
         if keyword not in header:
             setattr(header, keyword, "")
@@ -78,7 +76,7 @@ def _tidy(header: Dataset) -> None:
 
 
 def blank_header(study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
-    """The header of a PNG or JPEG, which belongs to nobody: no patient, and UIDs that the caller derives."""
+    """Make the header of a PNG or JPEG: it has no patient, and its UIDs come from the caller."""
     header = Dataset()
     header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID = study_uid, series_uid, instance_uid
     _tidy(header)
@@ -86,11 +84,11 @@ def blank_header(study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
 
 
 def without_identity(words: str, header: Dataset) -> str:
-    """A text of somebody else, such as a server's answer, without the patient's identity; one line of 300 characters.
+    """Remove the patient's identity from a text such as a server's answer; return one line of at most 300 characters.
 
     Args:
-        words: what may repeat names or numbers of the patient.
-        header: whose.
+        words: text that may repeat names or numbers of the patient.
+        header: header of the patient's image.
     """
     text = " ".join(words.split())
     for secret in sorted(set(_secrets(header)), key=len, reverse=True):

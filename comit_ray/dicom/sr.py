@@ -1,7 +1,7 @@
 """Scores, flags and lung fractions as a structured report (Comprehensive SR, PS3.3 A.35.3, TID 1500).
 
-Three measurement groups: of the image (scores, thresholds, flags, why it has none), of the lungs and of the abnormal
-opacities, the latter two tied to their segments where a SEG goes with the report.
+The report has three measurement groups: for the image (scores, thresholds, flags, or why there are none), for the
+lungs, and for the abnormal opacities. If a SEG is exported too, the last two refer to its segments.
 """
 
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ _FRACTIONS_OF = {Task.LUNG: ("lung_area",), Task.DISEASE: ("disease_area", "dise
 
 
 def make_sr(header: Dataset, result: ImageResult, naming: Naming, *, with_seg: bool) -> bytes:
-    """The file of a report; of an image without scores it says why, by its reason code.
+    """Make the file of a report. For an image without scores, the report gives the reason code.
 
     Args:
-        header: of the source.
-        result: of the image.
-        naming: of the series.
+        header: header of the source.
+        result: result of the image.
+        naming: names and numbers of the series.
         with_seg: whether a SEG of the result is exported too, so that the report may refer to its segments.
     """
     more = "with seg" if with_seg else "alone"
@@ -60,17 +60,17 @@ def report(
     format_: str,
     more: str,
 ) -> bytes:
-    """The file of a TID 1500 report; to be called inside `decoder_guard`.
+    """Make the file of a TID 1500 report. Call it inside `decoder_guard`.
 
     Args:
-        header: of the source.
-        result: whose model, run and date the report has.
-        naming: of the series.
+        header: header of the source.
+        result: result that gives the report its model, run and date.
+        naming: names and numbers of the series.
         observer: highdicom's `ObservationContext`.
         groups: measurement groups.
-        evidence: headers of all that is referred to.
+        evidence: headers of all objects that the report refers to.
         format_: `sr` or `reviews`.
-        more: what tells the report from others of the same result.
+        more: text that tells the report from others of the same result.
     """
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import ComprehensiveSR, MeasurementReport
@@ -94,21 +94,21 @@ def report(
 
 
 def measurement(concept: Concept, value: float, **more: Any) -> Any:
-    """A number without unit, as highdicom's `Measurement`; at most 7 significant digits, as the tables' float32 has."""
+    """Make a highdicom `Measurement`: a number without unit, with at most 7 significant digits, as float32 has."""
     from highdicom.sr import Measurement
 
     return Measurement(coded(concept), float(f"{value:.7g}"), coded(concepts.NO_UNITS), **more)
 
 
 def evaluation(concept: Concept, value: Concept) -> Any:
-    """A coded answer, as highdicom's `QualitativeEvaluation`."""
+    """Make a highdicom `QualitativeEvaluation`: a coded answer."""
     from highdicom.sr import QualitativeEvaluation
 
     return QualitativeEvaluation(coded(concept), coded(value))
 
 
 def add_texts(group: Any, texts: list[tuple[Concept, str]]) -> None:
-    """Lines of text at the end of a measurement group, for which highdicom's templates have no argument."""
+    """Add lines of text at the end of a measurement group; highdicom's templates have no argument for them."""
     from highdicom.sr import RelationshipTypeValues, TextContentItem
 
     group[0].ContentSequence.extend(
@@ -117,7 +117,7 @@ def add_texts(group: Any, texts: list[tuple[Concept, str]]) -> None:
 
 
 def tracking(header: Dataset, result: ImageResult, what: str) -> Any:
-    """The identifier of a measurement group: the same in every report of the image by the model."""
+    """Make the identifier of a measurement group, which is the same in all reports of the image by the model."""
     from highdicom.sr import TrackingIdentifier
 
     return TrackingIdentifier(
@@ -233,13 +233,13 @@ def _of_segment(header: Dataset, result: ImageResult, naming: Naming, task: str,
     group = PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **shared)
     for item in group[0].ContentSequence:
         for reference in item.get("ReferencedSOPSequence", []):
-            if "ReferencedSegmentNumber" in reference:  # PS3.3 table 10-3: a frame's number only where there is none
+            if "ReferencedSegmentNumber" in reference:  # PS3.3 table 10-3: no frame number beside a segment number
                 del reference.ReferencedFrameNumber
     return group
 
 
 def _seg_reference(header: Dataset, result: ImageResult, naming: Naming) -> Dataset:
-    """As much of the SEG's header as evidence must name."""
+    """Return the part of the SEG's header that the evidence must name."""
     shared = common(header, result, naming, "seg")
     reference = Dataset()
     reference.SOPClassUID = SegmentationStorage

@@ -77,7 +77,7 @@ def test_the_queue_selects_and_a_foreign_manifest_is_refused(tmp_path: Path) -> 
     assert unit.places["image_id"].to_pylist() == ["a/0", "a/2"]
     assert unit.file == "part-00000.parquet"
     assert list(units(config.model_copy(update={"where": "NOT covid_flag"}))) == []
-    with pytest.raises(ConfigError, match="is not the one that was screened: it lacks a/3"):
+    with pytest.raises(ConfigError, match="lacks a/3: give the manifest that was screened"):
         list(units(config.model_copy(update={"select": "all"})))
 
 
@@ -123,7 +123,7 @@ def test_a_png_can_only_have_a_secondary_capture_and_reviews_go_back(tmp_path: P
     exported = parquet.read_table(f"{results}/exports").to_pylist()
     said = {(row["image_id"], row["format"]): row for row in exported}
     assert said["w/b.png", "sc"]["status"] == "stored"
-    assert "expected a DICOM file to belong to" in said["w/b.png", "seg"]["answer"]
+    assert "expected a DICOM source" in said["w/b.png", "seg"]["answer"]
     assert said["w/c.dcm", "sr"]["answer"].startswith("the source cannot be used now: missing")
     nobody = read((tmp_path / "out" / "sc" / f"{said['w/b.png', 'sc']['sop_instance_uid']}.dcm").read_bytes())
     assert (str(nobody.PatientName), nobody.PatientID) == ("", "")

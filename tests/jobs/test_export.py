@@ -47,8 +47,8 @@ def test_screened_from_a_pacs_and_exported_to_it_once(
         assert export_job.job(config) == 0
         assert pacs.count() == 3 * IMAGES
         said = "".join(capfd.readouterr())
-        assert f"{2 * IMAGES} objects stored, 0 were before, 0 refused" in said
-        assert f"0 objects stored, {2 * IMAGES} were before, 0 refused" in said
+        assert f"objects stored: {2 * IMAGES}, stored before: 0, refused: 0" in said
+        assert f"objects stored: 0, stored before: {2 * IMAGES}, refused: 0" in said
         rows = parquet.read_table(f"{results}/exports").to_pylist()
         assert {row["status"] for row in rows} == {"stored"}
         assert len(list((tmp_path / "results" / "exports").rglob("*.parquet"))) == IMAGES // 2
