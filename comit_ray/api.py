@@ -34,21 +34,21 @@ def load(
     batch_size: int = 16,
     limits: DecodeLimits | None = None,
 ) -> ScreeningModel:
-    """The model of a checkpoint, ready to be asked about radiographs, with the thresholds that a screen would use.
+    """Load a trained model with its thresholds, ready to predict radiographs.
 
     Args:
-        checkpoint: path or `s3://` URI of a checkpoint, for instance `runs/first/best`.
-        operating_point: name of the operating point that decides the flags; None: as a screen takes it, the one that
-            the training named, else `specificity_0.90`.
-        operating_points: URI of a site's own operating points (JSON); None: those of the checkpoint.
+        checkpoint: path or `s3://` URI of a checkpoint, such as `runs/first/best`.
+        operating_point: name of the operating point that decides the flags. None: the one that a screen would use: the
+            training's own choice, else `specificity_0.90`.
+        operating_points: URI of a site's own operating points (JSON). None: those of the checkpoint.
         device: `cpu` or `cuda`.
-        batch_size: most radiographs of one forward pass.
-        limits: bounds on a file's bytes and pixels; None: those of a screen.
+        batch_size: largest number of radiographs in one forward pass.
+        limits: bounds on a file's bytes and pixels. None: those of a screen.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ConfigError: it has no such operating point (the message lists those it has), or the site's own was made of
-            another model's scores.
+        ConfigError: there is no such operating point (the message lists them), or the site's own operating points were
+            made from another model's scores.
 
     Example:
         >>> load(CHECKPOINT).operating_point.name
@@ -66,11 +66,12 @@ def load(
 
 
 def open_results(uri: str | Path, manifest: str | Path | None = None) -> Results:
-    """The results of a screen, for questions in SQL and for pictures.
+    """Open the results of a screen, to query them in SQL and to draw pictures.
 
     Args:
-        uri: what was given to `screen` as `--output`.
-        manifest: URI of the manifest that was screened; None: `manifest` below `uri`, else the one in `run.json`.
+        uri: path or URI that `screen` had as `--output`.
+        manifest: URI of the manifest that was screened. None: `manifest` below `uri`, else the one that `run.json`
+            names.
 
     Raises:
         NotFoundError: there are no predictions.

@@ -1,6 +1,6 @@
-"""The command `comit-ray JOB ...`, also `python jobs/JOB.py ...`: options in, exit status out, errors as one line.
+"""The command `comit-ray JOB ...`, also `python jobs/JOB.py ...`: reads options, runs the job, prints short errors.
 
-Exit status: 0 done, 1 the job failed or its accounts do not balance, 2 bad arguments or configuration, 130 Ctrl-C,
+Exit status: 0 done; 1 the job failed or its accounts do not balance; 2 wrong arguments or configuration; 130 Ctrl-C;
 143 SIGTERM.
 """
 
@@ -23,11 +23,14 @@ C = TypeVar("C", bound=Config)
 
 COMMAND = "comit-ray"
 STOPPED = 130
-"""128 and the number of the signal, as shells have it."""
+"""Exit status after Ctrl-C: 128 plus the number of the signal, as in shells."""
 
 
 def parse(config: type[C], description: str, argv: Sequence[str] | None = None, prog: str | None = None) -> C:
-    """The job's configuration from `argv` (default: `sys.argv`); exits with status 2 and one line if it is wrong."""
+    """Read the job's configuration from `argv` (default: `sys.argv`).
+
+    If it is wrong, the process prints one line and exits with status 2.
+    """
     prog = prog or os.path.basename(sys.argv[0])
     try:
         given = options.read(config, sys.argv[1:] if argv is None else argv)
@@ -60,7 +63,7 @@ def _checked(config: type[C], given: options.Given) -> C:
 
 
 def _named(key: str, given: options.Given) -> str:
-    """An option as its giver knows it: with dashes on the command line, by its file in a file."""
+    """Name an option as the user knows it: with dashes on the command line, or with the name of its file."""
     if not key:
         return ""
     files = {file for option, file in given.origins.items() if option == key or option.startswith(f"{key}.")}
@@ -68,7 +71,7 @@ def _named(key: str, given: options.Given) -> str:
 
 
 def _resolved(config: type[Config], given: options.Given) -> str:
-    """All options as YAML that `--config` takes; null where one that is needed was not given.
+    """Return all options as YAML that `--config` takes. A needed option that was not given is null.
 
     Raises:
         ConfigError: a value is wrong.
@@ -103,7 +106,10 @@ def run(
     prog: str | None = None,
     after_stop: str = jobs.AGAIN,
 ) -> NoReturn:
-    """Parse, run `job` and exit with its status; a `ComitError`, or a signal, is one line without a traceback."""
+    """Parse the options, run `job` and exit with its status.
+
+    A `ComitError` or a signal is printed as one line without a traceback.
+    """
     prog = prog or os.path.basename(sys.argv[0])
     chosen = parse(config, description, argv, prog)
     with stopping.watched(f"Stopped. {after_stop}") as watch:
@@ -123,19 +129,19 @@ def run(
 
 
 def _of_the_task(error: ComitError) -> BaseException:
-    """The error that a task of Ray raised, without Ray's text of many lines around it; any other error as it is."""
+    """Return the error that a Ray task raised, without Ray's many lines around it; return other errors as they are."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, ComitError) else error
 
 
 def run_job(function: Callable[[Any], int], argv: Sequence[str] | None = None, prog: str | None = None) -> NoReturn:
-    """`run` of a job of `comit_ray.command.jobs`."""
+    """Run a job of `comit_ray.command.jobs`."""
     job = jobs.of(function)
     run(job.work, job.config, job.description, argv, prog, job.after_stop)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """The command `comit-ray`: its first word is the job."""
+    """Run the command `comit-ray`. Its first word is the job."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in options.HELP:
         print(help_text.of_all(COMMAND, ((name, job.line) for name, job in jobs.JOBS.items())), end="")
@@ -143,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     name = words[0]
     if name not in jobs.JOBS:
         near = config_words.did_you_mean(name, list(jobs.JOBS))
-        print(f"{COMMAND}: error: no job {name!r}{near}; there are: {', '.join(jobs.JOBS)}", file=sys.stderr)
+        print(f"{COMMAND}: error: no job {name!r}{near}; the jobs are: {', '.join(jobs.JOBS)}", file=sys.stderr)
         sys.exit(2)
     run_job(jobs.JOBS[name].work, words[1:], f"{COMMAND} {name}")
 

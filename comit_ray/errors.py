@@ -1,26 +1,26 @@
 """Every error this package raises on purpose, and the reason codes of images that cannot be scored.
 
-    ComitError                  anything below; its message says what was expected, what came, what to do
-    ├── ConfigError             a wrong option, key or value                      (exit status 2)
-    ├── StorageError            a URI that cannot be listed, read or written
-    │   ├── NotFoundError       nothing lies at the URI
-    │   ├── DamagedError        a file of ours whose bytes are not those that were written
-    │   ├── ShortReadError      fewer bytes came than the file has
-    │   ├── OvertakenError      an output that another process works on since
-    │   ├── HeldError           an output that another driver works on
-    │   └── BrokenArchiveError  an archive that was read, and is damaged
-    ├── ManifestError           a source, table or manifest that breaks its format
-    ├── CheckpointError         weights or a checkpoint that are absent, truncated or foreign
-    └── DecodeError             one image that cannot or must not be scored; carries a `Reason`
+    ComitError                  base class; the message says what was expected, what came and what to do
+    ├── ConfigError             an option, key or value is wrong                  (exit status 2)
+    ├── StorageError            a URI cannot be listed, read or written
+    │   ├── NotFoundError       there is nothing at the URI
+    │   ├── DamagedError        the bytes of one of our files are not those that were written
+    │   ├── ShortReadError      the storage gave fewer bytes than the file has
+    │   ├── OvertakenError      another process has taken over the output
+    │   ├── HeldError           another driver works on the output
+    │   └── BrokenArchiveError  a tar or zip file was read and is damaged
+    ├── ManifestError           a source, table or manifest breaks its format
+    ├── CheckpointError         weights or a checkpoint are absent, truncated or of another kind
+    └── DecodeError             one image cannot or must not be scored; carries a `Reason`
 
-Errors of libraries (pydicom, Pillow, pyarrow, boto3) are translated into these at the edge, where they happen.
+Errors of libraries (pydicom, Pillow, pyarrow, boto3) are translated into these where they happen.
 """
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What became of one image of the manifest. Every image ends as exactly one of these."""
+    """What happened to one image of the manifest. Every image ends with exactly one of these."""
 
     OK = "ok"
     EXCLUDED = "excluded"
@@ -28,9 +28,9 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an image has no scores. `STATUS_OF` says which reasons exclude and which are failures."""
+    """Why an image has no scores. `STATUS_OF` says which reasons exclude an image and which are failures."""
 
-    # The file is not what it should be: somebody should look.
+    # The file, the storage or the program failed, and the image may be a patient's radiograph: somebody should look.
     MISSING = "missing"
     UNREADABLE = "unreadable"
     STORAGE_ABSENT = "storage_absent"
@@ -55,14 +55,14 @@ class Reason(StrEnum):
     CRASHED_DECODER = "crashed_decoder"
     TIMED_OUT = "timed_out"
     PROGRAM_FAILED = "program_failed"
-    # The file is sound, but no frontal chest radiograph: the model has nothing to say about it.
+    # The file is sound, but not a frontal chest radiograph: the model cannot score it.
     MULTI_FRAME = "multi_frame"
     LATERAL = "lateral"
     NOT_A_CHEST = "not_a_chest"
     WRONG_MODALITY = "wrong_modality"
     NOT_FRONTAL = "not_frontal"
     FOR_PROCESSING = "for_processing"
-    # The image is left out of a study on purpose: another row stands for it, or the protocol does not ask for it.
+    # The image is left out on purpose: another row stands for it, or the protocol does not select it.
     DUPLICATE = "duplicate"
     NOT_IN_PROTOCOL = "not_in_protocol"
     SUPERSEDED = "superseded"
@@ -103,16 +103,16 @@ STATUS_OF: dict[Reason, Status] = {
     Reason.NOT_IN_PROTOCOL: Status.EXCLUDED,
     Reason.SUPERSEDED: Status.EXCLUDED,
 }
-"""The one table that says whether a reason excludes an image or marks a failure."""
+"""Reason -> whether it excludes an image or marks a failure. No other table decides this."""
 
 REASON_WORDS: dict[Reason, str] = {
     Reason.MISSING: "there is no file",
-    Reason.STORAGE_ABSENT: "the storage showed nothing of the folder",
+    Reason.STORAGE_ABSENT: "the storage listed nothing in the folder",
     Reason.STORAGE_CUT: "the storage gave fewer bytes than it listed",
     Reason.STORAGE_CHANGED: "the storage gave other bytes than it listed",
     Reason.UNREADABLE: "the storage refused the file",
     Reason.EMPTY: "the file is empty",
-    Reason.NOT_AN_IMAGE: "the file is no image",
+    Reason.NOT_AN_IMAGE: "the file is not an image",
     Reason.TRUNCATED: "the file ends too early",
     Reason.CORRUPT: "the file is damaged",
     Reason.ENCRYPTED: "the file is encrypted",
@@ -134,25 +134,27 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.LATERAL: "it is a lateral view",
     Reason.NOT_A_CHEST: "it is not a chest",
     Reason.WRONG_MODALITY: "it is not a radiograph (CT, for example)",
-    Reason.NOT_FRONTAL: "it is no frontal view",
+    Reason.NOT_FRONTAL: "it is not a frontal view",
     Reason.FOR_PROCESSING: "it is raw data, not for display",
     Reason.DUPLICATE: "another row shows the same image",
     Reason.NOT_IN_PROTOCOL: "the protocol does not use it",
     Reason.SUPERSEDED: "the file has changed since; its newer version has a row of its own",
 }
-"""Reason -> what a person reads."""
+"""Reason -> its words for a person."""
 OF_THE_STORAGE = frozenset(
     {Reason.UNREADABLE, Reason.STORAGE_ABSENT, Reason.STORAGE_CUT, Reason.STORAGE_CHANGED},
 )
-"""What the storage did, not what the image is."""
+"""Reasons that come from the storage, not from the image."""
 AGAIN = OF_THE_STORAGE | {Reason.PROGRAM_FAILED}
-"""The next run reads these images again, without being told to."""
+"""Reasons for which the next run reads the image again without being asked."""
 OF_THE_DECODER = frozenset({Reason.CRASHED_DECODER, Reason.TIMED_OUT})
-"""What a file did to the process that decoded it. It was fetched and tried twice before its row is written."""
+"""Reasons of files that crashed or stalled their decoder. Such a file is fetched and tried twice before its row is
+written."""
 FAILURES = tuple(reason for reason, status in STATUS_OF.items() if status is Status.FAILED)
-"""Every reason of an image that nobody has read though it may be a patient's radiograph."""
+"""All reasons of failures. Nobody has read such an image, although it may be a patient's radiograph."""
 ON_THE_WAY = frozenset(FAILURES) - {Reason.MODEL_FAILED, Reason.PROGRAM_FAILED} - OF_THE_DECODER
-"""Failures that bytes which came wrong could look like: such an image is read once more before its row is written."""
+"""Failures that wrong bytes from the storage could also cause. Such an image is read once more before its row is
+written."""
 
 
 class ComitError(Exception):
@@ -160,51 +162,51 @@ class ComitError(Exception):
 
 
 class ConfigError(ComitError):
-    """A wrong option, key or value. Jobs print it as one line and exit with status 2."""
+    """An option, key or value is wrong. Jobs print the error as one line and exit with status 2."""
 
 
 class StorageError(ComitError):
-    """A URI that cannot be listed, read or written."""
+    """A URI cannot be listed, read or written."""
 
 
 class NotFoundError(StorageError):
-    """Nothing lies at the URI; distinct from a URI that exists and cannot be read."""
+    """There is nothing at the URI. A URI that exists but cannot be read raises another `StorageError`."""
 
 
 class DamagedError(StorageError):
-    """A file of ours whose bytes are not those that were written."""
+    """The bytes of one of our files are not those that were written."""
 
 
 class ShortReadError(StorageError):
-    """Fewer bytes came than the file has."""
+    """The storage gave fewer bytes than the file has."""
 
 
 class OvertakenError(StorageError):
-    """Another process took over the output, or it was begun anew: this one must not write any more."""
+    """Another process has taken over the output, or has begun it anew, so this process must not write any more."""
 
 
 class HeldError(StorageError):
-    """Another driver works on the output: this one does nothing."""
+    """Another driver works on the output, so this one does nothing."""
 
 
 class BrokenArchiveError(StorageError):
-    """An archive whose bytes came as they are, and are damaged; distinct from a storage that does not answer."""
+    """A tar or zip file was read completely and is damaged. A storage that does not answer raises another error."""
 
 
 class ManifestError(ComitError):
-    """A dataset's table or a manifest that does not have the form it should have."""
+    """A dataset's table or a manifest does not have the expected form."""
 
 
 class CheckpointError(ComitError):
-    """A checkpoint or weights file that is absent, incomplete, or not what it is said to be."""
+    """A checkpoint or weights file is absent, incomplete, or not of the expected kind."""
 
 
 class DecodeError(ComitError):
-    """One image that cannot, or must not, be scored.
+    """One image cannot, or must not, be scored.
 
     Args:
         reason: the code that goes into the tables.
-        detail: one sentence for a person: what was expected and what came. Never a patient's name or id.
+        detail: one sentence for a person: what was expected and what came. It never holds a patient's name or id.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""Write the report of a screen or a study, with or without labels; needs no model, only the tables."""
+"""Write the report of a screen or a study, with or without labels. It needs only the tables, no model."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import evaluate as job

@@ -1,4 +1,4 @@
-"""Watch a screen over days or weeks, by site, device and view: what changed, with limits for false alarms."""
+"""Watch a screen over days or weeks, by site, device and view: find changes, with limits for false alarms."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import monitor as job

@@ -1,4 +1,4 @@
-"""Screen a folder or bucket of radiographs: writes scores, masks and the review queue."""
+"""Screen a folder or bucket of radiographs: write scores, masks and the review queue."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import screen as job

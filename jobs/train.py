@@ -1,4 +1,4 @@
-"""Train a model on the radiographs of a manifest, on one machine or a cluster; prints the checkpoint's URI."""
+"""Train a model on the radiographs of a manifest, on one machine or a cluster; print the checkpoint's URI."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import train as job

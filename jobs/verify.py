@@ -1,4 +1,4 @@
-"""Check every file that a job wrote, and report what is damaged; changes nothing."""
+"""Check every file that a job wrote, and report what is damaged. Nothing is changed."""
 
 from comit_ray import cli
 from comit_ray.command.jobs import verify as job

@@ -170,7 +170,7 @@ def test_what_goes_on_only_when_asked_to_says_so_after_ctrl_c(name):
     [
         (["--help"], 0, "out", "usage: comit-ray JOB [options]"),
         ([], 2, "out", "usage: comit-ray JOB [options]"),
-        (["scren"], 2, "err", "comit-ray: error: no job 'scren' (did you mean screen?); there are: demo, manifest"),
+        (["scren"], 2, "err", "comit-ray: error: no job 'scren' (did you mean screen?); the jobs are: demo, manifest"),
         (
             ["screen", "--help"],
             0,

@@ -1,4 +1,4 @@
-"""Runs all jobs on synthetic radiographs: archive, manifest, training, screening, report."""
+"""Runs all steps on synthetic radiographs: archive, manifest, training, screening, report."""
 
 import shutil
 import subprocess
@@ -13,12 +13,12 @@ from comit_ray.tables import parquet
 
 STEPS = ("archive", "manifest", "training", "checkpoint", "results", "report")
 STOPPED = 130
-"""Exit status of a job that Ctrl-C ended; the terminal sends it to the demo too."""
+"""Exit status of a job that Ctrl-C ended. The terminal sends Ctrl-C to the demo too."""
 QUEUE_COLUMNS = ["rank", "image_id", "reasons", "p_covid", "p_unhealthy", "status", "reason"]
 
 
 def _run(job: str, *options: str) -> None:
-    """Run one job as a user would, and show its command."""
+    """Print the command of one job, and run it as a user would."""
     print(f"\n$ comit-ray {job} {' '.join(options)}", flush=True)
     started = time.monotonic()
     command = [sys.executable, "-m", "comit_ray.cli", job, *options]
@@ -31,16 +31,16 @@ def _run(job: str, *options: str) -> None:
 
 
 def show(config: DemoConfig) -> None:
-    """Runs the demo. Everything goes to `config.output`; folders of an earlier demo are replaced.
+    """Run the demo. Everything goes to `config.output`; folders of an earlier demo are replaced.
 
     Raises:
-        ConfigError: the output holds files that are not of a demo.
+        ConfigError: the output holds files that do not belong to a demo.
         ComitError: a job failed.
     """
     output = Path(storage.normalise(config.output))
-    marker = output / ".comit-ray-demo"  # only folders of our own are ever replaced
+    marker = output / ".comit-ray-demo"  # only folders of an earlier demo are replaced
     if output.exists() and any(output.iterdir()) and not marker.exists():
-        raise ConfigError(f"{output} is not empty and not an earlier demo's: give another --output")
+        raise ConfigError(f"{output} holds files that do not belong to a demo: give another --output")
     output.mkdir(parents=True, exist_ok=True)
     marker.touch()
     for step in STEPS:
@@ -52,7 +52,7 @@ def show(config: DemoConfig) -> None:
     _run("manifest", "--source", "phantom", "--root", archive, "--output", manifest, *divided)
     _run("train", "--config", "demo", "--data", manifest, "--storage", training, "--name", "demo")
     shutil.copytree(Path(training) / "demo" / "best", checkpoint)
-    # The archive has broken files on purpose: a share of failures that would stop a real screen is no surprise here.
+    # The archive has broken files on purpose, so a share of failures that fails a real screen is expected here.
     whole = ("--max_failed_share", "1")
     _run("screen", "--manifest", manifest, "--checkpoint", checkpoint, "--output", results, *whole)
     _run("evaluate", "--results", results, "--manifest", manifest, "--output", report)

@@ -17,7 +17,7 @@ INDENT = " " * 8
 
 
 def of_job(prog: str, description: str, config: type[BaseModel]) -> str:
-    """The whole help text of one job."""
+    """Return the whole help text of one job."""
     width = _width()
     basic, advanced = _groups(config)
     needed = [f"--{name} {_short(one)}" for name, one in basic if one.is_required()]
@@ -39,7 +39,7 @@ def of_job(prog: str, description: str, config: type[BaseModel]) -> str:
 
 
 def of_all(prog: str, jobs: Iterable[tuple[str, str]]) -> str:
-    """The help text of the command: every job with its line."""
+    """Return the help text of the command: every job with its line."""
     width, known = _width(), list(jobs)
     column = max(len(name) for name, _ in known) + 4
     lines = [f"usage: {prog} JOB [options]", "", "Screen archives of chest radiographs with COMiT-Net. The jobs:", ""]
@@ -54,12 +54,15 @@ def _width() -> int:
 
 
 def _groups(config: type[BaseModel]) -> tuple[list[tuple[str, FieldInfo]], list[tuple[str, FieldInfo]]]:
-    """Basic and advanced options by their dotted names: needed ones first, then in the order of the configuration."""
+    """Return basic and advanced options by their dotted names.
+
+    Needed options come first, then single options, then groups of options, each in the order of the class.
+    """
     basic: list[tuple[str, FieldInfo]] = []
     advanced: list[tuple[str, FieldInfo]] = []
     for name, one, is_advanced in _walk(config):
         (advanced if is_advanced else basic).append((name, one))
-    basic.sort(key=lambda entry: not entry[1].is_required())
+    basic.sort(key=lambda entry: (not entry[1].is_required(), "." in entry[0]))
     return basic, advanced
 
 
@@ -75,7 +78,7 @@ def _walk(config: type[BaseModel], prefix: str = "", within: bool = False) -> It
 
 def _short(one: FieldInfo) -> str:
     text = " ".join((one.description or "").split())
-    return "URI" if re.search(r"\bURI\b", text.partition(".")[0]) else "TEXT"
+    return "URI" if re.search(r"\bURIs?\b", text.partition(".")[0]) else "TEXT"
 
 
 def _option(name: str, one: FieldInfo, width: int) -> list[str]:

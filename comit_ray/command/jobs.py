@@ -1,7 +1,7 @@
 """The list of jobs: name, one line of purpose, options, and the function that does the work.
 
 `comit-ray NAME` and `python jobs/NAME.py` run the same function. Ray and torch take seconds to import, so they are
-imported only after the options have been read: `--help` and a wrong option are answered at once.
+imported only after the options are read. `--help` and a wrong option get their answer at once.
 """
 
 import inspect
@@ -39,9 +39,9 @@ class Job(Generic[C]):
     """One job.
 
     Attributes:
-        work: takes the options and returns the exit status; its docstring is the help text.
+        work: function that takes the options and returns the exit status; its docstring is the help text.
         config: class of the options.
-        after_stop: what to do after Ctrl-C, in one sentence.
+        after_stop: one sentence that says what to do after Ctrl-C.
     """
 
     work: Callable[[C], int]
@@ -50,7 +50,7 @@ class Job(Generic[C]):
 
     @property
     def description(self) -> str:
-        """The help text: one line of purpose, then the rest."""
+        """The help text: one line of purpose, then the details."""
         return inspect.cleandoc(self.work.__doc__ or "")
 
     @property
@@ -88,7 +88,7 @@ def listing(config: ListingConfig) -> int:
     output = storage.normalise(config.output)
     storage.refuse_inside("--output", output, "--root", config.root)
     nodes.check_submitted({"root": config.root}, {"output": output})
-    print(f"{write(config.root, output):,} files")
+    print(f"files: {write(config.root, output):,}")
     print(f"listing: {output}")
     return 0
 
@@ -118,7 +118,11 @@ def prepare(config: PrepareConfig) -> int:
 
 
 def train(config: TrainConfig) -> int:
-    """Train a model on the radiographs of a manifest, on one machine or a cluster; prints the checkpoint's URI."""
+    """Train a model on the radiographs of a manifest, on one machine or a cluster; print the checkpoint's URI.
+
+    A checkpoint is a folder with the trained model, its thresholds and its options. If a run was interrupted, run the
+    same command with --resume true.
+    """
     from comit_ray.training.run_training import train as fit
 
     print(f"checkpoint: {fit(config)}")
@@ -128,8 +132,8 @@ def train(config: TrainConfig) -> int:
 def sweep(config: SweepConfig) -> int:
     """Train and score every variant of a study with several seeds, and record each result in a table.
 
-    If a run was interrupted, run the same command with --resume true: finished trials stay. The exit status is 0 only
-    if every planned trial has a row and none failed.
+    If a run was interrupted, run the same command with --resume true: finished trials are kept. The exit status is 0
+    only if every planned trial has a row and none failed.
     """
     from comit_ray.sweep.run_sweep import run
 
@@ -137,12 +141,12 @@ def sweep(config: SweepConfig) -> int:
 
 
 def screen(config: ScreenConfig) -> int:
-    """Screen a folder or bucket of radiographs: writes scores, masks and the review queue.
+    """Screen a folder or bucket of radiographs: write scores, masks and the review queue.
 
-    Give --archive to find all DICOM, PNG and JPEG files, also inside tar and zip files, or give --manifest. If a run
-    was interrupted, or the archive has grown, run the same command again: it does only what is missing or new. The
-    exit status is 0 only if every image has exactly one row, and at most --max_failed_share of them failed; with
-    --on_drift stop, only if its flags are trusted too.
+    Give --archive to screen all DICOM, PNG and JPEG files, also inside tar and zip files; or give --manifest. If a run
+    was interrupted, or the archive has grown, run the same command again: it does only what is missing or new. The exit
+    status is 0 only if every image has exactly one row, and at most --max_failed_share of them failed. With --on_drift
+    stop, it is 0 only if the flags are also trusted.
     """
     from comit_ray.command.screen_archive import screen as run
 
@@ -159,7 +163,7 @@ def _flags_are_untrusted(output: str) -> bool:
 
 
 def requeue(config: RequeueConfig) -> int:
-    """Build the review queue again from the tables of a screen, with other options; needs no images and no model."""
+    """Build the review queue again from the tables of a screen, with other options. It needs no images and no model."""
     from comit_ray.chunks import nodes
     from comit_ray.screening import results_folder, run_settings
     from comit_ray.storage import storage
@@ -168,16 +172,14 @@ def requeue(config: RequeueConfig) -> int:
     nodes.check_submitted({}, {"results": output})
     operating_point = run_settings.recorded_operating_point(output)
     written = results_folder.write_queue(output, config.manifest, config.queue, operating_point)
-    print(
-        "the review queue was built from the tables" if written else "the review queue is what it would be: unchanged"
-    )
+    print("the review queue was built from the tables" if written else "the review queue is unchanged")
     print("\n".join(results_folder.unread_lines(output)))
     print(f"review_queue: {storage.join(output, results_folder.QUEUE_FILE)}")
     return 0
 
 
 def verify(config: VerifyConfig) -> int:
-    """Check every file that a job wrote, and report what is damaged; changes nothing.
+    """Check every file that a job wrote, and report what is damaged. Nothing is changed.
 
     Every file is compared with the SHA-256 that was stored when it was written, with the commit of its chunk, and with
     the record of the run. To repair damaged chunks, run the job that wrote them again. The exit status is 0 only if
@@ -191,9 +193,9 @@ def verify(config: VerifyConfig) -> int:
 
 
 def evaluate(config: EvaluateConfig) -> int:
-    """Write the report of a screen or a study, with or without labels; needs no model, only the tables.
+    """Write the report of a screen or a study, with or without labels. It needs only the tables, no model.
 
-    Writes report.html, report.md, metrics.json, tables/ and figures/, and prints ten lines of the report.
+    The job writes report.html, report.md, metrics.json, tables/ and figures/, and prints ten lines of the report.
     """
     from comit_ray.chunks import nodes
     from comit_ray.evaluation import screen_report, severity, shortcuts_report
@@ -212,7 +214,7 @@ def evaluate(config: EvaluateConfig) -> int:
         text = screen_report.write(config, more)
     output = storage.normalise(config.output)
     print(terminal.digest(text, shortcuts_report.ALARMS))
-    print(f"\nall of it: {storage.join(output, 'report.html')}")
+    print(f"\nwhole report: {storage.join(output, 'report.html')}")
     print(f"report: {output}")
     return 0
 
@@ -231,8 +233,8 @@ def export(config: ExportConfig) -> int:
 def review(config: ReviewConfig) -> int:
     """Open the reading room: a page in the browser where radiologists read the review queue and give verdicts.
 
-    Prints a link and serves the page until it is interrupted. Each verdict is stored in RESULTS/reviews before the page
-    confirms it; run the same command again to continue.
+    The job prints a link and serves the page until it is interrupted. It stores each verdict in RESULTS/reviews before
+    the page confirms it. Run the same command again to continue.
     """
     from comit_ray.reading import serve
 
@@ -241,9 +243,10 @@ def review(config: ReviewConfig) -> int:
 
 
 def monitor(config: MonitorConfig) -> int:
-    """Watch a screen over days or weeks, by site, device and view: what changed, with limits for false alarms.
+    """Watch a screen over days or weeks, by site, device and view: find changes, with limits for false alarms.
 
-    Writes report.html, tables/, periods.parquet, alarms.json and metrics.prom (Prometheus); prints alarms first.
+    The job writes report.html, tables/, periods.parquet, alarms.json and metrics.prom (Prometheus), and prints alarms
+    first.
     """
     from comit_ray.chunks import nodes
     from comit_ray.evaluation.monitor import watch_report
@@ -259,8 +262,8 @@ def monitor(config: MonitorConfig) -> int:
 def calibrate(config: CalibrateConfig) -> int:
     """Find a threshold for this site, from readers' verdicts or from confirmatory tests.
 
-    Writes thresholds.csv (every threshold, by age, sex, view and site), calibration.json, and operating_points.json for
-    `screen --operating_points`. The file works only with the same model.
+    The job writes thresholds.csv (every threshold, by age, sex, view and site), calibration.json, and
+    operating_points.json for `screen --operating_points`. The file works only with the same model.
     """
     from comit_ray.reading import calibrate as site
 
@@ -271,8 +274,9 @@ def calibrate(config: CalibrateConfig) -> int:
 def embedding_classifier(config: EmbeddingClassifierConfig) -> int:
     """Fit the paper's random forest or support vector machine on the embeddings of a screen, and score every image.
 
-    It reads neither images nor a network. The scores order the images; they are not calibrated probabilities. A second
-    run of the same command writes the same rows. The exit status is 0 only if every image has exactly one row.
+    The job needs neither the images nor the network. The scores order the images; they are not calibrated
+    probabilities. Running the same command again writes the same rows. The exit status is 0 only if every image has
+    exactly one row.
     """
     from comit_ray.chunks import nodes
     from comit_ray.screening.embedding_screen import classify
@@ -284,8 +288,9 @@ def embedding_classifier(config: EmbeddingClassifierConfig) -> int:
 def optimise(config: OptimiseConfig) -> int:
     """Make a faster form of a checkpoint for CPUs, measure what it changes, and store it if that is within bounds.
 
-    Ranges of int8 are taken of the training images; scores, flags and masks are compared on the validation images, and
-    operating points and temperatures chosen anew for the new scores. Exit status 0 only if every form was stored.
+    The training images give the value ranges for int8. The validation images show how scores, flags and masks change,
+    and give the new scores their own operating points and temperatures. The exit status is 0 only if every form was
+    stored.
     """
     from comit_ray.chunks import nodes
     from comit_ray.optimisation.run_optimise import optimise as make
@@ -331,7 +336,7 @@ JOBS: dict[str, Job[Any]] = {
 
 
 def of(function: Callable[[Any], int]) -> Job[Any]:
-    """The job of a function.
+    """Return the job of a function.
 
     Raises:
         ConfigError: the function belongs to none of `JOBS`.
@@ -339,4 +344,4 @@ def of(function: Callable[[Any], int]) -> Job[Any]:
     for job in JOBS.values():
         if job.work is function:
             return job
-    raise ConfigError(f"{getattr(function, '__name__', function)} is no job; there are: {', '.join(JOBS)}")
+    raise ConfigError(f"{getattr(function, '__name__', function)} is not a job; the jobs are: {', '.join(JOBS)}")

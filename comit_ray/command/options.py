@@ -1,6 +1,6 @@
 """Parses a command line into a configuration: `--config FILE`, dotted options, lists and mappings as in YAML.
 
-Values are not checked here: the configuration's model does that, and `origins` says where a wrong one came from.
+This module does not check values: the configuration's class does. `origins` says where a wrong value came from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from comit_ray.errors import ConfigError
 CONFIG = "config"
 HELP = ("-h", "--help")
 PRINT = "--print_config"
-_LONG_DASHES = ("\u2014", "\u2013", "\u2212")  # what text processors make of two
+_LONG_DASHES = ("\u2014", "\u2013", "\u2212")  # text processors put them in place of two short ones
 
 
 @dataclass
@@ -24,9 +24,9 @@ class Given:
     """What a command line asks for.
 
     Attributes:
-        values: the options that were given, nested as in the configuration.
-        origins: dotted option -> the file it was last given in; absent for one of the command line.
-        help: whether help is asked for.
+        values: the given options, nested as in the configuration.
+        origins: dotted option -> the file that gave it last; absent for an option of the command line.
+        help: whether the help text is wanted.
         show: whether the resolved options are to be printed.
     """
 
@@ -37,10 +37,10 @@ class Given:
 
 
 def read(config: type[BaseModel], argv: Sequence[str]) -> Given:
-    """The values of `argv`; of an option that is given twice, the later one.
+    """Read the values of `argv`. If an option is given twice, the later one counts.
 
     Raises:
-        ConfigError: an option that there is not, one without a value, or a file that holds no options.
+        ConfigError: an option is unknown or has no value, or a file holds no options.
     """
     given = Given()
     words = list(argv)
@@ -69,7 +69,7 @@ def read(config: type[BaseModel], argv: Sequence[str]) -> Given:
 
 
 def keys(config: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
-    """Every option under its dotted name; groups are not options of their own."""
+    """Return every single option by its dotted name; groups of options are not included."""
     found: dict[str, FieldInfo] = {}
     for name, one in config.model_fields.items():
         inner = model_of(one)
@@ -78,13 +78,13 @@ def keys(config: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
 
 
 def model_of(one: FieldInfo) -> type[BaseModel] | None:
-    """The model of a group of options; None of a single one."""
+    """Return the class of a group of options; None for a single option."""
     inner = one.annotation
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
 def unknown(key: str, config: type[BaseModel], dashes: str = "--", origin: str = "") -> str:
-    """That there is no such option: the nearest one, and those of the same group."""
+    """Say that there is no such option, with the nearest one and those of the same group."""
     known = list(keys(config))
     group = key.rpartition(".")[0]
     siblings = sorted(one for one in known if one.rpartition(".")[0] == group) or sorted(known)
@@ -96,13 +96,13 @@ def unknown(key: str, config: type[BaseModel], dashes: str = "--", origin: str =
 def _no_option(word: str, config: type[BaseModel]) -> str:
     bare = word.lstrip("-" + "".join(_LONG_DASHES)).partition("=")[0]
     if word.startswith(_LONG_DASHES):
-        return f"{word} begins with one long dash, as text processors write it: options begin with two short ones"
+        return f"{word} begins with one long dash, which text processors insert: options begin with two short ones"
     near = config_words.did_you_mean(bare, list(keys(config)), "--")
-    return f"{word} is no option: options begin with two dashes{near}; quote a value that has spaces"
+    return f"{word} is not an option: options begin with two dashes{near}; put quotes around a value with spaces"
 
 
 def _locate(config: type[BaseModel], key: str) -> FieldInfo:
-    """The option of a dotted name: a single one, a whole group, or a mapping of which the rest is a key."""
+    """Find the option of a dotted name: a single one, a whole group, or a mapping whose key is the rest of the name."""
     parts = key.split(".")
     model: type[BaseModel] | None = config
     for number, part in enumerate(parts):
@@ -127,7 +127,7 @@ def _add(given: Given, config: type[BaseModel], key: str, one: FieldInfo, text: 
         into = into.setdefault(part, {})
     name, inner = path[-1], key.split(".")[len(path) :]
     _forget(given, key)
-    if inner:  # one entry of a mapping beside its others
+    if inner:  # adds one entry to a mapping
         value = _value(text, config_words.values_of(one.annotation) or Any)
         before = into.get(name, one.get_default(call_default_factory=True) or {})
         into[name] = {**(before if isinstance(before, Mapping) else {}), ".".join(inner): value}
@@ -141,7 +141,7 @@ def _add(given: Given, config: type[BaseModel], key: str, one: FieldInfo, text: 
 
 
 def _path(config: type[BaseModel], key: str) -> list[str]:
-    """The parts of a dotted name that name fields."""
+    """Return the parts of a dotted name that name fields."""
     path: list[str] = []
     model: type[BaseModel] | None = config
     for part in key.split("."):
@@ -153,13 +153,13 @@ def _path(config: type[BaseModel], key: str) -> list[str]:
 
 
 def _forget(given: Given, key: str) -> None:
-    """What a file said of this option, or of a part of it, counts no more."""
+    """Forget that a file gave this option or a part of it, because a later value replaces it."""
     for known in [one for one in given.origins if one == key or one.startswith(f"{key}.")]:
         del given.origins[known]
 
 
 def _value(text: str, annotation: Any) -> Any:
-    """A word of the command line as the value it stands for; what is still text, the model makes a number of."""
+    """Turn a word of the command line into a value. The configuration's class turns text into numbers."""
     takes = config_words.takes
     if text in ("null", "~") and takes(annotation, None):
         return None
@@ -174,7 +174,7 @@ def _value(text: str, annotation: Any) -> Any:
 
 
 def _some(annotation: Any) -> list[Any]:
-    """The alternatives that are a value."""
+    """Return the alternatives other than null."""
     return [member for member in config_words.members(annotation) if member is not type(None)]
 
 
@@ -185,7 +185,7 @@ def _is_model(annotation: Any) -> bool:
 def _add_file(given: Given, config: type[BaseModel], name: str) -> None:
     path = config_yaml.find(name)
     values: dict[str, Any] = {}
-    for key, value in config_yaml.read(path).items():  # `train.epochs: 3` as well as `train: {epochs: 3}`
+    for key, value in config_yaml.read(path).items():  # both `train.epochs: 3` and `train: {epochs: 3}`
         for part in reversed(str(key).split(".")):
             value = {part: value}
         values = _laid_over(values, value, config)
@@ -198,7 +198,7 @@ def _add_file(given: Given, config: type[BaseModel], name: str) -> None:
 
 
 def _flat(values: Mapping[str, Any], config: type[BaseModel], prefix: str = "") -> list[str]:
-    """Dotted names of the options of a file; what lies in a mapping that is one option is no option."""
+    """Return the dotted names of the options in a file. Keys inside an option that is a mapping are not options."""
     found: list[str] = []
     for key, value in values.items():
         one = config.model_fields.get(str(key))
@@ -211,7 +211,7 @@ def _flat(values: Mapping[str, Any], config: type[BaseModel], prefix: str = "") 
 
 
 def _laid_over(below: Any, above: Mapping[str, Any], config: type[BaseModel]) -> dict[str, Any]:
-    """`above` over `below`, option by option."""
+    """Merge two sets of options; a value of `above` replaces that of `below`."""
     merged = dict(below) if isinstance(below, Mapping) else {}
     for key, value in above.items():
         one = config.model_fields.get(key)

@@ -1,7 +1,7 @@
 """Makes the manifest for `comit-ray screen --archive` under the output; later runs bring it up to date.
 
-OUTPUT/listing holds what the archive held when its screen was begun, OUTPUT/manifest its images, OUTPUT/skipped.csv
-every file that is none. OUTPUT/archive.json, written last, says that the three belong together.
+OUTPUT/listing lists the files of the archive when the screen began, OUTPUT/manifest its images, and OUTPUT/skipped.csv
+all files that are not images. OUTPUT/archive.json is written last and says that the three belong together.
 """
 
 import json
@@ -30,7 +30,7 @@ MANIFEST, LISTING, SKIPPED, RECORD = "manifest", "listing", "skipped.csv", "arch
 
 @dataclass
 class ListingChanges:
-    """What differs between the listing of a begun screen and the archive as it is now."""
+    """Numbers of files that differ between the listing of an earlier screen and the archive now."""
 
     new: int = 0
     changed: int = 0
@@ -38,19 +38,22 @@ class ListingChanges:
 
 
 def manifest_of(archive: str, output: str, most_changed: float = MAX_CHANGED_SHARE) -> str:
-    """The URI of the manifest of `archive` below `output`: made now, or brought to what the archive is now.
+    """Make the manifest of an archive below the output, or bring it up to date.
 
     Args:
-        archive: URI.
-        output: URI.
+        archive: URI of the archive.
+        output: URI of the screen's output.
         most_changed: see `comit_ray.data.manifest.manifest_growth.Asked`.
 
+    Returns:
+        URI of the manifest.
+
     Raises:
-        ConfigError: the output lies inside the archive, or belongs to another archive or to a manifest of somebody
-            else.
-        ManifestError: there is no image, it is not clear which mask belongs to which, or too many files have changed
-            or are gone.
-        StorageError: the archive cannot be listed, or the manifest not be written.
+        ConfigError: the output lies inside the archive, belongs to another archive, or holds a manifest that this job
+            did not make.
+        ManifestError: there is no image, it is unclear which mask belongs to which image, or too many files have
+            changed or are gone.
+        StorageError: the archive cannot be listed, or the manifest cannot be written.
     """
     root, output = storage.normalise(archive).rstrip("/"), storage.normalise(output)
     check_places(root, output)
@@ -65,7 +68,10 @@ def manifest_of(archive: str, output: str, most_changed: float = MAX_CHANGED_SHA
 
 
 def screen(config: ScreenConfig) -> Accounts:
-    """Screen an archive, whose manifest is made or grows first, or a manifest; the accounts of the whole output.
+    """Screen a manifest, or an archive, whose manifest is made or brought up to date first.
+
+    Returns:
+        The accounts of the whole output.
 
     Raises:
         ComitError: as `manifest_of` and `comit_ray.screening.run_screen.screen`.
@@ -84,14 +90,14 @@ def check_places(archive: str, output: str) -> None:
     """Refuse an output inside the archive, and paths that a submitted job cannot see.
 
     Raises:
-        ConfigError: it is so.
+        ConfigError: a path is refused.
     """
     storage.refuse_inside("--output", storage.normalise(output), "--archive", storage.normalise(archive).rstrip("/"))
     nodes.check_submitted({"archive": storage.normalise(archive)}, {"output": storage.normalise(output)})
 
 
 def _grow(record: dict[str, Any], output: str, most_changed: float) -> str:
-    """Bring the manifest of an earlier run to what the archive is now."""
+    """Bring the manifest of an earlier run up to date with the archive."""
     root, uri = record["root"], storage.join(output, MANIFEST)
     _refuse_unknown_changes(root, uri, output)
     config = _config(root, uri, storage.join(output, LISTING))
@@ -113,7 +119,7 @@ def _grow(record: dict[str, Any], output: str, most_changed: float) -> str:
 
 
 def _refuse_unknown_changes(root: str, uri: str, output: str) -> None:
-    """Refuse a manifest that does not know the sizes of its files, as older ones, if its listing says they changed.
+    """Refuse to update an old manifest without file sizes, if the listing shows that files have changed.
 
     Raises:
         ConfigError: files have another size.
@@ -123,15 +129,20 @@ def _refuse_unknown_changes(root: str, uri: str, output: str) -> None:
     found = compare(listing.read(storage.join(output, LISTING), root), storage.list_files(root, passed_over=True))
     if found.changed:
         raise ConfigError(
-            f"the archive {root} is no longer what it was when this screen was begun by an older version: "
-            f"{found.changed:,} files have another size. Give another --output to screen it as it is now"
+            f"the archive {root} has changed since an older version of this program began the screen: files of "
+            f"another size: {found.changed:,}. Give another --output to screen the archive as it is now"
         )
 
 
 def compare(before: Iterator[FileEntry], now: Iterator[FileEntry]) -> ListingChanges:
-    """Files that are new, of another size, or gone; both listings are in the order of the paths' bytes.
+    """Count files that are new, of another size, or gone.
 
-    One file of each is held at a time, whatever their number.
+    Both listings must be in the order of the paths' bytes. Memory holds one file of each at a time, whatever their
+    number.
+
+    Args:
+        before: files of the earlier listing.
+        now: files of the archive.
     """
     found = ListingChanges()
     old, new = next(before, None), next(now, None)
@@ -153,7 +164,7 @@ def _key(entry: FileEntry) -> bytes:
 
 
 def _record(output: str) -> dict[str, Any] | None:
-    """What an earlier run wrote last; None: none came so far."""
+    """Read what an earlier run wrote last; None if no run came so far."""
     uri = storage.join(output, RECORD)
     try:
         record = json.loads(storage.read_bytes(uri))
@@ -162,7 +173,7 @@ def _record(output: str) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
-            f"{uri} is not what a screen of an archive writes: {error!r}; give another --output"
+            f"{uri}: expected a record that a screen of an archive wrote, got {error!r}: give another --output"
         ) from error
 
 
@@ -173,7 +184,7 @@ def _make(root: str, output: str) -> str:
             f"{uri} is a manifest that this command did not make: screen it with --manifest {uri}, or give another "
             "--output"
         )
-    for path in _files(listed):  # of a run that was stopped before its manifest was whole
+    for path in _files(listed):  # remains of a run that was stopped before its manifest was complete
         storage.delete(storage.join(listed, path))
     listing.write(root, listed)
     config = _config(root, uri, listed)
@@ -192,7 +203,7 @@ def _make(root: str, output: str) -> str:
 
 
 def _config(root: str, uri: str, listed: str) -> ManifestConfig:
-    """How the manifest of an archive is made; its metadata name it."""
+    """Return the options with which the manifest of an archive is made. The manifest's metadata store them."""
     return ManifestConfig(source=mixed_files.NAME, root=root, output=uri, listing=listed)
 
 
@@ -206,4 +217,5 @@ def _files(uri: str) -> list[str]:
 def _said(record: dict[str, Any]) -> str:
     skipped = sum(record["skipped"].values())
     others = f", other files: {skipped:,}" if skipped else ""
-    return f"{record['root']}: {record['images']:,} images{others}"
+    images = "1 image" if record["images"] == 1 else f"{record['images']:,} images"
+    return f"{record['root']}: {images}{others}"

@@ -13,7 +13,7 @@ from comit_ray.config.image_config import DecodeLimits
 
 
 class BenchmarkConfig(Config):
-    """`jobs/benchmark.py`."""
+    """Options of `comit-ray benchmark`."""
 
     checkpoint: str
     """Path or URI of the trained model."""
@@ -24,26 +24,27 @@ class BenchmarkConfig(Config):
     images: Annotated[int, Field(ge=64)] = 512
     """Number of images to screen, drawn at random from the manifest."""
     chunk_rows: Annotated[PositiveInt, ADVANCED] = 32
-    """Images per chunk: fewer than in a screen, so that there are enough chunks to keep every process busy."""
+    """Images per chunk. Smaller than in a screen, so that there are enough chunks to keep every process busy."""
     project: tuple[PositiveInt, ...] = (56_000, 10_000_000)
-    """Numbers of images for which hours (and cost) are projected."""
+    """Numbers of images for which the hours (and the cost) are projected."""
     cost_per_hour: Annotated[float, Field(ge=0)] | None = None
     """Cost of the whole cluster per hour, in any currency; null: no cost is projected."""
     machines: str | None = None
-    """URI of a YAML of machine types that you keep, NAME: {cpus: 16, gpus: 0, price_per_hour: 0.80}; for each the price
-    of a million radiographs is projected. Cores are taken for equal to those of this cluster."""
+    """Path or URI of a YAML of machine types, NAME: {cpus: 16, gpus: 0, price_per_hour: 0.80}. For each type, the price
+    of a million radiographs is projected. The projection assumes that its cores are as fast as those of this
+    cluster."""
     backend: Literal["torch", "torch-fused", "openvino", "auto"] = "torch"
-    """As in `screen`. The bare network is timed with every optimised model that lies beside the checkpoint, too."""
+    """As in `screen`. The network alone is also timed with every optimised model that the checkpoint has."""
     precision: Annotated[Literal["float32", "bfloat16", "int8"] | None, ADVANCED] = None
     """As in `screen`."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images per forward pass."""
     predictors: PositiveInt | Literal["auto"] = "auto"
-    """Number of predictor processes; auto: as many as a screen would start."""
+    """Number of predictor processes. auto: as many as a screen would start."""
     gpu: bool = False
     """Use one GPU per predictor."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
-    """Threads of one reading task that fetch and decode images."""
+    """Number of threads that fetch and decode images in one reading task."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Limits for images."""
     seed: Annotated[int, ADVANCED] = 0

@@ -1,4 +1,4 @@
-"""The base class of all options: unknown keys are errors; common ranges and default specificities stand here."""
+"""The base class of all options: it refuses unknown keys; common ranges and default specificities are here too."""
 
 import hashlib
 import json
@@ -14,57 +14,61 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 AboveZero = Annotated[float, Field(gt=0, le=1)]
-"""A specificity or sensitivity that is asked for."""
+"""A specificity or sensitivity that a user asks for."""
 
 SPECIFICITY = 0.90
-"""The specificity that is meant where one alone is: of the default operating point, of curves, of comparisons."""
+"""The specificity where only one is used: for the default operating point, for curves and for comparisons."""
 SPECIFICITIES = (SPECIFICITY, 0.99)
-"""At which sensitivity is given and operating points are chosen unless a job is told otherwise; the paper's two."""
+"""Default specificities for operating points and for reported sensitivities: the two of the paper."""
 SENSITIVITIES = (0.90, 0.95)
-"""At which specificity is given unless a job is told otherwise."""
+"""Default sensitivities for reported specificities."""
 
 
 EVERY_SOURCE = "_every_source"
-"""Last words of the name of an operating point that was chosen for the worst source."""
+"""End of the name of an operating point that every source reaches by itself."""
 
 
 def operating_point_name(specificity: float) -> str:
-    """`specificity_0.90`, `specificity_0.995`: two decimals or more, never rounded."""
+    """Return the name of an operating point: `specificity_0.90`, `specificity_0.995`. It has at least two decimals."""
     whole, _, decimals = f"{Decimal(str(specificity)):f}".partition(".")
     return f"specificity_{whole}.{decimals.ljust(2, '0')}"
 
 
 class Advanced:
-    """Marks an option, or a group of them, that most people never need: `--help` shows it after the others."""
+    """Marks an option, or a group of options, that most people never need. `--help` shows it after the others."""
 
 
 ADVANCED = Advanced()
-"""In a field's annotation: `seed: Annotated[int, ADVANCED] = 0`."""
+"""The mark, used in a field's annotation: `seed: Annotated[int, ADVANCED] = 0`."""
 
 
 class Config(BaseModel):
-    """Base of all options: immutable, and a key it does not know is an error."""
+    """Base of all options. Its objects are immutable, and an unknown key is an error."""
 
     # An option that is refused may hold a password.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
     one_of: ClassVar[tuple[str, ...]] = ()
-    """Options of which one is needed, the one most people give first; none: there are no such options."""
+    """Names of options of which exactly one is needed, the most common one first; empty: there are none."""
 
     def digest(self) -> str:
-        """12 hex digits that change with any value: names the configuration in tables and checkpoints."""
+        """Return 12 hex digits that name the configuration in tables and checkpoints. They change with any value."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def flat(self) -> dict[str, Any]:
-        """Every option under its dotted name, with a value that JSON can hold: `train.lr` -> 5e-05."""
+        """Return every option by its dotted name, with a value that JSON can hold: `train.lr` -> 5e-05."""
         return _flat(self.model_dump(mode="json"))
 
     @classmethod
     def parse(cls, values: Any, *, origin: str) -> Self:
-        """`values` (from a file, say) as this configuration.
+        """Turn values, for instance of a file, into this configuration.
+
+        Args:
+            values: a mapping of options.
+            origin: name of the file or place for the error message.
 
         Raises:
-            ConfigError: one line that names `origin`, each wrong key and, for an unknown key, the valid ones.
+            ConfigError: one line with `origin`, each wrong key and, for an unknown key, the valid ones.
         """
         try:
             return cls.model_validate(values)
@@ -77,7 +81,7 @@ class Config(BaseModel):
 
     @classmethod
     def keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
-        """Keys of the model that lies at `location`; empty where no model does."""
+        """Return the keys of the options that lie at `location`; empty if none do."""
         model: type[BaseModel] = cls
         for key in location:
             field = model.model_fields.get(str(key))

@@ -1,12 +1,13 @@
 """Describes an option's allowed values, and errors in them, in plain words without Python's type names.
 
-`--help`, the command line's errors and those of YAML files all say it with these words.
+`--help`, errors of the command line and errors of YAML files all use these words.
 """
 
 import difflib
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -14,18 +15,25 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-_SCALARS: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "yes or no", Any: "any value"}
+_SCALARS: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "yes or no",
+    date: "day such as 2026-11-30",
+    Any: "any value",
+}
 _CONTAINERS = (tuple, list, set, dict)
 NEEDED = "is needed"
 _OF_FORM = re.compile(
-    r"(int|float|bool|string|none|tuple|list|set|dict|model|literal|enum|finite|greater|less)_?\w*"
-    r"(type|parsing|error|required|number|than|equal|from_float)|enum"
+    r"(int|float|bool|string|none|tuple|list|set|dict|model|literal|enum|finite|greater|less|date)_?\w*"
+    r"(type|parsing|error|required|number|than|equal|from_float|inexact)|enum"
 )
-"""Kinds of pydantic's errors that say no more than what an option takes; others have a sentence of their own."""
+"""Kinds of pydantic's errors that only say which form was expected. Other kinds have a sentence of their own."""
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of an annotation: those of a union, or the one that it is; bounds stay on them."""
+    """Return the alternatives of an annotation: the members of a union, or the annotation itself. Their bounds stay."""
     if get_origin(annotation) in (Union, types.UnionType):
         return tuple(inner for member in get_args(annotation) for inner in members(member))
     if get_origin(annotation) is Annotated and get_origin(get_args(annotation)[0]) in (Union, types.UnionType):
@@ -34,12 +42,12 @@ def members(annotation: Any) -> tuple[Any, ...]:
 
 
 def bare(annotation: Any) -> Any:
-    """The annotation without its bounds."""
+    """Return the annotation without its bounds."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def takes(annotation: Any, *kinds: Any) -> bool:
-    """Whether one of the alternatives is of one of these types (`Literal`, `None` and containers too)."""
+    """Whether one of the alternatives has one of these types, which may also be `Literal`, `None` and containers."""
     return any(_kind(member) in kinds for member in members(annotation))
 
 
@@ -49,11 +57,11 @@ def _kind(member: Any) -> Any:
 
 
 def describe(annotation: Any, bounds: Sequence[Any] = ()) -> str:
-    """What a value may be: `whole number above 0, or null`; `one of png|webp`; `list of: number from 0 to 1`.
+    """Describe the allowed values: `whole number above 0, or null`; `one of png|webp`; `list of: number from 0 to 1`.
 
     Args:
-        annotation: the field's.
-        bounds: the field's metadata, where its annotation has been stripped of them.
+        annotation: annotation of the field.
+        bounds: metadata of the field, if its bounds are not in the annotation.
     """
     found = [_member(member, bounds) for member in members(annotation) if _kind(member) is not None]
     words = ", or ".join(dict.fromkeys(found))
@@ -61,7 +69,7 @@ def describe(annotation: Any, bounds: Sequence[Any] = ()) -> str:
 
 
 def describe_field(field: FieldInfo) -> str:
-    """`describe` of a model's field."""
+    """Describe the allowed values of a model's field."""
     return describe(field.annotation, field.metadata)
 
 
@@ -86,7 +94,7 @@ def _member(member: Any, bounds: Sequence[Any]) -> str:
 
 
 def _bounds(metadata: Sequence[Any]) -> list[Any]:
-    """Bounds one by one: those of a `Field(...)` inside an annotation lie in its own metadata."""
+    """Return the bounds one by one. Those of a `Field(...)` inside an annotation lie in its own metadata."""
     found: list[Any] = []
     for one in metadata:
         found += _bounds(one.metadata) if isinstance(one, FieldInfo) else [one]
@@ -113,14 +121,14 @@ def _range(bounds: Sequence[Any]) -> str:
 def problems(
     model: type[BaseModel], error: ValidationError, keys_at: Callable[[tuple[int | str, ...]], Sequence[str]]
 ) -> Iterator[tuple[str, str]]:
-    """Dotted option and what is wrong with it, one for each option; the option is empty where it is several together.
+    """Yield each wrong option by its dotted name, with what is wrong. The name is empty if several options conflict.
 
-    A value is quoted only where its form is wrong: one that our own validators refuse may hold a password.
+    A value is quoted only if its form is wrong. A value that one of our own validators refuses may hold a password.
 
     Args:
-        model: that was not given what it takes.
-        error: pydantic's.
-        keys_at: the valid keys at a location, for one that is unknown there.
+        model: class of the options.
+        error: error of pydantic.
+        keys_at: returns the valid keys at a location, for a key that is unknown there.
     """
     seen = set[str]()
     for item in error.errors(include_url=False):
@@ -144,13 +152,13 @@ def problems(
             place = f" (its item {int(inside[-1]) + 1})" if inside and inside[-1].isdigit() else ""
             words = _with_articles(describe(annotation, bounds))
             text = f"expected {words}{place}, got {shown(item['input'])}{_quoted(item['input'], annotation)}"
-        if key not in seen:  # of a value that may have several forms: why it has none of them, once
+        if key not in seen:  # a value with several allowed forms gets one sentence only
             seen.add(key)
             yield key, text
 
 
 def values_of(annotation: Any) -> Any:
-    """What the values of a mapping may be; None where it does not say."""
+    """Return the annotation of a mapping's values; None if there is none."""
     for member in members(annotation):
         arguments = get_args(bare(member))
         if _kind(member) is dict and len(arguments) == 2:
@@ -159,17 +167,17 @@ def values_of(annotation: Any) -> Any:
 
 
 def _with_articles(words: str) -> str:
-    return re.sub(r"(^|, or )(?=whole number|number|list|mapping)", r"\1a ", words)
+    return re.sub(r"(^|, or )(?=whole number|number|list|mapping|day)", r"\1a ", words)
 
 
 def _quoted(value: Any, annotation: Any) -> str:
-    """What to do about a value of YAML that is text only in quotes: `name: 2024`, `temperature: on`."""
+    """Return advice for a YAML value that is text only in quotes, such as `name: 2024` or `temperature: on`."""
     wants_text = takes(annotation, str, Literal)
     return ": write it in quotes to mean text" if wants_text and isinstance(value, (bool, int, float)) else ""
 
 
 def shown(value: Any) -> str:
-    """A value as a person wrote it: `yes`, `null`, `[a, b]`."""
+    """Return a value as a person writes it: `yes`, `null`, `[a, b]`."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -183,20 +191,23 @@ def shown(value: Any) -> str:
 
 
 def unknown(key: str, valid: Sequence[str]) -> str:
-    """That there is no option of this name, the nearest one, and all there are."""
+    """Say that there is no option of this name, with the nearest name and all valid ones."""
     known = f"; valid keys: {', '.join(valid)}" if valid else ""
     return f"no such option{did_you_mean(key, valid)}{known}"
 
 
 def did_you_mean(word: str, known: Sequence[str], prefix: str = "") -> str:
-    """` (did you mean X?)` of the nearest known word, whatever its case; empty where none is near."""
+    """Return ` (did you mean X?)` for the nearest known word, ignoring case; empty if none is near."""
     by_case = {one.casefold(): one for one in known}
     close = difflib.get_close_matches(word.casefold(), list(by_case), n=1)
     return f" (did you mean {prefix}{by_case[close[0]]}?)" if close else ""
 
 
 def _field_at(model: type[BaseModel], location: Sequence[int | str]) -> tuple[list[int | str], FieldInfo | None]:
-    """How much of a location names fields, and the last of them: what follows is an item, or a union's alternative."""
+    """Return the part of a location that names fields, and the last of these fields.
+
+    The rest of the location is an item of a list, or an alternative of a union.
+    """
     taken: list[int | str] = []
     field: FieldInfo | None = None
     inner: Any = model
@@ -212,7 +223,7 @@ def _field_at(model: type[BaseModel], location: Sequence[int | str]) -> tuple[li
 
 
 def _holds_models(annotation: Any) -> bool:
-    """Whether mappings of options of their own lie inside: their errors are at a place of their own."""
+    """Whether groups of options lie inside. Errors in them have a place of their own."""
     plain = bare(annotation)
     if isinstance(plain, type) and issubclass(plain, BaseModel):
         return True

@@ -14,35 +14,35 @@ from comit_ray.errors import ConfigError
 SHIPPED = Path(str(files("comit_ray"))) / "config_files"
 STUDIES = SHIPPED / "studies"
 _OLD_PLACE = ("jobs", "configs")
-"""Where the shipped files lay before they were part of the package: a path of somebody's script still finds them."""
+"""Former folder of the shipped files. Paths of older scripts that name it are still found."""
 
 
 def names(directory: Path = SHIPPED) -> list[str]:
-    """The names of the shipped files of a directory, without their suffix."""
+    """Return the names of the shipped files in a directory, without their suffix."""
     return sorted(path.stem for path in directory.glob("*.yaml"))
 
 
 def names_for(options: Iterable[str]) -> list[str]:
-    """The names of the shipped files whose options are all of these: those that a job can take."""
+    """Return the names of the shipped files that a job can take, because the job knows all their options."""
     known = set(options)
     return [name for name in names() if _keys((SHIPPED / f"{name}.yaml").read_text()) <= known]
 
 
 def _keys(text: str) -> set[str]:
-    """Keys at the top of a shipped file, without the cost of reading YAML."""
+    """Return the top keys of a shipped file. A search is much faster here than parsing the YAML."""
     return set(re.findall(r"^(\w+):", text, re.MULTILINE))
 
 
 def find(name: str, shipped: Path = SHIPPED, beside: Path | None = None) -> Path:
-    """The file of a name: the shipped one for `comit_net`, one's own for a path or a name with a suffix.
+    """Find the file of a name: the shipped one for `comit_net`, a user's own for a path or a name with a suffix.
 
     Args:
-        name: as given on the command line or in a study.
-        shipped: where shipped files of this kind lie.
-        beside: directory that a relative path starts from; None: the working directory.
+        name: name as given on the command line or in a study.
+        shipped: directory of the shipped files of this kind.
+        beside: directory for relative paths; None: the working directory.
 
     Raises:
-        ConfigError: no such file; it lists the shipped names, and the nearest one.
+        ConfigError: there is no such file; the message lists the shipped names, and the nearest one.
     """
     own = (beside or Path()) / Path(name).expanduser()
     if "/" not in name and not own.suffix and (shipped / f"{name}.yaml").is_file():
@@ -57,12 +57,12 @@ def find(name: str, shipped: Path = SHIPPED, beside: Path | None = None) -> Path
     known = names(shipped)
     raise ConfigError(
         f"there is no file {name}{config_words.did_you_mean(own.stem, known)}: expected the path of a YAML file, or "
-        f"one of the shipped: {', '.join(known)}"
+        f"the name of a shipped one: {', '.join(known)}"
     )
 
 
 def _moved(own: Path) -> Path | None:
-    """The shipped file that a path of the old place meant; None where it meant none."""
+    """Return the shipped file for a path of the old folder; None if the path does not name one."""
     place = own.parent.parts
     for directory, parts in ((SHIPPED, _OLD_PLACE), (STUDIES, (*_OLD_PLACE, STUDIES.name))):
         if place[-len(parts) :] == parts and (directory / own.name).is_file():
@@ -71,10 +71,10 @@ def _moved(own: Path) -> Path | None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The options of a file.
+    """Read the options of a file.
 
     Raises:
-        ConfigError: it cannot be read, is no YAML, or holds no options; it names the file and the line.
+        ConfigError: the file cannot be read, is not YAML, or holds no options. The message names the file and the line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -87,10 +87,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse(text: str, origin: str) -> Any:
-    """What a YAML text says.
+    """Parse a YAML text.
 
     Raises:
-        ConfigError: it is no YAML, or has a key twice; it names `origin` and the line.
+        ConfigError: the text is not YAML, or has a key twice. The message names `origin` and the line.
     """
     try:
         return yaml.load(text, _Options)  # noqa: S506 a SafeLoader
@@ -111,11 +111,11 @@ def _wrong(error: yaml.YAMLError, text: str, origin: str) -> str:
 
 
 class _KeyTwiceError(yaml.constructor.ConstructorError):
-    """The later of two values of one key would replace the other without a word."""
+    """A key stands twice. Without this error, YAML would silently keep the later value."""
 
 
 class _Options(yaml.SafeLoader):
-    """YAML whose mappings have no key twice, and in which 1e-3 is a number."""
+    """YAML in which no mapping has a key twice, and in which 1e-3 is a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: list[Any] = []
@@ -127,7 +127,7 @@ class _Options(yaml.SafeLoader):
         return dict(super().construct_mapping(node, deep))
 
 
-# YAML 1.1 wants a point and a sign in it (1.0e-3); people write 5e-5.
+# YAML 1.1 takes 1.0e-3 for a number but 5e-5, which people write, for text.
 _Options.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )

@@ -1,7 +1,7 @@
 """Options of the job `embedding_classifier`.
 
-The paper names the methods (section 4.2, Table 4) and gives none of their hyperparameters: the defaults are
-scikit-learn's.
+The paper names the methods (section 4.2, Table 4) but gives no hyperparameters, so the defaults are those of
+scikit-learn.
 """
 
 from typing import Annotated, Literal, Self
@@ -20,56 +20,56 @@ from comit_ray.config.config_base import (
 )
 
 LabelName = Literal["covid", "unhealthy"]
-"""Labels of the manifest that a classifier is fitted to; its score is `p_covid` or `p_unhealthy`."""
+"""Labels of the manifest to which a classifier is fitted. Its score is `p_covid` or `p_unhealthy`."""
 
 
 class MethodConfig(Config):
-    """The method, and what it is fitted with; options of another method are left aside."""
+    """The method and its hyperparameters. Those of other methods are ignored."""
 
     name: Literal["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"] = "svm_rbf"
-    """random_forest, or a support vector machine by its kernel. svm_gaussian and svm_rbf are the same kernel under two
-    names: the paper lists both, with equal figures."""
+    """random_forest, or a support vector machine, named by its kernel. svm_gaussian and svm_rbf are two names of the
+    same kernel: the paper lists both, with equal figures."""
     trees: Annotated[PositiveInt, ADVANCED] = 100
-    """Trees of random_forest. Fully grown, they give trees + 1 different scores at most."""
+    """Number of trees of random_forest. Fully grown trees give at most trees + 1 different scores."""
     cost: Annotated[PositiveFloat, ADVANCED] = 1.0
-    """C of the support vector machines: what a training image on the wrong side costs."""
+    """Cost C of the support vector machines: the penalty for a training image on the wrong side."""
     gamma: Annotated[PositiveFloat | Literal["scale"], ADVANCED] = "scale"
-    """Kernel coefficient; scale: 1 / (width of the embedding * variance of its standardised values)."""
+    """Coefficient of the kernel. scale: 1 / (length of the embedding * variance of its standardised values)."""
     class_weight: Annotated[Literal["none", "balanced"], ADVANCED] = "none"
-    """none: every training image counts alike; balanced: each class as much as the other."""
+    """none: every training image has the same weight; balanced: every class has the same weight."""
     seed: Annotated[int, Field(ge=0, lt=2**32), ADVANCED] = 0
-    """Seed of random_forest's samples; the support vector machines draw nothing."""
+    """Seed of the random samples of random_forest. The support vector machines use no random numbers."""
 
 
 class EmbeddingClassifierConfig(Config):
-    """`jobs/embedding_classifier.py`."""
+    """Options of `comit-ray embedding_classifier`."""
 
     results: str
-    """URI of what `jobs/screen.py --embeddings true --split all` wrote with a trained COMiT-Net."""
+    """Path or URI of the output of `comit-ray screen --embeddings true --split all` with a trained COMiT-Net."""
     manifest: str
-    """URI of the manifest that was screened: labels and splits."""
+    """Path or URI of the manifest that was screened, with labels and splits."""
     output: str
-    """URI of the results to write: predictions/, masks/ (without masks), operating_points.json, run.json."""
+    """Path or URI for the results: predictions/, masks/ (empty masks), operating_points.json, run.json."""
     method: MethodConfig = MethodConfig()
     """The classifier."""
     tasks: tuple[LabelName, ...] = ("covid", "unhealthy")
-    """Labels that get a classifier each, fitted on the training images whose label is known."""
+    """Labels that each get a classifier, fitted on the training images with a known label."""
     specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
-    """Specificities at which operating points are chosen on the validation split; the paper's two."""
+    """Specificities for which operating points are chosen on the validation split; the default is the paper's two."""
     operating_point: Annotated[str, ADVANCED] = operating_point_name(SPECIFICITY)
-    """Name of the one that decides the flags."""
+    """Name of the operating point that decides the flags."""
     threads: Annotated[PositiveInt, ADVANCED] = 1
-    """Threads that fit random_forest; the numbers do not depend on it."""
+    """Number of threads that fit random_forest. The result does not depend on it."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
 
         for key, values in (("tasks", self.tasks), ("specificities", self.specificities)):
             if not values or len(set(values)) != len(values):
-                raise ValueError(f"{key} must be at least one, none twice, got {list(values)}")
+                raise ValueError(f"{key}: expected one or more values, none twice, got {list(values)}")
         known = [operating_point_name(specificity) for specificity in self.specificities]
         if self.operating_point not in known:
             raise ValueError(
-                f"operating_point {self.operating_point!r} is not of these specificities: {', '.join(known)}"
+                f"operating_point: expected one of the specificities ({', '.join(known)}), got {self.operating_point}"
             )
         return self

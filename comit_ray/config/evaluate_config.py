@@ -16,7 +16,7 @@ from comit_ray.config.image_config import DecodeLimits, MasksConfig
 
 
 class EvaluateConfig(Config):
-    """`jobs/evaluate.py`."""
+    """Options of `comit-ray evaluate`."""
 
     results: str | None = None
     """Path or URI of a screen's output. Give exactly one of results, predictions and study."""
@@ -29,19 +29,19 @@ class EvaluateConfig(Config):
     output: str
     """Path or URI for the report: report.html, report.md, metrics.json, tables/, figures/."""
     split: Literal["all", "train", "val", "test"] | None = None
-    """Split that is evaluated; null: test, or all of an external archive. A study has its own split."""
+    """Split that is evaluated. null: test, or all of an external archive. A study has its own split."""
     external: bool = False
-    """yes for an archive that the model never saw (section 4.4): found and missed at the stored operating point, and
-    readers."""
+    """yes for an archive that the model never saw (section 4.4 of the paper). The report then shows found and missed
+    cases at the stored operating point, and the readers."""
     reviews: str | None = None
-    """A reviews/ table (path or URI): readings of an external archive, or those of the reading room beside `results`.
-    They also give the chapter "Readers" of the report."""
+    """A reviews/ table (path or URI): readings of an external archive, or verdicts of the reading room beside
+    `results`. Verdicts of the reading room also give the report its chapter "Readers"."""
     severity: str | None = None
-    """URI of a CSV with readers' severity of images (`image_id`, `severity` from 0 to 18, and if known six zones from 0
-    to 3: `right_upper`, ..., `left_lower`): makes the chapter "Severity" of the report."""
+    """Path or URI of a CSV with readers' severity scores, for the chapter "Severity" of the report. Columns:
+    `image_id`, `severity` from 0 to 18 and, if known, six zones from 0 to 3 (`right_upper`, ..., `left_lower`)."""
     compare: str | None = None
-    """Results of another model for the same images, of the same kind (path or URI). The two are compared image by
-    image."""
+    """Results of another model for the same images, of the same kind (path or URI). The report compares the two image
+    by image."""
     specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
     """Specificities at which sensitivity is reported, with thresholds from the evaluated images; the paper's two."""
     sensitivities: Annotated[tuple[AboveZero, ...], ADVANCED] = SENSITIVITIES
@@ -52,11 +52,11 @@ class EvaluateConfig(Config):
         0.10,
         0.20,
     )
-    """Shares of positive images, as fractions, for which predictive values and readers' work are reported."""
+    """Shares of positive images, as fractions, for which predictive values and the readers' workload are reported."""
     subgroup_minimum: Annotated[PositiveInt, ADVANCED] = 10
     """Smallest number of patients (with a positive image, and with a negative one) for which a subgroup is reported."""
     draws: Annotated[PositiveInt, ADVANCED] = 1000
-    """Draws of patients for bootstrap intervals."""
+    """Number of draws of patients for bootstrap intervals."""
     seed: Annotated[int, ADVANCED] = 0
     """Seed of the draws, and of the choice of images in figures."""
     sheet_images: Annotated[int, Field(ge=0), ADVANCED] = 12
@@ -76,11 +76,11 @@ class EvaluateConfig(Config):
             raise ValueError(f"give one of --results, --predictions and --study, got {what}")
         if self.study and (self.split or self.external or self.compare):
             raise ValueError(
-                "--study goes without --split, --external and --compare: its trials scored a split of their own, and "
-                "are compared with one another"
+                "--study excludes --split, --external and --compare: a study has its own split, and its trials are "
+                "compared with one another"
             )
         if self.severity and not self.results:
-            raise ValueError("--severity goes with --results, whose zones are compared with the readers' scores")
+            raise ValueError("--severity needs --results: their lung zones are compared with the readers' scores")
         if self.reviews and not self.external and not self.results:
-            raise ValueError("--reviews go with --results, whose queue was read, or with --external true")
+            raise ValueError("--reviews needs --results, whose queue was read, or --external true")
         return self

@@ -9,44 +9,45 @@ from comit_ray.config.config_base import ADVANCED, Config, PositiveFloat, Positi
 from comit_ray.config.image_config import DecodeLimits
 
 FORMATS = {"seg": 1, "sr": 2, "sc": 3, "gsps": 4, "reviews": 5}
-"""Format -> what is added to the first series number."""
+"""Format -> number that is added to the first series number."""
 
 
 class ExportConfig(Config):
-    """`export`."""
+    """Options of `comit-ray export`."""
 
     results: str
-    """URI of a screening run's output."""
+    """Path or URI of a screen's output."""
     manifest: str
-    """URI of the manifest that was screened: where the images lie, whose headers say whose they are."""
+    """Path or URI of the manifest that was screened. It says where the images lie; their headers identify the
+    patients."""
     format: str = "seg,sr,sc,gsps"
-    """What is made of each result, comma-separated: seg (segmentation), sr (structured report), sc (secondary capture),
-    gsps (presentation state), reviews (readers' verdicts as structured reports). A PNG or JPEG can only have sc."""
+    """Formats to export, separated by commas: seg (segmentation), sr (structured report), sc (secondary capture), gsps
+    (presentation state), reviews (readers' verdicts as structured reports). A PNG or JPEG can only have sc."""
     output: str | None = None
-    """URI of a directory for the objects; or give --dicomweb."""
+    """Path or URI of a directory for the objects. Give either this or --dicomweb."""
     dicomweb: str | None = None
-    """URL of a DICOMweb server to store the objects on; who we are comes from the environment (docs/pacs.md)."""
+    """URL of a DICOMweb server that stores the objects. Its credentials come from the environment (docs/pacs.md)."""
     select: Literal["queue", "all"] = "queue"
-    """queue: images of the review queue alone; all: every image of the results."""
+    """queue: images of the review queue only; all: every image of the results."""
     where: str | None = None
-    """SQL condition on a row of `predictions` (DuckDB), such as "covid_flag"; of the selected images, those it holds
-    for. An image for which it is null is left out."""
+    """SQL condition on a row of `predictions` (DuckDB), such as "covid_flag". Only selected images that meet it are
+    exported. An image for which the condition is null is left out."""
     reviews: str | None = None
-    """URI of the readers' verdicts, a reviews/ table; for the format reviews."""
+    """Path or URI of the readers' verdicts, a reviews/ table; only for the format reviews."""
     series_description: Annotated[str, Field(min_length=1, max_length=40), ADVANCED] = "COMiT-Net research"
-    """Beginning of every series' description: by it a viewer shows, and an administrator finds, what was exported."""
+    """Beginning of every series' description. Viewers show it, and administrators find exported series by it."""
     series_number: Annotated[int, Field(ge=1, le=2**31 - 10), ADVANCED] = 9701
-    """Series number of seg; those of sr, sc, gsps and reviews follow."""
+    """Series number of seg; sr, sc, gsps and reviews have the next four numbers."""
     workers: Annotated[PositiveInt, ADVANCED] = 2
-    """Chunks that are exported at a time."""
+    """Number of chunks that are exported at the same time."""
     rate: PositiveFloat | None = None
-    """Objects a second at most, all workers together; null: as fast as it goes."""
+    """Largest number of objects per second, for all workers together; null: no limit."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
-    """Bounds on images."""
+    """Limits for images."""
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """Of `FORMATS`, in their order."""
+        """The chosen formats, in the order of `FORMATS`."""
         asked = {name.strip() for name in self.format.split(",")}
         return tuple(name for name in FORMATS if name in asked)
 

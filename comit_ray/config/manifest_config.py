@@ -41,20 +41,21 @@ class SplitConfig(Config):
 
 
 MAX_CHANGED_SHARE = 0.1
-"""An archive of which more has changed between two nights was copied, or is not mounted."""
+"""If more of an archive than this share changed between two nights, the archive was probably copied or is not
+mounted."""
 
 
 class ListingConfig(Config):
-    """`jobs/listing.py`."""
+    """Options of `comit-ray listing`."""
 
     root: str
-    """URI of the directory or bucket prefix to list."""
+    """Path or URI of the directory or bucket prefix to list."""
     output: str
-    """URI of the listing to write; must be empty."""
+    """Path or URI for the listing; the directory must be empty."""
 
 
 class ManifestConfig(SourceOptions):
-    """`jobs/manifest.py`."""
+    """Options of `comit-ray manifest`."""
 
     one_of = ("root", "inputs")
 
@@ -69,26 +70,27 @@ class ManifestConfig(SourceOptions):
     listing: Annotated[str | None, ADVANCED] = None
     """A listing of the root, written by the job `listing`; null: list the root now."""
     name: str | None = None
-    """Name of the dataset in the rows; null: the name of the source. Give each of several `images` or `dicom` folders
-    its own."""
+    """Name of the dataset in the rows; null: the name of the source. Give each of several folders of the sources
+    `files`, `images` or `dicom` a name of its own."""
     inputs: str | None = None
-    """Manifests to merge (paths or URIs, separated by commas), instead of a source. The split is computed again."""
+    """Manifests to merge (paths or URIs, separated by commas), instead of a source. Every patient keeps the split of
+    the inputs; --split.keep_source false divides all patients anew."""
     check_files: bool = False
-    """Mark rows whose file is absent (`missing`). OUTPUT/check.csv lists files that only a table, or only the storage,
-    has."""
+    """Mark rows whose file is absent (`missing`). OUTPUT/check.csv lists files that only a table names, and files that
+    only the storage has."""
     list_skipped: str | None = None
-    """CSV to write (path or URI): every file below the root that is no row, and why. Their counts are always
-    printed."""
+    """CSV to write (path or URI), with every file below the root that is not a row, and the reason. The counts are
+    always printed."""
     present_only: bool = False
     """Leave out rows whose file is absent."""
     duplicates: Literal["ignore", "report", "exclude"] | None = None
-    """Search for near-duplicates, which decodes all images. report: lists them in OUTPUT/duplicates.csv and keeps them
-    in one split. exclude: also keeps only one of the same picture in several datasets, the one with more
+    """Search for near-duplicates; this decodes all images. report: list them in OUTPUT/duplicates.csv and keep them in
+    one split. exclude: also keep only one of the copies of a picture in several datasets, the one with more
     annotations. null: exclude for a merge of several datasets, else ignore."""
     protocol: Annotated[Literal["all", "paper"], ADVANCED] = "all"
     """paper: select images by the paper's rules (section 3.1) and exclude the others; all: keep all."""
     protocol_seed: Annotated[int, ADVANCED] = 0
-    """Seed of the selection."""
+    """Seed of the random selection for `protocol`."""
     chunk_rows: Annotated[PositiveInt, ADVANCED] = 512
     """Rows per chunk, the unit in which a screen works, commits and resumes."""
     part_rows: Annotated[PositiveInt, ADVANCED] = 2048
@@ -98,7 +100,7 @@ class ManifestConfig(SourceOptions):
     A changed file gets a new version, a vanished file is marked, and patients keep their split. If there is no
     manifest yet, it is made."""
     added_on: Annotated[date | None, ADVANCED] = None
-    """Day of the new rows, such as 2026-11-30; null: today (UTC). Rows of one day are one night of a programme."""
+    """Day of the new rows; null: today (UTC). Rows of one day are one night of a programme."""
     max_changed_share: Annotated[Fraction, ADVANCED] = MAX_CHANGED_SHARE
     """Refuse an update if more than ten files, and more than this share of the known ones, have changed or are gone."""
     split: SplitConfig = SplitConfig()
@@ -120,11 +122,9 @@ class ManifestConfig(SourceOptions):
         if self.source and not self.root:
             raise ValueError(f"--source {self.source} needs --root, the dataset's directory")
         if self.update and (self.inputs or self.listing or self.check_files or self.present_only):
-            raise ValueError(
-                "--update lists the --root of a source anew: leave out inputs, listing, check_files, present_only"
-            )
+            raise ValueError("--update lists the --root again: leave out inputs, listing, check_files and present_only")
         if self.update and (self.duplicates or self.protocol != "all"):
             raise ValueError(
-                "--update looks for no near-duplicates and selects nothing: leave out duplicates and protocol"
+                "--update does not search for near-duplicates or select images: leave out duplicates and protocol"
             )
         return self

@@ -1,4 +1,4 @@
-"""Options of `monitor`: which results are watched, over which periods, and how often it may alarm without cause."""
+"""Options of `monitor`: the results to watch, the periods to compare, and the false alarms to accept."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -8,27 +8,28 @@ from pydantic import Field
 from comit_ray.config.config_base import ADVANCED, Config, PositiveFloat
 
 MemoryGib = Annotated[PositiveFloat, ADVANCED]
-"""GiB of memory that the tables of an output may take while they are asked; beyond, disk is used (TMPDIR)."""
+"""GiB of memory for the tables of an output while they are queried; beyond that, the disk is used (TMPDIR)."""
 MEMORY_GIB = 1.0
-"""The default of `MemoryGib`: with what Python and reading need beside, a process stays below 2 GB."""
+"""Default of `MemoryGib`. With Python itself and reading, a process stays below 2 GB."""
 
 
 class MonitorConfig(Config):
-    """`monitor`."""
+    """Options of `comit-ray monitor`."""
 
     results: str
-    """URI of a screening run's output."""
+    """Path or URI of a screen's output."""
     output: str | None = None
-    """URI of the page and its tables; null: RESULTS/monitor."""
+    """Path or URI for the page and its tables; null: RESULTS/monitor."""
     period: Literal["day", "week"] = "day"
-    """What is compared with what came before: days, or weeks from Monday, both in UTC."""
+    """Length of the periods that are compared with earlier ones: days, or weeks from Monday, both in UTC."""
     of: Literal["screened", "acquired"] = "screened"
-    """By which date an image belongs to a period: when it was screened, or when the radiograph was taken."""
+    """The date that puts an image into a period: when it was screened, or when the radiograph was taken."""
     since: date | None = None
-    """First day that counts, such as the day a device was replaced; null: the first there is."""
+    """First day that counts, such as the day on which a device was replaced; null: the first day of the results."""
     least_before: Annotated[int, Field(ge=2), ADVANCED] = 4
-    """Periods that are needed before a chart has limits; of the charts that count images twice as many."""
+    """Number of earlier periods that a chart needs before it has limits. Charts of numbers of images need twice as
+    many."""
     false_alarms: Annotated[PositiveFloat, ADVANCED] = 1.0
-    """False alarms a year that are borne, all charts of the page together."""
+    """Number of false alarms per year to accept, for all charts of the page together."""
     memory_gib: MemoryGib = MEMORY_GIB
-    """GiB of memory that the tables may take; what does not fit goes to disk (TMPDIR)."""
+    """GiB of memory for the tables; what does not fit goes to disk (TMPDIR)."""

@@ -1,4 +1,4 @@
-"""Options of the job `optimise`: which form of a model is made, on what it is measured, and what it may differ by."""
+"""Options of the job `optimise`: the forms of a model to make, the data that measure them, and allowed differences."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,41 +8,41 @@ from comit_ray.config.config_base import ADVANCED, Config, Fraction, PositiveInt
 
 
 class BoundsConfig(Config):
-    """What an optimised model may differ by from PyTorch in float32, on the validation images."""
+    """Largest differences that an optimised model may have from PyTorch in float32, on the validation images."""
 
     flags: Fraction = 0.005
-    """Most images, as a share, whose flag differs at an operating point, with thresholds chosen anew."""
+    """Largest share of images whose flag differs at an operating point, after thresholds are chosen anew."""
     score: Fraction = 0.02
-    """Most that a score differs by, at the 99th percentile of the images."""
+    """Largest difference of a score, at the 99th percentile of the images."""
     auroc: Fraction = 0.002
-    """Most AUROC that is lost, of any score."""
+    """Largest loss of AUROC, for any score."""
     lung_iou: Fraction = 0.98
-    """Least mean IoU of the two lung masks."""
+    """Smallest mean IoU (overlap) of the two lung masks."""
     disease_iou: Fraction = 0.95
-    """Least mean IoU of the two disease masks, of images where either has one."""
+    """Smallest mean IoU (overlap) of the two disease masks, over images where at least one of them is not empty."""
 
 
 class OptimiseConfig(Config):
-    """`jobs/optimise.py`."""
+    """Options of `comit-ray optimise`."""
 
     checkpoint: str
-    """URI of the checkpoint; the optimised models are stored in it, as optimised/."""
+    """Path or URI of the checkpoint. The optimised models are stored in it, as optimised/."""
     data: str
-    """URI of the training table that `jobs/prepare.py` wrote: ranges are taken of its training images, and changes
+    """Path or URI of a training table (job `prepare`). Its training images give the value ranges for int8; changes are
     measured on its validation images."""
     precisions: tuple[Literal["int8", "bfloat16", "float32"], ...] = ("int8", "float32")
-    """Forms that are made; each is stored only if it is within the bounds."""
+    """Forms to make. Each is stored only if its differences are within the bounds."""
     bounds: BoundsConfig = BoundsConfig()
-    """What they may differ by."""
+    """Allowed differences."""
     images: Annotated[PositiveInt, ADVANCED] = 300
-    """Training images that int8 ranges are taken of, drawn at random."""
+    """Number of training images, drawn at random, that give the value ranges for int8."""
     threads: Annotated[PositiveInt | None, ADVANCED] = None
-    """Threads that predict while it is measured; null: one a core."""
+    """Number of threads that predict during the measurement; null: one per core."""
     seed: Annotated[int, Field(ge=0), ADVANCED] = 0
-    """Seed of the draw."""
+    """Seed of the random draw."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.precisions or len(set(self.precisions)) != len(self.precisions):
-            raise ValueError(f"precisions must be at least one, none twice, got {list(self.precisions)}")
+            raise ValueError(f"precisions: expected one or more values, none twice, got {list(self.precisions)}")
         return self

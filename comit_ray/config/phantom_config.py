@@ -12,18 +12,18 @@ from comit_ray.config.config_base import (
 
 
 class PhantomConfig(Config):
-    """`jobs/phantom.py`."""
+    """Options of `comit-ray phantom`."""
 
     output: str
     """Path or URI for the archive; the directory must be empty."""
     count: PositiveInt = 300
     """Number of files, including about a dozen broken and foreign ones."""
     seed: Annotated[int, Field(ge=0), ADVANCED] = 0
-    """Seed of everything; the same count and seed give the same bytes."""
+    """Seed of all random numbers; the same count and seed give the same bytes."""
 
 
 class DemoConfig(Config):
-    """`jobs/demo.py`."""
+    """Options of `comit-ray demo`."""
 
     output: str = "build/demo"
     """Local directory for everything that the demo makes."""

@@ -24,11 +24,11 @@ def _failures(reasons: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Reasons = Annotated[tuple[str, ...], AfterValidator(_failures)]
-"""Reasons of images that failed (`comit_ray.errors.Reason`)."""
+"""Reasons of failed images (`comit_ray.errors.Reason`)."""
 
 
 class PrepareConfig(Config):
-    """`jobs/prepare.py`."""
+    """Options of `comit-ray prepare`."""
 
     manifest: str
     """Path or URI of the manifest."""
@@ -37,11 +37,11 @@ class PrepareConfig(Config):
     format: Annotated[Literal["png", "webp"], ADVANCED] = "png"
     """Lossless format of the pixels: png, or webp (smaller, slower to write)."""
     threads: Annotated[PositiveInt, ADVANCED] = 2
-    """Threads of one reading task that fetch and decode images."""
+    """Number of threads that fetch and decode images in one reading task."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Limits for images."""
     retry: Annotated[Reasons, ADVANCED] = ()
     """Read images again that failed for these reasons, such as missing,truncated. Failures of the storage are always
     read again. An image that was decoded stays as it is."""
     max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
-    """If a larger share of the images failed, the exit status is 1, and what they have in common is printed."""
+    """If a larger share of the images failed, the exit status is 1, and the job prints what they have in common."""

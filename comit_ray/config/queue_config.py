@@ -1,4 +1,4 @@
-"""Options of the review queue and of the job `requeue`: who is read, and how many."""
+"""Options of the review queue and of the job `requeue`: which images are read, and how many."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -14,14 +14,16 @@ from comit_ray.config.config_base import (
 
 
 class QueueConfig(Config):
-    """Who goes to the radiologist. A change rebuilds the queue from the tables, without a pass over the images."""
+    """Which images go to the radiologist. A change rebuilds the queue from the tables, without reading images again."""
 
     capacity: PositiveInt | None = None
-    """Number of images that readers can take, for each night of a programme; null: all images with a reason."""
+    """Number of images that readers can take, per night in a nightly programme; null: all images with a reason."""
     since: str | None = None
-    """Day, such as 2026-11-30: queue.csv lists only images that came on this day or later; null: all unread images."""
+    """Day, such as 2026-11-30. queue.csv then lists only images that came on this day or later; null: all unread
+    images."""
     near_threshold: Annotated[float, Field(ge=0), ADVANCED] = 0.5
-    """Also read scores this close below the operating point, in log-odds. 0.5 means at least 0.61 times its odds."""
+    """Also read images whose score is this close below the operating point, in log-odds. 0.5 means odds of at least
+    0.61 times those of the threshold."""
     covid_but_healthy: Annotated[Fraction, ADVANCED] = 0.5
     """A flagged image with p_unhealthy below this counts as a disagreement."""
     min_disease_area: Annotated[Fraction, ADVANCED] = 0.002
@@ -32,19 +34,20 @@ class QueueConfig(Config):
     min_lung_area: Annotated[Fraction, ADVANCED] = 0.05
     """Predicted lungs smaller than this fraction of the frame count as no lungs found."""
     min_frontal_chest: Annotated[Fraction, ADVANCED] = 0.5
-    """Images with p_frontal_chest below this are read as possibly no frontal chest. 0 turns this reason off."""
+    """Images with p_frontal_chest below this are read, because they may not be a frontal chest. 0 turns this reason
+    off."""
     child_age: Annotated[float, Field(ge=0), ADVANCED] = 16
-    """Patients younger than this many years are always read, because the training data hold adults."""
+    """Patients younger than this, in years, are always read, because the training data hold mainly adults."""
     random_negatives: Annotated[Fraction, ADVANCED] = 0.02
-    """Share of negatives without another reason that is read at random, with a sampling weight."""
+    """Share of images without another reason that is read at random, with a sampling weight."""
     quotas: Annotated[dict[str, Fraction], ADVANCED] = {"random_negative": 0.1, "failed": 0.1}  # noqa: RUF012 pydantic copies it
-    """Share of the capacity that is kept for a reason, whatever the scores of others."""
+    """Share of the capacity that is reserved for a reason, whatever the scores of other images."""
     order: Literal["urgency", "severity"] = "urgency"
-    """What is read first: the most urgent reason, and of one reason the highest score; or the greatest extent of
-    disease in the lungs (the column severity), whatever the reason."""
+    """What is read first. urgency: the most urgent reason, and within one reason the highest score. severity: the
+    greatest extent of disease in the lungs (the column severity), whatever the reason."""
     untrusted: Literal["ranked", "random", "all"] = "ranked"
-    """The queue of an archive that does not look like the training data, whose flags are not trusted. ranked: as
-    always; random: scored images in random order, so that the capacity cuts a sample without bias; all: every scored
+    """The queue of an archive that does not look like the training data, so that its flags are not trusted. ranked: as
+    always. random: scored images in random order, so that the capacity cuts an unbiased sample. all: every scored
     image, those without another reason last."""
     seed: Annotated[int, ADVANCED] = 0
     """Seed of the random sample of negatives, and of the random order."""
@@ -60,7 +63,7 @@ class QueueConfig(Config):
     @field_validator("quotas")
     @classmethod
     def _quotas(cls, quotas: dict[str, float]) -> dict[str, float]:
-        from comit_ray.tables.vocabulary import ReviewReason  # with the tables' columns: `--help` does without them
+        from comit_ray.tables.vocabulary import ReviewReason  # loads the tables' columns, which `--help` does not need
 
         unknown = sorted(set(quotas) - set(ReviewReason))
         if unknown:
@@ -71,7 +74,7 @@ class QueueConfig(Config):
 
 
 class RequeueConfig(Config):
-    """`jobs/requeue.py`."""
+    """Options of `comit-ray requeue`."""
 
     results: str
     """Path or URI of a screen's output."""

@@ -18,7 +18,7 @@ from comit_ray.config.queue_config import QueueConfig
 
 
 class ScreenConfig(Config):
-    """`jobs/screen.py`."""
+    """Options of `comit-ray screen`."""
 
     one_of = ("archive", "manifest")
 
@@ -40,11 +40,11 @@ class ScreenConfig(Config):
     """on: divides the log-odds of each score by a stored temperature, so that scores are nearer to probabilities for
     data like the validation split. off: scores as the model computes them. Flags stay the same, because the
     checkpoint's thresholds are scaled too. --queue.* options and a site's own operating points apply to the scores
-    as written; with a temperature above 1 more images are near the threshold. In YAML write 'on' in quotes."""
+    as written. With a temperature above 1, more images are near the threshold. In YAML write 'on' in quotes."""
     model_change: Annotated[Literal["keep", "rescreen"] | None, ADVANCED] = None
-    """What becomes of the rows of an output if the checkpoint is another model. keep: they stay, and the new model
-    scores what comes. rescreen: every image is scored again. Both models are first compared on images that the old one
-    scored. null: another model is refused."""
+    """What happens to the rows of an output if the checkpoint is another model. keep: they stay, and the new model
+    scores new images. rescreen: every image is scored again. Both models are first compared on images that the old
+    one scored. null: another model is refused."""
     model_change_sample: Annotated[PositiveInt, ADVANCED] = 500
     """Number of images on which both models are compared."""
     split: Literal["all", "train", "val", "test"] = "all"
@@ -54,31 +54,31 @@ class ScreenConfig(Config):
     Scores stay the same, and a screen is up to three times as fast. For images without a mask, areas are null, and
     the queue lacks the reasons no_lungs_found and disease_outside_lungs."""
     embeddings: Annotated[bool, ADVANCED] = False
-    """Also write embeddings/."""
+    """Also write embeddings/, the vectors from which the network computes its scores."""
     gradcam: Annotated[bool, ADVANCED] = False
-    """Also write gradcam/: heat maps that show where p_covid and p_unhealthy come from (Grad-CAM). This needs captum
-    (the extra `gradcam`) and a model with a covid or health head. Scores stay the same."""
+    """Also write gradcam/: heat maps of the image regions that p_covid and p_unhealthy depend on (Grad-CAM). This needs
+    captum (the extra `gradcam`) and a model with a covid or health head. Scores stay the same."""
     variants: Annotated[tuple[Literal["lungs_only", "lungs_removed", "borders_cropped"], ...], ADVANCED] = ()
-    """Also write variants/: scores of altered copies of every image, for the shortcut audit of the report. Each costs
-    one more forward pass; copies with and without lungs need a model with a lung head."""
+    """Also write variants/: scores of altered copies of every image, for the shortcut audit of the report. Each variant
+    costs one more forward pass. lungs_only and lungs_removed need a model with a lung head."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images per forward pass."""
     predictors: PositiveInt | Literal["auto"] = "auto"
-    """Largest number of predictor processes. auto: chosen from the cores, GPUs and memory of the machine or cluster,
-    together with their threads, and printed."""
+    """Largest number of predictor processes. auto: the job chooses it, and the number of threads, from the cores, GPUs
+    and memory of the machine or cluster, and prints it."""
     compact: Annotated[bool, ADVANCED] = False
     """At the end, copy the finished chunks into larger files under OUTPUT/compact."""
     gpu: bool = False
     """Use one GPU per predictor."""
     backend: Literal["torch", "torch-fused", "openvino", "auto"] = "torch"
-    """What computes. torch: PyTorch. torch-fused: PyTorch with batch norms folded into the convolutions, about 1.6
-    times as fast on CPUs; scores differ in about the sixth digit. openvino: an optimised model for CPUs that
-    `comit-ray optimise` stored beside the checkpoint. auto: the fastest optimised model, if it is faster than PyTorch;
-    what is taken is printed. Each has another model_id, and an optimised model has thresholds of its own."""
+    """What computes the network. torch: PyTorch. torch-fused: PyTorch with batch norms folded into the convolutions,
+    about 1.6 times as fast on CPUs; scores differ in about the sixth digit. openvino: an optimised model for CPUs that
+    `comit-ray optimise` stored in the checkpoint. auto: the fastest optimised model, if it is faster than PyTorch; the
+    choice is printed. Each has another model_id, and an optimised model has its own thresholds."""
     precision: Annotated[Literal["float32", "bfloat16", "int8"] | None, ADVANCED] = None
-    """Arithmetic of the model; null: float32 with torch, else the fastest that there is."""
+    """Arithmetic of the model. null: float32 with torch, else the fastest stored form."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
-    """Threads of one reading task that fetch and decode images."""
+    """Number of threads that fetch and decode images in one reading task."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Limits for images."""
     max_changed_share: Annotated[Fraction, ADVANCED] = MAX_CHANGED_SHARE
@@ -88,12 +88,13 @@ class ScreenConfig(Config):
     """Read images again that failed for these reasons, such as missing,truncated. Failures of the storage are always
     read again. An image that has a score keeps it."""
     max_failed_share: Annotated[Fraction, ADVANCED] = MAX_FAILED_SHARE
-    """If a larger share of the images failed, the exit status is 1, and what they have in common is printed."""
+    """If a larger share of the images failed, the exit status is 1, and the job prints what they have in common."""
     on_drift: Literal["warn", "stop"] = "warn"
-    """Where the archive does not look like the training data. warn: the summary begins with it; stop: the exit status
-    is 1 too, after all tables are written, so that nothing that follows takes the flags as they are."""
+    """What to do if the archive does not look like the training data. warn: the summary begins with a warning. stop:
+    the exit status is also 1, after all tables are written, so that a script does not use the flags unseen."""
     memory_gib: MemoryGib = MEMORY_GIB
-    """GiB of memory that the tables may take while drift is looked for; what does not fit goes to disk (TMPDIR)."""
+    """GiB of memory for the tables while the archive is compared with the training data; what does not fit goes to disk
+    (TMPDIR)."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 
@@ -104,17 +105,17 @@ class ScreenConfig(Config):
         if self.archive and self.manifest:
             raise ValueError(
                 "--archive and --manifest exclude each other: give --archive for a folder or bucket of radiographs, or "
-                "--manifest for a manifest that is there already"
+                "--manifest for a manifest that exists already"
             )
         if not (self.archive or self.manifest):
             raise ValueError("give --archive, a folder or bucket of radiographs, or --manifest, a manifest of them")
         if self.archive and self.split != "all":
-            raise ValueError(f"--split {self.split} needs --manifest: of an --archive every image is screened")
+            raise ValueError(f"--split {self.split} needs --manifest: with --archive, every image is screened")
         return self
 
 
 class VerifyConfig(Config):
-    """`jobs/verify.py`."""
+    """Options of `comit-ray verify`."""
 
     results: str
-    """URI of what a job wrote: a screen, a training table, a manifest."""
+    """Path or URI of a job's output: of a screen, a training table or a manifest."""

@@ -9,52 +9,52 @@ from comit_ray.config.config_base import (
 
 
 class ChexpertOptions(Config):
-    """CheXpert."""
+    """Options for CheXpert."""
 
     uncertain: Literal["ignore", "positive", "negative"] = "ignore"
-    """What an uncertain label (-1.0) counts as. ignore: as if it were not mentioned: 1.0 alone is a finding (the
-    paper's); positive: a finding; negative: the same rows as ignore, since No Finding is never inferred."""
+    """How to count an uncertain label (-1.0). ignore: as not mentioned, so that only 1.0 is a finding (the paper's
+    choice); positive: as a finding; negative: gives the same rows as ignore, because No Finding is never inferred."""
 
 
 class BimcvOptions(Config):
-    """BIMCV-COVID19+."""
+    """Options for BIMCV-COVID19+."""
 
     act: bool = False
     """Count antigen tests (ACT) too; the paper counts PCR, IgG and IgM."""
     sidecars: Literal["read", "skip"] = "read"
-    """Read each radiograph's JSON of DICOM tags for its view and date; skip: file names and tables alone."""
+    """read: read each radiograph's JSON of DICOM tags for its view and date; skip: use only file names and tables."""
 
 
 class TableOptions(Config):
-    """Any table beside images."""
+    """Options for any table beside images."""
 
     mapping: str | None = None
-    """URI of a YAML that maps the table's columns, or the name of a shipped one."""
+    """Path or URI of a YAML that maps the table's columns, or the name of a shipped one."""
 
 
 class DicomwebOptions(Config):
-    """A PACS with DICOMweb; its URL is `--root`, who we are comes from the environment (docs/pacs.md)."""
+    """Options for a PACS with DICOMweb. `--root` is its URL; credentials come from the environment (docs/pacs.md)."""
 
     modalities: tuple[str, ...] = ("CR", "DX")
-    """Modalities to ask for."""
+    """Modalities to search for."""
     study_date: str | None = None
-    """Study dates as DICOM has ranges: 20261101-20261130, 20261101-, or one day; null: all."""
+    """Study dates in the form of DICOM: 20261101-20261130, 20261101-, or one day; null: all."""
     since: str | None = None
-    """The first study date, YYYYMMDD, or days back from today, such as 2d; for a nightly screen."""
+    """First study date as YYYYMMDD, or a number of days back from today, such as 2d; for a nightly screen."""
     body_part: str | None = None
-    """BodyPartExamined to ask for, such as CHEST; null: any, as many devices leave it blank."""
+    """BodyPartExamined to search for, such as CHEST. null: any, because many devices leave it blank."""
     location: str | None = None
-    """CurrentPatientLocation to ask for, such as ICU*; null: any. Not every PACS keeps it."""
+    """CurrentPatientLocation to search for, such as ICU*; null: any. Not every PACS stores it."""
 
 
 class SourceOptions(Config):
-    """Options of the sources that have some."""
+    """Options of the sources that have any."""
 
     chexpert: Annotated[ChexpertOptions, ADVANCED] = ChexpertOptions()
-    """Of the source chexpert."""
+    """Options of the source chexpert."""
     bimcv: Annotated[BimcvOptions, ADVANCED] = BimcvOptions()
-    """Of the source bimcv."""
+    """Options of the source bimcv."""
     table: TableOptions = TableOptions()
-    """Of the source table."""
+    """Options of the source table."""
     dicomweb: DicomwebOptions = DicomwebOptions()
-    """Of the source dicomweb."""
+    """Options of the source dicomweb."""

@@ -1,6 +1,6 @@
 """Options of a study and of the job `sweep`.
 
-The text under a field is what `--help` prints.
+`--help` prints the text below each field.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -11,14 +11,14 @@ from comit_ray.config.config_base import ADVANCED, Config, PositiveFloat, Positi
 
 
 class DrawConfig(Config):
-    """How a value is drawn: one of the three."""
+    """How a value is drawn. Give exactly one of the three."""
 
     log_uniform: tuple[PositiveFloat, PositiveFloat] | None = None
-    """Least and greatest; every factor is as likely."""
+    """Smallest and largest value; the logarithm is drawn uniformly."""
     uniform: tuple[float, float] | None = None
-    """Least and greatest; every value is as likely."""
+    """Smallest and largest value; the value is drawn uniformly."""
     choice: tuple[Any, ...] | None = None
-    """One of these."""
+    """Values of which one is drawn."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -44,24 +44,25 @@ SearchMetric = Literal[
     "val_loss_disease",
     "val_loss",
 ]
-"""Figures that every epoch of a training reports, for the heads that it has."""
+"""Figures that every epoch of a training reports, for the heads that the model has."""
 
 
 class SearchConfig(Config):
-    """A random search, whose poorer trials are stopped early (ASHA, Li et al. 2020), judged by the validation split."""
+    """A random search that stops poor trials early (ASHA, Li et al. 2020), judged by the validation split."""
 
     draw: dict[str, DrawConfig]
-    """Dotted option of training -> how its value is drawn."""
+    """Dotted name of a training option -> how its value is drawn."""
     samples: PositiveInt = 16
-    """Points that are drawn."""
+    """Number of points that are drawn."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the drawing; the same seed gives the same points."""
+    """Seed of the draws; the same seed gives the same points."""
     metric: SearchMetric = "val_auroc_covid"
-    """Figure of an epoch by which trials are judged, losses the lower the better; where it is undefined none is."""
+    """Figure of an epoch by which trials are compared. For losses, lower is better. A trial is not judged in epochs
+    where the figure is undefined."""
     grace_epochs: PositiveInt = 3
-    """Epochs before which no trial is stopped."""
+    """Number of epochs before which no trial is stopped."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """Of so many trials, one goes on to so many times the epochs."""
+    """One of this many trials continues, to this many times the epochs."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -71,36 +72,36 @@ class SearchConfig(Config):
 
 
 class EmbeddingClassifiersConfig(Config):
-    """Classifiers on the embeddings of a network of the study."""
+    """Classifiers fitted on the embeddings of a network of the study."""
 
     of: str
-    """Variant whose embeddings they are fitted on, seed by seed."""
+    """Variant whose embeddings are used, separately for each seed."""
     methods: dict[str, str]
-    """Variant -> file of options of jobs/embedding_classifier.py."""
+    """Variant -> file with options of the job `embedding_classifier`."""
 
 
 class StudyConfig(Config):
-    """A study: a base and axes. Files are relative to the study's own file, or shipped ones by name (comit_net)."""
+    """A study: a base and axes. File paths are relative to the study's file, or names of shipped files (comit_net)."""
 
     base: tuple[str, ...] = ()
-    """Files of options of jobs/train.py, the later one wins."""
+    """Files with options of the job `train`; a later file overrides an earlier one."""
     options: dict[str, Any] = {}  # noqa: RUF012 pydantic copies it
     """Options of every variant by their dotted names."""
     axes: dict[str, dict[str, dict[str, Any]]] = {}  # noqa: RUF012 pydantic copies it
-    """Axis -> point's name -> its options by their dotted names (`model.tasks`), and `config`, files laid over the
-    base. A trial for every combination of the axes' points."""
+    """Axis -> name of a point -> options of the point by their dotted names (`model.tasks`), and `config`, files that
+    override the base. Every combination of points of all axes is a trial."""
     search: SearchConfig | None = None
-    """Points drawn at random, for every combination of the axes."""
+    """Random search, repeated for every combination of the axes."""
     embedding_classifiers: EmbeddingClassifiersConfig | None = None
-    """Trials without a training of their own."""
+    """Trials that fit a classifier on embeddings, without a training of their own."""
     seeds: PositiveInt = 3
-    """Trainings of every variant, with the seeds 0, 1, 2, ..."""
+    """Number of trainings of every variant, with the seeds 0, 1, 2, ..."""
     split: Literal["test", "val"] = "test"
     """Split that is scored. A search must be scored on val."""
     embeddings: tuple[str, ...] = ()
-    """Variants whose embeddings are kept, for the report's map of them."""
+    """Variants whose embeddings are kept, for the report's map of embeddings."""
     gradcam: tuple[str, ...] = ()
-    """Variants whose Grad-CAM maps are made, for the report."""
+    """Variants whose Grad-CAM heat maps are made for the report."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -111,13 +112,13 @@ class StudyConfig(Config):
             raise ValueError(f"axes.{empty[0]}: expected at least one point")
         if self.search is not None and self.split != "val":
             raise ValueError(
-                "split: a search is scored on val; chosen by the test split, its best figure would flatter"
+                "split: expected val for a search: a trial that is chosen on the test split looks better than it is"
             )
         return self
 
 
 class SweepConfig(Config):
-    """`jobs/sweep.py`."""
+    """Options of `comit-ray sweep`."""
 
     study: str
     """Name of a shipped study (ablation, baselines, segmentation, tuning, leave_one_source_out), or the path of your
@@ -136,7 +137,7 @@ class SweepConfig(Config):
     """Files with training options, or names of shipped ones (small_cpu), that override those of every trial. The
     study's dotted options win over them."""
     options: Annotated[dict[str, Any], ADVANCED] = {}  # noqa: RUF012 pydantic copies it
-    """Options of every trial by their dotted names, '{"train.epochs": 5}'; they win over all others."""
+    """Options of every trial by their dotted names, such as '{"train.epochs": 5}'. They override all others."""
     concurrent: Annotated[PositiveInt | None, ADVANCED] = None
     """Number of trials at a time; null: as many as the CPUs (or GPUs) of the cluster allow."""
     retries: Annotated[int, Field(ge=0), ADVANCED] = 1

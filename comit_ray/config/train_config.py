@@ -1,6 +1,6 @@
 """Options of the job `train`, with default, unit and range.
 
-The text under a field is what `--help` prints. The values are the paper's (section 3.3) where the paper gives one.
+`--help` prints the text below each field. The defaults are the paper's (section 3.3) where the paper gives a value.
 """
 
 import re
@@ -26,21 +26,21 @@ TaskName = Literal["lung", "disease", "health", "covid"]
 AppearanceName = Literal[
     "surroundings", "resolution", "blur", "gamma", "contrast", "noise", "collimation", "border", "text", "jpeg"
 ]
-"""What can be varied of how a radiograph was made; `comit_ray.training.appearance` says what each does."""
+"""Aspects of an image's acquisition that training can vary; `comit_ray.training.appearance` explains each."""
 FILE = "config.yaml"
-"""Name of a training's resolved configuration, in its run's directory and in its checkpoints."""
+"""Name of the file with a training's resolved configuration, in the run's directory and in its checkpoints."""
 
 
 class ModelConfig(Config):
-    """The network."""
+    """Options of the network."""
 
     name: str = "comit_net"
     """comit_net; densenet121, mobilenet_v2, resnet18, vgg19 (heads health, covid); unet, segnet, mask_rcnn (heads
     lung, disease)."""
     tasks: tuple[TaskName, ...] = ("lung", "disease", "health", "covid")
-    """Heads of the model, any subset of those it can have, such as '[lung,covid]'."""
+    """Heads of the model: any subset of the heads that the network can have, such as '[lung,covid]'."""
     width: PositiveFloat = 1.0
-    """Multiplier of the channels; 1.0 is the published network, smaller values are for CPUs and tests."""
+    """Multiplier of the number of channels. 1.0 is the published network; smaller values are for CPUs and tests."""
     weights: str = "imagenet"
     """Initial weights of the encoder: imagenet (torchvision's file), none, or a file of your own (path or URI)."""
 
@@ -54,25 +54,25 @@ class ModelConfig(Config):
 
 
 class LossConfig(Config):
-    """The loss, equations 2 to 8 of the paper."""
+    """Options of the loss (equations 2 to 8 of the paper)."""
 
     reduction: Literal["mean", "sum"] = "mean"
-    """mean: per valid pixel, then per active sample of the whole batch; sum: the literal equations."""
+    """mean: average per valid pixel, then per active sample of the whole batch; sum: the literal equations."""
     lung: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z1 (the paper weighs all equally)."""
+    """Weight of the lung loss Z1. The paper weighs all four equally."""
     disease: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z2."""
+    """Weight of the disease loss Z2."""
     health: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z3."""
+    """Weight of the health loss Z3."""
     covid: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of Z4."""
+    """Weight of the COVID-19 loss Z4."""
     source_penalty: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of a penalty on embeddings that tell the source of images of one class: the distance between the means and
-    covariances of sources (Deep CORAL, Sun and Saenko 2016); 0: none, the paper's."""
+    """Weight of a penalty on embeddings that reveal the source of an image: the distance between the means and
+    covariances of sources, within one class (Deep CORAL, Sun and Saenko 2016). 0: no penalty, as in the paper."""
 
 
 class OptimConfig(Config):
-    """Epochs, batches and the optimiser."""
+    """Options of epochs, batches and the optimiser."""
 
     epochs: PositiveInt = 30
     """Number of passes over the training split."""
@@ -93,82 +93,88 @@ class OptimConfig(Config):
     """Learning rate over the epochs: constant (as in the paper), or one linear warm-up epoch and then a cosine
     to zero."""
     augment_covid: Annotated[bool, ADVANCED] = True
-    """Six fixed copies of each COVID-19 training image: itself, +-10 degrees, shifts of 10 px in X, Y and XY (section
-    3.1)."""
+    """Use six fixed copies of each COVID-19 training image: itself, +-10 degrees, shifts of 10 px in X, Y and XY
+    (section 3.1)."""
     vary: Annotated[bool, ADVANCED] = False
-    """Small random rotations, shifts, scales and exposures of every training image; not in the paper."""
+    """Apply small random rotations, shifts, scales and exposures to every training image; not in the paper."""
     balance: Annotated[Literal["none", "class", "source", "class_and_source"], ADVANCED] = "none"
-    """none: every image (and copy) once per epoch, as in the paper. Otherwise the same number of images, drawn with
-    replacement so that every class (healthy, other disease, COVID-19, ...), every source, or every class of every
-    source is equally frequent."""
+    """none: every image (and copy) once per epoch, as in the paper. The other values draw the same number of images
+    with replacement, so that every class (healthy, other disease, COVID-19, ...), every source, or every class of
+    every source is equally frequent."""
     covid_from: Annotated[Literal["all", "both_classes"], ADVANCED] = "all"
-    """Whose images the COVID-19 head learns from: all with its labels (the paper's), or only those of sources that have
-    images with COVID-19 and without it, for elsewhere the source alone tells the answer. Other heads learn from all."""
+    """Images from which the COVID-19 head learns. all: all images with its labels, as in the paper. both_classes: only
+    images of sources that have images with COVID-19 and without it, because elsewhere the source alone gives the
+    answer away. Other heads learn from all images."""
     other_from: Annotated[Literal["all", "both_classes"], ADVANCED] = "all"
-    """The same by the label of another disease, which is an output of the same head with the same switch."""
+    """The same as covid_from for the label of another disease, which is an output of the same head."""
     appearance: Annotated[tuple[AppearanceName, ...], ADVANCED] = ()
-    """What is varied at random of how a training image was made: gamma, contrast, blur, noise, jpeg, resolution,
-    collimation, border, text (printed letters and markers), surroundings (all but annotated lungs in one grey)."""
+    """Aspects of a training image's acquisition that are varied at random: gamma, contrast, blur, noise, jpeg,
+    resolution, collimation, border, text (printed letters and markers), surroundings (paints everything but
+    annotated lungs in one grey)."""
     appearance_chance: Annotated[Fraction, ADVANCED] = 0.5
-    """Chance of each of them, in each image of an epoch."""
+    """Probability of each of these variations, for each image of an epoch."""
     group_dro: Annotated[float, Field(ge=0), ADVANCED] = 0.0
-    """Step of group DRO (Sagawa et al. 2020): classes of sources with greater losses of the two classifying heads gain
-    weight, by the exponential of this times the loss; 0.01 is usual, with balance class_and_source. 0: not."""
+    """Step size of group DRO (Sagawa et al. 2020): classes of sources with a larger classification loss get a larger
+    weight, by the exponential of this number times the loss. 0.01 is usual, together with balance class_and_source.
+    0: off."""
     batch_norm: Annotated[Literal["per_worker", "synchronised", "frozen"], ADVANCED] = "per_worker"
-    """Statistics of batch normalisation: per worker, synchronised over the whole batch (GPUs only), or frozen as in the
+    """Statistics of batch normalisation: per worker, synchronised over the whole batch (GPUs only), or frozen at the
     initial weights."""
     precision: Annotated[Literal["float32", "bfloat16"], ADVANCED] = "float32"
     """Arithmetic of the network in training; weights and losses stay float32. bfloat16 suits GPUs, and CPUs that
     compute in it (AVX512-BF16, AMX); other CPUs become many times slower. On NVIDIA GPUs, float32 convolutions are
     computed in TF32."""
     specificities: Annotated[tuple[AboveZero, ...], ADVANCED] = SPECIFICITIES
-    """Specificities at which operating points are chosen on the validation split; the default is the paper's two."""
+    """Specificities for which operating points are chosen on the validation split; the default is the paper's two."""
     for_every_source: Annotated[bool, ADVANCED] = False
-    """Also choose operating points that every source reaches by itself, not only all together:
-    `specificity_0.90_every_source`. Sources with too few negatives to show it take no part; the counts are kept."""
+    """Also choose operating points that every source reaches by itself, not only all sources together:
+    `specificity_0.90_every_source`. Sources with too few negatives are left out; the counts are stored."""
     flag_point: Annotated[str | None, ADVANCED] = None
-    """Operating point that decides the flags of a screen that names none; null: specificity_0.90."""
+    """Operating point that decides the flags if a screen names none; null: specificity_0.90."""
     seed: int = 0
     """Seed of the initial weights and of the order of images in every epoch."""
 
     @model_validator(mode="after")
     def _specificities(self) -> Self:
         if not self.specificities or len(set(self.specificities)) != len(self.specificities):
-            raise ValueError(f"specificities must be at least one, none twice, got {list(self.specificities)}")
+            raise ValueError(f"specificities: expected one or more values, none twice, got {list(self.specificities)}")
         known = [operating_point_name(one) for one in self.specificities]
         known += [f"{name}{EVERY_SOURCE}" for name in known] if self.for_every_source else []
         if self.flag_point is not None and self.flag_point not in known:
-            raise ValueError(f"flag_point: {self.flag_point} is none of those that are chosen: {', '.join(known)}")
+            raise ValueError(
+                f"flag_point: expected one of the chosen points ({', '.join(known)}), got {self.flag_point}"
+            )
         return self
 
 
 class SpeedConfig(Config):
-    """Options that change the speed but not the method; numbers differ by rounding only."""
+    """Options that change the speed but not the method; results differ by rounding only."""
 
     channels_last: bool = True
     """Use the channels-last memory layout."""
     fused: bool = True
-    """Use one fused kernel for a step of the optimiser."""
+    """Use one fused kernel for each step of the optimiser."""
     compile: bool = False
     """Use torch.compile. The first epoch is slower, and it needs a C++ compiler."""
     prefetch: Annotated[int, Field(ge=0)] = 2
-    """Batches that a thread prepares ahead; 0: none."""
+    """Number of batches that a thread prepares in advance; 0: none."""
 
 
 class WorkersConfig(Config):
-    """Training workers."""
+    """Options of the training workers."""
 
     count: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
-    """Number of data-parallel workers. '[2,8]': from 2 to 8, as many as the cluster has room for; the number changes
-    when nodes come or go."""
+    """Number of data-parallel workers. '[2,8]': from 2 to 8, as many as the cluster has room for. The number then
+    changes when nodes come or go."""
     gpu: bool = False
     """Use one GPU per worker (nccl); otherwise CPUs (gloo)."""
     cpus: PositiveFloat = 1
-    """CPUs reserved for a worker. With a GPU none are reserved, and this is the number of threads it may use."""
+    """CPUs that are reserved for a worker. With a GPU none are reserved, and this is the number of threads it
+    may use."""
     threads: Annotated[PositiveInt | None, ADVANCED] = None
     """Torch threads per worker; null: as many as its CPUs."""
     max_failures: Annotated[int, Field(ge=-1), ADVANCED] = 2
-    """Number of restarts after a worker's death before the job fails; -1: no limit."""
+    """Number of restarts after a worker dies, before the job fails; -1: no limit."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -178,17 +184,17 @@ class WorkersConfig(Config):
 
     @property
     def least(self) -> int:
-        """Fewest workers."""
+        """Smallest number of workers."""
         return self.count if isinstance(self.count, int) else self.count[0]
 
     @property
     def most(self) -> int:
-        """Most workers."""
+        """Largest number of workers."""
         return self.count if isinstance(self.count, int) else self.count[1]
 
 
 class TrackConfig(Config):
-    """Where metrics of every epoch go, besides the line on the terminal."""
+    """Where the metrics of every epoch go, in addition to the line on the terminal."""
 
     tensorboard: bool = True
     """Write event files to STORAGE/NAME/tensorboard."""
@@ -200,7 +206,7 @@ class TrackConfig(Config):
     @field_validator("mlflow")
     @classmethod
     def _no_password(cls, uri: str | None) -> str | None:
-        # Not urlsplit, which takes a / in a password for the end of the host, and quotes what it cannot split.
+        # urlsplit would take a / in a password for the end of the host, and would quote a URI that it cannot split.
         if uri and re.match(r"(?!file:///)[^/]*:.*@", uri, re.DOTALL):
             raise ValueError(
                 "no user or password in the URI, which is stored with the run: set MLFLOW_TRACKING_USERNAME and "
@@ -210,11 +216,10 @@ class TrackConfig(Config):
 
 
 class TrainConfig(Config):
-    """`jobs/train.py`."""
+    """Options of `comit-ray train`."""
 
     data: str
-    """Path or URI of a training table (job `prepare`), or of a manifest, whose images are then fetched and decoded
-    first."""
+    """Path or URI of a training table (job `prepare`), or of a manifest, whose images are then decoded first."""
     storage: str
     """Directory for runs (path or URI); several nodes need a shared one."""
     name: str
@@ -222,7 +227,7 @@ class TrainConfig(Config):
     resume: bool = False
     """Continue the run of this name. Without this option an existing run is an error."""
     frame: Annotated[FrameConfig, ADVANCED] = FrameConfig()
-    """The frame of the model."""
+    """The frame: the size to which every radiograph is resampled."""
     model: ModelConfig = ModelConfig()
     """The network."""
     masks: Annotated[MasksConfig, ADVANCED] = MasksConfig()
@@ -236,7 +241,8 @@ class TrainConfig(Config):
     track: Annotated[TrackConfig, ADVANCED] = TrackConfig()
     """Tracking of metrics."""
     leave_out: Annotated[tuple[str, ...], ADVANCED] = ()
-    """Datasets that are neither trained nor validated on, so that the model can be tested on them."""
+    """Names of datasets that are used neither for training nor for validation, so that the model can be tested
+    on them."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Limits for images."""
     max_failed_share: Annotated[Fraction, ADVANCED] = 0.05
@@ -250,8 +256,8 @@ class TrainConfig(Config):
             raise ValueError("train.batch_norm: synchronised needs GPUs (workers.gpu); on CPUs: per_worker or frozen")
         if self.train.batch_norm == "synchronised" and (self.train.accumulate > 1 or self.model.name == "mask_rcnn"):
             raise ValueError(
-                "train.batch_norm: synchronised needs the same passes of every worker: not with train.accumulate, "
-                "whose parts may differ in number, nor for mask_rcnn, which passes over images without masks"
+                "train.batch_norm: synchronised needs the same number of passes in every worker: train.accumulate must "
+                "be 1, and mask_rcnn, which skips images without masks, cannot use it"
             )
         if self.speed.compile and self.model.name == "mask_rcnn":
             raise ValueError("speed.compile: mask_rcnn cannot be compiled: set it to false")

@@ -36,6 +36,14 @@ def test_needed_options_come_first_and_advanced_ones_last() -> None:
     assert "(needed)" not in advanced
 
 
+def test_single_options_come_before_groups_of_options() -> None:
+    basic = text_of("manifest").partition("Advanced options:")[0]
+    names = re.findall(r"^  --([\w.]+):", basic, re.MULTILINE)[:-1]
+    assert names[0] == "output"
+    assert [("." in name) for name in names] == sorted("." in name for name in names)
+    assert text_of("manifest").startswith("usage: comit-ray manifest --root URI | --inputs URI --output URI")
+
+
 def test_kinds_are_words_with_their_range_and_default() -> None:
     text = help_text.of_job("p", "", TrainConfig)
     assert "--train.lr: number above 0 (default: 5e-05)" in text

@@ -71,7 +71,7 @@ def test_a_manifest_of_before_that_does_not_know_sizes_is_compared_with_its_list
         parquet.write_table(str(part), parquet.read_part(str(part)).drop_columns(["file_size", "file_tag"]))
     manifest_of(str(archive), str(tmp_path / "out"))
     next(archive.glob("*.png")).write_bytes(b"another size")
-    with pytest.raises(ConfigError, match="by an older version: 1 files have another size"):
+    with pytest.raises(ConfigError, match=r"an older version .* files of another size: 1"):
         manifest_of(str(archive), str(tmp_path / "out"))
 
 
@@ -118,7 +118,7 @@ def test_what_was_stopped_before_its_manifest_was_whole_is_made_again(archive, t
 def test_a_record_that_is_damaged_is_an_error(archive: Path, tmp_path: Path) -> None:
     manifest_of(str(archive), str(tmp_path / "out"))
     (tmp_path / "out" / "archive.json").write_text(json.dumps({"root": 1}))
-    with pytest.raises(StorageError, match=r"archive\.json is not what a screen of an archive writes"):
+    with pytest.raises(StorageError, match=r"archive\.json: expected a record that a screen of an archive wrote"):
         manifest_of(str(archive), str(tmp_path / "out"))
 
 
@@ -165,7 +165,7 @@ def test_two_listings_are_compared_file_by_file(before, now, expected) -> None:
     [
         ({"archive": "a", "manifest": "m"}, "--archive and --manifest exclude each other"),
         ({}, "give --archive, a folder or bucket of radiographs, or --manifest"),
-        ({"archive": "a", "split": "test"}, "--split test needs --manifest: of an --archive every image is screened"),
+        ({"archive": "a", "split": "test"}, "--split test needs --manifest: with --archive, every image is screened"),
     ],
 )
 def test_one_of_archive_and_manifest_is_asked_for(options, message) -> None:

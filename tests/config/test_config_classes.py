@@ -70,10 +70,10 @@ def training(**options: Any) -> TrainConfig:
         (lambda: training(train={"batch_norm": "synchronised"}), "synchronised needs GPUs"),
         (
             lambda: training(train={"batch_norm": "synchronised", "accumulate": 2}, workers={"gpu": True}),
-            "the same passes of every worker",
+            "the same number of passes in every worker",
         ),
         (lambda: training(model={"name": "mask_rcnn"}, speed={"compile": True}), "mask_rcnn cannot be compiled"),
-        (lambda: training(train={"specificities": [0.9, 0.9]}), "at least one, none twice"),
+        (lambda: training(train={"specificities": [0.9, 0.9]}), "one or more values, none twice"),
         (lambda: TrackConfig(mlflow="http://me:s3/c@host"), "^[^@]*no user or password[^@]*TRACKING_PASSWORD[^@]*$"),
         (lambda: ManifestConfig(output="o"), "give --root .* or --inputs"),
         (lambda: ManifestConfig(output="o", source="nih"), "--source nih needs --root"),

@@ -1,3 +1,4 @@
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -19,6 +20,7 @@ from comit_ray.tables.vocabulary import View
         (Annotated[int, Field(ge=0)], "whole number at least 0"),
         (Annotated[int, Field(ge=0, lt=2**32)], "whole number at least 0 and below 4,294,967,296"),
         (bool, "yes or no"),
+        (date | None, "day such as 2026-11-30, or null"),
         (Literal["png", "webp"], "one of png|webp"),
         (View, "one of PA|AP|frontal|lateral|unknown"),
         (tuple[Fraction, ...], "list of: number from 0 to 1"),

@@ -20,9 +20,12 @@ def test_each_shipped_file_is_its_method_with_the_defaults(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": []}, r"tasks must be at least one, none twice, got \[\]"),
-        ({"specificities": [0.9, 0.9]}, r"specificities must be at least one, none twice, got \[0\.9, 0\.9\]"),
-        ({"specificities": [0.95]}, "'specificity_0.90' is not of these specificities: specificity_0.95"),
+        ({"tasks": []}, r"tasks: expected one or more values, none twice, got \[\]"),
+        ({"specificities": [0.9, 0.9]}, r"specificities: expected one or more values, none twice, got \[0\.9, 0\.9\]"),
+        (
+            {"specificities": [0.95]},
+            r"expected one of the specificities \(specificity_0.95\), got specificity_0.90",
+        ),
         ({"method": {"name": "svm"}}, "method.name"),
         ({"method": {"gamma": "auto"}}, "method.gamma"),
     ],

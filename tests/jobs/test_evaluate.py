@@ -31,7 +31,7 @@ def test_the_report_is_written(tmp_path, capsys):
     title = (tmp_path / "report" / "report.md").read_text().splitlines()[0]
     assert f"# {printed[0]}" == title
     assert len(printed) <= 14
-    assert printed[-2:] == [f"all of it: {tmp_path}/report/report.html", f"report: {tmp_path}/report"]
+    assert printed[-2:] == [f"whole report: {tmp_path}/report/report.html", f"report: {tmp_path}/report"]
     assert (tmp_path / "report" / "report.html").is_file()
 
 
@@ -119,9 +119,9 @@ def test_a_study_goes_to_its_own_report(tmp_path, capsys):
         ([], "give one of --results, --predictions and --study, got none"),
         (["--results", "a", "--study", "b"], "got --results and --study"),
         (["--results", "a", "--predictions", "b"], "got --results and --predictions"),
-        (["--study", "b", "--external", "true"], "--study goes without --split, --external and --compare"),
-        (["--study", "b", "--split", "val"], "--study goes without --split, --external and --compare"),
-        (["--predictions", "a", "--reviews", "r"], "--reviews go with --results"),
+        (["--study", "b", "--external", "true"], "--study excludes --split, --external and --compare"),
+        (["--study", "b", "--split", "val"], "--study excludes --split, --external and --compare"),
+        (["--predictions", "a", "--reviews", "r"], "--reviews needs --results"),
         (["--results", "a", "--draws", "0"], "draws"),
     ],
 )

@@ -254,7 +254,7 @@ def test_what_an_update_cannot_be_asked_for(archive: Path, tmp_path: Path) -> No
     shutil.copytree(archive, tmp_path / "copy")
     with pytest.raises(ConfigError, match="expected --root to be the archive that the manifest"):
         update(tmp_path / "copy", uri, SECOND)
-    with pytest.raises(ValidationError, match="--update lists the --root of a source anew"):
+    with pytest.raises(ValidationError, match="--update lists the --root again"):
         update(archive, uri, SECOND, check_files=True)
     shutil.rmtree(archive)  # a share that is not there
     with pytest.raises(NotFoundError):
