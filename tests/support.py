@@ -1,6 +1,7 @@
 """Small tables that several tests need, written as the package writes them."""
 
 import gzip
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +101,12 @@ def write_results(
     write_rows(root / "results" / "predictions", predictions, PREDICTIONS)
     write_rows(root / "results" / "masks", masks, MASKS)
     return str(root / "results"), write_rows(root / "manifest", manifest, MANIFEST)
+
+
+def supersede(manifest: Path, newer: dict[str, str]) -> None:
+    """Mark images of a manifest as earlier versions of others: image_id -> that of the newer version."""
+    record = {"number": 1, "added_on": "2026-11-02", "base": "", "parts": [], "rows": 0, "gone": [], "returned": []}
+    (manifest / "update-00001.json").write_text(json.dumps(record | {"superseded": newer}))
 
 
 def write_checkpoint(

@@ -171,7 +171,7 @@ def requeue(config: RequeueConfig) -> int:
     output = storage.normalise(config.results)
     nodes.check_submitted({}, {"results": output})
     operating_point = run_settings.recorded_operating_point(output)
-    written = results_folder.write_queue(output, config.manifest, config.queue, operating_point)
+    written = results_folder.write_queue(output, config.manifest, config.queue, operating_point, config.memory_gib)
     print("the review queue was built from the tables" if written else "the review queue is unchanged")
     print("\n".join(results_folder.unread_lines(output)))
     print(f"review_queue: {storage.join(output, results_folder.QUEUE_FILE)}")

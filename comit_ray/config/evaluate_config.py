@@ -13,6 +13,7 @@ from comit_ray.config.config_base import (
     PositiveInt,
 )
 from comit_ray.config.image_config import DecodeLimits, MasksConfig
+from comit_ray.config.monitor_config import MEMORY_GIB, MemoryGib
 
 
 class EvaluateConfig(Config):
@@ -67,6 +68,8 @@ class EvaluateConfig(Config):
     """Annotated masks that predicted masks are compared with, as in the training of the model."""
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Limits for images."""
+    memory_gib: MemoryGib = MEMORY_GIB
+    """GiB of memory that the tables of an archive without labels may take; what does not fit goes to disk (TMPDIR)."""
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:

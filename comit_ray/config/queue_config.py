@@ -11,6 +11,7 @@ from comit_ray.config.config_base import (
     Fraction,
     PositiveInt,
 )
+from comit_ray.config.monitor_config import MEMORY_GIB, MemoryGib
 
 
 class QueueConfig(Config):
@@ -82,3 +83,5 @@ class RequeueConfig(Config):
     """Path or URI of the manifest that was screened."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
+    memory_gib: MemoryGib = MEMORY_GIB
+    """GiB of memory that the tables may take; what does not fit goes to disk (TMPDIR)."""

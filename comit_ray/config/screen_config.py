@@ -93,8 +93,8 @@ class ScreenConfig(Config):
     """What to do if the archive does not look like the training data. warn: the summary begins with a warning. stop:
     the exit status is also 1, after all tables are written, so that a script does not use the flags unseen."""
     memory_gib: MemoryGib = MEMORY_GIB
-    """GiB of memory for the tables while the archive is compared with the training data; what does not fit goes to disk
-    (TMPDIR)."""
+    """GiB of memory for the tables while the archive is compared with the training data and the queue is built; what
+    does not fit goes to disk (TMPDIR)."""
     queue: QueueConfig = QueueConfig()
     """The review queue."""
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from comit_ray.config.config_base import SENSITIVITIES, SPECIFICITIES
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.data.manifest import manifest
-from comit_ray.errors import ManifestError, NotFoundError, Status
+from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
 from comit_ray.evaluation import classification
 from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.screening import mask_choice
@@ -32,6 +32,8 @@ LABELS = [
 
 def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
     """Labels, predictions and masks of every image of `split`, one row per image, scored or not.
+
+    Of a file that has changed only the newest version is there.
 
     Masks and areas of a screen with `--masks flagged` are left out: they are of images that were chosen for their
     scores, and a figure of them would be taken for one of all.
@@ -88,7 +90,9 @@ def join_predictions(predictions: str, manifest_uri: str, split: str) -> pd.Data
 
 def _joined(table: pa.Table, masks: pa.Table, where: str, manifest_uri: str, split: str) -> pd.DataFrame:
     _check(table, where)
-    labels: pd.DataFrame = manifest.read(manifest_uri).select([*LABELS, "view"]).to_pandas()
+    known = manifest.read(manifest_uri)
+    newest = pc.fill_null(pc.not_equal(known["excluded"], str(Reason.SUPERSEDED)), True)  # or a patient counts twice
+    labels: pd.DataFrame = known.filter(newest).select([*LABELS, "view"]).to_pandas()
     if split != "all":
         labels = labels[labels["split"] == split]
     labels = labels.rename(columns={"view": "manifest_view"})

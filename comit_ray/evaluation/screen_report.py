@@ -299,7 +299,9 @@ def _queue(config: EvaluateConfig, images: pd.DataFrame, output: str) -> list[Pi
     uri = storage.join(storage.normalise(config.results or ""), QUEUE_FILE)
     if not storage.exists(uri):
         return []
-    shown = archive_report.queue_sheet(config, images, parquet.read_part(uri).to_pandas(), output)
+    queue = parquet.read_part(uri, ["image_id", "rank"]).to_pandas()
+    ranked = images[images["status"] == Status.OK].merge(queue, on="image_id").sort_values("rank")
+    shown = archive_report.queue_sheet(config, ranked, len(queue), output)
     return [] if shown is None else [shown]
 
 

@@ -25,9 +25,8 @@ from comit_ray.data.images.frame import STATISTICS
 from comit_ray.errors import NotFoundError, Status, StorageError
 from comit_ray.screening import drift_signals
 from comit_ray.screening.drift_signals import Signal, SignalKind
-from comit_ray.screening.screen_tables import stage_predictions
+from comit_ray.screening.screen_tables import stage_newest
 from comit_ray.storage import storage
-from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import PREDICTIONS
 from comit_ray.tables.staging import MEMORY_GIB, Staged, staging
@@ -101,9 +100,8 @@ def write(
         StorageError: the tables cannot be read, or the file not be written.
     """
     with staging(memory_gib) as tables:
-        stage_predictions(tables, "predictions", output, [PREDICTIONS.field(name) for name in COLUMNS])
         known_columns = [MANIFEST.field(name) for name in ("image_id", "dataset", "patient_id")]
-        tables.add("manifest", parquet.parts(manifest), known_columns)
+        stage_newest(tables, output, [PREDICTIONS.field(name) for name in COLUMNS], manifest, known_columns)
         found = compare(ScoredImages.staged(tables), model_id, known, temperatures)
     found = replace(found, calibrated=calibrated)
     storage.write_bytes(storage.join(output, FILE), (json.dumps(asdict(found), indent=1) + "\n").encode())

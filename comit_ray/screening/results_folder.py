@@ -5,9 +5,11 @@ review_queue/      who is read, and why; `queue.csv` has what of it is still to 
 unread/            images without a score, and those that the queue has no room for; likewise `unread.csv`
 """
 
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import date
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,13 +20,13 @@ from comit_ray.config.queue_config import QueueConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.data.manifest.manifest_updates import NO_MARKS, Marks
 from comit_ray.errors import REASON_WORDS, NotFoundError, Reason, Status, StorageError
-from comit_ray.screening import drift
-from comit_ray.screening.nights import build_nights, read_images, to_read
-from comit_ray.screening.review_queue import MANIFEST_COLUMNS
-from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.screening import drift, review_queue
+from comit_ray.screening.screen_tables import stage_newest
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.schema import SCREENED_IMAGES, UNREAD
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.schema import REVIEW_QUEUE, SCREENED_IMAGES, UNREAD
+from comit_ray.tables.staging import MEMORY_GIB, Staged, staging
 from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
 
 IMAGES = "images"
@@ -33,7 +35,10 @@ UNREAD_FILE = "unread/unread.parquet"
 QUEUE_CSV, UNREAD_CSV = "queue.csv", "unread.csv"
 BEYOND_CAPACITY = "beyond_capacity"
 BEYOND_WORDS = "has a reason to be read, but the queue had no room for it"
-_PLACES = [*dict.fromkeys([*MANIFEST_COLUMNS, "dataset", "site", "acquired_on"])]
+REVIEWS, WITHDRAWN = "reviews", "withdrawn"
+"""Directory of the readers' verdicts beside the results (`comit_ray.reading.store`), and the verdict that is none."""
+_PLACES = [MANIFEST.field(name) for name in ("dataset", "site", "acquired_on")]
+_HEAD = ["rank", "image_id", "reasons", "score"]
 
 
 def write_images(output: str, plan: Plan, split: str, marks: Marks = NO_MARKS) -> bool:
@@ -77,7 +82,13 @@ def write_images(output: str, plan: Plan, split: str, marks: Marks = NO_MARKS) -
     return changed
 
 
-def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_point: OperatingPoint) -> bool:
+def write_queue(
+    output: str,
+    manifest_uri: str,
+    config: QueueConfig,
+    operating_point: OperatingPoint,
+    memory_gib: float = MEMORY_GIB,
+) -> bool:
     """Build the queue and the list of unread images from `output`'s tables and the manifest; write what is new.
 
     Args:
@@ -85,24 +96,43 @@ def write_queue(output: str, manifest_uri: str, config: QueueConfig, operating_p
         manifest_uri: URI of the manifest, for study, age, labels and place of each image.
         config: options of the queue.
         operating_point: the one that decided the flags.
+        memory_gib: GiB of memory that the tables may take; what does not fit goes to disk.
 
     Returns:
         Whether a queue was written.
     """
-    predictions, rows = read_predictions(output), _rows(manifest_uri)
     drifted = drift.read(output)
     trusted = None if drifted is None else drifted.trusted
-    points = dict.fromkeys(predictions["model_id"].unique().to_pylist(), operating_point) | kept_points(output)
-    queue = build_nights(predictions, rows, config, points, trusted)
-    everything = config.model_copy(update={"capacity": None})
-    whole = queue if config.capacity is None else build_nights(predictions, rows, everything, points, trusted)
-    unread = unread_images(predictions, rows, queue, whole)
-    written = _write(storage.join(output, QUEUE_FILE), queue)
-    left = to_read(queue, rows, read_images(output), None if config.since is None else date.fromisoformat(config.since))
-    parquet.write_csv(storage.join(output, QUEUE_CSV), _for_a_spreadsheet(left))
-    if _write(storage.join(output, UNREAD_FILE), unread) or not storage.exists(storage.join(output, UNREAD_CSV)):
-        parquet.write_csv(storage.join(output, UNREAD_CSV), unread)
+    since = None if config.since is None else date.fromisoformat(config.since)
+    with staging(memory_gib) as tables, tempfile.TemporaryDirectory(prefix="comit-ray-queue-") as made:
+        stage_newest(tables, output, review_queue.PREDICTED, manifest_uri, [*review_queue.KNOWN, *_PLACES])
+        models = [str(row[0]) for row in tables.rows("SELECT DISTINCT model_id FROM predictions")]
+        review_queue.rank(tables, config, dict.fromkeys(models, operating_point) | kept_points(output), trusted)
+        queue = review_queue.batches(tables, trusted, read_images(output), since)
+        with parquet.csv_file(f"{made}/queue.csv", _SPREADSHEET) as listed:
+            rows = (_without_listed(batch, listed) for batch in queue)
+            digest = parquet.write_batches(f"{made}/queue.parquet", rows, REVIEW_QUEUE)
+        written = _put(storage.join(output, QUEUE_FILE), f"{made}/queue.parquet", digest)
+        storage.write_file(storage.join(output, QUEUE_CSV), f"{made}/queue.csv")
+        digest = parquet.write_batches(f"{made}/unread.parquet", unread_images(tables), UNREAD)
+        new = _put(storage.join(output, UNREAD_FILE), f"{made}/unread.parquet", digest)
+        if new or not storage.exists(storage.join(output, UNREAD_CSV)):
+            with parquet.csv_file(f"{made}/unread.csv", UNREAD) as add:
+                for piece in parquet.read_pieces(f"{made}/unread.parquet", UNREAD.names):
+                    add(piece)
+            storage.write_file(storage.join(output, UNREAD_CSV), f"{made}/unread.csv")
     return written
+
+
+def _put(uri: str, path: str, digest: str) -> bool:
+    """Copy a local file with this SHA-256 to `uri` unless the same is there already; whether it was copied."""
+    try:
+        if parquet.check_part(uri).sha256 == digest:
+            return False
+    except (NotFoundError, StorageError):  # none yet, or not whole
+        pass
+    storage.write_file(uri, path)
+    return True
 
 
 def kept_points(output: str) -> dict[str, OperatingPoint]:
@@ -119,51 +149,50 @@ def kept_points(output: str) -> dict[str, OperatingPoint]:
     return {name: OperatingPoint(str(point["name"]), point["thresholds"]) for name, point in points.items()}
 
 
-def _rows(manifest_uri: str) -> pa.Table:
-    """The manifest's rows with what the queue needs of them; of files that have changed only the newest version's."""
-    parts = manifest.part_uris(manifest_uri)
-    rows = pa.concat_tables([manifest.read_columns(part, [*_PLACES, "added_on"]) for part in parts])
-    old = pa.array(list(manifest.read_marks(manifest_uri).superseded), pa.string())
-    return rows.filter(pc.invert(pc.is_in(rows["image_id"], old))) if len(old) else rows
+def read_images(output: str) -> frozenset[str]:
+    """image_ids that at least one reader has a verdict on which was not withdrawn.
+
+    Raises:
+        StorageError: the verdicts cannot be read.
+    """
+    uri = storage.join(output, REVIEWS)
+    try:
+        names = [entry.path for entry in storage.list_files(uri, ".parquet")]
+    except NotFoundError:
+        return frozenset()
+    newest: dict[str, str] = {}
+    for name in sorted(names):  # READER-IMAGE-REVISION: of a reader's verdicts on an image the last counts
+        newest[name.rpartition("-")[0]] = name
+    wanted = ["image_id", "verdict"]
+    tables = [parquet.read_part(storage.join(uri, name), wanted) for name in newest.values()]
+    rows = (row for table in tables for row in table.to_pylist())
+    return frozenset(row["image_id"] for row in rows if row["verdict"] != WITHDRAWN)
 
 
-def unread_images(predictions: pa.Table, rows: pa.Table, queue: pa.Table, whole: pa.Table) -> pa.Table:
+def unread_images(tables: Staged) -> Iterator[pa.RecordBatch]:
     """What nobody has read: images without a score, and images that the capacity left out of the queue.
 
     Args:
-        predictions: the `predictions` table.
-        rows: of the manifest.
-        queue: the review queue.
-        whole: the review queue without a capacity.
+        tables: hold `predictions` and `manifest`, and what `review_queue.rank` makes of them.
 
     Returns:
-        An `UNREAD` table: what has a score first, highest first; then failures, then exclusions.
+        Batches of an `UNREAD` table: what has a score first, highest first; then failures, then exclusions.
     """
-    ranks = dict(zip(queue["image_id"].to_pylist(), queue["rank"].to_pylist(), strict=True))
-    asked = whole.filter(
-        pc.invert(pc.equal(pc.list_element(whole["reasons"], 0), str(ReviewReason.RANDOM_NEGATIVE)))
-    ).select(["image_id", "score"])
-    scores = dict(zip(asked["image_id"].to_pylist(), asked["score"].to_pylist(), strict=True))
-    images = predictions.select(["image_id", "status", "reason", "detail"]).to_pandas()
-    left_out = images["image_id"].isin([name for name in scores if name not in ranks])
-    images = images[(images["status"] != Status.OK) | left_out]
-    wanted = [name for name in (*UNREAD.names, "uri", "member") if name in rows.column_names]
-    places = rows.select(wanted)
-    places = places.filter(pc.is_in(places["image_id"], pa.array(images["image_id"], pa.string())))
-    days = dict(zip(places["image_id"].to_pylist(), places["acquired_on"].to_pylist(), strict=True))
-    images = images.merge(places.drop_columns(["acquired_on"]).to_pandas(), on="image_id", how="left")
-    images["acquired_on"] = pd.Series([days.get(name) for name in images["image_id"]], dtype=object)
-    images["path"] = images["uri"] + ("!" + images["member"]).fillna("").astype(str)
-    images["reason"] = images["reason"].fillna(BEYOND_CAPACITY)
-    images["why"] = [in_words(reason) for reason in images["reason"]]
-    images["score"] = pd.Series([scores.get(name) for name in images["image_id"]], dtype=float)
-    images["queue_rank"] = pd.Series([ranks.get(name) for name in images["image_id"]], dtype="Int32")
-    order = images["status"].map({Status.OK: 0, Status.FAILED: 1, Status.EXCLUDED: 2})
-    images = images.assign(order=order).sort_values(
-        ["order", "score", "reason", "image_id"], ascending=[True, False, True, True], kind="stable"
-    )
-    return pa.Table.from_pandas(images[UNREAD.names], schema=UNREAD, preserve_index=False).replace_schema_metadata(
-        UNREAD.metadata
+    codes = [str(row[0]) for row in tables.rows("SELECT DISTINCT reason FROM predictions WHERE reason IS NOT NULL")]
+    codes = sorted({*codes, BEYOND_CAPACITY})
+    tables.add_batches("whys", pa.table({"code": codes, "why": [in_words(code) for code in codes]}))
+    own = {"image_id": "p.image_id", "path": "m.uri || coalesce('!' || m.member, '')", "status": "p.status"}
+    own |= {"reason": "w.code", "why": "w.why", "detail": "p.detail", "score": "a.score", "queue_rank": "r.rank"}
+    columns = ", ".join(f"{own.get(name, f'm.{name}')} AS {name}" for name in UNREAD.names)
+    order = " ".join(f"WHEN '{status}' THEN {at}" for at, status in enumerate((Status.OK, Status.FAILED)))
+    yield from tables.batches(
+        f"SELECT {columns} FROM predictions p LEFT JOIN manifest m USING (image_id) "  # noqa: S608 words of ours
+        f"LEFT JOIN (SELECT * FROM asked WHERE reasons <> {review_queue.RANDOM}) a ON a.row = p.rowid "
+        "LEFT JOIN ranked r ON r.row = p.rowid "
+        f"JOIN whys w ON w.code = coalesce(p.reason, '{BEYOND_CAPACITY}') "
+        f"WHERE p.status <> '{Status.OK}' OR NOT a.chosen "
+        f"ORDER BY CASE p.status {order} ELSE 2 END, a.score DESC NULLS LAST, w.code, p.image_id",
+        UNREAD,
     )
 
 
@@ -176,26 +205,41 @@ def in_words(reason: str) -> str:
     return REVIEW_WORDS[ReviewReason(reason)] if reason in set(ReviewReason) else reason
 
 
+def queue_head(output: str, count: int) -> tuple[pa.Table, int]:
+    """The first `count` rows of the review queue (rank, image_id, reasons, score), and how many rows it has.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    head, rows = REVIEW_QUEUE.empty_table().select(_HEAD), 0
+    for piece in parquet.read_pieces(storage.join(output, QUEUE_FILE), _HEAD):
+        if head.num_rows < count:
+            head = pa.concat_tables([head, piece.select(_HEAD).cast(head.schema)]).slice(0, count)
+        rows += piece.num_rows
+    return head, rows
+
+
 def unread_lines(output: str) -> list[str]:
     """What the readers get and what stays unread: sentences for the summary of a screen.
 
     Raises:
         StorageError: the tables of the queue cannot be read.
     """
-    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["image_id"])
-    unread = parquet.read_part(storage.join(output, UNREAD_FILE), ["status", "queue_rank"]).to_pandas()
-    beyond = int((unread["status"] == Status.OK).sum())
-    outside = unread[unread["queue_rank"].isna()]
-    failed, excluded = (int((outside["status"] == status).sum()) for status in (Status.FAILED, Status.EXCLUDED))
+    queued = sum(piece.num_rows for piece in parquet.read_pieces(storage.join(output, QUEUE_FILE), ["rank"]))
+    counts: Counter[tuple[str, bool]] = Counter()
+    for piece in parquet.read_pieces(storage.join(output, UNREAD_FILE), ["status", "queue_rank"]):
+        counts.update(zip(piece["status"].to_pylist(), piece["queue_rank"].is_null().to_pylist(), strict=True))
+    beyond = counts[Status.OK, True] + counts[Status.OK, False]
+    failed, excluded = counts[Status.FAILED, True], counts[Status.EXCLUDED, True]
     lines = []
     if beyond:
         lines.append(
-            f"read these {len(queue):,} (queue.csv); {beyond + failed:,} flagged or failed remain unread: {beyond:,} "
+            f"read these {queued:,} (queue.csv); {beyond + failed:,} flagged or failed remain unread: {beyond:,} "
             f"with a reason beyond --queue.capacity, {failed:,} failed"
         )
     else:
         lines.append(
-            f"read these {len(queue):,} (queue.csv), all with a reason; --queue.capacity N keeps the N most urgent; "
+            f"read these {queued:,} (queue.csv), all with a reason; --queue.capacity N keeps the N most urgent; "
             f"{failed:,} failed remain unread"
         )
     lines.append(f"{excluded:,} excluded were not scored either; unread.csv has the paths of all unread images")
@@ -208,13 +252,22 @@ def other_picture_lines(output: str) -> list[str]:
     Raises:
         StorageError: the queue cannot be read.
     """
-    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["reasons"])
-    count = sum(str(ReviewReason.NOT_A_FRONTAL_CHEST) in reasons for reasons in queue["reasons"].to_pylist())
+    count = 0
+    for piece in parquet.read_pieces(storage.join(output, QUEUE_FILE), ["reasons"]):
+        found = pc.list_flatten(piece["reasons"])
+        count += pc.sum(pc.equal(found, str(ReviewReason.NOT_A_FRONTAL_CHEST))).as_py() or 0
     if not count:
         return []
     return [
         f"{count:,} of them look like no frontal chest (a lateral, a CT slice, another part): their scores say nothing"
     ]
+
+
+def _without_listed(batch: pa.RecordBatch, add: Callable[[pa.Table], None]) -> pa.RecordBatch:
+    """A piece of the queue without the column `listed`; what of it is listed goes into the CSV."""
+    table = pa.Table.from_batches([batch])
+    add(_for_a_spreadsheet(table.filter(table["listed"]).select(REVIEW_QUEUE.names)))
+    return batch.select(REVIEW_QUEUE.names)
 
 
 def _for_a_spreadsheet(queue: pa.Table) -> pa.Table:
@@ -224,6 +277,9 @@ def _for_a_spreadsheet(queue: pa.Table) -> pa.Table:
     index = queue.schema.get_field_index("reasons")
     table = queue.set_column(index, "reasons", pa.array(codes, pa.string()))
     return table.add_column(index, "why", pa.array(told, pa.string()))
+
+
+_SPREADSHEET = _for_a_spreadsheet(REVIEW_QUEUE.empty_table()).schema
 
 
 def _write(uri: str, table: pa.Table) -> bool:

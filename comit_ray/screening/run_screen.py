@@ -188,7 +188,7 @@ def _screen(
     drifted = drift.write(
         output, config.manifest, loaded.model_id, loaded.reference, temperatures, calibrated, config.memory_gib
     )
-    if results_folder.write_queue(output, config.manifest, config.queue, written_point):
+    if results_folder.write_queue(output, config.manifest, config.queue, written_point, config.memory_gib):
         print("the review queue was built from the tables")
     if config.compact and taken.balanced:
         names, copied = [chunk.file for chunk in whole.chunks], (tables.main, *tables.sides)

@@ -13,9 +13,7 @@ from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import Status
 from comit_ray.screening import results_folder
-from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.storage import storage
-from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
 
 MOST_REASONS, FIRST = 4, 3
@@ -26,13 +24,13 @@ def summary(
     accounts: Accounts, output: str, manifest_uri: str, config: QueueConfig, operating_point: str | None
 ) -> list[str]:
     """What a person reads of the whole output: counts, the head of the queue, where it is, and what to run next."""
-    queue = parquet.read_part(storage.join(output, QUEUE_FILE), ["rank", "image_id", "reasons", "score"])
+    head, queued = results_folder.queue_head(output, FIRST)
     return [
         *account_lines(accounts, operating_point),
-        *queue_lines(queue, names=sys.stdout.isatty()),
+        *queue_lines(head, queued, names=sys.stdout.isatty()),
         *results_folder.other_picture_lines(output),
         *results_folder.unread_lines(output),
-        *next_lines(output, manifest_uri, len(queue), config.capacity),
+        *next_lines(output, manifest_uri, queued, config.capacity),
     ]
 
 
@@ -86,18 +84,19 @@ def _reasons(accounts: Accounts, status: Status) -> str:
     return ", ".join(told)
 
 
-def queue_lines(queue: pa.Table, names: bool) -> list[str]:
+def queue_lines(head: pa.Table, queued: int, names: bool) -> list[str]:
     """How long the queue is, and its first images.
 
     Args:
-        queue: as `comit_ray.tables.schema.REVIEW_QUEUE`.
+        head: its first rows, as of `results_folder.queue_head`.
+        queued: how many rows it has.
         names: whether to show which image each is.
     """
-    if not len(queue):
+    if not queued:
         return ["nothing is in the review queue"]
-    first = queue.slice(0, FIRST).to_pylist()
+    first = head.slice(0, FIRST).to_pylist()
     return [
-        f"to be read: {len(queue):,} images in the review queue, the most urgent first:",
+        f"to be read: {queued:,} images in the review queue, the most urgent first:",
         *(f"  {row['rank']}. {_entry(row)}{': ' + row['image_id'] if names else ''}" for row in first),
     ]
 

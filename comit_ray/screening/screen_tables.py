@@ -1,13 +1,15 @@
 """The tables of a screen: `predictions`, whose files commit a chunk, and its side tables."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from comit_ray.chunks import compaction, run_record
 from comit_ray.chunks.accounts import foreign
 from comit_ray.chunks.ownership import Owner
 from comit_ray.chunks.plan import Layout
+from comit_ray.data.manifest import manifest
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
@@ -100,3 +102,53 @@ def stage_predictions(tables: Staged, name: str, results: str, fields: Sequence[
         return stage()
     except NotFoundError:  # large files were replaced after they were listed
         return stage()
+
+
+def stage_newest(
+    tables: Staged, results: str, fields: Sequence[pa.Field], manifest_uri: str, known: Sequence[pa.Field]
+) -> None:
+    """Stage columns of `predictions` and of the `manifest`, without images whose file has a newer version.
+
+    A file that has changed has a row for each version. Only the newest counts, or the patient would count twice.
+
+    Args:
+        tables: to stage in, under these two names.
+        results: URI of the results.
+        fields: of the predictions, `image_id` among them.
+        manifest_uri: URI of the manifest.
+        known: of the manifest, `image_id` among them.
+
+    Raises:
+        NotFoundError: there are no predictions, or no manifest.
+        StorageError: as `stage_predictions`; or the manifest cannot be read.
+    """
+    stage_predictions(tables, "predictions", results, fields)
+    tables.add("manifest", manifest.part_uris(manifest_uri), known)
+    old = pa.array(list(manifest.read_marks(manifest_uri).superseded), pa.string())
+    if len(old):
+        tables.add_batches("superseded", pa.table({"image_id": old}))
+        for name in ("predictions", "manifest"):
+            tables.run(f"DELETE FROM {name} WHERE image_id IN (SELECT image_id FROM superseded)")  # noqa: S608
+
+
+def rows_of(results: str, name: str, image_ids: pa.Array, chunks: Collection[str]) -> pa.Table:
+    """Rows of a table of a screen for a few images; columns that are younger than a file are null.
+
+    Args:
+        results: URI of the results.
+        name: of the table, such as `masks`.
+        image_ids: of the images.
+        chunks: of the manifest, that the images are in: only their files are read, where files are named so.
+
+    Raises:
+        NotFoundError: there is no such table.
+        StorageError: as `read_predictions`.
+    """
+    owner, tables = recorded_owner(results), []
+    parts = parquet.parts(storage.join(results, name))
+    theirs = [part for part in parts if part.rpartition("/")[2].rpartition("-")[0] in chunks]
+    for part in theirs or parts:
+        table = parquet.read_part(part)
+        refuse_foreign(part, table, owner)
+        tables.append(table.filter(pc.is_in(table["image_id"], image_ids)))
+    return pa.concat_tables(tables, promote_options="default")

@@ -5,7 +5,8 @@ Rows of a screen's side table for a few images, part by part: an archive's maps 
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,6 +57,26 @@ def write_csv(uri: str, table: pa.Table) -> None:
     buffer = pa.BufferOutputStream()
     csv.write_csv(_defused(table), buffer)
     storage.write_bytes(uri, buffer.getvalue().to_pybytes())
+
+
+@contextmanager
+def csv_file(path: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """A CSV file at a local path, written piece by piece as `write_csv` writes it whole.
+
+    Args:
+        path: of the file.
+        schema: of the pieces: the file begins with its names.
+
+    Returns:
+        What is called with each piece.
+    """
+    with open(path, "wb") as file:
+        csv.write_csv(schema.empty_table(), file)
+
+        def add(piece: pa.Table) -> None:
+            csv.write_csv(_defused(piece), file, csv.WriteOptions(include_header=False))
+
+        yield add
 
 
 def _defused(table: pa.Table) -> pa.Table:

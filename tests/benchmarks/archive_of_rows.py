@@ -1,6 +1,7 @@
 """Made-up tables of an archive of any size, as a screen would leave them: for tests and for measurements.
 
-`python -m tests.benchmarks.archive_of_rows ROWS DIRECTORY [ROWS_A_FILE]` writes predictions/, images/ and a manifest/.
+`python -m tests.benchmarks.archive_of_rows ROWS DIRECTORY [ROWS_A_FILE]` writes predictions/, images/ and a manifest/;
+with 512 rows a file (the default) the files are those of the manifest's chunks.
 """
 
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comit_ray.chunks.plan import chunk_file
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import PREDICTIONS, SCREENED_IMAGES
@@ -145,8 +147,9 @@ def main() -> None:
         images = pa.Table.from_arrays(known, schema=SCREENED_IMAGES)
         parquet.write_table(f"{directory}/results/images/part-{part:05d}.parquet", images)
         for at in range(0, rows, a_file):
-            name = f"ward-{(start + at) // a_file:06d}.parquet"
-            parquet.write_table(f"{directory}/results/predictions/{name}", predictions.slice(at, a_file))
+            rows_of_file = predictions.slice(at, a_file)
+            name = chunk_file(f"ward-{(start + at) // a_file:05d}", rows_of_file["image_id"].to_pylist())
+            parquet.write_table(f"{directory}/results/predictions/{name}", rows_of_file)
     print(f"{total:,} rows in {directory}")
 
 

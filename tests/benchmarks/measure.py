@@ -10,11 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def measured(what: str) -> Iterator[None]:
-    """Print how long the block took and how far the process's peak resident memory grew."""
-    before, started = peak_mb(), time.perf_counter()
+    """Print how long the block took, its CPU seconds, and how far the process's peak resident memory grew."""
+    before, started, used = peak_mb(), time.perf_counter(), time.process_time()
     yield
-    seconds = time.perf_counter() - started
-    print(f"{what}: {seconds:.1f} s, peak {peak_mb():.0f} MB ({before:.0f} MB before)", flush=True)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - used
+    print(f"{what}: {seconds:.1f} s, {cpu:.1f} s of CPU, peak {peak_mb():.0f} MB ({before:.0f} MB before)", flush=True)
 
 
 def peak_mb() -> float:

@@ -18,7 +18,7 @@ from comit_ray.prepare import prepare_pipeline
 from comit_ray.prepare.fingerprints import fingerprint_tables
 from comit_ray.prepare.frames import frame_tables
 from comit_ray.screening.fetch import fail_fetched, fail_row, fetch_row, frames_of, to_table
-from comit_ray.screening.review_queue import WORTH_A_LOOK
+from comit_ray.screening.review_reasons import WORTH_A_LOOK
 from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.tables.manifest_schema import MANIFEST
 from tests.conftest import REPOSITORY

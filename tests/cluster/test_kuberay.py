@@ -136,12 +136,50 @@ def test_a_night_is_what_a_screen_is_and_its_commands_are_the_jobs_own() -> None
     differing = {key for key in screen.keys() | night.keys() if screen.get(key) != night.get(key)}
     assert differing == {"entrypoint", "backoffLimit", "activeDeadlineSeconds"}
     assert night["activeDeadlineSeconds"] < 24 * 3600
-    commands = [shlex.split(command) for command in night["entrypoint"].split(" && ")]
+    shell, _, script = shlex.split(night["entrypoint"])
+    assert shell == "bash"
+    steps = re.split(r"\s*(?:&& if|; then|; else|; false; fi)\s+", f"{script.strip()} ")
+    commands = [shlex.split(step) for step in steps if step]
     names = [Path(words[1]).stem for words in commands]
-    assert names == ["manifest", "screen", "monitor"]
+    assert names == ["manifest", "screen", "monitor", "monitor"]
+    assert commands[2] == commands[3]
     for name, words in zip(names, commands, strict=True):
         JOBS_BY_NAME[name].config.model_validate(options.read(JOBS_BY_NAME[name].config, words[2:]).values)
     assert "--update" in commands[0]
+
+
+@pytest.mark.parametrize("name", ["nightly", *JOBS])
+def test_an_entrypoint_is_one_command_of_the_shell(name: str) -> None:
+    """KubeRay puts it behind `ray job submit ... --` as it is: what follows a bare && would run in another pod."""
+    job = nightly()["spec"]["jobTemplate"] if name == "nightly" else ray_job(name)["spec"]
+    words = list(shlex.shlex(job["entrypoint"], posix=True, punctuation_chars=True))
+    assert not {"&&", "||", ";", "|", "&"} & set(words)
+
+
+@pytest.mark.parametrize(
+    ("ends", "ran", "status"),
+    [
+        ({}, ["manifest", "screen", "monitor"], 0),
+        ({"screen": 1}, ["manifest", "screen", "monitor"], 1),
+        ({"monitor": 1}, ["manifest", "screen", "monitor"], 1),
+        ({"screen": 1, "monitor": 1}, ["manifest", "screen", "monitor"], 1),
+        ({"manifest": 1}, ["manifest"], 1),
+    ],
+)
+def test_a_night_is_watched_however_its_screen_ends(
+    ends: dict[str, int], ran: list[str], status: int, tmp_path: Path
+) -> None:
+    """As Ray runs it: the words joined by `list2cmdline` (`ray job submit`), for a shell (the job's supervisor)."""
+    (tmp_path / "python").write_text(
+        f'#!/bin/sh\nname=$(basename "$1" .py)\necho "$name" >> {tmp_path}/ran\n. {tmp_path}/$name 2>/dev/null\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    for name in ("manifest", "screen", "monitor"):
+        (tmp_path / name).write_text(f"exit {ends.get(name, 0)}\n")
+    command = subprocess.list2cmdline(shlex.split(nightly()["spec"]["jobTemplate"]["entrypoint"]))
+    done = subprocess.run(command, shell=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False)
+    assert (tmp_path / "ran").read_text().split() == ran
+    assert done.returncode == status
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, whose kustomize is asked, is not installed")

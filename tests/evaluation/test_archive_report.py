@@ -13,7 +13,7 @@ from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import ManifestError
 from comit_ray.evaluation import archive_report, screen_report
 from comit_ray.screening.results_folder import write_queue
-from tests.support import manifest_row, prediction_row, write_results
+from tests.support import manifest_row, prediction_row, supersede, write_results
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
 
@@ -73,3 +73,23 @@ def test_results_without_a_queue_still_have_a_report(options, tmp_path: Path) ->
     text = screen_report.write(EvaluateConfig(**options))
     assert "There is no review queue in the results." in text
     assert "`comit-ray requeue` writes it" in text.replace("\\", "")
+
+
+def test_of_a_file_that_has_changed_the_newest_version_counts(tmp_path: Path) -> None:
+    manifest = [manifest_row(f"a/{n}", split=None) for n in range(4)]
+    results, uri = write_results(tmp_path, manifest, [prediction_row(f"a/{n}", 0.9) for n in range(4)], [])
+    write_queue(results, uri, QueueConfig(random_negatives=0), POINT)
+    options = {"results": results, "manifest": uri, "output": str(tmp_path / "report"), "sheet_images": 0}
+    assert "4 images of 4 patients" in screen_report.write(EvaluateConfig(**options))
+    supersede(tmp_path / "manifest", {"a/0": "a/1"})
+    write_queue(results, uri, QueueConfig(random_negatives=0), POINT)
+    text = screen_report.write(EvaluateConfig(**options))
+    assert "3 images of 3 patients" in text
+    assert "Read the 3 images of the queue first; 0 images are in no queue and unread" in text
+
+
+def test_an_image_with_two_rows_is_refused(tmp_path: Path) -> None:
+    rows = [prediction_row("a/0", 0.9), prediction_row("a/0", 0.1), prediction_row("a/1", 0.2)]
+    results, uri = write_results(tmp_path, [manifest_row(f"a/{n}", split=None) for n in range(2)], rows, [])
+    with pytest.raises(ManifestError, match="expected one row per image, 1 rows are of an image that has another"):
+        archive_report.write(EvaluateConfig(results=results, manifest=uri, output=str(tmp_path / "report")))

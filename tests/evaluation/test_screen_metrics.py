@@ -12,7 +12,7 @@ from comit_ray.screening.mask_choice import setting
 from comit_ray.statistics.metric import Metric, share
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import PREDICTIONS
-from tests.support import manifest_row, mask_row, prediction_row, write_results, write_rows
+from tests.support import manifest_row, mask_row, prediction_row, supersede, write_results, write_rows
 
 
 def score(tmp_path, manifest, predictions, masks=(), split="test") -> dict[tuple, Metric]:
@@ -247,3 +247,17 @@ def test_masks_of_a_selection_make_no_figure(tmp_path):
     found = join_tables(results, uri, "test")
     assert found[["lung_png", "disease_png", "lung_area", "disease_area"]].isna().all(axis=None)
     assert found["p_covid"].notna().all()
+
+
+def test_of_a_file_that_has_changed_the_newest_version_counts(tmp_path):
+    manifest = [manifest_row("a/1", covid=1), manifest_row("a/1@2", patient_id="a/1", covid=1, version=2)]
+    manifest.append(manifest_row("a/2", covid=0))
+    predictions = [prediction_row("a/1", 0.1), prediction_row("a/1@2", 0.9), prediction_row("a/2", 0.2)]
+    results, uri = write_results(tmp_path, manifest, predictions, [])
+    assert len(join_tables(results, uri, "test")) == 3
+    supersede(tmp_path / "manifest", {"a/1": "a/1@2"})
+    images = join_tables(results, uri, "test")
+    assert images["image_id"].tolist() == ["a/1@2", "a/2"]
+    assert join_predictions(f"{results}/predictions", uri, "test")["image_id"].tolist() == ["a/1@2", "a/2"]
+    figures = {figure.metric: figure for figure in screen_metrics(images, "test", draws=5) if figure.group == "all"}
+    assert (figures["auroc"].value, figures["auroc"].n) == (1.0, 2)

@@ -32,8 +32,7 @@ from comit_ray.reading import access, cases, reader_deal, serve
 from comit_ray.reading.reader_deal import Deal
 from comit_ray.reading.room import Room
 from comit_ray.reading.server import Server
-from comit_ray.screening.results_folder import QUEUE_FILE
-from comit_ray.screening.review_queue import build_queue
+from comit_ray.screening import results_folder
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
@@ -189,8 +188,7 @@ def write_record(results: str, manifest: str) -> None:
 def write_queue(results: str, manifest: str, point: OperatingPoint = POINT, **queue: Any) -> None:
     """The review queue of a screen's tables; by default all random negatives are in it."""
     options = QueueConfig(**({"random_negatives": 1.0, "quotas": {}} | queue))
-    tables = parquet.read_table(storage.join(results, "predictions")), parquet.read_table(manifest)
-    parquet.write_table(storage.join(results, QUEUE_FILE), build_queue(*tables, options, point))
+    results_folder.write_queue(results, manifest, options, point)
 
 
 class Client:

@@ -13,7 +13,7 @@ from comit_ray.screening.drift import Drift, ScoredImages
 from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import PREDICTIONS
-from tests.support import manifest_row, prediction_row, write_rows
+from tests.support import manifest_row, prediction_row, supersede, write_rows
 
 SIGNALS = ("embedding_distance", *STATISTICS)
 SPREADS = {(name, SignalKind.SPREAD) for name in STATISTICS}
@@ -285,3 +285,24 @@ def test_tables_on_disk_are_compared_as_those_in_memory(tmp_path) -> None:
         images[name] = images[name].astype(np.float32)
     assert found == compare(images, "m", known(), {})
     assert drift.read(str(tmp_path / "results")) == found
+
+
+def test_of_a_file_that_has_changed_the_newest_version_counts(tmp_path) -> None:
+    images = archive(images=120, seed=3).astype(object)
+    rows = [
+        prediction_row(f"a/{n}", **{str(k): v for k, v in row.items() if k in PREDICTIONS.names})
+        for n, row in enumerate(images.to_dict("records"))
+    ]
+    facts = [manifest_row(f"a/{n}", patient_id=f"a/{n}") for n in range(120)]
+    write_rows(tmp_path / "results" / "predictions", rows, PREDICTIONS)
+    manifest = write_rows(tmp_path / "manifest", facts, MANIFEST)
+    once = drift.write(str(tmp_path / "results"), manifest, "m", known(), {}, memory_gib=0.25)
+    older = [row | {"image_id": f"{row['image_id']}-old", "pixel_mean": 0.99} for row in rows[:60]]
+    write_rows(tmp_path / "results" / "predictions", older, PREDICTIONS, "part-00001")
+    write_rows(
+        tmp_path / "manifest", [row | {"image_id": f"{row['image_id']}-old"} for row in facts[:60]], MANIFEST, "b"
+    )
+    twice = drift.write(str(tmp_path / "results"), manifest, "m", known(), {}, memory_gib=0.25)
+    assert (twice.images, twice.patients) == (180, 120)
+    supersede(tmp_path / "manifest", {f"a/{n}-old": f"a/{n}" for n in range(60)})
+    assert drift.write(str(tmp_path / "results"), manifest, "m", known(), {}, memory_gib=0.25) == once

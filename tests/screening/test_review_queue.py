@@ -9,9 +9,11 @@ from scipy.special import expit, logit
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.queue_config import QueueConfig
-from comit_ray.screening.review_queue import MANIFEST_COLUMNS, MOST_URGENT_FIRST, build_queue
+from comit_ray.screening.review_queue import MANIFEST_COLUMNS
+from comit_ray.screening.review_reasons import MOST_URGENT_FIRST
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 from comit_ray.tables.vocabulary import ReviewReason
+from tests.screening.queue_of_tables import queue_of
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.6})
 ALL = QueueConfig(random_negatives=0)
@@ -50,7 +52,7 @@ def queue(
     }  # fmt: skip
     assert list(columns) == MANIFEST_COLUMNS
     manifest = pa.Table.from_pylist(list(images), schema=pa.schema(list(columns.items())))
-    built = build_queue(predictions, manifest, config, point, trusted)
+    built = queue_of(predictions, manifest, config, point, trusted)
     assert built.schema.equals(REVIEW_QUEUE, check_metadata=True)
     return built.to_pandas().set_index("image_id")
 

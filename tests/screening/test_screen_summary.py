@@ -71,14 +71,14 @@ QUEUE = pa.table(
 
 
 def test_the_head_of_the_queue_is_told_with_names_on_a_terminal_alone():
-    assert queue_lines(QUEUE, names=True) == [
+    assert queue_lines(QUEUE, 4, names=True) == [
         "to be read: 4 images in the review queue, the most urgent first:",
         "  1. score 0.93, flagged: score at or above its threshold: files/doe.png",
         "  2. score 0.50, score just below its threshold: files/b.png",
         "  3. could not be scored: files/c.dcm",
     ]
-    assert "doe" not in "\n".join(queue_lines(QUEUE, names=False))
-    assert queue_lines(QUEUE.slice(0, 0), names=True) == ["nothing is in the review queue"]
+    assert "doe" not in "\n".join(queue_lines(QUEUE, 4, names=False))
+    assert queue_lines(QUEUE.slice(0, 0), 0, names=True) == ["nothing is in the review queue"]
 
 
 def test_the_speed_is_that_of_this_run_and_a_run_without_work_says_so():

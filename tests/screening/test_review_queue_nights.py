@@ -9,14 +9,14 @@ from pydantic import ValidationError
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.config.queue_config import QueueConfig
-from comit_ray.screening.nights import build_nights, read_images, to_read
-from comit_ray.screening.results_folder import write_queue
-from comit_ray.screening.review_queue import build_queue
+from comit_ray.screening.results_folder import read_images, write_queue
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.review_schema import REVIEWS
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
-from tests.support import manifest_row, mask_row, prediction_row, write_results
+from tests.screening import queue_in_pandas
+from tests.screening.queue_of_tables import queue_of
+from tests.support import manifest_row, mask_row, prediction_row, supersede, write_results
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
 NIGHTS = [date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 3)]
@@ -32,7 +32,7 @@ def tables(*nights: dict[str, float]) -> tuple[pa.Table, pa.Table]:
 
 
 def queue(*nights: dict[str, float], config: QueueConfig = NONE_DRAWN) -> list[str]:
-    built = build_nights(*tables(*nights), config, {"m": POINT})
+    built = queue_of(*tables(*nights), config, {"m": POINT})
     assert built.schema.equals(REVIEW_QUEUE, check_metadata=True)
     assert built["rank"].to_pylist() == list(range(1, len(built) + 1))
     return [name.removeprefix("a/") for name in built["image_id"].to_pylist()]
@@ -41,8 +41,8 @@ def queue(*nights: dict[str, float], config: QueueConfig = NONE_DRAWN) -> list[s
 def test_one_night_is_the_queue_of_a_screen() -> None:
     predictions, manifest = tables({str(number): number / 100 for number in range(100)})
     config = QueueConfig(random_negatives=0.1, capacity=40)
-    assert build_nights(predictions, manifest, config, {"m": POINT}).equals(
-        build_queue(predictions, manifest, config, POINT)
+    assert queue_of(predictions, manifest, config, {"m": POINT}).equals(
+        queue_in_pandas.build_queue(predictions, manifest, config, POINT)
     )
 
 
@@ -68,12 +68,12 @@ def test_random_negatives_are_drawn_with_one_chance_and_stand_for_all() -> None:
         predictions = pa.concat_tables([predictions, pa.Table.from_pylist(rows, schema=PREDICTIONS)])
         known = [manifest_row(row["image_id"], added_on=day, chunk=str(day)) for row in rows]
         manifest = pa.concat_tables([manifest, pa.Table.from_pylist(known, schema=MANIFEST)])
-    built = build_nights(predictions, manifest, QueueConfig(random_negatives=0.05), {"m": POINT})
+    built = queue_of(predictions, manifest, QueueConfig(random_negatives=0.05), {"m": POINT})
     drawn = [name for name in built["image_id"].to_pylist() if not name.startswith("a/f")]
     assert len(built) - len(drawn) == 50
     assert 25 <= len(drawn) <= 75
     assert sum(built["sampling_weight"].to_pylist()) == pytest.approx(2000, rel=1e-5)
-    again = build_nights(predictions, manifest, QueueConfig(random_negatives=0.05), {"m": POINT})
+    again = queue_of(predictions, manifest, QueueConfig(random_negatives=0.05), {"m": POINT})
     assert again.equals(built)
 
 
@@ -81,7 +81,7 @@ def test_images_without_a_day_are_the_first_night() -> None:
     predictions, manifest = tables({"old": 0.6}, {"new": 0.9})
     days = pa.array([None, NIGHTS[1]], pa.date32())
     manifest = manifest.set_column(manifest.schema.get_field_index("added_on"), "added_on", days)
-    assert build_nights(predictions, manifest, NONE_DRAWN, {"m": POINT})["image_id"].to_pylist() == ["a/old", "a/new"]
+    assert queue_of(predictions, manifest, NONE_DRAWN, {"m": POINT})["image_id"].to_pylist() == ["a/old", "a/new"]
 
 
 def test_rows_of_two_models_are_judged_by_the_point_of_their_own() -> None:
@@ -89,7 +89,7 @@ def test_rows_of_two_models_are_judged_by_the_point_of_their_own() -> None:
     manifest = [manifest_row(f"a/{number}", added_on=NIGHTS[0]) for number in (1, 2)]
     rows = (pa.Table.from_pylist(predictions, schema=PREDICTIONS), pa.Table.from_pylist(manifest, schema=MANIFEST))
     near = OperatingPoint("specificity_0.90", {"covid": 0.46, "unhealthy": 0.9})
-    built = build_nights(*rows, NONE_DRAWN, {"m": OperatingPoint("x", {"covid": 0.9}), "n": near})
+    built = queue_of(*rows, NONE_DRAWN, {"m": OperatingPoint("x", {"covid": 0.9}), "n": near})
     assert built["image_id"].to_pylist() == ["a/2"]
 
 
@@ -126,7 +126,8 @@ def test_what_was_read_keeps_its_rank_and_leaves_the_list_to_read(tmp_path: Path
     write_queue(results, uri, NONE_DRAWN, POINT)
     assert csv_ids(results) == ["a/c", "a/d"]
     assert parquet.read_table(f"{results}/review_queue").equals(whole)
-    assert len(to_read(whole, manifest, frozenset(), NIGHTS[2])) == 0
+    write_queue(results, uri, NONE_DRAWN.model_copy(update={"since": "2026-11-03"}), POINT)
+    assert csv_ids(results) == []
 
 
 def csv_ids(results: str) -> list[str]:
@@ -142,10 +143,24 @@ def test_an_earlier_version_of_a_file_is_queued_no_more(tmp_path: Path) -> None:
     ]
     scored = [prediction_row("a/1", 0.9), prediction_row("a/1@2", 0.8)]
     results, uri = write_results(tmp_path, rows, scored, [mask_row("a/1"), mask_row("a/1@2")])
-    record = '{"number": 1, "added_on": "2026-11-02", "base": "", "parts": [], "rows": 0, "gone": [], "returned": [],'
-    (tmp_path / "manifest" / "update-00001.json").write_text(f'{record} "superseded": {{"a/1": "a/1@2"}}}}')
+    supersede(tmp_path / "manifest", {"a/1": "a/1@2"})
     write_queue(results, uri, NONE_DRAWN, POINT)
     assert parquet.read_table(f"{results}/review_queue")["image_id"].to_pylist() == ["a/1@2"]
+
+
+def test_an_earlier_version_that_failed_is_no_image_that_nobody_has_read(tmp_path: Path) -> None:
+    rows = [manifest_row("a/1", added_on=NIGHTS[0]), manifest_row("a/1@2", added_on=NIGHTS[1], version=2)]
+    rows.append(manifest_row("a/2", added_on=NIGHTS[1]))
+    broken: dict[str, str] = {"reason": "truncated", "detail": "half a file"}
+    scored = [
+        prediction_row("a/1", None, **broken),
+        prediction_row("a/1@2", 0.8),
+        prediction_row("a/2", None, **broken),
+    ]
+    results, uri = write_results(tmp_path, rows, scored, [mask_row("a/1@2")])
+    supersede(tmp_path / "manifest", {"a/1": "a/1@2"})
+    write_queue(results, uri, NONE_DRAWN, POINT)
+    assert parquet.read_table(f"{results}/unread")["image_id"].to_pylist() == ["a/2"]
 
 
 def test_since_is_a_day() -> None:

@@ -1,0 +1,230 @@
+"""What the report of an archive without labels counts, asked of the tables within a bounded memory.
+
+Of ten million images no table is held in memory, a column of numbers at most. Masks and places are read of the few
+images that the report shows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comit_ray.checkpoint import frontal_check
+from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.data.manifest import manifest
+from comit_ray.errors import ManifestError, NotFoundError, Status
+from comit_ray.evaluation.screen_metrics import LABELS
+from comit_ray.screening.results_folder import QUEUE_FILE, UNREAD_FILE
+from comit_ray.screening.screen_tables import MASKS, PREDICTIONS, rows_of, stage_newest
+from comit_ray.storage import storage
+from comit_ray.tables import schema
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.staging import Staged, staging
+
+GROUPS = {
+    "site": "site",
+    "dataset": "dataset",
+    "view": "view",
+    "device": "device",
+    "month": "strftime(acquired_on, '%Y-%m')",
+}
+"""What images are grouped by -> its value in SQL."""
+UNKNOWN = "not known"
+_PREDICTED = (
+    *("image_id", "status", "reason", "view", "p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag"),
+    *("calibration", frontal_check.COLUMN),
+)
+_KNOWN = ("image_id", "patient_id", "site", "dataset", "device", "acquired_on", "split", "chunk")
+_PEOPLE = "count(DISTINCT patient_id) + count(*) FILTER (patient_id IS NULL)"
+"""Patients; an image without one counts as one."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that have something in common.
+
+    Attributes:
+        name: what it is.
+        judged: images with a flag, true or false.
+        patients: of these; an image without a patient counts as one.
+        flagged: of these images.
+    """
+
+    name: str
+    judged: int
+    patients: int
+    flagged: int
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Unread images of one status and reason.
+
+    Attributes:
+        status: of the images.
+        why: the reason in words.
+        images: how many.
+        queued: of these, in the review queue.
+        example: path of the first.
+    """
+
+    status: str
+    why: str
+    images: int
+    queued: int
+    example: str
+
+
+@dataclass(frozen=True)
+class ArchiveCounts:
+    """An archive in numbers.
+
+    Attributes:
+        images: rows of the predictions, of files that changed the newest version alone.
+        patients: whose they are; an image without a patient counts as one.
+        by_reason: (status, reason or "") -> images, the most frequent first.
+        heads: score -> all images with a flag of it, as a group; scores without a flag are left out.
+        groups: what they are grouped by -> the groups of the first score, by name; empty where there is no flag.
+        scores: score -> its values, 0..1, in no particular order; scores that no image has are left out.
+        frontal: a column of the frontal check's numbers, 0..1, null where there is none.
+        calibrated: whether scores are divided by a temperature.
+        queued: rows of the review queue; None: there is no queue.
+        unread: in order of the table; None: there is no such table.
+        first: places, scores and masks of the first scored images of the queue, with their `rank`.
+    """
+
+    images: int
+    patients: int
+    by_reason: Mapping[tuple[str, str], int]
+    heads: Mapping[str, Group]
+    groups: Mapping[str, Sequence[Group]]
+    scores: Mapping[str, npt.NDArray[np.float64]]
+    frontal: pd.DataFrame
+    calibrated: bool
+    queued: int | None
+    unread: Sequence[Unread] | None
+    first: pd.DataFrame
+
+    def status(self, status: Status) -> int:
+        """Images of this status."""
+        return sum(count for (of, _), count in self.by_reason.items() if of == status)
+
+
+def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> ArchiveCounts:
+    """Count the images of the asked split, or all that were screened.
+
+    Args:
+        config: of the job.
+        results: URI of the results.
+        heads: names of scores; the first one with a flag is that of `groups`.
+
+    Raises:
+        ManifestError: no image of the results is in the manifest, or one has two rows.
+        StorageError: a table cannot be read.
+    """
+    with staging(config.memory_gib) as tables:
+        predicted = [schema.PREDICTIONS.field(name) for name in _PREDICTED]
+        stage_newest(tables, results, predicted, config.manifest, [MANIFEST.field(name) for name in _KNOWN])
+        _join(tables, config)
+        known = {head: _groups(tables, "'all'", head)[0] for head in heads if _any(tables, f"{head}_flag")}
+        by = {name: _groups(tables, value, next(iter(known))) for name, value in GROUPS.items()} if known else {}
+        rows = tables.rows(
+            "SELECT status, coalesce(reason, ''), count(*) AS n FROM images GROUP BY ALL ORDER BY n DESC, ALL"
+        )
+        scores = {head: tables.column("images", f"p_{head}").dropna().to_numpy(np.float64) for head in heads}
+        images, patients = tables.rows(f"SELECT count(*), {_PEOPLE} FROM images")[0]  # noqa: S608 words of ours
+        queued = _stage(tables, results, QUEUE_FILE, schema.REVIEW_QUEUE, ("rank", "image_id", "status"))
+        return ArchiveCounts(
+            images=int(images),
+            patients=int(patients),
+            by_reason={(str(status), str(reason)): int(number) for status, reason, number in rows},
+            heads=known,
+            groups={name: groups for name, groups in by.items() if {group.name for group in groups} != {UNKNOWN}},
+            scores={head: values for head, values in scores.items() if len(values)},
+            frontal=tables.column("images", frontal_check.COLUMN).to_frame(),
+            calibrated=bool(tables.rows("SELECT count(*) FROM images WHERE calibration = 'temperature'")[0][0]),
+            queued=queued,
+            unread=_unread(tables, results),
+            first=pd.DataFrame() if queued is None else _first(tables, config, results),
+        )
+
+
+def _join(tables: Staged, config: EvaluateConfig) -> None:
+    """`images`: predictions with what the manifest knows of them.
+
+    Raises:
+        ManifestError: there are none, or one has two rows.
+    """
+    twice = tables.rows("SELECT count(*) - count(DISTINCT hash(image_id)) FROM predictions")[0][0]
+    if twice and (twice := tables.rows("SELECT count(*) - count(DISTINCT image_id) FROM predictions")[0][0]):
+        raise ManifestError(
+            f"{config.results}: expected one row per image, {twice:,} rows are of an image that has another: "
+            "`comit-ray verify` says which files are not of this run"
+        )
+    split = "" if config.split in (None, "all") else f"WHERE split = '{config.split}'"
+    tables.run(f"CREATE TABLE images AS SELECT * FROM predictions JOIN manifest USING (image_id) {split}")  # noqa: S608
+    if not tables.rows("SELECT count(*) FROM images")[0][0]:
+        raise ManifestError(
+            f"expected images of {config.results} in {config.manifest}, there is none (split {config.split or 'all'}): "
+            "give the manifest that was screened, or --split all"
+        )
+
+
+def _any(tables: Staged, column: str) -> bool:
+    return bool(tables.rows(f"SELECT count({column}) FROM images")[0][0])  # noqa: S608 a word of ours
+
+
+def _groups(tables: Staged, value: str, head: str) -> list[Group]:
+    """Images with a flag by a value in SQL."""
+    rows = tables.rows(
+        f"SELECT coalesce(nullif({value}, 'unknown'), '{UNKNOWN}') AS name, count(*), {_PEOPLE}, "  # noqa: S608
+        f"count(*) FILTER ({head}_flag) FROM images WHERE {head}_flag IS NOT NULL GROUP BY name ORDER BY name"
+    )
+    return [Group(str(name), int(judged), int(people), int(flagged)) for name, judged, people, flagged in rows]
+
+
+def _stage(tables: Staged, results: str, file: str, of: pa.Schema, columns: Sequence[str]) -> int | None:
+    """Stage columns of a table of the queue under the file's own name; its rows, None where there is no such file."""
+    name = file.rpartition("/")[2].removesuffix(".parquet")
+    try:
+        return tables.add(name, [storage.join(results, file)], [of.field(column) for column in columns])
+    except NotFoundError:
+        return None
+
+
+def _unread(tables: Staged, results: str) -> list[Unread] | None:
+    if _stage(tables, results, UNREAD_FILE, schema.UNREAD, ("status", "why", "queue_rank", "path")) is None:
+        return None
+    rows = tables.rows(
+        "SELECT status, why, count(*), count(queue_rank), arg_min(path, rowid) FROM unread GROUP BY status, why "
+        "ORDER BY min(rowid)"
+    )
+    return [Unread(str(one), str(why), int(images), int(queued), str(path)) for one, why, images, queued, path in rows]
+
+
+def _first(tables: Staged, config: EvaluateConfig, results: str) -> pd.DataFrame:
+    """The first scored images of the queue, in its order, with all that a picture of them needs."""
+    rows = tables.rows(
+        "SELECT q.rank, q.image_id, i.chunk FROM queue q JOIN images i USING (image_id) WHERE q.status = ? "
+        "ORDER BY q.rank LIMIT ?",
+        [str(Status.OK), config.sheet_images],
+    )
+    ranks = pd.DataFrame([row[:2] for row in rows], columns=["rank", "image_id"])
+    ids, chunks = pa.array(ranks["image_id"], pa.string()), {str(row[2]) for row in rows}
+    if not rows:
+        return ranks
+    labels = [
+        part.filter(pc.is_in(part["image_id"], ids))
+        for part in (manifest.read_columns(uri, LABELS) for uri in manifest.part_uris(config.manifest))
+    ]
+    found = ranks.merge(pa.concat_tables(labels).to_pandas(), on="image_id", how="left", validate="one_to_one")
+    found = found.merge(rows_of(results, PREDICTIONS, ids, chunks).to_pandas(), on="image_id", validate="one_to_one")
+    try:
+        masks = rows_of(results, MASKS, ids, chunks)
+    except NotFoundError:  # scores alone
+        masks = schema.MASKS.empty_table()
+    return found.merge(masks.to_pandas(), on="image_id", how="left", validate="one_to_one")
