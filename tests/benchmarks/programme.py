@@ -1,10 +1,13 @@
 """Seven nights of an archive of phantoms that grows: `python -m tests.benchmarks.programme [FIRST NIGHT SIZE [DIR]]`.
 
-Night 3 is missed, in night 5 the driver is killed (SIGKILL) when some of its chunks are committed, and before night 6
-a file changes. After each night every row is compared with those of one screen of the archive as it is at the end, for
-the images that are there; and the rows that are lost or doubled are counted. The last line compares all of them.
+Night 3 is missed, in night 5 the driver is killed (SIGKILL) when some of its chunks are committed, before night 6 a
+file changes, and in night 7 the images of one of the two devices (the one that gives PNG and JPEG) are brighter. After
+each night the monitor says what it sees. In the end every row of every night is compared with those of one screen of
+the archive as it is then, for the images that are there; and the rows that are lost or doubled are counted. The last
+line compares all of them.
 """
 
+import csv
 import os
 import shutil
 import signal
@@ -16,14 +19,20 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+from PIL import Image
 
 from comit_ray.config.manifest_config import ManifestConfig
+from comit_ray.config.monitor_config import MonitorConfig
 from comit_ray.data.phantom import phantom_archive
+from comit_ray.evaluation.monitor import watch_charts, watch_counts
 from comit_ray.prepare.run_manifest import make
 from tests.support import write_checkpoint
 
 FACTS = "status, reason, view, height, width, round(p_covid, 4), round(p_unhealthy, 4), covid_flag, unhealthy_flag"
-MISSED, KILLED, CHANGED, NIGHTS = 3, 5, 6, 7
+MISSED, KILLED, CHANGED, DRIFTED, NIGHTS = 3, 5, 6, 7, 7
+DEVICES = {".dcm": ("North", "Fixed 1")}
+"""Ending -> site and device; all others are of `OTHER`."""
+OTHER = ("South", "Mobile 2")
 Rows = dict[str, tuple[object, ...]]
 
 
@@ -38,7 +47,7 @@ def update(archive: Path, manifest: Path, night: int, chunk_rows: int) -> None:
     """What a night adds to the manifest."""
     make(
         ManifestConfig(
-            source="files",
+            source="phantom",
             root=str(archive),
             output=str(manifest),
             update=True,
@@ -63,6 +72,42 @@ def screen(manifest: Path, checkpoint: str, output: Path, kill_after: int = 0) -
     return time.monotonic() - began
 
 
+def add(files: list[Path], source: Path, archive: Path, night: int) -> None:
+    """Move files into the archive, with their lines of `labels.csv`: day, site and device are this night's."""
+    names = {str(path.relative_to(source)) for path in files}
+    for name in names:
+        (archive / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source / name, archive / name)
+    with (source / "labels.csv").open(newline="") as table:
+        lines = list(csv.DictReader(table))
+    with (archive / "labels.csv").open("a", newline="") as table:
+        writer = csv.DictWriter(table, list(lines[0]))
+        if table.tell() == 0:
+            writer.writeheader()
+        for line in lines:
+            if line["file"] in names:
+                site, device = DEVICES.get(Path(line["file"]).suffix, OTHER)
+                writer.writerow(line | {"site": site, "device": device, "date": f"202611{night:02d}"})
+
+
+def brighten(path: Path) -> None:
+    """Make a PNG or JPEG brighter by a third of white; what is no image stays."""
+    try:
+        with Image.open(path) as image:
+            grey = image.convert("L") if image.mode != "I;16" else image.point(lambda value: value / 256).convert("L")
+            kind = image.format
+    except OSError:
+        return
+    grey.point(lambda value: min(255, value + 85)).save(path, format=kind)
+
+
+def watched(output: Path) -> list[str]:
+    """What the monitor says of the last night, by the day of the radiograph."""
+    config = MonitorConfig(results=str(output), of="acquired")
+    found = watch_charts.watch(watch_counts.count(config), config)
+    return [f"{alarm.kind} {alarm.group}: {alarm.signal}" for alarm in found.alarms]
+
+
 def files_of(manifest: Path) -> set[str]:
     """image_ids of the manifest."""
     return {row[0] for row in duckdb.sql(f"SELECT image_id FROM '{manifest}/*.parquet'").fetchall()}
@@ -71,22 +116,23 @@ def files_of(manifest: Path) -> set[str]:
 def run(first: int, a_night: int, folder: Path) -> None:
     """All nights, and the screen that they are compared with."""
     phantom_archive.write(str(folder / "all"), first + (NIGHTS - 1) * a_night, 0)
-    files = sorted((path for path in (folder / "all").rglob("*") if path.is_file()), key=lambda path: path.name)
+    files = sorted((path for path in (folder / "all/images").rglob("*") if path.is_file()), key=lambda path: path.name)
     archive, manifest, output = folder / "archive", folder / "manifest", folder / "out"
     checkpoint = write_checkpoint(folder / "checkpoint")
     after: dict[int, tuple[Rows, int, set[str]]] = {}
     changed = ""
     for night in range(1, NIGHTS + 1):
         share = first if night == 1 else a_night
-        for path in files[:share] if night < NIGHTS else files:
-            target = archive / path.relative_to(folder / "all")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-        files = files[share:] if night < NIGHTS else []
+        new, files = (files[:share], files[share:]) if night < NIGHTS else (files, [])
+        if night == DRIFTED:
+            for path in new:
+                if path.suffix not in DEVICES:
+                    brighten(path)
+        add(new, folder / "all", archive, night)
         if night == CHANGED:
             images = [path for path in sorted(archive.rglob("*.png")) if "mask" not in str(path)]
             shutil.copy(images[-1], images[0])
-            changed = f"files/{images[0].relative_to(archive)}"
+            changed = f"phantom/{images[0].relative_to(archive)}"
         if night == MISSED:
             print(f"night {night}: missed")
             continue
@@ -97,6 +143,7 @@ def run(first: int, a_night: int, folder: Path) -> None:
         after[night] = (*rows(output), files_of(manifest))
         how = "killed" if night == KILLED else "whole"
         print(f"night {night}: {how}, manifest {listed:.1f} s, screen {seconds:.1f} s, {len(after[night][0]):,} rows")
+        print(f"night {night}: alarms: {'; '.join(watched(output)) or 'none'}", flush=True)
     update(archive, folder / "manifest of all", 30, chunk_rows=16)
     screen(folder / "manifest of all", checkpoint, folder / "once")
     once, _ = rows(folder / "once")
