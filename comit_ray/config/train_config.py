@@ -240,6 +240,12 @@ class TrainConfig(Config):
     """Speed."""
     track: Annotated[TrackConfig, ADVANCED] = TrackConfig()
     """Tracking of metrics."""
+    frames: Annotated[Literal["memory", "disk"], ADVANCED] = "memory"
+    """Where decoded frames are kept. memory: in the object store of each node; disk: in files below the run that each
+    node maps into memory, for more frames than the object store holds. The training is the same."""
+    frames_directory: Annotated[str | None, ADVANCED] = None
+    """With frames disk, a local directory of every node to which the files are copied first. null: files of a run on a
+    local or shared disk are mapped where they are, those of a run in S3 are copied to TMPDIR."""
     leave_out: Annotated[tuple[str, ...], ADVANCED] = ()
     """Names of datasets that are used neither for training nor for validation, so that the model can be tested
     on them."""

@@ -1,7 +1,7 @@
 """Training images in the frame of the model: decoded once, kept as Arrow columns, read in any order."""
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import to_frame
@@ -176,8 +177,39 @@ def _load(
     return columns
 
 
+_FACTS = ("image_id", "dataset", "patient_id", "view", *LABELS)
+
+
+def _facts(batches: Sequence[pa.RecordBatch], split: Split) -> pa.Table:
+    """What is known of the frames of a split, by `image_id`, and the batch (`number`) and `row` of each."""
+    tables = []
+    for number, batch in enumerate(batches):
+        wanted = pc.and_(
+            pc.fill_null(pc.equal(batch.column("split"), str(split)), False), batch.column("pixels").is_valid()
+        )
+        rows = pc.indices_nonzero(pc.and_(wanted, batch.column("left_out").is_null()))
+        columns = {name: batch.column(name).take(rows) for name in _FACTS}
+        places = {"number": pa.array(np.full(len(rows), number, np.int32)), "row": rows.cast(pa.int32())}
+        tables.append(pa.table(columns | places))
+    if not tables:
+        return pa.schema(
+            [*(FRAMES.field(name) for name in _FACTS), ("number", pa.int32()), ("row", pa.int32())]
+        ).empty_table()
+    found = pa.concat_tables(tables)
+    return found.take(
+        pc.sort_indices(found, [("image_id", "ascending"), ("number", "ascending"), ("row", "ascending")])
+    )
+
+
+def _shared(column: pa.ChunkedArray) -> list[str | None]:
+    """The values as Python objects, equal ones as one: a million names of few sources take no memory."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = [*encoded.dictionary.to_pylist(), None]
+    return [values[at] for at in encoded.indices.fill_null(len(values) - 1).to_pylist()]
+
+
 class FrameStore:
-    """The frames of one split, by index; the pixels stay where Arrow has them (Ray's shared memory).
+    """The frames of one split, by index; the pixels stay where Arrow has them: Ray's shared memory, or a mapped file.
 
     The order is that of `image_id`, so that an index means the same image on every worker and in every run.
 
@@ -199,41 +231,26 @@ class FrameStore:
     def __init__(self, blocks: Iterable[pa.Table], split: Split, size: int) -> None:
         self.size = size
         self._batches = [batch for block in blocks for batch in block.to_batches()]
-        found: list[tuple[str, int, int]] = []
-        for number, batch in enumerate(self._batches):
-            names = ("image_id", "split", "pixels", "left_out")
-            ids, splits, pixels, left = (batch.column(name) for name in names)
-            found += [
-                (ids[row].as_py(), number, row)
-                for row in range(batch.num_rows)
-                if splits[row].as_py() == split and pixels[row].is_valid and not left[row].is_valid
-            ]
-        found.sort()
-        self.image_ids = [image_id for image_id, _, _ in found]
-        self._places = [(number, row) for _, number, row in found]
-        self.datasets = [str(self._value(i, "dataset")) for i in range(len(self))]
-        self.patients: list[str | None] = [self._value(i, "patient_id") for i in range(len(self))]
-        self.views = [str(self._value(i, "view") or View.UNKNOWN) for i in range(len(self))]
-        self.labels = {
-            label: np.array(
-                [-1 if (v := self._value(i, label)) is None else v for i in range(len(self))], dtype=np.int8
-            )
-            for label in LABELS
-        }
+        found = _facts(self._batches, split)
+        self.image_ids: list[str] = found["image_id"].to_pylist()
+        self._numbers, self._rows = found["number"].to_numpy(), found["row"].to_numpy()
+        self.datasets = [str(name) for name in _shared(found["dataset"])]
+        self.patients = _shared(found["patient_id"])
+        self.views = [view or str(View.UNKNOWN) for view in _shared(found["view"])]
+        self.labels = {label: found[label].fill_null(-1).to_numpy().astype(np.int8) for label in LABELS}
         self.teaches = np.ones(len(self), dtype=bool)
         self.groups = np.zeros((len(self), 3), dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
-    def _value(self, index: int, column: str) -> Any:
-        number, row = self._places[index]
-        return self._batches[number].column(column)[row].as_py()
+    def _place(self, index: int) -> tuple[pa.RecordBatch, int]:
+        return self._batches[self._numbers[index]], int(self._rows[index])
 
     def pixels_HW(self, index: int) -> npt.NDArray[np.uint8]:
         """The frame, uint8 (size, size), read-only and not copied."""
-        number, row = self._places[index]
-        column = self._batches[number].column("pixels")
+        batch, row = self._place(index)
+        column = batch.column("pixels")
         _, offsets, data = column.buffers()  # a scalar of the column would be a copy
         start = int(np.frombuffer(offsets, dtype=np.int32)[column.offset + row])
         area = self.size * self.size
@@ -244,11 +261,12 @@ class FrameStore:
     def annotated(self, task: Task) -> npt.NDArray[np.bool_]:
         """(N,) whether each frame has a lung or disease mask."""
         valid = [batch.column(MASKS[task]).is_valid().to_numpy(zero_copy_only=False) for batch in self._batches]
-        return np.array([valid[number][row] for number, row in self._places], dtype=bool)
+        return np.array([valid[number][row] for number, row in zip(self._numbers, self._rows, strict=True)], dtype=bool)
 
     def mask_HW(self, index: int, task: Task) -> npt.NDArray[np.uint8] | None:
         """The lung or disease mask, uint8 (size, size), 0, 1, or 255 where unknown; None if there is none."""
-        packed = self._value(index, MASKS[task])
+        batch, row = self._place(index)
+        packed = batch.column(MASKS[task])[row].as_py()
         if packed is None:
             return None
         return np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(self.size, self.size)

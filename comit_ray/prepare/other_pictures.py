@@ -80,6 +80,8 @@ def examples(blocks: Iterable[pa.Table], size: int) -> dict[str, Any]:
                 found.append(entry)
             elif not reason and row["split"] in (Split.TRAIN, Split.VAL):
                 frontal.append((zlib.crc32(row["image_id"].encode()), entry))
+        if len(frontal) > 2 * MOST_FRONTAL:  # of a million frames not all are to be held
+            frontal = sorted(frontal, key=lambda item: item[0])[:MOST_FRONTAL]
     chosen = [*found, *(entry for _, entry in sorted(frontal, key=lambda item: item[0])[:MOST_FRONTAL])]
     pixels, patients, datasets, kinds = zip(*chosen, strict=True) if chosen else ((), (), (), ())
     frames = [np.frombuffer(data, np.uint8).reshape(size, size) for data in pixels]

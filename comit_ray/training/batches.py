@@ -17,13 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from comit_ray.config.train_config import OptimConfig
+from comit_ray.config.train_config import OptimConfig, TrainConfig
 from comit_ray.data.masks.mask_images import IGNORE
-from comit_ray.prepare.frames import FrameStore
+from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
 from comit_ray.training.appearance import vary_appearance
-from comit_ray.training.augmentation import augment, draw, vary
+from comit_ray.training.augmentation import COPIES, augment, draw, vary
 
 Items = npt.NDArray[np.int64]
 """(N, 2): index of the image, and of its copy (`comit_ray.training.augmentation.COPIES`)."""
@@ -55,6 +55,22 @@ def balanced(everything: Items, groups: Sequence[Hashable], seed: int, epoch: in
     chances = 1 / (sizes[group_of_item] * np.count_nonzero(sizes))
     drawn = np.random.default_rng([seed, epoch]).choice(len(everything), size=len(everything), p=chances)
     return everything[drawn]
+
+
+def copies_of(store: FrameStore, config: TrainConfig) -> npt.NDArray[np.int64]:
+    """Copies an epoch of each training image: six of one with COVID-19 (section 3.1), else one."""
+    with_covid = len(COPIES) if config.train.augment_covid else 1
+    return np.where(store.labels["covid"] == 1, with_covid, 1).astype(np.int64)
+
+
+def groups_of(store: FrameStore, config: TrainConfig) -> list[tuple[Any, ...]] | None:
+    """The group of each image that is to come as often as the others; None: images come as they are."""
+    if config.train.balance == "none":
+        return None
+    labels = zip(*(store.labels[name].tolist() for name in LABELS), strict=True)
+    by_class = [tuple(values) if "class" in config.train.balance else () for values in labels]
+    by_source = [(name,) if "source" in config.train.balance else () for name in store.datasets]
+    return [(*label, *source) for label, source in zip(by_class, by_source, strict=True)]
 
 
 def global_batches(order: Items, batch_size: int) -> list[Items]:

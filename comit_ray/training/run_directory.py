@@ -21,7 +21,18 @@ from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 
 CONFIG, MANIFEST, CURVES, STOP = train_config.FILE, "manifest.json", "curves.png", "stop"
-MAY_CHANGE = {"resume", "storage", "workers", "speed", "track", "train.epochs", "train.patience", "max_failed_share"}
+MAY_CHANGE = {
+    "resume",
+    "storage",
+    "workers",
+    "speed",
+    "frames",
+    "frames_directory",
+    "track",
+    "train.epochs",
+    "train.patience",
+    "max_failed_share",
+}
 """Options that a resumed run may have otherwise than it began; the epochs only while the learning rate is constant."""
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's list of whole checkpoints, written after each
 

@@ -3,6 +3,7 @@
 What became of every manifest row before training: used, left out on purpose, or failed; each counted and told.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from comit_ray.errors import ComitError, ConfigError, ManifestError
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
 from comit_ray.prepare import frames as frame_data
-from comit_ray.prepare import other_pictures, prepared
+from comit_ray.prepare import frames_on_disk, other_pictures, prepared
+from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
@@ -167,12 +169,14 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     nodes.check({"data": config.data}, {"storage": config.storage}, rows)
     graph.tell_little()
-    frames = load_frames(config, _prepared_frames(config, table) if table else _manifest_frames(config, rows))
+    lazy = _prepared_frames(config, table) if table else _manifest_frames(config, rows)
+    frames = load_frames(config, lazy) if config.frames == "memory" else write_frames(config, lazy)
     if not resuming:
         run_directory.record(run, config, trained_on)
     run_record.sign(run, config.model_dump(mode="json"), begins=True)
     Tracker(config, run)  # a server that refuses, or a package that is missing, is said here, once
     result = _fit(config, frames, initial, trained_on, callbacks)
+    frames_on_disk.remove(storage.join(run, frames_on_disk.FOLDER))
     return _publish(result, run)
 
 
@@ -231,16 +235,43 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
     """
     frames = lazy.materialize()
     small = ray.get(frames.select_columns(ACCOUNT_COLUMNS).to_arrow_refs())
-    account = account_rows(pa.concat_tables(small))
+    _tell(config, pa.concat_tables(small))
+    return cast("MaterializedDataset[Any]", frames)
+
+
+def write_frames(config: TrainConfig, lazy: Dataset) -> MappedFiles:
+    """Frames in files below the run, with their accounts printed; which files these are.
+
+    Raises:
+        ManifestError: as `load_frames`.
+        ConfigError: as `load_frames`.
+        StorageError: a file cannot be written.
+    """
+    folder = storage.join(config.storage, config.name, frames_on_disk.FOLDER)
+    frames_on_disk.remove(folder)  # of a run that was stopped
+    began = time.monotonic()
+    rows = frames_on_disk.rows_a_file(config.frame.size)
+    write = partial(frames_on_disk.write_frames, folder=folder)
+    cpus = min(1.0, config.workers.cpus)
+    written = lazy.map_batches(write, batch_size=rows, batch_format="pyarrow", num_cpus=cpus)
+    small = pa.concat_tables(ray.get(written.to_arrow_refs()))
+    _tell(config, small)
+    names = sorted(small["file"].unique().to_pylist())
+    print(f"frames on disk: {len(names):,} files in {time.monotonic() - began:.1f} s", flush=True)
+    return MappedFiles(folder, tuple(names), config.frames_directory)
+
+
+def _tell(config: TrainConfig, small: pa.Table) -> None:
+    """Print the accounts, and stop where they are not those of the training that was asked for."""
+    account = account_rows(small)
     print("\n".join(account.lines), flush=True)
     check_left_out(account, config.leave_out)
     check_accounts(account, config.max_failed_share)
-    return cast("MaterializedDataset[Any]", frames)
 
 
 def _fit(
     config: TrainConfig,
-    frames: "MaterializedDataset[Any]",
+    frames: "MaterializedDataset[Any] | MappedFiles",
     initial: dict[str, torch.Tensor] | None,
     trained_on: str,
     callbacks: Sequence[ray.train.UserCallback],
@@ -254,6 +285,7 @@ def _fit(
             "config": config.model_dump(mode="json"),
             "initial": ray.put(initial),
             "manifest": trained_on,
+            "files": frames if isinstance(frames, MappedFiles) else None,
         },
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers.count,  # type: ignore[arg-type]  # mypy sees v1's, without ranges
@@ -271,7 +303,7 @@ def _fit(
                 num_to_keep=1, checkpoint_score_attribute="val_loss", checkpoint_score_order="min"
             ),
         ),
-        datasets={"frames": frames},
+        datasets={} if isinstance(frames, MappedFiles) else {"frames": frames},
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),
     )
     result = trainer.fit()

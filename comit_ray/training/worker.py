@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +31,13 @@ from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import STATISTICS, statistics
 from comit_ray.errors import CheckpointError, ComitError, ConfigError, StorageError
 from comit_ray.models.registry import build_model
-from comit_ray.prepare import other_pictures
-from comit_ray.prepare.frames import LABELS, FrameStore
+from comit_ray.prepare import frames_on_disk, other_pictures
+from comit_ray.prepare.frames import FrameStore
+from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
 from comit_ray.training import batches as order
 from comit_ray.training import collective, run_directory, sources
-from comit_ray.training.augmentation import COPIES
 from comit_ray.training.batches import collate, training_batches, validation_batches
 from comit_ray.training.early_stopping import whole
 from comit_ray.training.epoch import learning_rate, make_optimiser, train_epoch, validate
@@ -45,6 +45,8 @@ from comit_ray.training.losses import Objective, predict
 from comit_ray.training.sources import GroupWeights
 from comit_ray.training.tracking import Tracker
 from comit_ray.training.validation import EpochMetrics, Validation, merge, merge_losses, progress_line
+
+Initial: TypeAlias = "ray.ObjectRef[dict[str, torch.Tensor] | None]"
 
 
 def remember(
@@ -123,14 +125,15 @@ def run(options: dict[str, Any]) -> ComitError | None:
 
     Args:
         options: `config` as plain values, `initial` weights in the object store (None where there is a checkpoint),
-            `manifest`: the hash of what is trained on.
+            `manifest`: the hash of what is trained on, `files` of the frames on disk (None: they are in the object
+            store).
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each report, with all figures, as the root logger
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # every worker would say that it has no progress bar
     config = TrainConfig.parse(options["config"], origin="training options")
     torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
     try:
-        training = Training(config, ray.train.torch.get_device(), options["initial"])
+        training = Training(config, ray.train.torch.get_device(), options["initial"], options["files"])
     except (CheckpointError, ConfigError) as error:
         return error
     if collective.rank() == 0 and not training.history:
@@ -149,6 +152,8 @@ def run(options: dict[str, Any]) -> ComitError | None:
         training.report(validation, options["manifest"])
     if tracker is not None:
         tracker.close()
+    if options["files"] is not None and ray.train.get_context().get_local_rank() == 0:
+        options["files"].remove_copy()
     return None
 
 
@@ -159,17 +164,21 @@ class Training:
         config: of the training.
         device: this worker's.
         initial: weights to begin with where the run has no checkpoint.
+        files: of the frames on disk; None: the frames are in the object store.
 
     Attributes:
         history: figures of the epochs done.
     """
 
     def __init__(
-        self, config: TrainConfig, device: torch.device, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]"
+        self, config: TrainConfig, device: torch.device, initial: Initial, files: MappedFiles | None = None
     ) -> None:
         self.config, self.device = config, device
         self.rank, self.workers = collective.rank(), collective.world_size()
-        blocks = list(ray.train.get_dataset_shard("frames").iter_batches(batch_size=None, batch_format="pyarrow"))
+        if files is None:
+            blocks = list(ray.train.get_dataset_shard("frames").iter_batches(batch_size=None, batch_format="pyarrow"))
+        else:
+            blocks = frames_on_disk.mapped(files)
         self.frames = {split: FrameStore(blocks, split, config.frame.size) for split in (Split.TRAIN, Split.VAL)}
         self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config.train)
         self.lessons = sources.lessons(self.frames[Split.TRAIN], config.model.tasks)
@@ -177,8 +186,8 @@ class Training:
         # From the frames alone, so once: rank 0 saves the checkpoints.
         shown = other_pictures.examples(blocks, config.frame.size) if self.rank == 0 else None
         self.frontal_check = None if shown is None else frontal_check.fit(Examples(**shown))
-        self.items = order.items(_copies(self.frames[Split.TRAIN], config))
-        self.groups = _groups(self.frames[Split.TRAIN], config)
+        self.items = order.items(order.copies_of(self.frames[Split.TRAIN], config))
+        self.groups = order.groups_of(self.frames[Split.TRAIN], config)
 
         layout = torch.channels_last if config.speed.channels_last else torch.contiguous_format
         bare = build_model(config.model).to(device).to(memory_format=layout)
@@ -278,7 +287,7 @@ class Training:
             return order.shuffled(self.items, seed, epoch)
         return order.balanced(self.items, self.groups, seed, epoch)
 
-    def _restore(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[EpochMetrics]:
+    def _restore(self, initial: Initial) -> list[EpochMetrics]:
         """Give the model its initial weights, or the run's latest ones with their optimiser; the epochs done.
 
         Raises:
@@ -296,7 +305,7 @@ class Training:
                 raise anyones
         return history
 
-    def _load(self, initial: "ray.ObjectRef[dict[str, torch.Tensor] | None]") -> list[EpochMetrics]:
+    def _load(self, initial: Initial) -> list[EpochMetrics]:
         latest = ray.train.get_checkpoint()
         if latest is None:
             weights: dict[str, torch.Tensor] | None = ray.get(initial)
@@ -321,22 +330,6 @@ def _set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     if device.type == "cuda" and len(states) > 1:
         torch.cuda.set_rng_state(states[1], device)
-
-
-def _copies(store: FrameStore, config: TrainConfig) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Copies an epoch of each training image: six of one with COVID-19 (section 3.1), else one."""
-    with_covid = len(COPIES) if config.train.augment_covid else 1
-    return np.where(store.labels["covid"] == 1, with_covid, 1).astype(np.int64)
-
-
-def _groups(store: FrameStore, config: TrainConfig) -> list[tuple[Any, ...]] | None:
-    """The group of each image that is to come as often as the others; None: images come as they are."""
-    if config.train.balance == "none":
-        return None
-    labels = zip(*(store.labels[name].tolist() for name in LABELS), strict=True)
-    by_class = [tuple(values) if "class" in config.train.balance else () for values in labels]
-    by_source = [(name,) if "source" in config.train.balance else () for name in store.datasets]
-    return [(*label, *source) for label, source in zip(by_class, by_source, strict=True)]
 
 
 def _check_finite(losses: EpochMetrics, epoch: int) -> None:
