@@ -133,7 +133,7 @@ def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> Archive
         known = {head: _groups(tables, "'all'", head)[0] for head in heads if _any(tables, f"{head}_flag")}
         by = {name: _groups(tables, value, next(iter(known))) for name, value in GROUPS.items()} if known else {}
         rows = tables.rows(
-            "SELECT status, coalesce(reason, ''), count(*) AS n FROM images GROUP BY ALL ORDER BY n DESC, ALL"
+            "SELECT status, coalesce(reason, ''), count(*) AS n FROM images GROUP BY ALL ORDER BY n DESC, 1, 2"
         )
         scores = {head: tables.column("images", f"p_{head}").dropna().to_numpy(np.float64) for head in heads}
         images, patients = tables.rows(f"SELECT count(*), {_PEOPLE} FROM images")[0]  # noqa: S608 words of ours

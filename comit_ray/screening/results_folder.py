@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -196,6 +197,7 @@ def unread_images(tables: Staged) -> Iterator[pa.RecordBatch]:
     )
 
 
+@cache
 def in_words(reason: str) -> str:
     """A reason code of a table in words; of a code that is not known, the code itself."""
     if reason == BEYOND_CAPACITY:

@@ -160,8 +160,8 @@ def _order(tables: Staged, config: QueueConfig, number: str, at_random: bool) ->
 def _choose(tables: Staged, config: QueueConfig, capacity: int) -> None:
     """`chosen`: each night's most urgent images that fit the capacity, after each quota has taken its share."""
     quotas = [
-        f"(reasons & {bit(ReviewReason(reason))} > 0 AND count(*) FILTER (reasons & {bit(ReviewReason(reason))} > 0) "
-        f"OVER (PARTITION BY night ORDER BY place ROWS UNBOUNDED PRECEDING) <= {int(share * capacity)})"
+        f"(reasons & {bit(ReviewReason(reason))} > 0 AND row_number() OVER (PARTITION BY night, "
+        f"reasons & {bit(ReviewReason(reason))} > 0 ORDER BY place) <= {int(share * capacity)})"
         for reason, share in config.quotas.items()
     ]
     within = " OR ".join(quotas) or "false"

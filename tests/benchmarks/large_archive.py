@@ -22,6 +22,7 @@ import tempfile
 from dataclasses import replace
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
+from comit_ray.checkpoint.reference import Reference
 from comit_ray.chunks import accounts, compaction
 from comit_ray.chunks.plan import make_plan
 from comit_ray.config.evaluate_config import EvaluateConfig
@@ -35,7 +36,6 @@ from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from tests.benchmarks.measure import measured
 from tests.screening import queue_in_pandas
-from tests.screening.test_drift import known
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.35, "unhealthy": 0.6})
 CAPACITY = 20_000
@@ -55,6 +55,13 @@ def _queue_before(directory: str) -> None:
     print(f"{queue.num_rows:,} in the queue, {unread.num_rows:,} unread")
 
 
+def _known() -> Reference:
+    """What a checkpoint remembers of its training; PyTorch is imported with it, which the driver of a screen is not."""
+    from tests.screening.test_drift import known
+
+    return known()
+
+
 def _drift_before(directory: str) -> None:
     """Drift in memory, as it was first written."""
     predictions = read_predictions(f"{directory}/results")
@@ -62,7 +69,7 @@ def _drift_before(directory: str) -> None:
     scored = scored[scored["status"] == "ok"]
     rows = parquet.read_table(f"{directory}/manifest", ["image_id", "dataset", "patient_id"]).to_pandas()
     images = scored.merge(rows, on="image_id", how="left")
-    drift.compare(drift.ScoredImages.of_frame(images), "m", known(), {})
+    drift.compare(drift.ScoredImages.of_frame(images), "m", _known(), {})
 
 
 def _report_before(directory: str) -> None:
@@ -95,7 +102,7 @@ def main() -> None:
             capacity = CAPACITY if step == "queue" else None
             results_folder.write_queue(results, rows, QueueConfig(capacity=capacity), POINT)
         elif step == "drift":
-            drift.write(results, rows, "m", known(), {})
+            drift.write(results, rows, "m", _known(), {})
         elif step == "summary":
             nothing = accounts.Accounts(0, {}, {}, 0, ())
             print("\n".join(screen_summary.summary(nothing, results, rows, QueueConfig(), POINT.name)))

@@ -115,7 +115,8 @@ def files_of(manifest: Path) -> set[str]:
 
 def run(first: int, a_night: int, folder: Path) -> None:
     """All nights, and the screen that they are compared with."""
-    phantom_archive.write(str(folder / "all"), first + (NIGHTS - 1) * a_night, 0)
+    if not (folder / "all").exists():  # drawing them takes about a second each
+        phantom_archive.write(str(folder / "all"), first + (NIGHTS - 1) * a_night, 0)
     files = sorted((path for path in (folder / "all/images").rglob("*") if path.is_file()), key=lambda path: path.name)
     archive, manifest, output = folder / "archive", folder / "manifest", folder / "out"
     checkpoint = write_checkpoint(folder / "checkpoint")
@@ -151,8 +152,8 @@ def run(first: int, a_night: int, folder: Path) -> None:
         there = {name.removesuffix("@2"): name for name in sorted(found)}  # of two versions the newer one
         newest = {name: found[full] for name, full in there.items() if night >= CHANGED or name != changed}
         other = sum(newest[name] != once[name] for name in newest)
-        lost = len(asked - found.keys())
-        print(f"night {night}: lost {lost:,}, doubled {doubled:,}, other than in one screen {other:,}")
+        lost = f"{'left for the next' if night == KILLED else 'lost'} {len(asked - found.keys()):,}"
+        print(f"night {night}: {lost}, doubled {doubled:,}, other than in one screen {other:,}")
     last = after[NIGHTS][0]
     newest = {name.removesuffix("@2"): last[name] for name in sorted(last)}
     print(
