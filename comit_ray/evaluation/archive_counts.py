@@ -225,6 +225,8 @@ def _first(tables: Staged, config: EvaluateConfig, results: str) -> pd.DataFrame
     found = found.merge(rows_of(results, PREDICTIONS, ids, chunks).to_pandas(), on="image_id", validate="one_to_one")
     try:
         masks = rows_of(results, MASKS, ids, chunks)
-    except NotFoundError:  # scores alone
+    except NotFoundError:
+        if found[["lung_area", "disease_area"]].notna().any(axis=None):
+            raise
         masks = schema.MASKS.empty_table()
     return found.merge(masks.to_pandas(), on="image_id", how="left", validate="one_to_one")
