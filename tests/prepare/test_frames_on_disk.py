@@ -91,9 +91,9 @@ def test_the_name_says_the_bytes_and_a_copy_is_compared_with_it(tmp_path: Path) 
         content = (tmp_path / "frames" / name).read_bytes()
         assert name == f"frames-{hashlib.sha256(content).hexdigest()}.arrow"
     damaged = tmp_path / "frames" / files.names[0]
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 2] ^= 1
-    damaged.write_bytes(bytes(content))
+    flipped = bytearray(damaged.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    damaged.write_bytes(bytes(flipped))
     with pytest.raises(StorageError, match="is not what was written"):
         mapped(MappedFiles(folder, files.names, str(tmp_path / "node")))
 
