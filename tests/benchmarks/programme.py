@@ -8,6 +8,7 @@ line compares all of them.
 """
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -113,51 +114,61 @@ def files_of(manifest: Path) -> set[str]:
     return {row[0] for row in duckdb.sql(f"SELECT image_id FROM '{manifest}/*.parquet'").fetchall()}
 
 
-def run(first: int, a_night: int, folder: Path) -> None:
-    """All nights, and the screen that they are compared with."""
-    if not (folder / "all").exists():  # drawing them takes about a second each
-        phantom_archive.write(str(folder / "all"), first + (NIGHTS - 1) * a_night, 0)
-    files = sorted((path for path in (folder / "all/images").rglob("*") if path.is_file()), key=lambda path: path.name)
-    archive, manifest, output = folder / "archive", folder / "manifest", folder / "out"
-    checkpoint = write_checkpoint(folder / "checkpoint")
-    after: dict[int, tuple[Rows, int, set[str]]] = {}
-    changed = ""
-    for night in range(1, NIGHTS + 1):
-        share = first if night == 1 else a_night
-        new, files = (files[:share], files[share:]) if night < NIGHTS else (files, [])
-        if night == DRIFTED:
-            for path in new:
-                if path.suffix not in DEVICES:
-                    brighten(path)
-        add(new, folder / "all", archive, night)
+def night_of(night: int, share: int, folder: Path) -> None:
+    """What happens until a night, and in it: files come or change, the manifest is brought up to date, a screen."""
+    archive, manifest, output, done = (folder / name for name in ("archive", "manifest", "out", "nights"))
+    if not (done / f"{night}.begun").exists():
+        source = folder / "all"
+        files = sorted((path for path in (source / "images").rglob("*") if path.is_file()), key=lambda path: path.name)
+        new = files[:share] if night < NIGHTS else files
+        for path in new:
+            if night == DRIFTED and path.suffix not in DEVICES:
+                brighten(path)
+        add(new, source, archive, night)
         if night == CHANGED:
-            images = [path for path in sorted(archive.rglob("*.png")) if "mask" not in str(path)]
+            images = sorted(archive.rglob("*.png"))
             shutil.copy(images[-1], images[0])
-            changed = f"phantom/{images[0].relative_to(archive)}"
-        if night == MISSED:
-            print(f"night {night}: missed")
-            continue
-        began = time.monotonic()
-        update(archive, manifest, night, chunk_rows=16)
-        listed = time.monotonic() - began
-        seconds = screen(manifest, checkpoint, output, kill_after=1 if night == KILLED else 0)
-        after[night] = (*rows(output), files_of(manifest))
-        how = "killed" if night == KILLED else "whole"
-        print(f"night {night}: {how}, manifest {listed:.1f} s, screen {seconds:.1f} s, {len(after[night][0]):,} rows")
-        print(f"night {night}: alarms: {'; '.join(watched(output)) or 'none'}", flush=True)
-    update(archive, folder / "manifest of all", 30, chunk_rows=16)
-    screen(folder / "manifest of all", checkpoint, folder / "once")
-    once, _ = rows(folder / "once")
-    for night, (found, doubled, asked) in after.items():
+            (done / "changed").write_text(f"phantom/{images[0].relative_to(archive)}")
+        (done / f"{night}.begun").touch()
+    if night == MISSED:
+        print(f"night {night}: missed")
+        return
+    began = time.monotonic()
+    update(archive, manifest, night, chunk_rows=16)
+    listed = time.monotonic() - began
+    seconds = screen(manifest, str(folder / "checkpoint"), output, kill_after=1 if night == KILLED else 0)
+    found, doubled = rows(output)
+    how = "killed" if night == KILLED else "whole"
+    print(f"night {night}: {how}, manifest {listed:.1f} s, screen {seconds:.1f} s, {len(found):,} rows")
+    print(f"night {night}: alarms: {'; '.join(watched(output)) or 'none'}", flush=True)
+    said = {"rows": found, "doubled": doubled, "asked": sorted(files_of(manifest))}
+    (done / f"{night}.json").write_text(json.dumps(said))
+
+
+def run(first: int, a_night: int, folder: Path) -> None:
+    """All nights, and the screen that they are compared with; of a folder where some are done, the others."""
+    done = folder / "nights"
+    if not done.exists():
+        phantom_archive.write(str(folder / "all"), first + (NIGHTS - 1) * a_night, 0)
+        write_checkpoint(folder / "checkpoint")
+        done.mkdir()
+    for night in range(1, NIGHTS + 1):
+        if not (done / f"{night}.json").exists():
+            night_of(night, first if night == 1 else a_night, folder)
+    changed = (done / "changed").read_text()
+    update(folder / "archive", folder / "manifest of all", 30, chunk_rows=16)
+    screen(folder / "manifest of all", str(folder / "checkpoint"), folder / "once")
+    once = {name: list(facts) for name, facts in rows(folder / "once")[0].items()}
+    for path in sorted(done.glob("*.json")):
+        night, said = int(path.stem), json.loads(path.read_text())
+        found = said["rows"]
         there = {name.removesuffix("@2"): name for name in sorted(found)}  # of two versions the newer one
         newest = {name: found[full] for name, full in there.items() if night >= CHANGED or name != changed}
         other = sum(newest[name] != once[name] for name in newest)
-        lost = f"{'left for the next' if night == KILLED else 'lost'} {len(asked - found.keys()):,}"
-        print(f"night {night}: {lost}, doubled {doubled:,}, other than in one screen {other:,}")
-    last = after[NIGHTS][0]
-    newest = {name.removesuffix("@2"): last[name] for name in sorted(last)}
+        lost = f"{'left for the next' if night == KILLED else 'lost'} {len(set(said['asked']) - found.keys()):,}"
+        print(f"night {night}: {lost}, doubled {said['doubled']:,}, other than in one screen {other:,}")
     print(
-        f"at the end {len(newest):,} images and {len(last) - len(newest):,} earlier versions; equal: {newest == once}"
+        f"at the end {len(newest):,} images and {len(found) - len(newest):,} earlier versions; equal: {newest == once}"
     )
 
 
