@@ -159,6 +159,7 @@ def run(first: int, a_night: int, folder: Path) -> None:
     update(folder / "archive", folder / "manifest of all", 30, chunk_rows=16)
     screen(folder / "manifest of all", str(folder / "checkpoint"), folder / "once")
     once = {name: list(facts) for name, facts in rows(folder / "once")[0].items()}
+    found, newest = {}, {}
     for path in sorted(done.glob("*.json")):
         night, said = int(path.stem), json.loads(path.read_text())
         found = said["rows"]
