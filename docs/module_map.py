@@ -1,4 +1,4 @@
-"""Write docs/modules.md, the map of all modules, from the first lines of their docstrings.
+"""Writes docs/modules.md, the map of all modules, from the first lines of their docstrings.
 
 `python docs/module_map.py` writes it; `tests/test_module_map.py` fails when it is stale.
 """
@@ -16,7 +16,7 @@ Every module with the first line of its docstring. `python docs/module_map.py` w
 
 
 def first_line(path: Path) -> str:
-    """The first line of a module's docstring, without its full stop.
+"""Return the first line of a module's docstring, without its full stop.
 
     Raises:
         ValueError: the module has no docstring.
@@ -28,7 +28,7 @@ def first_line(path: Path) -> str:
 
 
 def page() -> str:
-    """The page as it should stand: a section a package, a line a module."""
+    """Return the text of the page: a section per package, a line per module."""
     packages: dict[str, list[Path]] = defaultdict(list)
     for root in ("comit_ray", "jobs"):
         for path in sorted((REPOSITORY / root).rglob("*.py")):
