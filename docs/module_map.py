@@ -16,7 +16,7 @@ Every module with the first line of its docstring. `python docs/module_map.py` w
 
 
 def first_line(path: Path) -> str:
-"""Return the first line of a module's docstring, without its full stop.
+    """Return the first line of a module's docstring, without its full stop.
 
     Raises:
         ValueError: the module has no docstring.
