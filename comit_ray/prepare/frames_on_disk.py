@@ -41,7 +41,7 @@ def rows_a_file(size: int) -> int:
     return max(64, FILE_BYTES // (size * size))
 
 
-def write_frames(frames: pa.Table, folder: str) -> pa.Table:
+def write_frames(frames: pa.Table, folder: str) -> Iterator[pa.Table]:
     """Write rows of `comit_ray.prepare.frames.FRAMES` as one file; their `ACCOUNT_COLUMNS`, and the file's name.
 
     Args:
@@ -58,7 +58,7 @@ def write_frames(frames: pa.Table, folder: str) -> pa.Table:
     name = f"frames-{hashlib.sha256(content).hexdigest()}.arrow"
     storage.write_bytes(storage.join(folder, name), content.to_pybytes())
     names = pa.array([name] * frames.num_rows, pa.string())
-    return frames.select(list(ACCOUNT_COLUMNS)).append_column("file", names)
+    yield frames.select(list(ACCOUNT_COLUMNS)).append_column("file", names)
 
 
 @dataclass(frozen=True)

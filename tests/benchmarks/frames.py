@@ -95,7 +95,7 @@ def main() -> None:
         for start in range(0, count, rows):
             frames = made_up(start, min(rows, count - start), size)
             at = time.perf_counter()
-            write_frames(frames, folder)
+            list(write_frames(frames, folder))
             written += time.perf_counter() - at
         used = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e9
         print(f"{count:,} frames of {size} px, {used:.1f} GB: {written:.1f} s to write", flush=True)

@@ -78,6 +78,7 @@ def config(
         "resume": train_options.pop("resume", False),
         "max_failed_share": train_options.pop("max_failed_share", 0.1),
         "frame": {"size": train_options.pop("size", 32)},
+        **{name: train_options.pop(name) for name in ("frames", "frames_directory") if name in train_options},
         "model": {"width": 0.0625, "weights": train_options.pop("weights", "none")} | train_options.pop("model", {}),
         "train": {"epochs": 1, "batch_size": 8, "lr": 1e-3, **train_options},
         "workers": {"count": workers, "max_failures": max_failures, "threads": 1},
@@ -199,6 +200,27 @@ def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_pat
     assert figures(tmp_path / "parts") == parts
     with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
         train(config(manifest, tmp_path, "parts", epochs=2, resume=True, lr=0.5, **common))
+
+
+def test_frames_on_disk_train_the_same_network(manifest, tmp_path: Path, here, capsys) -> None:
+    train(config(manifest, tmp_path, "memory"))
+    told = capsys.readouterr().out.splitlines()[:3]
+    train(config(manifest, tmp_path, "disk", frames="disk", frames_directory=str(tmp_path / "node")))
+    assert capsys.readouterr().out.splitlines()[:3] == told
+    assert numbers(figures(tmp_path / "disk")) == numbers(figures(tmp_path / "memory"))
+    assert weights(tmp_path / "disk") == weights(tmp_path / "memory")
+    assert not list((tmp_path / "disk" / "frames").glob("*")), "files that nobody needs any more"
+    assert not list((tmp_path / "node").glob("*"))
+    train(config(manifest, tmp_path, "memory", epochs=2, resume=True, frames="disk"))
+    assert figures(tmp_path / "memory")["epoch"] == 2
+
+
+@pytest.mark.slow
+def test_frames_on_disk_by_ray(manifest, tmp_path: Path, ray_session) -> None:
+    assert job(config(manifest, tmp_path, "disk", frames="disk")) == 0
+    with trains_here():
+        train(config(manifest, tmp_path, "memory"))
+    assert weights(tmp_path / "disk") == weights(tmp_path / "memory")
 
 
 @pytest.mark.slow

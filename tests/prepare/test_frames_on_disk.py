@@ -22,7 +22,7 @@ SIZE = 16
 def write(folder: str, count: int = 200, rows: int = 32) -> tuple[list[pa.Table], MappedFiles, pa.Table]:
     """Frames in memory, the same in files, and what the driver is told of them."""
     blocks = [made_up(start, min(rows, count - start), SIZE) for start in range(0, count, rows)]
-    told = pa.concat_tables([write_frames(block, folder) for block in blocks])
+    told = pa.concat_tables([told for block in blocks for told in write_frames(block, folder)])
     return blocks, MappedFiles(folder, tuple(sorted(told["file"].unique().to_pylist()))), told
 
 

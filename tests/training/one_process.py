@@ -22,6 +22,7 @@ import torch
 from comit_ray.checkpoint.checkpoint import load_history
 from comit_ray.chunks import nodes
 from comit_ray.config.train_config import TrainConfig
+from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.storage import storage
 from comit_ray.training import run_directory, run_training, worker
 from comit_ray.training.early_stopping import best_epoch
@@ -105,9 +106,11 @@ class _Fit:
             self.after_epoch(figures)
 
         options = {"config": config.model_dump(mode="json"), "initial": ray.put(initial), "manifest": trained_on}
+        options["files"] = frames if isinstance(frames, MappedFiles) else None
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ray.train, "get_dataset_shard", lambda name: frames)
             patch.setattr(ray.train, "get_checkpoint", latest)
+            patch.setattr(ray.train, "get_context", lambda: SimpleNamespace(get_local_rank=lambda: 0))
             patch.setattr(ray.train, "report", report)
             patch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
             failure = worker.run(options)
