@@ -71,7 +71,7 @@ def manifest(cxr: Path, tmp_path_factory) -> str:
 def config(
     manifest: str, storage_uri: Path, name: str = "run", workers: int = 1, max_failures: int = 1, **train_options: Any
 ) -> TrainConfig:
-    values = {
+    values: dict[str, Any] = {
         "data": manifest,
         "storage": str(storage_uri),
         "name": name,
