@@ -44,7 +44,7 @@ def review(config: ReviewConfig, say: Callable[[str], None] = print) -> None:
     listener = bind(config)
     port = listener.getsockname()[1]
     room.events.write("server_started", None, blind=config.blind, double=config.double)
-    say(f"{len(room.screen.cases):,} images to read, {len(room.reviews.current()):,} verdicts so far")
+    say(f"images to read: {len(room.screen.cases):,}, verdicts so far: {len(room.reviews.current()):,}")
     if config.trust_header is not None:
         say(f"readers come through a proxy that sets {config.trust_header}; listening on {config.host}:{port}")
     elif people is None:
