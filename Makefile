@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-# A file on one of the cores, slow files not left to the end; jobs on a Ray one after the other, for it takes them all
-# (tests/jobs/conftest.py).
+# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other:
+# they start processes and wait for them, and leave most of the cores to the others, which `make test` runs beside them.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Rewritten tests and our own modules are compiled once, and not by every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 
-.PHONY: demo bench-gpu test test-cluster test-gpu test-fast lint lint-cluster format clean
+.PHONY: demo bench-gpu test test-units test-ray test-cluster test-gpu test-fast lint lint-cluster format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
@@ -20,7 +22,12 @@ demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screenin
 	$(PY) jobs/demo.py --output $(DEMO)
 
 test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster
+	$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-ray test-units
+
+test-units: $(VENV)/.installed  ## tests that need no Ray to themselves, side by side
 	$(ONE_THREAD) $(PY) -m pytest -m 'not ray and not cluster' $(SIDE_BY_SIDE)
+
+test-ray: $(VENV)/.installed  ## jobs on a Ray, one after the other
 	$(PY) -m pytest -m 'ray and not cluster' tests/jobs
 
 test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes on this machine, nodes lost; about 10 minutes

@@ -56,13 +56,17 @@ harmless, held = re.compile(os.environb[b"COMIT_HARMLESS"]), b""
 while chunk := os.read(0, 65536):
     *lines, held = (held + chunk).split(b"\\n")
     shown = b"".join(line + b"\\n" for line in lines if not harmless.search(line))
-    if held and not held.startswith(b"["):
+    if held[:1] not in (b"[", b"/", b" "):
         shown, held = shown + held, b""
     while shown:
         shown = shown[os.write(2, shown):]
 os.write(2, held)
 """
-"""A process of its own, so that what a dying driver says last is shown too."""
+"""A process of its own, so that what a dying driver says last is shown too.
+
+What begins as a harmless line does ("[", "/" or " ") waits for the end of its line, all else is shown at once: with
+PYTHONUNBUFFERED Python writes the words of a line and its end apart.
+"""
 
 
 def starts_here() -> bool:
@@ -116,9 +120,13 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
     Raises:
         ConfigError: as `check_address`.
     """
-    hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if starts_here() else {}))
+    alone = starts_here()
+    hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if alone else {}))
     if ray.is_initialized():
         return
+    if alone:
+        # Nobody takes this machine away with notice: a process a training that would only watch for that.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     check_address()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every run
     filter_standard_error()

@@ -1,9 +1,12 @@
-"""Runs all steps on synthetic radiographs: archive, manifest, training, screening, report."""
+"""Runs all steps on synthetic radiographs: archive, manifest, training, screening, report.
+
+All jobs run in this process and on one Ray. With a process for each job, PyTorch would be imported and Ray started
+again, which takes longer than some of the jobs.
+"""
 
 import shutil
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comit_ray.config.phantom_config import DemoConfig
@@ -12,26 +15,27 @@ from comit_ray.storage import storage
 from comit_ray.tables import parquet
 
 STEPS = ("archive", "manifest", "training", "checkpoint", "results", "report")
-STOPPED = 130
-"""Exit status of a job that Ctrl-C ended. The terminal sends Ctrl-C to the demo too."""
+Work = Callable[[str, Sequence[str]], int]
+"""Runs the job of a name with words of a command line, and gives its exit status."""
 QUEUE_COLUMNS = ["rank", "image_id", "reasons", "p_covid", "p_unhealthy", "status", "reason"]
 
 
-def _run(job: str, *options: str) -> None:
-    """Print the command of one job, and run it as a user would."""
-    print(f"\n$ comit-ray {job} {' '.join(options)}", flush=True)
+def _run(work: Work, name: str, *words: str) -> None:
+    """Run one job with the options that a user would give, and show its command."""
+    print(f"\n$ comit-ray {name} {' '.join(words)}", flush=True)
     started = time.monotonic()
-    command = [sys.executable, "-m", "comit_ray.cli", job, *options]
-    done = subprocess.run(command, check=False)  # noqa: S603 - our own jobs
-    if done.returncode == STOPPED:
-        raise KeyboardInterrupt
-    if done.returncode:
-        raise ComitError(f"comit-ray {job} ended with status {done.returncode}; its message is above")
+    status = work(name, words)
+    if status:
+        raise ComitError(f"comit-ray {name} ended with status {status}; what it printed says why")
     print(f"[{time.monotonic() - started:.0f} s]", flush=True)
 
 
-def show(config: DemoConfig) -> None:
+def show(config: DemoConfig, work: Work) -> None:
     """Run the demo. Everything goes to `config.output`; folders of an earlier demo are replaced.
+
+    Args:
+        config: of the demo.
+        work: runs a job.
 
     Raises:
         ConfigError: the output holds files that do not belong to a demo.
@@ -47,15 +51,15 @@ def show(config: DemoConfig) -> None:
         shutil.rmtree(output / step, ignore_errors=True)
     archive, manifest, training, checkpoint, results, report = (str(output / step) for step in STEPS)
 
-    _run("phantom", "--output", archive, "--count", str(config.count), "--seed", str(config.seed))
+    _run(work, "phantom", "--output", archive, "--count", str(config.count), "--seed", str(config.seed))
     divided = ["--split.train", "0.6", "--split.val", "0.2", "--chunk_rows", "64"]  # 300 images need a larger val
-    _run("manifest", "--source", "phantom", "--root", archive, "--output", manifest, *divided)
-    _run("train", "--config", "demo", "--data", manifest, "--storage", training, "--name", "demo")
+    _run(work, "manifest", "--source", "phantom", "--root", archive, "--output", manifest, *divided)
+    _run(work, "train", "--config", "demo", "--data", manifest, "--storage", training, "--name", "demo")
     shutil.copytree(Path(training) / "demo" / "best", checkpoint)
     # The archive has broken files on purpose, so a share of failures that fails a real screen is expected here.
     whole = ("--max_failed_share", "1")
-    _run("screen", "--manifest", manifest, "--checkpoint", checkpoint, "--output", results, *whole)
-    _run("evaluate", "--results", results, "--manifest", manifest, "--output", report)
+    _run(work, "screen", "--manifest", manifest, "--checkpoint", checkpoint, "--output", results, *whole)
+    _run(work, "evaluate", "--results", results, "--manifest", manifest, "--output", report)
     shutil.copy(Path(report) / "figures" / "sheet.png", output / "sheet.png")
 
     queue = parquet.read_table(f"{results}/review_queue", QUEUE_COLUMNS).to_pandas()

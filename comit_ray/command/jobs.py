@@ -5,10 +5,11 @@ imported only after the options are read. `--help` and a wrong option get their 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from comit_ray.command import options
 from comit_ray.config.benchmark_config import BenchmarkConfig
 from comit_ray.config.config_base import Config
 from comit_ray.config.embedding_config import EmbeddingClassifierConfig
@@ -63,8 +64,14 @@ def demo(config: DemoConfig) -> int:
     """Run all steps on synthetic radiographs: archive, manifest, training, screening, report."""
     from comit_ray.command.demo import show
 
-    show(config)
+    show(config, _with_words)
     return 0
+
+
+def _with_words(name: str, words: Sequence[str]) -> int:
+    """The exit status of a job that runs in this process with words of a command line."""
+    job = JOBS[name]
+    return job.work(job.config.model_validate(options.read(job.config, words).values))
 
 
 def phantom(config: PhantomConfig) -> int:

@@ -23,6 +23,10 @@ RESTART = (
     "has constructor arguments in the object store and max_restarts > 0. If the arguments in the object store go out "
     "of scope or are lost, the actor restart will fail. See https://github.com/ray-project/ray/issues/53727."
 )
+DEPRECATION = (
+    "/venv/lib/site-packages/ray/data/options.py:436: RayDeprecationWarning: `ExecutionOptions.exclude_resources` is",
+    "  self.exclude_resources = exclude_resources",
+)
 LOST = "[2026-11-29 19:48:57,757 E 17666 17666] core_worker.cc:790: The node is dead."
 
 
@@ -41,6 +45,20 @@ def test_a_line_of_the_core_that_is_known_is_held_back_and_no_other() -> None:
         f"os.write(2, {(RESTART.format('PreemptionWatcher') + chr(10) + LOST).encode()!r})\n"
     )
     assert text == f"first\n{foreign}\n{LOST}"
+
+
+def test_a_line_that_is_written_in_two_parts_is_held_back_and_a_part_of_any_other_is_shown_at_once() -> None:
+    """Unbuffered, Python writes the words of a line and its end apart; the other Ray of the test's machine slows it."""
+    text = said(
+        "import time\n"
+        "ray_start.filter_standard_error()\n"
+        f"for words in {[*DEPRECATION]!r}:\n"
+        "    for part in (words, '\\n'):\n"
+        "        os.write(2, part.encode())\n"
+        "        time.sleep(0.05)\n"
+        "os.write(2, b'epoch 1')\n"
+    )
+    assert text == "epoch 1"
 
 
 def test_what_a_dying_process_says_last_is_shown() -> None:

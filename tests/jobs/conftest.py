@@ -1,10 +1,15 @@
 """Tests of jobs that need a Ray are told from those that do not: `make test` runs only the others side by side."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import ray
 
+from comit_ray.data.phantom import phantom_archive
+from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
 from tests.chunks.one_process import chunks_here
 
 
@@ -21,3 +26,20 @@ def here() -> Iterator[None]:
     """Screens of the test run in this process, without Ray."""
     with chunks_here():
         yield
+
+
+@pytest.fixture
+def small_phantoms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phantoms of an archive have a third of their sides, and take a fifth of the time to draw."""
+
+    def small(seed: int, kind: PhantomKind, *, patient: int) -> Phantom:
+        height, width = np.random.default_rng([2, seed]).integers(352, 449, 2)  # as `draw` has them
+        return draw(seed, kind, patient=patient, size=(height // 3, width // 3))
+
+    monkeypatch.setattr(phantom_archive, "draw", small)
+
+
+@pytest.fixture
+def joining(ray_session: Path) -> dict[str, str]:
+    """The environment of a job's own process that joins the session's Ray, and does not start one of its own."""
+    return os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}

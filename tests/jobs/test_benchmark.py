@@ -46,6 +46,7 @@ def test_what_tasks_tell_a_tally_is_summed_by_stage(ray_session) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.usefixtures("small_phantoms")
 def test_without_a_manifest_phantoms_are_drawn(tmp_path: Path) -> None:
     config = BenchmarkConfig(checkpoint="", output="", images=64)
     rows = images_of(config, str(tmp_path))

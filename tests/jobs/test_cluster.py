@@ -2,7 +2,8 @@
 
 What comes out is compared with the same jobs at home, on local files and left alone: that the storage is S3, that jobs
 are stopped and that nodes are lost in the middle changes no number. At home rows are made in this process without Ray,
-so that neither does it; two workers train on this process's own Ray.
+so that neither does it; two workers train on this process's own Ray. What is done at home is done while a job of the
+cluster, which starts processes and waits for them, has time for it.
 """
 
 import os
@@ -11,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ MODEL = [
 EPOCHS, IMAGES = 8, 60
 STUDY = {
     "base": ["comit_net", "small_cpu"],
-    "options": {"model.tasks": ["lung"], "train.epochs": 1, "workers.threads": 1},
+    "options": {"model.tasks": ["lung"], "train.epochs": 1, "workers.count": 1, "workers.threads": 1},
     "axes": {"width": {"narrow": {"model.width": 0.0625}, "wide": {"model.width": 0.125}}},
     "seeds": 1,
 }
@@ -134,11 +136,19 @@ class Way:
     def command(self, job: str, *more: str) -> list[str]:
         return ["python", f"jobs/{job}.py", *self.asked[job], *more]
 
-    def done(self, *commands: list[str]) -> str:
-        """What one submission printed that runs the commands one after the other."""
-        ended = self.cluster.submit("bash", "-c", " && ".join(map(shlex.join, commands)))
-        assert ended.returncode == 0, ended.stdout[-5000:] + ended.stderr[-2000:]
-        return ended.stdout
+    @contextmanager
+    def doing(self, *commands: list[str]) -> Iterator[list[str]]:
+        """One submission runs the commands one after the other during the block; after it, what it printed."""
+        job, _ = self.cluster.start_job("bash", "-c", " && ".join(map(shlex.join, commands)))
+        printed: list[str] = []
+        try:
+            yield printed
+        except BaseException:
+            job.kill()
+            raise
+        out, err = job.communicate(timeout=600)
+        assert job.returncode == 0, out[-5000:] + err[-2000:]
+        printed.append(out)
 
     def compare(self, *tables: str) -> None:
         for table in tables:
@@ -156,12 +166,11 @@ def prepared(cluster: LocalCluster, bucket: str, cxr: Path, tmp_path_factory: py
     """The archive's manifest and training table, made on the cluster and at home."""
     home = tmp_path_factory.mktemp("home")
     way = Way(cluster, packed_archive(cxr, home, IMAGES), bucket, home)
-    printed = way.done(way.command("manifest"), way.command("prepare"))
-    assert f"manifest: {way.output}/manifest" in printed
-    assert f"data: {way.output}/data" in printed
-    with chunks_here():
+    with way.doing(way.command("manifest"), way.command("prepare")) as printed, chunks_here():
         assert manifest_job.job(cli.parse(ManifestConfig, "", way.at_home["manifest"])) == 0
         assert prepare_job.job(cli.parse(PrepareConfig, "", way.at_home["prepare"])) == 0
+    assert f"manifest: {way.output}/manifest" in printed[0]
+    assert f"data: {way.output}/data" in printed[0]
     return way
 
 
@@ -207,16 +216,16 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     printed = second.communicate(timeout=300)[0]
     assert second.returncode == 0, printed[-5000:]
     assert f"{IMAGES} images in the manifest" in printed
-    printed = way.done(way.command("evaluate"), way.command("benchmark", "--images", "64", "--chunk_rows", "16"))
-    assert "report: " in printed
-    assert "bottleneck: " in printed
+    measuring = way.command("benchmark", "--images", "64", "--chunk_rows", "16")
+    with way.doing(way.command("evaluate"), measuring) as said, chunks_here():
+        assert screen_job.job(cli.parse(ScreenConfig, "", way.at_home["screen"])) == 0
+    assert "report: " in said[0]
+    assert "bottleneck: " in said[0]
     assert storage.exists(f"{way.output}/benchmark/benchmark.json")
     processes = run_record.read(f"{way.output}/results")["processes"]
     assert processes[0]["job"]["job_submission_id"] == submission
     assert len({one["code"]["sources"] for one in processes}) == 1
 
-    with chunks_here():
-        assert screen_job.job(cli.parse(ScreenConfig, "", way.at_home["screen"])) == 0
     tables = ("predictions", "masks", "embeddings", "gradcam", "variants", "review_queue")
     way.compare(*(f"results/{one}" for one in tables))
 
@@ -246,16 +255,15 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
     assert "curves.png" in left
     assert len([name for name in left if name.startswith("tensorboard/")]) == EPOCHS
 
-    sweep = shlex.join(way.command("sweep", "--study", "two.yaml"))
-    swept = way.cluster.submit("bash", "-c", f"printf %s {shlex.quote(yaml.safe_dump(STUDY))} > two.yaml && {sweep}")
-    assert swept.returncode == 0, swept.stdout[-5000:]
+    study = ["python", "-c", f"open('two.yaml', 'w').write({yaml.safe_dump(STUDY)!r})"]
+    with way.doing(study, way.command("sweep", "--study", "two.yaml")):
+        train(cli.parse(TrainConfig, "", way.at_home["train"]))
     trials = parquet.read_table(f"{way.output}/studies/two/trials")
     assert sorted(zip(*trials.select(["variant", "status"]).to_pydict().values(), strict=True)) == [
         ("narrow", "ok"),
         ("wide", "ok"),
     ]
 
-    train(cli.parse(TrainConfig, "", way.at_home["train"]))
     for which in ("best", "last"):
         weights = f"runs/first/{which}/{checkpoint.WEIGHTS}"
         assert storage.read_bytes(f"{way.output}/{weights}") == (way.home / "out" / weights).read_bytes()

@@ -37,6 +37,7 @@ def screened(manifest_uri: str, model: str, output: Path, *options: str) -> dict
     return dict(json.loads((output / drift.FILE).read_text()))
 
 
+@pytest.mark.usefixtures("small_phantoms")
 def test_phantoms_are_flagged_and_the_real_test_split_is_not(cxr, here, tmp_path, capsys) -> None:
     real = manifest("nih", some_of_nih(cxr, tmp_path / "nih", every=2), tmp_path / "real")
     config = {

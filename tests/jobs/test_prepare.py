@@ -51,11 +51,12 @@ def manifest(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(root / "all")
 
 
-def test_a_killed_driver_loses_nothing_and_training_reads_the_table(manifest, tmp_path, ray_session, capsys):
+def test_a_killed_driver_loses_nothing_and_training_reads_the_table(manifest, tmp_path, joining, capsys):
+    """One of several on a cluster, which outlives it: tests/jobs/test_screen.py kills one with a Ray of its own."""
     output = tmp_path / "prepared"
     options = ["--manifest", manifest, "--output", str(output), "--threads", "1"]
     command = [sys.executable, str(REPOSITORY / "jobs" / "prepare.py"), *options]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(command, env=joining, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not ((output / "images").is_dir() and len(list((output / "images").glob("*.parquet"))) >= 3):
         assert driver.poll() is None, "the job ended before it could be killed"
         time.sleep(0.01)

@@ -35,7 +35,7 @@ def queued(output: Path) -> list[str]:
     ]
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "small_phantoms")
 def test_nights_give_what_one_screen_of_all_gives(tmp_path: Path, monkeypatch, capsys) -> None:
     phantom_archive.write(str(tmp_path / "all"), FIRST + 4 * A_NIGHT, 0)
     files = sorted((path for path in (tmp_path / "all").rglob("*") if path.is_file()), key=lambda path: path.name)

@@ -6,6 +6,7 @@ right, which is the patient's left; v is 0 at the lungs' apices and about 1 at t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +30,18 @@ class Line:
 
 
 def curve(points: Sequence[tuple[float, float]] | Points, count: int = 48) -> Points:
-    """`count` points of a smooth open curve through `points`, shape (count, 2)."""
-    knots = np.asarray(points, dtype=np.float64)
+    """`count` points of a smooth open curve through `points`, shape (count, 2); not to be written to."""
+    return _curve(np.asarray(points, dtype=np.float64).tobytes(), count)
+
+
+@lru_cache(maxsize=1024)
+def _curve(points: bytes, count: int) -> Points:
+    """Of the same points once: both sides of a chest have the same ribs, and all chests the same airways."""
+    knots = np.frombuffer(points).reshape(-1, 2)
     length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(knots, axis=0).T))])
-    return np.asarray(Akima1DInterpolator(length, knots)(np.linspace(0, length[-1], count)))
+    found = np.asarray(Akima1DInterpolator(length, knots)(np.linspace(0, length[-1], count)))
+    found.setflags(write=False)
+    return found
 
 
 def closed_curve(points: Sequence[tuple[float, float]] | Points, count: int = 120) -> Points:

@@ -179,13 +179,17 @@ def test_the_summary_counts(archive: tuple[Path, list[PhantomFile]]) -> None:
 
 @pytest.mark.slow
 def test_nothing_outside_the_lungs_tells_covid_from_the_rest() -> None:
-    """A linear probe on what a file says outside the lungs: size, format, exposure, noise, view, age, sex."""
+    """A linear probe on what a file says outside the lungs: size, format, exposure, noise, view, age, sex.
+
+    The phantoms are drawn at half of their size, in a quarter of the time.
+    """
     entries = [entry for entry in plan(200, 11) if entry.kind]
     features, labels, patients = [], [], []
     for entry in entries:
         assert entry.kind
-        phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed)
-        outside = phantom.pixels_HW[~binary_dilation(phantom.lung_HW, iterations=4)].astype(float)
+        height, width = np.random.default_rng([2, entry.seed]).integers(352, 449, 2)  # as `draw` has them
+        phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed, size=(height // 2, width // 2))
+        outside = phantom.pixels_HW[~binary_dilation(phantom.lung_HW, iterations=2)].astype(float)
         quantiles = np.percentile(outside, (5, 25, 50, 75, 95))
         person = [phantom.view == "AP", phantom.sex == "F", phantom.age]
         form = [suffix(entry.form) == ".dcm", suffix(entry.form) == ".jpg", entry.form == "png-16bit"]
