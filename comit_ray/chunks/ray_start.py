@@ -111,6 +111,29 @@ def check_address() -> None:
         ) from error
 
 
+_SOCKET = "ray/session_2026-11-30_00-00-00_000000_{pid}/sockets/plasma_store"
+"""The longest path of a socket that Ray cannot do without, below its temporary directory."""
+_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+
+
+def check_temporary_directory() -> None:
+    """Refuse a temporary directory below which the paths of Ray's sockets are too long for the system.
+
+    Raises:
+        ConfigError: names the variable, the bytes it may have, and what to do.
+    """
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
+    if name is None:
+        return
+    most = _SOCKET_BYTES - len(_SOCKET.format(pid=os.getpid())) - 1
+    size = len(os.fsencode(os.environ[name].rstrip("/")))
+    if size > most:
+        raise ConfigError(
+            f"{name}: expected a path of at most {most} bytes, below which Ray can have its sockets, got {size} bytes: "
+            "set RAY_TMPDIR to a shorter one, such as /tmp"
+        )
+
+
 def start(logging_config: ray.LoggingConfig | None = None) -> None:
     """Join the cluster of the environment, or start a Ray of this process' own; nothing is done where one is there.
 
@@ -118,7 +141,7 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
         logging_config: of Ray, also in its workers; None: its defaults, and warnings and errors alone in this process.
 
     Raises:
-        ConfigError: as `check_address`.
+        ConfigError: as `check_address` and `check_temporary_directory`.
     """
     alone = starts_here()
     hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if alone else {}))
@@ -128,6 +151,8 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
         # Nobody takes this machine away with notice: a process a training that would only watch for that.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     check_address()
+    if starts_here():
+        check_temporary_directory()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every run
     filter_standard_error()
     if logging_config is None:

@@ -1,6 +1,7 @@
 """Screens under faults: what was lost, doubled or wrong, and what a rerun heals. The goal: 0 wrong, all healed.
 
-    python -m tests.benchmarks.faults.fault_runs not_found cut flip_get flip_put refused_put away deadly kill zombie
+    python -m tests.benchmarks.faults.fault_runs not_found cut flip_get flip_put refused_put stopped_s3 two_s3
+    python -m tests.benchmarks.faults.fault_runs away deadly kill zombie stopped two
 
 Real radiographs of `../shared/cxr` (or COMIT_TEST_DATA), loose and in archives, are screened by a small untrained model
 in small chunks: once without a fault, then under each fault, and once more without it. Prints one JSON line a fault.
@@ -34,9 +35,11 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from comit_ray import cli
+from comit_ray.chunks.one_driver import SECONDS
 from comit_ray.command import jobs
 from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.errors import StorageError
 from comit_ray.storage import s3, storage
 from comit_ray.tables import parquet
 from tests.benchmarks.faults.fault_proxy import Faults, proxy
@@ -47,8 +50,8 @@ from tests.support import write_checkpoint
 CHUNK_ROWS = 8
 LIMIT_S = 420.0
 """For one screen; one that takes longer is ended, and the benchmark with it."""
-SHORT_S = 3.0
-"""Of CPU time that a file may take, in an archive with one that never ends."""
+SHORT_S = 0.5
+"""Of CPU time that a file may take, in an archive with one that never ends: ten seconds by the clock, twice."""
 SHARE = 0.1
 """Of requests that meet a fault."""
 Rows = dict[str, tuple[Any, ...]]
@@ -60,10 +63,12 @@ class Field:
     Attributes:
         root: a directory of this machine.
         place: where archive and results are, the directory or a bucket.
+        seconds: of CPU time that a file may take.
     """
 
-    def __init__(self, root: Path, images: int, with_deadly: bool, bucket: str | None) -> None:
+    def __init__(self, root: Path, images: int, with_deadly: bool, with_other: bool, bucket: str | None) -> None:
         self.root, self.place = root, bucket or str(root)
+        self.seconds = SHORT_S if with_deadly else 30.0
         source = Path(os.environ.get("COMIT_TEST_DATA") or REPOSITORY.parent / "shared" / "cxr")
         folder = root / "archive" / "images"
         folder.mkdir(parents=True)
@@ -72,8 +77,8 @@ class Field:
         if with_deadly:
             for width in deadly.SIZES:
                 (folder / f"deadly_{width}.png").write_bytes(deadly.deadly_png(width))
-        self.packed(folder, "gztar", ".tar.gz", 12)
-        self.packed(folder, "zip", ".zip", 12)
+        self.packed(folder, "gztar", ".tar.gz", images // 4)
+        self.packed(folder, "zip", ".zip", images // 4)
         if bucket:
             for path in (root / "archive").rglob("*"):
                 if path.is_file():
@@ -85,11 +90,11 @@ class Field:
         assert jobs.manifest(asked) == 0
         self.checkpoint = write_checkpoint(root / "checkpoint")
         self.other = write_checkpoint(root / "other", seed=1)
-        self.screen("sound", seconds=SHORT_S if with_deadly else 30.0)
+        self.screen("sound")
         self.sound = self.rows("sound")[0]
         self.other_sound: Rows = {}
-        if not bucket:
-            self.screen("other_sound", self.other, SHORT_S)
+        if with_other:
+            self.screen("other_sound", self.other)
             self.other_sound = self.rows("other_sound")[0]
 
     @staticmethod
@@ -104,19 +109,19 @@ class Field:
         shutil.move(str(folder.parent / f"packed{ending}"), folder / f"packed{ending}")
         shutil.rmtree(staged)
 
-    def options(self, name: str, checkpoint: str | None = None, seconds: float = 30.0) -> list[str]:
+    def options(self, name: str, checkpoint: str | None = None) -> list[str]:
         """Of one screen."""
         asked: dict[str, Any] = {
             "manifest": self.manifest,
             "checkpoint": checkpoint or self.checkpoint,
             "max_failed_share": 1,
         }
-        asked |= {"output": f"{self.place}/results_{name}", "predictors": 1, "decode.max_seconds": seconds}
+        asked |= {"output": f"{self.place}/results_{name}", "predictors": 1, "decode.max_seconds": self.seconds}
         return [word for key, value in asked.items() for word in (f"--{key}", str(value))]
 
-    def screen(self, name: str, checkpoint: str | None = None, seconds: float = 30.0) -> tuple[int, float]:
+    def screen(self, name: str, checkpoint: str | None = None) -> tuple[int, float]:
         """Exit status and seconds of a screen in this process."""
-        config = cli.parse(ScreenConfig, "", self.options(name, checkpoint, seconds))
+        config = cli.parse(ScreenConfig, "", self.options(name, checkpoint))
         began = time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()):
             status = jobs.screen(config)
@@ -134,7 +139,7 @@ class Field:
         """Chunks that are there."""
         try:
             return sum(1 for _ in storage.list_files(f"{self.place}/results_{name}/predictions", ".parquet"))
-        except Exception:  # noqa: BLE001 not there yet, or away
+        except StorageError:  # not there yet, or away
             return 0
 
     def wait_for(self, name: str, chunks: int) -> None:
@@ -192,14 +197,19 @@ def away(field: Field, name: str) -> Ended:
 
 def files_that_kill(field: Field, name: str) -> Ended:
     """Three files crash or stall every decoder: rows of their own, and no other row is hurt."""
-    status, seconds = field.screen(name, seconds=SHORT_S)
+    status, seconds = field.screen(name)
     return status, seconds, len(deadly.SIZES)
 
 
+def start_driver(field: Field, name: str) -> subprocess.Popen[bytes]:
+    """A screen in a process of its own, with a Ray of its own."""
+    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *field.options(name)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def driver(field: Field, name: str) -> subprocess.Popen[bytes]:
-    """A screen in a process of its own, with a Ray of its own, two chunks into its work."""
-    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *field.options(name, seconds=SHORT_S)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Such a screen, two chunks into its work."""
+    process = start_driver(field, name)
     field.wait_for(name, 2)
     assert process.poll() is None, "the screen ended before its fault"
     return process
@@ -219,9 +229,30 @@ def zombie(field: Field, name: str) -> Ended:
     process = driver(field, name)
     process.send_signal(signal.SIGSTOP)
     shutil.rmtree(f"{field.place}/results_{name}")
-    field.screen(name, field.other, SHORT_S)
+    field.screen(name, field.other)
     process.send_signal(signal.SIGCONT)
     return process.wait(LIMIT_S), time.monotonic() - began, 1
+
+
+LEASE_S = 8.0
+"""After which a driver without a sign of life counts as dead, in these runs."""
+
+
+def stopped(field: Field, name: str) -> Ended:
+    """The driver is stopped, a second one takes its place and comes to its end, and the first one wakes up."""
+    began = time.monotonic()
+    process = driver(field, name)
+    process.send_signal(signal.SIGSTOP)
+    field.screen(name)
+    process.send_signal(signal.SIGCONT)
+    return process.wait(LIMIT_S), time.monotonic() - began, 1
+
+
+def two(field: Field, name: str) -> Ended:
+    """Two drivers begin at the same moment; the statuses are added: one comes to its end, the other is refused."""
+    began = time.monotonic()
+    both = [start_driver(field, name) for _ in range(2)]
+    return sum(process.wait(LIMIT_S) for process in both), time.monotonic() - began, 1
 
 
 def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dict[str, Any]:
@@ -230,7 +261,7 @@ def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dic
     status, seconds, done = run(field, fault)
     before, _ = field.rows(fault)
     hurt = differing(before, sound)
-    again, more_seconds = field.screen(fault, checkpoint, SHORT_S if field.other_sound else 30.0)
+    again, more_seconds = field.screen(fault, checkpoint)
     after, doubled = field.rows(fault)
     wrong = differing(after, sound)
     named = sorted(f"{row[1]}" for image, row in after.items() if "deadly" in image and row[0] != "ok")
@@ -252,16 +283,16 @@ def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dic
 
 
 def start_ray() -> Callable[[], None]:
-    """A Ray of two cores, and how to end it. It gives itself 30 s, which a busy machine may not: three tries."""
+    """A Ray of two cores, and how to end it. It gives itself 30 s, which a busy machine may not: five tries."""
     import ray
 
-    for left in (2, 1, 0):
+    for left in range(4, -1, -1):
         try:
             ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             break
-        except Exception:
+        except Exception as error:  # a bare one; only that of a slow start is tried again
             ray.shutdown()
-            if not left:
+            if not left or "timed out during startup" not in str(error):
                 raise
     return ray.shutdown
 
@@ -275,12 +306,16 @@ def main() -> None:
         "flip_get": by_proxy(faults, flip_get=SHARE),
         "flip_put": by_proxy(faults, flip_put=SHARE),
         "refused_put": by_proxy(faults, refuse_put=SHARE),
+        "stopped_s3": stopped,
+        "two_s3": two,
     }
     of_disk: dict[str, Callable[[Field, str], Ended]] = {
         "away": away,
         "deadly": files_that_kill,
         "kill": kill,
         "zombie": zombie,
+        "stopped": stopped,
+        "two": two,
     }
     every = {**by_store, **of_disk}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -292,7 +327,7 @@ def main() -> None:
         root = Path(directory)
         (root / "site").mkdir()
         deadly.customise(root / "site")
-        os.environ["PYTHONPATH"] = f"{root / 'site'}:{REPOSITORY}"
+        os.environ |= {"PYTHONPATH": f"{root / 'site'}:{REPOSITORY}", SECONDS: str(LEASE_S)}
         if set(asked.faults) & set(by_store):
             server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
             server.start()
@@ -307,7 +342,8 @@ def main() -> None:
             if not set(asked.faults) & set(some):
                 continue
             with contextlib.redirect_stdout(io.StringIO()):
-                field = Field(root / ("store" if bucket else "disk"), asked.images, not bucket, bucket)
+                place = root / ("store" if bucket else "disk")
+                field = Field(place, asked.images, "deadly" in asked.faults, "zombie" in asked.faults, bucket)
             for fault in [fault for fault in asked.faults if fault in some]:
                 signal.alarm(int(LIMIT_S))
                 print(json.dumps(figures(fault, field, every[fault])), flush=True)
