@@ -43,6 +43,9 @@ class ModelConfig(Config):
     """Multiplier of the number of channels. 1.0 is the published network; smaller values are for CPUs and tests."""
     weights: str = "imagenet"
     """Initial weights of the encoder: imagenet (torchvision's file), none, or a file of your own (path or URI)."""
+    within_unhealthy: Annotated[bool, ADVANCED] = False
+    """Whether COVID-19 and another disease count as kinds of unhealthy. true: their head learns from unhealthy images
+    alone, and its scores are multiplied by p_unhealthy. false: the scores stand by themselves, as in the paper."""
 
     @model_validator(mode="after")
     def _tasks(self) -> Self:
@@ -50,6 +53,8 @@ class ModelConfig(Config):
             raise ValueError(f"tasks must name at least one of {', '.join(get_args(TaskName))}")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks must not repeat, got {', '.join(self.tasks)}")
+        if self.within_unhealthy and not {"health", "covid"} <= set(self.tasks):
+            raise ValueError(f"within_unhealthy needs the heads health and covid, got {', '.join(self.tasks)}")
         return self
 
 
@@ -107,6 +112,9 @@ class OptimConfig(Config):
     answer away. Other heads learn from all images."""
     other_from: Annotated[Literal["all", "both_classes"], ADVANCED] = "all"
     """The same as covid_from for the label of another disease, which is an output of the same head."""
+    health_from: Annotated[Literal["all", "both_classes"], ADVANCED] = "all"
+    """The same as covid_from for the health head. both_classes: only images of sources that have healthy and unhealthy
+    images."""
     appearance: Annotated[tuple[AppearanceName, ...], ADVANCED] = ()
     """Aspects of a training image's acquisition that are varied at random: gamma, contrast, blur, noise, jpeg,
     resolution, collimation, border, text (printed letters and markers), surroundings (paints everything but

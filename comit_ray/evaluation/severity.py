@@ -28,6 +28,9 @@ from comit_ray.tables import parquet
 
 GREATEST, GREATEST_OF_ZONE, FOLDS, FEWEST = 18, 3, 5, 10
 FILE = "severity.json"
+FIT_FILE = "severity_fit.csv"
+STEP = 0.1
+"""Of the predicted severity in the file of the fit."""
 ZONE_COLUMNS = tuple(zone.replace(" ", "_") for zone in ZONES)
 """Columns of the table with a reader's score of each zone, 0 to 3, the patient's right."""
 FloatN = npt.NDArray[np.float64]
@@ -61,7 +64,7 @@ class Agreement:
 
 
 def chapter(config: EvaluateConfig, uri: str) -> Chapter:
-    """The chapter "Severity", with its metrics written to severity.json beside the report.
+    """The chapter "Severity", with its metrics in severity.json beside the report, and the fit in severity_fit.csv.
 
     Args:
         config: of the job, with `results`.
@@ -75,12 +78,15 @@ def chapter(config: EvaluateConfig, uri: str) -> Chapter:
     images = join(config.results, config.manifest, uri)
     found = agreement(images, config.draws, config.seed)
     written = json.dumps([asdict(one) for one in found], indent=1)
-    storage.write_bytes(storage.join(storage.normalise(config.output), FILE), written.encode())
+    output = storage.normalise(config.output)
+    storage.write_bytes(storage.join(output, FILE), written.encode())
+    storage.write_bytes(storage.join(output, FIT_FILE), fit_table(images).to_csv(index=False).encode())
     rows = tuple((one.of, one.metric, _printed(one), str(one.images), str(one.patients)) for one in found)
     note = (
         "Square brackets are 95% intervals of bootstrap draws of patients. MAE: mean absolute error on the scale of 0 "
         "to 18. After a fit: by isotonic regression on the patients of the other four fifths; a fit of one's own data "
-        "is needed before severity is read as a score."
+        f"is needed before severity is read as a score. {FIT_FILE} is the fit on all these images: it changes the "
+        "scale and not the order."
     )
     table = Table("Severity against readers' scores", ("of", "metric", "value", "images", "patients"), rows, note)
     rank = found[0]
@@ -187,10 +193,26 @@ def quadratic_kappa(predicted_N: FloatN, read_N: FloatN) -> float | None:
     return None if chance == 0 else float(1 - np.mean((first - second) ** 2) / chance)
 
 
-def out_of_fold(predicted_N: FloatN, read_N: FloatN, patients_N: npt.NDArray[np.int64]) -> FloatN:
-    """Each prediction brought to the readers' scale by a monotone fit on the patients of the other folds."""
+def _monotone(predicted_N: FloatN, read_N: FloatN) -> Callable[[FloatN], FloatN]:
     from sklearn.isotonic import IsotonicRegression  # late: it takes seconds to import, and few reports need it
 
+    fit = IsotonicRegression(y_min=0, y_max=GREATEST, out_of_bounds="clip").fit(predicted_N, read_N)
+    return lambda values_N: np.asarray(fit.predict(values_N), dtype=np.float64)
+
+
+def fit_table(images: pd.DataFrame) -> pd.DataFrame:
+    """The monotone fit on all images: `severity` from 0 to 18 in tenths, `readers_score` that goes with it.
+
+    Args:
+        images: of `join`.
+    """
+    read, predicted = (images[name].to_numpy(np.float64) for name in ("read_severity", "severity"))
+    grid = np.round(np.arange(0, GREATEST + STEP / 2, STEP), 1)
+    return pd.DataFrame({"severity": grid, "readers_score": np.round(_monotone(predicted, read)(grid), 3)})
+
+
+def out_of_fold(predicted_N: FloatN, read_N: FloatN, patients_N: npt.NDArray[np.int64]) -> FloatN:
+    """Each prediction brought to the readers' scale by a monotone fit on the patients of the other folds."""
     fitted = np.empty(len(predicted_N))
     for fold in range(FOLDS):
         held = patients_N % FOLDS == fold
@@ -199,8 +221,7 @@ def out_of_fold(predicted_N: FloatN, read_N: FloatN, patients_N: npt.NDArray[np.
             continue
         if not rest.any():
             raise ConfigError("--severity: all images are of one patient; a fit needs others")
-        fit = IsotonicRegression(y_min=0, y_max=GREATEST, out_of_bounds="clip").fit(predicted_N[rest], read_N[rest])
-        fitted[held] = fit.predict(predicted_N[held])
+        fitted[held] = _monotone(predicted_N[rest], read_N[rest])(predicted_N[held])
     return fitted
 
 

@@ -3,7 +3,7 @@
 Can the figures be believed? Shortcuts and drift: what a report says of them before any figure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -92,6 +92,38 @@ def audit_sentences(found: Audit) -> list[str]:
     ]
     told = [text for text in said if text is not None]
     return told if REMOVED in by_metric and TOLD_WITHOUT in by_metric else [*told, NONE]
+
+
+PLAIN = "In plain words: "
+_WHAT_TO_DO = (
+    "Before you use its flags in a hospital that is not in these images, have a random sample of that hospital's "
+    "images read, and compare."
+)
+
+
+def in_plain_words(sentences: Sequence[str]) -> str:
+    """What the audit means for somebody who decides whether to use the flags, and knows no statistics.
+
+    Args:
+        sentences: of `audit_sentences`.
+    """
+    if any(sentence.startswith(ALARMS) for sentence in sentences):
+        return (
+            f"{PLAIN}the model may recognise where an image was made, and not the disease. Images of one hospital "
+            "resemble each other: the machine, the letters in a corner, the way a patient lies. If most COVID-19 "
+            "images came from some hospitals and most others from elsewhere, knowing the hospital is enough to look "
+            "right here. Elsewhere such a model can flag nearly every healthy person, or miss the sick. "
+            f"{_WHAT_TO_DO}"
+        )
+    if NONE in sentences:
+        return (
+            f"{PLAIN}it was not fully tested whether the model recognises the disease or only the hospital that an "
+            f"image is from. {_WHAT_TO_DO}"
+        )
+    return (
+        f"{PLAIN}this test found no sign that the model recognises the hospital in place of the disease. It cannot "
+        f"show that there is none. {_WHAT_TO_DO}"
+    )
 
 
 def _of_the_source(by_metric: Mapping[str, Metric]) -> str | None:
@@ -240,7 +272,8 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
     audited = shortcuts.audit(images, config.results, split, config.draws, config.seed)
     shown = audit_table(audited)
     tables = {"audit": shown} if shown else {}
-    return Belief(audited.metrics, Chapter(name, title, [*audit_sentences(audited), *told], tables))
+    said = audit_sentences(audited)
+    return Belief(audited.metrics, Chapter(name, title, [in_plain_words(said), *said, *told], tables))
 
 
 def _too_few(images: pd.DataFrame, minimum: int) -> str | None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.models.vgg import cfgs, make_layers
 
-from comit_ray.models.layers import Branch, he_initialise, scaled
+from comit_ray.models.layers import Branch, Branches, he_initialise, scaled
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.tables.vocabulary import SCORE_TASKS, Task
 
@@ -61,7 +61,7 @@ def resnet50_backbone(width: float = 1.0) -> Backbone:
     return Backbone(Bottleneck, [3, 4, 6, 3], width)
 
 
-class Classifier(nn.Module):
+class Classifier(Branches):
     """A backbone, global average pooling, and one branch per task.
 
     Args:
@@ -93,11 +93,12 @@ class Classifier(nn.Module):
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
         """Logits of `x_B3HW`, a normalised batch with sides of at least 32 pixels."""
         embedding = self.backbone(x_B3HW).mean(dim=(2, 3))
+        health, covid = self.branch_logits(embedding)
         return ModelOutput(
             lung=None,
             disease=None,
-            health=self.health(embedding) if self.health else None,
-            covid=self.covid(embedding) if self.covid else None,
+            health=health,
+            covid=covid,
             embedding=embedding,
         )
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from comit_ray.models.layers import Branch, he_initialise
+from comit_ray.models.layers import Branch, Branches, he_initialise
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.models.vgg import Decoder, Encoder
 from comit_ray.tables.vocabulary import ALL_TASKS, Task
 
 
-class COMiTNet(nn.Module):
+class COMiTNet(Branches):
     """One encoder, and a head for each task: two decoders, two branches.
 
     Encoder: 13 convolutions with batch normalisation (14,723,136 parameters at width 1). Each decoder: 13 convolutions,
@@ -50,11 +50,12 @@ class COMiTNet(nn.Module):
         """
         features, _ = self.encoder(x_B3HW)
         embedding = features.mean(dim=(2, 3))
+        health, covid = self.branch_logits(embedding)
         return ModelOutput(
             lung=None,
             disease=None,
-            health=self.health(embedding) if self.health else None,
-            covid=self.covid(embedding) if self.covid else None,
+            health=health,
+            covid=covid,
             embedding=embedding,
         )
 
@@ -66,10 +67,11 @@ class COMiTNet(nn.Module):
         """
         features, indices = self.encoder(x_B3HW)
         embedding = features.mean(dim=(2, 3))
+        health, covid = self.branch_logits(embedding)
         return ModelOutput(
             lung=self.lung(features, indices) if self.lung else None,
             disease=self.disease(features, indices) if self.disease else None,
-            health=self.health(embedding) if self.health else None,
-            covid=self.covid(embedding) if self.covid else None,
+            health=health,
+            covid=covid,
             embedding=embedding,
         )

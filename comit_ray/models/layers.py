@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from comit_ray.errors import ConfigError
+from comit_ray.models.outputs import within_unhealthy
 
 BRANCH_WIDTHS = (256, 128)
 """Hidden sizes of the classification branches. The paper gives their depth (three layers) alone: these are ours."""
@@ -33,6 +34,27 @@ class Branch(nn.Sequential):
             nn.Linear(second, 2),
         )
         self.apply(he_initialise)
+
+
+class Branches(nn.Module):
+    """A network's branches: `health` and `covid`, each a `Branch` or None.
+
+    Attributes:
+        within_unhealthy: whether the COVID-19 branch knows unhealthy images alone, so that its scores, but not what it
+            is trained by, are multiplied by that of unhealthy (`comit_ray.models.outputs.within_unhealthy`).
+    """
+
+    within_unhealthy = False
+    health: Branch | None
+    covid: Branch | None
+
+    def branch_logits(self, embedding_BE: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """(B, 2) logits of health and of COVID-19, from (B, E) embeddings; None without the branch."""
+        health_B2 = self.health(embedding_BE) if self.health else None
+        covid_B2 = self.covid(embedding_BE) if self.covid else None
+        if self.within_unhealthy and not self.training and health_B2 is not None and covid_B2 is not None:
+            covid_B2 = within_unhealthy(covid_B2, health_B2)
+        return health_B2, covid_B2
 
 
 def he_initialise(module: nn.Module) -> None:

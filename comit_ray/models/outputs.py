@@ -74,6 +74,20 @@ class ModelOutput:
         return None if self.disease is None else torch.softmax(self.disease.float(), dim=1)[:, 1]
 
 
+def within_unhealthy(covid_B2: Tensor, health_B2: Tensor) -> Tensor:
+    """(B, 2) log-odds of COVID-19 and other disease times the probability of unhealthy.
+
+    A product of two probabilities, sigmoid(c) and sigmoid(h), has the odds 1 / (exp(-c) + exp(-h) + exp(-c - h)).
+
+    Args:
+        covid_B2: logits among unhealthy images.
+        health_B2: logits of healthy and unhealthy.
+    """
+    unhealthy_B1 = (health_B2[:, UNHEALTHY] - health_B2[:, HEALTHY]).unsqueeze(1)
+    parts = torch.stack([-covid_B2, (-unhealthy_B1).expand_as(covid_B2), -covid_B2 - unhealthy_B1])
+    return -torch.logsumexp(parts, dim=0)
+
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of pixels in 0..1, by channel: what torchvision's weights were trained with."""

@@ -11,6 +11,7 @@ from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import ConfigError
 from comit_ray.models import segmenters
 from comit_ray.models.comit_net import COMiTNet
+from comit_ray.models.layers import Branches
 from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, SCORE_TASKS, Task
 
 
@@ -126,4 +127,7 @@ def build_model(config: ModelConfig) -> nn.Module:
         problem = f"has no {' or '.join(lacking)} head" if lacking else "has one head at a time"
         possible = " or ".join(entry.tasks) if entry.one_task else f"{', '.join(entry.tasks)} or both"
         raise ConfigError(f"model.tasks: {config.name} {problem}: set model.tasks to {possible}")
-    return entry.build(tuple(task for task in ALL_TASKS if task in config.tasks), config.width)
+    network = entry.build(tuple(task for task in ALL_TASKS if task in config.tasks), config.width)
+    if isinstance(network, Branches):
+        network.within_unhealthy = config.within_unhealthy
+    return network

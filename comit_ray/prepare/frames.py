@@ -225,6 +225,7 @@ class FrameStore:
         views: of each; `unknown` where it is not known.
         labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 where unknown.
         teaches: (N,) bool, whether the COVID-19 head learns from an image; `comit_ray.training.sources` decides.
+        teaches_health: the same for the health head.
         groups: (N, 3) number of each image's group, of its source and of its class, by the same.
     """
 
@@ -239,6 +240,7 @@ class FrameStore:
         self.views = [view or str(View.UNKNOWN) for view in _shared(found["view"])]
         self.labels = {label: found[label].fill_null(-1).to_numpy().astype(np.int8) for label in LABELS}
         self.teaches = np.ones(len(self), dtype=bool)
+        self.teaches_health = np.ones(len(self), dtype=bool)
         self.groups = np.zeros((len(self), 3), dtype=np.int64)
 
     def __len__(self) -> int:

@@ -103,6 +103,7 @@ class Batch:
         index_B: int64, place in the store; -1 for an image that only keeps its worker in step.
         variation_BP: of `comit_ray.training.augmentation.draw`; None: none.
         teaches_B: bool, whether the COVID-19 head learns from an image; None: from all.
+        teaches_health_B: the same for the health head.
         group_B3: int64, group, source and class of each image (`comit_ray.training.sources`); None: not told.
     """
 
@@ -115,6 +116,7 @@ class Batch:
     index_B: Tensor
     variation_BP: Tensor | None = None
     teaches_B: Tensor | None = None
+    teaches_health_B: Tensor | None = None
     group_B3: Tensor | None = None
 
     def __len__(self) -> int:
@@ -172,6 +174,7 @@ def collate(store: FrameStore, chosen: Items) -> Batch:
         torch.from_numpy(chosen[:, 1].copy()),
         torch.from_numpy(indices.copy()),
         teaches_B=torch.from_numpy(store.teaches[indices]),
+        teaches_health_B=torch.from_numpy(store.teaches_health[indices]),
         group_B3=torch.from_numpy(store.groups[indices]),
     )
 

@@ -47,6 +47,8 @@ def switches(batch: Batch, tasks: Iterable[str]) -> Tensor:
     }
     if batch.teaches_B is not None:
         known[Task.COVID] = known[Task.COVID] & batch.teaches_B
+    if batch.teaches_health_B is not None:
+        known[Task.HEALTH] = known[Task.HEALTH] & batch.teaches_health_B
     heads = set(tasks)
     return torch.stack([known[task] if task in heads else torch.zeros_like(known[task]) for task in ALL_TASKS])
 

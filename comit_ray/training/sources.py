@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from comit_ray.config.train_config import OptimConfig
+from comit_ray.config.train_config import OptimConfig, TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.prepare.frames import LABELS, FrameStore
 from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, Task
@@ -51,18 +51,29 @@ def teaching(datasets: Sequence[str], labels: Labels, options: OptimConfig) -> f
     return sources
 
 
-def mark(training: FrameStore, validation: FrameStore, options: OptimConfig) -> list[str]:
-    """Tell the stores which images teach the COVID-19 head, and their groups; the names of the groups.
+def teaching_health(datasets: Sequence[str], labels: Labels, options: OptimConfig) -> frozenset[str]:
+    """Sources from which the health head learns, as `teaching` by `health_from`."""
+    if options.health_from == "both_classes":
+        return with_both_classes(datasets, labels["unhealthy"])
+    return frozenset(datasets)
+
+
+def mark(training: FrameStore, validation: FrameStore, config: TrainConfig) -> list[str]:
+    """Tell the stores which images teach the classifying heads, and their groups; the names of the groups.
 
     The validation loss, which chooses the best epoch, has the switches of the training. Thresholds do not ask them.
     """
-    sources = teaching(training.datasets, training.labels, options)
+    covid_from = teaching(training.datasets, training.labels, config.train)
+    health_from = teaching_health(training.datasets, training.labels, config.train)
     groups = sorted({group for store in (training, validation) for group in _groups(store)})
     places = {group: place for place, group in enumerate(groups)}
     classes = sorted({labels for labels, _ in groups})
     names = sorted({source for _, source in groups})
     for store in (training, validation):
-        store.teaches = np.array([name in sources for name in store.datasets], dtype=bool)
+        store.teaches = np.array([name in covid_from for name in store.datasets], dtype=bool)
+        if config.model.within_unhealthy:
+            store.teaches &= store.labels["unhealthy"] == 1
+        store.teaches_health = np.array([name in health_from for name in store.datasets], dtype=bool)
         numbers = [(places[group], names.index(group[1]), classes.index(group[0])) for group in _groups(store)]
         store.groups = np.array(numbers, dtype=np.int64).reshape(-1, 3)
     return [f"{source}_{'_'.join(map(str, labels))}" for labels, source in groups]
@@ -86,7 +97,8 @@ def lessons(training: FrameStore, tasks: Sequence[str]) -> Lessons:
             positive, negative = training.annotated(task), np.zeros(len(datasets), dtype=bool)
         else:
             name = "unhealthy" if task is Task.HEALTH else "covid"
-            taught = training.teaches & (training.labels["other"] >= 0) if task is Task.COVID else True
+            covid_taught = training.teaches & (training.labels["other"] >= 0)
+            taught = covid_taught if task is Task.COVID else training.teaches_health
             positive, negative = ((training.labels[name] == value) & taught for value in (1, 0))
         counts = {
             str(s): (int(positive[datasets == s].sum()), int(negative[datasets == s].sum()))
@@ -99,6 +111,13 @@ def lessons(training: FrameStore, tasks: Sequence[str]) -> Lessons:
 def lesson_lines(found: Lessons, options: OptimConfig) -> list[str]:
     """For a person, at the start of a training: what each head learns from, and where the source gives it away."""
     lines = [f"{head} learns from: {in_words(head, counts)}" for head, counts in found.items()]
+    health = found.get(str(Task.HEALTH), {})
+    one_sided = [source for source, counts in health.items() if not all(counts)]
+    if one_sided and options.health_from == "all":
+        lines.append(
+            f"NOTE: of {', '.join(one_sided)} the health head sees one class alone, which teaches it the source: "
+            "--train.health_from both_classes has it learn from the others, if there are any"
+        )
     covid = found.get(str(Task.COVID))
     if not covid:
         return lines
@@ -128,12 +147,24 @@ def in_words(head: str, counts: Mapping[str, Sequence[int]]) -> str:
     return ", ".join(f"{source} {one:,} {words.format(none)}" for source, (one, none) in counts.items())
 
 
-def check(found: Lessons, options: OptimConfig) -> None:
-    """A COVID-19 head that would learn from no image is no head.
+def check(found: Lessons, config: TrainConfig) -> None:
+    """A classifying head that would learn from no image is no head.
 
     Raises:
         ConfigError: with what each source has.
     """
+    options = config.train
+    if options.health_from == "both_classes" and found.get(str(Task.HEALTH)) == {}:
+        raise ConfigError(
+            "train.health_from both_classes: no source has healthy and unhealthy images, so the health head would "
+            "learn from no image; expected one, or all: add healthy images of the same hospitals, or leave the head "
+            "out (model.tasks)"
+        )
+    if config.model.within_unhealthy and found.get(str(Task.COVID)) == {}:
+        raise ConfigError(
+            "model.within_unhealthy: no image that is known to be unhealthy teaches the COVID-19 head; expected images "
+            "with the labels unhealthy, covid and other, in sources that train.covid_from and other_from allow"
+        )
     if (options.covid_from, options.other_from) != ("all", "all") and found.get(str(Task.COVID)) == {}:
         raise ConfigError(
             "train.covid_from or other_from both_classes: no source has images of both classes, so the COVID-19 head "

@@ -180,9 +180,9 @@ class Training:
         else:
             blocks = frames_on_disk.mapped(files)
         self.frames = {split: FrameStore(blocks, split, config.frame.size) for split in (Split.TRAIN, Split.VAL)}
-        self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config.train)
+        self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config)
         self.lessons = sources.lessons(self.frames[Split.TRAIN], config.model.tasks)
-        sources.check(self.lessons, config.train)
+        sources.check(self.lessons, config)
         # From the frames alone, so once: rank 0 saves the checkpoints.
         shown = other_pictures.examples(blocks, config.frame.size) if self.rank == 0 else None
         self.frontal_check = None if shown is None else frontal_check.fit(Examples(**shown))

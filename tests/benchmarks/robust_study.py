@@ -2,7 +2,8 @@
 
 A trial trains on NIH ChestX-ray14 and covid-chestxray, by the job's own code in this process. Then it scores the test
 split of these two, and two collections that no trial was trained on: `figure1`, and `kermany` (radiographs of children
-from before COVID-19). One file of rows a trial is kept. `tests.benchmarks.robust_table` makes the table of them.
+from before COVID-19). Scored are the epoch with the least validation loss and the last one, and a file of rows each is
+kept. `tests.benchmarks.robust_table` makes the table of what is there.
 
     python -m tests.benchmarks.robust_study PREPARED MANIFEST FIGURE1_MANIFEST KERMANY OUTPUT SEED OPTIONS [RECIPE ...]
 
@@ -38,6 +39,7 @@ from tests.support import manifest_row
 from tests.training.one_process import trains_here
 
 STUDY = "robust_small"
+LAST = ", last epoch"
 LIMITS = DecodeLimits()
 
 
@@ -78,6 +80,10 @@ def score(checkpoint: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     table["p_covid"], table["p_unhealthy"] = scores.p_covid, scores.p_unhealthy
     table["p_covid_lungs_removed"] = removed.p_covid
     table["lung_share"] = lungs_BHW.mean(axis=(1, 2))
+    disease_BHW = scores.mask_BHW(Task.DISEASE)
+    assert disease_BHW is not None
+    areas_B = np.maximum(lungs_BHW.sum(axis=(1, 2)), 1)
+    table["disease_in_lung"] = (lungs_BHW & disease_BHW).sum(axis=(1, 2)) / areas_B
     table["embedding"] = list(scores.embedding)
     table["lung_iou"] = [
         _iou(row, one, lungs_HW, frame) for row, one, lungs_HW in zip(kept, frames, lungs_BHW, strict=True)
@@ -111,11 +117,16 @@ def main(
             begun = (Path(runs) / trial.id).exists()
             best = run_training.train(trial.config.model_copy(update={"storage": runs, "resume": begun}))
         spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
-        table = score(best, rows).assign(recipe=trial.variant, seed=trial.seed, **spent)
-        for name, point in operating_points.read(f"{best}/{operating_points.FILE}").items():
-            for label, threshold in point.thresholds.items():
-                table[f"threshold {name} {label}"] = threshold
-        table.to_parquet(file)
+        last = f"{best.removesuffix('best')}last"
+        for checkpoint, recipe, kept in (
+            (last, f"{trial.variant}{LAST}", file.with_name(f"{trial.id}-last.parquet")),
+            (best, trial.variant, file),
+        ):
+            table = score(checkpoint, rows).assign(recipe=recipe, seed=trial.seed, **spent)
+            for name, point in operating_points.read(f"{checkpoint}/{operating_points.FILE}").items():
+                for label, threshold in point.thresholds.items():
+                    table[f"threshold {name} {label}"] = threshold
+            table.to_parquet(kept)
         print(f"{trial.variant} seed {seed}: {spent['seconds']:.0f} s, {spent['cpu_seconds']:.0f} CPU s", flush=True)
 
 

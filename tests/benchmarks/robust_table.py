@@ -1,10 +1,10 @@
 """The table of the study of recipes against shortcuts, from the files that `tests.benchmarks.robust_study` left.
 
-    python -m tests.benchmarks.robust_table OUTPUT
+    python -m tests.benchmarks.robust_table OUTPUT [markdown]
 
 By docs/design.md's rule: recipes are ranked on the development half of the collections outside, and reported on the
-other half. Shares have Wilson's interval, of all seeds' images together divided by the number of seeds; areas and
-means the bootstrap's by patient, of each seed's scores averaged.
+other half; `markdown` prints the rows of docs/design.md's table. Shares have Wilson's interval, of all seeds' images
+together divided by the number of seeds; areas and means the bootstrap's by patient, of each seed's scores averaged.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ POINT = "threshold specificity_0.90_every_source covid"
 POOLED = "threshold specificity_0.90 covid"
 WITHOUT = ("kermany normal", "kermany pneumonia", "figure1 without")
 WITH = "figure1 with"
+FEWEST = 10
+"""Images that a group has at least, to take part in the score: of Figure 1 without COVID-19 one half has two."""
 
 
 def read(folder: str) -> pd.DataFrame:
@@ -37,10 +39,11 @@ def read(folder: str) -> pd.DataFrame:
     return table
 
 
-def score(images: pd.DataFrame) -> float:
-    """The least balanced accuracy over groups without COVID-19, a mean over seeds."""
+def score(images: pd.DataFrame, fewest: int = FEWEST) -> float:
+    """The least balanced accuracy over groups without COVID-19 of at least `fewest` images, a mean over seeds."""
     flagged = images.groupby(["seed", "group"])["flag"].mean().unstack()
-    balanced = [(flagged[WITH] + 1 - flagged[name]) / 2 for name in WITHOUT]
+    counts = images.groupby("group")["image_id"].nunique()
+    balanced = [(flagged[WITH] + 1 - flagged[name]) / 2 for name in WITHOUT if counts[name] >= fewest]
     return float(pd.concat(balanced, axis=1).min(axis=1).mean())
 
 
@@ -102,8 +105,11 @@ def row(images: pd.DataFrame) -> dict[str, str]:
         "seeds": str(images["seed"].nunique()),
         "development score": f"{score(outside[outside['development']]):.3f}",
         "score on the other half": f"{score(other):.3f}",
+        "development score by the first rule": f"{score(outside[outside['development']], 1):.3f}",
         **{f"flagged, {name}": text for name, text in shares(other).items()},
         "AUROC figure1 with against kermany normal": area(against, "p_covid", "covid"),
+        "the same by p_unhealthy": area(against, "p_unhealthy", "covid"),
+        "the same by disease in the lungs": area(against, "disease_in_lung", "covid"),
         "AUROC inside covid-chestxray": area(inside, "p_covid", "covid"),
         "the same, lungs removed": area(inside, "p_covid_lungs_removed", "covid"),
         "AUROC unhealthy inside NIH": area(nih, "p_unhealthy", "unhealthy"),
@@ -113,12 +119,31 @@ def row(images: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def main(folder: str) -> None:
-    """Print a block a recipe, best development score first."""
+SHORT = (
+    "seeds",
+    "development score",
+    "score on the other half",
+    "flagged, kermany normal",
+    "flagged, kermany pneumonia",
+    "flagged, figure1 with",
+    "AUROC figure1 with against kermany normal",
+    "AUROC inside covid-chestxray",
+    "the same, lungs removed",
+    "AUROC unhealthy inside NIH",
+    "lung IoU",
+)
+"""Columns of the table in Markdown."""
+
+
+def main(folder: str, form: str = "blocks") -> None:
+    """Print a block, or a row of a table, a recipe, best development score first."""
     table = read(folder)
     found = {str(name): row(images) for name, images in table.groupby("recipe")}
     order: Callable[[str], float] = lambda name: -float(found[name]["development score"])  # noqa: E731
     for name in sorted(found, key=order):
+        if form == "markdown":
+            print(f"| {name} | {' | '.join(found[name][metric] for metric in SHORT)} |")
+            continue
         print(f"\n{name}")
         for metric, text in found[name].items():
             print(f"  {metric:45} {text}")

@@ -1,5 +1,6 @@
 import json
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from comit_ray.errors import ConfigError
 from comit_ray.evaluation import severity
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import PREDICTIONS
+from tests.conftest import REPOSITORY
 from tests.support import manifest_row, prediction_row, write_rows
 
 
@@ -100,3 +102,25 @@ def test_a_fit_has_not_seen_the_patient_it_is_judged_on() -> None:
 def test_a_table_that_is_none_is_refused(screen, tmp_path, columns, message) -> None:
     with pytest.raises(ConfigError, match=message):
         severity.join(screen.results or "", screen.manifest, table(tmp_path, **columns))
+
+
+def test_the_fit_is_a_table_that_brings_a_screen_to_the_readers_scale(screen, tmp_path, monkeypatch) -> None:
+    """By the query of docs/reports.md: readers gave half of what was predicted."""
+    uri = table(tmp_path, image_id=IDS, severity=[0.3 * n for n in range(30)])
+    severity.chapter(screen, uri)
+    fit = pd.read_csv(tmp_path / "report" / severity.FIT_FILE)
+    assert fit["severity"].tolist() == [n / 10 for n in range(181)]
+    assert fit["readers_score"].is_monotonic_increasing
+    predictions = [prediction_row(f"x/{n:02d}", severity=18 * n / 30) for n in range(30)]
+    write_rows(tmp_path / "out" / "predictions", predictions, PREDICTIONS)
+    (tmp_path / "report").rename(tmp_path / "severity_report")
+    monkeypatch.chdir(tmp_path)
+    query = (
+        (REPOSITORY / "docs" / "reports.md")
+        .read_text()
+        .split("```sql\nSELECT image_id, screened.severity")[1]
+        .split("```")[0]
+    )
+    found = duckdb.sql(f"SELECT image_id, screened.severity {query}").df()
+    assert len(found) == 30
+    assert np.abs(found["readers_score"] - found["severity"] / 2).max() < 0.06

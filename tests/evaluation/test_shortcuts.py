@@ -209,3 +209,19 @@ def test_a_fall_without_the_borders_alone_is_no_alarm(tmp_path: Path) -> None:
     said = shortcuts_report.audit_sentences(replace(found, metrics=figures))
     (told,) = (text for text in said if "borders" in text)
     assert told.startswith("Without the borders of the images the score tells less, AUROC 0.60 [0.50, 0.70], of")
+
+
+def test_what_it_means_is_said_in_plain_words(tmp_path: Path) -> None:
+    """No figure, no term of statistics; and what to do, whatever was found."""
+    caught, fair = (_screen(tmp_path / name, shortcut=name == "caught") for name in ("caught", "fair"))
+    half = _screen(tmp_path / "half", shortcut=False, sides=())
+    said = [shortcuts_report.in_plain_words(shortcuts_report.audit_sentences(found)) for found in (caught, fair, half)]
+    assert "may recognise where an image was made, and not the disease" in said[0]
+    assert "found no sign" in said[1]
+    assert "cannot show that there is none" in said[1]
+    assert "it was not fully tested" in said[2]
+    for one in said:
+        assert one.startswith(shortcuts_report.PLAIN)
+        assert not one.startswith(shortcuts_report.ALARMS), "the alarms themselves come first on the first page"
+        assert "have a random sample of that hospital's images read" in one
+        assert not any(word in one for word in ("AUROC", "probe", "embedding", "interval", "specificity"))

@@ -59,6 +59,15 @@ def test_in_float32_it_says_what_pytorch_says(uri: str) -> None:
         assert np.unpackbits(found.masks[task] ^ expected.masks[task]).mean() < 1e-4
 
 
+def test_scores_within_unhealthy_are_pytorchs_too(tmp_path: Path) -> None:
+    made = write_checkpoint(tmp_path / "c", tasks=["health", "covid"], within_unhealthy=True)
+    with load_model(made) as torch_model, load_model(with_openvino(made), "openvino") as model:
+        expected, found = torch_model.predict(frames()), model.predict(frames())
+    for name, values in expected.probabilities.items():
+        np.testing.assert_allclose(found.probabilities[name], values, atol=1e-6)
+    assert (found.probabilities["covid"] < found.probabilities["unhealthy"]).all()
+
+
 def test_int8_is_another_model_with_other_scores(uri: str) -> None:
     with load_model(uri, "openvino") as exact, load_model(uri, "openvino", precision="int8") as model:
         found, expected = model.predict(frames()), exact.predict(frames())

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from comit_ray.config.train_config import OptimConfig
+from comit_ray.config.train_config import OptimConfig, TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.prepare.frames import FRAMES, FrameStore
 from comit_ray.tables.vocabulary import ALL_TASKS, Split, Task
@@ -14,7 +14,7 @@ from comit_ray.training.batches import collate
 from comit_ray.training.losses import switches
 from comit_ray.training.sources import GroupWeights, source_distance
 
-COVID = ALL_TASKS.index(Task.COVID)
+HEALTH, COVID = ALL_TASKS.index(Task.HEALTH), ALL_TASKS.index(Task.COVID)
 
 
 def store(split: Split = Split.TRAIN) -> FrameStore:
@@ -35,35 +35,63 @@ def store(split: Split = Split.TRAIN) -> FrameStore:
     return FrameStore([pa.Table.from_pylist(rows, schema=FRAMES)], split, 32)
 
 
-def on(options: OptimConfig) -> np.ndarray:
+def recipe(within_unhealthy: bool = False, **options: str) -> TrainConfig:
+    values = {"data": "d", "storage": "s", "name": "n", "train": options}
+    return TrainConfig.parse(values | {"model": {"within_unhealthy": within_unhealthy}}, origin="test")
+
+
+def on(config: TrainConfig) -> np.ndarray:
     training = store()
-    sources.mark(training, store(Split.VAL), options)
+    sources.mark(training, store(Split.VAL), config)
     batch = collate(training, np.stack([np.arange(5), np.zeros(5, int)], axis=1))
     return switches(batch, ALL_TASKS).numpy()
 
 
 def test_the_covid_head_learns_from_sources_with_both_classes_and_the_others_from_all() -> None:
-    everything, chosen = on(OptimConfig()), on(OptimConfig(covid_from="both_classes"))
+    everything, chosen = on(recipe()), on(recipe(covid_from="both_classes"))
     assert everything[COVID].tolist() == [True] * 5
     assert chosen[COVID].tolist() == [True, True, False, False, False]
-    health = ALL_TASKS.index(Task.HEALTH)
-    assert chosen[health].tolist() == everything[health].tolist() == [True] * 5
+    assert chosen[HEALTH].tolist() == everything[HEALTH].tolist() == [True] * 5
+
+
+def test_the_health_head_learns_from_sources_with_healthy_and_unhealthy_images() -> None:
+    chosen = on(recipe(health_from="both_classes"))
+    assert chosen[HEALTH].tolist() == [False, False, True, True, False]
+    assert chosen[COVID].tolist() == [True] * 5
+
+
+def test_within_unhealthy_the_covid_head_learns_from_unhealthy_images_alone() -> None:
+    chosen = on(recipe(within_unhealthy=True))
+    assert chosen[COVID].tolist() == [True, True, False, True, True]
+    assert chosen[HEALTH].tolist() == [True] * 5
+
+
+@pytest.mark.parametrize(
+    ("config", "head", "message"),
+    [
+        (recipe(health_from="both_classes"), "health", "no source has healthy and unhealthy images"),
+        (recipe(within_unhealthy=True), "covid", "no image that is known to be unhealthy"),
+    ],
+)
+def test_a_head_without_any_image_is_refused_with_what_to_do(config, head, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sources.check({head: {}}, config)
 
 
 def test_the_label_of_another_disease_may_decide_too() -> None:
-    assert on(OptimConfig(other_from="both_classes"))[COVID].tolist() == [True, True, True, True, False]
+    assert on(recipe(other_from="both_classes"))[COVID].tolist() == [True, True, True, True, False]
 
 
 def test_a_validation_image_has_the_switch_of_the_training_and_keeps_its_label() -> None:
     validation = store(Split.VAL)
-    sources.mark(store(), validation, OptimConfig(covid_from="both_classes"))
+    sources.mark(store(), validation, recipe(covid_from="both_classes"))
     assert validation.teaches.tolist() == [True, True, False, False, False]
     assert validation.labels["covid"].tolist() == [1, 0, 0, 0, 1]
 
 
 def test_groups_are_classes_of_sources() -> None:
     training = store()
-    names = sources.mark(training, store(Split.VAL), OptimConfig())
+    names = sources.mark(training, store(Split.VAL), recipe())
     assert len(names) == len(set(names)) == 5
     assert sorted(training.groups[:, 0].tolist()) == [0, 1, 2, 3, 4]
     assert training.groups[:, 1].tolist() == [0, 0, 1, 1, 2]
@@ -125,7 +153,7 @@ def test_a_step_against_the_penalty_brings_sources_together() -> None:
 
 def test_what_each_head_learns_from_is_counted_and_one_sided_sources_are_told() -> None:
     training = store()
-    sources.mark(training, store(Split.VAL), OptimConfig())
+    sources.mark(training, store(Split.VAL), recipe())
     found = sources.lessons(training, ["lung", "health", "covid"])
     assert found == {
         "lung": {},
@@ -135,15 +163,16 @@ def test_what_each_head_learns_from_is_counted_and_one_sided_sources_are_told() 
     lines = sources.lesson_lines(found, OptimConfig())
     assert lines[0] == "lung learns from: no image"
     assert lines[2].startswith("covid learns from: a 1 with COVID-19 and 1 without, b 0 with COVID-19 and 2 without")
-    assert lines[3].startswith("NOTE: of b, c the COVID-19 head sees one class alone")
+    assert lines[3].startswith("NOTE: of a, c the health head sees one class alone")
+    assert lines[4].startswith("NOTE: of b, c the COVID-19 head sees one class alone")
 
 
 def test_the_covid_heads_lessons_are_those_of_its_switch_and_none_is_refused() -> None:
-    training, both = store(), OptimConfig(covid_from="both_classes")
+    training, both = store(), recipe(covid_from="both_classes")
     sources.mark(training, store(Split.VAL), both)
     found = sources.lessons(training, ["health", "covid"])
     assert found["covid"] == {"a": (1, 1)}
-    assert len(sources.lesson_lines(found, both)) == 2
+    assert len(sources.lesson_lines(found, both.train)) == 3
     sources.check(found, both)
     with pytest.raises(ConfigError, match="no source has images of both classes"):
         sources.check({"covid": {}}, both)
