@@ -178,7 +178,7 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
             assert weights(tmp_path / "alone", which) == weights(tmp_path / "run", which)
 
         path.write_bytes(path.read_bytes()[:1000])
-        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        with pytest.raises(CheckpointError, match="not a complete safetensors file"):
             train(config(manifest, tmp_path, epochs=3, resume=True, max_failures=0))
 
 
