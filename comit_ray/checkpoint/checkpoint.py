@@ -1,17 +1,19 @@
 """Writes and reads checkpoints: plain files that are loaded without running code.
 
-weights.safetensors     the network
-config.yaml             the training's resolved configuration
-operating_points.json   thresholds chosen on the validation split (comit_ray.checkpoint.operating_points)
-temperatures.json       what the log-odds are divided by to be calibrated on the validation split
-                        (comit_ray.checkpoint.temperature); applied only where it is asked for
-reference.json, reference.safetensors
-                        what it remembers of its data (comit_ray.checkpoint.reference): says when an archive differs
-frontal_check.json      tells frontal chests from other pictures (comit_ray.checkpoint.frontal_check)
-metrics.json            figures of the epoch
-history.json            figures of every epoch up to this one
-environment.json        versions, and the hashes of the weights the other files belong to and of the manifest
-state.pt                optimiser, epoch and random states, to go on with the training
+    weights.safetensors     the network
+    config.yaml             the resolved configuration of the training
+    operating_points.json   thresholds chosen on the validation split (comit_ray.checkpoint.operating_points)
+    temperatures.json       divisors of the log-odds, fitted on the validation split
+                            (comit_ray.checkpoint.temperature); applied only on request
+    reference.json, reference.safetensors
+                            statistics of the training data (comit_ray.checkpoint.reference), to detect drift
+    frontal_check.json      tells frontal chests from other pictures (comit_ray.checkpoint.frontal_check)
+    metrics.json            metrics of the epoch
+    history.json            metrics of every epoch up to this one
+    environment.json        versions, and the hashes of the manifest and of the weights that the files belong to
+    state.pt                optimiser, epoch and random states, to continue the training
+
+`load` reads a whole checkpoint, `save` writes one, and `publish` copies one to its place.
 """
 
 import io
@@ -83,10 +85,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Checkpoint(CheckpointFacts):
-    """A trained model and what belongs to it.
+    """A trained model with its facts.
 
     Attributes:
-        model: on the CPU, in evaluation mode.
+        model: the network, on the CPU, in evaluation mode.
     """
 
     model: nn.Module = field(kw_only=True)
@@ -94,11 +96,11 @@ class Checkpoint(CheckpointFacts):
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What training needs to go on.
+    """What a training needs to continue.
 
     Attributes:
-        history: figures of the epochs behind these weights.
-        optimiser: its state dict.
+        history: metrics of each epoch that led to these weights.
+        optimiser: state dict of the optimiser.
         random: torch's random states of each worker: the host's and, on a GPU, the GPU's.
     """
 
@@ -108,10 +110,10 @@ class TrainingState:
 
 
 def load(uri: str) -> Checkpoint:
-    """The checkpoint at `uri`.
+    """Loads the checkpoint at `uri`.
 
     Raises:
-        CheckpointError: if it is absent, incomplete, truncated, or its weights do not fit its configuration.
+        CheckpointError: it is missing, incomplete or truncated, or its weights do not fit its configuration.
     """
     facts, weights = read_facts(uri)
     model = build_model(facts.config.model)
@@ -120,15 +122,15 @@ def load(uri: str) -> Checkpoint:
 
 
 def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
-    """Load a safetensors file's bytes into `model`, every entry of it.
+    """Loads every entry of a safetensors file's bytes into `model`.
 
     Raises:
-        CheckpointError: if it is no safetensors file or not this model's.
+        CheckpointError: the bytes are not a safetensors file, or belong to another model.
     """
     try:
         weights = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{origin} is not a whole safetensors file ({len(data)} bytes): {error}") from error
+        raise CheckpointError(f"{origin} is not a complete safetensors file ({len(data)} bytes): {error}") from error
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -137,10 +139,10 @@ def load_weights(model: nn.Module, data: bytes, origin: str) -> None:
 
 
 def load_state(uri: str, model: nn.Module) -> TrainingState:
-    """Give `model` the weights of the checkpoint at `uri`; the state to go on with.
+    """Loads the weights at `uri` into `model`, and returns the state from which the training continues.
 
     Raises:
-        CheckpointError: if they are absent, truncated, of another model, or of another checkpoint than its other files.
+        CheckpointError: files are missing or truncated, belong to another model, or do not belong to one checkpoint.
     """
     uri = storage.normalise(uri)
     weights = read_file(uri, WEIGHTS)
@@ -151,22 +153,24 @@ def load_state(uri: str, model: nn.Module) -> TrainingState:
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         stated, found = state["model_id"], TrainingState(history, state["optimiser"], state["random"])
-    except Exception as error:  # torch.load raises whatever the broken file makes it stumble on
-        raise CheckpointError(f"{uri}: {STATE} is not a whole training state: {type(error).__name__}") from error
+    except Exception as error:  # on a damaged file, torch.load may raise any error
+        raise CheckpointError(f"{uri}: {STATE} is not a complete training state: {type(error).__name__}") from error
     if stated != weights_id(weights):
-        raise CheckpointError(f"{uri}: its weights are {weights_id(weights)}, its {STATE} belongs to {stated}")
+        raise CheckpointError(
+            f"{uri}: expected the {STATE} of its weights {weights_id(weights)}, got that of {stated}: copy it again"
+        )
     return found
 
 
 def load_history(uri: str) -> list[dict[str, Any]]:
-    """Figures of every epoch up to the checkpoint at `uri`.
+    """Reads the metrics of every epoch up to the checkpoint at `uri`.
 
     Raises:
-        CheckpointError: if they are absent or no list of figures.
+        CheckpointError: the file is missing or is not a list of metrics.
     """
     history = read_json(uri, HISTORY)
     if not isinstance(history, list) or not history:
-        raise CheckpointError(f"{storage.join(uri, HISTORY)} holds no figures of epochs")
+        raise CheckpointError(f"{storage.join(uri, HISTORY)}: expected a list of metrics of epochs, got none")
     return history
 
 
@@ -181,9 +185,18 @@ def save(
     known: Reference | None = None,
     learns_from: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
 ) -> None:
-    """Write a checkpoint's files into the local `directory`.
+    """Writes a checkpoint's files into the local `directory`.
 
-    `manifest` and `known` are as `Checkpoint` describes them; `learns_from` as `comit_ray.training.sources.Lessons`.
+    Args:
+        directory: local directory.
+        model: the network.
+        config: resolved configuration of the training.
+        points: operating points.
+        temperatures: temperatures of the scores.
+        state: state from which the training can continue.
+        manifest: training hash of the manifest; None: not recorded.
+        known: statistics of the training data; None: no reference is written.
+        learns_from: see `comit_ray.training.sources.Lessons`; None: not recorded.
     """
     weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
     (directory / WEIGHTS).write_bytes(weights)
@@ -211,13 +224,14 @@ def save(
 
 
 def publish(directory: Path, uri: str) -> None:
-    """Copy a checkpoint to `uri` in place of any that lies there, so that no reader finds half of one.
+    """Copies a checkpoint to `uri` and replaces any that is there, so that no reader finds half a checkpoint.
 
-    Local: under a temporary name, then renamed; the old one comes back if that fails. S3 has no rename: the
-    configuration, without which a checkpoint does not load, is deleted first and written last.
+    On a local disk, the copy gets a temporary name and is then renamed; the old checkpoint comes back if that fails. S3
+    has no rename. There the configuration is deleted first and written last, because a checkpoint does not load without
+    it.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: the checkpoint cannot be written.
     """
     uri = storage.normalise(uri)
     if storage.is_s3(uri):
@@ -226,7 +240,7 @@ def publish(directory: Path, uri: str) -> None:
             if (directory / name).exists() or name not in YOUNGER:
                 storage.write_bytes(storage.join(uri, name), (directory / name).read_bytes())
             else:
-                storage.delete(storage.join(uri, name))  # of the checkpoint that was there
+                storage.delete(storage.join(uri, name))  # may be left from the earlier checkpoint
         return
     with local_files.replacing_directory(storage.normalise(uri)) as fresh:
         shutil.copytree(directory, fresh, dirs_exist_ok=True)

@@ -1,7 +1,7 @@
-"""What a checkpoint says of its model, read without PyTorch: configuration, thresholds, temperatures, reference, id.
+"""Reads the facts of a checkpoint without PyTorch: configuration, thresholds, temperatures, reference, model id.
 
-`comit_ray.checkpoint.checkpoint` reads the same and the network too. Who asks a model through another library, and the
-driver of a screen, which computes nothing, need no more than this, and start some seconds earlier.
+`comit_ray.checkpoint.checkpoint` reads the same facts and the network too. A backend other than PyTorch, and the driver
+of a screen, which computes nothing, need only the facts, and start some seconds faster without PyTorch.
 """
 
 import hashlib
@@ -27,26 +27,26 @@ FRONTAL_CHECK = frontal_check.FILE
 FILES = (
     *(STATE, METRICS, HISTORY, ENVIRONMENT, *REFERENCE, FRONTAL_CHECK, OPERATING_POINTS, TEMPERATURES, WEIGHTS, CONFIG),
 )
-"""In the order in which they are published: without its configuration, the last, a checkpoint does not load."""
+"""Files in the order in which they are published. The configuration is last, because a checkpoint does not load without
+it."""
 YOUNGER = frozenset({TEMPERATURES, *REFERENCE, FRONTAL_CHECK})
-"""Files that an older checkpoint does not have."""
+"""Files that checkpoints of older versions do not have."""
 BELOW = ("best", "last")
-"""What a training calls its checkpoints: a run's directory is easily given in place of them."""
+"""Names of a training's checkpoints; users often give the directory of the run instead."""
 
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What belongs to a trained model, without its network.
+    """The facts of a trained model, without its network.
 
     Attributes:
-        config: its training's.
-        operating_points: by name.
-        temperatures: by score; empty in a checkpoint from before there were any.
-        model_id: 12 hex digits of the weights file's SHA-256; of an optimised model more follows
+        config: configuration of its training.
+        operating_points: name -> operating point.
+        temperatures: score -> temperature; empty in checkpoints of versions without temperatures.
+        model_id: 12 hex digits of the SHA-256 of the weights file; the id of an optimised model is longer
             (`comit_ray.inference.optimised`).
-        manifest: `comit_ray.data.manifest.manifest.training_hash` of what it was trained on; None where it was not
-            recorded.
-        reference: of the data it was trained on; None in a checkpoint from before there was any.
+        manifest: `comit_ray.data.manifest.manifest.training_hash` of the training data; None if it was not recorded.
+        reference: statistics of the training data; None in checkpoints of versions without a reference.
     """
 
     config: TrainConfig
@@ -58,10 +58,10 @@ class CheckpointFacts:
 
 
 def read_facts(uri: str) -> tuple[CheckpointFacts, bytes]:
-    """The facts of the checkpoint at `uri`, and the bytes of its weights, whose hash is the model's id.
+    """Reads the facts of the checkpoint at `uri`, and the bytes of its weights, whose hash is the model id.
 
     Raises:
-        CheckpointError: it is absent, incomplete, or its files belong to different weights.
+        CheckpointError: it is missing or incomplete, or its files belong to different weights.
     """
     uri = storage.normalise(uri)
     config = read_config(uri)
@@ -70,7 +70,7 @@ def read_facts(uri: str) -> tuple[CheckpointFacts, bytes]:
         safetensors.deserialize(weights)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         origin = storage.join(uri, WEIGHTS)
-        raise CheckpointError(f"{origin} is not a whole safetensors file ({len(weights)} bytes): {error}") from error
+        raise CheckpointError(f"{origin} is not a complete safetensors file ({len(weights)} bytes): {error}") from error
     environment = environment_of(uri, weights)
     try:
         points = operating_points.parse(read_file(uri, OPERATING_POINTS), origin=storage.join(uri, OPERATING_POINTS))
@@ -83,10 +83,10 @@ def read_facts(uri: str) -> tuple[CheckpointFacts, bytes]:
 
 
 def read_file(uri: str, name: str) -> bytes:
-    """The bytes of a checkpoint's file.
+    """Reads one file of a checkpoint.
 
     Raises:
-        CheckpointError: it is absent or cannot be read.
+        CheckpointError: the file is missing or cannot be read.
     """
     try:
         return storage.read_bytes(storage.join(uri, name))
@@ -97,24 +97,24 @@ def read_file(uri: str, name: str) -> bytes:
 
 
 def _lacking(uri: str, name: str) -> str:
-    """What is wrong with a place that lacks a checkpoint's file, and where one may be meant."""
-    start = f"no whole checkpoint at {uri}"
+    """Says what is wrong with a directory that lacks a checkpoint's file, and where a checkpoint may be."""
+    start = f"no complete checkpoint at {uri}"
     if not storage.is_s3(uri) and not storage.exists(uri):
         return f"{start}: there is no such directory"
     below = [storage.join(uri, child) for child in BELOW if storage.exists(storage.join(uri, child, WEIGHTS))]
     if below:
-        return f"{start}, but there are some in it: give {' or '.join(below)}"
+        return f"{start}, but there are checkpoints in it: give {' or '.join(below)}"
     lacking = [one for one in FILES if one not in YOUNGER and not storage.exists(storage.join(uri, one))]
     if len(lacking) > 1:
-        return f"{start}: {', '.join(sorted(lacking))} are missing; expected what a training wrote as best/ or last/"
+        return f"{start}: {', '.join(sorted(lacking))} are missing; expected the best/ or last/ directory of a training"
     return f"{start}: {name} is missing; copy the whole directory again"
 
 
 def read_config(uri: str) -> TrainConfig:
-    """The resolved configuration of the training that wrote the checkpoint at `uri`; its weights are not read.
+    """Reads the resolved configuration of the training that wrote the checkpoint at `uri`, without its weights.
 
     Raises:
-        CheckpointError: it is absent, or none that this version knows.
+        CheckpointError: it is missing, or this version does not know its form.
     """
     data = read_file(uri, CONFIG)
     origin = storage.join(uri, CONFIG)
@@ -127,13 +127,13 @@ def read_config(uri: str) -> TrainConfig:
 
 
 def _read_temperatures(uri: str) -> temperature.Document:
-    """Those of an older checkpoint, which has none, are empty."""
+    """Reads the temperatures; a checkpoint of an older version has none."""
     origin = storage.join(uri, TEMPERATURES)
     return temperature.parse(read_file(uri, TEMPERATURES), origin=origin) if storage.exists(origin) else {}
 
 
 def _read_reference(uri: str) -> Reference | None:
-    """None of an older checkpoint, which has none."""
+    """Reads the reference; None for a checkpoint of an older version."""
     facts, arrays = REFERENCE
     if not storage.exists(storage.join(uri, facts)):
         return None
@@ -141,32 +141,32 @@ def _read_reference(uri: str) -> Reference | None:
 
 
 def environment_of(uri: str, weights: bytes) -> dict[str, Any]:
-    """What a training wrote of where it ran.
+    """Reads what a training recorded about its environment.
 
     Raises:
-        CheckpointError: it belongs to other weights.
+        CheckpointError: the record is missing, is not a JSON object, or belongs to other weights.
     """
     environment = read_json(uri, ENVIRONMENT)
     if not isinstance(environment, dict):
-        raise CheckpointError(f"{storage.join(uri, ENVIRONMENT)} holds no JSON object")
+        raise CheckpointError(f"{storage.join(uri, ENVIRONMENT)}: expected a JSON object, got another value")
     stated = environment.get("model_id")
     if stated != weights_id(weights):
         raise CheckpointError(
-            f"{uri}: its weights are {weights_id(weights)}, its other files belong to {stated}: copy it again"
+            f"{uri}: its weights are {weights_id(weights)}, but its other files belong to {stated}: copy it again"
         )
     return environment
 
 
 def weights_id(weights: bytes) -> str:
-    """12 hex digits of their SHA-256."""
+    """Returns 12 hex digits of the SHA-256 of the weights."""
     return hashlib.sha256(weights).hexdigest()[:12]
 
 
 def read_json(uri: str, name: str) -> Any:
-    """What a checkpoint's JSON file holds.
+    """Reads a JSON file of a checkpoint.
 
     Raises:
-        CheckpointError: it is absent or no JSON.
+        CheckpointError: the file is missing or is not JSON.
     """
     try:
         return json.loads(read_file(uri, name))

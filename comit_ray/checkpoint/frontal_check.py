@@ -1,12 +1,12 @@
-"""Is it a frontal chest? A small classifier on the frame itself, fitted with the training and kept with the weights.
+"""Recognises pictures that are no frontal chest: a small classifier on the frame, fitted and stored with the model.
 
-PNG and JPEG have no header, so a lateral or a CT slice among them is scored like any radiograph. The check looks at
-directions of edges (Dalal and Triggs 2005, "Histograms of oriented gradients for human detection") and at an 8 x 8
-thumbnail. It asks no network, so that every backend gives the same value. Logistic regression, both classes weighted
-alike, learns from the frontal radiographs of the training and from the rows that its sources call lateral, another
-part of the body or another modality. It excludes nothing.
+PNG and JPEG files have no header, so a lateral view or a CT slice among them is scored like any radiograph. The check
+uses the directions of edges (Dalal and Triggs 2005, "Histograms of oriented gradients for human detection") and an 8 x
+8 thumbnail. It uses no network, so every backend gives the same value. A logistic regression with equal weight for both
+classes learns from the frontal radiographs of the training, and from rows that its sources call lateral, another part
+of the body or another modality. The check excludes no image.
 
-One file: `frontal_check.json` (weights, intercept, and what the test by patient gave).
+It is stored in one file, `frontal_check.json`: weights, intercept, and the result of a test by patient.
 """
 
 import json
@@ -23,16 +23,17 @@ from scipy.special import expit
 from comit_ray.errors import CheckpointError, NotFoundError
 from comit_ray.statistics.intervals import Interval, wilson
 from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import counted
 
 FILE = "frontal_check.json"
-"""Its name in a checkpoint."""
+"""File name in a checkpoint."""
 COLUMN = "p_frontal_chest"
 THRESHOLD = 0.5
-"""Below it an image is taken for no frontal chest; the test by patient is at this value."""
+"""An image with a lower value does not look like a frontal chest; the test by patient uses this threshold."""
 FEWEST_IMAGES, FOLDS = 20, 5
-"""Examples that a check needs, and parts of the patients, each of which is tested once."""
+"""Examples that a check needs, and folds of patients, each of which is tested once."""
 SIDE, CELLS, DIRECTIONS, THUMBNAIL = 32, 8, 8, 8
-"""Pixels of the picture that is looked at, its cells a side, directions of edges, and pixels of the thumbnail."""
+"""Side of the reduced picture (pixels), cells per side, directions of edges, and side of the thumbnail (pixels)."""
 _EDGES_WEIGH, _THUMBNAIL_WEIGHS, _C = 8.0, 0.5, 0.01
 
 Frames = npt.NDArray[np.uint8]
@@ -40,14 +41,14 @@ Frames = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Examples:
-    """Images that the check learns from.
+    """Images from which the check learns.
 
     Args:
-        frames_NHW: uint8, at the model's frame.
-        frontal_N: whether each is a frontal chest.
-        patients: of each; None: not known, and the image counts as a patient.
-        datasets: of each.
-        kinds: `frontal`, or the reason of its exclusion.
+        frames_NHW: (N, H, W) uint8, in the model's frame.
+        frontal_N: (N,) whether each image is a frontal chest.
+        patients: patient of each image; None: not known, and the image counts as one patient.
+        datasets: dataset of each image.
+        kinds: `frontal`, or the reason of the image's exclusion.
     """
 
     frames_NHW: Frames
@@ -59,14 +60,14 @@ class Examples:
 
 @dataclass(frozen=True)
 class Tested:
-    """What the test by patient gave for one kind of images of one source: no patient was in training and test.
+    """Result of the test by patient for one kind of images of one source; no patient was in both training and test.
 
     Args:
         dataset: the source.
         kind: `frontal`, or the reason of the images' exclusion.
-        images: tested.
-        patients: of them.
-        right: images that were taken for what they are.
+        images: number of tested images.
+        patients: number of their patients.
+        right: number of correctly recognised images.
     """
 
     dataset: str
@@ -81,10 +82,10 @@ class FrontalCheck:
     """The check of a checkpoint.
 
     Args:
-        weights_F: of each feature; empty where there is no check.
-        intercept: of the log-odds.
+        weights_F: (F,) weight of each feature; empty if there is no check.
+        intercept: intercept of the log-odds.
         tested: groups of the test by patient.
-        reason: why there is no check; None: there is one.
+        reason: why there is no check; None if there is one.
     """
 
     weights_F: npt.NDArray[np.float64]
@@ -93,9 +94,10 @@ class FrontalCheck:
     reason: str | None = None
 
     def p_frontal_chest(self, frames_BHW: Frames) -> npt.NDArray[np.float64] | None:
-        """(B,) 0..1, below `THRESHOLD` for what looks like no frontal chest; None where there is no check.
+        """Returns (B,) values from 0 to 1, below `THRESHOLD` for images unlike a frontal chest; None without a check.
 
-        It is no probability: half of the weight of the training was on images that are none.
+        A value is not a probability, because half of the weight in the training was on images that are no frontal
+        chest.
         """
         if self.reason is not None:
             return None
@@ -103,9 +105,13 @@ class FrontalCheck:
         return values
 
     def share_right(self, frontal: bool) -> tuple[int, int, int, Interval]:
-        """Right, images and patients of the test: of frontal chests, or of all other images; and the interval.
+        """Returns correct images, images and patients of the test, and the interval of the share.
 
-        The interval is Wilson's for as many observations as there are patients, because images of one are alike.
+        The interval is Wilson's for as many observations as there are patients, because images of one patient are
+        alike.
+
+        Args:
+            frontal: whether to count frontal chests, or all other images.
         """
         groups = [one for one in self.tested if (one.kind == "frontal") is frontal]
         right, images, patients = (
@@ -115,13 +121,13 @@ class FrontalCheck:
 
     @property
     def line(self) -> str:
-        """What the check is worth: one sentence."""
+        """One sentence that says how well the check works."""
         if self.reason is not None:
-            return f"whether an image is a frontal chest was not checked: {self.reason}"
+            return f"images were not checked for frontal chests: {self.reason}"
         told = []
-        for frontal, what in ((False, "images that are none were recognised"), (True, "frontal chests were kept")):
+        for frontal, what in ((False, "other pictures recognised"), (True, "frontal chests kept")):
             right, images, patients, interval = self.share_right(frontal)
-            told.append(f"{right:,} of {images:,} {what} ({patients:,} patients, {_ends(interval)})")
+            told.append(f"{right:,} of {images:,} {what} ({counted(patients, 'patient')}, {_ends(interval)})")
         return f"check for frontal chests, tested on patients it was not fitted on: {'; '.join(told)}"
 
 
@@ -132,7 +138,10 @@ def _ends(interval: Interval) -> str:
 
 
 def features(frames_BHW: Frames) -> npt.NDArray[np.float64]:
-    """(B, F): the root of the share of edges by cell and direction, and the thumbnail's standardised grey values."""
+    """Returns (B, F) features: edges by cell and direction, and the standardised grey values of the thumbnail.
+
+    The edge features are the square root of each share of the edge strength.
+    """
     count = len(frames_BHW)
     small_BSS = _resized(frames_BHW, SIDE)
     rows_BSS, columns_BSS = np.gradient(small_BSS, axis=(1, 2)) if count else (small_BSS, small_BSS)
@@ -142,7 +151,7 @@ def features(frames_BHW: Frames) -> npt.NDArray[np.float64]:
     share_BSS = turn_BSS - first_BSS
     cell = SIDE // CELLS
     edges_BCCD = np.zeros((count, CELLS, CELLS, DIRECTIONS))
-    for direction in range(DIRECTIONS):  # an edge counts for the two directions that it lies between
+    for direction in range(DIRECTIONS):  # an edge counts for the two nearest directions
         part_BSS = (first_BSS % DIRECTIONS == direction) * (1 - share_BSS)
         part_BSS += ((first_BSS + 1) % DIRECTIONS == direction) * share_BSS
         cells_BCPCP = (strength_BSS * part_BSS).reshape(count, CELLS, cell, CELLS, cell)
@@ -162,21 +171,24 @@ def _resized(frames_BHW: Frames, side: int) -> npt.NDArray[np.float64]:
 
 
 def fit(examples: Examples) -> FrontalCheck:
-    """The check, fitted on all examples, with the test of its like: each patient once, by a fit without this patient.
+    """Fits the check on all examples, and tests it: each patient is tested once, by a fit without this patient.
 
     Args:
-        examples: frontal radiographs and others.
+        examples: frontal radiographs and other pictures.
+
+    Returns:
+        The check; one with a `reason` if there are too few examples.
     """
     frontal_N = examples.frontal_N
     patients = np.array([f"image {n}" if one is None else one for n, one in enumerate(examples.patients)])
     others, people = int((~frontal_N).sum()), len(set(patients[~frontal_N]))
     if others < FEWEST_IMAGES or people < FOLDS or len(set(patients[frontal_N])) < FOLDS:
         why = (
-            f"the training had {others} images that are none, of {people} patients; at least {FEWEST_IMAGES} of "
-            f"{FOLDS} patients are needed"
+            f"the training had {counted(others, 'other picture')} of {counted(people, 'patient')}; at least "
+            f"{FEWEST_IMAGES} of {FOLDS} patients are needed"
         )
         return FrontalCheck(np.zeros(0), 0.0, reason=why)
-    from sklearn.model_selection import StratifiedGroupKFold  # late: who only asks the check fits nothing
+    from sklearn.model_selection import StratifiedGroupKFold  # imported late: only a fit needs it
 
     x_NF = features(examples.frames_NHW)
     taken_N = np.zeros(len(x_NF), bool)
@@ -196,7 +208,7 @@ def fit(examples: Examples) -> FrontalCheck:
 
 
 def _fitted(x_NF: npt.NDArray[np.float64], frontal_N: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], float]:
-    """Weights of the features as they are, of a fit to standardised ones."""
+    """Fits to standardised features, and returns weights and intercept for the original features."""
     from sklearn.linear_model import LogisticRegression
 
     middle_F, spread_F = x_NF.mean(axis=0), x_NF.std(axis=0) + 1e-6
@@ -208,17 +220,17 @@ def _fitted(x_NF: npt.NDArray[np.float64], frontal_N: npt.NDArray[np.bool_]) -> 
 
 
 def write(directory: Path, check: FrontalCheck) -> None:
-    """Write `FILE` into the local directory of a checkpoint."""
+    """Writes `FILE` into the local directory of a checkpoint."""
     kept = asdict(check) | {"weights_F": [float(f"{weight:.7g}") for weight in check.weights_F]}
     (directory / FILE).write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def load(checkpoint: str) -> FrontalCheck:
-    """The check of the checkpoint at this URI; of an older one, which has none, one that says so.
+    """Loads the check of the checkpoint at this URI; for an older checkpoint, a check that says that there is none.
 
     Raises:
-        CheckpointError: the file is not what a training writes.
-        StorageError: it cannot be read.
+        CheckpointError: the file is not a check that a training wrote.
+        StorageError: the file cannot be read.
     """
     uri = storage.join(storage.normalise(checkpoint), FILE)
     try:
@@ -229,7 +241,9 @@ def load(checkpoint: str) -> FrontalCheck:
         if check.reason is None and check.weights_F.shape != (expected,):
             raise ValueError(f"expected {expected} weights, got {check.weights_F.shape}")
     except NotFoundError:
-        return FrontalCheck(np.zeros(0), 0.0, reason="the checkpoint is from before there was a check; train again")
+        return FrontalCheck(np.zeros(0), 0.0, reason="the checkpoint is older than this check; train again")
     except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{uri}: not what a training writes of its check: {error}") from None
+        raise CheckpointError(
+            f"{uri}: expected the check that a training writes, got something else ({error}): copy the checkpoint again"
+        ) from None
     return check

@@ -1,13 +1,13 @@
 """Operating points: thresholds that turn scores into flags, chosen on validation data, stored with the model.
 
-The file is JSON, point -> score -> threshold, with what the validation split gave there:
+The file is JSON, operating point -> score -> threshold, with its results on the validation split:
 
     {"specificity_0.90": {"covid": {"threshold": 0.41, "specificity": 0.904, "sensitivity": 0.93,
                                     "positives": 14, "negatives": 104, "reason": null}, "unhealthy": {...}}, ...}
 
-A site may write its own with `threshold` alone. A threshold that cannot be chosen is null, with the reason. One that
-`jobs/calibrate.py` made names the `model_id` whose scores it was made of, and whether these were calibrated: a new
-version of a model moves its scores, and with the old threshold it would find fewer.
+A site may write its own file with `threshold` alone. A threshold that cannot be chosen is null, with the reason. A
+threshold of `jobs/calibrate.py` names the `model_id` for whose scores it was chosen, and whether these were calibrated.
+The reason: a new version of a model shifts its scores, and the old threshold might then find fewer patients.
 """
 
 import json
@@ -27,41 +27,43 @@ from comit_ray.storage import storage
 
 ONLY_WHERE_SET = ("model_id", "calibration", "sources")
 FILE = "operating_points.json"
-"""Its name in a checkpoint, and in the results of an embedding classifier."""
+"""File name in a checkpoint, and in the results of an embedding classifier."""
 
 
 class SourceSupport(Config):
-    """What one source says of a threshold that is chosen for the worst source."""
+    """The evidence of one source for a threshold that is chosen for the worst source."""
 
     negatives: int
-    """Its negatives in the validation split."""
+    """Number of the source's negatives in the validation split."""
     specificity: Fraction | None
-    """Its specificity at the threshold; null without a negative or a threshold."""
+    """Specificity of the source at the threshold; null without a negative or a threshold."""
     used: bool
-    """Whether it took part: with fewer negatives than 1 / (1 - specificity) a source cannot show that specificity."""
+    """Whether the source was used: fewer than 1 / (1 - specificity) negatives cannot show that specificity."""
 
 
 class Threshold(Config):
-    """One score's threshold, and how it was chosen."""
+    """The threshold of one score, and how it was chosen."""
 
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None
-    """A score at or above this is flagged; null: none could be chosen."""
+    """A score at or above this is flagged; null if no threshold could be chosen."""
     specificity: Fraction | None = None
-    """Specificity on the data it was chosen on."""
+    """Specificity on the data for which it was chosen."""
     sensitivity: Fraction | None = None
-    """Sensitivity on the data it was chosen on."""
+    """Sensitivity on the data for which it was chosen."""
     positives: int | None = None
-    """Positives among those data."""
+    """Number of positives in these data."""
     negatives: int | None = None
-    """Negatives among those data."""
+    """Number of negatives in these data."""
     reason: str | None = None
     """Why there is no threshold."""
     sources: dict[str, SourceSupport] | None = None
-    """Source -> what supports a threshold that was chosen for the worst of them; null: chosen for all together."""
+    """Source -> its evidence, for a threshold chosen for the worst source; null if it was chosen for all images
+    together."""
     model_id: str | None = None
-    """The only model that it is meant for; null: the model it is kept with, or any."""
+    """The only model for which it is meant; null: the model with which it is stored, or any model."""
     calibration: Literal["none", "temperature"] | None = None
-    """The scores that it is meant for, as the column `calibration` of the predictions has it; null: as written."""
+    """The kind of scores for which it is meant (column `calibration` of the predictions); null: the scores as
+    written."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ class OperatingPoint:
     """Named thresholds: `covid` for `p_covid`, `unhealthy` for `p_unhealthy`.
 
     Attributes:
-        name: as in the file and in the tables.
+        name: name in the file and in the tables.
         thresholds: score -> threshold; a score at or above it is flagged.
         missing: score -> why it has no threshold.
-        bound: score -> the model and the kind of scores that its threshold was made of; absent: not said.
+        bound: score -> (model id, calibration) for which its threshold was chosen; absent if not stated.
     """
 
     name: str
@@ -81,10 +83,10 @@ class OperatingPoint:
     bound: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
     def threshold(self, score: str) -> float:
-        """The threshold of `score`.
+        """Returns the threshold of `score`.
 
         Raises:
-            ConfigError: if the point has none, with the reason.
+            ConfigError: there is none; the message gives the reason.
         """
         if score not in self.thresholds:
             reason = self.missing.get(score, f"it has {', '.join(sorted(self.thresholds)) or 'none'}")
@@ -92,22 +94,26 @@ class OperatingPoint:
         return self.thresholds[score]
 
     def check_made_for(self, model_id: str, calibration: str) -> None:
-        """Refuse scores of another model, or on another scale, than a threshold was made of.
+        """Refuses scores of another model, or on another scale, than those for which a threshold was chosen.
+
+        Args:
+            model_id: id of the model that gives the scores.
+            calibration: `none` or `temperature`.
 
         Raises:
-            ConfigError: says which threshold, and what to do.
+            ConfigError: the message says which threshold, and what to do.
         """
         for score, (model, scale) in self.bound.items():
             if model is not None and model != model_id:
                 raise ConfigError(
-                    f"operating point {self.name}: its threshold for {score} was made of the scores of model {model}, "
-                    f"and these are of {model_id}. Another model gives other scores, so the share of patients it would "
-                    "miss is not known: read part of its queue, and calibrate again"
+                    f"operating point {self.name}: its threshold for {score} was chosen for scores of model {model}, "
+                    f"but these are scores of {model_id}. Another model gives other scores, so the share of patients "
+                    "that it would miss is not known: read part of its queue, and calibrate again"
                 )
             if scale is not None and scale != calibration:
                 raise ConfigError(
                     f"operating point {self.name}: its threshold for {score} is meant for scores with calibration "
-                    f"{scale}, and these have {calibration}: set --temperature as it was when the queue was read"
+                    f"{scale}, but these have {calibration}: set --temperature as it was when the queue was read"
                 )
 
 
@@ -120,14 +126,14 @@ _DOCUMENT = TypeAdapter(Document)
 def choose(
     scores: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], specificities: tuple[float, ...] = SPECIFICITIES
 ) -> Document:
-    """The thresholds at each of `specificities`.
+    """Chooses the thresholds at each of `specificities`.
 
     Args:
-        scores: `covid`, `unhealthy` -> scores and labels (0 or 1) of the validation images whose label is known.
+        scores: `covid`, `unhealthy` -> (N,) scores and (N,) labels (0 or 1) of validation images with a known label.
         specificities: each above 0 and at most 1.
 
     Raises:
-        ValueError: for a specificity outside its range, or scores or labels that `comit_ray.statistics.roc` refuses.
+        ValueError: a specificity is outside its range, or `comit_ray.statistics.roc` refuses the scores or labels.
     """
     return {
         operating_point_name(specificity): {
@@ -141,14 +147,14 @@ def choose_for_every_source(
     scores: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, Sequence[str]]],
     specificities: tuple[float, ...] = SPECIFICITIES,
 ) -> Document:
-    """Thresholds at which each source, not only all together, has at least each of `specificities`.
+    """Chooses thresholds at which each source alone, and all sources together, reach each of `specificities`.
 
-    The threshold is the highest of those that the sources have by themselves and all images have together. A source
-    with fewer negatives than 1 / (1 - specificity) has no part of its own, for its own threshold would be its greatest
-    score, a single image. Which had one, with how many negatives, is kept.
+    The threshold is the highest of those of the single sources and of all images together. A source with fewer
+    negatives than 1 / (1 - specificity) gets no threshold of its own, because that would be its highest score, a single
+    image. The result records which sources were used, with their numbers of negatives.
 
     Args:
-        scores: `covid`, `unhealthy` -> scores, labels (0 or 1) and sources of the validation images.
+        scores: `covid`, `unhealthy` -> (N,) scores, labels (0 or 1) and sources of the validation images.
         specificities: each above 0 and at most 1.
     """
     return {
@@ -169,13 +175,13 @@ def _choose_for_worst(
     positives = int((labels == 1).sum())
     if not used or not positives:
         counts = ", ".join(f"{name} {count}" for name, count in negatives.items()) or "none"
-        few = f"no source has {needed} images without it in the validation split, got {counts}"
+        few = f"no source has {needed} negative images in the validation split, got {counts}"
         reason = few if not used else "no positive image in the validation split"
         support = {name: SourceSupport(negatives=n, specificity=None, used=False) for name, n in negatives.items()}
         return Threshold(
             threshold=None, positives=positives, negatives=sum(negatives.values()), reason=reason, sources=support
         )
-    # All together too: the negatives of small sources count there, and the point is never below the pooled one.
+    # All images together count too: they include small sources, and keep the threshold at least at the pooled one.
     parts = [np.full(len(values), True), *(names == name for name in used)]
     found = [roc.threshold_at_specificity(values[part], labels[part], specificity) for part in parts]
     threshold = max(one for one in found if one is not None)
@@ -214,7 +220,7 @@ def _choose(values: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) ->
 
 
 def to_json(document: Document) -> bytes:
-    """The file's bytes."""
+    """Returns the bytes of the file."""
     plain = {
         point: {score: _plain(threshold) for score, threshold in scores.items()} for point, scores in document.items()
     }
@@ -222,16 +228,16 @@ def to_json(document: Document) -> bytes:
 
 
 def _plain(threshold: Threshold) -> dict[str, Any]:
-    """What it is bound to is in the file only where it is bound."""
+    """Returns a threshold as JSON values; keys of `ONLY_WHERE_SET` are left out if they are null."""
     values = threshold.model_dump(mode="json")
     return {key: value for key, value in values.items() if value is not None or key not in ONLY_WHERE_SET}
 
 
 def parse(data: bytes | str, *, origin: str) -> dict[str, OperatingPoint]:
-    """The operating points of a file, by name.
+    """Reads the operating points of a file's bytes, by name.
 
     Raises:
-        ConfigError: naming `origin` and what is wrong with it.
+        ConfigError: the message names `origin` and what is wrong with the file.
     """
     try:
         document = _DOCUMENT.validate_json(data)
@@ -256,10 +262,10 @@ def parse(data: bytes | str, *, origin: str) -> dict[str, OperatingPoint]:
 
 
 def read(uri: str) -> dict[str, OperatingPoint]:
-    """The operating points of the file at `uri`, by name.
+    """Reads the operating points of the file at `uri`, by name.
 
     Raises:
-        ConfigError: if it is not such a file.
-        StorageError: if it cannot be read.
+        ConfigError: the file does not hold operating points.
+        StorageError: the file cannot be read.
     """
     return parse(storage.read_bytes(uri), origin=uri)

@@ -1,12 +1,13 @@
 """Statistics of the training data that a checkpoint stores, so that a screen can report drift.
 
-Distances are those of Mahalanobis from the training images' embeddings (Lee et al. 2018, "A simple unified framework
-for detecting out-of-distribution samples and adversarial attacks"), with one centre and the covariance of Ledoit and
-Wolf (2004), which few images suffice for. Their scale comes from the validation images, for images that a network was
-fitted to lie nearer than any others. Statistics of pixels are kept of training images, by source and view, so that an
-archive like one of the sources is not taken for strange. What is kept are sorted values, and no image.
+Distances are Mahalanobis distances from the embeddings of the training images (Lee et al. 2018, "A simple unified
+framework for detecting out-of-distribution samples and adversarial attacks"). They use one centre and the covariance
+estimate of Ledoit and Wolf (2004), which needs only few images. Their scale comes from the validation images, because
+images on which a network was fitted lie nearer than any others. Statistics of pixels are stored for training images by
+source and view, so that an archive like one of the sources does not count as different. The files hold sorted values
+and no image.
 
-Two files: `reference.json` (counts, shares, quantiles) and `reference.safetensors` (centre and whitening).
+There are two files: `reference.json` (counts, shares, quantiles) and `reference.safetensors` (centre and whitening).
 """
 
 import json
@@ -20,21 +21,22 @@ import safetensors
 import safetensors.numpy
 
 from comit_ray.errors import ConfigError
+from comit_ray.tables.vocabulary import counted
 
 FloatArray = npt.NDArray[np.float64]
 
 FILES = ("reference.json", "reference.safetensors")
-"""Their names in a checkpoint: the facts, and the arrays."""
+"""File names in a checkpoint: the facts and the arrays."""
 ENVIRONMENT, HISTORY = "environment.json", "history.json"
-"""Names of a checkpoint's files on its training, which a report reads without the network."""
+"""Files of a checkpoint about its training, which a report reads without the network."""
 LEARNS_FROM = "learns_from"
-"""In the environment: head -> source -> images that it learned from, with what it looks for and without."""
+"""Key in the environment file: head -> source -> number of images with and without the finding that it learned from."""
 SAMPLE = 2_000
-"""Most images of a split that are embedded for it."""
+"""Largest number of images of a split that are embedded for the reference."""
 FEWEST = 20
 """Images of each split that distances and quantiles need."""
 QUANTILES = 1_001
-"""Most values that are kept of a score: its quantiles at 0, 0.001, ..., 1; of fewer images every value."""
+"""Largest number of values stored for a score: its quantiles at 0, 0.001, ..., 1; every value if there are fewer."""
 DISTANCE = "embedding_distance"
 
 
@@ -43,10 +45,10 @@ class Sample:
     """Training images drawn at random.
 
     Args:
-        embeddings_NC: of each.
-        pixels: statistic (`comit_ray.data.images.frame`) -> (N,).
-        groups: source and view of each, as one text.
-        patients: of each; None: not known.
+        embeddings_NC: (N, C) embedding of each image.
+        pixels: statistic (`comit_ray.data.images.frame`) -> (N,) values.
+        groups: source and view of each image, as one text.
+        patients: patient of each image; None: not known.
     """
 
     embeddings_NC: npt.NDArray[np.floating]
@@ -57,20 +59,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is written as JSON. An image whose patient is not known counts as a patient.
+    """The content of `reference.json`. An image whose patient is not known counts as one patient.
 
     Args:
-        training_images: all of them; the shares are over these.
-        sampled_images: of them, which centre, whitening and statistics of pixels are of.
-        sampled_patients: of these.
-        validation_images: all of them; scores are over these, distances over at most `SAMPLE`.
-        validation_patients: of them.
-        views: view -> share of the training images.
-        sources: dataset -> share of the training images.
-        pixels: source and view -> statistic -> rising values of the sampled training images.
-        quantiles: `embedding_distance` or a score (`covid`, `other`, `unhealthy`; as the model gives them) -> rising
+        training_images: number of all training images; the shares refer to these.
+        sampled_images: number of those used for centre, whitening and statistics of pixels.
+        sampled_patients: number of their patients.
+        validation_images: number of all validation images; scores cover these, distances at most `SAMPLE` of them.
+        validation_patients: number of their patients.
+        views: view -> share (0 to 1) of the training images.
+        sources: dataset -> share (0 to 1) of the training images.
+        pixels: source and view -> statistic -> sorted values of the sampled training images.
+        quantiles: `embedding_distance` or a score (`covid`, `other`, `unhealthy`; as the model gives it) -> sorted
             values of the validation images.
-        reason: why there are no distances, pixels and quantiles; None: there are.
+        reason: why there are no distances, pixels and quantiles; None if there are.
     """
 
     training_images: int
@@ -87,12 +89,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a checkpoint remembers.
+    """Statistics of the training data.
 
     Args:
         facts: counts, shares and quantiles.
-        centre_C: float32, mean embedding of the training images.
-        whitening_CC: float32; an embedding's difference from the centre, times this, has variance 1 in every direction.
+        centre_C: (C,) float32, mean embedding of the training images.
+        whitening_CC: (C, C) float32; an embedding minus the centre, times this matrix, has variance 1 in every
+            direction.
     """
 
     facts: Facts
@@ -100,9 +103,9 @@ class Reference:
     whitening_CC: npt.NDArray[np.float32]
 
     def distances(self, embeddings_BC: npt.NDArray[np.floating]) -> FloatArray | None:
-        """(B,) distance of each embedding, in standard deviations a direction: about 1 for one like the training's.
+        """Returns (B,) the distance of each embedding, in standard deviations per direction; None without distances.
 
-        None where the reference has no distances.
+        The distance is about 1 for an embedding like those of the training.
         """
         if self.facts.reason is not None:
             return None
@@ -111,10 +114,10 @@ class Reference:
         return distances
 
     def typicality(self, distances_B: FloatArray) -> FloatArray:
-        """(B,) share of the validation images that lie as far or farther, 0..1: the conformal p-value.
+        """Returns (B,) the share (0 to 1) of validation images that lie as far or farther: the conformal p-value.
 
-        (1 + number at least as far) / (1 + number of validation images), so that it is never 0; of images like the
-        validation images a share of 0.05 has 0.05 or less.
+        It is (1 + number at least as far) / (1 + number of validation images), so it is never 0. Among images like the
+        validation images, a share of 0.05 has a value of 0.05 or less.
         """
         known_M = np.asarray(self.facts.quantiles[DISTANCE])
         as_far_B = len(known_M) - np.searchsorted(known_M, distances_B, side="left")
@@ -129,15 +132,15 @@ def make(
     sources: Sequence[str],
     patients: Sequence[str | None],
 ) -> Reference:
-    """The reference of a training.
+    """Computes the reference of a training.
 
     Args:
-        training: some training images.
+        training: a sample of training images.
         validation: (M, C) embeddings of validation images.
-        scores: score -> of all validation images, as the model gives them.
-        views: of every training image.
+        scores: score -> values of all validation images, as the model gives them.
+        views: view of every training image.
         sources: dataset of every training image.
-        patients: of every validation image; None: not known.
+        patients: patient of every validation image; None: not known.
     """
     facts = Facts(
         len(views),
@@ -176,7 +179,7 @@ def _by_group(training: Sample) -> dict[str, dict[str, list[float]]]:
 def _why_not(training: npt.NDArray[np.floating], validation: npt.NDArray[np.floating]) -> str | None:
     for name, embeddings in (("training", training), ("validation", validation)):
         if len(embeddings) < FEWEST:
-            return f"{len(embeddings)} {name} images: at least {FEWEST} are needed"
+            return f"{counted(len(embeddings), f'{name} image')}: at least {FEWEST} are needed"
         if not np.isfinite(embeddings).all():
             return f"embeddings of {name} images are not finite"
     if not np.ptp(training, axis=0).any():
@@ -185,12 +188,12 @@ def _why_not(training: npt.NDArray[np.floating], validation: npt.NDArray[np.floa
 
 
 def _whitening(embeddings_NC: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Centre and whitening: with the covariance S = V diag(w) V', the whitening is V diag(1 / sqrt(w))."""
-    from sklearn.covariance import LedoitWolf  # late: predictors measure distances and fit nothing
+    """Returns centre and whitening: for the covariance S = V diag(w) V', the whitening is V diag(1 / sqrt(w))."""
+    from sklearn.covariance import LedoitWolf  # imported late: predictors only measure distances
 
     fitted = LedoitWolf().fit(embeddings_NC)
     variances_C, directions_CC = np.linalg.eigh(fitted.covariance_)
-    least = variances_C[-1] * np.finfo(np.float32).eps  # below it is rounding
+    least = variances_C[-1] * np.finfo(np.float32).eps  # smaller variances are rounding errors
     whitening_CC = directions_CC / np.sqrt(np.maximum(variances_C, least))
     return fitted.location_.astype(np.float32), whitening_CC.astype(np.float32)
 
@@ -207,23 +210,26 @@ def _kept(values: npt.NDArray[np.floating]) -> list[float]:
 
 
 def to_files(reference: Reference) -> tuple[bytes, bytes]:
-    """The bytes of `reference.json` and `reference.safetensors`."""
+    """Returns the bytes of `reference.json` and `reference.safetensors`."""
     arrays = {"centre": reference.centre_C, "whitening": np.ascontiguousarray(reference.whitening_CC)}
     return (json.dumps(asdict(reference.facts), indent=1) + "\n").encode(), safetensors.numpy.save(arrays)
 
 
 def parse(facts: bytes, arrays: bytes, *, origin: str) -> Reference:
-    """The reference of the two files.
+    """Reads the reference from the bytes of its two files.
 
     Raises:
-        ConfigError: naming `origin` and what is wrong with it.
+        ConfigError: the message names `origin` and what is wrong with it.
     """
     try:
         known = Facts(**json.loads(facts))
         loaded = safetensors.numpy.load(arrays)
         found = Reference(known, loaded["centre"], loaded["whitening"])
         if known.reason is None and not {DISTANCE} <= set(known.quantiles):
-            raise ValueError(f"no quantiles of {DISTANCE}")
+            raise ValueError(f"expected quantiles of {DISTANCE}, got none")
     except (ValueError, TypeError, KeyError, safetensors.SafetensorError) as error:
-        raise ConfigError(f"{origin}: not what a training writes of its data: {error}") from None
+        raise ConfigError(
+            f"{origin}: expected the statistics that a training writes, got something else ({error}): copy the "
+            "checkpoint again"
+        ) from None
     return found

@@ -1,9 +1,8 @@
 """Counts what a run has done, from its tables alone: which chunks are complete, and the outcome of every image.
 
-After a run: the committed rows of an archive whose bytes turned out not to be what its dataset states.
-
-The checksum of a tar.gz is known when its last member has been read. The rows of its last chunk then fail with
-`checksum_mismatch`; here those of its other chunks follow, so that no table holds a score from such an archive.
+The checksum of a tar.gz archive is known only when its last member has been read. By then, rows of earlier chunks may
+be committed. The job itself fails the rows of the last chunk with `checksum_mismatch`. After the run, `settle` fails
+the archive's rows in all other chunks, so that no table keeps a score from a damaged archive.
 """
 
 from collections import Counter
@@ -21,86 +20,87 @@ from comit_ray.data.images.load import KNOWN
 from comit_ray.errors import AGAIN, OF_THE_STORAGE, NotFoundError, Reason, Status, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 NAMED = 20
-"""Problems that are named one by one."""
+"""Number of problems that are printed one by one; the rest are only counted."""
 COMMON, PLACE_DEPTH = 3, 3
-"""Reasons and places of failed images that are named, and names of directories that make a place."""
-THREADS = 8  # reading small files waits for storage most of the time
+"""How many of the most frequent reasons (and places) of failures are printed, and how many names make up a place."""
+THREADS = 8  # reading small files is mostly waiting for the storage
 COLUMNS = ["image_id", "status", "reason", "detail"]
 
 
 @dataclass(frozen=True)
 class ChunkAccount:
-    """What the files of one chunk hold."""
+    """The content of one chunk's files."""
 
     problem: str | None
-    """Why the chunk does not count as committed, in one sentence; None: it is whole."""
+    """One sentence that says why the chunk does not count as committed; None if it is complete."""
     by_reason: Counter[tuple[str, str]]
-    """(status, reason or "") -> images."""
+    """(status, reason or "") -> number of images."""
     flagged: int
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(reason, where: the archive or the directory, in the words of image ids) -> images that failed."""
+    """(reason, place) -> number of failed images. A place is the archive or directory, as image ids name it."""
     readable: frozenset[str] = frozenset()
-    """Reasons of images that failed when they were read; the manifest's own exclusions read alike every time."""
+    """Reasons of images that failed while they were read; failures that the manifest states would not change."""
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """What the tables hold, against what the manifest asks for."""
+    """The content of a run's tables, compared with what the manifest asks for."""
 
     asked: int
-    """Images of the manifest."""
+    """Number of images in the manifest."""
     by_status: dict[str, int]
     by_reason: dict[tuple[str, str], int]
-    """(status, reason or "") -> images."""
+    """(status, reason or "") -> number of images."""
     flagged: int
     problems: tuple[str, ...]
-    """One sentence for each chunk that is absent, foreign or not what its name says."""
+    """One sentence for each chunk whose file is missing, foreign, or does not hold what its name states."""
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(reason, where) -> images that failed."""
+    """(reason, place) -> number of failed images."""
 
     @property
     def refused(self) -> list[str]:
-        """Lines that say how many images the next run reads again, and why; no line if there are none."""
+        """One line per reason: how many images the next run reads again, and why; empty if there are none."""
         count = sum(self.by_reason.get((Status.FAILED, reason), 0) for reason in OF_THE_STORAGE)
-        lines = [f"the storage refused {count:,} images: run the same command again to try them once more"]
         failed = self.by_reason.get((Status.FAILED, Reason.PROGRAM_FAILED), 0)
-        told = [f"the program failed on {failed:,} images: run the same command again to try them once more"]
-        return (lines if count else []) + (told if failed else [])
+        told = (("the storage refused", count), ("the program failed on", failed))
+        return [f"{what} {counted(n, 'image')}: run the same command again to read them again" for what, n in told if n]
 
     @property
     def failed_share(self) -> float:
-        """Share of the images with a row that failed, 0..1."""
+        """Share (0 to 1) of failed images among all images that have a row."""
         return self.by_status.get(Status.FAILED, 0) / max(1, sum(self.by_status.values()))
 
     def too_many_failed(self, most: float) -> list[str]:
-        """What the failed images have in common, if their share is above `most` (0..1); else no line."""
+        """Lists what failed images have in common, if their share is above `most` (0 to 1); else returns no line."""
         if self.failed_share <= most:
             return []
         count = self.by_status[Status.FAILED]
         share = f"{self.failed_share:.1%} of all: more than --max_failed_share {most:g} allows"
-        lines = [f"{count:,} images failed, {share}. What they have in common:"]
+        lines = [f"{counted(count, 'image')} failed, {share}. What they have in common:"]
         for word, index in (("reason", 0), ("place", 1)):
             found: Counter[str] = Counter()
             for key, images in self.failed.items():
                 found[key[index]] += images
             lines += [f"{n:>13,} of them: {word} {name}" for name, n in found.most_common(COMMON)]
-        lines.append("look at one of them; then run the same command again with --retry REASON to read them again")
+        lines.append("look at one of them, then run the same command with --retry REASON to read them again")
         return lines
 
     @property
     def balanced(self) -> bool:
-        """Whether manifest = ok + excluded + failed, and every file is what its name says."""
+        """Whether ok + excluded + failed equals the images of the manifest, and no chunk has a problem."""
         return not self.problems and self.asked == sum(self.by_status.values())
 
 
 def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None = None) -> ChunkAccount:
-    """Read a chunk's files back, and compare them with their sums.
+    """Reads a chunk's files back and checks that they are complete.
 
-    A chunk is whole if its main table is that of exactly its images, in order, and each side table has the rows
-    of every one that is ok, and each is of `owner` (None: of anybody). What cannot be read is not whole: the chunk is
-    done again, and the same names written over.
+    A chunk is complete if three things hold. Its main table holds exactly its images, in order. Each side table has the
+    expected rows for every image that is ok, and is the file (SHA-256) with which the chunk was committed. Each file
+    belongs to `owner`; None accepts any owner. A chunk that cannot be read is not complete: it is processed again, and
+    its files are overwritten under the same names.
     """
     try:
         columns = [*COLUMNS, *layout.owned, *([layout.flag] if layout.flag else [])]
@@ -108,25 +108,26 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None =
         try:
             rows = parquet.read_part(where, columns)
         except NotFoundError:
-            return ChunkAccount(f"chunk {chunk.file} is absent", Counter(), 0)
+            return ChunkAccount(f"chunk {chunk.file} is missing", Counter(), 0)
         if storage.size(where) > parquet.WHOLE:
             parquet.check_part(where)
         if chunk_file(chunk.chunk, rows["image_id"].to_pylist()) != chunk.file:
-            return ChunkAccount(f"{chunk.file} does not hold the {chunk.rows} images it stands for", Counter(), 0)
+            return ChunkAccount(f"{chunk.file} does not hold the {counted(chunk.rows, 'image')} it names", Counter(), 0)
         other = foreign(rows, owner)
         if other:
-            return ChunkAccount(f"{layout.main}/{chunk.file} is of another run ({other})", Counter(), 0)
+            return ChunkAccount(f"{layout.main}/{chunk.file} belongs to another run ({other})", Counter(), 0)
         done = pc.sum(pc.equal(rows["status"], Status.OK)).as_py() or 0
         for table in layout.sides:
             side = parquet.check_part(storage.join(output, table, chunk.file))
             found = side.rows
             other = owner.difference(side.metadata) if owner is not None else None
             if other:
-                return ChunkAccount(f"{table}/{chunk.file} is of another run ({other})", Counter(), 0)
+                return ChunkAccount(f"{table}/{chunk.file} belongs to another run ({other})", Counter(), 0)
             each = layout.several.get(table, 1)
             if found != done * each:
                 wanted = "one each" if each == 1 else f"{each} each"
-                problem = f"{table}/{chunk.file} has {found} rows for {done} images that are ok, {wanted}"
+                rows_for = f"{counted(found, 'row')} for {counted(done, 'image')} with status ok"
+                problem = f"{table}/{chunk.file} has {rows_for}, expected {wanted}"
                 return ChunkAccount(problem, Counter(), 0)
             committed_with = (rows.schema.metadata or {}).get(f"{SHA256}{table}".encode(), side.sha256.encode())
             if committed_with != side.sha256.encode():
@@ -146,13 +147,13 @@ def inspect(chunk: ChunkPlan, output: str, layout: Layout, owner: Owner | None =
 
 
 def _place(image_id: str) -> str:
-    """The archive or the directory of an image, at most `PLACE_DEPTH` names deep, so that there are few of them."""
+    """Returns the archive or directory of an image, cut to `PLACE_DEPTH` names so that few places differ."""
     archive, member, _ = image_id.partition("!")
     return "/".join((archive if member else image_id.rpartition("/")[0]).split("/")[:PLACE_DEPTH]) or "the root"
 
 
 def foreign(rows: pa.Table, owner: Owner | None) -> str | None:
-    """Why a main table is not the owner's: its metadata says so, or its rows do, as those of older versions."""
+    """Says why a main table belongs to another owner, by its metadata or (older versions) its rows; else None."""
     if owner is None:
         return None
     difference = owner.difference(rows.schema.metadata)
@@ -167,16 +168,16 @@ def foreign(rows: pa.Table, owner: Owner | None) -> str | None:
 def committed(
     plan: Plan, output: str, layout: Layout, owner: Owner | None = None, retry: Collection[str] = ()
 ) -> set[str]:
-    """File names of the plan's chunks that need not be done again: they are whole, and the storage gave all of them.
+    """Returns the file names of the chunks that need not be processed again.
 
-    An image that the storage refused, or the program failed on (`comit_ray.errors.AGAIN`), may be had the next time.
-    Chunks that have a file and are not whole are named.
+    Such a chunk is complete, and none of its images failed for a reason that may pass: the storage refused the image,
+    or the program failed on it (`comit_ray.errors.AGAIN`). Chunks that have a file but are not complete are printed.
 
     Args:
-        plan: what is asked.
+        plan: the chunks that are asked for.
         output: URI of the results.
-        layout: of its tables.
-        owner: whose files count; None: anybody's.
+        layout: the tables of the output.
+        owner: the run whose files count; None: files of any run count.
         retry: further reasons whose images are read again.
     """
     found = _files(output, layout)
@@ -185,9 +186,9 @@ def committed(
         accounts = list(pool.map(lambda chunk: inspect(chunk, output, layout, owner), candidates))
     problems = [account.problem for account in accounts if account.problem]
     for problem in problems[:NAMED]:
-        print(f"done again: {problem}")
+        print(f"runs again: {problem}")
     if len(problems) > NAMED:
-        print(f"done again: {len(problems) - NAMED:,} further chunks")
+        print(f"runs again: {counted(len(problems) - NAMED, 'further chunk')}")
     again = {*map(str, AGAIN), *retry}
     return {
         chunk.file
@@ -197,21 +198,21 @@ def committed(
 
 
 def begun(plan: Plan, output: str, layout: Layout) -> frozenset[str]:
-    """Names of the plan's files that are there already, whole or not: rows of theirs that are ok are kept."""
+    """Returns the names of the plan's files that exist already, complete or not. Rows in them that are ok are kept."""
     return frozenset(_files(output, layout) & {chunk.file for chunk in plan.chunks})
 
 
 def keep_scored(
     output: str, file: str, tables: dict[str, pa.Table], layout: Layout, owner: Owner
 ) -> dict[str, pa.Table]:
-    """A chunk's new tables, with the old rows of images that were ok and fail now: a failure replaces no score.
+    """Returns a chunk's new tables, but keeps old rows that were ok and would fail now: no failure replaces a score.
 
     Args:
         output: URI of the results.
-        file: of the chunk, which may be there, and whole or not.
-        tables: new, by name.
-        layout: of the tables.
-        owner: whose old rows count.
+        file: file name of the chunk; the file may be missing or incomplete.
+        tables: table name -> the chunk's new rows.
+        layout: the tables of the output.
+        owner: the run whose old rows count.
     """
     main = tables[layout.main]
     failed = main["image_id"].filter(pc.equal(main["status"], Status.FAILED))
@@ -234,7 +235,7 @@ def keep_scored(
 
 
 def take(plan: Plan, output: str, layout: Layout, owner: Owner | None = None) -> Accounts:
-    """The accounts of the whole run; files that are not of `owner` are problems (None: anybody's count)."""
+    """Counts the results of the whole run. Files that do not belong to `owner` are problems; None accepts any owner."""
     foreign = sorted(_files(output, layout) - {chunk.file for chunk in plan.chunks})
     problems = [f"file {file} belongs to no chunk of the manifest" for file in foreign]
     by_reason: Counter[tuple[str, str]] = Counter()
@@ -259,18 +260,17 @@ def _files(output: str, layout: Layout) -> set[str]:
         return set()
 
 
-_COLUMNS = ["image_id", "status", "reason", "detail"]
 _OF_ARCHIVES = [str(Reason.CHECKSUM_MISMATCH), str(Reason.STORAGE_CHANGED)]
-"""Reasons that hold for every image of an archive, once they hold for one."""
+"""Reasons that hold for every image of an archive as soon as they hold for one."""
 
 
 def settle(plan: Plan, output: str, layout: Layout, owner: Owner | None = None) -> Accounts:
-    """The accounts of a run, after failing what is left of archives that are not what they should be.
+    """Fails the remaining rows of damaged or changed archives, then counts the results of the run.
 
-    Running it again changes nothing.
+    A second call changes nothing.
 
     Raises:
-        StorageError: if a chunk that has to be changed cannot be read or written.
+        StorageError: a chunk that has to be changed cannot be read or written.
     """
     taken = take(plan, output, layout, owner)
     if not any(taken.by_reason.get((Status.FAILED, reason)) for reason in _OF_ARCHIVES):
@@ -280,7 +280,7 @@ def settle(plan: Plan, output: str, layout: Layout, owner: Owner | None = None) 
     changed = sum(_in_part(part, output, layout, owner) for part in plan.parts)
     if not changed:
         return taken
-    print(f"{changed:,} images failed after all: the bytes of their archive are not what they should be")
+    print(f"{counted(changed, 'image')} failed afterwards: the bytes of their archive are wrong")
     return take(plan, output, layout, owner)
 
 
@@ -288,8 +288,8 @@ def _in_part(part: PartPlan, output: str, layout: Layout, owner: Owner | None) -
     main: dict[ChunkPlan, pa.Table] = {}
     for chunk in part.chunks:
         try:
-            main[chunk] = parquet.read_part(storage.join(output, layout.main, chunk.file), _COLUMNS)
-        except StorageError:  # it is among the problems of the accounts, and will be read again
+            main[chunk] = parquet.read_part(storage.join(output, layout.main, chunk.file), COLUMNS)
+        except StorageError:  # the accounts report it, and the next run processes the chunk again
             continue
     if not any(pc.any(pc.is_in(table["reason"], pa.array(_OF_ARCHIVES))).as_py() for table in main.values()):
         return 0
@@ -304,7 +304,7 @@ def _in_part(part: PartPlan, output: str, layout: Layout, owner: Owner | None) -
 
 
 def _is_in_doubt(row: dict[str, Any]) -> bool:
-    """Whether a failed row may be the fault of bytes that changed on the way, and does not say so yet."""
+    """Whether a row failed for another reason than `storage_changed`; damaged transfer may be the true cause."""
     return bool(row["status"] == Status.FAILED and row["reason"] != Reason.STORAGE_CHANGED)
 
 

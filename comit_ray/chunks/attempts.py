@@ -1,8 +1,8 @@
-"""How often a chunk was begun and not ended: a process that dies over one is replaced, but not for ever.
+"""Counts how often a chunk was started and not finished, so that a chunk that kills its process is given up in the end.
 
-Ray starts a task anew, and an actor too, as often as their process dies. That is right where a machine was lost. Where
-the chunk itself is to blame, as one whose images fill the memory, it would never end. So the tries are counted in an
-actor, which outlives them: after some tries the chunk's rows say that they failed, and the run goes on.
+Ray restarts a task or an actor as often as its process dies. That is right where a machine was lost. It would never end
+where the chunk itself is the cause, such as images that fill the memory. So an actor that outlives the processes counts
+the attempts. After some attempts the chunk's rows are written as failed, and the run continues.
 """
 
 from typing import Any
@@ -11,11 +11,12 @@ import ray
 from ray.exceptions import RayActorError
 
 MOST_GIVEN_UP = 3
-"""Chunks of a run that a model may fail on; more are no fault of the images, and end the run."""
+"""Number of chunks per run that may fail in the model. More than that is not the fault of the images, and ends
+the run."""
 
 
 class _Ledger:
-    """An actor. Name of what was begun and not ended -> how often."""
+    """The actor that counts, for each name, the attempts that were started and not finished."""
 
     def __init__(self) -> None:
         self._begun: dict[str, int] = {}
@@ -35,24 +36,25 @@ class _Ledger:
 
 
 class Attempts:
-    """The tries of one run's chunks; it is made in the driver, once Ray runs, and travels to the tasks.
+    """Counts the attempts at the chunks of one run.
 
-    Where the node of its actor is lost, the counts begin anew.
+    Create it in the driver after Ray has started; it can be passed to tasks. If the node of its actor is lost, counting
+    starts again from zero.
     """
 
     def __init__(self) -> None:
         self._ledger: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Ledger).remote()
 
     def begin(self, name: str) -> int:
-        """How many tries of this name were begun before, and did not end."""
+        """Records the start of an attempt, and returns how many earlier attempts under this name never finished."""
         return self._ask(self._ledger.begin.remote(name))
 
     def end(self, name: str) -> None:
-        """The try has ended, and another one of this name is a first."""
+        """Records that an attempt has finished, which resets the count of this name."""
         self._ledger.end.remote(name)
 
     def give_up(self, name: str) -> int:
-        """How many names were given up in this run, with this one."""
+        """Records that a name is given up, and returns how many names this run has given up, this one included."""
         return self._ask(self._ledger.give_up.remote(name))
 
     @staticmethod

@@ -1,14 +1,16 @@
-"""Finished chunks copied into large files, for whoever would open twenty thousand small ones; also while others read.
+"""Copies finished chunks into large files, for readers that would otherwise open thousands of small ones.
 
-    OUTPUT/compact/files.json              which large file holds which versions of which chunk files; put last
+    OUTPUT/compact/files.json              lists which chunk files, in which versions, each large file holds
     OUTPUT/compact/TABLE/part-N-HASH.parquet   about 256 MB each
 
-The chunk files stay where they are, and stay the truth. So a glob of OUTPUT/predictions/ never sees an image twice or
-not at all, whatever happens here. Readers of this package (`files_of`) list the chunk files once, and take a large file
-for those that it holds exactly as they are now; what was added or replaced since, they take from the chunk files.
+The chunk files stay in place and remain the authoritative results. So a reader of OUTPUT/predictions/ never sees an
+image twice or misses one, whatever happens here. Readers of this package (`files_of`) list the chunk files once. They
+use a large file only if every chunk file in it is unchanged. All other rows are read from the chunk files. Compaction
+is safe while others read.
 
-On a local disk the directory compact/ appears as a whole. S3 has no rename: large files are put first, then files.json.
-Those that no files.json names are removed one compaction later, when no reader of the last one needs them.
+On a local disk the directory compact/ is replaced as a whole. S3 has no rename, so large files are written first and
+files.json last. A large file that files.json no longer names is removed one compaction later, when no reader of the
+previous list needs it.
 """
 
 import hashlib
@@ -28,9 +30,9 @@ from comit_ray.tables import parquet
 
 DIRECTORY, FILE = "compact", "files.json"
 TARGET = 256 * 2**20
-"""Bytes of chunk files that make a large file, at least, but for the last."""
+"""Smallest size of a large file, in bytes of its chunk files; the last file may be smaller."""
 GROUP_ROWS = 65_536
-"""Rows of a row group of a large file."""
+"""Rows in each row group of a large file."""
 
 Versions = Mapping[str, tuple[str, int]]
 
@@ -40,7 +42,7 @@ class LargeFile:
     """One large file.
 
     Attributes:
-        name: of the file, in the directory of its table.
+        name: file name, in the directory of its table.
         chunks: name of a chunk file -> the version that was copied, in order.
     """
 
@@ -49,23 +51,24 @@ class LargeFile:
 
 
 def files_of(output: str, table: str) -> list[str]:
-    """URIs of files that hold the rows of a table, each once: large files where they are up to date, and chunk files.
+    """Returns the URIs of the files that hold each row of a table exactly once.
 
-    It asks for one listing of the table and one small file.
+    These are the large files that are up to date, and the chunk files for the rest. The call costs one listing of the
+    table and the reading of one small file.
 
     Raises:
         NotFoundError: there is no such table.
-        StorageError: it cannot be listed.
+        StorageError: the table cannot be listed.
     """
     folder = storage.join(storage.normalise(output), table)
-    known = _read(output)[0].get(table, [])  # before the listing: a chunk that is replaced meanwhile has a new version
+    known = _read(output)[0].get(table, [])  # read before the listing: a chunk replaced meanwhile has a new version
     there = versions(folder, ".parquet")
     large = [one for one in known if all(there.get(name, ("", 0))[0] == found for name, found in one.chunks.items())]
     copied = {name for one in large for name in one.chunks}
     found = [storage.join(storage.normalise(output), DIRECTORY, table, one.name) for one in large]
     found += [storage.join(folder, name) for name in there if name not in copied]
     if not found:
-        raise NotFoundError(f"no .parquet file below {folder}: expected a table, a directory of Parquet parts")
+        raise NotFoundError(f"no .parquet file below {folder}: expected a table (a directory of Parquet files)")
     return found
 
 
@@ -76,17 +79,17 @@ def compact(
     check: Callable[[], None] = lambda: None,
     target: int = TARGET,
 ) -> str:
-    """Copy chunk files into large ones; those that are up to date stay. URI of the directory.
+    """Copies chunk files into large files, keeps those that are up to date, and returns the URI of their directory.
 
     Args:
         output: URI of the results.
-        names: of the chunk files, in the order of the manifest.
-        tables: that are copied.
-        check: is called before anything appears; raises if the output is another driver's by now.
-        target: bytes of chunk files in a large file.
+        names: names of the chunk files, in the order of the manifest.
+        tables: names of the tables to copy.
+        check: called before anything becomes visible; it raises if another driver has taken over the output.
+        target: smallest size of a large file, in bytes of its chunk files.
 
     Raises:
-        StorageError: a chunk cannot be read, or a file not be written; the large files of before then stay.
+        StorageError: a chunk cannot be read, or a file cannot be written. The earlier large files then stay.
     """
     output = storage.normalise(output)
     before, kept_before = _read(output)
@@ -131,7 +134,7 @@ def compact(
 
 
 def _read(output: str) -> tuple[dict[str, list[LargeFile]], list[str]]:
-    """What files.json says: large files by table, and those of the compaction before; nothing where there is none."""
+    """Reads files.json: large files by table, and the names of the compaction before; both empty without the file."""
     uri = storage.join(storage.normalise(output), DIRECTORY, FILE)
     try:
         found = json.loads(storage.read_bytes(uri))
@@ -143,11 +146,14 @@ def _read(output: str) -> tuple[dict[str, list[LargeFile]], list[str]]:
     except NotFoundError:
         return {}, []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"{uri} is not what --compact writes: remove it, and compact again ({error!r})") from error
+        raise StorageError(
+            f"{uri}: expected the JSON that --compact writes, got something else ({error!r}): remove the file and run "
+            "with --compact again"
+        ) from error
 
 
 def _groups(names: Sequence[str], there: Versions, target: int) -> Iterator[list[str]]:
-    """Consecutive chunk files of at least `target` bytes together; files that are not there are left out."""
+    """Yields groups of consecutive chunk files with at least `target` bytes each; missing chunk files are skipped."""
     group: list[str] = []
     held = 0
     for name in names:
@@ -168,7 +174,7 @@ def _planned(number: int, group: Sequence[str], there: Versions) -> LargeFile:
 
 
 def _write(output: str, table: str, large: LargeFile, path: str) -> None:
-    """One large file at a local path; each chunk file is compared with its seal on the way."""
+    """Writes one large file to a local path. Each chunk file is compared with its seal while it is read."""
     files = [storage.join(output, table, name) for name in large.chunks]
     schema = pa.unify_schemas([parquet.read_schema(uri) for uri in files])
     of_a_chunk = (FENCE, SHA256)
@@ -178,7 +184,7 @@ def _write(output: str, table: str, large: LargeFile, path: str) -> None:
 
 
 def _batches(files: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Rows of all files, in order, in batches of one row group."""
+    """Yields the rows of all files, in order, in batches of one row group each."""
     held: list[pa.Table] = [schema.empty_table()]
     for uri in files:
         held.append(parquet.read_part(uri).replace_schema_metadata(schema.metadata))
@@ -195,7 +201,7 @@ def _one(tables: Sequence[pa.Table], schema: pa.Schema) -> list[pa.RecordBatch]:
 
 
 def _remove_others(root: str, kept: set[str]) -> None:
-    """Delete large files that neither this nor the last files.json names: someone may still read those of the last."""
+    """Deletes large files that neither the new nor the previous files.json names; readers may use the previous one."""
     for entry in list(storage.list_files(root, ".parquet")):
         if entry.path not in kept:
             storage.delete(storage.join(root, entry.path))

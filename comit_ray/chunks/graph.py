@@ -1,4 +1,4 @@
-"""The parts of a Ray Data graph that every chunked job shares: manifest parts first, committed files last."""
+"""The steps of a Ray Data graph that every chunked job shares: read manifest parts first, commit files last."""
 
 import json
 import logging
@@ -29,18 +29,18 @@ from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables import parquet
 
 WAITS_S = (2.0, 10.0, 30.0)
-"""Seconds between the tries to write a chunk, and to read a part of the manifest."""
+"""Seconds between attempts to write a chunk, and between attempts to read a manifest part."""
 READ_CPUS, WRITE_CPUS = 0.5, 0.5
 READ_MEMORY, WRITE_MEMORY = 2**30, 3 * 2**28
-"""Bytes that a task reserves, so that Ray puts no more of them on a node than it holds (docs/sizing.md).
+"""Bytes that each task reserves, so that Ray places no more tasks on a node than its memory holds (docs/sizing.md).
 
-Writing 0.6 GiB: its process may have read before, and keeps some of what that took.
+Writing uses about 0.6 GiB: the process may have read before, and keeps some of that memory.
 """
 
 
 @dataclass(frozen=True)
 class Node:
-    """What a machine of the cluster offers to tasks: CPUs, GPUs, and bytes of memory (0: Ray does not say)."""
+    """Resources of one machine of the cluster: CPUs, GPUs, and bytes of memory (0 if Ray does not say)."""
 
     cpus: float
     gpus: float
@@ -48,25 +48,25 @@ class Node:
 
 
 def nodes_there() -> list[Node]:
-    """The machines of the cluster that this process is connected to."""
+    """Returns the live machines of the cluster to which this process is connected."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return [Node(*(float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))) for there in alive]
 
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """How the rows of manifest parts are read; it travels to the tasks.
+    """Settings for reading the rows of manifest parts; they are passed to the tasks.
 
     Attributes:
-        columns: of the manifest that reading needs.
-        split: of the manifest; all: every row.
-        read: see `comit_ray.chunks.reading.read_part`; so are `fail`, `threads`, `max_bytes` and `also_wanted`.
-        fail: a row that is not what its archive's checksum says.
-        to_table: what `read` and `fail` gave for the rows of a chunk, as its table.
-        threads: that fetch and decode.
-        max_bytes: of one file.
-        name: of the packed table.
-        also_wanted: further files that `read` asks for.
+        columns: columns of the manifest that reading needs.
+        split: split to read; `all` reads every row.
+        read: turns a manifest row into a result row; see `comit_ray.chunks.reading.read_part`.
+        fail: turns a manifest row into a failed row, for archives that do not match their checksum.
+        to_table: turns the result rows of a chunk into its table.
+        threads: number of threads that fetch and decode.
+        max_bytes: largest size of one file in bytes.
+        name: name of the packed table.
+        also_wanted: lists further files of a row that `read` asks for, such as masks.
     """
 
     columns: Sequence[str]
@@ -81,22 +81,22 @@ class ReadSettings:
 
 
 class ReadParts:
-    """Stage 1. INPUT: one row, a manifest part and its remaining chunks. OUTPUT: a row per chunk, fetched and decoded.
+    """Stage 1: fetches and decodes the images of a manifest part.
 
-    FAN-OUT: 1 part -> its chunks, each yielded as soon as it is full, so that what follows starts before the part is
-    read.
+    INPUT: one row, a manifest part with its remaining chunks. OUTPUT: one row per chunk. FAN-OUT: 1 part -> its chunks.
+    Each chunk is yielded as soon as it is complete, so that later stages start before the whole part is read.
 
     Args:
-        settings: what is read, and how.
-        counters: of the job.
-        attempts: counts the processes that end over a chunk; None: nobody does.
+        settings: what to read, and how.
+        counters: counters of the job.
+        attempts: counts the processes that die while they read a chunk; None: nobody counts.
     """
 
     def __init__(self, settings: ReadSettings, counters: Counters, attempts: Attempts | None = None) -> None:
         self.settings, self.counters, self.attempts = settings, counters, attempts
 
     def __call__(self, part: pa.Table) -> Iterator[pa.Table]:
-        """The chunks of one part."""
+        """Yields the packed chunks of one part."""
 
         def told(spent: Spent) -> None:
             self.counters.stage(FETCH, spent.fetching, spent.size, batches=1)
@@ -120,28 +120,30 @@ class ReadParts:
                 self.attempts.end(f"read {files[name]}")
 
     def _rows(self, uri: str) -> pa.Table | None:
-        """The rows of a manifest part; None: the storage does not give it. Its chunks stay undone, the others go on."""
+        """Reads the rows of a manifest part; None if the storage fails: its chunks wait for the next run."""
         for seconds in (*WAITS_S, None):
             try:
                 return select(parquet.read_part(uri, list(self.settings.columns)), self.settings.split)
             except StorageError as error:
                 if seconds is None:
-                    print(f"a part of the manifest cannot be read, and its images are left undone: {error}", flush=True)
+                    print(f"a part of the manifest cannot be read; the next run reads it again: {error}", flush=True)
                 else:
                     time.sleep(seconds)
         return None
 
 
 class Commit(Datasink[list[str]]):
-    """Last stage. INPUT: rows of chunks. OUTPUT: their files, the main table's last. FAN-OUT: 1 -> a table.
+    """Last stage: commits the files of each chunk, the main table's file last.
+
+    INPUT: packed chunks, one per row. OUTPUT: their files. FAN-OUT: one file per table for each chunk.
 
     Args:
-        output: URI.
-        layout: of the tables.
-        counters: of the job.
-        owner: whose the files are.
-        begun: files of chunks that are there already: their rows that are ok are not replaced by failures.
-        measure: makes of a chunk's tables those that are written; None: they are.
+        output: URI of the results.
+        layout: the tables of the output.
+        counters: counters of the job.
+        owner: the run that the files belong to.
+        begun: names of chunk files that exist already; rows in them that are ok are not replaced by failures.
+        measure: turns a chunk's tables into the tables to write; None writes them unchanged.
     """
 
     def __init__(
@@ -157,7 +159,7 @@ class Commit(Datasink[list[str]]):
         self.owner, self.begun = owner, begun
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> list[str]:
-        """Commit every chunk of the task's blocks; a retry writes the same names again."""
+        """Commits every chunk of the task's blocks; a retry writes the same file names again."""
         files = []
         for block in blocks:
             assert isinstance(block, pa.Table), f"blocks come from a pyarrow stage, got {type(block)}"
@@ -175,7 +177,7 @@ class Commit(Datasink[list[str]]):
         return files
 
     def _commit(self, file: str, tables: dict[str, pa.Table]) -> None:
-        """Commit, and do it again where the storage failed: the work of a chunk is not lost for one PUT."""
+        """Commits a chunk; an error of the storage is retried, so that one failed write does not lose the work."""
         for seconds in (*WAITS_S, None):
             try:
                 chunk.commit(self.output, file, tables, self.layout, self.owner)
@@ -185,24 +187,24 @@ class Commit(Datasink[list[str]]):
             except StorageError as error:
                 if seconds is None:
                     raise
-                print(f"chunk {file} could not be written, and is written again in {seconds:g} s: {error}", flush=True)
+                print(f"chunk {file} could not be written; next attempt in {seconds:g} s: {error}", flush=True)
                 time.sleep(seconds)
 
     def on_write_complete(self, write_result: WriteResult[list[str]]) -> None:
-        """Nothing to do: a chunk was committed when its file appeared."""
+        """Does nothing, because a chunk is committed as soon as its file appears."""
 
 
 @contextmanager
 def chunk_context(cpus: float | None = None) -> Iterator[None]:
-    """A Ray Data context in which every yielded chunk is a block of its own and goes on at once.
+    """Provides a Ray Data context in which each yielded chunk is a block of its own and moves on at once.
 
     Args:
-        cpus: of the cluster that its stages may hold together; None: all.
+        cpus: CPUs of the cluster that all stages together may use; None: all of them.
     """
-    stopping.renew()  # Ray runs by now, and has put handlers of its own in place
+    stopping.renew()  # Ray runs by now and has installed its own handlers
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
-    context.enable_progress_bars = False  # Ray says it in eight lines, `comit_ray.chunks.progress` in one
+    context.enable_progress_bars = False  # `comit_ray.chunks.progress` prints one line instead of Ray's eight
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if cpus is not None:
         context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(cpu=cpus)
@@ -211,43 +213,45 @@ def chunk_context(cpus: float | None = None) -> Iterator[None]:
 
 
 def tell_little() -> None:
-    """Of the datasets made after this: bars of Ray Data on a terminal alone, and a log of what is wrong alone."""
+    """Limits Ray Data's output for later datasets to warnings and errors, with bars on a terminal only."""
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     DataContext.get_current().enable_progress_bars = sys.stdout.isatty()
 
 
 def in_an_actor() -> bool:
-    """Whether this is a job inside another one, as a trial of a sweep."""
+    """Whether this job runs inside a Ray actor, such as a trial of a sweep."""
     return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
 def rows_of(plan: Plan) -> list[dict[str, Any]]:
-    """One row for every part: URI, its chunks and their files, images that are superseded."""
+    """Returns one row per manifest part: its URI, its chunks, their file names, and the ids of superseded images."""
     return [
         {
             "uri": part.uri,
             "chunks": [chunk.chunk for chunk in part.chunks],
             "files": [chunk.file for chunk in part.chunks],
-            "superseded": json.dumps(part.superseded),  # an empty list has no type that blocks agree on
+            "superseded": json.dumps(
+                part.superseded
+            ),  # as text, because blocks would disagree on the type of an empty list
         }
         for part in plan.parts
     ]
 
 
 def parts_of(plan: Plan) -> Dataset:
-    """The rows of the parts as a dataset, each in a block of its own."""
+    """Returns the rows of the manifest parts as a dataset with one part per block."""
     return ray.data.from_items(rows_of(plan), override_num_blocks=len(plan.parts))
 
 
 def read(plan: Plan, reading: ReadParts, cpus: float, memory: float, at_most: int | None = None) -> Dataset:
-    """The beginning of a graph: every chunk of the plan as a row.
+    """Builds the beginning of a graph, which yields every chunk of the plan as a row.
 
     Args:
-        plan: what is to do.
-        reading: the stage.
-        cpus: that a task reserves.
-        memory: share of `READ_MEMORY` that it reserves.
-        at_most: tasks at a time; None: as many as find room.
+        plan: the chunks to process.
+        reading: the stage that reads a manifest part.
+        cpus: CPUs that each task reserves.
+        memory: share (0 to 1) of `READ_MEMORY` that each task reserves.
+        at_most: largest number of tasks at a time; None: as many as have room.
     """
     return parts_of(plan).map_batches(
         reading,
@@ -260,57 +264,59 @@ def read(plan: Plan, reading: ReadParts, cpus: float, memory: float, at_most: in
 
 
 def write(chunks: Dataset, commit: Commit, share: float, memory: float, at_most: int | None = None) -> None:
-    """The end of a graph, which runs it.
+    """Adds the last stage of a graph and runs the graph.
 
     Args:
-        chunks: what `commit` takes.
-        commit: the stage.
-        share: of `WRITE_CPUS` that a task reserves.
-        memory: share of `WRITE_MEMORY` that it reserves.
-        at_most: tasks at a time; None: as many as find room.
+        chunks: packed chunks, as `commit` expects them.
+        commit: the stage that commits them.
+        share: share (0 to 1) of `WRITE_CPUS` that each task reserves.
+        memory: share (0 to 1) of `WRITE_MEMORY` that each task reserves.
+        at_most: largest number of tasks at a time; None: as many as have room.
     """
     reserved = {"num_cpus": WRITE_CPUS * share, "memory": WRITE_MEMORY * memory}
     chunks.write_datasink(commit, ray_remote_args=reserved, concurrency=at_most)
 
 
 def check_gpus_here(option: str = "--gpu") -> None:
-    """Refuse before Ray starts, which takes half a minute, where it would start on this machine alone, without a GPU.
+    """Refuses a job that needs a GPU before Ray starts, where Ray would start on this machine alone and it has no GPU.
+
+    Starting Ray takes half a minute, so the error comes earlier this way.
 
     Args:
-        option: that asks for GPUs, with its dashes.
+        option: the option that asks for GPUs, with its dashes.
 
     Raises:
         ConfigError: Ray would start on this machine, and torch finds no GPU on it.
     """
     if not ray_start.starts_here():
         return
-    import torch  # late: reading and decoding, which are of this module too, do without it
+    import torch  # imported late: reading and decoding use this module without torch
 
     if not torch.cuda.is_available():
-        raise ConfigError(f"{option} yes: there is no GPU on this machine: leave it out to compute on CPUs")
+        raise ConfigError(f"{option} yes: there is no GPU on this machine: leave the option out to compute on CPUs")
 
 
 def check_gpus() -> None:
-    """Say it where predictors will wait for a GPU, and refuse where there will never be one.
+    """Prints a line if predictors will wait for a GPU, and refuses where there can never be one.
 
     Raises:
-        ConfigError: this machine is all that there is, and has none.
+        ConfigError: this machine is the whole cluster and has no GPU.
     """
     if ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]
         return
     if len(ray.nodes()) == 1:  # type: ignore[no-untyped-call]
-        raise ConfigError("--gpu true: Ray finds no GPU on this machine: leave it out to predict on CPUs")
-    print("no node of the cluster has a GPU yet: predictors wait for one that has", flush=True)
+        raise ConfigError("--gpu true: Ray finds no GPU on this machine: leave the option out to predict on CPUs")
+    print("no node of the cluster has a GPU yet: predictors wait for a node with a GPU", flush=True)
 
 
 def cpu_share(wanted: float, held: float | None = None) -> float:
-    """What every stage's CPUs are multiplied by, so that one machine with few of them does not wait for ever.
+    """Returns the factor (0 to 1) by which the CPUs of every stage are multiplied.
 
-    A cluster may still grow, so there it is 1.
+    Without it, a single machine with few CPUs would wait for ever. A cluster may still grow, so its factor is 1.
 
     Args:
-        wanted: CPUs that all stages want together.
-        held: CPUs that they may hold, where other work runs beside them; None: all.
+        wanted: CPUs that all stages together want.
+        held: CPUs that they may use where other work runs beside them; None: all.
     """
     if held is not None:
         return min(1.0, held / wanted)
@@ -318,11 +324,11 @@ def cpu_share(wanted: float, held: float | None = None) -> float:
 
 
 def memory_share(wanted: float, held: float | None = None) -> float:
-    """The same of the stages' memory; 0 where they run beside other work, which reserves none either.
+    """Returns the factor (0 to 1) for the memory of every stage; 0 beside other work, which reserves no memory either.
 
     Args:
-        wanted: bytes that all stages want together.
-        held: CPUs that they may hold, where other work runs beside them; None: all.
+        wanted: bytes that all stages together want.
+        held: CPUs that they may use where other work runs beside them; None: all.
     """
     return 0.0 if held is not None else _share("memory", wanted)
 

@@ -1,9 +1,9 @@
-"""Decides whether a manifest asks the same question as an output, with more chunks: then only these are screened.
+"""Decides whether a manifest is the earlier one with more chunks; if so, only the new chunks are screened.
 
-An output belongs to one question, and the manifest is part of it, chunk by chunk. `OUTPUT/asked/FINGERPRINT.parquet`
-holds name, rows and digest of every chunk of each manifest that was asked. A manifest that has all of these, and more,
-is the same question grown: only what is new is screened. One that lost or changed a chunk is another question. Of
-outputs that are older than these lists it is enough that the new manifest begins with the old one.
+The manifest is part of an output's run settings, chunk by chunk. `OUTPUT/asked/FINGERPRINT.parquet` holds name, rows
+and digest of every chunk of each manifest that the output was asked for. A manifest with all of these chunks, and more,
+is the earlier manifest after growth, and only its new chunks are screened. A manifest that lost or changed a chunk is
+refused. Outputs of older versions have no such list: the new manifest then has to begin with the old one.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from comit_ray.chunks.plan import Plan
 from comit_ray.errors import ConfigError, NotFoundError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 DIRECTORY = "asked"
 EXAMPLES = 3
@@ -22,18 +23,18 @@ SCHEMA = pa.schema([("file", pa.string()), ("rows", pa.int64()), ("digest", pa.s
 
 
 def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], main: str, plan: Plan) -> str:
-    """As `run_record.open_run`, where the manifest may have grown; the id of the run.
+    """Opens the run of an output as `run_record.open_run` does, but accepts a grown manifest; returns the run id.
 
     Args:
         output: URI of the results directory.
-        question: what decides the results; its `manifest` is the plan's fingerprint.
-        settings: everything else that was asked, for the record.
+        question: the settings that decide the results; its `manifest` is the plan's fingerprint.
+        settings: all other settings, for the record.
         main: name of the output's main table.
-        plan: of the whole manifest.
+        plan: plan of the whole manifest.
 
     Raises:
-        ConfigError: the directory holds the answers to another question, or the manifest has lost or changed chunks.
-        StorageError: the record, or the list of the chunks that were asked, cannot be read or written.
+        ConfigError: the directory was made with other settings, or the manifest has lost or changed chunks.
+        StorageError: the record, or the list of earlier chunks, cannot be read or written.
     """
     try:
         before = str(run_record.read(output)["question"].get("manifest"))
@@ -45,7 +46,7 @@ def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], ma
         return run_id
     asked = _asked(output, before)
     if asked is None and before not in plan.prefixes:
-        return run_record.open_run(output, question, settings, main)  # which refuses it, and says what differs
+        return run_record.open_run(output, question, settings, main)  # refuses the manifest, and says what differs
     if asked is not None:
         _refuse_other(output, asked, plan)
     run_id = run_record.open_run(output, question | {"manifest": before}, settings, main)
@@ -59,7 +60,7 @@ def _uri(output: str, fingerprint: str) -> str:
 
 
 def _remember(output: str, plan: Plan) -> None:
-    """Put the list of the plan's chunks, before the record says that they are asked."""
+    """Writes the list of the plan's chunks; this comes before the record names the manifest."""
     uri = _uri(output, plan.fingerprint)
     if storage.exists(uri):
         return
@@ -71,7 +72,7 @@ def _remember(output: str, plan: Plan) -> None:
 
 
 def _asked(output: str, fingerprint: str) -> dict[str, tuple[int, str]] | None:
-    """File -> rows and digest of the chunks of an earlier manifest; None: no list of them was kept."""
+    """Returns file name -> (rows, digest) for the chunks of an earlier manifest, or None if no list was kept."""
     try:
         table = parquet.read_part(_uri(output, fingerprint))
     except NotFoundError:
@@ -81,10 +82,10 @@ def _asked(output: str, fingerprint: str) -> dict[str, tuple[int, str]] | None:
 
 
 def _refuse_other(output: str, asked: dict[str, tuple[int, str]], plan: Plan) -> None:
-    """Refuse a manifest that lacks chunks that were asked, or in which they are others.
+    """Refuses a manifest that lacks earlier chunks or has changed them.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: chunks are missing or changed.
     """
     now = {chunk.file: (chunk.rows, chunk.digest) for chunk in plan.chunks}
     lost = sorted(asked.keys() - now.keys())
@@ -94,8 +95,8 @@ def _refuse_other(output: str, asked: dict[str, tuple[int, str]], plan: Plan) ->
     names = [file.rpartition("-")[0] for file in [*lost, *changed][:EXAMPLES]]
     images = sum(asked[file][0] for file in [*lost, *changed])
     raise ConfigError(
-        f"{output} belongs to another question: of the {len(asked):,} chunks of its manifest this one lacks "
-        f"{len(lost):,} and has {len(changed):,} with other exclusions, views, sidecars or checksums "
-        f"({images:,} images; such as {', '.join(names)}). A manifest may grow (`comit-ray manifest --update true`) "
-        "and not lose or change rows: choose another --output"
+        f"{output} was made with another manifest: of the {counted(len(asked), 'chunk')} of that manifest, this one "
+        f"lacks {len(lost):,} and has {len(changed):,} with other exclusions, views, sidecars or checksums "
+        f"({counted(images, 'image')}; such as {', '.join(names)}). A manifest may grow (`comit-ray manifest --update "
+        "true`), but must not lose or change rows: choose another --output"
     )

@@ -1,8 +1,8 @@
 """Checks that every node of a cluster sees the paths that a job reads and writes.
 
-A task that writes to a path that only its own node has would be lost work that looks like success, and an image that
-one node does not see a failed row. So each node is asked whether it sees the inputs, the directories of the images,
-some of the images, and a file that the driver has just put beside the output. S3 needs no asking.
+A task that writes to a path of its own node alone would lose its work and report success. An image that one node does
+not see becomes a failed row. So each node is asked whether it sees the inputs, the directories of the images, some of
+the images, and a file that the driver has just written to the output. S3 paths need no check.
 """
 
 import os
@@ -23,27 +23,27 @@ from comit_ray.chunks.run_record import submitted
 from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 WAIT_S, SAY_S = 900, 10
-"""For a node's answer, which may have to install the job's environment first; and until a person is told of it."""
+"""Seconds to wait for a node's answer (it may install the job's environment first), and until the wait is printed."""
 PARTS, DIRECTORIES, FILES = 16, 64, 64
-"""Parts of a manifest that are looked at; directories of its images, and images, that are asked for, spread over all.
-"""
+"""How many manifest parts, image directories and images are checked, each spread over the whole manifest."""
 IMAGES = "manifest, where its images lie"
 
 
 def check(inputs: Mapping[str, str], outputs: Mapping[str, str], images: Plan | pa.Table | None = None) -> None:
-    """Refuse local paths that some node of the cluster does not see; nothing to do on one node, or on S3.
+    """Refuses local paths that some node of the cluster does not see; does nothing on a single node or for S3.
 
-    Nodes that an autoscaler starts later are not asked.
+    Nodes that an autoscaler starts later are not checked.
 
     Args:
-        inputs: option -> URI that tasks read.
-        outputs: option -> URI of a directory that tasks write to.
-        images: whose directories tasks read, a plan's or those of manifest rows; of those that the driver sees itself.
+        inputs: option name -> URI that tasks read.
+        outputs: option name -> URI of a directory that tasks write to.
+        images: plan or manifest rows whose images tasks read; only directories that the driver itself sees are checked.
 
     Raises:
-        ConfigError: naming the option and a node, or a node that gave no answer.
+        ConfigError: a node does not see a path, or gives no answer; the error names the option and the node.
         StorageError: an output cannot be written.
     """
     paths = _local(inputs)
@@ -70,15 +70,15 @@ def check(inputs: Mapping[str, str], outputs: Mapping[str, str], images: Plan | 
 
 
 def check_submitted(inputs: Mapping[str, str | None], outputs: Mapping[str, str]) -> None:
-    """The same for a job that works in its driver, if it was submitted to a cluster: its driver is on any node.
+    """Checks the paths of a job that works in its driver, if it was submitted: the driver may run on any node.
 
     Args:
-        inputs: option -> URI that other jobs will read, as an archive's; None: it was not given.
-        outputs: option -> URI of what it writes.
+        inputs: option name -> URI that other jobs will read, such as an archive; None: the option was not given.
+        outputs: option name -> URI of what the job writes.
 
     Raises:
-        ConfigError: as `check`.
-        StorageError: as `check`.
+        ConfigError: as for `check`.
+        StorageError: as for `check`.
     """
     given = {name: uri for name, uri in inputs.items() if uri}
     if not submitted() or not (_local(given) or _local(outputs)):
@@ -88,31 +88,34 @@ def check_submitted(inputs: Mapping[str, str | None], outputs: Mapping[str, str]
 
 
 def refuse(paths: Mapping[str, str], seen: Mapping[str, Sequence[bool]]) -> None:
-    """Raise for the first path that a node does not see.
+    """Raises an error for the first path that a node does not see.
 
     Args:
-        paths: option -> path.
-        seen: node's address -> whether it sees each of them, in their order.
+        paths: option name -> path.
+        seen: address of a node -> whether it sees each path, in their order.
+
+    Raises:
+        ConfigError: a node does not see a path.
     """
     for node, found in seen.items():
         for (name, path), is_there in zip(paths.items(), found, strict=True):
             if not is_there:
                 place = Path(path).parent if Path(path).name.startswith(".seen-") else path
                 raise ConfigError(
-                    f"--{name.partition(' (')[0]}: {place} is a path of this machine, and node {node} of the cluster "
+                    f"--{name.partition(' (')[0]}: {place} is a path of this machine, but node {node} of the cluster "
                     "does not see it: give an s3:// URI, or a path on storage that all nodes share"
                 )
 
 
 def refuse_differing(files: Sequence[str], seen: Mapping[str, Sequence[bool]]) -> None:
-    """Raise for the first image that some nodes see, this one among them, and others do not.
+    """Raises an error for the first image that some nodes see and others do not; the driver's node counts too.
 
-    A mount point is on every node, also where nothing is mounted. An image that no node sees is missing: its row says
-    so.
+    A mount point exists on every node, also where nothing is mounted. An image that no node sees is simply missing, and
+    its row says so.
 
     Args:
         files: paths of images.
-        seen: node's address -> whether it sees each of them, in their order.
+        seen: address of a node -> whether it sees each path, in their order.
 
     Raises:
         ConfigError: nodes differ.
@@ -122,8 +125,8 @@ def refuse_differing(files: Sequence[str], seen: Mapping[str, Sequence[bool]]) -
         if any(answers.values()) and not all(answers.values()):
             blind = next(node for node, sees in answers.items() if not sees)
             raise ConfigError(
-                f"--{IMAGES}: other nodes see the image {path}, and node {blind} does not: is its storage mounted "
-                "there? Mount it on every node, or give s3:// URIs"
+                f"--{IMAGES}: other nodes see the image {path}, but node {blind} does not. Mount its storage on every "
+                "node, or give s3:// URIs"
             )
 
 
@@ -133,20 +136,20 @@ def _local(uris: Mapping[str, str]) -> dict[str, str]:
 
 
 def _refuse_unpacked(roots: Mapping[str, str]) -> None:
-    """What a submitted job writes below its working directory is deleted with it, also on a cluster of one node."""
+    """Refuses outputs in a submitted job's working directory: Ray deletes it with the job, also on a single node."""
     unpacked = Path.cwd()
     if not submitted() or "working_dir_files" not in unpacked.parts:
         return
     for name, root in roots.items():
         if Path(root).is_relative_to(unpacked):
             raise ConfigError(
-                f"--{name}: {root} lies in the directory that Ray unpacked for this job, and is deleted with it: give "
-                "an s3:// URI, or a whole path on storage that all nodes share"
+                f"--{name}: {root} lies in the working directory that Ray deletes at the end of this job: give an "
+                "s3:// URI, or an absolute path on storage that all nodes share"
             )
 
 
 def _places(images: Plan | pa.Table) -> tuple[list[str], list[str]]:
-    """Directories of this machine in which images lie, as far as the driver sees them, and a sample of the images."""
+    """Returns local directories that hold images and that the driver sees, and a sample of the images."""
     found: set[str] = set()
     files: list[str] = []
     for uris in _uris(images):
@@ -166,14 +169,14 @@ def _uris(images: Plan | pa.Table) -> Iterator[pa.ChunkedArray]:
 
 
 def _other_nodes() -> dict[str, str]:
-    """Node id -> address of the nodes that are alive, but for the driver's own."""
+    """Returns node id -> address of all live nodes except the driver's own."""
     mine = ray.get_runtime_context().get_node_id()
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return {node["NodeID"]: node["NodeManagerAddress"] for node in nodes if node["Alive"] and node["NodeID"] != mine}
 
 
 def _ask(paths: Sequence[str], nodes: Mapping[str, str]) -> dict[str, list[bool]]:
-    """Node's address -> whether it sees each path. A node that is lost meanwhile reads and writes nothing."""
+    """Returns a node's address -> whether it sees each path; nodes that are lost meanwhile are left out."""
     asked = {
         _sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)).remote(paths): node_id
         for node_id in nodes
@@ -192,12 +195,12 @@ def _ask(paths: Sequence[str], nodes: Mapping[str, str]) -> dict[str, list[bool]
         waiting = [answer for answer in waiting if asked[answer] in alive]
         if waiting and not told:
             told = True
-            print(f"{len(waiting)} nodes have not said yet whether they see {', '.join(paths)}: waiting", flush=True)
+            print(f"waiting for {counted(len(waiting), 'node')} to check the paths {', '.join(paths)}", flush=True)
     if waiting:
         silent = ", ".join(nodes[asked[answer]] for answer in waiting)
         raise ConfigError(
-            f"whether all nodes see {', '.join(paths)} is not known, for {silent} gave no answer in {WAIT_S} s: give "
-            "s3:// URIs, or look what the node is doing (it may be installing the job's environment)"
+            f"expected an answer from all nodes whether they see {', '.join(paths)}, but {silent} gave none in "
+            f"{WAIT_S} s: give s3:// URIs, or check that node (it may be installing the job's environment)"
         )
     return found
 

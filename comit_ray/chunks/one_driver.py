@@ -1,10 +1,11 @@
-"""Lets one driver at a time work on an output: a second one learns who holds it, and a dead holder loses its place.
+"""Lets one driver at a time work on an output: a second one is refused, and a dead one loses its place.
 
-The holder has the newest lease below OUTPUT/lease/ (`comit_ray.chunks.ownership`) and writes a sign of life beside it,
-`00000007.alive`, four times in `stale_seconds`. At its end it puts `00000007.released`. A second driver waits until it
-sees that sign change: then the holder lives, and the second one ends. If it does not change for `stale_seconds` by the
-second one's own clock, or the holder was a process of this machine that is no more, the next lease is taken. A holder
-that was only asleep finds this out before its next commit, and writes nothing more.
+The holder has the newest lease under OUTPUT/lease/ (`comit_ray.chunks.ownership`). It writes a sign of life beside the
+lease, `00000007.alive`, four times in `stale_seconds`, and `00000007.released` when it ends. A second driver watches
+that sign. If the sign changes, the holder lives and the second driver ends with an error. The second driver takes the
+next lease in two cases: the sign does not change for `stale_seconds` by its own clock, or the holder was a process of
+this machine that no longer exists. A holder that was only suspended finds this out before its next commit, and writes
+nothing more.
 """
 
 import json
@@ -24,18 +25,18 @@ from comit_ray.errors import ConfigError, HeldError, NotFoundError, StorageError
 from comit_ray.storage import storage
 
 SECONDS = "COMIT_LEASE_SECONDS"
-"""In the environment: after how many seconds without a sign of life a holder counts as dead."""
+"""Environment variable: the number of seconds without a sign of life after which a holder counts as dead."""
 STALE_S = 60.0
 SIGNS = 4
-"""Signs of life in the time after which a holder counts as dead: three may be late."""
+"""Signs of life in that time; three of them may be late."""
 _LOOK_S = 0.5
 
 
 def stale_seconds() -> float:
-    """After how long without a sign of life a holder counts as dead, from the environment or `STALE_S`.
+    """Returns the seconds without a sign of life after which a holder counts as dead; by default `STALE_S`.
 
     Raises:
-        ConfigError: the environment holds no number above 0.
+        ConfigError: the environment variable is not a number above 0.
     """
     text = os.environ.get(SECONDS, str(STALE_S))
     try:
@@ -49,11 +50,11 @@ def stale_seconds() -> float:
 
 @contextmanager
 def hold(output: str) -> Iterator[Lease]:
-    """The lease of the output, held until the end of the block.
+    """Takes the lease of an output and holds it until the end of the block.
 
     Raises:
-        HeldError: another driver works on the output; says which, and since when.
-        ConfigError: as `stale_seconds`.
+        HeldError: another driver works on the output; the message says which one, and since when.
+        ConfigError: as for `stale_seconds`.
         StorageError: the leases cannot be listed, read or written.
     """
     stale = stale_seconds()
@@ -79,21 +80,21 @@ def _take(output: str, stale: float) -> Lease:
         said["at"] = datetime.now(UTC).isoformat(timespec="seconds")
         if storage.create(lease_file(output, number + 1), json.dumps(said).encode()):
             return Lease(number + 1, token)
-        # Another one was quicker, and holds it now.
+        # Another driver was faster, and holds the lease now.
 
 
 def _wait_for_its_death(output: str, number: int, stale: float) -> None:
-    """Return when the holder of a lease does not live.
+    """Waits until the holder of a lease has ended, counts as dead, or has released the lease.
 
     Raises:
-        HeldError: it does.
+        HeldError: the holder lives.
     """
     try:
         holder = json.loads(storage.read_bytes(lease_file(output, number)))
     except NotFoundError:
         return  # the output was removed
     except ValueError as error:
-        raise StorageError(f"{lease_file(output, number)} is no lease of a run: {error!r}") from error
+        raise StorageError(f"{lease_file(output, number)} is not the lease of a run: {error!r}") from error
     if _is_dead_here(holder):
         return
     before, began = _sign(output, number), time.monotonic()
@@ -104,39 +105,39 @@ def _wait_for_its_death(output: str, number: int, stale: float) -> None:
             return
         if _sign(output, number) != before:
             raise HeldError(
-                f"{output} is being worked on by {who} (lease {number}): this one changes nothing. Wait for the other "
-                "to end, or end it, and run the same command again"
+                f"{output} is in use by {who} (lease {number}); this process changes nothing. Wait until the other "
+                "process ends, or end it, and run the same command again"
             )
-    print(f"{output} was held by {who}, which shows no sign of life for {stale:g} s: it lost its lease", flush=True)
+    print(f"{output} was held by {who}; it gave no sign of life for {stale:g} s and loses its lease", flush=True)
 
 
 def _is_dead_here(holder: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine, and is no more."""
+    """Whether the holder was a process of this machine that no longer exists."""
     if holder.get("host") != socket.gethostname() or not isinstance(holder.get("pid"), int):
         return False
     return bool(holder.get("born")) and _born(holder["pid"]) != holder["born"]
 
 
 def _born(pid: int) -> str | None:
-    """What tells a process from a later one of the same number; None: there is none, or it has ended, or no /proc."""
+    """Returns text that tells a process from later ones with its number; None if it ended or there is no /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        names = os.readlink(f"/proc/{pid}/ns/pid")  # two containers may have one host's name
+        names = os.readlink(f"/proc/{pid}/ns/pid")  # two containers may have the same host name
     except OSError:
         return None
     return None if fields[0] in "ZX" else f"{boot} {names} {fields[19]}"
 
 
 def _show(output: str, lease: Lease, every: float, ended: threading.Event) -> None:
-    """Write signs of life until the end; one that cannot be written is left out."""
+    """Writes signs of life until the end; a sign that cannot be written is skipped."""
     number = 0
     while True:
         number += 1
         try:
             storage.write_bytes(_beside(output, lease.number, "alive"), f"{lease.token} {number}".encode())
         except StorageError as error:
-            print(f"the sign of life in {output}/{DIRECTORY} could not be written: {error}", flush=True)
+            print(f"the sign of life under {output}/{DIRECTORY} could not be written: {error}", flush=True)
         if ended.wait(every):
             return
 
@@ -149,15 +150,15 @@ def _sign(output: str, number: int) -> bytes:
 
 
 def _release(output: str, lease: Lease) -> None:
-    """Let the next driver in at once; where that fails it comes in when it has seen no sign of life."""
+    """Releases the lease so that the next driver starts at once; without it, that driver waits for signs of life."""
     try:
-        if storage.exists(lease_file(output, lease.number)):  # not where the output was removed meanwhile
+        if storage.exists(lease_file(output, lease.number)):  # the output may have been removed meanwhile
             storage.write_bytes(_beside(output, lease.number, "released"), lease.token.encode())
             storage.delete(_beside(output, lease.number, "alive"))
     except StorageError as error:
-        print(f"the lease of {output} could not be given back: {error}", flush=True)
+        print(f"the lease of {output} could not be released: {error}", flush=True)
 
 
 def _beside(output: str, number: int, what: str) -> str:
-    """A file beside that of a lease."""
+    """Returns the URI of a file beside a lease, with `what` as its suffix."""
     return lease_file(output, number).removesuffix("json") + what

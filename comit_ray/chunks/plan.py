@@ -1,13 +1,10 @@
-"""Plans a run: the chunks of a manifest, and the name of the file that each chunk becomes.
+"""Plans a run: divides a manifest into chunks, and names and writes the files that each chunk becomes.
 
-A chunk, the unit of work and of commit: its name, its packing into one row, and what a finished one writes.
-
-A chunk travels the Ray Data graph as one row whose payload is an Arrow IPC stream, so that no re-blocking can split
-or merge it. A finished chunk is one file a table, all of the same name; the main table's is written last and is the
-commit. Whoever writes a chunk twice (a retried task, a leftover of a killed driver) writes the same name again; the
-lease of `comit_ray.chunks.ownership` stops the leftover of another run.
-
-Names of what is timed.
+A chunk is the unit of work and of commit. It travels through the Ray Data graph as one row whose payload is an Arrow
+IPC stream, so that Ray can neither split nor merge it. A finished chunk is one file per table, all with the same name.
+The main table's file is written last and is the commit. A second attempt at a chunk, by a retried task or by a process
+that outlived its driver, writes the same names again. The lease of `comit_ray.chunks.ownership` stops such processes of
+other runs.
 """
 
 import hashlib
@@ -33,13 +30,13 @@ class Layout:
     """The tables of an output.
 
     Attributes:
-        main: a row for every image, with its `status` and `reason`; its file is the chunk's commit.
-        sides: a row for every image whose status is ok, or as many as `several` says.
-        facts: columns of `main` that an image keeps when it fails after all; others become null.
-        flag: Boolean column of `main` that is counted for the summary; None: none.
-        row_group_rows: rows of a Parquet row group; None: as many as the file has.
+        main: table with one row per image, with its `status` and `reason`; its file is the chunk's commit.
+        sides: tables with one row per image whose status is ok, or with the number of rows in `several`.
+        facts: columns of `main` that an image keeps when it fails afterwards; its other columns become null.
+        flag: Boolean column of `main` that the summary counts; None if there is none.
+        row_group_rows: rows of a Parquet row group; None puts all rows into one group.
         owned: columns of `main` that name the run and the model of each row.
-        several: side tables with another number of rows for each of these images than one, and that number.
+        several: side table -> its rows per image, where that is not one.
     """
 
     main: str
@@ -52,13 +49,13 @@ class Layout:
 
 
 def chunk_file(chunk: str, image_ids: Iterable[str]) -> str:
-    """File name of a chunk: its name in the manifest and a hash of its image ids, in order."""
+    """Returns the file name of a chunk: its name in the manifest and a hash of its image ids, in order."""
     digest = hashlib.sha256("".join(f"{image_id}\n" for image_id in image_ids).encode())
     return f"{re.sub(r'[^A-Za-z0-9._-]', '_', chunk)}-{digest.hexdigest()[:12]}.parquet"
 
 
 def to_ipc(table: pa.Table) -> pa.Buffer:
-    """The table as an Arrow IPC stream."""
+    """Serialises a table as an Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -66,45 +63,46 @@ def to_ipc(table: pa.Table) -> pa.Buffer:
 
 
 def from_ipc(payload: bytes | pa.Buffer) -> pa.Table:
-    """The table of an Arrow IPC stream, in the payload's memory."""
+    """Reads a table from an Arrow IPC stream without copying the payload."""
     with pa.ipc.open_stream(payload) as reader:
         return reader.read_all()
 
 
 def pack(file: str, tables: dict[str, pa.Table]) -> pa.Table:
-    """One row: the chunk's file name and each table as a binary column of its name."""
+    """Packs a chunk into one row: its file name, and each table as a binary column with the table's name."""
     columns = {"file": pa.array([file])}
     columns |= {name: _one_value(to_ipc(table)) for name, table in tables.items()}
     return pa.table(columns)
 
 
 def _one_value(payload: pa.Buffer) -> pa.Array:
-    """A column of one binary value, in the payload's memory."""
+    """Returns a column with one binary value, without copying the payload."""
     ends = pa.py_buffer(np.array([0, payload.size], np.int64))
     return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, payload])
 
 
 def unpack(row: pa.Table) -> tuple[str, dict[str, pa.Table]]:
-    """The inverse of `pack`."""
+    """Returns the file name and the tables of a packed chunk; the inverse of `pack`."""
     assert row.num_rows == 1, f"a chunk is one row, got {row.num_rows}"
     tables = {name: from_ipc(row[name][0].as_buffer()) for name in row.column_names if name != "file"}
     return row["file"][0].as_py(), tables
 
 
 def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout, owner: Owner | None = None) -> None:
-    """Write a finished chunk: side tables first, then the main one, whose appearance is the commit.
+    """Writes a finished chunk: side tables first, then the main table, whose appearance is the commit.
 
-    The commit's metadata holds the SHA-256 of each side table's file; its own is its seal.
+    The metadata of the main table's file holds the SHA-256 of each side table's file. Its own seal protects the main
+    table's file.
 
     Args:
-        output: URI.
-        file: name of the chunk's files.
-        tables: by name.
-        layout: of the tables.
-        owner: whose the files are, which stands in each; None: nobody's (stages of the benchmark).
+        output: URI of the results.
+        file: file name of the chunk.
+        tables: table name -> rows.
+        layout: the tables of the output.
+        owner: the run that the files belong to, stored in each file; None: no run (stages of the benchmark).
 
     Raises:
-        OvertakenError: another process works on the output since.
+        OvertakenError: another process has taken over the output.
         StorageError: a file cannot be written.
     """
     if owner is not None and layout.sides:
@@ -117,17 +115,17 @@ def commit(output: str, file: str, tables: dict[str, pa.Table], layout: Layout, 
             said[f"{SHA256}{name}"] = digest
     main = stamped(tables[layout.main], owner, said)
     if owner is not None:
-        check_lease(output, owner)  # again, for the sides took time: this one is the commit
+        check_lease(output, owner)  # checked again: the side tables took time, and the next write is the commit
     parquet.write_table(storage.join(output, layout.main, file), main, layout.row_group_rows)
 
 
 _DECIDING = ("excluded", "view", "sidecar", "checksum")
-"""Columns of the manifest that decide what becomes of an image."""
+"""Columns of the manifest that decide how an image is processed."""
 
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """One chunk of a manifest part: its name in the manifest, the file it ends as, its rows, a hash of what it asks."""
+    """One chunk of a manifest part: its name, its file name, its number of rows, and a hash of what is asked of it."""
 
     chunk: str
     file: str
@@ -146,26 +144,27 @@ class PartPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole manifest, cut into chunks."""
+    """A whole manifest, divided into chunks."""
 
     parts: tuple[PartPlan, ...]
     fingerprint: str
-    """Changes with any image, its order, exclusion, view, sidecar, checksum or chunk; not with where it all lies."""
+    """Changes with any image, their order, exclusions, views, sidecars, checksums or chunks; not with where the files
+    lie."""
     prefixes: frozenset[str] = frozenset()
-    """The fingerprints of the manifests that it begins with, one for each of its chunks."""
+    """Fingerprints of the manifests that this one begins with, one after each of its chunks."""
 
     @property
     def chunks(self) -> list[ChunkPlan]:
-        """Every chunk, in the manifest's order."""
+        """All chunks, in the order of the manifest."""
         return [chunk for part in self.parts for chunk in part.chunks]
 
     @property
     def rows(self) -> int:
-        """Images of the manifest that are asked for."""
+        """Number of images of the manifest that are asked for."""
         return sum(chunk.rows for chunk in self.chunks)
 
     def without(self, done: set[str]) -> "Plan":
-        """The plan without the chunks whose file is in `done`, and without parts that are finished."""
+        """Returns the plan without the chunks whose file names are in `done`; parts without a chunk are dropped."""
         left = (
             PartPlan(part.uri, tuple(chunk for chunk in part.chunks if chunk.file not in done), part.superseded)
             for part in self.parts
@@ -174,12 +173,12 @@ class Plan:
 
 
 def select(rows: pa.Table, split: str) -> pa.Table:
-    """The rows of one split; all of them for `all`."""
+    """Returns the rows of one split, or all rows for `all`."""
     return rows if split == "all" else rows.filter(pc.equal(rows["split"], split))
 
 
 def chunks_of(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Consecutive rows of the same chunk, in order."""
+    """Yields each chunk's name and its consecutive rows, in order."""
     names = rows["chunk"].to_pylist()
     start = 0
     for end in range(1, len(names) + 1):
@@ -189,7 +188,7 @@ def chunks_of(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _name(sidecar: str | None) -> str | None:
-    """A sidecar's name without the place where it lies."""
+    """Returns the name of a sidecar without its directory or archive."""
     if sidecar is None:
         return None
     ref = FileRef.from_text(sidecar)
@@ -197,13 +196,17 @@ def _name(sidecar: str | None) -> str | None:
 
 
 def make_plan(manifest_uri: str, split: str) -> Plan:
-    """Validate the manifest and cut it into chunks.
+    """Validates the manifest and divides it into chunks.
 
-    What an update of the manifest says of earlier rows changes no chunk: an image that is superseded is not read any
-    more, and a row that it has stays.
+    An update of the manifest may supersede earlier images. This changes no chunk: a superseded image is no longer read,
+    and a row that it already has stays.
+
+    Args:
+        manifest_uri: URI of the manifest.
+        split: split to plan; `all` plans every row.
 
     Raises:
-        ManifestError: if it is no whole, valid manifest (every image once, every chunk once), or nothing is asked for.
+        ManifestError: the manifest is incomplete or invalid (an image or chunk occurs twice), or no image is asked for.
     """
     digest = hashlib.sha256(split.encode())
     parts, prefixes = [], []
@@ -223,15 +226,17 @@ def make_plan(manifest_uri: str, split: str) -> Plan:
             old = [name for name in rows["image_id"].to_pylist() if name in superseded] if superseded else []
             parts.append(PartPlan(uri, tuple(chunks), tuple(old)))
     if not parts:
-        raise ManifestError(f"no image to read in {manifest_uri} (split {split}): build a manifest with such rows")
+        raise ManifestError(
+            f"expected images of the split {split} in {manifest_uri}, got none: build a manifest that has some"
+        )
     return Plan(tuple(parts), digest.hexdigest()[:16], frozenset(prefixes))
 
 
 FETCH, DECODE, PREDICT, MEASURE, WRITE = "fetch", "decode", "predict", "measure", "write"
-"""The stages of an image's way."""
+"""The stages of the work on an image."""
 GRAPH = "graph"
-"""All of them by the driver's clock: from the plan, before any process starts, to the last file."""
+"""All stages together by the driver's clock: from the plan, before any process starts, to the last file."""
 PREDICTORS = "predictors"
-"""Not a stage: how many actors began."""
+"""Not a stage: the number of predictor actors that started."""
 BARE = "bare model"
-"""The network on frames in memory, and nothing else."""
+"""The network alone, on frames in memory."""

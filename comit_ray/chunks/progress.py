@@ -1,14 +1,12 @@
-"""Shows the progress of a chunked job, as a bar or as lines: it counts the committed files in the storage.
+"""Shows the progress of a chunked job as a bar or as lines, and counts its work for Ray's metrics and the benchmark.
 
-What one run took, summed over its processes: for whoever measures it (`jobs/benchmark.py`).
+Progress is the number of images in committed files. The counters (images by status and reason, bytes, batches, seconds)
+go to Prometheus as `ray_comit_images_total` and so on; cluster/grafana shows them. A retried task counts again: the
+tables are authoritative, and the counters are for watching.
 
-Nobody waits for an addition, for a predictor that waits would be measured as one without images. So one that is under
-way when the sums are read is not in them: at most the last chunk of a process.
-
-What a chunked job counts while it runs, through Ray's metrics: images by status and reason, bytes, batches, seconds.
-
-Prometheus reads `ray_comit_images_total` and so on; cluster/grafana shows them. A retried task counts again: the tables
-are the truth, these are for watching.
+`StageTimer` sums the seconds of each stage over all processes of a run (`jobs/benchmark.py`). Adding to a sum does not
+block, because a blocked predictor would look like one that waits for images. So an addition that is still on its way is
+missing when the sums are read: at most the last chunk of each process.
 """
 
 import sys
@@ -29,22 +27,23 @@ from ray.util.metrics import Counter
 from comit_ray.chunks.plan import Plan
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import counted
 
 OFTEN_S, SELDOM_S = 10.0, 60.0
-"""Seconds between two lines, in the first minute and later."""
+"""Seconds between two lines: in the first minute, and later."""
 DRAW_S = 2.0
-"""Seconds between two looks at the storage for a bar."""
+"""Seconds between two updates of the bar."""
 
 
 @contextmanager
 def lines(done: str, plan: Plan, table: str, silent: bool = False) -> Iterator[None]:
-    """Show how far the block is while it runs: a bar on a terminal, a line now and then in a log or a notebook.
+    """Shows the progress of the block: a bar on a terminal, or a line now and then in a log or a notebook.
 
     Args:
-        done: a word for what is done: "screened".
-        plan: what the block does.
+        done: the verb for a finished image, such as "screened".
+        plan: the chunks that the block processes.
         table: URI of the main table.
-        silent: print nothing, where another process tells of many such jobs.
+        silent: print nothing, where another process reports on many such jobs.
     """
     if silent:
         yield
@@ -61,22 +60,22 @@ def lines(done: str, plan: Plan, table: str, silent: bool = False) -> Iterator[N
 
 
 def line(done: str, rows: int, asked: int, seconds: float) -> str:
-    """One line: what is done of what was asked, the rate since the start, and how long the rest takes at that rate."""
-    return f"{done} {rows:,} of {asked:,} images, {pace(rows, asked, seconds)}"
+    """Returns one line: images done and asked for, the rate since the start, and the remaining time."""
+    return f"{done} {rows:,} of {counted(asked, 'image')}, {pace(rows, asked, seconds)}"
 
 
 def pace(rows: int, asked: int, seconds: float) -> str:
-    """The rate since the start, and how long the rest takes at that rate."""
+    """Returns the images per second since the start, and the remaining time at that rate, as text."""
     rate = rows / seconds if seconds > 0 else 0.0
     left = f"about {_span((asked - rows) / rate)} left" if rate else "none done yet"
     return f"{rate:,.1f} a second, {left}"
 
 
 def committed_rows(plan: Plan, table: str) -> int:
-    """Images of the plan's chunks whose file is in the main table.
+    """Counts the images of the plan's chunks whose file is in the main table.
 
     Raises:
-        StorageError: it cannot be listed.
+        StorageError: the table cannot be listed.
     """
     rows = {chunk.file: chunk.rows for chunk in plan.chunks}
     try:
@@ -87,7 +86,7 @@ def committed_rows(plan: Plan, table: str) -> int:
 
 def _tell(done: str, plan: Plan, table: str, ended: Callable[[float], bool]) -> None:
     began = time.monotonic()
-    before = _rows_or_reason(plan, table)  # chunks that are done again have their old file
+    before = _rows_or_reason(plan, table)  # chunks that are processed again still have their old file
     already = before if isinstance(before, int) else 0
     while not ended(OFTEN_S if time.monotonic() - began < SELDOM_S else SELDOM_S):
         rows = _rows_or_reason(plan, table)
@@ -97,7 +96,13 @@ def _tell(done: str, plan: Plan, table: str, ended: Callable[[float], bool]) -> 
 
 
 def _draw(done: str, plan: Plan, table: str, ended: Callable[[float], bool]) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # for people alone
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )  # only a bar needs it
 
     began = time.monotonic()
     before = _rows_or_reason(plan, table)
@@ -129,18 +134,18 @@ def _rows_or_reason(plan: Plan, table: str) -> int | str:
     try:
         return committed_rows(plan, table)
     except StorageError as error:
-        return f"how much is done cannot be told: {error}"
+        return f"the progress is not known: {error}"
 
 
 def _span(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever reads best."""
+    """Formats a duration in seconds, minutes or hours, whichever reads best."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class _Sums:
-    """An actor. One process adds after the other."""
+    """The actor that holds the sums; it handles one addition after the other."""
 
     def __init__(self) -> None:
         self._found: dict[str, float] = defaultdict(float)
@@ -153,20 +158,20 @@ class _Sums:
 
 
 class StageTimer:
-    """Seconds by stage, and actors that began.
+    """Sums the seconds of each stage, and the number of started actors, over all processes of a run.
 
-    It is made in the driver, once Ray runs, and travels with what the stages are given.
+    Create it in the driver after Ray has started; it can be passed to the stages.
     """
 
     def __init__(self) -> None:
         self._sums: Any = ray.remote(num_cpus=0)(_Sums).remote()
 
     def add(self, name: str, amount: float) -> None:
-        """Add to a name of `comit_ray.chunks.plan`, in a moment."""
+        """Adds an amount to a name of `comit_ray.chunks.plan` without waiting for the result."""
         self._sums.add.remote(name, amount)
 
     def read(self) -> dict[str, float]:
-        """Name -> its sum so far, what this process added with it."""
+        """Returns name -> sum so far, with everything that this process has added."""
         found: dict[str, float] = ray.get(self._sums.read.remote())
         return found
 
@@ -177,29 +182,29 @@ METRICS = {
     "comit_batches": ("Chunks", ("step", "stage")),
     "comit_stage_seconds": ("Seconds of work, summed over threads and processes", ("step", "stage")),
 }
-"""Name -> what it counts, and its tags."""
+"""Metric name -> its description and its tags."""
 
 
 class Counters:
-    """The counters of one job; they travel to its stages.
+    """Counters of one job; they are passed to its stages.
 
     Args:
         step: name of the job: screen or prepare.
-        tally: is told the seconds too, and what began; None: no one.
+        tally: timer that also receives the seconds and the started actors; None: no timer.
     """
 
     def __init__(self, step: str, tally: StageTimer | None = None) -> None:
         self.step, self._tally = step, tally
 
     def images(self, main: pa.Table) -> None:
-        """Count the rows of a committed main table by status and reason."""
+        """Counts the rows of a committed main table by status and reason."""
         counts = main.select(["status", "reason"]).group_by(["status", "reason"]).aggregate([([], "count_all")])
         for row in counts.to_pylist():
             tags = {"step": self.step, "status": row["status"], "reason": row["reason"] or ""}
             _counter("comit_images").inc(row["count_all"], tags=tags)
 
     def stage(self, stage: str, seconds: float, size: int = 0, batches: int = 0) -> None:
-        """Add to a stage what a part of it took."""
+        """Adds seconds of work, bytes and batches to a stage."""
         tags = {"step": self.step, "stage": stage}
         for name, amount in (("comit_stage_seconds", seconds), ("comit_bytes", size), ("comit_batches", batches)):
             if amount > 0:
@@ -208,13 +213,13 @@ class Counters:
             self._tally.add(stage, seconds)
 
     def began(self, what: str) -> None:
-        """An actor did; Ray's own metrics count them."""
+        """Tells the timer that an actor started; Ray's own metrics count actors already."""
         if self._tally is not None:
             self._tally.add(what, 1)
 
     @contextmanager
     def timed(self, stage: str, size: int = 0) -> Iterator[None]:
-        """Count a chunk of a stage, and the seconds of the block."""
+        """Measures the block, and adds its seconds and one batch to a stage."""
         began = perf_counter()
         yield
         self.stage(stage, perf_counter() - began, size, batches=1)
@@ -222,6 +227,6 @@ class Counters:
 
 @cache
 def _counter(name: str) -> Counter:
-    """One a process: Ray keeps every object that is made."""
+    """Returns a metric; each process creates it once, because Ray keeps every metric object."""
     description, tags = METRICS[name]
     return Counter(name, description, tag_keys=tags)

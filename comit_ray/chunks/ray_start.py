@@ -1,7 +1,7 @@
 """Starts Ray or joins a cluster, and hides Ray's messages of a healthy run; errors are always shown.
 
-Only messages that are known, and known to be harmless, are held back: each by its logger and its words, as Ray 2.60
-writes them. A message that is not in these lists is shown as it comes.
+Only messages that are known to be harmless are hidden. Each is recognised by its logger and its words, as Ray 2.60
+writes them. Any other message is shown unchanged.
 """
 
 import atexit
@@ -23,32 +23,31 @@ from ray.util.annotations import RayDeprecationWarning
 from comit_ray.errors import ConfigError
 
 HARMLESS_LOGS: dict[str, str] = {
-    # `ray.init` gives the Ray that it starts a token, so that nobody else on the machine can use it: as it should be.
+    # `ray.init` protects the Ray that it starts with a token, so that nobody else on the machine can use it.
     "ray._private.authentication.authentication_token_setup": "Token authentication is enabled",
-    # Ray's own bars are off: `comit_ray.chunks.progress` says how far a job is.
+    # Ray's own bars are off, because `comit_ray.chunks.progress` shows the progress of a job.
     "ray.data._internal.progress": "Progress bars disabled",
 }
-"""Logger -> how the message begins that it holds back."""
+"""Logger name -> beginning of the message to hide."""
 HARMLESS_ALONE: dict[str, str] = {
-    # A Ray that has just begun does not know its CPUs yet. On a cluster others may hold them: there it is shown.
+    # Ray does not know its CPUs just after its start. On a cluster others may use them, so there it is shown.
     "ray.data.dataset": "Warning: The Ray cluster currently does not have any available CPUs",
 }
-"""The same, of a Ray that this process starts for itself, where nobody else can be meant."""
+"""Further messages to hide, but only where this process starts its own Ray and nobody else can be affected."""
 
 HARMLESS_LINE = (
     rb"core_worker\.cc:\d+: Actor with class name: '(MapWorker\(.*\)|PreemptionWatcher)' and ID: '\w+' has constructor "
     rb"arguments in the object store and max_restarts > 0\."
-    # Of Ray's own processes, whose lines the driver prints; the second line is the source that the warning quotes.
+    # Lines of Ray's own processes, printed by the driver; the second one is the source line that the warning quotes.
     rb"|^\S*/site-packages/ray/\S+: RayDeprecationWarning: |^  self\.exclude_resources = exclude_resources$"
 )
-"""Lines of Ray's core and of its own processes, which reach the standard error past Python's logging.
+"""Lines of Ray's core and of its own processes, which go to standard error without Python's logging.
 
 Ray's own actors (Ray Data's workers, Ray Train's watcher) get their arguments from the object store. They can restart
-for as long as the driver lives, which holds the arguments.
-"""
+as long as the driver lives, because the driver holds the arguments."""
 
 END_S = 2.0
-"""For the last lines to be shown. Should a process of Ray outlive the job for a while, its lines are shown later."""
+"""Seconds to wait for the last lines. If a process of Ray outlives the job, its lines appear later."""
 _FILTER = """
 import os, re, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -62,31 +61,31 @@ while chunk := os.read(0, 65536):
         shown = shown[os.write(2, shown):]
 os.write(2, held)
 """
-"""A process of its own, so that what a dying driver says last is shown too.
+"""The filter runs as a separate process, so that the last words of a dying driver are shown too.
 
-What begins as a harmless line does ("[", "/" or " ") waits for the end of its line, all else is shown at once: with
-PYTHONUNBUFFERED Python writes the words of a line and its end apart.
+Text that begins as a harmless line does ("[", "/" or " ") waits for the end of its line. All other text is shown at
+once, because with PYTHONUNBUFFERED Python writes the words of a line and its end separately.
 """
 
 
 def starts_here() -> bool:
-    """Whether Ray would start on this machine, for this process alone: no cluster is named, none runs here."""
+    """Whether Ray would start on this machine for this process alone: no cluster is named, and none runs here."""
     running = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # noqa: S108 where Ray has it
     return not (ray.is_initialized() or os.environ.get("RAY_ADDRESS") or running.exists())
 
 
 ADDRESS_S = 10.0
-"""For a cluster's head to take a connection, and again to answer."""
+"""Seconds for a cluster's head to accept a connection, and again as many for its answer."""
 _SETTINGS = b"\4"
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
-"""How a client of HTTP/2 begins, and so of gRPC, which Ray speaks; the server answers with its settings (RFC 9113)."""
+"""First bytes of an HTTP/2 client, and so of gRPC, which Ray uses; the server answers with its settings (RFC 9113)."""
 
 
 def check_address() -> None:
-    """Refuse a `RAY_ADDRESS` where no cluster answers: Ray itself would wait for ever.
+    """Refuses a `RAY_ADDRESS` at which no cluster answers, because Ray itself would wait for ever.
 
     Raises:
-        ConfigError: nothing listens there, or it is the address of something else than a cluster's head.
+        ConfigError: nothing listens at the address, or something other than a cluster's head does.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     if ray.is_initialized() or address in ("", "auto", "local"):
@@ -95,19 +94,19 @@ def check_address() -> None:
     host, _, port = head.rpartition(":")
     if "://" in head or not host or not port.isdigit():
         raise ConfigError(
-            f"RAY_ADDRESS: expected HOST:PORT of a cluster's head (the port is mostly 6379), got {address}"
+            f"RAY_ADDRESS: expected HOST:PORT of a cluster's head (the port is usually 6379), got {address}"
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), ADDRESS_S) as stream:
-            if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):  # else it would want certificates first
+            if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):  # with TLS the server expects certificates first
                 stream.sendall(_HELLO)
                 said = stream.recv(9)
                 if said[3:4] != _SETTINGS:
-                    raise ConnectionError("what listens there is no head of a cluster")
+                    raise ConnectionError("the process that listens there is not the head of a cluster")
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"RAY_ADDRESS: no Ray cluster answers at {address} ({error}): start it, or unset RAY_ADDRESS to compute on "
-            "this machine"
+            f"RAY_ADDRESS: no Ray cluster answers at {address} ({error}): start the cluster, or unset RAY_ADDRESS to "
+            "compute on this machine"
         ) from error
 
 
@@ -135,13 +134,14 @@ def check_temporary_directory() -> None:
 
 
 def start(logging_config: ray.LoggingConfig | None = None) -> None:
-    """Join the cluster of the environment, or start a Ray of this process' own; nothing is done where one is there.
+    """Joins the cluster that the environment names, or starts a Ray for this process; does nothing if Ray runs already.
 
     Args:
-        logging_config: of Ray, also in its workers; None: its defaults, and warnings and errors alone in this process.
+        logging_config: logging of Ray and of its workers; None: Ray's defaults, with warnings and errors only in this
+            process.
 
     Raises:
-        ConfigError: as `check_address` and `check_temporary_directory`.
+        ConfigError: as for `check_address` and `check_temporary_directory`.
     """
     alone = starts_here()
     hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if alone else {}))
@@ -153,7 +153,7 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
     check_address()
     if starts_here():
         check_temporary_directory()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every run
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray reports every run to its developers
     filter_standard_error()
     if logging_config is None:
         ray.init(logging_level=logging.WARNING)
@@ -162,16 +162,16 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
 
 
 def hold_back(logs: Mapping[str, str]) -> None:
-    """Keep harmless messages of Ray's Python side off the screen.
+    """Hides harmless messages of Ray's Python code.
 
     Args:
-        logs: logger -> how the message begins.
+        logs: logger name -> beginning of the message to hide.
     """
     for name, beginning in logs.items():
         logger = logging.getLogger(name)
         if not any(isinstance(known, _Harmless) for known in logger.filters):
             logger.addFilter(_Harmless(beginning))
-    # Ray puts a filter of its own before all others each time it warns, so that no filter of ours would hold.
+    # Ray inserts its own filter before all others each time it warns, so a warning filter of ours would not work.
     if warnings.showwarning is not _show_warning:
         _SHOWN.append(warnings.showwarning)
         warnings.showwarning = _show_warning
@@ -188,16 +188,16 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Hold back what Ray says of its own use of what it deprecates; where we use it, the file is one of ours."""
+    """Hides deprecation warnings about Ray's use of its own code; warnings about files outside Ray are shown."""
     if not (issubclass(category, RayDeprecationWarning) and Path(ray.__file__).parent in Path(filename).parents):
         _SHOWN[-1](message, category, filename, lineno, file, line)
 
 
 @cache
 def filter_standard_error() -> None:
-    """Send this process' standard error through a process that leaves out `HARMLESS_LINE`, until this one ends.
+    """Sends standard error of this process through a process that drops `HARMLESS_LINE`, until this process ends.
 
-    Where there is no standard error, or no such process can be started, nothing is held back.
+    Nothing is hidden if there is no standard error, or if the filter cannot be started.
     """
     try:
         real = os.dup(2)
@@ -207,7 +207,7 @@ def filter_standard_error() -> None:
             stdin=reading,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "COMIT_HARMLESS": os.fsdecode(HARMLESS_LINE)},
-            start_new_session=True,  # Ctrl-C is for the job, which may have something to say then
+            start_new_session=True,  # Ctrl-C must reach only the job, which may still print something
         )
     except OSError:
         return
@@ -218,7 +218,7 @@ def filter_standard_error() -> None:
 
     def end() -> None:
         sys.stderr.flush()
-        os.dup2(real, 2)  # closes the pipe, unless a process of Ray has it too
+        os.dup2(real, 2)  # closes the pipe, unless a process of Ray holds it too
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(END_S)
 
@@ -226,7 +226,7 @@ def filter_standard_error() -> None:
 
 
 class _Harmless(logging.Filter):
-    """Drops the messages that begin with given words."""
+    """Drops messages that begin with the given words."""
 
     def __init__(self, beginning: str) -> None:
         super().__init__()

@@ -1,11 +1,13 @@
-"""Reads the rows of one manifest part in threads, chunk by chunk; a bad file costs one row.
+"""Reads the rows of one manifest part in threads, chunk by chunk; a damaged file costs one row.
 
-A part that holds members of a tar.gz holds all of them, in the archive's order, so one pass serves it. When the last of
-them has been read the archive as a whole is compared with its checksum. By then its first rows may be committed: those
-of the chunk at hand fail with `checksum_mismatch`, and `comit_ray.chunks.accounts` fails the others.
+A manifest part that holds members of a tar.gz holds all of them, in the archive's order, so the archive is read once.
+When its last member has been read, the archive as a whole is compared with its checksum. Its first rows may be
+committed by then. This module fails the rows of the current chunk with `checksum_mismatch`, and
+`comit_ray.chunks.accounts` fails the others after the run.
 
-What storage said is believed when it says it twice: an image that failed is read once more when the others of its chunk
-are done. A tar.gz that is damaged, or does not fit its checksum, is passed over once more as a whole.
+An error of the storage is believed only when it occurs twice. An image that failed is read once more when the other
+images of its chunk are done. A tar.gz that is damaged, or does not match its checksum, is read through once more as a
+whole.
 """
 
 import traceback
@@ -23,21 +25,22 @@ from comit_ray.data.images.load import Place, known_exclusion, wanted
 from comit_ray.errors import ON_THE_WAY, ComitError, DecodeError, Reason
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.storage.threads import map_ahead
+from comit_ray.tables.vocabulary import counted
 
 Row = dict[str, Any]
 
 MOST = 3
-"""Processes that may end over a chunk before its rows fail."""
-AHEAD = 2  # rows in flight for each thread: hides the storage's latency and bounds what an archive's pass must hold
+"""Number of processes that may die while they read a chunk; after that its rows fail."""
+AHEAD = 2  # rows in flight per thread: hides the storage's latency, and bounds what reading an archive must hold
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What reading a chunk took.
+    """The cost of reading one chunk.
 
     Args:
-        fetching: seconds that its threads waited for storage, together.
-        decoding: seconds of the rest of their work: decoding and resampling.
+        fetching: seconds that its threads waited for storage, summed over threads.
+        decoding: seconds of their other work (decoding and resampling), summed over threads.
         size: bytes read.
     """
 
@@ -47,7 +50,7 @@ class Spent:
 
 
 def nothing_else(row: Row) -> Iterable[Any]:
-    """The further files of a row that needs no other than the radiograph and its sidecar: none."""
+    """Returns no further file: the row needs only the radiograph and its sidecar."""
     return ()
 
 
@@ -62,20 +65,21 @@ def read_part(
     told: Callable[[Spent], None] = lambda spent: None,
     begun: Callable[[str], int] = lambda name: 0,
 ) -> Iterator[tuple[str, list[Row]]]:
-    """The name and the rows of each chunk that is asked for, as soon as it is read.
+    """Yields the name and the result rows of each requested chunk as soon as it is read.
 
     Args:
-        rows: of the manifest part, with `comit_ray.data.images.load.PLACE_COLUMNS`, `excluded`, `view` and `chunk`.
-        chunks: names of the chunks to read; the others are passed over.
-        read: a manifest row to a result; it raises nothing for what lies in the file, and asks the reader for nothing
-            where the manifest itself excludes the row.
-        fail: a manifest row to the result it has if its archive turns out not to be what it should be.
-        threads: that fetch and decode.
-        max_bytes: of one file.
-        also_wanted: further files that `read` will ask the reader for, such as masks.
-        told: what each chunk took, before it is given.
-        begun: is told of each chunk before it is read, and gives the number of processes that ended over it. After the
-            first one image is held at a time; after `MOST` of them its rows fail.
+        rows: rows of the manifest part, with `comit_ray.data.images.load.PLACE_COLUMNS`, `excluded`, `view` and
+            `chunk`.
+        chunks: names of the chunks to read; other chunks are skipped.
+        read: turns a manifest row into a result row. It raises no error for the content of a file, and asks the reader
+            for nothing if the manifest itself excludes the row.
+        fail: turns a manifest row into the result row of an image whose archive does not match its checksum.
+        threads: number of threads that fetch and decode.
+        max_bytes: largest size of one file in bytes.
+        also_wanted: lists further files of a row that `read` will ask the reader for, such as masks.
+        told: called with the cost of each chunk before the chunk is yielded.
+        begun: called with each chunk's name before it is read; returns the number of processes that died while they
+            read it. After one, a single image is read at a time; after `MOST`, the rows fail.
     """
     todo = [(name, table.to_pylist()) for name, table in chunks_of(rows) if name in chunks]
     reading = [(name, row) for name, chunk in todo for row in chunk if known_exclusion(row) is None]
@@ -87,7 +91,7 @@ def read_part(
             began = perf_counter()
             try:
                 result = read(row, reader)
-            except Exception as error:  # noqa: BLE001 what nobody foresaw costs one row, which names it, and no part
+            except Exception as error:  # noqa: BLE001 an unforeseen error costs one row, not the part
                 result = fail(row, _unforeseen(error))
             return result, perf_counter() - began
 
@@ -104,7 +108,7 @@ def read_part(
                 for index, row in enumerate(chunk)
                 if results[index].get("reason") in ON_THE_WAY
                 and known_exclusion(row) is None
-                and not Place.of(row).streamed  # the archive as a whole is looked at below
+                and not Place.of(row).streamed  # the archive as a whole is checked below
             ]
             second = list(map_ahead(pool, timed, [chunk[index] for index in again], AHEAD * threads))
             for index, (result, _) in zip(again, second, strict=True):
@@ -126,20 +130,23 @@ def read_part(
 def _given_up(
     row: Row, deaths: int, read: Callable[[Row, FileReader], Row], fail: Callable[[Row, DecodeError], Row], reader: Any
 ) -> Row:
-    """The row of an image whose chunk ended every process that read it; what the manifest excludes is not read."""
+    """Returns the failed row of an image whose chunk killed every process that read it.
+
+    A row that the manifest excludes keeps its exclusion, because its image is not read.
+    """
     if known_exclusion(row) is not None:
         return read(row, reader)
-    detail = f"expected to read the image, the process that read its chunk ended {deaths} times"
+    detail = f"expected to read the image, but the process that read its chunk died {counted(deaths, 'time')}"
     return fail(row, DecodeError(Reason.PROGRAM_FAILED, detail))
 
 
 def _unforeseen(error: Exception) -> DecodeError:
-    """An exception of this program, told without its text, which may hold values of a header."""
+    """Describes an exception of this program without its text, which may contain values of a DICOM header."""
     if isinstance(error, ComitError):
         return DecodeError(Reason.PROGRAM_FAILED, str(error))
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
-    return DecodeError(Reason.PROGRAM_FAILED, f"expected to read the image, the program met {where}: please report it")
+    return DecodeError(Reason.PROGRAM_FAILED, f"expected to read the image, got {where}: please report this error")
 
 
 def _checksum(chunk: list[Row], uri: str) -> str | None:

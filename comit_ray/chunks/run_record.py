@@ -1,6 +1,6 @@
-"""`run.json`: records what a run was asked before it writes a result; an output refuses another run.
+"""`run.json`: records the settings of a run before its first result; an output refuses a run with other settings.
 
-Who does this, where, and with which code: what a run's record keeps of every process that worked on it.
+The record also lists every process that worked on the run: who started it, where, and with which code.
 """
 
 import getpass
@@ -25,20 +25,21 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "comit-ray"
 PACKAGES = ("ray", "torch", "torchvision", "openvino", "pyarrow", "pydicom")
 USER = "COMIT_USER"
-"""In the environment: who is to be named, where the account of the process says nothing (in a container: ray)."""
-_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's, of the driver of a submitted job
+"""Environment variable with the user's name, for places where the account of the process says nothing (in a container:
+ray)."""
+_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it in the driver of a submitted job
 
 
 def of_this_process(settings: dict[str, Any]) -> dict[str, Any]:
-    """One entry for a run's record.
+    """Describes this process, as one entry of a run's record.
 
     Args:
         settings: the job's configuration, resolved.
 
     Returns:
-        `at` (UTC), `user`, `host`, `job` (of a submitted job: its id and the metadata it was submitted with), `code`
-        (`version`, `commit` where the code lies in a git checkout, `sources`: a hash of the package's files, which is
-        the same wherever the same code runs), `packages` (their versions), `settings`.
+        `at` (UTC), `user`, `host`, `job` (for a submitted job: its id and its metadata), `code` (`version`, `commit` if
+        the code lies in a git checkout, `sources`: a hash of the package's files, which is the same wherever the
+        same code runs), `packages` (their versions), `settings`.
     """
     return {
         "at": _now(),
@@ -52,20 +53,21 @@ def of_this_process(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def submitted() -> bool:
-    """Whether this is the driver of a job that was submitted to a cluster."""
+    """Whether this process is the driver of a job that was submitted to a cluster."""
     return _SUBMITTED in os.environ
 
 
 def package_version(name: str) -> str | None:
-    """The version of an installed package; of this project also from a checkout that was never installed.
+    """Returns the version of an installed package, or of this project's checkout.
 
-    The checkout's own pyproject.toml comes first: what is installed may be another checkout than the code that runs.
+    For this project, the pyproject.toml of the checkout comes first: the installed package may come from another
+    checkout than the code that runs.
 
     Args:
-        name: as `pip` knows it.
+        name: name of the package, as `pip` knows it.
 
     Returns:
-        None where the package is not installed, or this project's code came without its metadata.
+        None if the package is not installed, or this project's code came without its metadata.
     """
     if name == PROJECT and (stated := _checkout_version()) is not None:
         return stated
@@ -77,7 +79,7 @@ def package_version(name: str) -> str | None:
 
 @cache
 def sources_hash() -> str:
-    """First 16 hex digits of the SHA-256 of the package's Python files, in the order of their paths."""
+    """Returns the first 16 hex digits of the SHA-256 of the package's Python files, in the order of their paths."""
     digest = hashlib.sha256()
     for path in sorted(ROOT.rglob("*.py")):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -87,12 +89,12 @@ def sources_hash() -> str:
 def _user() -> str | None:
     try:
         return os.environ.get(USER) or getpass.getuser()
-    except (KeyError, OSError):  # a container whose user id has no name
+    except (KeyError, OSError):  # in a container, the user id may have no name
         return None
 
 
 def _submitted() -> dict[str, str]:
-    """The metadata of a job that was submitted, `job_submission_id` among them; empty for one that was not."""
+    """Returns the metadata of a submitted job, with its `job_submission_id`; empty for other jobs."""
     try:
         found = json.loads(os.environ.get(_SUBMITTED, "{}")).get("metadata")
     except (ValueError, AttributeError):
@@ -101,16 +103,16 @@ def _submitted() -> dict[str, str]:
 
 
 def _checkout_version() -> str | None:
-    """As the pyproject.toml beside the package states it; None where none lies there, or it is another project's."""
+    """Returns the version in the pyproject.toml beside the package; None if there is none of this project."""
     try:
         project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text()).get("project", {})
-    except (OSError, ValueError):  # a wheel, or code that was sent along with a job
+    except (OSError, ValueError):  # a wheel, or code that was submitted with a job
         return None
     return project.get("version") if project.get("name") == PROJECT else None
 
 
 def _commit() -> str | None:
-    """Of the checkout, with "+changes" where a file of the package is not as committed; None: it is no checkout."""
+    """Returns the commit of the checkout, with "+changes" if files of the package differ; None outside a checkout."""
     if not (ROOT.parent / ".git").exists():
         return None
     try:
@@ -128,30 +130,30 @@ def _git(*arguments: str) -> str:
 
 FILE = "run.json"
 VISIBLE_S = (0.1, 0.5, 2.0, 5.0)
-"""Seconds to wait between looks for a file that was just written."""
+"""Seconds to wait between attempts to read a file that was just written."""
 
 
 def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], main: str) -> str:
-    """The id of the run in `output`: begins one, or goes on with the one that asks the same question.
+    """Starts the run in `output`, or continues one with the same run settings, and returns its id.
 
     Args:
         output: URI of the results directory.
-        question: what decides the results.
-        settings: everything else that was asked, for the record.
+        question: the settings that decide the results.
+        settings: all other settings, for the record.
         main: name of the output's main table.
 
     Raises:
-        ConfigError: the directory holds the answers to another question; says which parts differ.
+        ConfigError: the directory belongs to other run settings; the message says which of them differ.
         StorageError: its record cannot be read.
     """
-    question = json.loads(json.dumps(question))  # as it will be read back
+    question = json.loads(json.dumps(question))  # the form in which it will be read back
     try:
         record = read(output)
     except NotFoundError:
-        # Of two that find none at the same moment storage lets one create it; the other is measured by that one's.
+        # If two processes find no record at once, the storage lets one create it; the other is compared with that one.
         if storage.exists(storage.join(output, main)):
             raise ConfigError(
-                f"{output} holds {main} but no {FILE}: it is not known what they answer; "
+                f"{output} holds {main} but no {FILE}, so the settings of these results are not known: "
                 "choose another --output, or remove that directory"
             ) from None
         run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
@@ -159,27 +161,27 @@ def open_run(output: str, question: dict[str, Any], settings: dict[str, Any], ma
         storage.create(storage.join(output, FILE), json.dumps(mine, indent=2).encode())
         record = _visible(output)
     asked = record["question"]
-    # What an older version did not know of was not asked for: absent, false and empty are one.
+    # Older versions did not record newer settings, so absent, false and empty values count as equal.
     differing = sorted(key for key in {*asked, *question} if (asked.get(key) or None) != (question.get(key) or None))
     if differing:
         changes = "; ".join(f"{key} was {asked.get(key)!r}, now {question.get(key)!r}" for key in differing)
-        raise ConfigError(f"{output} belongs to another question ({changes}): choose another --output")
+        raise ConfigError(f"{output} was made with other settings ({changes}): choose another --output")
     return str(record["run_id"])
 
 
 def sign(output: str, settings: dict[str, Any], begins: bool = False) -> None:
-    """Add this process to the record's `processes`: who works on the run, with which code and configuration.
+    """Adds this process to the record's `processes`: who works on the run, with which code and configuration.
 
-    Of two processes that sign at the same moment one may be missing.
+    If two processes sign at the same moment, one entry may be lost.
 
     Args:
         output: URI of a directory with a record.
         settings: the job's configuration, resolved.
-        begins: whether the record may begin here, with these settings: that of a training, whose run settings lie in
-            files of its own. No other record is ever made without run settings.
+        begins: whether this call may create the record, with these settings. Only a training does so: its run settings
+            are stored in other files. No other record is ever created without run settings.
 
     Raises:
-        StorageError: the record cannot be read or written, or is not there and does not begin here.
+        StorageError: the record cannot be read or written, or it does not exist and may not be created here.
     """
     uri = storage.join(output, FILE)
     try:
@@ -188,8 +190,8 @@ def sign(output: str, settings: dict[str, Any], begins: bool = False) -> None:
     except NotFoundError:
         if not begins:
             raise StorageError(
-                f"{uri} was there, and is not to be seen: expected the record of this run. Was the output removed? "
-                "Run the same command again"
+                f"expected the record of this run at {uri}, but it has disappeared; was the output removed? Run the "
+                "same command again"
             ) from None
         record, earlier = {"settings": settings}, []
     except (ValueError, AttributeError, TypeError) as error:
@@ -199,13 +201,13 @@ def sign(output: str, settings: dict[str, Any], begins: bool = False) -> None:
 
 
 def grow(output: str, manifest: str, chunks: int, images: int) -> None:
-    """Note that the manifest of the run has grown, and when; its question is asked of more images from now on.
+    """Records that the manifest of the run has grown, and when; the run settings now apply to more images.
 
     Args:
         output: URI of a directory with a record.
         manifest: fingerprint of the grown manifest.
-        chunks: that it has now.
-        images: that it has now.
+        chunks: number of chunks that it has now.
+        images: number of images that it has now.
 
     Raises:
         StorageError: the record cannot be read or written.
@@ -218,12 +220,13 @@ def grow(output: str, manifest: str, chunks: int, images: int) -> None:
 
 
 def finish(output: str, images: int, seconds: float) -> None:
-    """Note in the record, and in the entry of the process that signed last, when it ended and how fast it was.
+    """Records when the run ended and how fast it was, in the record and in the entry of the last process that signed.
 
     Args:
         output: URI of a directory with a record.
-        images: that this process did; 0: nothing was left to do, and the record stays as it is once it has an end.
-        seconds: that they took, start-up included.
+        images: number of images that this process finished. 0 means that nothing was left to do: a record that already
+            has an end then stays unchanged.
+        seconds: time that they took, start-up included.
 
     Raises:
         StorageError: the record cannot be read or written.
@@ -241,18 +244,20 @@ def finish(output: str, images: int, seconds: float) -> None:
 
 
 def _now() -> str:
-    """The time in UTC, to the second."""
+    """Returns the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read(output: str) -> dict[str, Any]:
-    """The record of the run in `output`: `run_id`, `started_at`, `question`, `settings`, `processes`.
+    """Reads the record of the run in `output`.
 
-    One that ended also has `ended_at`, and of the process that ended last `images`, `seconds`, `images_per_second`.
+    It holds `run_id`, `started_at`, `question` (the settings that decide the results), `settings` and `processes`.
+    After the end of a run it also holds `ended_at` and, for the process that ended last, `images`, `seconds` and
+    `images_per_second`.
 
     Raises:
-        NotFoundError: there is none.
-        StorageError: it is not one of ours.
+        NotFoundError: there is no record.
+        StorageError: the file is not the record of a run.
     """
     uri = storage.join(output, FILE)
     text = storage.read_bytes(uri)
@@ -266,16 +271,16 @@ def read(output: str) -> dict[str, Any]:
 
 
 def _visible(output: str) -> dict[str, Any]:
-    """The record that was created a moment ago, by this process or another."""
+    """Reads a record that this or another process has just created."""
     _patient_bytes(storage.join(output, FILE))
     return read(output)
 
 
 def _patient_bytes(uri: str) -> bytes:
-    """A file that is known to be there, also where the storage shows new files late.
+    """Reads a file that is known to exist, also where the storage shows new files late.
 
     Raises:
-        NotFoundError: it is not to be seen after the last look.
+        NotFoundError: the file is still not visible after the last attempt.
     """
     for seconds in VISIBLE_S:
         try:

@@ -1,10 +1,10 @@
 """Ends a job within ten seconds of a signal, with one sentence.
 
-SIGINT and SIGTERM raise `Stopped` in the main thread. Storage that never answers may not let go of that thread, and
-Ray may take long to end. So the first signal also starts a clock that ends the process. What is committed stays; a
-chunk appears whole or not at all.
+SIGINT and SIGTERM raise `Stopped` in the main thread. A storage that never answers may block that thread, and Ray may
+take long to end. So the first signal also starts a timer that ends the process. Committed chunks stay; a chunk appears
+whole or not at all.
 
-Ray puts handlers of its own in place when it starts, one of which prints a C++ stack. `renew` takes them back.
+Ray installs signal handlers of its own when it starts, and one of them prints a C++ stack. `renew` installs ours again.
 """
 
 import os
@@ -17,15 +17,15 @@ from types import FrameType
 from typing import Any
 
 SECONDS = 8.0
-"""From the signal to the end of the process, at most."""
+"""Longest time in seconds from the signal to the end of the process."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked this process to end.
+    """Raised when a signal asks this process to end.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -34,21 +34,23 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def status(self) -> int:
-        """The exit status, as shells have it: 128 and the signal's number."""
+        """The exit status, as shells define it: 128 plus the number of the signal."""
         return 128 + self.number
 
 
 class _Watch:
-    """One job's answer to signals."""
+    """The signal handling of one job."""
 
     def __init__(self, sentence: str) -> None:
         self.sentence, self.told, self.stopping = sentence, False, False
         self.clock: threading.Timer | None = None
         self.before: dict[signal.Signals, Any] = {}
-        self.signals = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # by nohup
+        self.signals = [
+            number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
+        ]  # nohup ignores one
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.stopping:  # the clock runs
+        if self.stopping:  # the timer runs already
             return
         self.stopping = True
         self.clock = threading.Timer(SECONDS, self.end, (number,))
@@ -71,9 +73,9 @@ _current: _Watch | None = None
 
 @contextmanager
 def watched(sentence: str) -> Iterator[_Watch]:
-    """Have signals end the block; `tell` of what is given prints the sentence once.
+    """Ends the block on a signal; the yielded object's `tell` prints the sentence once.
 
-    In another thread than the main one, signals are left as they are.
+    In any thread other than the main one, signal handlers stay unchanged.
     """
     global _current
     watch = _Watch(sentence)
@@ -87,7 +89,7 @@ def watched(sentence: str) -> Iterator[_Watch]:
         yield watch
     finally:
         _current = outer
-        if not watch.stopping:  # else a second signal would print what Python, or Ray, says of it
+        if not watch.stopping:  # else a second signal would print a message of Python or Ray
             _put_back(watch)
         else:
             _ended.append(watch)
@@ -97,9 +99,12 @@ _ended: list[_Watch] = []
 
 
 def stand_down() -> bool:
-    """Let this process live on after a signal ended its job, and put earlier handlers back; whether a signal did.
+    """Lets this process live on after a signal ended its job, and restores the earlier handlers.
 
-    For a process that is more than its job, as one that runs tests.
+    This is for a process that does more than the job, such as a test run.
+
+    Returns:
+        Whether a signal had ended a job.
     """
     stopped = bool(_ended)
     while _ended:
@@ -117,7 +122,7 @@ def _put_back(watch: _Watch) -> None:
 
 
 def renew() -> None:
-    """Put the handlers of the job at hand in place again, after Ray has started; nothing without such a job."""
+    """Installs the handlers of the current job again after Ray has started; does nothing without such a job."""
     if _current is not None and threading.current_thread() is threading.main_thread():
         for number in _current.signals:
             signal.signal(number, _current.handle)

@@ -1,6 +1,6 @@
-"""Computes perceptual hashes of the images of a manifest, to find near-duplicates.
+"""Computes perceptual hashes of a manifest's images on Ray, to find near-duplicates.
 
-Perceptual hashes of a manifest's images, on Ray: every image that is not excluded is fetched, decoded, hashed.
+Every image that is not excluded is fetched, decoded and hashed.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field(
 
 
 def fingerprint_tables(rows: pa.Table, limits: DecodeLimits) -> Iterator[pa.Table]:
-    """`SCHEMA` rows in the rows' order; the fingerprint is null where an image is excluded or cannot be read."""
+    """Yields `SCHEMA` rows in the order of `rows`; the fingerprint is null if an image is excluded or unreadable."""
     records = rows.to_pylist()
     places = (Place.of(row) for row in records if known_exclusion(row) is None)
 
@@ -51,11 +51,13 @@ COLUMNS = ["image_id", *PLACE_COLUMNS, "excluded", "view"]
 
 
 def fingerprints(rows: pa.Table, limits: DecodeLimits) -> pa.Table:
-    """`image_id` and `fingerprint` (binary, null where there is no picture) of every row, in the rows' order.
+    """Returns `image_id` and `fingerprint` of every row, in the order of the rows.
+
+    A fingerprint is binary, and null if there is no picture.
 
     Raises:
         ConfigError: images lie on a path that not all nodes see.
-        ray.exceptions.RayError: if a task failed more often than Ray retries it.
+        ray.exceptions.RayError: a task failed more often than Ray retries it.
     """
     ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     nodes.check({}, {}, rows)

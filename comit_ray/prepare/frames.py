@@ -24,12 +24,12 @@ from comit_ray.storage.file_reader import FileReader, FileRef
 from comit_ray.storage.threads import map_ahead
 from comit_ray.tables.vocabulary import SCORES_OF, Split, Task, View
 
-FETCH_THREADS = 4  # a reading task waits for storage most of its time
+FETCH_THREADS = 4  # a reading task mostly waits for the storage
 ROWS_HELD = 64  # frames in one table: some megabytes
 
 LABELS = ("unhealthy", "covid", "other")
 KEPT = ("image_id", "dataset", "patient_id", "view", "split", *LABELS)
-"""Columns of a manifest that stand in frames as they are."""
+"""Columns of a manifest that frames keep unchanged."""
 MASKS = {Task.LUNG: "lung_mask", Task.DISEASE: "disease_mask"}
 NEEDS: dict[Task, tuple[str, ...]] = {
     Task.LUNG: ("lung_mask",),
@@ -38,7 +38,7 @@ NEEDS: dict[Task, tuple[str, ...]] = {
 }
 """Columns of the manifest that must be known for a task's switch to be on (the paper's T1..T4)."""
 COLUMNS = (*KEPT, *PLACE_COLUMNS, "excluded", *MASKS.values())
-"""What is read of the manifest."""
+"""Columns that are read from the manifest."""
 
 FRAMES = pa.schema(
     [
@@ -55,16 +55,16 @@ FRAMES = pa.schema(
         *(pa.field(label, pa.int8()) for label in LABELS),
     ]
 )
-"""One row a manifest row, whatever became of it."""
+"""One row for each manifest row, whether it was read, left out or failed."""
 
 
 def left_out(row: dict[str, Any], tasks: Collection[str], sources: Collection[str] = ()) -> str | None:
-    """Why training does not want a manifest row, or None.
+    """Says why training leaves out a manifest row, or returns None.
 
     Args:
-        row: `COLUMNS` of the manifest; without `view` only `excluded` tells a lateral.
-        tasks: the model's heads.
-        sources: datasets that training is not to see.
+        row: `COLUMNS` of the manifest; without `view`, only `excluded` identifies a lateral view.
+        tasks: heads of the model.
+        sources: datasets that training must not see.
     """
     known = known_exclusion({"view": None} | row)
     if known is not None:
@@ -79,7 +79,7 @@ def left_out(row: dict[str, Any], tasks: Collection[str], sources: Collection[st
 
 
 def slices(rows: pa.Table, size: int) -> list[pa.Table]:
-    """Manifest rows cut into tables of about `size` rows; those of one tar.gz, which is read in one pass, together."""
+    """Divides manifest rows into tables of about `size` rows; the rows of one tar.gz stay together (one pass)."""
     uris = rows.column("uri").to_pylist()
     streamed = [
         member is not None and is_streamed(uri)
@@ -102,21 +102,21 @@ def frame_tables(
     sources: Collection[str] = (),
     others: float = 0.0,
 ) -> Iterator[pa.Table]:
-    """Manifest rows as `FRAMES` rows: wanted ones fetched, decoded and resampled together with their masks.
+    """Turns manifest rows into `FRAMES` rows: fetches, decodes and resamples the wanted ones with their masks.
 
     A row that fails keeps its place, with the reason; no row is dropped.
 
     Args:
         manifest: rows with `COLUMNS`.
-        frame: the model's frame.
+        frame: frame of the model.
         limits: bounds on images.
-        tasks: the model's heads.
+        tasks: heads of the model.
         lungs: lung masks as drawn, or as two rectangles.
-        sources: datasets that training is not to see.
-        others: share of the pictures that are no frontal chest that are read (`comit_ray.prepare.other_pictures`).
+        sources: datasets that training must not see.
+        others: share (0 to 1) of the pictures that are no frontal chest to read (`comit_ray.prepare.other_pictures`).
 
     Raises:
-        ManifestError: if an archive's bytes are not what its checksum says: its images must not be learned from.
+        ManifestError: an archive does not match its checksum, so its images must not be used for training.
     """
     rows = manifest.to_pylist()
     reasons = {row["image_id"]: left_out(row, tasks, sources) for row in rows}
@@ -145,7 +145,7 @@ def frame_tables(
         for uri, checksum in {row["uri"]: row["checksum"] for row in read if Place.of(row).streamed}.items():
             problem = reader.verify_archive(uri, checksum)
             if problem is not None:
-                raise ManifestError(f"{uri}: {problem.detail}; fetch it again, or write the manifest again")
+                raise ManifestError(f"{uri}: {problem.detail}; download the archive again, or write the manifest again")
 
 
 def _mask_files(row: dict[str, Any], tasks: Collection[str]) -> Iterator[FileRef]:
@@ -154,7 +154,7 @@ def _mask_files(row: dict[str, Any], tasks: Collection[str]) -> Iterator[FileRef
             try:
                 yield from referenced_files(row[column])
             except ManifestError:
-                continue  # reading the mask says so in the row
+                continue  # reading the mask reports this in the row
 
 
 def _load(
@@ -181,7 +181,7 @@ _FACTS = ("image_id", "dataset", "patient_id", "view", *LABELS)
 
 
 def _facts(batches: Sequence[pa.RecordBatch], split: Split) -> pa.Table:
-    """What is known of the frames of a split, by `image_id`, and the batch (`number`) and `row` of each."""
+    """Returns labels and origin of a split's frames by `image_id`, with the batch (`number`) and `row` of each."""
     tables = []
     for number, batch in enumerate(batches):
         wanted = pc.and_(
@@ -202,31 +202,31 @@ def _facts(batches: Sequence[pa.RecordBatch], split: Split) -> pa.Table:
 
 
 def _shared(column: pa.ChunkedArray) -> list[str | None]:
-    """The values as Python objects, equal ones as one: a million names of few sources take no memory."""
+    """Returns the values as Python objects, equal ones as one object: repeated names take little memory."""
     encoded = column.combine_chunks().dictionary_encode()
     values = [*encoded.dictionary.to_pylist(), None]
     return [values[at] for at in encoded.indices.fill_null(len(values) - 1).to_pylist()]
 
 
 class FrameStore:
-    """The frames of one split, by index; the pixels stay where Arrow has them: Ray's shared memory, or a mapped file.
+    """The frames of one split, by index; the pixels stay in Arrow's memory: Ray's shared memory, or a mapped file.
 
-    The order is that of `image_id`, so that an index means the same image on every worker and in every run.
+    Frames are ordered by `image_id`, so an index means the same image on every worker and in every run.
 
     Args:
-        blocks: tables of `FRAMES`; rows of other splits, left out or without pixels are passed over.
+        blocks: tables of `FRAMES`; rows of other splits, left out or without pixels are skipped.
         split: train or val.
         size: side of the frame in pixels.
 
     Attributes:
-        image_ids: of each frame.
-        datasets: where each comes from.
-        patients: whose each is; None: not known.
-        views: of each; `unknown` where it is not known.
-        labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 where unknown.
+        image_ids: id of each frame.
+        datasets: dataset of each frame.
+        patients: patient of each frame; None: not known.
+        views: view of each frame; `unknown` if it is not known.
+        labels: `unhealthy`, `covid`, `other` -> (N,) int8, 1, 0, or -1 if unknown.
         teaches: (N,) bool, whether the COVID-19 head learns from an image; `comit_ray.training.sources` decides.
         teaches_health: the same for the health head.
-        groups: (N, 3) number of each image's group, of its source and of its class, by the same.
+        groups: (N, 3) numbers of each image's group, source and class, from the same module.
     """
 
     def __init__(self, blocks: Iterable[pa.Table], split: Split, size: int) -> None:
@@ -250,10 +250,10 @@ class FrameStore:
         return self._batches[self._numbers[index]], int(self._rows[index])
 
     def pixels_HW(self, index: int) -> npt.NDArray[np.uint8]:
-        """The frame, uint8 (size, size), read-only and not copied."""
+        """Returns the frame, uint8 (size, size), read-only and not copied."""
         batch, row = self._place(index)
         column = batch.column("pixels")
-        _, offsets, data = column.buffers()  # a scalar of the column would be a copy
+        _, offsets, data = column.buffers()  # a scalar of the column would copy the pixels
         start = int(np.frombuffer(offsets, dtype=np.int32)[column.offset + row])
         area = self.size * self.size
         pixels: npt.NDArray[np.uint8] = np.frombuffer(data, dtype=np.uint8, count=area, offset=start)
@@ -261,12 +261,12 @@ class FrameStore:
         return pixels.reshape(self.size, self.size)
 
     def annotated(self, task: Task) -> npt.NDArray[np.bool_]:
-        """(N,) whether each frame has a lung or disease mask."""
+        """Returns (N,) whether each frame has a lung or disease mask."""
         valid = [batch.column(MASKS[task]).is_valid().to_numpy(zero_copy_only=False) for batch in self._batches]
         return np.array([valid[number][row] for number, row in zip(self._numbers, self._rows, strict=True)], dtype=bool)
 
     def mask_HW(self, index: int, task: Task) -> npt.NDArray[np.uint8] | None:
-        """The lung or disease mask, uint8 (size, size), 0, 1, or 255 where unknown; None if there is none."""
+        """Returns the lung or disease mask, uint8 (size, size): 0, 1, or 255 for unknown; None if there is none."""
         batch, row = self._place(index)
         packed = batch.column(MASKS[task])[row].as_py()
         if packed is None:

@@ -1,9 +1,9 @@
-"""Training frames in files that are mapped into memory: more of them than the memory of a node holds.
+"""Training frames in memory-mapped files, for more frames than the memory of a node holds.
 
-The tasks that decode the frames write them as Arrow IPC files of about 64 MB (Arrow's format of columns in memory, not
-compressed), once, below the run. Workers map these files: a page is read from disk when it is asked for, and the
-operating system keeps those that it has room for. Files of a run in S3 are first copied to a disk of each node, by one
-of its workers. Order and bytes are those of frames in memory (`comit_ray.prepare.frames.FrameStore`).
+The tasks that decode the frames write them once, as Arrow IPC files of about 64 MB under the run (Arrow's column
+format, not compressed). Workers map these files: a page is read from disk on demand, and the operating system keeps the
+pages that it has room for. Files of a run in S3 are first copied to a disk of each node, by one of its workers. Order
+and bytes are the same as for frames in memory (`comit_ray.prepare.frames.FrameStore`).
 """
 
 import fcntl
@@ -24,16 +24,16 @@ from comit_ray.storage import storage
 from comit_ray.storage.threads import map_ahead
 
 FOLDER = "frames"
-"""Directory of the files below a run."""
+"""Directory of the files under a run."""
 FILE_BYTES = 64 * 2**20
-"""Bytes of pixels in a file, about."""
+"""Approximate bytes of pixels in a file."""
 ACCOUNT_COLUMNS = ("image_id", "split", "left_out", "failed", "covid")
-"""What of a row goes back to the driver."""
+"""Columns of each row that are returned to the driver."""
 COPY_THREADS = 4
 
 
 def rows_a_file(size: int) -> int:
-    """Frames of one file.
+    """Returns the number of frames in a file.
 
     Args:
         size: side of a frame in pixels.
@@ -42,11 +42,14 @@ def rows_a_file(size: int) -> int:
 
 
 def write_frames(frames: pa.Table, folder: str) -> Iterator[pa.Table]:
-    """Write rows of `comit_ray.prepare.frames.FRAMES` as one file; their `ACCOUNT_COLUMNS`, and the file's name.
+    """Writes rows of `comit_ray.prepare.frames.FRAMES` as one file.
 
     Args:
         frames: the rows.
-        folder: URI of the directory. A file's name is a hash of its bytes: a task that is repeated replaces its file.
+        folder: URI of the directory. A file's name is a hash of its bytes, so a repeated task replaces its own file.
+
+    Yields:
+        One table with the `ACCOUNT_COLUMNS` of the rows and the file's name.
 
     Raises:
         StorageError: the file cannot be written.
@@ -63,13 +66,13 @@ def write_frames(frames: pa.Table, folder: str) -> Iterator[pa.Table]:
 
 @dataclass(frozen=True)
 class MappedFiles:
-    """Where the files of a training's frames are.
+    """The files with the frames of a training.
 
     Attributes:
-        folder: URI of the directory that they were written to.
-        names: of the files.
-        directory: local directory of every node that they are copied to first. None: files of a local directory are
-            mapped where they are, files in S3 are copied to the directory for temporary files (`TMPDIR`).
+        folder: URI of the directory to which they were written.
+        names: names of the files.
+        directory: local directory of every node to which they are copied first. None: files of a local directory are
+            mapped in place, and files in S3 are copied to the directory for temporary files (`TMPDIR`).
     """
 
     folder: str
@@ -78,20 +81,20 @@ class MappedFiles:
 
     @property
     def copy(self) -> Path | None:
-        """Where a node has its copy; None: it needs none."""
+        """Directory of a node's copy; None if it needs none."""
         if self.directory is None and not storage.is_remote(self.folder):
             return None
         mine = hashlib.sha256(self.folder.encode()).hexdigest()[:16]
         return Path(self.directory or tempfile.gettempdir()) / f"comit-ray-frames-{mine}"
 
     def remove_copy(self) -> None:
-        """Delete this node's copy, if it has one; maps of it stay valid until they are closed."""
+        """Deletes this node's copy, if it has one; open maps of it stay valid."""
         if self.copy is not None:
             shutil.rmtree(self.copy, ignore_errors=True)
 
 
 def mapped(files: MappedFiles) -> list[pa.Table]:
-    """The rows of all files, in memory that is mapped.
+    """Returns the rows of all files, in mapped memory.
 
     Raises:
         StorageError: a file cannot be read or copied.
@@ -102,14 +105,14 @@ def mapped(files: MappedFiles) -> list[pa.Table]:
     else:
         _copy(files, local)
     try:
-        # A map stays open as long as a table has a part of it.
+        # A map stays open as long as a table uses a part of it.
         return [pa.ipc.open_file(pa.memory_map(str(local / name))).read_all() for name in files.names]
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot map the frames in {local}: {error}") from error
 
 
 def _copy(files: MappedFiles, local: Path) -> None:
-    """Copy the files; the first process of a node that asks does it, the others wait for it."""
+    """Copies the files; the first process of a node does it, and the others wait for it."""
     local.mkdir(parents=True, exist_ok=True)
 
     def copy(name: str) -> None:
@@ -118,8 +121,8 @@ def _copy(files: MappedFiles, local: Path) -> None:
         content = storage.read_bytes(storage.join(files.folder, name))
         if hashlib.sha256(content).hexdigest() not in name:
             raise StorageError(
-                f"{storage.join(files.folder, name)} is not what was written (its SHA-256 is not in its name): run the "
-                "training again with --resume true, which writes it again"
+                f"{storage.join(files.folder, name)} is damaged: its SHA-256 differs from the one in its name. Run the "
+                "training again with --resume true, which writes the file again"
             )
         made = (local / name).with_suffix(".part")
         made.write_bytes(content)
@@ -132,14 +135,14 @@ def _copy(files: MappedFiles, local: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process of this machine at a time; a dead one lets go."""
+    """Lets one process of this machine enter at a time; the end of a process releases its lock."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def remove(folder: str) -> None:
-    """Delete the files below the URI `folder`; a directory that is not there is nothing to delete.
+    """Deletes the files under the URI `folder`; does nothing if the directory does not exist.
 
     Raises:
         StorageError: a file cannot be deleted.

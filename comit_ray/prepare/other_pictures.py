@@ -1,8 +1,9 @@
-"""Pictures that are no frontal chest, kept as examples: laterals, CT slices and other parts of the body.
+"""Pictures that are no frontal chest, kept as examples: lateral views, CT slices and other parts of the body.
 
 A training leaves them out, and its check for frontal chests (`comit_ray.checkpoint.frontal_check`) learns from them.
-They are the rows that a source excludes by its own tables. A DICOM file whose header excludes it is not decoded, and
-a member of a tar.gz is not looked for, because the archive would be read for it: neither is an example.
+They are the rows that a source excludes by its own tables. Two kinds of rows are no examples: a DICOM file whose header
+excludes it is not decoded, and a member of a tar.gz is not looked for, because the archive would have to be read for
+it.
 """
 
 import zlib
@@ -20,15 +21,15 @@ from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables.vocabulary import Split
 
 REASONS = frozenset({Reason.LATERAL, Reason.NOT_FRONTAL, Reason.NOT_A_CHEST, Reason.WRONG_MODALITY})
-"""Exclusions of pictures that are no frontal chest."""
+"""Reasons of exclusion for pictures that are no frontal chest."""
 MOST = 1_000
-"""About the most examples that are read of a manifest."""
+"""Approximate largest number of examples that are read from a manifest."""
 FRONTAL, MOST_FRONTAL = "frontal", 3_000
-"""Kind of the others, and the most of them that the check is fitted on."""
+"""Kind of the frontal chests, and the largest number of them on which the check is fitted."""
 
 
 def share_of(manifest: pa.Table) -> float:
-    """The share of a manifest's examples that are read, so that they are about `MOST` at most.
+    """Returns the share (0 to 1) of a manifest's examples to read, so that there are about `MOST` at most.
 
     Args:
         manifest: rows with `excluded` and `view`.
@@ -41,13 +42,14 @@ def share_of(manifest: pa.Table) -> float:
 def picture(
     row: Mapping[str, Any], reader: FileReader, limits: DecodeLimits, share: float
 ) -> npt.NDArray[np.uint8] | None:
-    """The pixels of an example; None of all other rows, and of one that cannot be decoded.
+    """Reads the pixels of an example; None for all other rows, and for an example that cannot be decoded.
 
     Args:
-        row: of the manifest.
-        reader: of its files.
+        row: row of the manifest.
+        reader: reader of its files.
         limits: bounds on images.
-        share: of the examples that are read; by the hash of the id, so that it is the same ones everywhere.
+        share: share of the examples to read, chosen by the hash of the id, so that it selects the same images
+            everywhere.
     """
     place = Place.of(row)
     if _reason(row) is None or place.streamed or zlib.crc32(row["image_id"].encode()) >= share * 2**32:
@@ -55,7 +57,7 @@ def picture(
     try:
         return load_radiograph(place, reader, limits).pixels_HW
     except DecodeError:
-        return None  # it is excluded all the same, and others are like it
+        return None  # the row stays excluded, and there are other examples
 
 
 def _reason(row: Mapping[str, Any]) -> Reason | None:
@@ -64,11 +66,14 @@ def _reason(row: Mapping[str, Any]) -> Reason | None:
 
 
 def examples(blocks: Iterable[pa.Table], size: int) -> dict[str, Any]:
-    """Images that a check for frontal chests learns from, as `comit_ray.checkpoint.frontal_check.Examples` takes them.
+    """Collects the images from which a check for frontal chests learns.
 
     Args:
         blocks: tables of `comit_ray.prepare.frames.FRAMES`.
         size: side of the frame in pixels.
+
+    Returns:
+        The arguments of `comit_ray.checkpoint.frontal_check.Examples`.
     """
     found: list[tuple[bytes, str | None, str, str]] = []
     frontal: list[tuple[int, tuple[bytes, str | None, str, str]]] = []
@@ -80,7 +85,7 @@ def examples(blocks: Iterable[pa.Table], size: int) -> dict[str, Any]:
                 found.append(entry)
             elif not reason and row["split"] in (Split.TRAIN, Split.VAL):
                 frontal.append((zlib.crc32(row["image_id"].encode()), entry))
-        if len(frontal) > 2 * MOST_FRONTAL:  # of a million frames not all are to be held
+        if len(frontal) > 2 * MOST_FRONTAL:  # keeps memory small for millions of frames
             frontal = sorted(frontal, key=lambda item: item[0])[:MOST_FRONTAL]
     chosen = [*found, *(entry for _, entry in sorted(frontal, key=lambda item: item[0])[:MOST_FRONTAL])]
     pixels, patients, datasets, kinds = zip(*chosen, strict=True) if chosen else ((), (), (), ())

@@ -1,6 +1,6 @@
 """The job `prepare` as a Ray Data graph: manifest parts, decoded and reduced chunks, committed files.
 
-A manifest row -> a row of the training table: fetch, decode, shrink, and its masks with it.
+Each manifest row becomes a row of the training table: its image is fetched, decoded and shrunken, with its masks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,18 +31,23 @@ from comit_ray.tables.manifest_schema import MANIFEST, PREPARED
 from comit_ray.tables.vocabulary import View
 
 FACTS = tuple(name for name in PREPARED.names if name in MANIFEST.names and not name.endswith("_mask"))
-"""Columns that are the manifest's own."""
+"""Columns that are copied from the manifest."""
 MANIFEST_COLUMNS = [*FACTS, *PLACE_COLUMNS, "excluded", "lung_mask", "disease_mask", "chunk"]
-"""What is read of the manifest."""
+"""Columns that are read from the manifest."""
 LAYOUT = Layout(main=TABLE, facts=FACTS, row_group_rows=ROW_GROUP_ROWS)
 
 
 def prepare_row(
     row: dict[str, Any], reader: FileReader, limits: DecodeLimits, coding: Literal["png", "webp"], others: float = 0.0
 ) -> dict[str, Any]:
-    """One manifest row as one `PREPARED` row; never raises for what lies in its files.
+    """Turns a manifest row into a `PREPARED` row; never raises an error for the content of its files.
 
-    `others` is the share of the pictures that are no frontal chest that are kept (`comit_ray.prepare.other_pictures`).
+    Args:
+        row: row of the manifest.
+        reader: reader of its files.
+        limits: bounds on images.
+        coding: format of the stored pixels.
+        others: share (0 to 1) of pictures that are no frontal chest to keep (`comit_ray.prepare.other_pictures`).
     """
     known = known_exclusion(row)
     if known is not None:
@@ -72,19 +77,19 @@ def prepare_row(
 
 
 def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
-    """A manifest row that cannot, or must not, be trained on as a `PREPARED` row."""
+    """Turns a manifest row that cannot or must not be used for training into a `PREPARED` row with its reason."""
     facts = {name: row[name] for name in FACTS}
     return facts | {"status": str(error.status), "reason": str(error.reason), "detail": error.detail}
 
 
 def to_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """What `prepare_row` and `fail_row` give, as a table of `PREPARED`."""
+    """Builds a table of `PREPARED` from the rows of `prepare_row` and `fail_row`."""
     columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in PREPARED}
     return arrays.table(columns, PREPARED, len(rows))
 
 
 def wanted_masks(row: dict[str, Any]) -> Iterator[FileRef]:
-    """The files that a row's masks need of the reader; none of a row that is not read, or of a malformed reference."""
+    """Yields the files that a row's masks need; none for a row that is not read or has a malformed reference."""
     if known_exclusion(row) is not None:
         return
     for column in ("lung_mask", "disease_mask"):
@@ -92,11 +97,11 @@ def wanted_masks(row: dict[str, Any]) -> Iterator[FileRef]:
             try:
                 yield from referenced_files(row[column])
             except ManifestError:
-                continue  # `prepare_row` says so in the row
+                continue  # `prepare_row` reports this in the row
 
 
 def _masks(row: dict[str, Any], reader: FileReader, height: int, width: int) -> dict[str, Any]:
-    """Boxes stay what they are, exact in any frame; all else becomes a PNG as large as it was drawn."""
+    """Reads the masks: boxes stay boxes, exact in any frame; other masks become PNG of the size drawn."""
     columns: dict[str, Any] = {}
     for task in ("lung", "disease"):
         reference = row[f"{task}_mask"]
@@ -109,7 +114,7 @@ def _masks(row: dict[str, Any], reader: FileReader, height: int, width: int) -> 
     return columns
 
 
-DECODE_CPUS = 1.0  # decoding is the work here; nothing follows that could wait for a CPU
+DECODE_CPUS = 1.0  # decoding is the main work; no later stage waits for a CPU
 
 STEP = "prepare"
 """Name of the job, for its counters."""
@@ -118,17 +123,17 @@ STEP = "prepare"
 def prepare(
     config: PrepareConfig, plan: Plan, owner: Owner, begun: frozenset[str] = frozenset(), others: float = 0.0
 ) -> None:
-    """Prepare the chunks of `plan`, as files of `owner`, on the Ray cluster this process is connected to.
+    """Prepares the chunks of `plan` on the Ray cluster to which this process is connected.
 
     Args:
-        config: of the job.
-        plan: what is still to do.
-        owner: whose the files are.
-        begun: files of it that are there already; their sound rows are not replaced by failures.
-        others: share of the pictures that are no frontal chest that are kept.
+        config: options of the job.
+        plan: the chunks that remain.
+        owner: the run that the files belong to.
+        begun: names of files that exist already; rows in them that are ok are not replaced by failures.
+        others: share (0 to 1) of the pictures that are no frontal chest to keep.
 
     Raises:
-        ray.exceptions.RayError: if a task failed more often than Ray retries it.
+        ray.exceptions.RayError: a task failed more often than Ray retries it.
     """
     counters = Counters(STEP)
     share = graph.cpu_share(DECODE_CPUS + WRITE_CPUS)

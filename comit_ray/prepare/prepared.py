@@ -1,8 +1,8 @@
-"""The training table of the job `prepare`: images decoded once with their masks, and frames made of it.
+"""The training table of the job `prepare`: images decoded once with their masks, and frames made from it.
 
-`OUTPUT/images/*.parquet` has one row for every row of the manifest (`comit_ray.tables.manifest_schema.PREPARED`),
-`OUTPUT/run.json` says of which manifest. Pixels are those of `comit_ray.data.images.frame.shrink`, so a frame made of
-them is, bit for bit, the one that screening makes of the original.
+`OUTPUT/images/*.parquet` has one row for every row of the manifest (`comit_ray.tables.manifest_schema.PREPARED`), and
+`OUTPUT/run.json` names the manifest. Pixels are those of `comit_ray.data.images.frame.shrink`, so a frame made from
+them is, bit for bit, the frame that screening makes from the original.
 """
 
 import io
@@ -29,7 +29,7 @@ from comit_ray.prepare.frames import FRAMES, KEPT, MASKS, left_out
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import PREPARED
-from comit_ray.tables.vocabulary import Split, Task
+from comit_ray.tables.vocabulary import Split, Task, counted
 
 TABLE = "images"
 KIND = "prepare"
@@ -41,12 +41,12 @@ _MASK_COLUMNS = {Task.LUNG: ("lung_mask", "lung_png"), Task.DISEASE: ("disease_m
 
 @dataclass(frozen=True)
 class PreparedTable:
-    """A whole training table.
+    """A complete training table.
 
     Attributes:
         parts: URIs of its files.
-        rows: images, ok or not.
-        training_hash: `comit_ray.data.manifest.manifest.training_hash` of the manifest it was made of.
+        rows: number of images, whatever their status.
+        training_hash: `comit_ray.data.manifest.manifest.training_hash` of its manifest.
     """
 
     parts: tuple[str, ...]
@@ -55,11 +55,11 @@ class PreparedTable:
 
 
 def open_prepared(uri: str) -> PreparedTable | None:
-    """The training table at `uri`; None if there is something else, such as a manifest.
+    """Opens the training table at `uri`; returns None for anything else, such as a manifest.
 
     Raises:
-        ManifestError: if it is not whole, or holds images of an archive that is not what it should be.
-        StorageError: if it cannot be read.
+        ManifestError: it is incomplete, or holds images of an archive that does not match its checksum.
+        StorageError: it cannot be read.
     """
     try:
         question = json.loads(storage.read_bytes(storage.join(uri, "run.json")))["question"]
@@ -74,14 +74,14 @@ def open_prepared(uri: str) -> PreparedTable | None:
     rows = sum(parquet.count_rows(part) for part in parts)
     if rows != question["rows"]:
         raise ManifestError(
-            f"{uri} holds {rows:,} of {question['rows']:,} images: run jobs/prepare.py again to do what is missing"
+            f"{uri} holds {rows:,} of {counted(question['rows'], 'image')}: run jobs/prepare.py again to add the rest"
         )
     _check_archives(uri, parts)
     return PreparedTable(tuple(parts), rows, str(question["training_hash"]))
 
 
 def _check_archives(uri: str, parts: list[str]) -> None:
-    """An archive whose checksum was wrong, and of which some images are ok all the same: the run did not end."""
+    """Refuses a table with images that are ok from an archive whose checksum is wrong: its run did not end."""
     wrong: set[str] = set()
     taken: set[str] = set()
     for part in parts:
@@ -95,13 +95,13 @@ def _check_archives(uri: str, parts: list[str]) -> None:
                 taken.add(archive)
     if wrong & taken:
         raise ManifestError(
-            f"{uri} holds images of {min(wrong & taken)}, whose bytes are not those its dataset states: run "
-            "jobs/prepare.py again, which fails them"
+            f"{uri} holds images of {min(wrong & taken)}, which does not match the checksum of its dataset: run "
+            "jobs/prepare.py again, which marks them as failed"
         )
 
 
 def encode(pixels_HW: npt.NDArray[np.uint8], coding: Literal["png", "webp"]) -> bytes:
-    """Grey pixels as a lossless image."""
+    """Encodes grey pixels as a lossless image."""
     buffer = io.BytesIO()
     if coding == "png":
         Image.fromarray(pixels_HW).save(buffer, "PNG")
@@ -111,7 +111,7 @@ def encode(pixels_HW: npt.NDArray[np.uint8], coding: Literal["png", "webp"]) -> 
 
 
 def decode_stored(data: bytes) -> npt.NDArray[np.uint8]:
-    """The inverse of `encode`, for PNG and WebP."""
+    """Decodes the PNG or WebP image of `encode`."""
     with Image.open(io.BytesIO(data), formats=["PNG", "WEBP"]) as image:
         return np.array(image.convert("L"))
 
@@ -123,10 +123,17 @@ def frame_tables(
     lungs: Literal["pixels", "boxes"],
     sources: Collection[str] = (),
 ) -> Iterator[pa.Table]:
-    """One file of the training table as `FRAMES` rows, a row group at a time.
+    """Turns one file of the training table into `FRAMES` rows, one row group at a time.
+
+    Args:
+        part: URI of the file.
+        frame: frame of the model.
+        tasks: heads of the model.
+        lungs: lung masks as drawn, or as two rectangles.
+        sources: datasets that training must not see.
 
     Raises:
-        StorageError: if it cannot be read.
+        StorageError: the file cannot be read.
     """
     columns = _COLUMNS + [column for task, pair in _MASK_COLUMNS.items() if task in tasks for column in pair]
     with storage.open_file(part) as stream:
@@ -137,7 +144,7 @@ def frame_tables(
 
 
 def frames_of_parts(batch: pa.Table, **options: Any) -> Iterator[pa.Table]:
-    """`frame_tables` of every file in the column `part`; here, so that the task that runs it imports no torch."""
+    """Runs `frame_tables` on every file in the column `part`; it stands here so that its task does not import torch."""
     for part in batch["part"].to_pylist():
         yield from frame_tables(part, **options)
 
@@ -177,12 +184,12 @@ def _mask(row: dict[str, Any], task: Task, frame: FrameConfig) -> Mask:
 
 
 def describe(uri: str) -> str:
-    """Images by dataset, status and reason, with their masks and megabytes, as a table for a person."""
+    """Returns a table of images by dataset, status and reason, with masks and megabytes, as text to print."""
     columns = ["dataset", "status", "reason", "pixels", "lung_mask", "lung_png", "disease_mask", "disease_png"]
-    counted = []
+    tables = []
     for part in parquet.parts(storage.join(uri, TABLE)):
         rows = parquet.read_part(part, columns)
-        counted.append(
+        tables.append(
             pa.table(
                 {
                     "dataset": rows["dataset"],
@@ -196,7 +203,7 @@ def describe(uri: str) -> str:
             )
         )
     sums = [(name, "sum") for name in ("images", "lungs", "disease", "MB")]
-    frame = pa.concat_tables(counted).group_by(["dataset", "status", "reason"]).aggregate(sums).to_pandas()
+    frame = pa.concat_tables(tables).group_by(["dataset", "status", "reason"]).aggregate(sums).to_pandas()
     frame.columns = [str(name).removesuffix("_sum") for name in frame.columns]
     frame = frame[["dataset", "status", "reason", "images", "lungs", "disease", "MB"]]
     return str(frame.sort_values(["dataset", "status", "reason"]).round({"MB": 1}).to_string(index=False))

@@ -25,15 +25,16 @@ from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ConfigError
 from comit_ray.prepare.fingerprints import fingerprints
 from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import counted
 
 
 def make(config: ManifestConfig) -> str:
-    """Build or merge, select, divide, write, and print the counts; the manifest's URI.
+    """Builds or merges a manifest, selects and splits its images, writes it and prints the counts; returns its URI.
 
     Raises:
-        ConfigError: for an unknown source, an output inside the archive, or a local path that not all nodes see.
-        ManifestError: the source's tables, or the manifests to merge, do not have the form they should have.
-        StorageError: the archive cannot be listed, or the manifest not be written.
+        ConfigError: the source is unknown, the output lies inside the archive, or not all nodes see a local path.
+        ManifestError: the source's tables, or the manifests to merge, do not have the expected form.
+        StorageError: the archive cannot be listed, or the manifest cannot be written.
     """
     output = storage.normalise(config.output)
     storage.refuse_inside("--output", output, "--root", config.root)
@@ -47,7 +48,7 @@ def make(config: ManifestConfig) -> str:
         table = _look_alikes(table, config, output, exclude=alike == "exclude")
     elif several:
         print(
-            "look-alikes were not looked for: one picture may be in several datasets, and in several splits",
+            "near-duplicates were not searched: one picture may be in several datasets, and in several splits",
             file=sys.stderr,
         )
     if config.protocol == "paper":
@@ -63,7 +64,7 @@ def make(config: ManifestConfig) -> str:
 
 
 def _update(config: ManifestConfig, output: str) -> str:
-    """Add what is new in the archive to the manifest that is there."""
+    """Adds new files of the archive to the existing manifest."""
     assert config.source is not None, "ManifestConfig: --update needs a source"
     assert config.root is not None, "ManifestConfig: a source needs a root"
     dataset = config.name or config.source
@@ -93,7 +94,7 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
     rows_of = adapter(config.source)
     dataset = config.name or config.source
     check_name(dataset)
-    # Only now, as listing may take long: all that can be wrong before it has been looked at.
+    # The listing comes last because it may take long: all other errors are found before it.
     files = SourceFiles(config.root or "", listing=config.listing, trust_listings=not config.check_files)
     source = read_source(rows_of, files, dataset, config)
     assert source.skipped is not None, "read_source knows them"
@@ -104,7 +105,8 @@ def _from_source(config: ManifestConfig, output: str) -> pa.Table:
         if any(mixed_files.has_dicom(member or uri) for uri, member in zip(uris, members, strict=True)):
             print(dicom_files.WITHOUT_KEY, file=sys.stderr)
     if source.placeholder_dates:
-        print(f"{source.placeholder_dates:,} placeholder dates of anonymisation (such as 1901-01-01) count as unknown")
+        dates = counted(source.placeholder_dates, "placeholder date")
+        print(f"treated as unknown: {dates} of anonymisation (such as 1901-01-01)")
     if config.list_skipped:
         source.skipped.write(storage.normalise(config.list_skipped))
         print(f"passed over: {storage.normalise(config.list_skipped)}")
@@ -129,7 +131,7 @@ def _from_manifests(config: ManifestConfig) -> pa.Table:
 
 
 def _look_alikes(table: pa.Table, config: ManifestConfig, output: str, *, exclude: bool) -> pa.Table:
-    """Groups images that look alike; of one picture in several datasets keeps one, where that is asked for."""
+    """Groups near-duplicates; with `exclude`, keeps one row of a picture that several datasets hold."""
     found = duplicates.resolve(table, fingerprints(table, config.decode), exclude=exclude)
     uri = duplicates.write(output, found.pairs)
     print(f"{duplicates.describe(found)}\nduplicates: {uri}")

@@ -1,4 +1,4 @@
-"""Decodes the radiographs of a manifest once into a training table; a rerun does only the missing chunks."""
+"""Decodes the radiographs of a manifest once into a training table; a rerun processes only the missing chunks."""
 
 import time
 
@@ -10,15 +10,16 @@ from comit_ray.data.manifest import manifest
 from comit_ray.prepare import other_pictures, prepare_pipeline, prepared
 from comit_ray.prepare.prepare_pipeline import LAYOUT
 from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import counted
 
 
 def prepare(config: PrepareConfig) -> Accounts:
-    """Make the training table, or what is missing of it; the accounts of the whole table.
+    """Makes the training table, or its missing chunks, and returns the counts of the whole table.
 
     Raises:
-        ConfigError: for an output that belongs to another question, or a local path that not all nodes see.
-        ManifestError: the manifest is not whole.
-        StorageError: the output cannot be written, or its tables not be read.
+        ConfigError: the output was made with other settings, or not all nodes see a local path.
+        ManifestError: the manifest is incomplete.
+        StorageError: the output cannot be written, or its tables cannot be read.
     """
     output = storage.normalise(config.output)
     whole = plan.make_plan(config.manifest, "all")
@@ -36,7 +37,8 @@ def prepare(config: PrepareConfig) -> Accounts:
     remaining = whole.without(accounts.committed(whole, output, LAYOUT, owner, config.retry))
     started = time.monotonic()
     if remaining.parts:
-        print(f"preparing {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        chunks = counted(len(remaining.chunks), "chunk")
+        print(f"preparing {remaining.rows:,} of {counted(whole.rows, 'image')} in {chunks}", flush=True)
         ray_start.start()
         nodes.check({"manifest": config.manifest}, {"output": output}, remaining)
         run_record.sign(output, config.model_dump(mode="json"))
@@ -49,9 +51,8 @@ def prepare(config: PrepareConfig) -> Accounts:
     taken = settle(whole, output, LAYOUT, owner)
     print(prepared.describe(output))
     if remaining.rows:
-        print(
-            f"{remaining.rows:,} images in {seconds:.1f} s, {remaining.rows / seconds:.1f} a second, start-up included"
-        )
+        rate = f"{remaining.rows / seconds:.1f} per second, start-up included"
+        print(f"{counted(remaining.rows, 'image')} in {seconds:.1f} s ({rate})")
     else:
         print("nothing was left to do: every chunk of the manifest is committed")
     for line in [
@@ -61,5 +62,5 @@ def prepare(config: PrepareConfig) -> Accounts:
     ]:
         print(line)
     if not taken.balanced:
-        print("the accounts do NOT balance: run the same command again to do what is missing")
+        print("the counts do NOT balance: run the same command again to process what is missing")
     return taken

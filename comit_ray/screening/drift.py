@@ -1,17 +1,17 @@
-"""Compares the tables of a screened archive with the training data: drift signals.
+"""Compares the tables of a screened archive with the training data: drift signals, and the sentences that report them.
 
-An image is outside where its embedding lies farther from the training images than 95% of the validation images do, or a
-statistic of its pixels outside the range that holds the central 95% of the training images': of images like them 1 in
-20 is. A view is outside where fewer than 1 in 100 training images have it. It is a warning where surely more than 1 in
-10 are outside, and more than so few reference patients leave open; "surely" by 99% intervals over patients, for images
-of one are alike: Wilson's of the archive, and the Beta distribution of what lies outside a range between order
-statistics (Wilks 1941, "Determination of sample sizes for setting tolerance limits").
+An image is outside if its embedding lies farther from the training images than 95% of the validation images do. It is
+also outside if a statistic of its pixels lies outside the range of the central 95% of the training images. Among images
+like those, 1 in 20 is outside. A view is outside if fewer than 1 in 100 training images have it.
 
-It is a warning too where a statistic of pixels is spread as no mix of the training's sources and views is: each image
-may be a possible one, and all together not. Sources and scores are told, but are no warning: a new archive is of a new
-source, and the spread of scores moves with the share of positives too.
+A signal is a warning if surely more than 1 in 10 images are outside, and more than the small number of reference
+patients leaves open. "Surely" refers to 99% intervals over patients, because images of one patient are alike: Wilson's
+interval for the archive, and the Beta distribution of what lies outside a range between order statistics (Wilks 1941,
+"Determination of sample sizes for setting tolerance limits").
 
-What the summary of a screen, and a report, say of an archive's drift: warnings first.
+A signal is a warning too if a statistic of pixels is distributed as no mix of the training's sources and views is. Then
+each image may be a possible one, but all of them together are not. Sources and scores are reported but never warn: a
+new archive has a new source, and the distribution of scores also moves with the share of positives.
 """
 
 import json
@@ -30,24 +30,24 @@ from comit_ray.storage import storage
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import PREDICTIONS
 from comit_ray.tables.staging import MEMORY_GIB, Staged, staging
-from comit_ray.tables.vocabulary import SCORES
+from comit_ray.tables.vocabulary import SCORES, counted
 
 FILE = "drift.json"
 COLUMNS = ["image_id", "status", "view", DISTANCE, *STATISTICS, *(f"p_{score}" for score in SCORES)]
-"""What is read of the predictions."""
+"""Columns of the predictions that the comparison reads."""
 LOOKS = (DISTANCE, *STATISTICS, "view")
 """Signals that can warn."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """The whole comparison.
+    """The comparison of an archive with a checkpoint's reference.
 
     Args:
-        model_id: whose checkpoint.
-        images: that were scored.
-        patients: whose they are; an image without a patient counts as one.
-        signals: in the order of the module's names; none where `reason` says why.
+        model_id: id of the checkpoint's model.
+        images: number of scored images.
+        patients: number of their patients; an image without a patient counts as one patient.
+        signals: the signals in the order of `compare`; empty if `reason` is given.
         reason: why nothing was compared.
         calibrated: whether the thresholds were chosen at this site for this model (`comit-ray calibrate`).
     """
@@ -61,9 +61,10 @@ class Drift:
 
     @property
     def trusted(self) -> bool | None:
-        """Whether the flags are: no warning, or thresholds of the site itself; None: nothing could be compared.
+        """Whether the flags are trusted; None if nothing could be compared.
 
-        Trusted is not right: it is only not shown that the archive differs.
+        They are trusted if there is no warning, or if the thresholds were chosen at this site. Trusted does not mean
+        right: it only means that no difference of the archive was shown.
         """
         if self.calibrated:
             return True
@@ -72,7 +73,7 @@ class Drift:
 
     @property
     def warnings(self) -> list[Signal]:
-        """What says that the archive does not look like what the model knows."""
+        """The signals that say that the archive does not look like the training data of the model."""
         return [signal for signal in self.signals if signal.differs and signal.signal in LOOKS]
 
 
@@ -85,19 +86,19 @@ def write(
     calibrated: bool = False,
     memory_gib: float = MEMORY_GIB,
 ) -> Drift:
-    """Compare the results in `output` with the checkpoint's reference, and write `drift.json` beside them.
+    """Compares the results in `output` with the checkpoint's reference, and writes `drift.json` beside them.
 
     Args:
         output: URI of the results.
         manifest: URI of the manifest, for sources and patients.
-        model_id: of the checkpoint.
-        known: the checkpoint's reference; None: it has none.
-        temperatures: that the scores were divided by; empty: none.
+        model_id: id of the checkpoint's model.
+        known: the checkpoint's reference; None if it has none.
+        temperatures: score -> temperature that divided its log-odds; empty if there was no temperature scaling.
         calibrated: whether the thresholds were chosen at this site for this model.
-        memory_gib: GiB of memory that the tables may take; what does not fit goes to disk.
+        memory_gib: memory that the tables may use, in GiB; the rest goes to disk.
 
     Raises:
-        StorageError: the tables cannot be read, or the file not be written.
+        StorageError: the tables cannot be read, or the file cannot be written.
     """
     with staging(memory_gib) as tables:
         known_columns = [MANIFEST.field(name) for name in ("image_id", "dataset", "patient_id")]
@@ -109,10 +110,10 @@ def write(
 
 
 def read(output: str) -> Drift | None:
-    """What was written beside the results in `output`; None where an older version screened them.
+    """Reads the comparison beside the results in `output`; None if an older version screened them.
 
     Raises:
-        StorageError: the file is not what a screen writes.
+        StorageError: the file is not a comparison that a screen wrote.
     """
     uri = storage.join(storage.normalise(output), FILE)
     try:
@@ -122,18 +123,20 @@ def read(output: str) -> Drift | None:
     except NotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StorageError(f"{uri} is not what a screen writes of drift: {error!r}") from error
+        raise StorageError(
+            f"{uri}: expected the drift.json of a screen, got something else ({error!r}): run the same screen again"
+        ) from error
 
 
 @dataclass(frozen=True)
 class ScoredImages:
-    """The scored images of an archive, a column at a time: of ten million images one column is 40 MB.
+    """The scored images of an archive, read one column at a time: a column of ten million images is 40 MB.
 
     Args:
-        images: how many.
-        patients: whose they are; an image without a patient counts as one.
-        values: the numbers of a column, null where they are not known.
-        names: of the column `view` or `dataset`: name -> images, the most frequent first.
+        images: number of images.
+        patients: number of their patients; an image without a patient counts as one patient.
+        values: column name -> its numbers, null where they are not known.
+        names: column `view` or `dataset` -> (name -> number of images), the most frequent name first.
     """
 
     images: int
@@ -143,9 +146,9 @@ class ScoredImages:
 
     @classmethod
     def staged(cls, tables: Staged) -> "ScoredImages":
-        """Those of the staged `predictions` (`COLUMNS`) and `manifest` (image_id, dataset, patient_id)."""
+        """Reads the staged tables `predictions` (`COLUMNS`) and `manifest` (image_id, dataset, patient_id)."""
         tables.run(
-            f"CREATE TABLE scored AS SELECT p.*, m.dataset, m.patient_id FROM predictions p "  # noqa: S608 words of ours
+            f"CREATE TABLE scored AS SELECT p.*, m.dataset, m.patient_id FROM predictions p "  # noqa: S608 no user input
             f"LEFT JOIN manifest m USING (image_id) WHERE status = '{Status.OK}'"
         )
         images, patients = tables.rows(
@@ -160,7 +163,7 @@ class ScoredImages:
 
     @classmethod
     def of_frame(cls, images: pd.DataFrame) -> "ScoredImages":
-        """Those of a table in memory: predictions with the manifest's `dataset` and `patient_id`."""
+        """Reads a table in memory: predictions with the manifest's columns `dataset` and `patient_id`."""
         patients = int(images["patient_id"].nunique() + images["patient_id"].isna().sum())
 
         def names(column: str) -> dict[str, int]:
@@ -170,10 +173,10 @@ class ScoredImages:
 
 
 def compare(images: ScoredImages, model_id: str, known: Reference | None, temperatures: Mapping[str, float]) -> Drift:
-    """Compares scored images with the checkpoint's reference; see `write`."""
+    """Compares scored images with the checkpoint's reference; the arguments are those of `write`."""
     patients = images.patients
     if known is None:
-        return Drift(model_id, images.images, patients, (), "the checkpoint is older than this and remembers no data")
+        return Drift(model_id, images.images, patients, (), "the checkpoint holds no statistics of its training data")
     if not images.images:
         return Drift(model_id, 0, 0, (), "no image was scored")
     facts, values = known.facts, images.values
@@ -189,21 +192,22 @@ def compare(images: ScoredImages, model_id: str, known: Reference | None, temper
 
 
 WARNING = "WARNING: "
-"""How the first line begins where the archive does not look like what the model knows."""
+"""Beginning of the first line if the archive does not look like the model's training data."""
 UNKNOWN = (
-    "its sensitivity and specificity are not known for such images: have a random sample read before its flags are used"
+    "its sensitivity and specificity are not known for such images: have a random sample read before you use its flags"
 )
-NOT_SHOWN = "nor is it shown that they do not"
+NOT_SHOWN = "that they are alike is not shown either"
 
 
 def lines(drift: Drift) -> list[str]:
-    """One line a statement; those that explain the one before are indented."""
+    """Reports the comparison, one line per statement; indented lines explain the line above them."""
     if drift.reason is not None:
-        return [f"whether the archive looks like what the model was trained on is not known: {drift.reason}"]
+        return [f"it is not known whether the archive looks like the model's training data: {drift.reason}"]
     notes = list(dict.fromkeys(note for note in map(_note, drift.signals) if note is not None))
     if drift.warnings:
+        archive = f"the archive ({counted(drift.images, 'image')})"
         return [
-            f"{WARNING}these {drift.images:,} images do not look like what model {drift.model_id} was trained on:",
+            f"{WARNING}{archive} does not look like the training data of model {drift.model_id}:",
             *(f"  {_warning(signal)}" for signal in drift.warnings),
             f"  {UNKNOWN}",
             *notes,
@@ -211,31 +215,32 @@ def lines(drift: Drift) -> list[str]:
     compared = [signal.signal for signal in drift.signals if signal.signal in LOOKS and signal.value is not None]
     if not compared:
         return notes
-    names, images = ", ".join(dict.fromkeys(compared)), f"these {drift.images:,} images of {drift.patients:,} patients"
+    names = ", ".join(dict.fromkeys(compared))
+    archive = f"the archive ({counted(drift.images, 'image')} of {counted(drift.patients, 'patient')})"
     return [
-        f"{images} are not shown to differ from what model {drift.model_id} was trained on ({names}); {NOT_SHOWN}",
+        f"{archive} is not shown to differ from the training data of model {drift.model_id} ({names}); {NOT_SHOWN}",
         *notes,
     ]
 
 
 def untrusted_lines(drift: Drift, untrusted: str, on_drift: str) -> list[str]:
-    """How the summary of a screen begins where the flags are not trusted; nothing elsewhere.
+    """Returns the first lines of a screen's summary if the flags are not trusted; otherwise returns none.
 
     Args:
-        drift: of the archive.
-        untrusted: what the queue does then, as `--queue.untrusted` has it.
+        drift: comparison of the archive.
+        untrusted: order of the queue in this case, as in `--queue.untrusted`.
         on_drift: `warn` or `stop`.
     """
     if drift.trusted is not False:
         return []
     queue = {
-        "ranked": "the queue is ordered by their scores all the same (--queue.untrusted random or all)",
+        "ranked": "the queue is still ordered by score (--queue.untrusted random or all changes this)",
         "random": "the queue is in random order",
         "all": "every scored image is in the queue",
     }[untrusted]
     stop = "; the exit status is 1 (--on_drift stop)" if on_drift == "stop" else ""
     return [
-        f"FLAGS ARE NOT TRUSTED: these images do not look like what the model was trained on; {queue}{stop}",
+        f"FLAGS ARE NOT TRUSTED: the images do not look like the model's training data; {queue}{stop}",
         "  to trust them: have part of the queue read, then `comit-ray calibrate` finds this site's own threshold",
     ]
 
@@ -252,7 +257,7 @@ WORDS = {
 
 
 def sentences(drift: Drift) -> list[str]:
-    """The same as `lines` for a report, in words: a sentence, and below it as lines of its own what explains it."""
+    """Reports the comparison in whole sentences; what explains a sentence stands below it, as lines of its own."""
     found: list[list[str]] = []
     for line in lines(drift):
         text = _in_words(line.strip())
@@ -274,11 +279,12 @@ def _in_words(line: str) -> str:
 
 
 def _warning(signal: Signal) -> str:
+    images = counted(signal.outside or 0, "image")
     match signal.kind:
         case SignalKind.NAMES:
-            return f"{signal.signal}: {signal.outside:,} have a value rare in the training data ({signal.detail})"
+            return f"{signal.signal}: rare in the training data for {images} ({signal.detail})"
         case SignalKind.RANGE:
-            return f"{signal.signal}: {signal.outside:,} are outside the range of the training data ({signal.detail})"
+            return f"{signal.signal}: outside the range of the training data for {images} ({signal.detail})"
         case SignalKind.SPREAD:
             return f"{signal.signal}: distributed unlike any mix of the training sources and views ({signal.detail})"
 
@@ -287,10 +293,10 @@ def _note(signal: Signal) -> str | None:
     if signal.value is None:
         return f"{signal.signal}: {signal.detail}"
     if signal.signal == "source" and signal.differs:
-        return f"{signal.outside:,} images are of a source that it was not trained on ({signal.detail})"
+        return f"source: not in the training data for {counted(signal.outside or 0, 'image')} ({signal.detail})"
     if signal.unknown:
-        return f"{signal.signal}: not known for {signal.unknown:,} images, which is no sign of a difference"
+        return f"{signal.signal}: not known for {counted(signal.unknown, 'image')}, which is no sign of a difference"
     if signal.signal in SCORES and signal.differs:
         spread = f"p_{signal.signal} is distributed differently than on validation images ({signal.detail})"
-        return f"{spread}: another share of positives, or drift"
+        return f"{spread}: the share of positives differs, or the archive has drifted"
     return None

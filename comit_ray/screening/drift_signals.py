@@ -1,6 +1,7 @@
-"""One drift signal: out of range, differently distributed, or unknown.
+"""Computes one drift signal: images outside a range, another distribution, or values that are not known.
 
-How far a distribution is from every mix of some others: an archive may hold more of one source than training did.
+`gap` measures how far a distribution is from every mix of several others, because an archive may hold more images of
+one source than the training data did.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,26 +15,30 @@ import pandas as pd
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.reference import DISTANCE, Facts
 from comit_ray.statistics.intervals import wilson
+from comit_ray.tables.vocabulary import counted
 
 FloatArray = npt.NDArray[np.float64]
 
 POINTS = 400
-"""Most places at which the distributions are compared."""
+"""Largest number of places at which distributions are compared."""
 
 
 def gap(values_N: FloatArray, groups: Sequence[FloatArray]) -> tuple[float, float]:
-    """The Kolmogorov-Smirnov distance, 0..1, of the values from the mix of the groups that is nearest to them.
+    """Measures how far values are from the nearest mix of several groups.
 
-    And how many values the mix is worth (Kish 1965, "Survey sampling": 1 / sum of weight squared / number).
-
-    The weights of the mix (at least 0, of sum 1) that make the largest difference of the cumulative distributions
-    smallest are the solution of a linear program. With one group it is the two-sample distance.
+    The weights of the mix (at least 0, with sum 1) minimise the largest difference between the cumulative
+    distributions; a linear program finds them. With one group, the result is the two-sample Kolmogorov-Smirnov
+    distance.
 
     Args:
-        values_N: at least one.
-        groups: at least one, each of at least one value.
+        values_N: (N,) at least one value.
+        groups: at least one group of at least one value each.
+
+    Returns:
+        The Kolmogorov-Smirnov distance (0 to 1), and the effective number of values in the mix (Kish 1965, "Survey
+        sampling": 1 / sum of squared weight / number).
     """
-    from scipy.optimize import linprog  # late, as all of scipy here: a screen needs it when its last chunk is written
+    from scipy.optimize import linprog  # imported late: a screen needs scipy only after its last chunk
 
     places_X = np.unique(np.concatenate([values_N, *groups]))
     if len(places_X) > POINTS:
@@ -61,24 +66,25 @@ def _cumulative(values_N: FloatArray, places_X: FloatArray) -> FloatArray:
 
 
 OUTSIDE = 0.05
-"""Share of the reference's own images that are outside its range, by definition."""
+"""Share of the reference's own images that lie outside its range, by definition."""
 HALF = OUTSIDE / 2
 MOST = 2 * OUTSIDE
-"""A range or name differs where surely more than this share is outside."""
+"""A range or a name differs if surely more than this share of the images is outside."""
 LEVEL = 0.99
-"""Of the intervals: several signals are looked at, and a warning that is often wrong is not read."""
+"""Level of the intervals. It is high because there are several signals, and nobody reads warnings that are
+often wrong."""
 RARE = 0.01
-"""A view or source that fewer training images have is one that the model does not know."""
+"""The model does not know a view or source that a smaller share of the training images has."""
 GAP, SURE = 0.2, 0.001
-"""A spread differs where the Kolmogorov-Smirnov distance is at least the first, and its p-value below the second."""
+"""A spread differs if the Kolmogorov-Smirnov distance is at least `GAP` and its p-value is below `SURE`."""
 UNSTATED = "unknown"
-"""The name of what a table or a header does not state."""
+"""Name used where a table or a header does not state one."""
 ENOUGH = 50
-"""Sampled images of a source and view, to be a group; those of smaller ones are a group together, if they suffice."""
+"""Sampled images that a source and view needs to be a group. Smaller ones form one group together, if they suffice."""
 
 
 class SignalKind(StrEnum):
-    """What is asked of a signal."""
+    """How a signal compares the archive with the reference; see `Signal`."""
 
     RANGE = "range"
     SPREAD = "spread"
@@ -87,21 +93,21 @@ class SignalKind(StrEnum):
 
 @dataclass(frozen=True)
 class Signal:
-    """How one signal of an archive compares with the checkpoint's data.
+    """One comparison of an archive with the checkpoint's data.
 
     Args:
         signal: `embedding_distance`, a statistic of pixels, `view`, `source`, or a score.
-        kind: range: how many images lie outside the range of the checkpoint's own; names: how many have a name that it
-            does not know; spread: whether all of them together are distributed otherwise.
-        value: share of the images outside, 0..1; of a spread the Kolmogorov-Smirnov distance, 0..1. None: `detail` says
-            why.
-        outside: number of those images; None of a spread.
-        low: lower end of the share's 99% interval; None of a spread.
-        high: its upper end.
-        expected: the share outside of images like the checkpoint's; None of a spread.
-        differs: whether more than chance.
-        detail: what was seen, for a person, or None.
-        unknown: of names, images that have none: they are neither inside nor outside. None of other kinds.
+        kind: range: images outside the range of the checkpoint's data. names: images with a name that the checkpoint
+            does not know. spread: whether all images together are distributed differently.
+        value: share of images outside (0 to 1), or for a spread the Kolmogorov-Smirnov distance (0 to 1). None: not
+            compared, and `detail` says why.
+        outside: number of images outside; None for a spread.
+        low: lower end of the share's 99% interval; None for a spread.
+        high: upper end of that interval; None for a spread.
+        expected: share outside among images like the checkpoint's; None for a spread.
+        differs: whether the difference is more than chance.
+        detail: what was found, in words, or None.
+        unknown: for names, images without a name, which count as neither inside nor outside; None for other kinds.
     """
 
     signal: str
@@ -117,7 +123,7 @@ class Signal:
 
 
 def of_distance(values: pd.Series, facts: Facts, patients: int) -> Signal:
-    """Embeddings farther away than 95% of the validation images'; nearer than any is not strange."""
+    """Counts embeddings farther from the training images than 95% of the validation images; near ones never differ."""
     problem = _problem(values, facts)
     if problem is not None:
         return Signal(DISTANCE, SignalKind.RANGE, None, detail=problem)
@@ -127,7 +133,12 @@ def of_distance(values: pd.Series, facts: Facts, patients: int) -> Signal:
 
 
 def of_pixels(name: str, values: pd.Series, facts: Facts, patients: int) -> tuple[Signal, Signal]:
-    """A statistic outside the range of the central 95% of every group of training images; and all against any mix."""
+    """Compares a statistic of pixels with the training images.
+
+    Returns:
+        The images outside the range of the central 95% of every group of training images, and the distribution of all
+        images against any mix of these groups.
+    """
     problem = _problem(values, facts)
     if problem is None and not any(name in group for group in facts.pixels.values()):
         problem = "not compared: the checkpoint's reference does not hold this statistic"
@@ -138,7 +149,7 @@ def of_pixels(name: str, values: pd.Series, facts: Facts, patients: int) -> tupl
     values_N = values.to_numpy(np.float64)
     groups = _groups(name, facts)
     low, high = (pick(np.quantile(group, at) for group in groups) for pick, at in ((min, HALF), (max, 1 - HALF)))
-    alone = facts.sampled_patients / facts.sampled_images  # patients an image
+    alone = facts.sampled_patients / facts.sampled_images  # patients per image
     least = alone * min(map(len, groups))
     return _range(name, values_N, low, high, patients, least), _spread(name, values_N, groups, patients, alone)
 
@@ -152,20 +163,21 @@ def _groups(name: str, facts: Facts) -> list[FloatArray]:
 
 
 def of_names(name: str, images: Mapping[str, int], shares: Mapping[str, float], patients: int) -> Signal:
-    """Views, or sources, that hardly any training image has.
+    """Counts images whose view or source hardly any training image has.
 
-    An image whose name is not known does not differ: a folder of PNG tells no view. It is counted apart.
+    An image without a known name does not differ, because a folder of PNG files states no view. Such images are counted
+    separately.
 
     Args:
         name: `view` or `source`.
-        images: name -> how many images of the archive have it, the most frequent first.
-        shares: name -> share of the training images.
-        patients: of the archive.
+        images: name -> number of images of the archive, the most frequent name first.
+        shares: name -> share (0 to 1) of the training images.
+        patients: number of patients of the archive.
     """
     total, unknown = sum(images.values()), images.get(UNSTATED, 0)
     stated = total - unknown
     if not stated:
-        detail = f"not known of any of {total:,} images: not compared"
+        detail = f"not known for any of {counted(total, 'image')}: not compared"
         return Signal(name, SignalKind.NAMES, None, detail=detail, unknown=unknown)
     known = {value for value, share in shares.items() if share >= RARE}
     outside = {value: count for value, count in images.items() if value not in known and value != UNSTATED}
@@ -181,7 +193,7 @@ def of_names(name: str, images: Mapping[str, int], shares: Mapping[str, float], 
 def of_score(
     name: str, values: pd.Series, facts: Facts, patients: int, temperatures: Mapping[str, float]
 ) -> Signal | None:
-    """A score against that of the validation images, calibrated alike; None where there is none."""
+    """Compares a score with that of the validation images at the same temperature; None if either has no such score."""
     values_N = values.dropna().to_numpy(np.float64)
     if not len(values_N) or name not in facts.quantiles:
         return None
@@ -194,7 +206,7 @@ def _problem(values: pd.Series, facts: Facts) -> str | None:
     if facts.reason is not None:
         return f"not compared: {facts.reason}"
     unknown = int(values.isna().sum())
-    return f"not compared: {unknown:,} images were scored by a version that did not tell" if unknown else None
+    return f"not compared: not measured by the version that scored {counted(unknown, 'image')}" if unknown else None
 
 
 def _range(name: str, values_N: FloatArray, low: float, high: float, patients: int, known: float) -> Signal:
@@ -204,9 +216,9 @@ def _range(name: str, values_N: FloatArray, low: float, high: float, patients: i
         for outside_N, where, end in ((below_N, "below", low), (above_N, "above", high))
         if outside_N.any()
     ]
-    from scipy.stats import beta  # late
+    from scipy.stats import beta  # imported late, as above
 
-    # The most that may lie outside the range of so many patients, of patients just like them.
+    # The largest share that may lie outside the range of `known` patients, among patients just like them.
     left_open = float(beta.ppf((1 + LEVEL) / 2, OUTSIDE * (known + 1), (1 - OUTSIDE) * (known + 1)))
     most = max(MOST, left_open)
     outside = int((below_N | above_N).sum())
@@ -232,12 +244,12 @@ def _share(
 
 
 def _spread(name: str, values_N: FloatArray, groups: list[FloatArray], patients: int, alone: float) -> Signal:
-    """`alone`: patients of the groups for each of their values."""
-    from scipy.stats import kstwobign  # late
+    """Compares a distribution with any mix of groups; `alone` is the number of patients per value of the groups."""
+    from scipy.stats import kstwobign  # imported late, as above
 
     distance, known = gap(values_N, groups)
     known *= alone
     p = float(kstwobign.sf(np.sqrt(patients * known / (patients + known)) * distance))
     theirs = float(np.median(np.concatenate(groups)))
-    detail = f"median {np.median(values_N):.3g}, theirs {theirs:.3g}"
+    detail = f"median {np.median(values_N):.3g}, reference {theirs:.3g}"
     return Signal(name, SignalKind.SPREAD, distance, differs=distance >= GAP and p < SURE, detail=detail)

@@ -1,6 +1,6 @@
 """Fits the shallow classifiers on embedding tables, chooses thresholds, and writes predictions.
 
-A whole run of an embedding classifier: what `jobs/embedding_classifier.py` does, and some trials of a sweep.
+`classify` is the whole run of `jobs/embedding_classifier.py`; some trials of a sweep call it too.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from comit_ray.screening.embedding_tables import EmbeddedChunk, EmbeddedScreen, 
 from comit_ray.screening.screen_tables import MASKS, PREDICTIONS, layout
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
-from comit_ray.tables.vocabulary import Split
+from comit_ray.tables.vocabulary import Split, counted
 
 _GEOMETRY = [name for name in schema.MASKS.names if not name.endswith("_png")]
 
@@ -38,9 +38,9 @@ class Fitted:
 
     Attributes:
         classifiers: `covid`, `unhealthy` -> the classifier of that label.
-        counts: label -> negatives and positives it was fitted on.
-        model_id: 12 hex digits over all that decides them: scikit-learn's parameters and version, the network the
-            embeddings are of, and the ids and labels of the training images.
+        counts: label -> numbers of negatives and positives that it was fitted on.
+        model_id: 12 hex digits of a hash of everything that decides the classifiers: scikit-learn's parameters and
+            version, the network that made the embeddings, and the ids and labels of the training images.
     """
 
     classifiers: dict[str, EmbeddingClassifier]
@@ -49,15 +49,15 @@ class Fitted:
 
 
 def fit_classifiers(images: Labelled, network: str, config: EmbeddingClassifierConfig) -> Fitted:
-    """One classifier for each of `config.tasks`, on the training images whose label is known.
+    """Fits one classifier for each of `config.tasks`, on the training images whose label is known.
 
     Args:
         images: embeddings and labels.
-        network: model id of the embeddings.
+        network: model id of the network that made the embeddings.
         config: method and tasks.
 
     Raises:
-        ManifestError: a label has no positive or no negative there.
+        ManifestError: the training images of a label have no positive or no negative.
     """
     classifiers: dict[str, EmbeddingClassifier] = {}
     counts: dict[str, tuple[int, int]] = {}
@@ -73,7 +73,7 @@ def fit_classifiers(images: Labelled, network: str, config: EmbeddingClassifierC
             others = [name for name in config.tasks if name != label]
             hint = f", or leave this label out (--tasks '[{','.join(others)}]')" if others else ""
             raise ManifestError(
-                f"expected embedded training images with {label} 1 and 0, got {positives} and "
+                f"expected embedded training images with {label} 1 and with {label} 0, got {positives} and "
                 f"{len(labels) - positives}: screen a manifest whose train split has both{hint}"
             )
         digest.update(json.dumps([label, images.ids[known].tolist(), labels.tolist()]).encode())
@@ -84,10 +84,13 @@ def fit_classifiers(images: Labelled, network: str, config: EmbeddingClassifierC
 def choose_thresholds(
     fitted: Fitted, images: Labelled, config: EmbeddingClassifierConfig
 ) -> tuple[Document, OperatingPoint]:
-    """All operating points, from the validation images whose label is known, and the one that decides the flags.
+    """Chooses all operating points on the validation images whose label is known.
+
+    Returns:
+        All operating points, and the one that decides the flags.
 
     Raises:
-        ConfigError: that one has no threshold for COVID-19 (for the unhealthy, without a classifier of COVID-19).
+        ConfigError: that one has no threshold for COVID-19, or for `unhealthy` if there is no classifier of COVID-19.
     """
     scores = {}
     for label, classifier in fitted.classifiers.items():
@@ -103,7 +106,7 @@ def choose_thresholds(
 def run_settings(
     screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, config: EmbeddingClassifierConfig
 ) -> dict[str, Any]:
-    """Everything that decides the rows, as `comit_ray.chunks.run_record` records it; a requeue reads the point."""
+    """Returns the settings that decide the rows, for the run's record; a requeue reads the operating point."""
     return {
         "manifest": screen.plan.fingerprint,
         "split": "all",
@@ -117,10 +120,10 @@ def run_settings(
 
 
 def write_classified(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoint, output: str, owner: Owner) -> None:
-    """Score every chunk of the screen and commit it under its own name; a second call writes the same rows again.
+    """Scores every chunk of the screen and commits it under its own name; a second call writes the same rows again.
 
     Raises:
-        StorageError: if a chunk cannot be read or written.
+        StorageError: a chunk cannot be read or written.
     """
     for chunk in embedding_tables.chunks(screen):
         rows = predict(chunk, fitted, point, owner.run_id)
@@ -129,14 +132,17 @@ def write_classified(screen: EmbeddedScreen, fitted: Fitted, point: OperatingPoi
         frame_of = {frame["image_id"]: frame for frame in frames}
         tables = {
             "predictions": pa.Table.from_pylist(rows, schema=schema.PREDICTIONS),
-            # The frame the network saw, and no masks: those it drew are not this classifier's.
+            # Only the frame, without masks: the network's masks do not belong to this classifier.
             "masks": pa.Table.from_pylist([frame_of[image_id] for image_id in scored], schema=schema.MASKS),
         }
         chunks.commit(output, chunk.file, tables, layout(embeddings=False), owner)
 
 
 def predict(chunk: EmbeddedChunk, fitted: Fitted, point: OperatingPoint, run_id: str) -> list[dict[str, Any]]:
-    """The chunk's rows of the `predictions` table: images that were ok with new scores, the others as they were."""
+    """Returns the chunk's rows of the `predictions` table.
+
+    Images that were ok get new scores; all other rows keep their status and reason.
+    """
     usable = embedding_tables.finite(chunk.x_NC)
     ids = [image_id for image_id, take in zip(chunk.scored, usable, strict=True) if take]
     scores = {
@@ -162,11 +168,11 @@ def predict(chunk: EmbeddedChunk, fitted: Fitted, point: OperatingPoint, run_id:
 
 
 def classify(config: EmbeddingClassifierConfig) -> Accounts:
-    """Fit, choose thresholds, score every image of the screen; the accounts of the output.
+    """Fits the classifiers, chooses thresholds and scores every image of the screen; returns the counts of the output.
 
     Raises:
-        ConfigError: the screen has no embeddings or one split alone, or the output belongs to another question.
-        ManifestError: another manifest was screened, the screen is not whole, or a label has one class.
+        ConfigError: the screen has no embeddings or only one split, or the output was made with other settings.
+        ManifestError: another manifest was screened, the screen is incomplete, or a label has only one class.
         StorageError: tables cannot be read or written.
     """
     output = storage.normalise(config.output)
@@ -178,14 +184,15 @@ def classify(config: EmbeddingClassifierConfig) -> Accounts:
     run_record.open_run(output, asked, config.model_dump(), PREDICTIONS)
     owner = ownership.take_lease(output, Owner.of(run_record.read(output)))
     for label, (negatives, positives) in fitted.counts.items():
-        print(f"{config.method.name} for {label}: fitted on {positives:,} positive and {negatives:,} negative images")
+        fitted_on = f"{positives:,} positive and {counted(negatives, 'negative image')}"
+        print(f"{config.method.name} for {label}: fitted on {fitted_on}")
     for label, reason in point.missing.items():
         print(f"operating point {point.name} has no threshold for {label} ({reason}): its flags are null")
     storage.write_bytes(storage.join(output, operating_points.FILE), operating_points.to_json(document))
     write_classified(screen, fitted, point, output, owner)
 
     taken = accounts.take(screen.plan, output, layout(embeddings=False), owner)
-    print(f"{taken.asked:>9,} images in the manifest")
+    print(f"{taken.asked:>9,} {'image' if taken.asked == 1 else 'images'} in the manifest")
     for status, count in sorted(taken.by_status.items(), key=lambda item: -item[1]):
         print(f"{count:>9,} {status}")
     print(f"{taken.flagged:>9,} above the operating point; not flagged is not normal")

@@ -22,18 +22,18 @@ from comit_ray.tables import parquet
 from comit_ray.tables.vocabulary import Split
 
 COLUMNS = ["image_id", "status", "reason", "detail", "height", "width", "view", "model_id"]
-"""What is kept of a screen's predictions: no score, no figure of a mask."""
+"""Columns of the screen's predictions that are kept; scores and mask measurements are not among them."""
 LABELS: tuple[str, ...] = get_args(LabelName)
 
 
 @dataclass(frozen=True)
 class EmbeddedScreen:
-    """A whole screen with embeddings, and the manifest it answers for.
+    """A complete screen with embeddings, and its manifest.
 
     Attributes:
-        uri: of the results.
-        plan: the manifest in chunks.
-        model_id: the network whose embeddings they are.
+        uri: URI of the results.
+        plan: the manifest, divided into chunks.
+        model_id: id of the network that made the embeddings.
     """
 
     uri: str
@@ -43,11 +43,11 @@ class EmbeddedScreen:
 
 @dataclass(frozen=True)
 class EmbeddedChunk:
-    """One chunk of it.
+    """One chunk of an embedded screen.
 
     Attributes:
-        file: its name.
-        rows: a dict of `COLUMNS` for every image, in the manifest's order.
+        file: file name of the chunk.
+        rows: a dict of `COLUMNS` for every image, in the order of the manifest.
         x_NC: (N, C) embeddings of the images whose status is ok, in that order.
     """
 
@@ -57,19 +57,19 @@ class EmbeddedChunk:
 
     @property
     def scored(self) -> list[str]:
-        """Ids of the images whose status is ok: the rows of `x_NC`."""
+        """Ids of the images whose status is ok, in the order of the rows of `x_NC`."""
         return [row["image_id"] for row in self.rows if row["status"] == Status.OK]
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The embedded images of the training and the validation split, by image id.
+    """Embedded images of the train and val splits, ordered by image id.
 
     Attributes:
-        ids: (N,) image ids, sorted, so that another cut into chunks fits the same classifier.
+        ids: (N,) image ids, sorted, so that other chunk sizes give the same classifier.
         splits: (N,) `train` or `val`.
         x_NC: (N, C) finite embeddings.
-        labels: `covid`, `unhealthy` -> (N,) 1, 0, or NaN where it is not known.
+        labels: `covid`, `unhealthy` -> (N,) 1, 0, or NaN if the label is not known.
     """
 
     ids: npt.NDArray[np.object_]
@@ -78,53 +78,53 @@ class Labelled:
     labels: dict[str, npt.NDArray[np.float64]]
 
     def known(self, split: str, label: str) -> npt.NDArray[np.bool_]:
-        """(N,) the images of `split` whose `label` is known."""
+        """Returns (N,) whether an image belongs to `split` and its `label` is known."""
         return np.asarray((self.splits == split) & ~np.isnan(self.labels[label]))
 
 
 def open_screen(results: str, manifest_uri: str) -> EmbeddedScreen:
-    """The screen in `results`, if it is whole, has embeddings and is that of the manifest.
+    """Opens the screen in `results` if it is complete, has embeddings and belongs to the manifest.
 
     Raises:
-        ConfigError: it was asked for no embeddings, or for one split alone.
-        ManifestError: it belongs to another manifest, or is not whole.
+        ConfigError: the screen was run without embeddings, or for one split only.
+        ManifestError: the screen belongs to another manifest, or is incomplete.
         StorageError: `results` is not the output of a screen, or cannot be read.
     """
     uri = storage.normalise(results)
     record = run_record.read(uri)
     asked = record["question"]
     if not {"embeddings", "split", "manifest", "model_id"} <= asked.keys():
-        raise StorageError(f"{uri} is not the output of jobs/screen.py: its {run_record.FILE} asks another question")
+        raise StorageError(f"{uri} is not the output of jobs/screen.py: its {run_record.FILE} is that of another job")
     if not asked["embeddings"]:
         raise ConfigError(f"{uri} has no embeddings: screen again into another directory, with --embeddings true")
     if asked["split"] != "all":
         raise ConfigError(
-            f"{uri} has the {asked['split']} split alone, and classifiers are fitted on train and their thresholds "
+            f"{uri} has only the {asked['split']} split, but classifiers are fitted on train and their thresholds "
             "chosen on val: screen again into another directory, with --split all"
         )
     plan = planning.make_plan(manifest_uri, "all")
     if asked["manifest"] != plan.fingerprint:
         screened = record.get("settings", {}).get("manifest", "unknown")
         raise ManifestError(
-            f"{uri} was not screened from {manifest_uri}, or that was written again since: expected fingerprint "
+            f"{uri} was not screened from {manifest_uri}, or that manifest has changed: expected fingerprint "
             f"{asked['manifest']}, got {plan.fingerprint}; the manifest it was screened from was {screened}"
         )
     taken = accounts.take(
         plan, uri, replace(layout(embeddings=True), owned=()), Owner.of(record)
-    )  # `chunks` looks at rows
+    )  # `chunks` checks the rows
     if not taken.balanced:
         problem = next(iter(taken.problems), "its rows are not those of the manifest")
         raise ManifestError(
-            f"{uri} is not whole ({problem}): run the same jobs/screen.py again until its accounts balance"
+            f"{uri} is incomplete ({problem}): run the same jobs/screen.py again until its counts balance"
         )
     return EmbeddedScreen(uri, plan, asked["model_id"])
 
 
 def chunks(screen: EmbeddedScreen) -> Iterator[EmbeddedChunk]:
-    """Every chunk of the screen, in the manifest's order.
+    """Yields every chunk of the screen, in the order of the manifest.
 
     Raises:
-        StorageError: embeddings of several models or widths lie together, or are not those of the images.
+        StorageError: the directory mixes embeddings of several models or widths, or they do not match the images.
     """
     width: int | None = None
     for planned in screen.plan.chunks:
@@ -134,25 +134,25 @@ def chunks(screen: EmbeddedScreen) -> Iterator[EmbeddedChunk]:
         models = {row["model_id"] for row in rows} - {screen.model_id}
         if models:
             raise StorageError(
-                f"{planned.file}: expected rows of model {screen.model_id} alone, got {', '.join(sorted(models))} too; "
+                f"{planned.file}: expected rows of model {screen.model_id} only, got {', '.join(sorted(models))} too; "
                 "embeddings of several models cannot be compared: screen again into a new directory"
             )
         chunk = EmbeddedChunk(planned.file, rows, x_NC)
         if ids != chunk.scored:
-            raise StorageError(f"{where} does not hold the images that are ok in predictions: screen again")
+            raise StorageError(f"{where} does not hold exactly the images that are ok in predictions: screen again")
         if ids and x_NC.shape[1] != (width := width or x_NC.shape[1]):
             raise StorageError(
-                f"{where}: expected embeddings of {width} values as before it, got {x_NC.shape[1]}; tables of several "
-                "screens lie in one directory: screen again into a new one"
+                f"{where}: expected embeddings of {width} values as in earlier files, got {x_NC.shape[1]}; the "
+                "directory mixes tables of several screens: screen again into a new one"
             )
         yield chunk
 
 
 def labelled(screen: EmbeddedScreen, manifest_uri: str) -> Labelled:
-    """Embeddings and labels of the images of train and val whose embedding is finite.
+    """Reads embeddings and labels of all train and val images whose embedding is finite.
 
     Raises:
-        StorageError: as `chunks`.
+        StorageError: as for `chunks`.
     """
     known = manifest.read(manifest_uri).select(["image_id", "split", *LABELS])
     known = known.filter(pc.is_in(known["split"], pa.array([Split.TRAIN, Split.VAL], pa.string())))
@@ -172,12 +172,12 @@ def labelled(screen: EmbeddedScreen, manifest_uri: str) -> Labelled:
 
 
 def finite(x_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """(N,) which embeddings have finite values alone; above 65,504 a value is infinite in the table's float16."""
+    """Returns (N,) whether all values of an embedding are finite; the table's float16 overflows above 65,504."""
     return np.asarray(np.isfinite(x_NC).all(axis=1))
 
 
 def _embeddings(table: pa.Table, where: str) -> tuple[list[str], npt.NDArray[np.float32]]:
-    """Ids (N,) and embeddings (N, C) of one file."""
+    """Returns the ids (N,) and the embeddings (N, C) of one file."""
     ids = table["image_id"].to_pylist()
     column = table["embedding"].combine_chunks()
     widths = pc.unique(pc.list_value_length(column)).to_pylist()

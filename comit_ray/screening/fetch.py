@@ -1,6 +1,7 @@
-"""Turns a manifest row into a frame: fetches, decodes, excludes or records the failure.
+"""Turns a manifest row into a frame: fetches and decodes its image, or records why the image is excluded or failed.
 
-One bad file costs one row: it becomes `excluded` or `failed` with its reason, and the rest of its chunk goes on.
+A damaged file costs one row: the row becomes `excluded` or `failed` with its reason, and the rest of its chunk
+continues.
 """
 
 import math
@@ -21,11 +22,11 @@ from comit_ray.tables import arrays
 from comit_ray.tables.vocabulary import View
 
 MANIFEST_COLUMNS = ["image_id", *PLACE_COLUMNS, "view", "view_source", "excluded", "split", "chunk"]
-"""What reading a chunk needs of the manifest."""
+"""Columns of the manifest that reading a chunk needs."""
 
 
 def fetched_schema(frame: FrameConfig) -> pa.Schema:
-    """Of a chunk between fetch and prediction, with frames of this size: internal, never stored."""
+    """Returns the schema of a chunk between fetching and prediction, for frames of this size; it is never stored."""
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -35,7 +36,7 @@ def fetched_schema(frame: FrameConfig) -> pa.Schema:
             pa.field("view", pa.string(), nullable=False),
             pa.field("height", pa.int32()),
             pa.field("width", pa.int32()),
-            pa.field("frame", pa.binary(frame.size**2)),  # grey values; null unless ok
+            pa.field("frame", pa.binary(frame.size**2)),  # grey values; null unless the status is ok
             pa.field("top", pa.float32()),
             pa.field("left", pa.float32()),
             pa.field("rows_per_pixel", pa.float32()),
@@ -46,7 +47,7 @@ def fetched_schema(frame: FrameConfig) -> pa.Schema:
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], frame: FrameConfig) -> pa.Table:
-    """What `fetch_row` and `fail_row` give, as a table of `fetched_schema`; frames are copied once, side by side."""
+    """Builds a table of `fetched_schema` from the rows of `fetch_row` and `fail_row`; each frame is copied once."""
     schema = fetched_schema(frame)
     there_N = np.array([row["status"] == Status.OK for row in rows], bool)
     frames_NHW = np.zeros((len(rows), frame.size, frame.size), np.uint8)
@@ -62,7 +63,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], frame: FrameConfig) -> pa.Table:
 
 
 def frames_of(fetched: pa.Table) -> npt.NDArray[np.uint8]:
-    """(B, size, size) frames of the rows that are ok, in their order."""
+    """Returns (B, size, size) frames of the rows that are ok, in their order."""
     pixels_NB = arrays.fixed_values(fetched["frame"])
     there_N = np.asarray(fetched["frame"].is_valid())
     size = math.isqrt(pixels_NB.shape[1])
@@ -71,7 +72,7 @@ def frames_of(fetched: pa.Table) -> npt.NDArray[np.uint8]:
 
 
 def fetch_row(row: dict[str, Any], reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> dict[str, Any]:
-    """One manifest row as one row of `fetched_schema`; never raises for what lies in the file."""
+    """Returns a manifest row as a row of `fetched_schema`; never raises an error for the content of a file."""
     known = known_exclusion(row)
     if known is not None:
         return fail_row(row, known)
@@ -95,7 +96,7 @@ def fetch_row(row: dict[str, Any], reader: FileReader, frame: FrameConfig, limit
 
 
 def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
-    """A manifest row that cannot, or must not, be scored as a row of `fetched_schema`."""
+    """Returns a manifest row that cannot or must not be scored as a row of `fetched_schema`, with its reason."""
     return {
         "image_id": row["image_id"],
         "status": str(error.status),
@@ -106,7 +107,7 @@ def fail_row(row: dict[str, Any], error: DecodeError) -> dict[str, Any]:
 
 
 def fail_fetched(fetched: pa.Table, error: DecodeError) -> pa.Table:
-    """A table of `fetched_schema` whose sound rows have failed after all, and have no frame."""
+    """Returns a table of `fetched_schema` in which all rows that were ok have failed with `error` and have no frame."""
     sound = pc.equal(fetched["status"], Status.OK)
     for name, value in (("status", error.status), ("reason", error.reason), ("detail", error.detail)):
         column = pc.if_else(sound, str(value), fetched[name])

@@ -1,9 +1,9 @@
 """Chooses the images that get masks under `--masks flagged`.
 
-Two thirds of COMiT-Net's arithmetic are its two decoders. A score needs none of it: the encoder and the branches give
-it alone, to the last bit. So masks may be made of those images alone that are flagged, lie near a threshold, or are
-drawn at random, as the review queue draws its sample. Of all others nothing that a mask tells is judged: their areas
-are null, and `no_lungs_found` and `disease_outside_lungs` are no reason of theirs.
+Two thirds of COMiT-Net's arithmetic are its two decoders, and a score needs neither: the encoder and the branches give
+the same score to the last bit. So masks can be limited to images that are flagged, lie near a threshold, or are drawn
+at random as the review queue draws its sample. For all other images, nothing that a mask shows is judged: their areas
+are null, and they never get the reasons `no_lungs_found` and `disease_outside_lungs`.
 """
 
 import hashlib
@@ -21,15 +21,16 @@ from comit_ray.inference.scores import Scores
 
 ALL, FLAGGED, NONE = "all", "flagged", "none"
 NEAR = 0.5
-"""Scores this little below their threshold, in log-odds as written: the review queue's default."""
+"""Distance below the threshold within which an image gets masks, in log-odds as written; the review queue's default."""
 RANDOM = 0.03
-"""Share of the images drawn at random: more than the queue's default of 0.02, so that those it draws have masks."""
+"""Share (0 to 1) of images drawn at random. It is above the queue's default of 0.02, so that the queue's sample has
+masks."""
 SEED = 0
-"""Of the draw: the review queue's default."""
+"""Seed of the random draw; the review queue's default."""
 
 
 def setting(masks: str) -> dict[str, Any]:
-    """What a run's record keeps of the choice; empty for all masks, as in records that are older than the choice."""
+    """Returns the choice for a run's record; empty for masks of all images, as in records older than this option."""
     if masks == ALL:
         return {}
     return {"of": masks} | ({"near": NEAR, "random": RANDOM, "seed": SEED} if masks == FLAGGED else {})
@@ -43,15 +44,16 @@ def chosen(
     site_thresholds: bool,
     image_ids: Sequence[str],
 ) -> npt.NDArray[np.bool_]:
-    """(B,) whether masks are made of each image.
+    """Returns (B,) whether each image gets masks.
 
     Args:
-        scores: of B images.
-        flags: score -> (B,) whether it is flagged.
-        point: holds the thresholds.
-        temperatures: score -> what its log-odds are divided by; empty: nothing is.
-        site_thresholds: whether thresholds are meant for the divided scores; else for those that the model gives.
-        image_ids: of the B images.
+        scores: scores of B images.
+        flags: score -> (B,) whether each image is flagged.
+        point: operating point that holds the thresholds.
+        temperatures: score -> temperature that divides its log-odds; empty: no temperature scaling.
+        site_thresholds: whether the thresholds apply to the divided scores; otherwise they apply to the model's own
+            scores.
+        image_ids: ids of the B images.
     """
     drawn_B = np.array([random_number(SEED, one) >= 1 - RANDOM for one in image_ids], bool)
     found_B = drawn_B.reshape(len(scores))
@@ -66,10 +68,10 @@ def chosen(
 
 
 def made_of_some(results: str) -> bool:
-    """Whether the screen in `results` chose the images that have masks, so that no figure of masks is one of all.
+    """Whether the screen in `results` made masks of chosen images only, so that no measurement covers all images.
 
     Raises:
-        StorageError: its record cannot be read.
+        StorageError: the record of the run cannot be read.
     """
     try:
         asked = run_record.read(results)["question"].get("masks")
@@ -79,5 +81,5 @@ def made_of_some(results: str) -> bool:
 
 
 def random_number(seed: int, image_id: str) -> float:
-    """A number in 0..1 that depends on the seed and the image alone, so that a rebuilt queue draws the same sample."""
+    """Returns a number from 0 to 1 from seed and image alone, so that a rebuilt queue draws the same sample."""
     return int(hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest()[:13], 16) / 16**13

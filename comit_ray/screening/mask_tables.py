@@ -1,9 +1,7 @@
 """Encodes predicted masks as 1-bit PNG and measures them, in CPU tasks apart from the network.
 
-A predictor gives the masks of a chunk as bits. `finish` makes the `masks` table of them and fills in the columns of
-`predictions` that are measured on them.
-
-What the two masks say in numbers: areas, disease inside the lungs, and the six lung zones of a report.
+A predictor returns the masks of a chunk as bits. `finish` builds the `masks` table from them and fills in the columns
+of `predictions` that are measured on masks: areas, disease inside the lungs, and the six lung zones of a report.
 """
 
 import math
@@ -27,12 +25,15 @@ Mask = npt.NDArray[np.bool_]
 BoolN = npt.NDArray[np.bool_]
 
 ZONES = ("right upper", "right middle", "right lower", "left upper", "left middle", "left lower")
-"""Right and left are the patient's: on a frontal radiograph the right lung lies on the image's left side."""
+"""Right and left are the patient's: on a frontal radiograph, the right lung lies on the left side of the image."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Fractions in 0..1; None where a mask, or any lung, is missing."""
+    """Measurements of the masks; None if a mask, or any lung, is missing.
+
+    All are fractions from 0 to 1, except `severity` (0 to 18).
+    """
 
     lung_area: float | None
     disease_area: float | None
@@ -42,7 +43,7 @@ class Regions:
 
 
 def measure_regions(lung_HW: Mask | None, disease_HW: Mask | None) -> Regions:
-    """Areas as fractions of the frame, disease as fraction of the lung, and of each of the six zones."""
+    """Measures areas as fractions of the frame, and disease as a fraction of the lungs and of each zone."""
     lung_area = None if lung_HW is None else np.count_nonzero(lung_HW) / lung_HW.size
     disease_area = None if disease_HW is None else np.count_nonzero(disease_HW) / disease_HW.size
     if lung_HW is None or disease_HW is None or not lung_HW.any():
@@ -53,21 +54,25 @@ def measure_regions(lung_HW: Mask | None, disease_HW: Mask | None) -> Regions:
 
 
 def severity(zones: Sequence[float | None]) -> float:
-    """Extent of disease from 0 to 18: three times the sum of six zones' fractions; a zone without lung as the others.
+    """Returns the extent of disease from 0 to 18: three times the sum of the zones' diseased fractions.
 
-    The scale is that of the Brixia score (Borghesi and Maroldi 2020, La radiologia medica 125:509), where a reader
-    gives each of six zones 0 to 3. A fraction of a zone is not a reader's grade: how far they agree is measured by
-    `comit-ray evaluate --severity`.
+    A zone without lung counts as the mean of the others. The scale is that of the Brixia score (Borghesi and Maroldi
+    2020, La radiologia medica 125:509), in which a reader gives each of six zones 0 to 3. A fraction of a zone is not a
+    reader's grade: `comit-ray evaluate --severity` measures how far they agree.
     """
     known = [zone for zone in zones if zone is not None]
     return 3 * len(ZONES) * sum(known) / len(known)
 
 
 def zone_disease(lung_HW: Mask, disease_HW: Mask) -> list[float | None]:
-    """Diseased fraction of each zone, in the order of `ZONES`; None for a zone without lung.
+    """Returns the diseased fraction of each zone, in the order of `ZONES`; None for a zone without lung.
 
-    The lungs are parted at the centre of the columns they span, and cut into thirds of equal height between the apex
+    The lungs are divided at the centre of the columns that they span, and into thirds of equal height between the apex
     and the base of both lungs together.
+
+    Args:
+        lung_HW: (H, W) lung mask with at least one pixel.
+        disease_HW: (H, W) disease mask.
     """
     rows, columns = np.flatnonzero(lung_HW.any(axis=1)), np.flatnonzero(lung_HW.any(axis=0))
     assert rows.size, "zones need a lung"
@@ -83,7 +88,7 @@ def zone_disease(lung_HW: Mask, disease_HW: Mask) -> list[float | None]:
 
 
 def _first(position: float) -> int:
-    """The first pixel whose centre does not lie before the position."""
+    """Returns the first pixel whose centre does not lie before the position."""
     return math.ceil(position - 0.5)
 
 
@@ -93,28 +98,28 @@ PLACE = {
     "rows_per_pixel": "rows_per_pixel",
     "columns_per_pixel": "columns_per_pixel",
 }
-"""Columns of `masks` that say how the original lies in its frame, and what a fetched chunk calls them."""
+"""Columns of `masks` that say how the original lies in its frame -> their names in a fetched chunk."""
 
 
 def mask_bits_schema(size: int, tasks: Collection[Task] = MASK_TASKS) -> pa.Schema:
-    """`masks` before it is finished, each mask as `size` bytes of bits row by row: internal, never stored.
+    """Returns the schema of `masks` before `finish`, with each mask as packed bits row by row; it is never stored.
 
     Args:
         size: bytes of a mask.
-        tasks: the masks that the model has; the others have no column.
+        tasks: masks that the model has; others have no column.
     """
     bits = [pa.field(f"{task}_bits", pa.binary(size)) for task in MASK_TASKS if task in tasks]
     return pa.schema([*bits, *(field for field in MASKS if not field.name.endswith("_png"))])
 
 
 def bits_table(fetched: pa.Table, scores: Scores, frame: FrameConfig, there_B: BoolN | None = None) -> pa.Table:
-    """The masks of scored images, as bits, and how each original lies in its frame.
+    """Returns the masks of scored images as bits, and how each original lies in its frame.
 
     Args:
-        fetched: rows of the images, as the reader gives them.
-        scores: of these images, in their order.
-        frame: what they were resampled to.
-        there_B: False where no mask was made of an image: its bits are null; None: there is none such.
+        fetched: fetched rows of the images.
+        scores: scores and masks of these images, in the same order.
+        frame: the frame to which the images were resampled.
+        there_B: (B,) False if an image has no mask, so that its bits are null; None: every image has one.
     """
     rows, size = len(scores), -(-scores.height * scores.width // 8)
     columns = {f"{task}_bits": arrays.fixed_binary(bits, there_B) for task, bits in scores.masks.items()}
@@ -128,11 +133,11 @@ def bits_table(fetched: pa.Table, scores: Scores, frame: FrameConfig, there_B: B
 
 
 def finish(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """The tables of a predicted chunk as they are written.
+    """Returns the tables of a predicted chunk in the form in which they are written.
 
     Args:
-        tables: `predictions`, whose areas and zones are null, and `masks` as `bits_table` gives it, a row for each
-            prediction that is ok, in the same order; all others are as they should be.
+        tables: `predictions`, whose areas and zones are null, and `masks` from `bits_table`, with one row for each
+            prediction that is ok, in the same order. All other tables stay unchanged.
     """
     predictions, bits = tables["predictions"], tables["masks"]
     scored_N = np.array([status == Status.OK for status in predictions["status"].to_pylist()], bool)
@@ -157,7 +162,7 @@ def finish(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 def _masks(bits: pa.Table, task: Task) -> Iterator[Mask | None]:
-    """Mask after mask, (H, W), for as bits they are an eighth of the memory; None where there is none."""
+    """Yields one (H, W) mask after the other, because bits need an eighth of the memory; None if an image has none."""
     name = f"{task}_bits"
     if name not in bits.column_names:
         yield from repeat(None, len(bits))

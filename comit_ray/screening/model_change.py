@@ -1,8 +1,9 @@
-"""Compares a new model with the old one on the same images, before it decides anything in a programme.
+"""Compares a new model with the old one on the same images, before the new one decides anything in a programme.
 
-`--model_change keep` leaves the rows of the old model as they are, and the new one scores what comes. `rescreen` has
-every image scored again. Either way a sample of the old images is screened with the new model first, into
-OUTPUT/model_changes/MODEL; how the scores moved, and which flags changed, is printed and put beside it.
+`--model_change keep` leaves the rows of the old model unchanged, and the new model scores later images. `rescreen`
+scores every image again. In both cases the new model first screens a sample of the old images, into
+OUTPUT/model_changes/MODEL. The job prints how the scores moved and which flags changed, and writes this to a file
+beside the sample.
 """
 
 import hashlib
@@ -23,20 +24,20 @@ from comit_ray.errors import ConfigError, Status
 from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.storage import storage
 from comit_ray.tables.manifest_schema import MANIFEST
-from comit_ray.tables.vocabulary import SCORES
+from comit_ray.tables.vocabulary import SCORES, counted
 
 DIRECTORY = "model_changes"
 KEEP, RESCREEN = "keep", "rescreen"
 OF_THE_MODEL = ("model_id", "frame", "operating_point", "temperature", "computed")
-"""Run settings that a new model may bring; all others stay as they are."""
+"""Run settings that a new model may change; all others must stay the same."""
 COLUMNS = ["image_id", "status", "model_id", "covid_flag", "unhealthy_flag", *(f"p_{score}" for score in SCORES)]
 
 
 def is_asked(output: str, question: Mapping[str, Any], change: str) -> bool:
-    """Whether the output's rows are of another model, and a change to this one is asked for.
+    """Whether the output's rows come from another model, so that the requested change applies.
 
     Raises:
-        ConfigError: they are, and it is not asked for; or other run settings differ too.
+        ConfigError: other run settings than those of the model differ too.
         StorageError: the record of the run cannot be read.
     """
     if not storage.exists(storage.join(output, run_record.FILE)):
@@ -52,8 +53,8 @@ def is_asked(output: str, question: Mapping[str, Any], change: str) -> bool:
     ]
     if others:
         raise ConfigError(
-            f"--model_change {change} changes the model alone, and {', '.join(sorted(others))} differ too: give the "
-            "options of the runs before, or another --output"
+            f"--model_change {change} changes only the model, but other settings differ too "
+            f"({', '.join(sorted(others))}): give the options of the earlier runs, or another --output"
         )
     return True
 
@@ -61,16 +62,17 @@ def is_asked(output: str, question: Mapping[str, Any], change: str) -> bool:
 def compare(
     output: str, config: ScreenConfig, model_id: str, screen: Callable[[ScreenConfig], object]
 ) -> dict[str, Any] | None:
-    """Screen a sample of the images that the old model scored with the new one; what has moved.
+    """Screens a sample of the images that the old model scored with the new model, and compares the results.
 
     Args:
         output: URI of the programme's results.
-        config: of the job, with the new checkpoint.
-        model_id: of the new model.
-        screen: screens a manifest by its options.
+        config: options of the job, with the new checkpoint.
+        model_id: id of the new model.
+        screen: function that screens a manifest with given options.
 
     Returns:
-        What `compared` gives, which is also at OUTPUT/model_changes/MODEL/comparison.json; None: no image was scored.
+        The result of `compared`, which is also written to OUTPUT/model_changes/MODEL/comparison.json; None if the old
+        model scored no image.
     """
     assert config.manifest is not None, "a manifest is made before it is screened"
     where = storage.join(output, DIRECTORY, model_id)
@@ -87,7 +89,7 @@ def compare(
     chosen = chosen.sort_by("dataset")
     chunks = pc.binary_join_element_wise(chosen["dataset"], "overlap", "-")
     chosen = chosen.set_column(MANIFEST.get_field_index("chunk"), MANIFEST.field("chunk"), chunks)
-    of_sample = manifest.content_hash(chosen)  # another sample, after the archive has grown, is another screen
+    of_sample = manifest.content_hash(chosen)  # a new sample, after the archive has grown, gets a new screen
     uri, results = (storage.join(where, f"{name}-{of_sample}") for name in ("manifest", "results"))
     manifest.write(uri, chosen, len(chosen))
     sample: dict[str, Any] = {"manifest": uri, "output": results, "archive": None, "model_change": None}
@@ -99,16 +101,16 @@ def compare(
 
 
 def compared(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
-    """Two models on the same images: the shift of the median of each score, flags that changed, and agreement.
+    """Compares two models on the same images: shift of the median scores, changed flags, and agreement.
 
     Args:
         old: `predictions` rows of the old model, with `COLUMNS`.
-        new: likewise of the new one; images that both scored are compared.
+        new: such rows of the new model; images that both models scored are compared.
 
     Returns:
-        `images`; `scores`: score -> median of the `old`, of the `new`, `shift` of the median and `median_change` of an
-        image's score (all 0..1); `flags`: flag -> `old`, `new` (images flagged), `only_old`, `only_new`, `agreement`
-        (share of images with the same flag) and Cohen's `kappa` (null where both flag all or none).
+        `images`; `scores`: score -> `old` and `new` median, `shift` of the median, and `median_change` of an image's
+        score (medians 0 to 1); `flags`: flag -> `old`, `new` (images flagged), `only_old`, `only_new`, `agreement`
+        (share of images with the same flag) and Cohen's `kappa` (null if both models flag all images or none).
     """
     both = old.merge(new[new["status"] == Status.OK], on="image_id", suffixes=("_old", "_new"))
     found: dict[str, Any] = {"images": len(both), "scores": {}, "flags": {}}
@@ -138,25 +140,25 @@ def compared(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
 
 
 def lines(found: Mapping[str, Any] | None, change: str) -> list[str]:
-    """The comparison in sentences for a person."""
-    what = "its rows stay, and the new one scores what comes" if change == KEEP else "every image is scored again"
+    """Reports the comparison in lines to print."""
+    what = "old rows stay, and the new model scores new images" if change == KEEP else "every image is scored again"
     told = [f"the model has changed (--model_change {change}): {what}"]
     if found is None:
-        return [*told, "no image was scored by the old model: there is nothing to compare"]
-    told.append(f"both models on {found['images']:,} images that the old one had scored:")
+        return [*told, "the old model scored no image: there is nothing to compare"]
+    told.append(f"both models compared on {counted(found['images'], 'image')}:")
     for score, of in found["scores"].items():
         told.append(f"  p_{score}: median {of['old']:.3f}, now {of['new']:.3f} ({of['shift']:+.3f})")
     for flag, of in found["flags"].items():
         kappa = "" if of["kappa"] is None else f", kappa {of['kappa']:.2f}"
         told.append(
-            f"  {flag}: {of['only_new']:,} flagged by the new one alone, {of['only_old']:,} by the old one alone; the "
-            f"same on {of['agreement']:.1%}{kappa}"
+            f"  {flag}: {of['only_new']:,} flagged by the new model only, {of['only_old']:,} by the old model only; "
+            f"same flag for {of['agreement']:.1%}{kappa}"
         )
     return told
 
 
 def accept(output: str, question: Mapping[str, Any], change: str, found: Mapping[str, Any] | None) -> None:
-    """Record that the new model decides from now on, and whether rows of the old one count.
+    """Records that the new model decides from now on, and whether rows of the old one still count.
 
     Raises:
         StorageError: the record cannot be read or written.

@@ -1,8 +1,8 @@
 """Chooses how many processes a screen starts, and their size, from cores, GPUs and memory.
 
-The choice is arithmetic on numbers (`choose`), without Ray, so that it can be tested for machines that nobody here has.
-Reservations are shares: together the processes may reserve less than the cores they can use, for while predictors wait
-for images others read, and the other way round. What fits the smallest node fits the cluster.
+`choose` is arithmetic on numbers without Ray, so that it can be tested for machines that are not at hand. Reservations
+are shares of a core. Together, the processes may reserve less than the cores that they can use, because predictors wait
+for images while others read, and the other way round. The smallest node decides: what fits it fits the cluster.
 """
 
 import math
@@ -10,26 +10,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comit_ray.chunks.graph import READ_CPUS, READ_MEMORY, WRITE_CPUS, WRITE_MEMORY, Node
+from comit_ray.tables.vocabulary import counted
 
 PREDICT_CPUS = 1.0
-PREDICT_MEMORY = 3 * 2**30  # COMiT-Net at full width, 224 px, 32 images a pass, on a CPU: 2.7 GiB
+PREDICT_MEMORY = 3 * 2**30  # COMiT-Net at full width, 224 px, 32 images per pass, on a CPU: 2.7 GiB
 START_S = 4.0
-"""CPU seconds that a predictor costs before its first image: a process, its imports, the checkpoint."""
+"""CPU seconds that a predictor needs before its first image: a process, its imports, and the checkpoint."""
 WORTH_IT = 2
-"""Starts whose time every predictor must have as work. With one more on a busy machine, work W is halved and a start S
-is paid: below W = 2 S that is a loss. At 2 S of work for each of the two, W / 2 - S is a gain of S."""
+"""Work that each predictor must have, in multiples of its start-up time. One more predictor on a busy machine halves
+the work W and costs one start-up S: below W = 2 S this is a loss. With 2 S of work for each of the two, W / 2 - S is
+a gain of S."""
 FULL_SIZE_S = {"comit_net": 1.0, "segnet": 0.65, "unet": 0.75, "mask_rcnn": 1.3}
-"""CPU seconds of an image on one core at width 1 and 224 px: COMiT-Net's as measured, others by their FLOP."""
+"""CPU seconds per image on one core at width 1 and 224 px: COMiT-Net's as measured, others from their FLOP."""
 CLASSIFIER_S = 0.2
-"""The same of a network without masks, at most (VGG19)."""
+"""The same for the largest network without masks (VGG19)."""
 LEAST_S = 0.002
-"""Of any image: rows and tables alone take it."""
+"""The least CPU seconds per image, which rows and tables alone take."""
 PARTS = 128
-"""Shares are whole numbers of these parts, rounded down: what fits must fit in Ray's arithmetic too."""
+"""Shares are rounded down to whole numbers of these parts, so that they also fit in Ray's arithmetic."""
 GROWTH, LEAST_GROWN = 4, 16
-"""Of several nodes, which may become more: predictors at most, as a multiple of the first ones, or this many."""
+"""Largest number of predictors on a cluster that may grow: `GROWTH` times the first ones, at least `LEAST_GROWN`."""
 UNKNOWN = Node(2.0, 0.0, 0.0)
-"""Taken for a cluster without a node for work yet: its autoscaler starts some when it is asked."""
+"""Assumed for a cluster that has no node for work yet; its autoscaler starts some on demand."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ class Pool:
 
     Attributes:
         predictors: actors that are started at the beginning.
-        at_most: actors that there may be later.
-        threads: of each predictor; None: as Ray and the backend choose.
-        readers: reading tasks at most; None: as many as find room.
-        writers: writing tasks at most; None: as many as find room.
+        at_most: largest number of actors later.
+        threads: threads of each predictor; None: Ray and the backend choose.
+        readers: largest number of reading tasks; None: as many as have room.
+        writers: largest number of writing tasks; None: as many as have room.
         predict_cpus: CPUs that a predictor reserves.
-        cpu_share: what `READ_CPUS` and `WRITE_CPUS` are multiplied by.
-        memory_share: what the reserved memory is multiplied by.
-        reason: one line for a person; empty: the user chose.
+        cpu_share: factor for `READ_CPUS` and `WRITE_CPUS`.
+        memory_share: factor for the reserved memory.
+        reason: one line that explains the choice; empty if the user chose.
     """
 
     predictors: int
@@ -60,36 +62,36 @@ class Pool:
 
 
 def predict_cpus(gpu: bool) -> float:
-    """CPUs that a predictor reserves: with a GPU none.
+    """Returns the CPUs that a predictor reserves; 0 with a GPU.
 
-    Nodes with GPUs can then offer Ray no CPU (cluster/base/raycluster.yaml), so that no decoding, which wants some, is
-    ever placed there.
+    Nodes with GPUs can then offer Ray no CPU (cluster/base/raycluster.yaml), so that no decoding, which reserves some,
+    is ever placed there.
     """
     return 0.0 if gpu else PREDICT_CPUS
 
 
 def room_for_readers(cpus: float, predictors: int, gpu: bool) -> float:
-    """Reading tasks, each a process, that find room beside the predictors and one writing task.
+    """Returns how many reading tasks (processes) have room beside the predictors and one writing task.
 
     Args:
-        cpus: of the cluster.
-        predictors: actors.
-        gpu: whether each has a GPU.
+        cpus: CPUs of the cluster.
+        predictors: number of predictor actors.
+        gpu: whether each predictor has a GPU.
     """
     held = predictors * predict_cpus(gpu) + WRITE_CPUS
-    share = min(1.0, cpus / (held + READ_CPUS))  # as of a single machine; of several, one reader is the least too
+    share = min(1.0, cpus / (held + READ_CPUS))  # as on one machine; a cluster needs a reader too
     return (cpus - held * share) / (READ_CPUS * share)
 
 
 def image_seconds(name: str, width: float, size: int) -> float:
-    """About how many CPU seconds a network takes for an image: its cost grows with width and side squared.
+    """Estimates the CPU seconds of a network per image; the cost grows with the squares of width and frame side.
 
-    It decides when another predictor pays, and nothing else, so half or twice of it does no harm.
+    The estimate only decides when another predictor pays, so half or twice the true value does no harm.
 
     Args:
-        name: of the network (`comit_ray.models.registry`).
-        width: multiplies its channels.
-        size: of the frame, in pixels.
+        name: name of the network (`comit_ray.models.registry`).
+        width: factor of its channels.
+        size: side of the frame in pixels.
     """
     return max(LEAST_S, FULL_SIZE_S.get(name, CLASSIFIER_S) * width**2 * (size / 224) ** 2)
 
@@ -97,18 +99,18 @@ def image_seconds(name: str, width: float, size: int) -> float:
 def choose(
     nodes: Sequence[Node], gpu: bool, images: int, chunks: int, image_s: float = FULL_SIZE_S["comit_net"]
 ) -> Pool:
-    """The processes for a cluster of these nodes.
+    """Chooses the processes for a cluster of the given nodes.
 
-    On CPUs a predictor has one thread, and each core one, as far as the memory reaches; where it does not there are
-    fewer predictors, with more threads. Beside them half as many processes read as there are cores, and a quarter
-    write. With GPUs there is a predictor for each, and reading and writing take the CPUs.
+    On CPUs, each predictor has one thread, and each core one predictor, as far as the memory allows; otherwise there
+    are fewer predictors with more threads. Beside them, half as many processes read as there are cores, and a quarter
+    write. With GPUs, each GPU has one predictor, and reading and writing use the CPUs.
 
     Args:
-        nodes: of the cluster, at least one; 0 bytes of memory: unknown.
+        nodes: nodes of the cluster, at least one; 0 bytes of memory means unknown.
         gpu: whether predictors run on GPUs.
-        images: that are to be screened.
-        chunks: that they come in; a chunk is predicted by one process.
-        image_s: CPU seconds of an image (`image_seconds`).
+        images: number of images to screen.
+        chunks: number of their chunks; one process predicts a chunk.
+        image_s: CPU seconds per image (`image_seconds`).
     """
     work = images * image_s / (WORTH_IT * START_S)
     useful = max(1, min(chunks, int(work)))
@@ -125,7 +127,7 @@ def choose(
         each = [min(int(node.cpus) // threads, _fitting(node)) for node in working]
         readers, writers = sum(map(_readers, working)), sum(map(_writers, working))
         predictors = min(useful, max(1, sum(each)))
-        # Of several nodes the tightest decides: a reading and a writing task must find room beside its predictors.
+        # The tightest node decides: a reading and a writing task must have room beside its predictors.
         wanted = [max(1, n) * threads * PREDICT_CPUS + _beside(node) for n, node in zip(each, working, strict=True)]
         if not several:
             wanted = [predictors * threads * PREDICT_CPUS + _beside(working[0])]
@@ -139,7 +141,7 @@ def choose(
     at_most = min(useful, max(GROWTH * predictors, LEAST_GROWN)) if several else predictors
     pool = Pool(predictors, at_most, threads, readers, writers, held, share, memory)
     small = useful < chunks and predictors == useful and not gpu and sum(node.cpus for node in working) > predictors
-    why = f"; another would take {START_S:.0f} s to start, for {images * image_s:.0f} s of work in all" if small else ""
+    why = f"; another needs {START_S:.0f} s to start, and all the work is {images * image_s:.0f} s" if small else ""
     return Pool(**{**vars(pool), "reason": _reason(pool, nodes, gpu, images, why)})
 
 
@@ -156,7 +158,7 @@ def _memory(node: Node) -> float:
 
 
 def _beside(node: Node) -> float:
-    """CPUs of the readers and writers of a node, before they are divided."""
+    """Returns the CPUs of a node's readers and writers, before they are scaled."""
     return _readers(node) * READ_CPUS + _writers(node) * WRITE_CPUS
 
 
@@ -165,13 +167,13 @@ def _memory_beside(node: Node) -> float:
 
 
 def _fitting(node: Node) -> int:
-    """Predictors that the node's memory holds, beside its readers and writers; at most one a core."""
+    """Returns how many predictors fit the node's memory beside its readers and writers; at most one per core."""
     fitting = (_memory(node) - _memory_beside(node)) / PREDICT_MEMORY
     return int(min(max(0.0, fitting), node.cpus))
 
 
 def _threads(node: Node) -> int:
-    """The fewest threads with which predictors that fit the memory use every core."""
+    """Returns the fewest threads with which the predictors that fit the memory use every core."""
     cores = max(1, int(node.cpus))
     fitting = max(1, _fitting(node))
     return cores // next(n for n in (cores // threads for threads in range(1, cores + 1)) if n <= fitting)
@@ -184,18 +186,14 @@ def _part(there: float, wanted: float) -> float:
 def _reason(pool: Pool, nodes: Sequence[Node], gpu: bool, images: int, why: str) -> str:
     cores, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     memory = sum(node.memory for node in nodes) / 2**30
-    threads = f" of {_counted(pool.threads, 'thread')}" if pool.threads else " on a GPU each"
+    threads = f" of {counted(pool.threads, 'thread')}" if pool.threads else " on a GPU each"
     grown = f" (up to {pool.at_most} if the cluster grows)" if pool.at_most > pool.predictors else ""
     beside = ""
     if pool.readers and pool.writers:
-        beside = f", at most {_counted(pool.readers, 'reader')} and {_counted(pool.writers, 'writer')}"
-    where = f"{_counted(round(cores), 'core')}, {_counted(round(gpus), 'GPU')}, {memory:.0f} GiB for tasks"
-    unused = f"; --gpu true would use the {_counted(round(gpus), 'GPU')}" if gpus and not gpu else ""
+        beside = f", at most {counted(pool.readers, 'reader')} and {counted(pool.writers, 'writer')}"
+    where = f"{counted(round(cores), 'core')}, {counted(round(gpus), 'GPU')}, {memory:.0f} GiB for tasks"
+    unused = f"; --gpu true would use the {counted(round(gpus), 'GPU')}" if gpus and not gpu else ""
     return (
-        f"{_counted(pool.predictors, 'predictor')}{threads}{grown}{beside}: chosen for {images:,} images on "
-        f"{_counted(len(nodes), 'node')} ({where}){why}{unused}; --predictors N sets another number"
+        f"{counted(pool.predictors, 'predictor')}{threads}{grown}{beside}: chosen for {counted(images, 'image')} on "
+        f"{counted(len(nodes), 'node')} ({where}){why}{unused}; --predictors N sets another number"
     )
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"

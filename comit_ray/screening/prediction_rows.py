@@ -28,14 +28,14 @@ Signals = dict[str, npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Decision:
-    """How scores become what is written.
+    """How scores become the values that are written.
 
     Attributes:
         operating_point: decides the flags.
-        temperatures: score -> what its log-odds are divided by, for every score of the model; empty: scores are written
-            as the model gives them.
-        site_thresholds: whether the operating point is meant for the scores as they are written; else for those that
-            the model gives, so that temperatures change no flag.
+        temperatures: score -> temperature that divides its log-odds, for every score of the model; empty: scores are
+            written as the model gives them.
+        site_thresholds: whether the thresholds apply to the scores as they are written; otherwise they apply to the
+            model's own scores, so that temperatures change no flag.
     """
 
     operating_point: OperatingPoint
@@ -43,7 +43,7 @@ class Decision:
     site_thresholds: bool = False
 
     def flags(self, scores: Scores) -> dict[str, BoolN]:
-        """Score -> (B,) whether it is at or above its threshold, of the scores that have one."""
+        """Returns score -> (B,) whether each image is at or above its threshold, for scores that have a threshold."""
         decides = scores.scaled(self.temperatures) if self.site_thresholds else scores.probabilities
         return {
             score: decides[score].astype(np.float64) >= threshold  # thresholds are not rounded to float32
@@ -53,8 +53,12 @@ class Decision:
 
 
 def strangeness(scores: Scores, reference: Reference | None) -> Signals:
-    """How far each image lies from what the model knows, (B,) each; nothing where its checkpoint does not tell."""
-    known_BC = np.where(scores.finite[:, None], scores.embedding, 0)  # one that is not finite has a failed row
+    """Measures how far each image is from the training data; empty if the checkpoint has no reference.
+
+    Returns:
+        `embedding_distance` and `typicality`, (B,) each.
+    """
+    known_BC = np.where(scores.finite[:, None], scores.embedding, 0)  # others become failed rows
     distances_B = None if reference is None or not len(scores) else reference.distances(known_BC)
     if reference is None or distances_B is None:
         return {}
@@ -71,17 +75,19 @@ def predictions(
     run_id: str,
     now: datetime,
 ) -> pa.Table:
-    """A row for every image of a fetched chunk, areas and zones null; what is not finite is a failure of the model.
+    """Returns one row for every image of a fetched chunk; areas and zones are null.
+
+    An image whose output is not finite is a failure of the model.
 
     Args:
-        fetched: N images, as the reader gives them.
-        scored_N: of them, those that have scores.
-        scores: of these, in their order; all finite.
-        signals: as `strangeness`, of these.
-        decision: how scores become what is written.
-        model_id: the checkpoint's.
-        run_id: of the run.
-        now: when the chunk is predicted.
+        fetched: N fetched images.
+        scored_N: (N,) whether each image has scores.
+        scores: scores of the images that have some, in their order; all finite.
+        signals: result of `strangeness` for the same images.
+        decision: how scores become the values that are written.
+        model_id: id of the model.
+        run_id: id of the run.
+        now: time of the prediction.
     """
     rows, scored = len(fetched), pa.array(scored_N)
     failed = pc.and_(pc.equal(fetched["status"], "ok"), pc.invert(scored))
@@ -110,7 +116,7 @@ def predictions(
 
 
 def embeddings(image_ids: pa.ChunkedArray, scores: Scores) -> pa.Table:
-    """The `embeddings` rows of scored images."""
+    """Returns the `embeddings` rows of scored images."""
     lists = arrays.lists(scores.embedding.astype(np.float16), EMBEDDINGS.field("embedding").type)
     return arrays.table({"image_id": image_ids, "embedding": lists}, EMBEDDINGS, len(scores))
 
@@ -118,15 +124,15 @@ def embeddings(image_ids: pa.ChunkedArray, scores: Scores) -> pa.Table:
 def gradcam_rows(
     model: Model, frames_BHW: Frames, image_ids: pa.ChunkedArray, sound_B: npt.NDArray[np.bool_]
 ) -> pa.Table:
-    """The `gradcam` rows of the images that have scores; a score without head, or a map that is not finite, is null.
+    """Returns the `gradcam` rows of images with scores; a map is null if its head is missing or it is not finite.
 
-    Maps are made and encoded a batch at a time: a chunk's maps together would be hundreds of megabytes.
+    Maps are made and encoded batch by batch, because all maps of a chunk together would take hundreds of megabytes.
 
     Args:
-        model: loaded with `gradcam`.
-        frames_BHW: radiographs.
-        image_ids: of the images that are sound.
-        sound_B: whether each frame's scores are finite numbers; the others have no row.
+        model: model that was loaded with `gradcam`.
+        frames_BHW: (B, H, W) radiographs.
+        image_ids: ids of the images whose scores are finite.
+        sound_B: (B,) whether each frame's scores are finite; other frames have no row.
     """
     pngs: dict[str, list[bytes | None]] = {}
     for start in range(0, len(frames_BHW), model.batch_size):
@@ -138,7 +144,10 @@ def gradcam_rows(
 
 
 def heat_map_png(map_HW: npt.NDArray[np.float32]) -> bytes | None:
-    """A map as 8-bit grey PNG, 255 its highest value, all 0 where it is nowhere positive; None if it is not finite."""
+    """Encodes a map as 8-bit grey PNG, with 255 for its highest value; None if the map is not finite.
+
+    A map without a positive value is 0 everywhere.
+    """
     if not np.isfinite(map_HW).all():
         return None
     highest = float(map_HW.max())

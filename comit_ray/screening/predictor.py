@@ -23,28 +23,27 @@ from comit_ray.screening.prediction_rows import Decision
 
 @dataclass(frozen=True)
 class PredictorSettings:
-    """What a predictor is told; it travels to the actors.
+    """Settings of a predictor; they are passed to the actors.
 
     Attributes:
-        checkpoint_uri: where the checkpoint lies. A URI, not weights: an actor whose arguments sit in the object
-            store could not be restarted.
-        model_id: the model the run began with; another one at the same URI is refused.
+        checkpoint_uri: URI of the checkpoint. It is a URI and not the weights, because Ray cannot restart an actor
+            whose arguments are in the object store.
+        model_id: the model that the run started with; another model at the same URI is refused.
         operating_point: decides the flags.
-        run_id: written into every row.
-        batch_size: images a forward pass; a batch never crosses a chunk.
+        run_id: id of the run, written into every row.
+        batch_size: images per forward pass; a batch never crosses a chunk.
         device: `cpu` or `cuda`.
-        threads: of a CPU, for the whole process; None: the backend's choice.
+        threads: CPU threads of the whole process; None: the backend chooses.
         embeddings: whether to return the embeddings table too.
-        temperatures: score -> what its log-odds are divided by, for every score of the model; empty: scores are written
-            as the model gives them.
-        site_thresholds: whether the operating point is meant for the scores as they are written; else for those that
-            the model gives, so that temperatures change no flag.
+        temperatures: score -> temperature that divides its log-odds, for every score of the model; empty: scores are
+            written as the model gives them.
+        site_thresholds: whether the thresholds apply to the scores as they are written; otherwise they apply to the
+            model's own scores, so that temperatures change no flag.
         gradcam: whether to return the gradcam table too.
-        variants: altered copies to score (`comit_ray.screening.variants`), for the variants table; none: it is not
-            returned.
-        masks: of which images they are made: `all`, `flagged` or `none` (`comit_ray.screening.mask_choice`).
-        computed: what decides the arithmetic (`comit_ray.inference.optimised.computed`), `backend` and `precision`
-            among it; empty: PyTorch in float32.
+        variants: altered copies to score (`comit_ray.screening.variants`) for the variants table; empty: no such table.
+        masks: images that get masks: `all`, `flagged` or `none` (`comit_ray.screening.mask_choice`).
+        computed: what decides the arithmetic (`comit_ray.inference.optimised.computed`), including `backend` and
+            `precision`; empty: PyTorch in float32.
     """
 
     checkpoint_uri: str
@@ -67,12 +66,12 @@ class Predictor:
     """Scores fetched chunks with one model at one operating point.
 
     Attributes:
-        model: what is asked (`comit_ray.inference`).
+        model: the loaded model (`comit_ray.inference`).
 
     Raises:
-        CheckpointError: if the checkpoint cannot be loaded, or is not the model's of the settings.
-        ConfigError: with `gradcam`, if captum is not installed or the model has no score; this machine would not
-            compute as the one that the run began on.
+        CheckpointError: the checkpoint cannot be loaded, or holds another model than the settings name.
+        ConfigError: with `gradcam`, captum is not installed or the model has no score. Or this machine computes
+            differently from the one that the run started on.
     """
 
     def __init__(self, settings: PredictorSettings) -> None:
@@ -82,8 +81,8 @@ class Predictor:
         here = optimised.computed(backend, precision)
         if here != settings.computed:
             raise ConfigError(
-                f"this machine computes as {here}, and the run began on another kind ({dict(settings.computed)}): "
-                "their scores differ, and a table holds those of one; use machines of one kind, or --backend torch"
+                f"expected a machine that computes as {dict(settings.computed)}, as where the run started, got {here}: "
+                "their scores differ and must not share a table; use machines of one kind, or --backend torch"
             )
         self.model = load_model(
             settings.checkpoint_uri,
@@ -96,22 +95,21 @@ class Predictor:
         )
         if self.model.model_id != settings.model_id:
             raise CheckpointError(
-                f"{settings.checkpoint_uri} was replaced while the run went on: it began with model "
-                f"{settings.model_id}, now there is {self.model.model_id}; put the first one back, or begin another "
-                "--output"
+                f"{settings.checkpoint_uri} was replaced during the run: expected model {settings.model_id}, got "
+                f"{self.model.model_id}; restore the first model, or give another --output"
             )
         self.frontal_check = frontal_check.load(settings.checkpoint_uri)
         self.decision = Decision(settings.operating_point, settings.temperatures, settings.site_thresholds)
 
     def __call__(self, row: pa.Table) -> pa.Table:
-        """One packed fetched chunk in, the same chunk packed with what `predict` gives out."""
+        """Returns a packed chunk with the tables of `predict` for a packed fetched chunk."""
         file, tables = plan.unpack(row)
         return plan.pack(file, self.predict(tables["fetched"]))
 
     def predict(self, fetched: pa.Table) -> dict[str, pa.Table]:
-        """The tables `predictions`, `masks` and what else is asked for, of one fetched chunk.
+        """Returns the tables `predictions`, `masks` and the other requested tables of one fetched chunk.
 
-        Masks are bits yet, and not measured: `comit_ray.screening.mask_tables.finish` does the rest.
+        Masks are still bits, and not measured: `comit_ray.screening.mask_tables.finish` does the rest.
         """
         asked, now = self.settings, datetime.now(UTC)
         frames_BHW = frames_of(fetched)
@@ -145,7 +143,7 @@ class Predictor:
         return tables
 
     def _scored(self, frames_BHW: Frames, image_ids: Sequence[str]) -> tuple[Scores, npt.NDArray[np.bool_] | None]:
-        """What the model says of each frame, and (B,) of which of them it has masks; None: of all that it can have."""
+        """Returns the scores of each frame, and (B,) whether it has masks; None: every frame has the model's masks."""
         asked = self.settings
         scores = self.model.predict(frames_BHW, masks=asked.masks == mask_choice.ALL)
         if asked.masks != mask_choice.FLAGGED:
@@ -163,5 +161,5 @@ class Predictor:
         return replace(scores, finite=finite_B, masks=masks), chosen_B
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Releases the model."""
         self.model.close()

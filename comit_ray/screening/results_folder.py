@@ -1,8 +1,10 @@
-"""Makes a results folder complete: manifest rows, the review queue, and what nobody has read.
+"""Completes a results folder: manifest rows, the review queue, and the images that nobody has read.
 
-images/            the screened rows of the manifest: patient, study, site, device, date, view, place
-review_queue/      who is read, and why; `queue.csv` has what of it is still to be read, for a spreadsheet
-unread/            images without a score, and those that the queue has no room for; likewise `unread.csv`
+    images/            the screened rows of the manifest: patient, study, site, device, date, view, place
+    review_queue/      which images are read, and why; `queue.csv` lists those still to be read, for a spreadsheet
+    unread/            images without a score, and those that the queue has no room for; `unread.csv` likewise
+
+All of these can be built again from the tables and the manifest.
 """
 
 import tempfile
@@ -28,34 +30,34 @@ from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import REVIEW_QUEUE, SCREENED_IMAGES, UNREAD
 from comit_ray.tables.staging import MEMORY_GIB, Staged, staging
-from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
+from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, counted
 
 IMAGES = "images"
 QUEUE_FILE = "review_queue/queue.parquet"
 UNREAD_FILE = "unread/unread.parquet"
 QUEUE_CSV, UNREAD_CSV = "queue.csv", "unread.csv"
 BEYOND_CAPACITY = "beyond_capacity"
-BEYOND_WORDS = "has a reason to be read, but the queue had no room for it"
+BEYOND_WORDS = "has a reason to be read, but exceeds the queue's capacity"
 REVIEWS, WITHDRAWN = "reviews", "withdrawn"
-"""Directory of the readers' verdicts beside the results (`comit_ray.reading.store`), and the verdict that is none."""
+"""Directory of the readers' verdicts beside the results (`comit_ray.reading.store`), and the withdrawn verdict."""
 _PLACES = [MANIFEST.field(name) for name in ("dataset", "site", "acquired_on")]
 _HEAD = ["rank", "image_id", "reasons", "score", "p_covid"]
 
 
 def write_images(output: str, plan: Plan, split: str, marks: Marks = NO_MARKS) -> bool:
-    """Copy the screened rows of the manifest to `output`/images, a file for each of its parts.
+    """Copies the screened rows of the manifest to `output`/images, one file for each manifest part.
 
     Args:
         output: URI of the results.
-        plan: of the screen: the manifest's parts.
-        split: which rows were asked for; `all`: every one.
+        plan: plan of the screen, with the parts of the manifest.
+        split: split that was asked for; `all`: every row.
         marks: what updates of the manifest say of earlier rows.
 
     Returns:
-        Whether a file was written or deleted; files that are right already stay.
+        Whether a file was written or deleted; files that are up to date stay.
 
     Raises:
-        StorageError: a part cannot be read, or a file not be written.
+        StorageError: a part cannot be read, or a file cannot be written.
     """
     folder, changed = storage.join(output, IMAGES), False
     gone = {image_id: date.fromisoformat(day) for image_id, day in marks.gone.items()}
@@ -90,14 +92,14 @@ def write_queue(
     operating_point: OperatingPoint,
     memory_gib: float = MEMORY_GIB,
 ) -> bool:
-    """Build the queue and the list of unread images from `output`'s tables and the manifest; write what is new.
+    """Builds the queue and the list of unread images from `output`'s tables and the manifest, and writes what changed.
 
     Args:
         output: URI of the results.
         manifest_uri: URI of the manifest, for study, age, labels and place of each image.
         config: options of the queue.
-        operating_point: the one that decided the flags.
-        memory_gib: GiB of memory that the tables may take; what does not fit goes to disk.
+        operating_point: the operating point that decided the flags.
+        memory_gib: memory that the tables may use, in GiB; the rest goes to disk.
 
     Returns:
         Whether a queue was written.
@@ -127,18 +129,18 @@ def write_queue(
 
 
 def _put(uri: str, path: str, digest: str) -> bool:
-    """Copy a local file with this SHA-256 to `uri` unless the same is there already; whether it was copied."""
+    """Copies a local file with this SHA-256 to `uri` unless the same file is there; returns whether it was copied."""
     try:
         if parquet.check_part(uri).sha256 == digest:
             return False
-    except (NotFoundError, StorageError):  # none yet, or not whole
+    except (NotFoundError, StorageError):  # there is none yet, or it is incomplete
         pass
     storage.write_file(uri, path)
     return True
 
 
 def kept_points(output: str) -> dict[str, OperatingPoint]:
-    """The operating points of earlier models whose rows were kept, by model_id.
+    """Returns model_id -> operating point of earlier models whose rows were kept.
 
     Raises:
         StorageError: the record of the run cannot be read.
@@ -152,7 +154,7 @@ def kept_points(output: str) -> dict[str, OperatingPoint]:
 
 
 def read_images(output: str) -> frozenset[str]:
-    """image_ids that at least one reader has a verdict on which was not withdrawn.
+    """Returns the image_ids for which at least one reader has a verdict that was not withdrawn.
 
     Raises:
         StorageError: the verdicts cannot be read.
@@ -163,7 +165,7 @@ def read_images(output: str) -> frozenset[str]:
     except NotFoundError:
         return frozenset()
     newest: dict[str, str] = {}
-    for name in sorted(names):  # READER-IMAGE-REVISION: of a reader's verdicts on an image the last counts
+    for name in sorted(names):  # READER-IMAGE-REVISION: a reader's last verdict on an image counts
         newest[name.rpartition("-")[0]] = name
     wanted = ["image_id", "verdict"]
     tables = [parquet.read_part(storage.join(uri, name), wanted) for name in newest.values()]
@@ -172,13 +174,13 @@ def read_images(output: str) -> frozenset[str]:
 
 
 def unread_images(tables: Staged) -> Iterator[pa.RecordBatch]:
-    """What nobody has read: images without a score, and images that the capacity left out of the queue.
+    """Lists the images that nobody reads: images without a score, and images that the capacity left out of the queue.
 
     Args:
-        tables: hold `predictions` and `manifest`, and what `review_queue.rank` makes of them.
+        tables: staged tables after `comit_ray.screening.review_queue.rank`.
 
     Returns:
-        Batches of an `UNREAD` table: what has a score first, highest first; then failures, then exclusions.
+        Batches of `UNREAD`: images with a score first, highest score first; then failures, then exclusions.
     """
     codes = [str(row[0]) for row in tables.rows("SELECT DISTINCT reason FROM predictions WHERE reason IS NOT NULL")]
     codes = sorted({*codes, BEYOND_CAPACITY})
@@ -188,7 +190,7 @@ def unread_images(tables: Staged) -> Iterator[pa.RecordBatch]:
     columns = ", ".join(f"{own.get(name, f'm.{name}')} AS {name}" for name in UNREAD.names)
     order = " ".join(f"WHEN '{status}' THEN {at}" for at, status in enumerate((Status.OK, Status.FAILED)))
     yield from tables.batches(
-        f"SELECT {columns} FROM predictions p LEFT JOIN manifest m USING (image_id) "  # noqa: S608 words of ours
+        f"SELECT {columns} FROM predictions p LEFT JOIN manifest m USING (image_id) "  # noqa: S608 no user input
         f"LEFT JOIN (SELECT * FROM asked WHERE reasons <> {review_queue.RANDOM}) a ON a.row = p.rowid "
         "LEFT JOIN ranked r ON r.row = p.rowid "
         f"JOIN whys w ON w.code = coalesce(p.reason, '{BEYOND_CAPACITY}') "
@@ -200,7 +202,7 @@ def unread_images(tables: Staged) -> Iterator[pa.RecordBatch]:
 
 @cache
 def in_words(reason: str) -> str:
-    """A reason code of a table in words; of a code that is not known, the code itself."""
+    """Returns a reason code of a table in words; an unknown code is returned unchanged."""
     if reason == BEYOND_CAPACITY:
         return BEYOND_WORDS
     if reason in set(Reason):
@@ -209,10 +211,10 @@ def in_words(reason: str) -> str:
 
 
 def queue_head(output: str, count: int) -> tuple[pa.Table, int]:
-    """The first `count` rows of the review queue (rank, image_id, reasons, score, p_covid), and how many rows it has.
+    """Returns the first `count` rows of the review queue (rank, image_id, reasons, score, p_covid), and its number of rows.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: the queue cannot be read.
     """
     head, rows = REVIEW_QUEUE.empty_table().select(_HEAD), 0
     for piece in parquet.read_pieces(storage.join(output, QUEUE_FILE), _HEAD):
@@ -223,7 +225,7 @@ def queue_head(output: str, count: int) -> tuple[pa.Table, int]:
 
 
 def unread_lines(output: str) -> list[str]:
-    """What the readers get and what stays unread: sentences for the summary of a screen.
+    """Says what the readers get and what stays unread, as sentences for the summary of a screen.
 
     Raises:
         StorageError: the tables of the queue cannot be read.
@@ -237,20 +239,21 @@ def unread_lines(output: str) -> list[str]:
     lines = []
     if beyond:
         lines.append(
-            f"read these {queued:,} (queue.csv); {beyond + failed:,} flagged or failed remain unread: {beyond:,} "
-            f"with a reason beyond --queue.capacity, {failed:,} failed"
+            f"read the {counted(queued, 'image')} of queue.csv; left unread: {counted(beyond + failed, 'image')} "
+            f"({beyond:,} with a reason but beyond --queue.capacity, {failed:,} failed)"
         )
     else:
         lines.append(
-            f"read these {queued:,} (queue.csv), all with a reason; --queue.capacity N keeps the N most urgent; "
-            f"{failed:,} failed remain unread"
+            f"read the {counted(queued, 'image')} of queue.csv, all with a reason; --queue.capacity N keeps the N most "
+            f"urgent; left unread: {counted(failed, 'failed image')}"
         )
-    lines.append(f"{excluded:,} excluded were not scored either; unread.csv has the paths of all unread images")
+    without = counted(excluded, "excluded image")
+    lines.append(f"not scored either: {without}; unread.csv lists the paths of all unread images")
     return lines
 
 
 def other_picture_lines(output: str) -> list[str]:
-    """How many images of the queue look like no frontal chest: one sentence; none where there is none.
+    """Says in one sentence how many images of the queue do not look like a frontal chest; empty if there are none.
 
     Raises:
         StorageError: the queue cannot be read.
@@ -262,21 +265,21 @@ def other_picture_lines(output: str) -> list[str]:
     if not count:
         return []
     return [
-        f"{count:,} of them look like no frontal chest (a lateral, a CT slice, another part): their scores say nothing"
+        f"probably no frontal chest: {count:,} of them (lateral, CT slice, other body part); their scores mean nothing"
     ]
 
 
 def _without_listed(
     batch: pa.RecordBatch, add: Callable[[pa.Table], None], points: Mapping[str, OperatingPoint]
 ) -> pa.RecordBatch:
-    """A piece of the queue without the column `listed`; what of it is listed goes into the CSV."""
+    """Returns a piece of the queue without the column `listed`, and adds its listed rows to the CSV."""
     table = pa.Table.from_batches([batch])
     add(_for_a_spreadsheet(table.filter(table["listed"]).select(REVIEW_QUEUE.names), points))
     return batch.select(REVIEW_QUEUE.names)
 
 
 def _times_threshold(queue: pa.Table, points: Mapping[str, OperatingPoint]) -> pa.Array:
-    """Each score divided by the threshold that decides its flag; null where there is no score or no threshold."""
+    """Returns each score divided by the threshold that decides its flag; null without a score or a threshold."""
     found = []
     for value, covid, model in zip(
         *(queue[name].to_pylist() for name in ("score", "p_covid", "model_id")), strict=True
@@ -287,7 +290,7 @@ def _times_threshold(queue: pa.Table, points: Mapping[str, OperatingPoint]) -> p
 
 
 def _for_a_spreadsheet(queue: pa.Table, points: Mapping[str, OperatingPoint]) -> pa.Table:
-    """The queue with its reasons in words and its scores against their thresholds; without lists, which CSV has not."""
+    """Returns the queue with reasons in words and scores over their thresholds, without lists, which CSV lacks."""
     told = ["; ".join(in_words(reason) for reason in reasons) for reasons in queue["reasons"].to_pylist()]
     codes = ["; ".join(reasons) for reasons in queue["reasons"].to_pylist()]
     index = queue.schema.get_field_index("reasons")
@@ -301,12 +304,12 @@ _SPREADSHEET = _for_a_spreadsheet(REVIEW_QUEUE.empty_table(), {}).schema
 
 
 def _write(uri: str, table: pa.Table) -> bool:
-    """Write a table unless the same is there already; whether it was written."""
+    """Writes a table unless the same table is there already; returns whether it was written."""
     try:
         there = parquet.read_part(uri)
         if there.schema.equals(table.schema) and there.equals(table):
             return False
-    except (NotFoundError, StorageError):  # none yet, or not whole
+    except (NotFoundError, StorageError):  # there is none yet, or it is incomplete
         pass
     parquet.write_table(uri, table)
     return True

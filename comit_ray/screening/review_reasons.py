@@ -1,7 +1,7 @@
-"""Why a radiologist should look at an image: each reason of the review queue as a condition in SQL.
+"""Reasons why a radiologist should look at an image: each reason of the review queue as a condition in SQL.
 
-The conditions are on rows of `predictions` (`p`) and of the manifest (`m`). Numbers are compared in the precision of
-their columns (32 bits), as they stand in the tables. A null score or mask figure gives no reason.
+The conditions apply to rows of `predictions` (`p`) and of the manifest (`m`). Numbers are compared in the precision of
+their columns (32 bits), as they stand in the tables. A null score or mask measurement gives no reason.
 """
 
 import math
@@ -32,7 +32,7 @@ WORTH_A_LOOK = (
     Reason.TIMED_OUT,
     Reason.PROGRAM_FAILED,
 )
-"""Failures behind which a patient's radiograph may lie; a reader with the original system can still see it."""
+"""Failures that may hide a patient's radiograph; a reader with the original system can still see it."""
 
 MOST_URGENT_FIRST = (
     ReviewReason.ABOVE_OPERATING_POINT,
@@ -49,21 +49,21 @@ MOST_URGENT_FIRST = (
     ReviewReason.FLAGS_UNTRUSTED,
     ReviewReason.RANDOM_NEGATIVE,
 )
-"""The order of the queue: an image stands where the most urgent of its reasons does."""
+"""The order of the queue: the most urgent reason of an image decides its place."""
 
 
 def bit(reason: ReviewReason) -> int:
-    """The number that stands for a reason where all reasons of an image are one sum."""
+    """Returns the number of a reason in the sum of all reasons of an image."""
     return 1 << MOST_URGENT_FIRST.index(reason)
 
 
 def as_sum(config: QueueConfig, threshold: float, head: str, untrusted: bool) -> str:
-    """An expression in SQL: the sum of the bits of an image's reasons, random negatives excepted.
+    """Returns an SQL expression for the sum of the bits of an image's reasons, without random negatives.
 
     Args:
         config: limits of the reasons.
-        threshold: of the score, 0..1; NaN: it has none.
-        head: the score that the queue is of, `covid` or `unhealthy`.
+        threshold: threshold of the score, 0 to 1; NaN: there is none.
+        head: the score that orders the queue, `covid` or `unhealthy`.
         untrusted: whether every scored image is to be read, because the archive's flags are not trusted.
     """
     found = conditions(config, threshold, head)
@@ -73,12 +73,12 @@ def as_sum(config: QueueConfig, threshold: float, head: str, untrusted: bool) ->
 
 
 SCORED = f"p.status = '{Status.OK}'"
-"""The condition in SQL that an image has scores or masks."""
+"""SQL condition that an image has scores or masks."""
 
 
 def conditions(config: QueueConfig, threshold: float, head: str) -> dict[ReviewReason, str]:
-    """Reason -> its condition in SQL, for the reasons that rest on the image itself; arguments as of `as_sum`."""
-    judged = f"({SCORED} AND p.{head}_flag IS NOT NULL)"  # a segmenter judges no image
+    """Returns reason -> its SQL condition, for reasons that depend on the image itself; arguments as for `as_sum`."""
+    judged = f"({SCORED} AND p.{head}_flag IS NOT NULL)"  # a segmentation network gives no flag
     flagged = f"({SCORED} AND p.{head}_flag)"
     unflagged = f"NOT coalesce({flagged}, false)"
     outside = "1 - p.disease_in_lung * p.lung_area / p.disease_area"
@@ -103,21 +103,21 @@ def conditions(config: QueueConfig, threshold: float, head: str) -> dict[ReviewR
 
 
 def _float(value: float) -> str:
-    """A number in SQL, in the precision of the tables' columns."""
+    """Returns a number in SQL, in the precision of the tables' columns."""
     return f"CAST({float(np.float32(value))!r} AS FLOAT)"
 
 
 def least_near(threshold: float, distance: float) -> float | None:
-    """The least score, as a number of 32 bits, that is near the threshold; None: no score is.
+    """Returns the lowest 32-bit score that counts as near the threshold; None if no score does.
 
-    In log-odds: thresholds of 0.01 are common, and a fixed distance below one would take in every image.
+    Distances are in log-odds: thresholds of 0.01 are common, and a fixed distance below one would include every image.
 
     Args:
-        threshold: 0..1, or NaN: there is none.
-        distance: in log-odds.
+        threshold: 0 to 1, or NaN: there is none.
+        distance: distance in log-odds.
     """
     limit = _log_odds(threshold) - distance
-    # Numbers of 32 bits from 0 to 1 are in the order of their bits.
+    # From 0 to 1, 32-bit numbers have the same order as their bits.
     low, high = 0, int(np.float32(1).view(np.int32))
     if math.isnan(limit) or _log_odds(1.0) < limit:
         return None
@@ -131,5 +131,5 @@ def least_near(threshold: float, distance: float) -> float | None:
 
 
 def _log_odds(probability: float) -> float:
-    """Natural logarithm of the odds; finite, and NaN where the probability is."""
+    """Returns the natural logarithm of the odds; finite, and NaN where the probability is NaN."""
     return float(logit(np.clip(probability, 1e-7, 1 - 1e-7)))

@@ -1,9 +1,4 @@
-"""Runs a whole screen, from its settings to the review queue; every trial of a sweep uses it too.
-
-What follows the images: the review queue from the committed tables, and the summary a person reads.
-
-Finished chunks copied into larger files, for readers of many small ones; the chunk files stay the truth.
-"""
+"""Runs a whole screen, from its settings to the review queue and the summary; every trial of a sweep uses it too."""
 
 import time
 from dataclasses import dataclass, replace
@@ -45,15 +40,16 @@ from comit_ray.screening.screen_tables import PREDICTIONS, layout, stage_predict
 from comit_ray.storage import storage
 from comit_ray.tables.schema import PREDICTIONS as PREDICTION_FIELDS
 from comit_ray.tables.staging import staging
+from comit_ray.tables.vocabulary import counted
 
 
 def masks_line(output: str, masks: str, memory_gib: float) -> str:
-    """One line: how many scored images have no mask, and what was therefore not judged.
+    """Returns one line: how many scored images have no mask, and what was therefore not judged.
 
     Args:
         output: URI of the results.
-        masks: what was asked for: `flagged` or `none`.
-        memory_gib: GiB of memory that the tables may take.
+        masks: the requested masks: `flagged` or `none`.
+        memory_gib: memory that the tables may use, in GiB.
     """
     with staging(memory_gib) as tables:
         fields = [PREDICTION_FIELDS.field(name) for name in ("image_id", "status", "lung_area", "disease_area")]
@@ -64,21 +60,21 @@ def masks_line(output: str, masks: str, memory_gib: float) -> str:
             [str(Status.OK)],
         )[0]
     return (
-        f"{without:>9,} of {of:,} scored images have no masks (--masks {masks}): of these no_lungs_found and "
-        "disease_outside_lungs were not judged"
+        f"{without:>9,} of {counted(of, 'scored image')} without masks (--masks {masks}): no_lungs_found and "
+        "disease_outside_lungs were not judged for these"
     )
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a screen's options mean with the checkpoint that they name.
+    """The meaning of a screen's options for the checkpoint that they name.
 
     Attributes:
         loaded: facts of the checkpoint, as the backend computes it.
-        computed: what decides the arithmetic of an optimised model; empty for PyTorch.
-        why: why this backend computes, in one line.
+        computed: what decides the arithmetic of any other backend than plain PyTorch; empty for plain PyTorch.
+        why: why this backend was chosen, in one line.
         temperatures: score -> temperature; empty without temperature scaling.
-        operating_point: decides the flags, on the scale of the scores as they are written.
+        operating_point: decides the flags, on the scale of the scores that it was made for.
     """
 
     loaded: CheckpointFacts
@@ -89,10 +85,10 @@ class Chosen:
 
 
 def check_options(config: ScreenConfig) -> Chosen:
-    """What the options mean with their checkpoint; refuses what it cannot do, before an archive is listed for hours.
+    """Resolves the options for their checkpoint, and refuses impossible ones before an archive is listed for hours.
 
     Raises:
-        ConfigError: for options that the checkpoint does not fit, or `--gpu yes` on a machine without a GPU.
+        ConfigError: an option does not fit the checkpoint, or `--gpu yes` on a machine without a GPU.
         CheckpointError: the checkpoint cannot be loaded.
     """
     if config.gpu:
@@ -110,21 +106,21 @@ def check_options(config: ScreenConfig) -> Chosen:
 def screen(
     config: ScreenConfig, cpus: float | None = None, tally: StageTimer | None = None, lease: Lease | None = None
 ) -> Accounts:
-    """Screen what is left of the manifest, and build the queue; the accounts of the whole output.
+    """Screens the remaining chunks of the manifest, and builds the queue; returns the counts of the whole output.
 
     Args:
-        config: of the job.
-        cpus: of the cluster that it may hold; None: all.
-        tally: is told the seconds of the graph and of its stages; None: no one.
-        lease: of the output, held by the caller; None: it is taken here.
+        config: options of the job.
+        cpus: CPUs of the cluster that it may use; None: all.
+        tally: timer that receives the seconds of the graph and of its stages; None: no timer.
+        lease: lease of the output that the caller holds; None: it is taken here.
 
     Raises:
-        ConfigError: for options that the checkpoint does not fit, an output that belongs to another question, or a
-            local path that not all nodes see.
-        ManifestError: the manifest is not whole.
+        ConfigError: an option does not fit the checkpoint, the output was made with other settings, or not all nodes
+            see a local path.
+        ManifestError: the manifest is incomplete.
         CheckpointError: the checkpoint cannot be loaded.
         HeldError: another driver works on the output.
-        StorageError: the output cannot be written, or its tables not be read.
+        StorageError: the output cannot be written, or its tables cannot be read.
     """
     chosen = check_options(config)
     if lease is not None:
@@ -138,7 +134,7 @@ def _screen(
 ) -> Accounts:
     output = storage.normalise(config.output)
     if config.manifest is None:
-        raise ConfigError("expected --manifest, or an --archive of which a manifest was made")
+        raise ConfigError("expected --manifest, or --archive with a manifest made from it")
     loaded, computed = chosen.loaded, chosen.computed
     temperatures, operating_point = chosen.temperatures, chosen.operating_point
     written_point = run_settings.as_written(operating_point, config, temperatures)
@@ -163,7 +159,8 @@ def _screen(
     remaining = whole.without(accounts.committed(whole, output, tables, owner, config.retry))
     started = time.monotonic()
     if remaining.parts:
-        print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
+        chunks = counted(len(remaining.chunks), "chunk")
+        print(f"screening {remaining.rows:,} of {counted(whole.rows, 'image')} in {chunks}", flush=True)
         ray_start.start()
         if config.gpu:
             graph.check_gpus()
@@ -193,7 +190,7 @@ def _screen(
     if config.compact and taken.balanced:
         names, copied = [chunk.file for chunk in whole.chunks], (tables.main, *tables.sides)
         large = compaction.compact(output, names, copied, lambda: ownership.check_lease(output, owner))
-        print(f"larger files: {large}")
+        print(f"chunk files copied into large files: {large}")
     print(screen_summary.time_line(remaining.rows, seconds))
     if config.masks != mask_choice.ALL:
         print(masks_line(output, config.masks, config.memory_gib))

@@ -18,10 +18,10 @@ from comit_ray.tables.vocabulary import Task, scores_of
 
 
 def choose_temperatures(config: ScreenConfig, checkpoint: CheckpointFacts) -> dict[str, float]:
-    """What the log-odds of each of the model's scores are divided by; empty with `--temperature off`.
+    """Returns score -> temperature that divides its log-odds; empty with `--temperature off`.
 
     Raises:
-        ConfigError: with `on`, if the model has no score, or the checkpoint no temperature for one; gives the reasons.
+        ConfigError: with `on`, the model has no score, or the checkpoint has no temperature for one; gives the reasons.
     """
     if config.temperature == "off":
         return {}
@@ -44,15 +44,15 @@ def choose_temperatures(config: ScreenConfig, checkpoint: CheckpointFacts) -> di
 
 
 def score_names(checkpoint: CheckpointFacts) -> tuple[str, ...]:
-    """Scores the model gives: `covid` and `other` of the COVID head, `unhealthy` of the health head."""
+    """Returns the scores of the model: `covid` and `other` of the COVID head, `unhealthy` of the health head."""
     return scores_of(checkpoint.config.model.tasks)
 
 
 def check_gradcam(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
-    """Refuse `--gradcam true` where no map can be made, before any image is read.
+    """Refuses `--gradcam true` before any image is read, if no map can be made.
 
     Raises:
-        ConfigError: the model has no score, or captum is not installed.
+        ConfigError: the model has no score, the backend gives no gradients, or captum is not installed.
     """
     if not config.gradcam:
         return
@@ -61,16 +61,16 @@ def check_gradcam(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
         raise ConfigError(f"--gradcam true: the model of {config.checkpoint} has no score to explain (heads: {heads})")
     if optimised.choose(config.checkpoint, config.backend, config.precision)[0] != optimised.TORCH:
         raise ConfigError("--gradcam true needs gradients of the plain network: use --backend torch")
-    from comit_ray.inference import torch_gradcam  # late: it imports PyTorch, which no other check needs
+    from comit_ray.inference import torch_gradcam  # imported late: only this check needs PyTorch
 
     torch_gradcam.library()
 
 
 def check_variants(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
-    """Refuse `--variants` that the model cannot score, before any image is read.
+    """Refuses `--variants` that the model cannot score, before any image is read.
 
     Raises:
-        ConfigError: the model has no score, or no lung head where a variant needs its lungs.
+        ConfigError: the model has no score, or no lung head for a variant that needs the lungs.
     """
     tasks = checkpoint.config.model.tasks
     heads = ", ".join(tasks)
@@ -79,16 +79,16 @@ def check_variants(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
     of_lungs = [variant for variant in config.variants if variants.needs_lungs(variant)]
     if of_lungs and Task.LUNG not in tasks:
         raise ConfigError(
-            f"--variants {','.join(of_lungs)}: they black out what the model's lung head draws, and the model of "
-            f"{config.checkpoint} has none (heads: {heads}); borders_cropped needs none"
+            f"--variants {','.join(of_lungs)}: they need the masks of a lung head, but the model of "
+            f"{config.checkpoint} has none (heads: {heads}); borders_cropped needs no lung head"
         )
 
 
 def check_masks(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
-    """Refuse `--masks flagged` and `--masks none` where masks are all there is, or the variants need every one.
+    """Refuses `--masks flagged` and `--masks none` if the model gives only masks, or the variants need every mask.
 
     Raises:
-        ConfigError: the model has no score, or variants of the lungs are asked for.
+        ConfigError: the model has no score, or variants of the lungs are requested.
     """
     if config.masks == mask_choice.ALL:
         return
@@ -107,15 +107,15 @@ def check_masks(config: ScreenConfig, checkpoint: CheckpointFacts) -> None:
 
 
 def choose_operating_point(config: ScreenConfig, checkpoint: CheckpointFacts) -> OperatingPoint:
-    """The operating point that is asked for, from the site's file or else from the checkpoint.
+    """Returns the requested operating point, from the site's file or otherwise from the checkpoint.
 
-    A site's own is meant for the scores as they are written, the checkpoint's for those that the model gives. A model
-    without scores needs none: its point is empty.
+    The site's thresholds apply to the scores as they are written, the checkpoint's thresholds to the model's own
+    scores. A model without scores gets an empty operating point.
 
     Raises:
-        ConfigError: there is none of that name (lists those there are), or it has no threshold for COVID-19 (for the
-            unhealthy, if the model has no such head), or its thresholds were made of another model's scores, or of
-            scores on another scale. Another head without threshold has null flags.
+        ConfigError: there is no operating point of that name (the message lists those there are); it has no threshold
+            for COVID-19 (or for `unhealthy`, if the model has no COVID head); or its thresholds were made for scores of
+            another model or on another scale. Any other score without a threshold has null flags.
     """
     origin = config.operating_points or config.checkpoint
     points = operating_points.read(origin) if config.operating_points else checkpoint.operating_points
@@ -127,11 +127,11 @@ def choose_operating_point(config: ScreenConfig, checkpoint: CheckpointFacts) ->
 
 
 def default_point(flag_point: str | None, own: str | None) -> str:
-    """The operating point where none is named: the training's choice among its own, else that of the paper.
+    """Returns the operating point used if none is named: the training's choice, otherwise that of the paper.
 
     Args:
         flag_point: `train.flag_point` of the checkpoint.
-        own: URI of a site's own operating points, which the training knows nothing of; None: the checkpoint's are used.
+        own: URI of a site's own operating points, which the training does not know; None: the checkpoint's are used.
     """
     return flag_point if flag_point is not None and own is None else operating_point_name(SPECIFICITY)
 
@@ -139,28 +139,31 @@ def default_point(flag_point: str | None, own: str | None) -> str:
 def pick_operating_point(
     points: Mapping[str, OperatingPoint], name: str, scores: Sequence[str], origin: str
 ) -> OperatingPoint:
-    """The point `name` of `points`; an empty one for a model without scores.
+    """Returns the operating point `name` of `points`; an empty one for a model without scores.
 
     Args:
-        points: by name, as in a checkpoint.
-        name: the one that is asked for.
-        scores: of the model, the one that is screened by first.
+        points: name -> operating point, as in a checkpoint.
+        name: the requested name.
+        scores: scores of the model, the one for screening first.
         origin: URI that an error names.
 
     Raises:
-        ConfigError: there is none of that name, or it has no threshold for the first of `scores`.
+        ConfigError: there is no operating point of that name, or it has no threshold for the first of `scores`.
     """
     if not scores:
         return OperatingPoint(name, {})
     point = points.get(name)
     if point is None:
         raise ConfigError(f"no operating point {name!r} in {origin}; known: {', '.join(sorted(points)) or 'none'}")
-    point.threshold(scores[0])  # raises, with the reason, where there is none
+    point.threshold(scores[0])  # raises an error with the reason if there is none
     return point
 
 
 def as_written(point: OperatingPoint, config: ScreenConfig, temperatures: Mapping[str, float]) -> OperatingPoint:
-    """`point` on the scale of the scores as they are written: the checkpoint's thresholds carried to `temperatures`."""
+    """Returns the operating point on the scale of the scores as they are written.
+
+    The checkpoint's thresholds are converted with the temperatures; a site's own thresholds are on that scale already.
+    """
     if config.operating_points or not temperatures:
         return point
     carried = {
@@ -171,17 +174,17 @@ def as_written(point: OperatingPoint, config: ScreenConfig, temperatures: Mappin
 
 
 def recorded_operating_point(output: str) -> OperatingPoint:
-    """The operating point that decided the flags of the results in `output`, on the scale of their scores.
+    """Reads the operating point that decided the flags in `output`, on the scale of its scores.
 
     Raises:
         NotFoundError: there is no `run.json`.
-        StorageError: it is not one of ours.
+        StorageError: the file is not the record of a screen.
     """
     try:
         point = run_record.read(output)["question"]["operating_point"]
         return OperatingPoint(str(point["name"]), {str(k): float(v) for k, v in point["thresholds"].items()})
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"the {run_record.FILE} of {output} is not that of a screening run: {error!r}") from error
+        raise StorageError(f"the {run_record.FILE} of {output} is not the record of a screen: {error!r}") from error
 
 
 def run_settings(
@@ -192,19 +195,18 @@ def run_settings(
     temperatures: Mapping[str, float],
     computed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Everything that decides the numbers of a run; the operating point is on the scale of the scores as written.
+    """Returns all settings that decide the numbers of a run.
 
     Args:
-        config: of the job.
-        checkpoint: the model's facts.
-        plan: of the whole manifest.
-        operating_point: on the scale of the scores as written.
+        config: options of the job.
+        checkpoint: facts of the model.
+        plan: plan of the whole manifest.
+        operating_point: operating point on the scale of the scores as written.
         temperatures: score -> temperature.
         computed: what decides the arithmetic (`comit_ray.inference.optimised.computed`); empty: PyTorch in float32.
 
     Raises:
-        ConfigError: it cannot be answered: Grad-CAM maps or variants are asked for and none can be made, or masks
-            that are needed are left out.
+        ConfigError: Grad-CAM maps or variants are requested but cannot be made, or needed masks are left out.
     """
     check_gradcam(config, checkpoint)
     check_variants(config, checkpoint)
@@ -213,7 +215,7 @@ def run_settings(
         "manifest": plan.fingerprint,
         "split": config.split,
         "model_id": checkpoint.model_id,
-        # An output from before there was equalisation goes on where none is asked for.
+        # Outputs older than the option for equalisation continue if none is requested.
         "frame": {name: value for name, value in checkpoint.config.frame.model_dump().items() if value != "none"},
         "operating_point": {"name": operating_point.name, "thresholds": operating_point.thresholds},
         "temperature": dict(temperatures) or "off",

@@ -1,4 +1,4 @@
-"""The screen as a Ray Data graph: manifest parts, fetched chunks, predicted chunks, files, measured masks."""
+"""The screen as a Ray Data graph: manifest parts, fetched chunks, predicted chunks, files with measured masks."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,24 +23,25 @@ from comit_ray.screening.pool_sizes import PREDICT_MEMORY, Pool, choose, image_s
 from comit_ray.screening.predictor import Predictor, PredictorSettings
 from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import counted
 
 STEP = "screen"
 """Name of the job, for its counters."""
 
 
 def pool_of(config: ScreenConfig, plan: Plan, image_s: float, cpus: float | None = None) -> Pool:
-    """The processes of a screen on the cluster this process is connected to.
+    """Returns the processes of a screen for the cluster to which this process is connected.
 
     Args:
-        config: of the job.
-        plan: what is still to do.
-        image_s: CPU seconds of an image (`comit_ray.screening.pool_sizes.image_seconds`).
-        cpus: of the cluster that it may hold, since others work beside it; None: all.
+        config: options of the job.
+        plan: the chunks that remain.
+        image_s: CPU seconds per image (`comit_ray.screening.pool_sizes.image_seconds`).
+        cpus: CPUs of the cluster that it may use, if others work beside it; None: all.
     """
     if config.predictors == "auto" and cpus is None:
         return choose(graph.nodes_there(), config.gpu, plan.rows, len(plan.chunks), image_s)
     predictors = 1 if config.predictors == "auto" else config.predictors
-    # Shares of a CPU that do not deadlock on two: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
+    # These shares do not deadlock on two CPUs: 0.5 (read) + 1 (predict) + 0.5 (measure and write).
     held = predict_cpus(config.gpu)
     share = graph.cpu_share(READ_CPUS + predictors * held + WRITE_CPUS, cpus)
     memory = graph.memory_share(READ_MEMORY + predictors * PREDICT_MEMORY + WRITE_MEMORY, cpus)
@@ -48,7 +49,10 @@ def pool_of(config: ScreenConfig, plan: Plan, image_s: float, cpus: float | None
 
 
 class _Predict(Predictor):
-    """Stage 2, an actor. INPUT: one row, a fetched chunk. OUTPUT: its tables, masks as bits. FAN-OUT: 1 -> 1."""
+    """Stage 2, an actor: scores one fetched chunk.
+
+    INPUT: one row, a fetched chunk. OUTPUT: its tables, with masks as bits. FAN-OUT: 1 -> 1.
+    """
 
     def __init__(self, settings: PredictorSettings, counters: Counters, attempts: Attempts) -> None:
         super().__init__(settings)
@@ -56,12 +60,12 @@ class _Predict(Predictor):
         counters.began(PREDICTORS)
 
     def __call__(self, row: pa.Table) -> pa.Table:
-        """The same, counted; a chunk that the model fails on, or that ends process after process, fails."""
+        """Scores and counts a chunk; its rows fail if the model fails on it twice or it kills several processes."""
         name = f"predict {row['file'][0].as_py()}"
         deaths = self.attempts.begin(name)
         with self.counters.timed(PREDICT):
             if deaths >= MOST:
-                made = self._failed(row, f"the process of the model ended {deaths} times over its chunk")
+                made = self._failed(row, f"the model's process died {counted(deaths, 'time')} on its chunk")
             else:
                 made = self._tried(name, row)
         self.attempts.end(name)
@@ -70,18 +74,18 @@ class _Predict(Predictor):
     def _tried(self, name: str, row: pa.Table) -> pa.Table:
         try:
             return super().__call__(row)
-        except Exception as error:  # noqa: BLE001 libraries of GPUs raise anything; a second one is told
-            print(f"{name}: the model failed, and is asked once more: {error!r}", flush=True)
+        except Exception as error:  # noqa: BLE001 GPU libraries raise any type; the second one is reported
+            print(f"{name}: the model failed and is called once more: {error!r}", flush=True)
         try:
             return super().__call__(row)
         except Exception as error:
             if self.attempts.give_up(name) > MOST_GIVEN_UP:
                 raise
-            return self._failed(row, f"the model met {type(error).__name__} on its chunk, twice")
+            return self._failed(row, f"the model raised {type(error).__name__} on its chunk twice")
 
     def _failed(self, row: pa.Table, why: str) -> pa.Table:
         file, tables = unpack(row)
-        error = DecodeError(Reason.PROGRAM_FAILED, f"expected scores of the image, {why}")
+        error = DecodeError(Reason.PROGRAM_FAILED, f"expected scores of the image, but {why}")
         return pack(file, self.predict(fail_fetched(tables["fetched"], error)))
 
 
@@ -97,22 +101,22 @@ def screen(
     tally: StageTimer | None = None,
     computed: Mapping[str, str] | None = None,
 ) -> None:
-    """Screen the chunks of `plan` on the Ray cluster this process is connected to.
+    """Screens the chunks of `plan` on the Ray cluster to which this process is connected.
 
     Args:
-        config: of the job.
-        plan: what is still to do.
-        training: the model's, with its frame.
-        operating_point: decides the flags; `comit_ray.screening.run_settings.choose_operating_point` gives it.
-        temperatures: score -> what its log-odds are divided by; empty: scores as the model gives them.
+        config: options of the job.
+        plan: the chunks that remain.
+        training: training options of the model, with its frame.
+        operating_point: decides the flags; from `comit_ray.screening.run_settings.choose_operating_point`.
+        temperatures: score -> temperature that divides its log-odds; empty: scores as the model gives them.
         owner: its run and model are written into every row, and it holds the lease of the output.
-        begun: files of `plan` that are there already; their scored rows are not replaced by failures.
-        cpus: of the cluster that it may hold; None: all.
-        tally: is told the seconds of the stages; None: no one.
+        begun: names of files of `plan` that exist already; their scored rows are not replaced by failures.
+        cpus: CPUs of the cluster that it may use; None: all.
+        tally: timer that receives the seconds of the stages; None: no timer.
         computed: what decides the arithmetic (`comit_ray.inference.optimised.computed`); None: PyTorch in float32.
 
     Raises:
-        ray.exceptions.RayError: if a task or actor failed more often than Ray retries it.
+        ray.exceptions.RayError: a task or actor failed more often than Ray retries it.
     """
     counters, attempts = Counters(STEP, tally), Attempts()
     frame, network = training.frame, training.model
@@ -155,7 +159,7 @@ def screen(
             fn_constructor_kwargs={"settings": predicting, "counters": counters, "attempts": attempts},
             batch_size=1,
             batch_format="pyarrow",
-            # Fewer where there is no room: a lost node's predictors would else take the CPUs that reading waits for.
+            # Fewer may run where there is no room: a lost node's predictors must not take the CPUs of the readers.
             compute=ActorPoolStrategy(min_size=1, max_size=pool.at_most, initial_size=pool.predictors),
             num_cpus=pool.predict_cpus,
             memory=PREDICT_MEMORY * pool.memory_share,

@@ -1,6 +1,6 @@
 """The summary after a screen in about ten lines: counts, what to read first, what to run next.
 
-Names of files may hold a patient's name. So they are shown on a terminal alone, and never stand in a log.
+File names may hold a patient's name. So they are shown on a terminal only, and never written to a log.
 """
 
 import sys
@@ -14,16 +14,16 @@ from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import Status
 from comit_ray.screening import results_folder
 from comit_ray.storage import storage
-from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
+from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, counted
 
 MOST_REASONS, FIRST = 4, 3
-"""Reasons that are told of each status, and images of the queue that are shown."""
+"""How many reasons are listed for each status, and how many images of the queue are shown."""
 
 
 def summary(
     accounts: Accounts, output: str, manifest_uri: str, config: QueueConfig, operating_point: str | None
 ) -> list[str]:
-    """What a person reads of the whole output: counts, the head of the queue, where it is, and what to run next."""
+    """Returns the lines of the summary: counts, the head of the queue, where the tables are, and what to run next."""
     head, queued = results_folder.queue_head(output, FIRST)
     return [
         *account_lines(accounts, operating_point),
@@ -35,14 +35,14 @@ def summary(
 
 
 def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> str:
-    """What the scores of a run are: one line.
+    """Describes the scores of a run in one line.
 
     Args:
-        scores: names of those the model gives.
-        temperatures: score -> what its log-odds are divided by; empty: nothing is divided.
+        scores: names of the model's scores.
+        temperatures: score -> temperature that divides its log-odds; empty: no temperature scaling.
     """
     if not scores:
-        return "the model has no score: there are masks, and no image is flagged"
+        return "the model has no score: it gives masks only, and no image is flagged"
     if not temperatures:
         return "scores are as the model gives them, not calibrated (--temperature off)"
     divided = ", ".join(f"{score} by {temperatures[score]:.3g}" for score in scores)
@@ -50,53 +50,53 @@ def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> s
 
 
 def account_lines(accounts: Accounts, operating_point: str | None) -> list[str]:
-    """How many images there are, how many have no score and why, and how many are flagged.
+    """Says how many images there are, how many have no score and why, and how many are flagged.
 
     Args:
-        accounts: of the output.
-        operating_point: its name; None: the model has no score, and flags nothing.
+        accounts: counts of the output.
+        operating_point: name of the operating point; None: the model has no score and flags nothing.
     """
     count = {status: accounts.by_status.get(status, 0) for status in Status}
     told = ", ".join(f"{number:,} {status}" for status, number in count.items())
-    lines = [f"{accounts.asked:,} images in the manifest: {told}"]
+    lines = [f"{counted(accounts.asked, 'image')} in the manifest: {told}"]
     without = [status for status in (Status.EXCLUDED, Status.FAILED) if count[status]]
     lines += [f"  {status}: {_reasons(accounts, status)}" for status in without]
     if operating_point is None:
         lines.append("the model has no score: no image is flagged; not flagged is not normal")
     else:
         lines.append(
-            f"{accounts.flagged:,} of {count[Status.OK]:,} are flagged (score at or above the threshold of "
+            f"flagged: {accounts.flagged:,} of {count[Status.OK]:,} (score at or above the threshold of "
             f"{operating_point}); not flagged is not normal"
         )
     lines += accounts.refused
     lines += [f"PROBLEM: {problem}" for problem in accounts.problems]
     if not accounts.balanced:
-        lines.append("the accounts do NOT balance: run the same command again to do what is missing")
+        lines.append("the counts do NOT balance: run the same command again to process what is missing")
     return lines
 
 
 def _reasons(accounts: Accounts, status: Status) -> str:
-    """The commonest reasons of a status, by code and in words; the rest as a number."""
+    """Lists the most frequent reasons of a status, by code and in words; the rest as a number."""
     found = sorted(((n, reason) for (s, reason), n in accounts.by_reason.items() if s == status), reverse=True)
     told = [f"{n:,} {reason} ({results_folder.in_words(reason)})" for n, reason in found[:MOST_REASONS]]
     if rest := found[MOST_REASONS:]:
-        told.append(f"{sum(n for n, _ in rest):,} for {len(rest)} more reasons (docs/tables.md counts them)")
+        told.append(f"{sum(n for n, _ in rest):,} for {counted(len(rest), 'more reason')} (docs/tables.md counts them)")
     return ", ".join(told)
 
 
 def queue_lines(head: pa.Table, queued: int, names: bool) -> list[str]:
-    """How long the queue is, and its first images.
+    """Says how long the queue is, and shows its first images.
 
     Args:
-        head: its first rows, as of `results_folder.queue_head`.
-        queued: how many rows it has.
-        names: whether to show which image each is.
+        head: its first rows, from `results_folder.queue_head`.
+        queued: number of its rows.
+        names: whether to show the image ids.
     """
     if not queued:
-        return ["nothing is in the review queue"]
+        return ["the review queue is empty"]
     first = head.slice(0, FIRST).to_pylist()
     return [
-        f"to be read: {queued:,} images in the review queue, the most urgent first:",
+        f"to be read: {counted(queued, 'image')} in the review queue, the most urgent first:",
         *(f"  {row['rank']}. {_entry(row)}{': ' + row['image_id'] if names else ''}" for row in first),
     ]
 
@@ -107,20 +107,20 @@ def _entry(row: Mapping[str, Any]) -> str:
 
 
 def time_line(done_now: int, seconds: float) -> str:
-    """What this run did, and how fast."""
+    """Says how many images this run screened, and how fast."""
     if not done_now:
         return "nothing was left to do: every chunk of the manifest is committed"
     return f"{done_now / seconds:.1f} images/s in this run ({done_now:,} in {seconds:.1f} s, start-up included)"
 
 
 def next_lines(output: str, manifest_uri: str, queued: int, capacity: int | None) -> list[str]:
-    """Where the tables are, and the commands that follow.
+    """Says where the tables are, and which commands follow.
 
     Args:
         output: URI of the results.
-        manifest_uri: URI of what was screened.
+        manifest_uri: URI of the screened manifest.
         queued: images in the queue.
-        capacity: that it was cut to; None: it was not.
+        capacity: capacity to which the queue was cut; None: it was not cut.
     """
     where = ", ".join(storage.join(output, name) for name in ("predictions", "masks", "review_queue"))
     lines = [f"tables: {where}"]

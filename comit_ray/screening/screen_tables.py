@@ -19,7 +19,7 @@ PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM, VARIANTS = "predictions", "masks", "emb
 
 
 def layout(embeddings: bool, gradcam: bool = False, variants: int = 0) -> Layout:
-    """The tables that are asked for; `variants` is the number of altered copies of each image."""
+    """Returns the requested tables; `variants` is the number of altered copies of each image."""
     asked = ((EMBEDDINGS, embeddings), (GRADCAM, gradcam), (VARIANTS, variants > 0))
     return Layout(
         main=PREDICTIONS,
@@ -32,10 +32,10 @@ def layout(embeddings: bool, gradcam: bool = False, variants: int = 0) -> Layout
 
 
 def recorded_owner(results: str) -> Owner | None:
-    """Whose the tables in `results` are, by the record beside them; None: there is none, or it names no model.
+    """Returns the owner that the record in `results` names; None if there is no record, or it names no model.
 
     Raises:
-        StorageError: the record is not that of a run.
+        StorageError: the file is not the record of a run.
     """
     try:
         owner = Owner.of(run_record.read(results))
@@ -45,25 +45,25 @@ def recorded_owner(results: str) -> Owner | None:
 
 
 def refuse_foreign(part: str, table: pa.Table, owner: Owner | None) -> None:
-    """Refuse a file of another run, model or run settings: its scores are no answer to what the record asks.
+    """Refuses a file of another run, model or run settings, because its scores do not belong to these results.
 
     Raises:
-        StorageError: it is one; says which.
+        StorageError: the file belongs to another run; the message says which.
     """
     difference = None if owner is None else foreign(table, owner)
     if difference:
         raise StorageError(
-            f"{part} is of another run than the {run_record.FILE} beside it ({difference}): run the same "
-            "jobs/screen.py again, which does its chunk again"
+            f"{part} belongs to another run than the {run_record.FILE} beside it ({difference}): run the same "
+            "jobs/screen.py again, which processes this chunk again"
         )
 
 
 def read_predictions(results: str) -> pa.Table:
-    """The `predictions` of `results`; columns that are younger than the table are null.
+    """Reads the `predictions` of `results`; columns that the table's version did not have yet are null.
 
     Raises:
-        NotFoundError: there are none.
-        StorageError: they cannot be read, or rows are of another run or model than the record beside them names.
+        NotFoundError: there are no predictions.
+        StorageError: they cannot be read, or rows belong to another run or model than the record beside them names.
     """
     uri = storage.join(results, PREDICTIONS)
     owner = recorded_owner(results)
@@ -80,15 +80,18 @@ def read_predictions(results: str) -> pa.Table:
 
 
 _OWNED = ("run_id", "model_id")
-"""Columns by which files that are older than their metadata name their run."""
+"""Columns that name the run of a file, in files that are older than such metadata."""
 
 
 def stage_predictions(tables: Staged, name: str, results: str, fields: Sequence[pa.Field]) -> int:
-    """Stage columns of the `predictions` of `results` as the table `name`, checked as in `read_predictions`; its rows.
+    """Stages columns of the `predictions` of `results` as the table `name`, with the checks of `read_predictions`.
+
+    Returns:
+        The number of rows.
 
     Raises:
-        NotFoundError: there are none.
-        StorageError: they cannot be read, or rows are of another run or model than the record beside them names.
+        NotFoundError: there are no predictions.
+        StorageError: they cannot be read, or rows belong to another run or model than the record beside them names.
     """
     owner = recorded_owner(results)
     names = {field.name for field in fields}
@@ -100,27 +103,27 @@ def stage_predictions(tables: Staged, name: str, results: str, fields: Sequence[
 
     try:
         return stage()
-    except NotFoundError:  # large files were replaced after they were listed
+    except NotFoundError:  # large files were replaced after the listing
         return stage()
 
 
 def stage_newest(
     tables: Staged, results: str, fields: Sequence[pa.Field], manifest_uri: str, known: Sequence[pa.Field]
 ) -> None:
-    """Stage columns of `predictions` and of the `manifest`, without images whose file has a newer version.
+    """Stages columns of `predictions` and of the `manifest`, without images whose file has a newer version.
 
-    A file that has changed has a row for each version. Only the newest counts, or the patient would count twice.
+    A file that has changed has one row per version. Only the newest counts; otherwise the patient would count twice.
 
     Args:
-        tables: to stage in, under these two names.
+        tables: staged tables, which get these two names.
         results: URI of the results.
-        fields: of the predictions, `image_id` among them.
+        fields: columns of the predictions, including `image_id`.
         manifest_uri: URI of the manifest.
-        known: of the manifest, `image_id` among them.
+        known: columns of the manifest, including `image_id`.
 
     Raises:
-        NotFoundError: there are no predictions, or no manifest.
-        StorageError: as `stage_predictions`; or the manifest cannot be read.
+        NotFoundError: there are no predictions, or there is no manifest.
+        StorageError: as for `stage_predictions`, or the manifest cannot be read.
     """
     stage_predictions(tables, "predictions", results, fields)
     tables.add("manifest", manifest.part_uris(manifest_uri), known)
@@ -132,17 +135,17 @@ def stage_newest(
 
 
 def rows_of(results: str, name: str, image_ids: pa.Array, chunks: Collection[str]) -> pa.Table:
-    """Rows of a table of a screen for a few images; columns that are younger than a file are null.
+    """Reads the rows of a few images from a table of a screen; columns that a file does not have yet are null.
 
     Args:
         results: URI of the results.
-        name: of the table, such as `masks`.
-        image_ids: of the images.
-        chunks: of the manifest, that the images are in: only their files are read, where files are named so.
+        name: name of the table, such as `masks`.
+        image_ids: ids of the images.
+        chunks: chunks of the manifest that hold the images; only their files are read, if files carry these names.
 
     Raises:
         NotFoundError: there is no such table.
-        StorageError: as `read_predictions`.
+        StorageError: as for `read_predictions`.
     """
     owner, tables = recorded_owner(results), []
     parts = parquet.parts(storage.join(results, name))

@@ -1,7 +1,8 @@
-"""Altered copies of a radiograph, scored beside it, to see whether a score comes from the lungs.
+"""Alters copies of a radiograph and scores them beside it, to see whether a score comes from the lungs.
 
-As in DeGrave et al. 2021, "AI for radiographic COVID-19 detection selects shortcuts over signal", and Maguolo and Nanni
-2021, who blacked the lungs out. Frames are 8-bit, at the model's size; lungs are those that the model itself draws.
+The method follows DeGrave et al. 2021, "AI for radiographic COVID-19 detection selects shortcuts over signal", and
+Maguolo and Nanni 2021, who blacked the lungs out. Frames are 8-bit, at the model's size. The lungs are those that the
+model itself predicts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +21,14 @@ from comit_ray.tables.vocabulary import Task
 
 LUNGS_ONLY, LUNGS_REMOVED, BORDERS_CROPPED = "lungs_only", "lungs_removed", "borders_cropped"
 MARGIN = 0.05
-"""Share of the frame's side by which lungs are widened before they are blacked out: their outline goes with them."""
+"""Share of the frame's side by which lungs are widened before they are blacked out, so that their outline goes too."""
 CROP = 0.10
-"""Share of the frame's side that is blacked out on every side: marks and collimator edges lie there.
+"""Share of the frame's side that is blacked out along each edge, where marks and collimator edges lie.
 
-The rest is not stretched to the frame: a fall of the score could then be of the lungs' size, which is another one.
-"""
+The rest is not stretched to the frame: otherwise a lower score could come from the changed size of the lungs."""
 LEAST = 0.02
-"""Share of the frame that lungs must have; less is no pair of lungs, and what is left says nothing."""
+"""Share of the frame that lungs must cover; a smaller area is no pair of lungs, and the score of the rest means
+nothing."""
 NO_LUNGS, NOT_FINITE = "no lungs predicted", "the model's output is not a finite number"
 """Why a copy has no scores."""
 
@@ -35,20 +36,20 @@ FramesBHW = npt.NDArray[np.uint8]
 
 
 def needs_lungs(variant: str) -> bool:
-    """Whether the variant cannot be made without the model's lungs."""
+    """Whether the variant needs the model's lung mask."""
     return variant != BORDERS_CROPPED
 
 
 def alter(frames_BHW: FramesBHW, lungs_BHW: npt.NDArray[np.bool_] | None, variant: str) -> FramesBHW:
-    """The altered frames, of the same shape; black is 0.
+    """Returns the altered frames, of the same shape; black is 0.
 
     Args:
-        frames_BHW: radiographs, square.
-        lungs_BHW: the lungs of each; None is allowed where the variant needs none.
+        frames_BHW: (B, H, W) radiographs, square, 8-bit.
+        lungs_BHW: (B, H, W) lung masks; may be None for a variant that does not need them.
         variant: `lungs_only`, `lungs_removed` or `borders_cropped`.
 
     Raises:
-        ValueError: another variant, or no lungs where they are needed.
+        ValueError: the variant has another name, or lungs are missing that it needs.
     """
     if variant == BORDERS_CROPPED:
         return _cropped(frames_BHW)
@@ -63,7 +64,7 @@ def alter(frames_BHW: FramesBHW, lungs_BHW: npt.NDArray[np.bool_] | None, varian
 
 
 def has_lungs(lungs_BHW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """(B,) whether there is enough lung for the variants that need it."""
+    """Returns (B,) whether a mask has enough lung for the variants that need it."""
     found: npt.NDArray[np.bool_] = lungs_BHW.mean(axis=(1, 2)) >= LEAST
     return found
 
@@ -76,15 +77,15 @@ def table(
     altered: Sequence[str],
     temperatures: Mapping[str, float],
 ) -> pa.Table:
-    """The rows of the `variants` table: of every image with scores one for each altered copy.
+    """Returns the rows of the `variants` table: for every image with scores, one row per altered copy.
 
     Args:
-        model: that scores them.
-        frames_BHW: radiographs.
-        scores: what the model says of them; with `finite`, which of them have scores.
-        image_ids: of those that have scores; the others have no row.
-        altered: names of the copies.
-        temperatures: score -> what its log-odds are divided by; empty: scores are as the model gives them.
+        model: model that scores the copies.
+        frames_BHW: (B, H, W) radiographs.
+        scores: the model's output for them; `finite` says which of them have scores.
+        image_ids: ids of the images that have scores; others have no row.
+        altered: names of the variants.
+        temperatures: score -> temperature that divides its log-odds; empty: scores as the model gives them.
     """
     if not len(frames_BHW):
         return VARIANTS.empty_table()
@@ -117,8 +118,8 @@ def table(
 
 
 def _around(lungs_HW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The convex hull of both lungs, widened: with what of a diseased lung the mask misses, and with the heart."""
-    from scipy.spatial import ConvexHull  # late: every predictor imports this module, and few make these variants
+    """Returns the widened convex hull of both lungs; it covers the heart, and diseased lung that the mask misses."""
+    from scipy.spatial import ConvexHull  # imported late: few predictors make these variants
 
     steps = max(1, round(MARGIN * lungs_HW.shape[0]))
     wide_HW = binary_dilation(lungs_HW, iterations=steps)

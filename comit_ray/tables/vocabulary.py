@@ -4,6 +4,16 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the singular or the plural: `1 image`, `2,000 images`.
+
+    Args:
+        number: how many.
+        noun: the singular of a noun whose plural ends in s.
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 class Task(StrEnum):
     """The paper's tasks t1..t4 (section 2): one decoder or branch of COMiT-Net each."""
 

@@ -1,8 +1,8 @@
-"""How a radiograph was made, drawn at random: what tells one hospital from another is taken from the training images.
+"""Changes the appearance of training images at random, so that a network cannot tell hospitals apart by it.
 
-A network may learn which source an image is of, from its contrast, sharpness, borders or printed letters, in place of
-the disease. Each change here makes one of these say nothing of the source. What the image shows of the patient stays.
-Drawn from seed, epoch, image and copy alone, on the host, as the batches are made.
+A network may learn which source an image comes from, by its contrast, sharpness, borders or printed letters, instead of
+the disease. Each change makes one of these properties useless for that. What the image shows of the patient stays. The
+draw depends only on seed, epoch, image and copy. It is made on the host together with the batches.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,31 +16,31 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from comit_ray.config.train_config import AppearanceName
 
 Frame = npt.NDArray[np.uint8]
-"""(H, W) grey values, air dark and bone bright."""
+"""(H, W) grey values; air is dark and bone is bright."""
 Lungs = npt.NDArray[np.uint8] | None
-"""(H, W) annotated lungs: 1, 0, or 255 where unknown; None: no annotation."""
+"""(H, W) annotated lungs: 1, 0, or 255 for unknown; None without annotation."""
 Draw = np.random.Generator
 
 WORDS = ("L", "R", "PA", "AP", "AP ERECT", "SUPINE", "PORTABLE", "MOBILE", "12:30")
-"""What is printed on radiographs."""
-LUNG_MARGIN = 0.04  # of the frame's side, around annotated lungs
+"""Words that are printed on radiographs."""
+LUNG_MARGIN = 0.04  # margin around annotated lungs, as a share of the frame's side
 
 
 def vary_appearance(
     frame_HW: Frame, lungs_HW: Lungs, names: Sequence[AppearanceName], chance: float, key: Sequence[int]
 ) -> Frame:
-    """The frame with each of `names` applied or not, in the order of `AppearanceName`.
+    """Applies each of `names` to the frame or not, in the order of `AppearanceName`.
 
     Args:
         frame_HW: uint8 (H, W).
-        lungs_HW: annotated lungs of it; `surroundings` leaves a frame without them as it is.
-        names: what may be changed.
-        chance: of each change, 0..1.
+        lungs_HW: annotated lungs of the frame; without them, `surroundings` leaves the frame unchanged.
+        names: changes that may be applied.
+        chance: probability (0 to 1) of each change.
         key: whole numbers that decide the draw: seed, epoch, index of the image and of its copy.
     """
-    generator = np.random.default_rng([*key, len(CHANGES)])  # the last number: a stream apart from the moves'
+    generator = np.random.default_rng([*key, len(CHANGES)])  # the last number separates this stream from the moves
     for name in CHANGES:
-        # Drawn whether it is asked for or not, so that one change more leaves the others' draws as they are.
+        # Drawn for every change, requested or not, so that one more change does not alter the draws of the others.
         drawn, own = generator.random(), generator.spawn(1)[0]
         if name in names and drawn < chance:
             frame_HW = CHANGES[name](frame_HW, lungs_HW, own)
@@ -48,7 +48,7 @@ def vary_appearance(
 
 
 def _surroundings(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """All but the lungs and a margin takes one random grey value."""
+    """Sets everything except the lungs and a margin to one random grey value."""
     if lungs_HW is None or not (lungs_HW == 1).any():
         return frame_HW
     size = 2 * max(1, round(LUNG_MARGIN * min(frame_HW.shape))) + 1
@@ -57,7 +57,7 @@ def _surroundings(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
 
 
 def _resolution(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """Sampled down to 0.4 to 0.9 of its sides, and up again."""
+    """Samples the frame down to 0.4 to 0.9 of its sides, and up again."""
     height, width = frame_HW.shape
     share = draw.uniform(0.4, 0.9)
     small = Image.fromarray(frame_HW).resize((round(width * share), round(height * share)), Image.Resampling.BILINEAR)
@@ -65,47 +65,47 @@ def _resolution(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
 
 
 def _blur(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """Blurred, or sharpened by an unsharp mask, by a Gaussian of 0.3 to 1.2 pixels."""
+    """Blurs the frame, or sharpens it by an unsharp mask, with a Gaussian of 0.3 to 1.2 pixels."""
     radius = draw.uniform(0.3, 1.2)
     kernel = ImageFilter.GaussianBlur(radius) if draw.random() < 0.5 else ImageFilter.UnsharpMask(radius, 150, 0)
     return np.asarray(Image.fromarray(frame_HW).filter(kernel))
 
 
 def _gamma(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """Grey values, as shares of white, to a power of 0.5 to 2."""
+    """Raises grey values, as shares of white, to a power of 0.5 to 2."""
     return _grey((np.arange(256) / 255) ** np.exp(draw.uniform(-0.7, 0.7)) * 255)[frame_HW]
 
 
 def _contrast(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """Distances from the mean times 0.5 to 1.6, and all moved by up to 40 grey values."""
+    """Multiplies distances from the mean by 0.5 to 1.6, and shifts all values by up to 40 grey values."""
     mean, factor, shift = float(frame_HW.mean()), np.exp(draw.uniform(-0.7, 0.47)), draw.uniform(-40, 40)
     return _grey((np.arange(256) - mean) * factor + mean + shift)[frame_HW]
 
 
 def _noise(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """Normal noise with a standard deviation of 1 to 12 grey values."""
+    """Adds normal noise with a standard deviation of 1 to 12 grey values."""
     return _grey(frame_HW + draw.normal(0, draw.uniform(1, 12), frame_HW.shape))
 
 
 def _jpeg(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """Compressed as JPEG with a quality of 20 to 90."""
+    """Compresses the frame as JPEG with a quality of 20 to 90."""
     packed = BytesIO()
     Image.fromarray(frame_HW).save(packed, "JPEG", quality=int(draw.integers(20, 91)))
     return np.asarray(Image.open(packed))
 
 
 def _collimation(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """The outermost pixels of each side black, up to a tenth of the frame, each side by itself."""
+    """Blackens the outermost pixels of each side independently, up to a tenth of the frame."""
     return _framed(frame_HW, draw, 0.10, 0)
 
 
 def _border(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """A narrow border of one random grey value, up to 4% of the frame, each side by itself."""
+    """Draws a narrow border of one random grey value on each side independently, up to 4% of the frame."""
     return _framed(frame_HW, draw, 0.04, int(draw.integers(0, 256)))
 
 
 def _text(frame_HW: Frame, lungs_HW: Lungs, draw: Draw) -> Frame:
-    """One to three words or markers printed near a corner, bright or dark, some with a box around them."""
+    """Prints one to three words or markers near a corner, bright or dark, some with a box around them."""
     image = Image.fromarray(frame_HW)
     pen, (width, height) = ImageDraw.Draw(image), image.size
     for _ in range(draw.integers(1, 4)):
@@ -150,6 +150,6 @@ CHANGES: dict[AppearanceName, Callable[[Frame, Lungs, Draw], Frame]] = {
     "text": _text,
     "jpeg": _jpeg,
 }
-"""Every change, in the order in which they are applied: the patient first, then the machine, then the file."""
+"""All changes in the order in which they are applied: the patient first, then the machine, then the file."""
 
 assert tuple(CHANGES) == get_args(AppearanceName), "each change that can be asked for is here, in its order"

@@ -1,9 +1,8 @@
-"""The paper's six augmented copies of a COVID-19 training image, made on the device.
+"""Augments training images on the device: the paper's six copies of COVID-19 images, and random variation.
 
-Random variation of training images, an extra beyond the paper: small turns, shifts, scales and exposures.
-
-Drawn from seed, epoch and image alone, so that the same image varies the same way on one worker or eight. Nothing is
-mirrored: the heart lies on the left.
+Random variation goes beyond the paper: small rotations, shifts, scales and exposures. It depends only on seed, epoch
+and image, so the same image varies in the same way on one worker or eight. Nothing is mirrored, because the heart lies
+on the left.
 """
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from comit_ray.data.masks.mask_images import IGNORE
 
 PAPER_SIZE = 224
-"""Side in pixels of the frame in which the paper's shifts of 10 px are meant."""
+"""Side in pixels of the frame for which the paper states its shifts of 10 px."""
 COPIES: tuple[tuple[float, int, int], ...] = (
     (0, 0, 0),
     (10, 0, 0),
@@ -24,25 +23,26 @@ COPIES: tuple[tuple[float, int, int], ...] = (
     (0, 0, 10),
     (0, 10, 10),
 )
-"""Section 3.1: rotation in degrees (clockwise), shifts in X (right) and Y (down) in pixels. Copy 0 is the image."""
+"""Section 3.1: rotation in degrees (clockwise), shifts in X (right) and Y (down) in pixels. Copy 0 is the
+image itself."""
 
 
 def augment(frames_BHW: Tensor, masks_BMHW: Tensor, copy_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image and its masks moved as its copy says.
+    """Moves each image and its masks as its copy requires.
 
-    What comes in from outside the frame is black in the image and unknown (255) in the masks.
+    Pixels from outside the frame are black in the image and unknown (255) in the masks.
 
     Args:
-        frames_BHW: uint8 frames.
-        masks_BMHW: uint8 masks, any number M an image: 0, 1, or 255 where unknown.
-        copy_B: index into `COPIES` of each image, on the host.
+        frames_BHW: (B, H, W) uint8 frames.
+        masks_BMHW: (B, M, H, W) uint8 masks, any number M per image: 0, 1, or 255 for unknown.
+        copy_B: (B,) index into `COPIES` of each image, on the host.
 
     Returns:
         Frames and masks of the same shapes and types.
     """
     if not bool(copy_B.any()):
         return frames_BHW, masks_BMHW
-    # Late: torchvision takes a second, and 150 MB, which the driver and Ray Train's controller need not pay.
+    # Imported late: torchvision costs a second and 150 MB, which the driver and Ray Train's controller do not need.
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
@@ -64,24 +64,24 @@ def augment(frames_BHW: Tensor, masks_BMHW: Tensor, copy_B: Tensor) -> tuple[Ten
 
 
 RANGES = {
-    "angle": 10.0,  # degrees either way
-    "log_scale": 0.12,  # natural logarithm either way: 0.89 to 1.13 times
-    "right": 0.05,  # of the frame either way
+    "angle": 10.0,  # degrees in either direction
+    "log_scale": 0.12,  # natural logarithm of the factor: 0.89 to 1.13 times
+    "right": 0.05,  # share of the frame in either direction
     "down": 0.05,
-    "log_gamma": 0.35,  # of the grey values: 0.70 to 1.42
+    "log_gamma": 0.35,  # natural logarithm of the exponent of grey values: 0.70 to 1.42
 }
 
 
 def draw(seed: int, epoch: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Parameters in the order of `RANGES`, uniform in their ranges.
+    """Draws parameters in the order of `RANGES`, uniform in their ranges.
 
     Args:
-        seed: of the training.
-        epoch: from 0.
+        seed: seed of the training.
+        epoch: number of the epoch, from 0.
         items: (B, 2) index of the image and of its copy.
 
     Returns:
-        (B, 5).
+        (B, 5) parameters.
     """
     generators = (np.random.default_rng([seed, epoch, *item]) for item in items.tolist())
     unit_BP = np.stack([generator.uniform(-1, 1, len(RANGES)) for generator in generators])
@@ -89,14 +89,14 @@ def draw(seed: int, epoch: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.
 
 
 def vary(frames_BHW: Tensor, masks_BMHW: Tensor, parameters_BP: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image and its masks moved, the image's grey values bent.
+    """Moves each image and its masks, and applies a gamma to the image's grey values.
 
-    What comes in from outside the frame is black in the image and unknown (255) in the masks.
+    Pixels from outside the frame are black in the image and unknown (255) in the masks.
 
     Args:
-        frames_BHW: uint8 frames.
-        masks_BMHW: uint8 masks: 0, 1, or 255 where unknown.
-        parameters_BP: of `draw`, on the frames' device.
+        frames_BHW: (B, H, W) uint8 frames.
+        masks_BMHW: (B, M, H, W) uint8 masks: 0, 1, or 255 for unknown.
+        parameters_BP: (B, 5) result of `draw`, on the frames' device.
 
     Returns:
         Frames and masks of the same shapes and types.
@@ -104,13 +104,13 @@ def vary(frames_BHW: Tensor, masks_BMHW: Tensor, parameters_BP: Tensor) -> tuple
     angle_B, log_scale_B, right_B, down_B, log_gamma_B = parameters_BP.unbind(1)
     cos_B = torch.cos(torch.deg2rad(angle_B)) / log_scale_B.exp()
     sin_B = torch.sin(torch.deg2rad(angle_B)) / log_scale_B.exp()
-    # From an output place back to the input's, in coordinates of -1 to 1: turn and shrink, then shift.
+    # Maps an output place to its input place, in coordinates from -1 to 1: rotate and scale, then shift.
     back_B23 = torch.stack([cos_B, sin_B, -2 * right_B, -sin_B, cos_B, -2 * down_B], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(back_B23, [len(frames_BHW), 1, *frames_BHW.shape[1:]], align_corners=False)
 
     grey_B1HW = (frames_BHW.unsqueeze(1).float() / 255) ** log_gamma_B.exp().view(-1, 1, 1, 1)
     moved_B1HW = F.grid_sample(grey_B1HW, grid, mode="bilinear", align_corners=False)
-    # Counted from one, so that the zeros from outside are none of the values.
+    # Values are counted from one, so that zeros from outside the frame differ from every value.
     labels_BMHW = F.grid_sample(masks_BMHW.float() + 1, grid, mode="nearest", align_corners=False).round()
     labels_BMHW = torch.where(labels_BMHW == 0, IGNORE + 1, labels_BMHW) - 1
     return (moved_B1HW.squeeze(1) * 255).round().to(torch.uint8), labels_BMHW.to(torch.uint8)

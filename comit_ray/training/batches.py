@@ -1,9 +1,7 @@
-"""Batches of tensors from the training frames.
+"""Batches of training images as tensors: which image comes in which step, and how a batch is made.
 
-Which image goes into which step: one global plan an epoch, the same for any number of workers.
-
-Rank r takes its slice of each global batch, so every item is seen exactly once an epoch, and one worker or eight see
-the same batches.
+There is one global plan per epoch, the same for any number of workers. Rank r takes its slice of each global batch. So
+every item occurs exactly once per epoch, and one worker or eight see the same batches.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
@@ -26,28 +24,28 @@ from comit_ray.training.appearance import vary_appearance
 from comit_ray.training.augmentation import COPIES, augment, draw, vary
 
 Items = npt.NDArray[np.int64]
-"""(N, 2): index of the image, and of its copy (`comit_ray.training.augmentation.COPIES`)."""
+"""(N, 2) index of the image, and of its copy (`comit_ray.training.augmentation.COPIES`)."""
 
 
 def items(copies: npt.NDArray[np.int64]) -> Items:
-    """Every image with every copy it has; `copies` is the number of copies of each image."""
+    """Returns every image with each of its copies; `copies` is the number of copies of each image."""
     images = np.repeat(np.arange(len(copies)), copies)
     return np.stack([images, np.concatenate([np.arange(n) for n in copies])], axis=1).astype(np.int64)
 
 
 def shuffled(everything: Items, seed: int, epoch: int) -> Items:
-    """`everything` in the order of this seed and epoch."""
+    """Returns `everything` in the order of this seed and epoch."""
     return everything[np.random.default_rng([seed, epoch]).permutation(len(everything))]
 
 
 def balanced(everything: Items, groups: Sequence[Hashable], seed: int, epoch: int) -> Items:
-    """As many items as `everything` has, drawn with replacement so that every group of images comes equally often.
+    """Draws as many items as `everything` has, with replacement, so that every group of images is equally frequent.
 
     Args:
-        everything: of `items`.
-        groups: the group of each image; a group's items share its chance equally.
-        seed: of the training.
-        epoch: from 0.
+        everything: result of `items`.
+        groups: group of each image; the items of a group share its probability equally.
+        seed: seed of the training.
+        epoch: number of the epoch, from 0.
     """
     _, group_of_image = np.unique([repr(group) for group in groups], return_inverse=True)
     group_of_item = group_of_image[everything[:, 0]]
@@ -58,13 +56,13 @@ def balanced(everything: Items, groups: Sequence[Hashable], seed: int, epoch: in
 
 
 def copies_of(store: FrameStore, config: TrainConfig) -> npt.NDArray[np.int64]:
-    """Copies an epoch of each training image: six of one with COVID-19 (section 3.1), else one."""
+    """Returns the copies per epoch of each training image: six with COVID-19 (section 3.1), otherwise one."""
     with_covid = len(COPIES) if config.train.augment_covid else 1
     return np.where(store.labels["covid"] == 1, with_covid, 1).astype(np.int64)
 
 
 def groups_of(store: FrameStore, config: TrainConfig) -> list[tuple[Any, ...]] | None:
-    """The group of each image that is to come as often as the others; None: images come as they are."""
+    """Returns the group of each image for balancing the groups; None: images are not balanced."""
     if config.train.balance == "none":
         return None
     labels = zip(*(store.labels[name].tolist() for name in LABELS), strict=True)
@@ -74,15 +72,18 @@ def groups_of(store: FrameStore, config: TrainConfig) -> list[tuple[Any, ...]] |
 
 
 def global_batches(order: Items, batch_size: int) -> list[Items]:
-    """`order` cut into the fewest batches of at most `batch_size`, whose sizes differ by one at most.
+    """Divides `order` into the fewest batches of at most `batch_size`, whose sizes differ by at most one.
 
-    Even batches rather than a short last one: batch normalisation learns little from a single image.
+    Even batches are better than a short last one, because batch normalisation learns little from a single image.
     """
     return np.array_split(order, -(-len(order) // batch_size)) if len(order) else []
 
 
 def share(batch: Items, rank: int, world_size: int) -> Items:
-    """This worker's slice of a global batch. Lower ranks get the odd ones: rank 0 is never empty, others may be."""
+    """Returns this worker's slice of a global batch.
+
+    Lower ranks get the remainder: rank 0 is never empty, other ranks may be.
+    """
     return np.array_split(batch, world_size)[rank]
 
 
@@ -91,20 +92,20 @@ ON_HOST = ("copy_B", "index_B")
 
 @dataclass(frozen=True)
 class Batch:
-    """Images and what is known of them.
+    """Images and their labels and masks.
 
     Attributes:
-        frames_BHW: uint8.
-        masks_BMHW: uint8 (B, 2, H, W), as `MASK_TASKS`: 0, 1, or 255 where unknown; all 255 if there is no mask.
-        unhealthy_B: int64, 1, 0, or -1 where unknown.
+        frames_BHW: (B, H, W) uint8.
+        masks_BMHW: (B, 2, H, W) uint8, in the order of `MASK_TASKS`: 0, 1, or 255 for unknown; all 255 without a mask.
+        unhealthy_B: (B,) int64: 1, 0, or -1 for unknown.
         covid_B: as `unhealthy_B`.
         other_B: as `unhealthy_B`.
-        copy_B: int64, index into `comit_ray.training.augmentation.COPIES`.
-        index_B: int64, place in the store; -1 for an image that only keeps its worker in step.
-        variation_BP: of `comit_ray.training.augmentation.draw`; None: none.
-        teaches_B: bool, whether the COVID-19 head learns from an image; None: from all.
-        teaches_health_B: the same for the health head.
-        group_B3: int64, group, source and class of each image (`comit_ray.training.sources`); None: not told.
+        copy_B: (B,) int64, index into `comit_ray.training.augmentation.COPIES`.
+        index_B: (B,) int64, place in the store; -1 for an image that only keeps its worker in step.
+        variation_BP: (B, 5) result of `comit_ray.training.augmentation.draw`; None: no variation.
+        teaches_B: (B,) bool, whether the COVID-19 head learns from an image; None: it learns from all.
+        teaches_health_B: (B,) bool, the same for the health head.
+        group_B3: (B, 3) int64, group, source and class of each image (`comit_ray.training.sources`); None: not given.
     """
 
     frames_BHW: Tensor
@@ -127,33 +128,33 @@ class Batch:
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
     def to(self, device: torch.device) -> Self:
-        """The same on `device`, but `copy_B` and `index_B`, which the host asks: asking a GPU would wait for it.
+        """Returns the batch on `device`, except `copy_B` and `index_B`: reading them from a GPU would wait for it.
 
-        To a GPU by pinned memory, so that the copy does not hold up the host.
+        A copy to a GPU uses pinned memory, so that it does not block the host.
         """
         pinned = self._map(Tensor.pin_memory, ON_HOST) if device.type == "cuda" else self
         return pinned._map(lambda tensor: tensor.to(device, non_blocking=True), ON_HOST)
 
     def parts(self, count: int) -> list[Self]:
-        """The batch cut into `count` parts of about one size, or into single images where there are fewer."""
+        """Divides the batch into `count` parts of about equal size, or into single images if it has fewer."""
         count = min(count, len(self))
         cuts = [len(self) * i // count for i in range(count + 1)]
         return [self._map(lambda tensor, a=a, b=b: tensor[a:b]) for a, b in pairwise(cuts)]  # type: ignore[misc]
 
     def augmented(self) -> Self:
-        """Each image moved as its copy says, then varied if it has a variation; its masks with it."""
+        """Moves each image and its masks as its copy requires, then applies its variation if it has one."""
         frames, masks = augment(self.frames_BHW, self.masks_BMHW, self.copy_B)
         if self.variation_BP is not None:
             frames, masks = vary(frames, masks, self.variation_BP)
         return replace(self, frames_BHW=frames, masks_BMHW=masks)
 
     def mask_BHW(self, task: Task) -> Tensor:
-        """The lung or disease masks."""
+        """Returns the lung or disease masks."""
         return self.masks_BMHW[:, MASK_TASKS.index(task)]
 
 
 def collate(store: FrameStore, chosen: Items) -> Batch:
-    """The images of `chosen` (B, 2: index, copy); B is at least 1."""
+    """Makes a batch of the items `chosen` (B, 2: index, copy); B is at least 1."""
     indices = chosen[:, 0]
     frames = np.stack([store.pixels_HW(i) for i in indices])
     masks = np.full((len(chosen), len(MASK_TASKS), store.size, store.size), IGNORE, dtype=np.uint8)
@@ -180,7 +181,7 @@ def collate(store: FrameStore, chosen: Items) -> Batch:
 
 
 def unlabelled(batch: Batch) -> Batch:
-    """The same images with nothing known of them: they move no weight and are not counted."""
+    """Returns the same images without labels or masks: they change no weight and are not counted."""
     unknown = torch.full_like(batch.unhealthy_B, -1)
     masks = torch.full_like(batch.masks_BMHW, IGNORE)
     return replace(
@@ -196,18 +197,18 @@ def training_batches(
     prefetch: int = 0,
     appearance: Callable[[Batch, Items], Batch] | None = None,
 ) -> Iterator[Batch]:
-    """This worker's batch of each step.
+    """Yields this worker's batch of each step.
 
-    A worker without an image in a step takes the step's first without its labels: its gradient is zero, and it stays
-    in step with the others. (Its batch norm statistics are overwritten by rank 0's, which is never empty.)
+    A worker without an image in a step takes the step's first image without its labels. Its gradient is zero, and it
+    stays in step with the others. (Rank 0, which is never empty, overwrites its batch norm statistics.)
 
     Args:
         store: the training frames.
-        steps: the global batch of each step.
-        shares: this worker's part of each.
-        variation: a seed and an epoch: every image varied at random; None: not.
-        prefetch: batches a thread makes ahead of those that were taken; 0: each is made when it is asked for.
-        appearance: changes how a batch's images look (`appearance_of`); None: they stay as they are.
+        steps: global batch of each step.
+        shares: this worker's part of each global batch.
+        variation: seed and epoch for random variation of every image; None: no variation.
+        prefetch: number of batches that a thread makes ahead; 0: each is made on demand.
+        appearance: changes the appearance of a batch's images (`appearance_of`); None: no change.
     """
 
     def make(step: Items, mine: Items) -> Batch:
@@ -223,7 +224,7 @@ def training_batches(
 
 
 def appearance_of(options: OptimConfig, epoch: int) -> Callable[[Batch, Items], Batch] | None:
-    """What changes the appearance of a batch's images in `epoch`; None where nothing is to be changed."""
+    """Returns the function that changes the appearance of images in `epoch`; None if nothing is to be changed."""
     if not options.appearance:
         return None
 
@@ -243,14 +244,14 @@ def _ahead(make: Callable[..., Batch], wanted: Iterable[tuple[Any, ...]], prefet
         yield from (make(*item) for item in wanted)
         return
     with ThreadPoolExecutor(max_workers=1) as thread:
-        # One more than asked for: the one that is given is no longer ahead.
+        # One more than requested, because the batch in use is no longer ahead.
         yield from map_ahead(thread, lambda item: make(*item), wanted, prefetch + 1)
 
 
 def validation_batches(
     store: FrameStore, rank: int, world_size: int, batch_size: int, prefetch: int = 0
 ) -> Iterator[Batch]:
-    """Every `world_size`-th image from `rank`: all are seen, each by one worker."""
+    """Yields every `world_size`-th image from `rank` on, so that each image is seen by exactly one worker."""
     mine = np.arange(rank, len(store), world_size)
     images = np.stack([mine, np.zeros_like(mine)], axis=1)
     parts = [(store, images[start : start + batch_size]) for start in range(0, len(images), batch_size)]

@@ -1,7 +1,7 @@
-"""Draws learning curves as one PNG: losses, validation metrics, and the time of an epoch by part.
+"""Draws learning curves as one PNG: losses, validation metrics, and the time of each part of an epoch.
 
-matplotlib's objects without pyplot, which would keep every figure and choose a window system; imported when something
-is drawn, for it takes a second.
+It uses matplotlib without pyplot, which would keep every figure and choose a window system. Matplotlib is imported only
+when something is drawn, because the import takes a second.
 """
 
 import io
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from comit_ray.config.config_base import SPECIFICITY
-from comit_ray.tables.vocabulary import ALL_TASKS
+from comit_ray.tables.vocabulary import ALL_TASKS, counted
 from comit_ray.training.early_stopping import best_epoch
 from comit_ray.training.validation import TIMED, EpochMetrics
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-WIDTH, HEIGHT, DPI = 7.0, 3.4, 130  # of a panel in inches, legend included; pixels an inch
+WIDTH, HEIGHT, DPI = 7.0, 3.4, 130  # size of a panel in inches with its legend; pixels per inch
 COLUMNS = 2
-MARKED = 40  # up to this many epochs every value has its dot
-# Okabe and Ito's colours, which colour-blind readers can tell apart
+MARKED = 40  # with at most this many epochs, every value has a dot
+# Colours of Okabe and Ito, which colour-blind readers can distinguish
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#000000",
     "#E69F00",
@@ -49,14 +49,14 @@ TIME_COLOURS = dict(zip(TIMED, (ORANGE, SKY, BLUE, GREEN), strict=True))
 
 
 def draw(history: Sequence[EpochMetrics], title: str) -> bytes:
-    """The figures of all epochs as a PNG, 1820 pixels wide; panels without any value are left out.
+    """Draws the metrics of all epochs as a PNG, 1820 pixels wide; panels without any value are left out.
 
     Args:
-        history: figures by epoch; `epoch` counts from 1. A figure that is None, absent or not finite leaves a gap.
-        title: above the panels, shown as it is.
+        history: metrics by epoch; `epoch` counts from 1. A value that is None, absent or not finite leaves a gap.
+        title: text above the panels, shown literally.
 
     Raises:
-        ValueError: if there is no epoch, or no figure that is drawn.
+        ValueError: there is no epoch, or no metric to draw.
     """
     from matplotlib.figure import Figure
 
@@ -73,7 +73,7 @@ def draw(history: Sequence[EpochMetrics], title: str) -> bytes:
         if any(not math.isnan(value) for name in names for value in _values(history, name))
     ]
     if not panels:
-        raise ValueError(f"learning curves need an epoch with a loss, a score or a time, got {len(history)} epochs")
+        raise ValueError(f"expected an epoch with a loss, a score or a time, got {counted(len(history), 'epoch')}")
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(WIDTH * COLUMNS, HEIGHT * rows + 0.5), dpi=DPI, layout="constrained", facecolor="white")
@@ -116,8 +116,8 @@ def _scores(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
 
 
 def _time(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
-    """Stacked seconds: the parts of a training pass, what is left of it, and the validation."""
-    axes.set(title="Where the time goes", ylabel="seconds an epoch (mean of workers)")
+    """Draws stacked seconds: the parts of a training pass, its remainder, and the validation."""
+    axes.set(title="Where the time goes", ylabel="seconds per epoch (mean of workers)")
     epochs = _epochs(history)
     parts = {part: _or_zero(_values(history, f"seconds_{part}")) for part in TIMED}
     labels = {"waiting": "waiting for data"}
@@ -139,7 +139,7 @@ def _time(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
 
 
 def _speed(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
-    axes.set(title="Speed of training", ylabel="images a second (all workers)")
+    axes.set(title="Speed of training", ylabel="images per second (all workers)")
     _line(axes, history, "images_per_second", "_", BLUE)
     axes.set_ylim(0, 1.1 * max(_or_zero(_values(history, "images_per_second"))) or 1)
 
@@ -165,7 +165,7 @@ def _line(axes: "Axes", history: Sequence[EpochMetrics], name: str, label: str, 
 
 
 def _finish(axes: "Axes", history: Sequence[EpochMetrics]) -> None:
-    """What all panels share: whole epochs along the bottom, the legend beside the axes, where it hides nothing."""
+    """Applies what all panels share: whole epochs on the x axis, and a legend beside the axes."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = _epochs(history)
@@ -184,7 +184,7 @@ def _epochs(history: Sequence[EpochMetrics]) -> list[float]:
 
 
 def _values(history: Sequence[EpochMetrics], name: str) -> list[float]:
-    """The figure of each epoch; NaN, which is drawn as a gap, where it has no finite value."""
+    """Returns the metric of each epoch; NaN, drawn as a gap, if it has no finite value."""
     values = [figures.get(name) for figures in history]
     return [value if value is not None and math.isfinite(value) else math.nan for value in values]
 

@@ -1,7 +1,7 @@
 """Trains one epoch, and runs one validation pass: plain PyTorch, in one process or many.
 
-The optimiser, its learning rate, and where the time of an epoch goes: waiting, forward, backward, optimiser. Whether
-to stop early is decided in `validation`.
+It also makes the optimiser, computes the learning rate, and measures the time of an epoch: waiting, forward, backward,
+optimiser. `comit_ray.training.early_stopping` decides whether to stop early.
 """
 
 import math
@@ -37,13 +37,14 @@ from comit_ray.training.validation import LossSums, Validation
 
 
 class Stopwatch:
-    """Seconds by part. A GPU works behind its host's back: there its own events are the clock, read at the end.
+    """Measures the seconds of each part of an epoch.
 
-    So on a GPU the host's waiting may overlap the device's parts. On a CPU a part may hold a wait for other workers:
-    forward, for the count of labels in the step; backward, for their gradients.
+    A GPU works asynchronously, so its own events are the clock, and they are read at the end. On a GPU, the host's
+    waiting may therefore overlap the device's parts. On a CPU, a part may include waiting for other workers: forward
+    waits for the count of labels in the step, backward for their gradients.
 
     Args:
-        device: that computes.
+        device: device that computes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -53,14 +54,14 @@ class Stopwatch:
 
     @contextmanager
     def host(self, part: str) -> Iterator[None]:
-        """Count what the host spends, for instance waiting."""
+        """Measures time of the host in the block, such as waiting."""
         began = time.perf_counter()
         yield
         self._seconds[part] += time.perf_counter() - began
 
     @contextmanager
     def device(self, part: str) -> Iterator[None]:
-        """Count what the device spends."""
+        """Measures time of the device in the block."""
         if not self._on_gpu:
             with self.host(part):
                 yield
@@ -72,11 +73,11 @@ class Stopwatch:
         self._events.append((part, begin, end))
 
     def seconds(self) -> dict[str, float]:
-        """Sum of each part, in seconds; on a GPU this waits until it has done everything."""
+        """Returns the sum of each part in seconds; on a GPU this waits until all its work is done."""
         if self._events:
             torch.cuda.synchronize()
         for part, begin, end in self._events:
-            self._seconds[part] += begin.elapsed_time(end) / 1000  # milliseconds
+            self._seconds[part] += begin.elapsed_time(end) / 1000  # from milliseconds
         self._events.clear()
         return dict(self._seconds)
 
@@ -90,16 +91,16 @@ def train_epoch(
     device: torch.device,
     groups: GroupWeights | None = None,
 ) -> tuple[LossSums, dict[str, float]]:
-    """One step a batch; every worker must bring the same number of batches.
+    """Trains with one step per batch; every worker must bring the same number of batches.
 
     Args:
-        objective: `comit_ray.training.losses.Objective`, in DistributedDataParallel where there are several workers.
-        optimiser: of its parameters.
-        batches: this worker's.
-        rates: the learning rate of each step.
+        objective: `comit_ray.training.losses.Objective`, inside DistributedDataParallel if there are several workers.
+        optimiser: optimiser of its parameters.
+        batches: this worker's batches.
+        rates: learning rate of each step.
         config: loss, parts of a step, batch norm.
-        groups: weights of the images' groups, which every step moves; None: all images weigh alike.
-        device: the model's.
+        device: device of the model.
+        groups: weights of the images' groups, which every step updates; None: all images have the same weight.
 
     Returns:
         This worker's sums, and its seconds `waiting` (for data), `forward`, `backward`, `optimiser`.
@@ -111,7 +112,7 @@ def train_epoch(
     total_T, switched_T = torch.zeros(4, device=device), torch.zeros(4, device=device)
     images = 0
     for batch, rate in zip(_timed(batches, watch), rates, strict=True):
-        images += int((batch.index_B >= 0).sum())  # before it is on the device: counting there would wait for it
+        images += int((batch.index_B >= 0).sum())  # counted on the host, because a GPU would have to be waited for
         with watch.device("forward"):
             batch = batch.to(device).augmented()
             active_T = switches(batch, config.model.tasks).sum(dim=1).float()
@@ -155,7 +156,7 @@ def _timed(batches: Iterable[Batch], watch: Stopwatch) -> Iterator[Batch]:
 
 
 def _synchronising(objective: nn.Module, last: bool) -> AbstractContextManager[None]:
-    """Workers add their gradients up once a step, with its last part."""
+    """Workers add their gradients once per step, with its last part."""
     if last or not isinstance(objective, DistributedDataParallel):
         return nullcontext()
     waiting: AbstractContextManager[None] = objective.no_sync()
@@ -164,13 +165,13 @@ def _synchronising(objective: nn.Module, last: bool) -> AbstractContextManager[N
 
 @torch.no_grad()
 def validate(model: nn.Module, batches: Iterable[Batch], config: TrainConfig, device: torch.device) -> Validation:
-    """Scores, losses and IoU of this worker's validation images, in float32.
+    """Computes scores, losses and IoU of this worker's validation images, in float32.
 
     Args:
-        model: the bare network (workers may have unequal numbers of batches).
-        batches: this worker's.
+        model: the bare network (workers may have different numbers of batches).
+        batches: this worker's batches.
         config: tasks and loss.
-        device: the model's.
+        device: device of the model.
     """
     model.eval()
     found = Validation.empty(config.model.tasks)
@@ -195,7 +196,7 @@ def validate(model: nn.Module, batches: Iterable[Batch], config: TrainConfig, de
 
 
 def _scored(output: ModelOutput, batch: Batch) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-    """Name -> score, its log-odds, and label of each image, for the heads the model has."""
+    """Returns name -> score, its log-odds, and label of each image, for the heads that the model has."""
     found: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
     for score, log_odds_B in output.log_odds.items():
         probability_B = getattr(output, f"p_{score}")
@@ -205,7 +206,7 @@ def _scored(output: ModelOutput, batch: Batch) -> dict[str, tuple[Tensor, Tensor
 
 
 def _ious(logits_B2HW: Tensor, mask_BHW: Tensor) -> list[float]:
-    """IoU of each image with a known mask, except where prediction and truth are both empty."""
+    """Returns the IoU of each image with a known mask, except where prediction and truth are both empty."""
     predicted, truth = _numpy(logits_B2HW.argmax(dim=1)) == 1, _numpy(mask_BHW)
     values = (roc.iou(p, t == 1, t != IGNORE) for p, t in zip(predicted, truth, strict=True) if (t != IGNORE).any())
     return [value for value in values if value is not None]
@@ -216,14 +217,17 @@ def _numpy(values: Tensor) -> npt.NDArray[Any]:
 
 
 def make_optimiser(model: nn.Module, config: OptimConfig, fused: bool) -> torch.optim.Optimizer:
-    """Adam, or stochastic gradient descent with momentum, of all parameters of `model`."""
+    """Makes Adam, or stochastic gradient descent with momentum, for all parameters of `model`."""
     if config.optimiser == "sgd":
         return torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, fused=fused)
     return torch.optim.Adam(model.parameters(), lr=config.lr, fused=fused)
 
 
 def learning_rate(config: OptimConfig, step: int, steps_an_epoch: int) -> float:
-    """Learning rate of `step` (from 0, over all epochs): constant, or a linear warm-up epoch and a cosine to zero."""
+    """Returns the learning rate of `step` (from 0, over all epochs).
+
+    It is constant, or has a linear warm-up epoch and then a cosine to zero.
+    """
     if config.schedule == "constant":
         return config.lr
     if step < steps_an_epoch and config.epochs > 1:

@@ -1,20 +1,20 @@
 """The four losses and their switched sum: equations 2 to 8 of the paper, computed from logits.
 
-Per image i and task t, Z is the loss and T the switch, 0 or 1 by what is known of the image:
+Per image i and task t, Z is the loss and T the switch, 0 or 1, which depends on what is known of the image:
 
     Z1, Z2  lung and disease: two-class cross-entropy of every pixel whose mask is known       (eq. 2, 3)
     Z3      healthy/unhealthy: two-class cross-entropy                                         (eq. 5)
     Z4      binary cross-entropy of COVID-19 plus that of another disease, one switch for both (eq. 7)
     L       sum over i of T1 Z1 + T2 Z2 + T3 Z3 + T4 Z4                                        (eq. 8)
 
-`loss.reduction: sum` is that, literally: Z1 and Z2 sum over pixels and are up to 224 x 224 = 50,176 times larger than
-Z3 and Z4. `mean` (the default) makes the four comparable, as in "each loss is weighted equally" (section 3.3): Z1 and
-Z2 are means over the known pixels of an image, and each task is the mean over the images of the **global** batch whose
-switch is on. An image whose switch is off gives zero loss and zero gradient to that head.
+`loss.reduction: sum` follows these equations literally: Z1 and Z2 sum over pixels and are up to 224 x 224 = 50,176
+times larger than Z3 and Z4. `mean` (the default) makes the four comparable, as in "each loss is weighted equally"
+(section 3.3): Z1 and Z2 are means over the known pixels of an image, and each task is the mean over the images of the
+**global** batch whose switch is on. An image whose switch is off gives zero loss and zero gradient to that head.
 
 Equation 5 as printed has no term for healthy images; two-class cross-entropy on the softmax is what it means.
 
-The network together with its loss: what DistributedDataParallel wraps.
+`Objective` joins the network and its loss; DistributedDataParallel wraps it.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,7 +34,7 @@ from comit_ray.training.sources import source_distance
 
 
 def switches(batch: Batch, tasks: Iterable[str]) -> Tensor:
-    """T of every task and image: whether its truth is known, and a head of `tasks` could learn it.
+    """Returns T of every task and image: whether its truth is known and a head of `tasks` could learn it.
 
     Returns:
         (4, B) bool, in the order of `ALL_TASKS`.
@@ -54,16 +54,16 @@ def switches(batch: Batch, tasks: Iterable[str]) -> Tensor:
 
 
 def task_losses(output: ModelOutput, batch: Batch, reduction: str = "mean") -> tuple[Tensor, Tensor]:
-    """Z and T of every task and image.
+    """Computes Z and T of every task and image.
 
     Args:
-        output: of the batch.
+        output: output of the model for the batch.
         batch: labels and masks, on the same device.
         reduction: mean or sum over the known pixels of an image.
 
     Returns:
-        (4, B) float losses, zero where the switch is off, and (4, B) bool switches, in the order of `ALL_TASKS`. A
-        task whose head is absent is switched off everywhere.
+        (4, B) float losses, zero where the switch is off, and (4, B) bool switches, in the order of `ALL_TASKS`. A task
+        without a head is switched off everywhere.
     """
     on_TB = switches(batch, [task for task in ALL_TASKS if getattr(output, task) is not None])
     off = torch.zeros(len(batch), device=batch.unhealthy_B.device)
@@ -83,34 +83,34 @@ def _task_loss(task: Task, output: ModelOutput, batch: Batch, reduction: str) ->
 
 
 def _pixel_loss(logits_B2HW: Tensor, mask_BHW: Tensor, reduction: str) -> Tensor:
-    """Z1 or Z2 (eq. 2, 3)."""
+    """Computes Z1 or Z2 (eq. 2, 3)."""
     loss_BHW = F.cross_entropy(logits_B2HW.float(), mask_BHW.long(), ignore_index=IGNORE, reduction="none")
     total_B = loss_BHW.sum(dim=(1, 2))
     return total_B / (mask_BHW != IGNORE).sum(dim=(1, 2)).clamp(min=1) if reduction == "mean" else total_B
 
 
 def _health_loss(logits_B2: Tensor, unhealthy_B: Tensor) -> Tensor:
-    """Z3 (eq. 5)."""
+    """Computes Z3 (eq. 5)."""
     return F.cross_entropy(logits_B2.float(), unhealthy_B, ignore_index=-1, reduction="none")
 
 
 def _covid_loss(logits_B2: Tensor, covid_B: Tensor, other_B: Tensor) -> Tensor:
-    """Z4 (eq. 7); it has a meaning where both labels are known."""
+    """Computes Z4 (eq. 7); the value is meaningful only if both labels are known."""
     truth_B2 = torch.stack([covid_B, other_B], dim=1).clamp(min=0).float()
     return F.binary_cross_entropy_with_logits(logits_B2.float(), truth_B2, reduction="none").sum(dim=1)
 
 
 def task_weights(config: LossConfig, device: torch.device) -> Tensor:
-    """(4,) weights of the tasks, in the order of `ALL_TASKS`."""
+    """Returns (4,) weights of the tasks, in the order of `ALL_TASKS`."""
     return torch.tensor([getattr(config, task) for task in ALL_TASKS], device=device, dtype=torch.float32)
 
 
 def total_loss(loss_TB: Tensor, active_T: Tensor, config: LossConfig, world_size: int) -> Tensor:
-    """This worker's share of L, scaled so that the mean over workers is the loss of the global batch.
+    """Computes this worker's share of L, scaled so that the mean over workers is the loss of the global batch.
 
     Args:
-        loss_TB: (4, B) of this worker, from `task_losses`; rows beyond these are penalties, whose sums are added.
-        active_T: (4,) images of the **global** batch whose switch is on.
+        loss_TB: (4, B) losses of this worker, from `task_losses`; sums of any further rows (penalties) are added.
+        active_T: (4,) number of images of the **global** batch whose switch is on.
         config: weights and reduction.
         world_size: number of workers whose gradients DistributedDataParallel averages.
 
@@ -126,13 +126,13 @@ def total_loss(loss_TB: Tensor, active_T: Tensor, config: LossConfig, world_size
 
 
 class Objective(nn.Module):
-    """Images and labels to losses.
+    """Turns images and labels into losses.
 
-    A network that learns from instances (Mask R-CNN) has a loss of its own over a whole batch; each of its images then
-    bears that mean.
+    A network that learns from instances (Mask R-CNN) has its own loss over a whole batch; each image then gets that
+    mean.
 
     Args:
-        model: the network; compiled or not.
+        model: the network, compiled or not.
         config: tasks, reduction, precision and memory layout.
     """
 
@@ -142,9 +142,9 @@ class Objective(nn.Module):
         self.config = config
 
     def forward(self, batch: Batch) -> Tensor:
-        """(4, B) float losses of `batch`, on the model's device, in the order of `ALL_TASKS`; zero where off.
+        """Returns (4, B) float losses in the order of `ALL_TASKS`, on the model's device; zero if a switch is off.
 
-        Where sources are kept apart by a penalty, a fifth row has it, weighted and spread over the images.
+        With a penalty that keeps sources apart, a fifth row holds it, weighted and spread over the images.
         """
         precision, channels_last = self.config.train.precision, self.config.speed.channels_last
         if learns_from_instances(self.model):
@@ -160,16 +160,16 @@ class Objective(nn.Module):
 
 
 def learns_from_instances(model: nn.Module) -> bool:
-    """Whether the network has a loss of its own: `instance_loss` of normalised images and masks, a mean over images."""
+    """Whether the network has its own loss: `instance_loss` of normalised images and masks, a mean over images."""
     return hasattr(model, "instance_loss")
 
 
 @torch.no_grad()
 def instance_losses_alone(model: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
-    """(4, B) losses of a network with its own loss, image by image, in float32.
+    """Returns (4, B) losses of a network with its own loss, image by image, in float32.
 
-    Such a network draws boxes at random: here every image has the same draw, whatever batch it comes in, and the random
-    state of the training is left as it is.
+    Such a network draws boxes at random. Here every image has the same draw, whatever batch it is in, and the random
+    state of the training stays unchanged.
     """
     device = batch.frames_BHW.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -181,18 +181,18 @@ def instance_losses_alone(model: nn.Module, batch: Batch, config: TrainConfig) -
 
 
 def _instance_losses(model: nn.Module, batch: Batch, config: TrainConfig, precision: str) -> Tensor:
-    task = Task(config.model.tasks[0])  # it has one
+    task = Task(config.model.tasks[0])  # such a network has exactly one task
     instance_loss = cast("Callable[[Tensor, Tensor], Tensor]", model.instance_loss)
     with _autocast(batch, precision):
         loss = instance_loss(_input(batch, config.speed.channels_last), batch.mask_BHW(task))
     on_TB = switches(batch, [task])
-    # Zero times the loss, not zero: so a worker without any known mask still takes part in the sum of gradients.
+    # Zero times the loss instead of zero, so that a worker without a known mask still joins the sum of gradients.
     spread_TB = loss.float() * torch.ones_like(on_TB, dtype=torch.float32)
     return torch.where(on_TB, spread_TB, 0 * spread_TB)
 
 
 def predict(model: nn.Module, batch: Batch, precision: str, channels_last: bool = True) -> ModelOutput:
-    """The model's output for a batch on its device, in float32 or bfloat16 arithmetic."""
+    """Returns the model's output for a batch on its device, in float32 or bfloat16 arithmetic."""
     with _autocast(batch, precision):
         output: ModelOutput = model(_input(batch, channels_last))
     return output

@@ -1,10 +1,10 @@
 """Logs a training to an MLflow server: options as parameters, epochs as metrics.
 
-STORAGE/NAME/mlflow.json remembers the run, so that a restarted or resumed training goes on in it. MLflow cannot replace
-a metric: an epoch that is trained again after a restart has two points at its step, the later one is its last.
+STORAGE/NAME/mlflow.json stores the run's id, so that a restarted or resumed training continues in it. MLflow cannot
+replace a metric: an epoch that is trained again after a restart has two points at its step, and the later one counts.
 
-MLflow's own reports of usage to its makers are switched off unless `MLFLOW_DISABLE_TELEMETRY` says otherwise, and a
-server that does not answer holds an epoch up for about half a minute at most unless `MLFLOW_HTTP_REQUEST_TIMEOUT` and
+MLflow's own usage reports are switched off unless `MLFLOW_DISABLE_TELEMETRY` says otherwise. A server that does not
+answer delays an epoch by about half a minute at most, unless `MLFLOW_HTTP_REQUEST_TIMEOUT` and
 `MLFLOW_HTTP_REQUEST_MAX_RETRIES` say otherwise.
 """
 
@@ -25,26 +25,27 @@ if TYPE_CHECKING:
 
 
 REMEMBERED = "mlflow.json"
-MAX_PARAMS = 100  # a request; mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH
+MAX_PARAMS = 100  # per request; mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH
 MAX_LENGTH = 6000  # characters of a parameter's value; MAX_PARAM_VAL_LENGTH
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; all workers wait for rank 0
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # what was not logged is tried again an epoch later
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a failed log is tried again one epoch later
 }
 
 
 class MlflowRun:
-    """A training's run in MLflow: begun, or gone on with.
+    """The run of a training in MLflow, new or continued.
 
     Args:
-        config: of the training.
-        uri: of the tracking server.
+        config: options of the training.
+        uri: URI of the tracking server.
         run: URI of STORAGE/NAME.
 
     Raises:
-        ConfigError: if MLflow is not installed, or the server does not answer a training that begins, or refuses.
+        ConfigError: MLflow is not installed, the run was deleted, or the server refuses or does not answer a new
+            training.
     """
 
     def __init__(self, config: TrainConfig, uri: str, run: str) -> None:
@@ -60,15 +61,15 @@ class MlflowRun:
                 raise ConfigError(f"track.mlflow: {self._failure(error)}") from None
             deleted = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
             if not deleted:
-                self._say(f"{self._failure(error)}; the training goes on")
+                self._say(f"{self._failure(error)}; the training continues")
         if deleted:
             raise ConfigError(
-                f"track.mlflow: {uri} has no run {known} any more: restore it, or remove {self._remembered} to "
-                "begin another"
+                f"track.mlflow: {uri} no longer has the run {known}: restore it, or remove {self._remembered} to "
+                "start another"
             )
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        """Log an epoch's figures but those that are None, and the epochs before that could not be logged."""
+        """Logs an epoch's metrics except None, and earlier epochs that could not be logged."""
         from mlflow.entities import Metric
 
         epoch, now = metrics["epoch"], int(time.time() * 1000)
@@ -82,10 +83,10 @@ class MlflowRun:
         try:
             self._send()
         except self._errors as error:
-            self._say(f"{self._missing()} not logged, tried again after the next one: {self._failure(error)}")
+            self._say(f"{self._missing()} not logged, tried again after the next epoch: {self._failure(error)}")
 
     def close(self) -> None:
-        """The training has ended well: try once more what is missing, and set the run FINISHED."""
+        """Marks the run as FINISHED after a successful training, and tries once more to log what is missing."""
         try:
             self._send()
             self._client.set_terminated(self._id, "FINISHED")
@@ -94,14 +95,14 @@ class MlflowRun:
             self._say(f"{missing}the run stays RUNNING: {self._failure(error)}")
 
     def _known(self, config: TrainConfig) -> str | None:
-        """The run's id at this server and in this experiment; None: it has to be begun."""
+        """Returns the run's id at this server and in this experiment; None if it has to be created."""
         if not storage.exists(self._remembered):
             return None
         known = json.loads(storage.read_bytes(self._remembered))
         if (known["tracking_uri"], known["experiment"]) == (self._uri, config.track.experiment):
             return str(known["run_id"])
         self._say(
-            f"the epochs so far stay in run {known['run_id']} of experiment {known['experiment']} at "
+            f"earlier epochs stay in run {known['run_id']} of experiment {known['experiment']} at "
             f"{known['tracking_uri']}"
         )
         return None
@@ -114,7 +115,7 @@ class MlflowRun:
         return begun
 
     def _experiment(self, name: str) -> str:
-        """The id of the experiment `name`, made if there is none."""
+        """Returns the id of the experiment `name`, and creates it if there is none."""
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
@@ -122,12 +123,14 @@ class MlflowRun:
             except self._errors as error:
                 if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
                     raise
-            found = self._client.get_experiment_by_name(name)  # another training made it just now
+            found = self._client.get_experiment_by_name(name)  # another training has just created it
             assert found is not None
         return str(found.experiment_id)
 
     def _describe(self, config: TrainConfig) -> bool:
-        """The options as parameters, which MLflow never changes; other ones of a resumed run as tags `resumed.*`.
+        """Logs options as parameters, which MLflow never changes.
+
+        Changed options of a resumed run become tags `resumed.*`.
 
         Returns:
             Whether the run has been deleted.
@@ -161,25 +164,25 @@ class MlflowRun:
         return f"epoch{'s' if len(self._pending) > 1 else ''} {', '.join(map(str, sorted(self._pending)))}"
 
     def _failure(self, error: Exception) -> str:
-        """One line that says what went wrong: a server's answer may be a page of HTML."""
+        """Describes an error in one line, because a server's answer may be a page of HTML."""
         reason = " ".join(str(error).split())
-        return f"{self._uri} does not take it: {reason if len(reason) <= 400 else reason[:400] + '...'}"
+        return f"{self._uri} failed: {reason if len(reason) <= 400 else reason[:400] + '...'}"
 
     def _say(self, text: str) -> None:
-        # Ray Train's workers replace print by one that writes twice: to their log and to the driver
+        # Ray Train's workers replace `print` by a function that writes twice: to their log and to the driver
         sys.stdout.write(f"MLflow: {text}\n")
         sys.stdout.flush()
 
 
 def parameters(config: TrainConfig) -> dict[str, str]:
-    """Every option under its dotted name, as MLflow's parameters can be: `train.lr` -> `5e-05`."""
+    """Returns every option under its dotted name in a form that MLflow accepts: `train.lr` -> `5e-05`."""
     values = config.flat()
-    del values["resume"]  # says nothing of the training
+    del values["resume"]  # does not describe the training
     return {key: (value if isinstance(value, str) else json.dumps(value))[:MAX_LENGTH] for key, value in values.items()}
 
 
 def _connect(uri: str) -> tuple["MlflowClient", tuple[type[Exception], ...]]:
-    """A client, and what it raises if the server cannot be reached or refuses; nothing is sent yet."""
+    """Returns a client, and the errors that it raises if the server is unreachable or refuses; nothing is sent yet."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:

@@ -1,14 +1,16 @@
 """A training run's directory: a run continues only with the same options and manifest.
 
-STORAGE/NAME/manifest.json   the hash of the splits, labels and masks it trains on
-STORAGE/NAME/config.yaml     the run's configuration
-STORAGE/NAME/run.json        who trained on it, with which code and configuration
-STORAGE/NAME/checkpoint_*    Ray Train's own: the best and the latest
-STORAGE/NAME/tensorboard     event files, one an epoch
-STORAGE/NAME/mlflow.json     the run's id in MLflow, where it is asked for
-STORAGE/NAME/best, last      the best and the latest checkpoint as plain directories, written at the end
-STORAGE/NAME/curves.png      learning curves, written at the end
-STORAGE/NAME/stop            put there by others: the run ends after the epoch it is in
+    STORAGE/NAME/manifest.json   hash of the splits, labels and masks that it trains on
+    STORAGE/NAME/config.yaml     configuration of the run
+    STORAGE/NAME/run.json        who trained on it, with which code and configuration
+    STORAGE/NAME/checkpoint_*    Ray Train's own checkpoints: the best and the latest
+    STORAGE/NAME/tensorboard     event files, one per epoch
+    STORAGE/NAME/mlflow.json     the run's id in MLflow, if MLflow is used
+    STORAGE/NAME/best, last      best and latest checkpoint as plain directories, written at the end
+    STORAGE/NAME/curves.png      learning curves, written at the end
+    STORAGE/NAME/stop            other processes create it: the run ends after its current epoch
+
+The functions below start, check and stop a run by these files.
 """
 
 import json
@@ -33,88 +35,95 @@ MAY_CHANGE = {
     "train.patience",
     "max_failed_share",
 }
-"""Options that a resumed run may have otherwise than it began; the epochs only while the learning rate is constant."""
-SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's list of whole checkpoints, written after each
+"""Options that a resumed run may change; the number of epochs only if the learning rate is constant."""
+SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's list of complete checkpoints, written after each
 
 
 def record(run: str, config: TrainConfig, trained_on: str) -> None:
-    """Begin the run at the URI `run`; `trained_on` is `comit_ray.data.manifest.manifest.training_hash` of its manifest.
+    """Starts the run at the URI `run`: writes its configuration and the hash of its manifest.
+
+    Args:
+        run: URI of STORAGE/NAME.
+        config: options of the training.
+        trained_on: `comit_ray.data.manifest.manifest.training_hash` of its manifest.
 
     Raises:
-        ConfigError: if another job began a run of this name in the meantime.
+        ConfigError: another job has started a run of this name in the meantime.
     """
     if not storage.create(storage.join(run, CONFIG), yaml.safe_dump(config.model_dump(mode="json")).encode()):
-        raise ConfigError(f"the run {run} was begun by another job just now: give another --name")
+        raise ConfigError(f"another job has just started the run {run}: give another --name")
     storage.write_bytes(storage.join(run, MANIFEST), json.dumps({"training_hash": trained_on}).encode())
 
 
 def goes_on(run: str, config: TrainConfig) -> bool:
-    """Whether the run goes on, rather than begins.
+    """Whether the run continues an earlier one; False if it is new.
 
     Raises:
-        ConfigError: if a new run exists already, or an old one was begun with other options.
+        ConfigError: the name is invalid, a new run exists already, or an old one was started with other options.
     """
     if not config.name or "/" in config.name or config.name.startswith("."):
         raise ConfigError(f"name: expected the name of a directory, got {config.name!r}")
-    if not storage.exists(run) or next(iter(storage.list_files(run)), None) is None:  # killed before its first file
+    if (
+        not storage.exists(run) or next(iter(storage.list_files(run)), None) is None
+    ):  # may be killed before its first file
         if config.resume:
-            print(f"no run {config.name} at {config.storage} yet: beginning it")
+            print(f"there is no run {config.name} at {config.storage} yet: starting it")
         return False
     if not config.resume:
-        raise ConfigError(f"the run {run} exists: give another --name, or --resume true to go on with it")
+        raise ConfigError(f"the run {run} exists: give another --name, or --resume true to continue it")
     recorded = storage.join(run, CONFIG)
     if not storage.exists(recorded):
-        raise ConfigError(f"{run} is no run of this job ({recorded} is missing): give another --name")
+        raise ConfigError(f"{run} is not a run of this job ({recorded} is missing): give another --name")
     if asked_to_stop(run):
-        print(f"the run was asked to stop and does not train on; to go on, remove {storage.join(run, STOP)}")
+        print(f"the run was asked to stop and does not continue; to continue it, remove {storage.join(run, STOP)}")
     begun = TrainConfig.parse(yaml.safe_load(storage.read_bytes(recorded)), origin=recorded)
     old, new = begun.flat(), config.flat()
-    fixed = {"train.epochs"} if config.train.schedule != "constant" else set()  # they set the rate of every step
+    fixed = {"train.epochs"} if config.train.schedule != "constant" else set()  # epochs set the rate of each step
     changed = [
-        f"{key} was {old.get(key)}, is {new.get(key)}"
+        f"{key} was {old.get(key)}, now {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and not (MAY_CHANGE - fixed) & {key, key.partition(".")[0]}
     ]
     if changed:
         raise ConfigError(
-            f"the run {config.name} was begun with other options: {'; '.join(changed)}; use another --name"
+            f"the run {config.name} was started with other options: {'; '.join(changed)}; give another --name"
         )
     return True
 
 
 def has_checkpoint(run: str) -> bool:
-    """Whether the run has a whole checkpoint to go on from."""
+    """Whether the run has a complete checkpoint to continue from."""
     return storage.exists(storage.join(run, SNAPSHOT))
 
 
 def finished(run: str) -> bool:
-    """Whether the run has ended: its last file is there."""
+    """Whether the run has ended: its last file exists."""
     return storage.exists(storage.join(run, CURVES))
 
 
 def ask_to_stop(run: str) -> None:
-    """Have the run end after the epoch it is in, as if that were its last."""
+    """Asks the run to end after its current epoch, as if that were its last."""
     storage.write_bytes(storage.join(run, STOP), b"")
 
 
 def asked_to_stop(run: str) -> bool:
-    """Whether the run is to end after the epoch it is in."""
+    """Whether the run was asked to end after its current epoch."""
     return storage.exists(storage.join(run, STOP))
 
 
 def check_manifest(run: str, trained_on: str) -> None:
-    """Refuse another manifest than the run was begun on: with other splits it would learn from those it is tested on.
+    """Refuses another manifest than the run was started on, because with other splits it would learn from test images.
 
     Raises:
-        ConfigError: if it is another.
+        ConfigError: the manifest is another one.
     """
     recorded = storage.join(run, MANIFEST)
     if not storage.exists(recorded):
-        print(f"{recorded} is missing: whether the manifest is the one this run was begun on cannot be checked")
+        print(f"{recorded} is missing: the manifest cannot be compared with that of the start of this run")
         return
     begun = json.loads(storage.read_bytes(recorded))["training_hash"]
     if begun != trained_on:
         raise ConfigError(
-            f"the run {run} was begun on another manifest (training hash {begun}, now {trained_on}): its splits, "
-            "exclusions, labels or masks have changed; write the old one again, or give another --name"
+            f"the run {run} was started on another manifest (training hash {begun}, now {trained_on}): its splits, "
+            "exclusions, labels or masks have changed; restore the old manifest, or give another --name"
         )

@@ -1,6 +1,6 @@
 """Trains on Ray: Ray Data decodes the frames once, Ray Train runs the workers, two checkpoints stay.
 
-What became of every manifest row before training: used, left out on purpose, or failed; each counted and told.
+Before a training, it counts and prints what became of every manifest row: used, left out on purpose, or failed.
 """
 
 import time
@@ -32,12 +32,13 @@ from comit_ray.prepare import frames_on_disk, other_pictures, prepared
 from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
-from comit_ray.tables.vocabulary import Split
+from comit_ray.tables.vocabulary import Split, counted
 from comit_ray.training import curves, early_stopping, run_directory, worker
 from comit_ray.training.tracking import Tracker
 
 ACCOUNT_COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
-"""Of `comit_ray.prepare.frames.FRAMES`: small ones, so that a large manifest's fit on the driver."""
+"""Small columns of `comit_ray.prepare.frames.FRAMES`, so that those of a large manifest fit into the driver's
+memory."""
 EXAMPLES = 5
 
 
@@ -46,10 +47,10 @@ class TrainingAccounts:
     """Counts of manifest rows; `rows` is the sum of all the others.
 
     Attributes:
-        rows: of the manifest.
-        used: split -> frames.
-        covid: frames of the training split with COVID-19.
-        left_out: why -> rows that training does not want.
+        rows: number of manifest rows.
+        used: split -> number of frames.
+        covid: number of training frames with COVID-19.
+        left_out: reason -> number of rows that training leaves out.
         failed: (image id, reason and sentence) of wanted rows that could not be read.
     """
 
@@ -61,10 +62,11 @@ class TrainingAccounts:
 
     @property
     def lines(self) -> list[str]:
-        """For a person: one line of counts, one of what was left out, and one a failure for the first few."""
+        """Lines to print: one of counts, one of what was left out, and one for each of the first few failures."""
         train, val = self.used.get(Split.TRAIN, 0), self.used.get(Split.VAL, 0)
         counts = (
-            f"manifest: {self.rows} rows = {train} to train on ({self.covid} with COVID-19) + {val} to validate on + "
+            f"manifest: {counted(self.rows, 'row')} = {train} to train on ({self.covid} with COVID-19) + {val} to "
+            f"validate on + "
             f"{sum(self.left_out.values())} left out + {len(self.failed)} failed"
         )
         lines = [counts]
@@ -81,7 +83,7 @@ class TrainingAccounts:
 
 
 def account_rows(frames: pa.Table) -> TrainingAccounts:
-    """The accounts of `COLUMNS` of all frame rows."""
+    """Counts all frame rows, given their columns `ACCOUNT_COLUMNS`."""
     used = frames.filter(pc.and_(pc.is_null(frames["left_out"]), pc.is_null(frames["failed"])))
     train = used.filter(pc.equal(used["split"], Split.TRAIN))
     failed = frames.filter(pc.is_valid(frames["failed"]))
@@ -95,36 +97,40 @@ def account_rows(frames: pa.Table) -> TrainingAccounts:
 
 
 def check_accounts(accounts: TrainingAccounts, max_failed_share: float) -> None:
-    """Stop before a training that would not be the one that was asked for.
+    """Refuses a training that would differ from the requested one.
+
+    Args:
+        accounts: counts of the manifest's rows.
+        max_failed_share: largest share (0 to 1) of wanted rows that may fail.
 
     Raises:
-        ManifestError: if a split is empty, or more than `max_failed_share` of the wanted rows failed.
+        ManifestError: a split is empty, or more than `max_failed_share` of the wanted rows failed.
     """
     wanted = sum(accounts.used.values()) + len(accounts.failed)
     if len(accounts.failed) > max_failed_share * wanted:
         raise ManifestError(
-            f"{len(accounts.failed)} of {wanted} images cannot be read, more than max_failed_share "
+            f"{len(accounts.failed):,} of {counted(wanted, 'image')} cannot be read, more than max_failed_share "
             f"({max_failed_share:g}) allows; {'; '.join(accounts.lines[-EXAMPLES - 2 :])}"
         )
     for split in (Split.TRAIN, Split.VAL):
         if not accounts.used.get(split):
             raise ManifestError(
-                f"the manifest has no image of the {split} split with a label or mask for the model's tasks; "
+                f"expected images of the {split} split with a label or mask for the model's tasks, got none; "
                 f"{'; '.join(accounts.lines)}"
             )
 
 
 def check_left_out(accounts: TrainingAccounts, sources: Sequence[str]) -> None:
-    """A source that is to be left out and has nothing to leave out is a slip of the pen.
+    """Refuses a source in `leave_out` that has no image to leave out, because its name is probably misspelt.
 
     Raises:
-        ConfigError: naming it, and those that were left out.
+        ConfigError: the message names these sources, and what was left out.
     """
     nothing = [name for name in sources if not accounts.left_out.get(f"source: {name}")]
     if nothing:
         raise ConfigError(
-            f"leave_out: the data have no image of {', '.join(nothing)} to train or validate on; datasets are named as "
-            f"in the manifest's column `dataset`. {'; '.join(accounts.lines)}"
+            f"leave_out: the data have no image of {', '.join(nothing)} to train or validate on; expected names from "
+            f"the manifest's column `dataset`. {'; '.join(accounts.lines)}"
         )
 
 
@@ -136,17 +142,17 @@ ROWS_PER_TASK = 64  # manifest rows decoded by one task
 
 
 def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ()) -> str:
-    """Train as `config` says; the URI of the best checkpoint.
+    """Trains as `config` says, and returns the URI of the best checkpoint.
 
     Args:
-        config: of the job.
-        callbacks: told of every epoch by Ray Train.
+        config: options of the job.
+        callbacks: Ray Train calls them after every epoch.
 
     Raises:
-        ConfigError: for a run that exists (without `resume`) or was begun with other options or on another manifest,
-            for weights that do not fit the model, or for a local path that not all nodes see.
-        ManifestError: if the manifest is none, or gives nothing to train or validate on, or too many images fail.
-        CheckpointError: if the initial weights cannot be had.
+        ConfigError: the run exists (without `resume`) or was started with other options or on another manifest, weights
+            do not fit the model, or not all nodes see a local path.
+        ManifestError: there is no manifest, it gives nothing to train or validate on, or too many images fail.
+        CheckpointError: the initial weights are not available.
     """
     config = config.model_copy(
         update={"data": storage.normalise(config.data), "storage": storage.normalise(config.storage)}
@@ -156,15 +162,15 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     run = storage.join(config.storage, config.name)
     resuming = run_directory.goes_on(run, config)
     initial = None if resuming and run_directory.has_checkpoint(run) else _initial_weights(config)
-    # Read here, not by Ray: its reader would take what is no whole manifest, and its listing of several parts at once
-    # can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
+    # The manifest is not read by Ray: its reader would accept an incomplete manifest, and its listing of several parts
+    # at once can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
     table = prepared.open_prepared(config.data)
     rows = None if table else manifest.read(config.data)
     trained_on = manifest.training_hash(rows) if table is None else table.training_hash
     if resuming:
         run_directory.check_manifest(run, trained_on)
         if _whole(run, config):
-            print(f"nothing is left to do: {run} has all its epochs", flush=True)
+            print(f"nothing is left to do: {run} has finished all its epochs", flush=True)
             return storage.join(run, "best")
     ray_start.start(ray.LoggingConfig(log_level="ERROR"))
     nodes.check({"data": config.data}, {"storage": config.storage}, rows)
@@ -174,14 +180,14 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     if not resuming:
         run_directory.record(run, config, trained_on)
     run_record.sign(run, config.model_dump(mode="json"), begins=True)
-    Tracker(config, run)  # a server that refuses, or a package that is missing, is said here, once
+    Tracker(config, run)  # reports a server that refuses or a missing package here, once
     result = _fit(config, frames, initial, trained_on, callbacks)
     frames_on_disk.remove(storage.join(run, frames_on_disk.FOLDER))
     return _publish(result, run)
 
 
 def _whole(run: str, config: TrainConfig) -> bool:
-    """Whether a run that is published has all the epochs that are asked for, or gave up."""
+    """Whether a published run has all requested epochs, or has stopped early."""
     if not run_directory.finished(run):
         return False
     metrics = checkpoint.load_history(storage.join(run, "last"))
@@ -189,7 +195,7 @@ def _whole(run: str, config: TrainConfig) -> bool:
 
 
 def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
-    """The weights every worker starts from: made once, so that no worker needs the network or a cache."""
+    """Makes the weights from which every worker starts, once, so that no worker needs the internet or a cache."""
     torch.manual_seed(config.train.seed)
     model = build_model(config.model)
     load_pretrained(model, config.model)
@@ -197,7 +203,7 @@ def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
 
 
 def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
-    """Frames of the manifest's rows, each radiograph fetched and decoded once."""
+    """Returns frames of the manifest's rows; each radiograph is fetched and decoded once."""
     slices = frame_data.slices(rows.select(list(frame_data.COLUMNS)), ROWS_PER_TASK)
     decode = partial(
         frame_data.frame_tables,
@@ -208,12 +214,12 @@ def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:
         sources=config.leave_out,
         others=other_pictures.share_of(rows),
     )
-    cpus = min(1.0, config.workers.cpus)  # a small cluster may have no more left beside other trainings
+    cpus = min(1.0, config.workers.cpus)  # on a small cluster, other trainings may use the rest
     return ray.data.from_arrow(slices).map_batches(decode, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
 
 
 def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
-    """Frames of a training table: one task per file, a block a row group."""
+    """Returns frames of a training table: one task per file, one block per row group."""
     parts = ray.data.from_items([{"part": part} for part in table.parts], override_num_blocks=len(table.parts))
     read = partial(
         prepared.frames_of_parts,
@@ -227,11 +233,11 @@ def _prepared_frames(config: TrainConfig, table: PreparedTable) -> Dataset:
 
 
 def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]":
-    """Frames in the object store, with their accounts printed.
+    """Loads the frames into the object store, and prints and checks their counts.
 
     Raises:
-        ManifestError: as `comit_ray.training.run_training.check`.
-        ConfigError: as `comit_ray.training.run_training.check_left_out`.
+        ManifestError: as for `check_accounts`.
+        ConfigError: as for `check_left_out`.
     """
     frames = lazy.materialize()
     small = ray.get(frames.select_columns(ACCOUNT_COLUMNS).to_arrow_refs())
@@ -240,15 +246,15 @@ def load_frames(config: TrainConfig, lazy: Dataset) -> "MaterializedDataset[Any]
 
 
 def write_frames(config: TrainConfig, lazy: Dataset) -> MappedFiles:
-    """Frames in files below the run, with their accounts printed; which files these are.
+    """Writes the frames to files under the run, prints and checks their counts, and returns the files.
 
     Raises:
-        ManifestError: as `load_frames`.
-        ConfigError: as `load_frames`.
+        ManifestError: as for `load_frames`.
+        ConfigError: as for `load_frames`.
         StorageError: a file cannot be written.
     """
     folder = storage.join(config.storage, config.name, frames_on_disk.FOLDER)
-    frames_on_disk.remove(folder)  # of a run that was stopped
+    frames_on_disk.remove(folder)  # may be left from a stopped run
     began = time.monotonic()
     rows = frames_on_disk.rows_a_file(config.frame.size)
     write = partial(frames_on_disk.write_frames, folder=folder)
@@ -257,12 +263,12 @@ def write_frames(config: TrainConfig, lazy: Dataset) -> MappedFiles:
     small = pa.concat_tables(ray.get(written.to_arrow_refs()))
     _tell(config, small)
     names = sorted(small["file"].unique().to_pylist())
-    print(f"frames on disk: {len(names):,} files in {time.monotonic() - began:.1f} s", flush=True)
+    print(f"frames on disk: {counted(len(names), 'file')} in {time.monotonic() - began:.1f} s", flush=True)
     return MappedFiles(folder, tuple(names), config.frames_directory)
 
 
 def _tell(config: TrainConfig, small: pa.Table) -> None:
-    """Print the accounts, and stop where they are not those of the training that was asked for."""
+    """Prints the counts of the rows, and stops if they do not fit the requested training."""
     account = account_rows(small)
     print("\n".join(account.lines), flush=True)
     check_left_out(account, config.leave_out)
@@ -277,7 +283,7 @@ def _fit(
     callbacks: Sequence[ray.train.UserCallback],
 ) -> ray.train.Result:
     filesystem, path = storage.filesystem(config.storage)
-    # A GPU alone, as a screen's predictor: nodes with GPUs offer Ray no CPU (cluster/base/raycluster.yaml).
+    # Only a GPU, as for a screen's predictor: nodes with GPUs offer Ray no CPU (cluster/base/raycluster.yaml).
     held = {"GPU": 1.0} if config.workers.gpu else {"CPU": config.workers.cpus}
     trainer = ray.train.torch.TorchTrainer(
         worker.run,  # type: ignore[arg-type]  # mypy sees v1's, which returns nothing
@@ -314,10 +320,10 @@ def _fit(
 
 
 def _publish(result: ray.train.Result, run: str) -> str:
-    """`best` and `last` as plain directories, and the learning curves; the URI of `best`."""
+    """Writes `best` and `last` as plain directories, and the learning curves; returns the URI of `best`."""
     best = result.get_best_checkpoint("val_loss", "min")
     if best is None or result.checkpoint is None:
-        raise ConfigError(f"the run {run} has no checkpoint to go on from: give another --name")
+        raise ConfigError(f"the run {run} has no checkpoint to continue from: give another --name")
     for name, source in (("best", best), ("last", result.checkpoint)):
         with source.as_directory() as directory:
             checkpoint.publish(Path(directory), storage.join(run, name))

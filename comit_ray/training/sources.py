@@ -1,8 +1,8 @@
-"""Which source an image is of, while it is trained on: which heads its source may teach, and what sources are told by.
+"""Sources in training: which heads a source may teach, and how a network is kept from learning the source itself.
 
-A source in which all images have COVID-19, or none, teaches the COVID-19 head the source in place of the disease. The
-switch of that head can be left off for its images (`train.covid_from`). Groups of images, a class of a source each,
-may have weights of their own (group DRO), and embeddings may be kept from telling sources apart (Deep CORAL).
+A source in which all images have COVID-19, or none, teaches the COVID-19 head the source instead of the disease. The
+switch of that head can be left off for its images (`train.covid_from`). Groups of images (one class of one source) may
+have their own weights (group DRO), and a penalty may keep embeddings from telling sources apart (Deep CORAL).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ from comit_ray.training import collective
 from comit_ray.training.validation import EpochMetrics
 
 Labels = Mapping[str, npt.NDArray[np.int8]]
-"""`LABELS` of images: 1, 0, or -1 where unknown."""
+"""`LABELS` of images: 1, 0, or -1 for unknown."""
 GROUP_WEIGHT = "group_weight"
-"""First words of an epoch's figures of group DRO; the group's source and labels follow."""
+"""Prefix of an epoch's metrics of group DRO; the group's source and labels follow."""
 CLASSIFYING = [ALL_TASKS.index(task) for task in (Task.HEALTH, Task.COVID)]
 
 
 def with_both_classes(datasets: Sequence[str], labels: npt.NDArray[np.int8]) -> frozenset[str]:
-    """Sources with at least one image whose label is 1 and one whose label is 0."""
+    """Returns the sources with at least one image of label 1 and one of label 0."""
     found: dict[str, set[int]] = {}
     for name, label in zip(datasets, labels.tolist(), strict=True):
         found.setdefault(name, set()).add(label)
@@ -36,11 +36,11 @@ def with_both_classes(datasets: Sequence[str], labels: npt.NDArray[np.int8]) -> 
 
 
 def teaching(datasets: Sequence[str], labels: Labels, options: OptimConfig) -> frozenset[str]:
-    """Sources from which the COVID-19 head learns, of those that are trained on.
+    """Returns the training sources from which the COVID-19 head learns.
 
     Args:
         datasets: source of each training image.
-        labels: of each training image.
+        labels: labels of each training image.
         options: `covid_from` and `other_from`.
     """
     sources = frozenset(datasets)
@@ -52,16 +52,16 @@ def teaching(datasets: Sequence[str], labels: Labels, options: OptimConfig) -> f
 
 
 def teaching_health(datasets: Sequence[str], labels: Labels, options: OptimConfig) -> frozenset[str]:
-    """Sources from which the health head learns, as `teaching` by `health_from`."""
+    """Returns the sources from which the health head learns, by `health_from`; see `teaching`."""
     if options.health_from == "both_classes":
         return with_both_classes(datasets, labels["unhealthy"])
     return frozenset(datasets)
 
 
 def mark(training: FrameStore, validation: FrameStore, config: TrainConfig) -> list[str]:
-    """Tell the stores which images teach the classifying heads, and their groups; the names of the groups.
+    """Stores in both stores which images teach the classifying heads, and their groups; returns the groups' names.
 
-    The validation loss, which chooses the best epoch, has the switches of the training. Thresholds do not ask them.
+    The validation loss, which chooses the best epoch, uses the switches of the training. Thresholds do not.
     """
     covid_from = teaching(training.datasets, training.labels, config.train)
     health_from = teaching_health(training.datasets, training.labels, config.train)
@@ -85,11 +85,11 @@ def _groups(store: FrameStore) -> list[tuple[tuple[int, ...], str]]:
 
 
 Lessons = dict[str, dict[str, tuple[int, int]]]
-"""Head -> source -> images that it learns from: with what it looks for, and without (of a mask: annotated, and 0)."""
+"""Head -> source -> number of images from which it learns: (with the finding, without); for masks (annotated, 0)."""
 
 
 def lessons(training: FrameStore, tasks: Sequence[str]) -> Lessons:
-    """Which heads learn from which sources, of a store that is marked."""
+    """Counts which heads learn from which sources, for a store after `mark`."""
     datasets = np.array(training.datasets, dtype=str)
     found: Lessons = {}
     for task in map(Task, tasks):
@@ -109,14 +109,14 @@ def lessons(training: FrameStore, tasks: Sequence[str]) -> Lessons:
 
 
 def lesson_lines(found: Lessons, options: OptimConfig) -> list[str]:
-    """For a person, at the start of a training: what each head learns from, and where the source gives it away."""
+    """Says at the start of a training what each head learns from, and warns if the source reveals the disease."""
     lines = [f"{head} learns from: {in_words(head, counts)}" for head, counts in found.items()]
     health = found.get(str(Task.HEALTH), {})
     one_sided = [source for source, counts in health.items() if not all(counts)]
     if one_sided and options.health_from == "all":
         lines.append(
-            f"NOTE: of {', '.join(one_sided)} the health head sees one class alone, which teaches it the source: "
-            "--train.health_from both_classes has it learn from the others, if there are any"
+            f"NOTE: from {', '.join(one_sided)} the health head sees only one class, which teaches it the source: with "
+            "--train.health_from both_classes it learns only from the other sources"
         )
     covid = found.get(str(Task.COVID))
     if not covid:
@@ -125,20 +125,21 @@ def lesson_lines(found: Lessons, options: OptimConfig) -> list[str]:
     one = {source: counts for source, counts in covid.items() if not all(counts)}
     if not both:
         lines.append(
-            "WARNING: no source has images with COVID-19 and images without it, so the COVID-19 head can learn which "
-            "source an image is of in place of the disease, and would then flag every other hospital: add images "
-            "without COVID-19 of the same hospitals (docs/training.md, Which data, which recipe)"
+            "WARNING: no source has images with COVID-19 and images without it, so the COVID-19 head can learn the "
+            "source of an image instead of the disease, and would then flag every other hospital: add images without "
+            "COVID-19 of the same hospitals (docs/training.md, Which data, which recipe)"
         )
     elif one and options.covid_from == "all":
         lines.append(
-            f"NOTE: of {', '.join(one)} the COVID-19 head sees one class alone, which teaches it the source: "
-            "--train.covid_from both_classes has it learn from the others (docs/training.md, Which data, which recipe)"
+            f"NOTE: from {', '.join(one)} the COVID-19 head sees only one class, which teaches it the source: with "
+            "--train.covid_from both_classes it learns only from the other sources (docs/training.md, Which data, "
+            "which recipe)"
         )
     return lines
 
 
 def in_words(head: str, counts: Mapping[str, Sequence[int]]) -> str:
-    """Images of each source that a head learns from, in words."""
+    """Describes the images of each source from which a head learns."""
     if not counts:
         return "no image"
     if Task(head) in MASK_TASKS:
@@ -148,10 +149,10 @@ def in_words(head: str, counts: Mapping[str, Sequence[int]]) -> str:
 
 
 def check(found: Lessons, config: TrainConfig) -> None:
-    """A classifying head that would learn from no image is no head.
+    """Refuses a classifying head that would learn from no image.
 
     Raises:
-        ConfigError: with what each source has.
+        ConfigError: no source has images of both classes.
     """
     options = config.train
     if options.health_from == "both_classes" and found.get(str(Task.HEALTH)) == {}:
@@ -167,23 +168,24 @@ def check(found: Lessons, config: TrainConfig) -> None:
         )
     if (options.covid_from, options.other_from) != ("all", "all") and found.get(str(Task.COVID)) == {}:
         raise ConfigError(
-            "train.covid_from or other_from both_classes: no source has images of both classes, so the COVID-19 head "
-            "would learn from no image; expected one, or all: add images without the disease of the same hospitals, or "
-            "leave the head out (model.tasks)"
+            "train.covid_from or other_from both_classes: expected a source with images of both classes, got none, so "
+            "the COVID-19 head would learn from no image: add images without the disease of the same hospitals, set "
+            "the option to all, or leave the head out (model.tasks)"
         )
 
 
 @dataclass
 class GroupWeights:
-    """Weights of groups that rise where the loss is great: group DRO (Sagawa et al., ICLR 2020, algorithm 1).
+    """Weights of groups that rise where the loss is large: group DRO (Sagawa et al., ICLR 2020, algorithm 1).
 
-    A step takes the weights that the steps before it left; the algorithm renews them first. So no step has to wait
-    for the others' losses before its gradient.
+    A step uses the weights from earlier steps, whereas the algorithm updates them first. So no step waits for the
+    losses of other workers before its gradient.
 
     Attributes:
-        names: of the groups.
-        weight_G: mean 1 over groups; each image's loss of the classifying heads is multiplied by its group's.
-        rate: step of the exponential.
+        names: names of the groups.
+        weight_G: (G,) weights with mean 1; each image's loss of the classification heads is multiplied by its group's
+            weight.
+        rate: step size of the exponential.
     """
 
     names: list[str]
@@ -194,7 +196,7 @@ class GroupWeights:
     def begin(
         cls, rate: float, names: list[str], history: Sequence[EpochMetrics], device: torch.device
     ) -> "GroupWeights | None":
-        """Those that the last epoch of `history` left, or one each; None where the rate is 0: no weights."""
+        """Returns the weights after the last epoch of `history`, or 1 for each group; None if the rate is 0."""
         if not rate:
             return None
         last = history[-1] if history else {}
@@ -202,22 +204,22 @@ class GroupWeights:
         return cls(names, torch.tensor(values, dtype=torch.float64, device=device), rate)
 
     def figures(self) -> EpochMetrics:
-        """Name -> weight, for an epoch's figures; a training that goes on takes them from there."""
+        """Returns name -> weight for an epoch's metrics; a training that continues reads them from there."""
         return {f"{GROUP_WEIGHT}_{name}": value for name, value in zip(self.names, self.weight_G.tolist(), strict=True)}
 
     def weighted(self, loss_TB: Tensor, group_B: Tensor) -> Tensor:
-        """The losses with those of the classifying heads multiplied."""
+        """Multiplies the losses of the classification heads by the weights of the images' groups."""
         factor_TB = torch.ones_like(loss_TB)
         factor_TB[CLASSIFYING] = self.weight_G[group_B].to(loss_TB.dtype)
         return loss_TB * factor_TB
 
     def renew(self, loss_TB: Tensor, group_B: Tensor, real_B: Tensor) -> None:
-        """Move the weights by the losses of a step, summed over all workers.
+        """Updates the weights by the losses of a step, summed over all workers.
 
         Args:
-            loss_TB: of this worker's images, not weighted.
-            group_B: their groups.
-            real_B: bool, whether an image counts; one that only keeps its worker in step does not.
+            loss_TB: (4, B) unweighted losses of this worker's images.
+            group_B: (B,) their groups.
+            real_B: (B,) bool, whether an image counts; one that only keeps its worker in step does not.
         """
         groups = len(self.weight_G)
         loss_B = loss_TB.detach()[CLASSIFYING].sum(dim=0).double() * real_B
@@ -231,20 +233,20 @@ class GroupWeights:
 
 
 def source_distance(embedding_BE: Tensor, source_B: Tensor, class_B: Tensor) -> Tensor:
-    """How far sources lie apart among images of one class: squared distances of means and of covariances.
+    """Measures how far sources lie apart among images of one class: squared distances of means and of covariances.
 
-    Deep CORAL (Sun and Saenko, ECCV 2016 workshops, equation 1) compares covariances, a mean over E x E entries; the
-    distance of the means is added in the same measure, a mean over E. Among images of one class, so that a class that
-    only one source has pulls at nothing. Embeddings are divided by their root mean square first: otherwise making all
-    of them small would pass for an answer.
+    Deep CORAL (Sun and Saenko, ECCV 2016 workshops, equation 1) compares covariances, as a mean over E x E entries. The
+    distance of the means is added on the same scale, as a mean over E. Only images of one class are compared, so that a
+    class that occurs in a single source has no effect. Embeddings are first divided by their root mean square, because
+    the network could otherwise reduce the penalty by making all of them small.
 
     Args:
-        embedding_BE: of a batch.
-        source_B: number of each image's source.
-        class_B: number of each image's class.
+        embedding_BE: (B, E) embeddings of a batch.
+        source_B: (B,) number of each image's source.
+        class_B: (B,) number of each image's class.
 
     Returns:
-        A scalar, the mean over pairs of sources that have two images or more of one class; 0 where no pair has.
+        A scalar, the mean over pairs of sources with at least two images of one class; 0 without such a pair.
     """
     values_BE = embedding_BE.float()
     values_BE = values_BE / values_BE.detach().square().mean().sqrt().clamp(min=1e-6)

@@ -1,11 +1,10 @@
 """Sends each epoch's metrics to TensorBoard, and to MLflow on request.
 
-An epoch's figures as an event file that TensorBoard reads: STORAGE/NAME/tensorboard/events.out.tfevents.00001.
-
-One small file an epoch, written whole, because object storage cannot append and a killed writer must not leave half a
-record. TensorBoard takes every file of a directory whose name contains `tfevents`, in the order of their names, as
-parts of one run (tensorboard/backend/event_processing/directory_watcher.py; its Rust server, data/server/run.rs, does
-the same). The name says the epoch alone, so an epoch that is trained again after a restart replaces its file.
+TensorBoard reads one event file per epoch: STORAGE/NAME/tensorboard/events.out.tfevents.00001. Each small file is
+written whole, because object storage cannot append and a killed writer must not leave half a record. TensorBoard reads
+every file of a directory whose name contains `tfevents`, in the order of their names, as parts of one run
+(tensorboard/backend/event_processing/directory_watcher.py; its Rust server, data/server/run.rs, does the same). The
+name contains only the epoch, so an epoch that is trained again after a restart replaces its file.
 """
 
 import tempfile
@@ -22,16 +21,16 @@ VERSION = "brain.Event:2"  # the first event of every file
 
 
 def write_epoch(run: str, metrics: EpochMetrics) -> None:
-    """Write the event file of an epoch; TensorBoard keeps values as float32.
+    """Writes the event file of an epoch; TensorBoard stores values as float32.
 
     Args:
         run: URI of STORAGE/NAME.
-        metrics: of the epoch; `epoch`, counted from 1, becomes the step, and None is left out.
+        metrics: metrics of the epoch; `epoch`, counted from 1, becomes the step, and None is left out.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: the file cannot be written.
     """
-    # tensorboardX takes seconds to import, and the driver and all ranks but one write nothing
+    # Imported late: tensorboardX takes seconds, and only one rank writes
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
 
@@ -52,7 +51,7 @@ def write_epoch(run: str, metrics: EpochMetrics) -> None:
 
 
 def tag(name: str) -> str:
-    """The figure `name` as TensorBoard's tag; what stands before the slash is shown together.
+    """Returns the TensorBoard tag of the metric `name`; tags with the same text before the slash are shown together.
 
     >>> tag("train_loss"), tag("val_loss_lung"), tag("val_lung_iou"), tag("seconds_forward"), tag("learning_rate")
     ('loss/train', 'loss_lung/val', 'val/lung_iou', 'seconds/forward', 'training/learning_rate')
@@ -66,7 +65,7 @@ def tag(name: str) -> str:
 
 
 def _records(contents: list[bytes]) -> bytes:
-    """The frames of a TFRecord file: length, its checksum, content, its checksum."""
+    """Returns the bytes of a TFRecord file: for each content its length, a checksum, the content, and its checksum."""
     from tensorboardX.record_writer import RecordWriter
 
     with tempfile.TemporaryDirectory() as directory:
@@ -79,17 +78,17 @@ def _records(contents: list[bytes]) -> bytes:
 
 
 class Tracker:
-    """Tells TensorBoard and MLflow of every epoch; used by rank 0 of a training only.
+    """Sends every epoch to TensorBoard and MLflow; only rank 0 of a training uses it.
 
-    Made once more after a restart it goes on where it was: an epoch told twice replaces its event file, and MLflow's
-    run is the one that the first tracker began.
+    After a restart a new tracker continues: an epoch that is sent twice replaces its event file, and MLflow's run is
+    the one that the first tracker created.
 
     Args:
-        config: of the training; `config.track` says who is told.
+        config: options of the training; `config.track` says where metrics are sent.
         run: URI of STORAGE/NAME.
 
     Raises:
-        ConfigError: if MLflow is asked for, and is not installed or refuses.
+        ConfigError: MLflow is requested, and is not installed or refuses.
     """
 
     def __init__(self, config: TrainConfig, run: str) -> None:
@@ -98,11 +97,11 @@ class Tracker:
         self._mlflow = MlflowRun(config, config.track.mlflow, run) if config.track.mlflow else None
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        """Tell of an epoch; `figures["epoch"]` counts from 1, figures that are None are left out.
+        """Sends the metrics of an epoch; `metrics["epoch"]` counts from 1, and metrics that are None are left out.
 
         Raises:
-            StorageError: if the event file cannot be written, where the checkpoint could not be either. An MLflow
-                server that does not answer is a line on stdout.
+            StorageError: the event file cannot be written; the checkpoint could not be written there either. An MLflow
+                server that does not answer only causes a line on stdout.
         """
         if self._tensorboard:
             write_epoch(self._run, metrics)
@@ -110,6 +109,6 @@ class Tracker:
             self._mlflow.epoch(metrics)
 
     def close(self) -> None:
-        """The training has ended well; one that failed or was killed is not closed, and stays RUNNING in MLflow."""
+        """Closes the MLflow run after a successful training; a failed or killed run stays RUNNING in MLflow."""
         if self._mlflow:
             self._mlflow.close()

@@ -15,22 +15,22 @@ from comit_ray.statistics import roc
 from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, scores_of
 
 EpochMetrics = dict[str, float | None]
-"""Name -> value; None where it is undefined (no positive, no mask, ...)."""
+"""Name -> value; None if it is undefined (no positive, no mask, ...)."""
 
 TIMED = ("waiting", "forward", "backward", "optimiser")
-"""Parts of an epoch's time."""
+"""Measured parts of an epoch's time."""
 SCREENED = ("covid", "unhealthy")
-"""The scores that have thresholds."""
+"""Scores that have thresholds."""
 
 
 @dataclass
 class LossSums:
-    """Sums over images, so that parts of any size add up.
+    """Sums over images, so that parts of any size can be added.
 
     Attributes:
         loss_T: (4,) sum of each task's loss, in the order of `ALL_TASKS`.
-        active_T: (4,) images whose switch was on.
-        images: seen, each copy counted, stand-ins not.
+        active_T: (4,) number of images whose switch was on.
+        images: number of images seen; each copy counts, images that only keep a worker in step do not.
     """
 
     loss_T: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(ALL_TASKS)))
@@ -38,7 +38,7 @@ class LossSums:
     images: int = 0
 
     def metrics(self, prefix: str, config: LossConfig) -> EpochMetrics:
-        """`<prefix>_images`, `<prefix>_loss` as the objective has it (means or sums), `_loss_<task>` (means)."""
+        """Returns `<prefix>_images`, `<prefix>_loss` as in the objective (means or sums), `_loss_<task>` (means)."""
         mean_T = np.divide(self.loss_T, self.active_T, out=np.zeros_like(self.loss_T), where=self.active_T > 0)
         weight_T = np.array([getattr(config, task) for task in ALL_TASKS])
         total = float(weight_T @ (mean_T if config.reduction == "mean" else self.loss_T))
@@ -51,15 +51,15 @@ class LossSums:
 
 @dataclass
 class Validation:
-    """One worker's part of the validation split, or all of it after `merge`, as lists of a batch's values.
+    """One worker's part of the validation split, or all of it after `merge`, as lists of per-batch values.
 
     Attributes:
-        losses: sums.
+        losses: sums of the losses.
         index: (N,) place of each image in the store.
-        scores: `covid`, `other`, `unhealthy` -> (N,) float32 in 0..1, for the heads the model has.
-        logits: the same as log-odds.
-        labels: the same names -> (N,) 1, 0, or -1 where unknown.
-        ious: lung, disease -> IoU of each image with a known mask, for the heads the model has.
+        scores: `covid`, `other`, `unhealthy` -> (N,) float32 from 0 to 1, for the heads that the model has.
+        logits: the same scores as log-odds.
+        labels: the same names -> (N,) 1, 0, or -1 for unknown.
+        ious: lung, disease -> IoU of each image with a known mask, for the heads that the model has.
     """
 
     losses: LossSums
@@ -71,7 +71,7 @@ class Validation:
 
     @classmethod
     def empty(cls, tasks: Iterable[str]) -> Self:
-        """That of no image, by a model with the heads `tasks`."""
+        """Returns an empty validation for a model with the heads `tasks`."""
         heads = tuple(tasks)
         names = scores_of(heads)
         masks = [task for task in MASK_TASKS if task in heads]
@@ -85,14 +85,14 @@ class Validation:
         )
 
     def known(self, name: str, log_odds: bool = False) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Scores (or log-odds) and labels of the images whose label is known, in the store's order."""
+        """Returns scores (or log-odds) and labels of the images with a known label, in the order of the store."""
         order = np.argsort(_joined(self.index, np.int64))
         labels = _joined(self.labels[name], np.int64)[order]
         values = _joined((self.logits if log_odds else self.scores)[name], np.float32)[order]
         return values[labels >= 0], labels[labels >= 0]
 
     def metrics(self, config: LossConfig) -> EpochMetrics:
-        """Losses, AUROC and sensitivity at 90% specificity of each score, mean IoU of an image for each mask."""
+        """Returns losses, AUROC and sensitivity at 90% specificity of each score, and the mean IoU of each mask."""
         figures = self.losses.metrics("val", config)
         for name in SCREENED:
             if name in self.scores:
@@ -105,11 +105,11 @@ class Validation:
         return figures
 
     def operating_points(self, specificities: tuple[float, ...], datasets: Sequence[str] | None = None) -> Document:
-        """Thresholds of the scores that are screened by, at each of `specificities`.
+        """Chooses thresholds of the scores for screening, at each of `specificities`.
 
         Args:
             specificities: each above 0 and at most 1.
-            datasets: source of each image of the store; where given, thresholds for the worst source are added.
+            datasets: source of each image of the store; if given, thresholds for the worst source are added.
         """
         names = [name for name in SCREENED if name in self.scores]
         found = choose({name: self.known(name) for name in names}, specificities)
@@ -125,14 +125,14 @@ class Validation:
         return found
 
     def _known(self, name: str) -> npt.NDArray[np.bool_]:
-        """Whether the label of each image is known, in the store's order."""
+        """Returns (N,) whether the label of each image is known, in the order of the store."""
         found: npt.NDArray[np.bool_] = (
             _joined(self.labels[name], np.int64)[np.argsort(_joined(self.index, np.int64))] >= 0
         )
         return found
 
     def temperatures(self) -> temperature.Document:
-        """What each score's log-odds must be divided by to be calibrated on these images."""
+        """Fits the divisor of each score's log-odds that calibrates it on these images."""
         return temperature.fit({name: self.known(name, log_odds=True) for name in self.scores})
 
 
@@ -141,7 +141,7 @@ def _joined(parts: list[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[
 
 
 def merge_losses(parts: Sequence[LossSums]) -> LossSums:
-    """The sums of all workers."""
+    """Adds the sums of all workers."""
     return LossSums(
         np.sum([part.loss_T for part in parts], axis=0),
         np.sum([part.active_T for part in parts], axis=0),
@@ -150,7 +150,7 @@ def merge_losses(parts: Sequence[LossSums]) -> LossSums:
 
 
 def merge(parts: Sequence[Validation]) -> Validation:
-    """The whole split; workers without an image contribute nothing."""
+    """Merges the parts of all workers into the whole split; workers without an image contribute nothing."""
     index = [values for part in parts for values in part.index]
     every = _joined(index, np.int64)
     assert len(np.unique(every)) == len(every), "two workers validated the same image"
@@ -164,7 +164,7 @@ def merge(parts: Sequence[Validation]) -> Validation:
 
 
 def progress_line(epoch: int, epochs: int, figures: EpochMetrics) -> str:
-    """One readable line of an epoch; undefined figures are dashes."""
+    """Returns one readable line about an epoch; undefined metrics are dashes."""
 
     def show(name: str, digits: int = 3) -> str:
         value = figures.get(name)

@@ -1,10 +1,10 @@
 """The training loop of each Ray Train worker: its part of every epoch, and a checkpoint after each.
 
-Every worker reads every frame from the node's shared memory (size x size bytes an image) and takes its part of each
-global batch, so an epoch is the same for any number of workers. Batch normalisation statistics are each worker's own in
-a step, unless they are synchronised or frozen; rank 0's are validated and saved.
+Every worker reads every frame from the node's shared memory (size x size bytes per image) and takes its part of each
+global batch, so an epoch is the same for any number of workers. Within a step, each worker has its own batch
+normalisation statistics, unless they are synchronised or frozen; those of rank 0 are validated and saved.
 
-What a checkpoint is to remember of its data: a pass over some of its images, shared by the workers.
+The workers also share a pass over some images for the statistics of the data that a checkpoint stores (`remember`).
 """
 
 import logging
@@ -57,15 +57,15 @@ def remember(
     config: TrainConfig,
     device: torch.device,
 ) -> Reference:
-    """The reference of a network between epochs; the same on all workers, each of which embeds its part.
+    """Computes the reference of a network between epochs; it is the same on all workers, each of which embeds its part.
 
     Args:
         model: the bare network; it is left in evaluation mode.
-        training: its training frames, as they are, not augmented.
+        training: its training frames, not augmented.
         validation: its validation frames.
-        scored: of all validation frames.
-        config: of the training.
-        device: the model's.
+        scored: scores of all validation frames.
+        config: options of the training.
+        device: device of the model.
     """
     seed = config.train.seed
     batch = max(1, config.train.batch_size // collective.world_size())
@@ -89,7 +89,7 @@ def remember(
 
 
 def _drawn(store: FrameStore, seed: int) -> npt.NDArray[np.int64]:
-    """At most `reference.SAMPLE` places in the store, rising."""
+    """Returns at most `reference.SAMPLE` random places in the store, in rising order."""
     return np.sort(np.random.default_rng(seed).permutation(len(store))[: reference.SAMPLE])
 
 
@@ -102,7 +102,7 @@ def _embedded(
     config: TrainConfig,
     device: torch.device,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Embeddings and statistics of pixels of the frames `drawn`, in batches of `size`, which the workers share."""
+    """Returns embeddings and pixel statistics of the frames `drawn`, in batches of `size` that the workers share."""
     model.eval()
     batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
     mine: dict[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
@@ -118,18 +118,18 @@ def _embedded(
 
 
 def run(options: dict[str, Any]) -> ComitError | None:
-    """All epochs that are left.
+    """Trains all remaining epochs.
 
-    An error that all workers have and that would only repeat (a diverged training, a broken checkpoint) is returned,
-    for the driver to raise: Ray Train takes a raised one for the death of a worker, and starts again.
+    An error that all workers share and that would only repeat (a diverged training, a damaged checkpoint) is returned
+    for the driver to raise. Ray Train would take a raised error for the death of a worker, and start again.
 
     Args:
-        options: `config` as plain values, `initial` weights in the object store (None where there is a checkpoint),
-            `manifest`: the hash of what is trained on, `files` of the frames on disk (None: they are in the object
+        options: `config` as plain values; `initial` weights in the object store (None if there is a checkpoint);
+            `manifest`, the hash of the training data; `files` with the frames on disk (None: they are in the object
             store).
     """
-    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each report, with all figures, as the root logger
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # every worker would say that it has no progress bar
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each report, with all metrics, as the root logger
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # else every worker reports that it has no progress bar
     config = TrainConfig.parse(options["config"], origin="training options")
     torch.set_num_threads(config.workers.threads or max(1, int(config.workers.cpus)))
     try:
@@ -145,7 +145,7 @@ def run(options: dict[str, Any]) -> ComitError | None:
         except ConfigError as error:
             return error
         if tracker is not None:
-            # Ray Train's workers replace print by one that writes twice: to their log and to the driver
+            # Ray Train's workers replace `print` by a function that writes twice: to their log and to the driver
             sys.stdout.write(progress_line(len(training.history) - 1, config.train.epochs, metrics) + "\n")
             sys.stdout.flush()
             tracker.epoch(metrics)
@@ -161,13 +161,13 @@ class Training:
     """One worker's network, optimiser and frames, between epochs.
 
     Args:
-        config: of the training.
-        device: this worker's.
-        initial: weights to begin with where the run has no checkpoint.
-        files: of the frames on disk; None: the frames are in the object store.
+        config: options of the training.
+        device: device of this worker.
+        initial: weights to start with if the run has no checkpoint.
+        files: files with the frames on disk; None: the frames are in the object store.
 
     Attributes:
-        history: figures of the epochs done.
+        history: metrics of the finished epochs.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Training:
         self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config)
         self.lessons = sources.lessons(self.frames[Split.TRAIN], config.model.tasks)
         sources.check(self.lessons, config)
-        # From the frames alone, so once: rank 0 saves the checkpoints.
+        # Fitted once, because it depends on the frames alone; rank 0 saves the checkpoints.
         shown = other_pictures.examples(blocks, config.frame.size) if self.rank == 0 else None
         self.frontal_check = None if shown is None else frontal_check.fit(Examples(**shown))
         self.items = order.items(order.copies_of(self.frames[Split.TRAIN], config))
@@ -203,14 +203,14 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, the validation loss has not fallen for too long, or it was asked to stop."""
+        """Whether all epochs are done, the validation loss has not fallen for too long, or a stop was requested."""
         return self.stopping or whole(self.history, self.config.train.epochs, self.config.train.patience)
 
     def epoch(self) -> tuple[EpochMetrics, Validation]:
-        """Train on every item once and validate; the figures, which are the same on all workers, go to `history`.
+        """Trains on every item once and validates; appends the metrics, the same on all workers, to `history`.
 
         Raises:
-            ConfigError: if the training has diverged.
+            ConfigError: the training has diverged.
         """
         epoch, began = len(self.history), time.perf_counter()
         train, prefetch = self.config.train, self.config.speed.prefetch
@@ -249,7 +249,7 @@ class Training:
         return metrics, validation
 
     def report(self, validation: Validation, manifest: str) -> None:
-        """Hand Ray Train the figures of the last epoch and, from rank 0, its checkpoint."""
+        """Reports the metrics of the last epoch to Ray Train and, from rank 0, its checkpoint."""
         metrics = self.history[-1]
         random = collective.gather(_random_state(self.device))
         stores = self.frames[Split.TRAIN], self.frames[Split.VAL]
@@ -270,15 +270,15 @@ class Training:
             ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"checkpoint_{len(self.history):04d}")
 
     def _asked_to_stop(self) -> bool:
-        """Whether the run's directory says so; the same on all workers, for rank 0 alone looks."""
+        """Whether a stop was requested; the answer is the same on all workers, because only rank 0 looks."""
         return any(collective.gather(self.rank == 0 and self._sees_stop()))
 
     def _sees_stop(self) -> bool:
         run = storage.join(self.config.storage, self.config.name)
         try:
             return run_directory.asked_to_stop(run)
-        except StorageError as error:  # no reason to lose an epoch: it is asked again after the next
-            print(f"whether {run} is asked to stop cannot be seen now: {error}", flush=True)
+        except StorageError as error:  # not worth losing an epoch: checked again after the next one
+            print(f"cannot check whether {run} was asked to stop: {error}", flush=True)
             return False
 
     def _order(self, epoch: int) -> order.Items:
@@ -288,10 +288,10 @@ class Training:
         return order.balanced(self.items, self.groups, seed, epoch)
 
     def _restore(self, initial: Initial) -> list[EpochMetrics]:
-        """Give the model its initial weights, or the run's latest ones with their optimiser; the epochs done.
+        """Loads the initial weights, or the run's latest weights and optimiser; returns the finished epochs.
 
         Raises:
-            CheckpointError: on all workers, if any of them cannot have them.
+            CheckpointError: on all workers, if any of them cannot load them.
         """
         torch.manual_seed(self.config.train.seed + self.rank)
         history: list[EpochMetrics] = []
@@ -310,7 +310,7 @@ class Training:
         if latest is None:
             weights: dict[str, torch.Tensor] | None = ray.get(initial)
             if weights is None:
-                raise CheckpointError(f"the run {self.config.name} has lost its checkpoints: give another --name")
+                raise CheckpointError(f"the checkpoints of the run {self.config.name} are gone: give another --name")
             self.model.load_state_dict(weights)
             return []
         with latest.as_directory() as directory:
@@ -322,7 +322,7 @@ class Training:
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
-    """Of the host and, where it computes on one, of the GPU."""
+    """Returns the random state of the host and, if it computes on a GPU, of the GPU."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
@@ -333,10 +333,10 @@ def _set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
 
 
 def _check_finite(losses: EpochMetrics, epoch: int) -> None:
-    """Every worker has the same losses, so all stop together.
+    """Checks that all losses are finite; every worker has the same losses, so all stop together.
 
     Raises:
-        ConfigError: if the training has diverged.
+        ConfigError: the training has diverged.
     """
     wrong = [name for name, value in losses.items() if value is not None and not np.isfinite(value)]
     if wrong:

@@ -112,7 +112,7 @@ def test_a_directory_too_high_is_shown_the_checkpoints_in_it(tmp_path: Path) -> 
     run = tmp_path / "runs" / "first"
     write(run / "best")
     write(run / "last")
-    with pytest.raises(CheckpointError, match=rf"but there are some in it: give {run}/best or {run}/last$"):
+    with pytest.raises(CheckpointError, match=rf"but there are checkpoints in it: give {run}/best or {run}/last$"):
         checkpoint.load(str(run))
 
 
@@ -120,14 +120,14 @@ def test_what_lacks_several_files_is_told_all_of_them(tmp_path: Path) -> None:
     write(tmp_path / "c")
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
         (tmp_path / "c" / name).unlink()
-    with pytest.raises(CheckpointError, match=r"config\.yaml, weights\.safetensors are missing; expected what a train"):
+    with pytest.raises(CheckpointError, match=r"config\.yaml, weights\.safetensors are missing; expected the best/"):
         checkpoint.load(str(tmp_path / "c"))
 
 
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no whole checkpoint.*no such directory"):
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint.*no such directory"):
         checkpoint.load(str(tmp_path / "nothing"))
-    with pytest.raises(CheckpointError, match=r"no whole checkpoint.*no such directory"):
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint.*no such directory"):
         checkpoint.load_state(str(tmp_path / "nothing"), build_model(CONFIG.model))
 
 
@@ -136,7 +136,7 @@ def test_truncated_weights_are_refused(tmp_path: Path, kept) -> None:
     write(tmp_path / "c")
     path = tmp_path / "c" / checkpoint.WEIGHTS
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         checkpoint.load(str(tmp_path / "c"))
 
 
@@ -148,7 +148,7 @@ def test_truncated_weights_are_refused(tmp_path: Path, kept) -> None:
         (checkpoint.CONFIG, "", "config.yaml"),
         (checkpoint.OPERATING_POINTS, "{", "operating_points.json"),
         (checkpoint.ENVIRONMENT, "{", "not JSON"),
-        (checkpoint.ENVIRONMENT, "[]", "no JSON object"),
+        (checkpoint.ENVIRONMENT, "[]", "expected a JSON object"),
     ],
 )
 def test_broken_files_are_refused_by_name(tmp_path: Path, name, text, message) -> None:
@@ -181,17 +181,17 @@ class _Foreign:
 def test_a_pickled_state_is_not_executed(tmp_path: Path) -> None:
     write(tmp_path / "c")
     torch.save({"optimiser": _Foreign()}, tmp_path / "c" / checkpoint.STATE)
-    with pytest.raises(CheckpointError, match=r"state\.pt is not a whole training state"):
+    with pytest.raises(CheckpointError, match=r"state\.pt is not a complete training state"):
         checkpoint.load_state(str(tmp_path / "c"), build_model(CONFIG.model))
 
 
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        (checkpoint.STATE, b"PK", "not a whole training state"),
+        (checkpoint.STATE, b"PK", "not a complete training state"),
         (checkpoint.HISTORY, b"[", "not JSON"),
-        (checkpoint.HISTORY, b"[]", "no figures of epochs"),
-        (checkpoint.WEIGHTS, b"", "not a whole safetensors file"),
+        (checkpoint.HISTORY, b"[]", "expected a list of metrics of epochs"),
+        (checkpoint.WEIGHTS, b"", "not a complete safetensors file"),
     ],
 )
 def test_a_training_does_not_go_on_from_a_broken_file(tmp_path: Path, name, data, message) -> None:
@@ -205,7 +205,7 @@ def test_a_training_does_not_go_on_with_the_state_of_another(tmp_path: Path) -> 
     write(tmp_path / "a", seed=0)
     write(tmp_path / "b", seed=1)
     (tmp_path / "a" / checkpoint.STATE).replace(tmp_path / "b" / checkpoint.STATE)
-    with pytest.raises(CheckpointError, match=r"its state\.pt belongs to"):
+    with pytest.raises(CheckpointError, match=r"expected the state\.pt of its weights"):
         checkpoint.load_state(str(tmp_path / "b"), build_model(CONFIG.model))
 
 

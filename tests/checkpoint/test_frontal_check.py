@@ -51,7 +51,7 @@ def test_it_tells_two_kinds_apart_and_says_on_how_many_patients_it_was_tested(ch
     right, images, patients, interval = check.share_right(frontal=False)
     assert (right, images, patients) == (24, 24, 12)
     assert interval.low == pytest.approx(1 / (1 + 1.959964**2 / 12)), "Wilson's, of as many as there are patients"
-    assert "24 of 24 images that are none were recognised (12 patients" in check.line
+    assert "24 of 24 other pictures recognised (12 patients" in check.line
 
 
 def test_the_test_sees_no_patient_it_was_fitted_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_what_is_written_is_loaded_and_decides_alike(check: FrontalCheck, tmp_pa
 def test_too_few_examples_give_no_check_and_the_reason(others: int, people: int, tmp_path: Path) -> None:
     check = frontal_check.fit(examples(40, others, people))
     assert check.p_frontal_chest(stripes(2, True, 0)) is None
-    assert f"the training had {others} images that are none, of {people} patients; at least 20 of 5" in check.line
+    assert f"the training had {others} other pictures of {people} patients; at least 20 of 5" in check.line
     frontal_check.write(tmp_path, check)
     assert frontal_check.load(str(tmp_path)).reason == check.reason
 
@@ -100,13 +100,13 @@ def test_too_few_examples_give_no_check_and_the_reason(others: int, people: int,
 def test_an_older_checkpoint_says_that_it_has_none(tmp_path: Path) -> None:
     check = frontal_check.load(str(tmp_path))
     assert check.p_frontal_chest(stripes(1, True, 0)) is None
-    assert check.line.endswith("the checkpoint is from before there was a check; train again")
+    assert check.line.endswith("the checkpoint is older than this check; train again")
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"weights_F": [1.0], "intercept": 0, "tested": [], "reason": null}'])
 def test_a_broken_file_is_refused(broken: str, tmp_path: Path) -> None:
     (tmp_path / frontal_check.FILE).write_text(broken)
-    with pytest.raises(CheckpointError, match=r"frontal_check.json: not what a training writes"):
+    with pytest.raises(CheckpointError, match=r"frontal_check.json: expected the check that a training writes"):
         frontal_check.load(str(tmp_path))
 
 

@@ -145,7 +145,7 @@ def test_a_source_with_too_few_negatives_takes_no_part_and_is_named() -> None:
 def test_no_source_large_enough_gives_no_threshold_and_the_reason() -> None:
     point = operating_points.choose_for_every_source(by_source(a=9, b=3), (0.9,))["specificity_0.90_every_source"]
     assert point["covid"].threshold is None
-    assert point["covid"].reason == "no source has 10 images without it in the validation split, got a 9, b 3"
+    assert point["covid"].reason == "no source has 10 negative images in the validation split, got a 9, b 3"
 
 
 def test_the_counts_are_in_the_file_and_absent_where_they_do_not_belong() -> None:

@@ -119,5 +119,5 @@ def test_broken_files_are_refused_by_name() -> None:
     facts, arrays = reference.to_files(made())
     without = json.loads(facts) | {"quantiles": {}}
     for broken in ((b"{", arrays), (b"{}", arrays), (facts, arrays[:50]), (json.dumps(without).encode(), arrays)):
-        with pytest.raises(ConfigError, match=r"here/reference\.json: not what a training writes"):
+        with pytest.raises(ConfigError, match=r"here/reference\.json: expected the statistics that a training writes"):
             reference.parse(*broken, origin="here/reference.json")

@@ -63,7 +63,7 @@ def test_the_difference_of_two_logits_is_the_softmax() -> None:
         ([1.0] * 30, [1] * 30, "30 positive and 0 negative images in the validation split: at least 10 of each"),
         ([1.0] * 9 + [-1.0] * 30, [1] * 9 + [0] * 30, "9 positive and 30 negative"),
         ([], [], "0 positive and 0 negative"),
-        (np.linspace(-3, 3, 40), [0] * 20 + [1] * 20, "below 0.05: the scores part the validation split"),
+        (np.linspace(-3, 3, 40), [0] * 20 + [1] * 20, "below 0.05: the scores separate the validation split"),
         (np.linspace(-3, 3, 40), [1] * 20 + [0] * 20, "above 20: .*no better as probabilities than 0.5"),
         ([0.0] * 40, [0] * 20 + [1] * 20, "above 20"),
     ],

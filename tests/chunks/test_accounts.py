@@ -52,7 +52,7 @@ def test_a_missing_chunk_is_a_problem(plan, tmp_path):
     taken = accounts.take(plan, str(tmp_path), LAYOUT)
     assert not taken.balanced
     assert "c0-" in taken.problems[0]
-    assert "absent" in taken.problems[0]
+    assert "missing" in taken.problems[0]
 
 
 def test_rows_that_are_not_the_chunks_are_a_problem(plan, tmp_path):
@@ -105,4 +105,4 @@ def test_a_side_table_may_have_several_rows_for_an_image(plan, tmp_path):
     twice = Layout("predictions", ("masks",), LAYOUT.facts, LAYOUT.flag, several={"masks": 2})
     taken = accounts.take(plan, str(tmp_path), twice)
     assert not taken.balanced
-    assert "has 1 rows for 1 images that are ok, 2 each" in " ".join(taken.problems)
+    assert "has 1 row for 1 image with status ok, expected 2 each" in " ".join(taken.problems)

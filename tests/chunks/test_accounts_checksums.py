@@ -46,7 +46,7 @@ def test_no_score_of_such_an_archive_stays(output, capsys):
     taken = settle(plan, output, LAYOUT)
     assert taken.balanced
     assert taken.by_reason == {("failed", "checksum_mismatch"): 3, ("failed", "truncated"): 1, ("ok", ""): 2}
-    assert "2 images failed after all" in capsys.readouterr().out
+    assert "2 images failed afterwards" in capsys.readouterr().out
     rows = {row["image_id"]: row for row in parquet.read_table(storage.join(output, "predictions")).to_pylist()}
     wrong = rows["d/2"]
     assert (wrong["status"], wrong["detail"], wrong["p_covid"]) == ("failed", MISMATCH["detail"], None)

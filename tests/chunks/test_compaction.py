@@ -151,7 +151,7 @@ def test_a_driver_that_was_overtaken_compacts_nothing(output):
 
 def test_a_file_that_is_no_list_of_files_is_refused_with_its_name(output):
     storage.write_bytes(f"{output}/compact/{compaction.FILE}", json.dumps({"tables": 3}).encode())
-    with pytest.raises(StorageError, match=r"compact/files\.json is not what --compact writes"):
+    with pytest.raises(StorageError, match=r"compact/files\.json: expected the JSON that --compact writes"):
         compaction.files_of(output, "predictions")
 
 

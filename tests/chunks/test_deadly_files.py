@@ -136,7 +136,7 @@ def test_a_chunk_that_ends_every_process_fails_and_the_next_one_is_read(rows: li
     deaths = {"a-0": 3, "a-1": 2}
     found = read(sound, begun=deaths.__getitem__)
     assert [row.get("reason") for row in found] == ["program_failed", "lateral", None]
-    assert found[0]["detail"] == "expected to read the image, the process that read its chunk ended 3 times"
+    assert found[0]["detail"] == "expected to read the image, but the process that read its chunk died 3 times"
 
 
 def test_such_rows_are_read_again_and_shown_to_a_person() -> None:

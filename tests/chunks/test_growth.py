@@ -58,7 +58,7 @@ def test_a_manifest_that_lost_or_changed_chunks_is_refused_with_a_count_and_exam
     for rows, expected in (
         (
             ROWS[:4],
-            r"of the 3 chunks of its manifest this one lacks 1 and has 0 with other .* \(2 images; such as a-2\)",
+            r"of the 3 chunks of that manifest, this one lacks 1 and has 0 with other .* \(2 images; such as a-2\)",
         ),
         ([*ROWS[:5], ROWS[5] | {"excluded": "duplicate"}, *NEW], r"lacks 0 and has 1 with other .*such as a-2"),
         ([*ROWS[2:], *NEW, manifest_row("a/9", chunk="a-9")], r"lacks 1 and has 0"),
@@ -73,7 +73,7 @@ def test_a_grown_manifest_does_not_excuse_another_model(tmp_path: Path) -> None:
     output = str(tmp_path / "out")
     opened(output, planned(tmp_path, ROWS))
     grown = planned(tmp_path, [*ROWS, *NEW])
-    with pytest.raises(ConfigError, match=r"another question \(model_id was 'm', now 'n'\)"):
+    with pytest.raises(ConfigError, match=r"other settings \(model_id was 'm', now 'n'\)"):
         opened(output, grown, model_id="n")
     assert run_record.read(output)["question"]["manifest"] != grown.fingerprint
 
@@ -84,7 +84,7 @@ def test_an_output_of_before_grows_if_the_manifest_begins_with_its_own(tmp_path:
     first = planned(tmp_path, ROWS)
     run_id = opened(output, first)
     storage.delete(storage.join(output, growth.DIRECTORY, f"{first.fingerprint}.parquet"))
-    with pytest.raises(ConfigError, match="another question"):
+    with pytest.raises(ConfigError, match="other settings"):
         opened(output, planned(tmp_path, [*NEW, *ROWS]))
     assert opened(output, planned(tmp_path, [*ROWS, *NEW])) == run_id
 

@@ -25,7 +25,7 @@ def test_what_a_node_does_not_see_is_refused_by_option_path_and_node() -> None:
     with pytest.raises(ConfigError) as error:
         refuse(paths, {"10.0.0.5": [True, True], "10.0.0.6": [True, False]})
     assert str(error.value) == (
-        "--output: /home/me/out is a path of this machine, and node 10.0.0.6 of the cluster does not see it: give an "
+        "--output: /home/me/out is a path of this machine, but node 10.0.0.6 of the cluster does not see it: give an "
         "s3:// URI, or a path on storage that all nodes share"
     )
 
@@ -96,7 +96,7 @@ def test_a_mount_point_without_its_share_is_refused(tmp_path: Path, monkeypatch,
     monkeypatch.setattr(shared_storage, "_other_nodes", lambda: {"id": "10.0.0.5"})
     monkeypatch.setattr(shared_storage, "_ask", answer)
     node = "10.0.0.5" if driver_sees else "of the driver"
-    with pytest.raises(ConfigError, match=rf"other nodes see the image {image}, and node {node} does not"):
+    with pytest.raises(ConfigError, match=rf"other nodes see the image {image}, but node {node} does not"):
         check({}, {}, pa.Table.from_pylist(rows, schema=MANIFEST))
     monkeypatch.setattr(shared_storage, "_ask", lambda paths, nodes: {"10.0.0.5": [Path(p).exists() for p in paths]})
     check({}, {}, pa.Table.from_pylist(rows, schema=MANIFEST))  # an image that nobody sees is missing: its row says so
@@ -118,10 +118,10 @@ def test_a_node_that_gives_no_answer_is_not_taken_for_one_that_sees_all(
     monkeypatch.setattr("ray.wait", nobody)
     monkeypatch.setattr(shared_storage, "_other_nodes", lambda: gone)
     with pytest.raises(
-        ConfigError, match=r"whether all nodes see /a is not known, for 10\.0\.0\.7 gave no answer in 0\.5 s"
+        ConfigError, match=r"expected an answer from all nodes whether they see /a, but 10\.0\.0\.7 gave none in 0\.5 s"
     ):
         shared_storage._ask(["/a"], gone)
-    assert "1 nodes have not said yet whether they see /a" in capsys.readouterr().out
+    assert "waiting for 1 node to check the paths /a" in capsys.readouterr().out
 
 
 def test_what_a_submitted_job_writes_below_its_working_directory_is_refused(
@@ -134,7 +134,7 @@ def test_what_a_submitted_job_writes_below_its_working_directory_is_refused(
     monkeypatch.setattr(shared_storage, "_other_nodes", dict)
     check({}, {"output": "tables"})
     monkeypatch.setenv(run_record._SUBMITTED, "{}")
-    with pytest.raises(ConfigError, match=r"--output: .*/tables lies in the directory that Ray unpacked for this job"):
+    with pytest.raises(ConfigError, match=r"--output: .*/tables lies in the working directory that Ray deletes"):
         check({}, {"output": "tables"})
     check({}, {"output": str(tmp_path / "out")})
     check({}, {"output": "s3://a/out"})

@@ -61,7 +61,7 @@ def test_one_after_the_other_is_let_in_at_once(output: str) -> None:
 
 
 def test_the_second_says_who_holds_it_and_takes_nothing(output: str, holder: "subprocess.Popen[str]") -> None:
-    who = rf"is being worked on by process {holder.pid} on .*, since .* \(lease 1\)"
+    who = rf"is in use by process {holder.pid} on .*, since .* \(lease 1\)"
     with pytest.raises(HeldError, match=who), hold(output):
         pytest.fail("it was let in")
     assert newest_lease(output) == 1

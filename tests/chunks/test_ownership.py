@@ -77,7 +77,7 @@ def test_a_chunk_of_another_run_is_not_done_and_is_named(plan, tmp_path, capsys,
     planning.commit(str(zombie), file, tables(other), LAYOUT, other)
     shutil.copy(zombie / "masks" / file, tmp_path / "masks" / file)
     assert accounts.committed(plan, str(tmp_path), LAYOUT, OWNER) == set()
-    assert f"masks/{file} is of another run" in capsys.readouterr().out
+    assert f"masks/{file} belongs to another run" in capsys.readouterr().out
 
 
 def test_older_files_without_metadata_are_known_by_their_rows(plan, tmp_path) -> None:
@@ -98,12 +98,12 @@ def test_the_queue_and_the_report_refuse_rows_of_another_model(plan, tmp_path) -
     assert len(join_tables(output, str(tmp_path / "manifest"), "all")) == 1
     other = replace(owner, model_id="m0")
     planning.commit(output, file, tables(other), LAYOUT, other)
-    with pytest.raises(StorageError, match=r"is of another run than the run\.json beside it \(model_id 'm0'"):
+    with pytest.raises(StorageError, match=r"belongs to another run than the run\.json beside it \(model_id 'm0'"):
         read_predictions(output)
     planning.commit(output, file, tables(owner), LAYOUT, owner)
     planning.commit(str(tmp_path / "zombie"), file, tables(other), LAYOUT, other)
     shutil.copy(tmp_path / "zombie" / "masks" / file, tmp_path / "masks" / file)
-    with pytest.raises(StorageError, match=r"masks/.* is of another run"):
+    with pytest.raises(StorageError, match=r"masks/.* belongs to another run"):
         join_tables(output, str(tmp_path / "manifest"), "all")
 
 
@@ -118,7 +118,7 @@ def test_a_driver_that_was_overtaken_writes_nothing_more(plan, output: str) -> N
     planning.commit(output, file, tables(stopped), LAYOUT, stopped)
     newer = take_lease(output, replace(OWNER, model_id="m2"))
     planning.commit(output, file, tables(newer), LAYOUT, newer)
-    with pytest.raises(OvertakenError, match=r"another process works on .* since \(lease 2\)"):
+    with pytest.raises(OvertakenError, match=r"another process has taken over .* \(lease 2\)"):
         planning.commit(output, file, tables(stopped), LAYOUT, stopped)
     assert read_predictions(output)["model_id"].to_pylist() == ["m2"]
 
@@ -135,7 +135,7 @@ def test_a_driver_whose_output_was_removed_and_begun_anew_writes_nothing(plan, t
     newer = take_lease(output, replace(OWNER, model_id="m2"))
     assert newer.lease is not None
     assert newer.lease.number == 1
-    with pytest.raises(OvertakenError, match="begun anew"):
+    with pytest.raises(OvertakenError, match="another run started"):
         planning.commit(output, file, tables(stopped), LAYOUT, stopped)
     check_lease(output, newer)
 

@@ -64,7 +64,7 @@ def test_a_training_has_no_other_record_to_sign(tmp_path):
 def test_no_record_is_made_without_run_settings(tmp_path, monkeypatch):
     """A run.json that is not to be seen just after its PUT once became one without a question."""
     monkeypatch.setattr(run_record, "VISIBLE_S", (0.0,))
-    with pytest.raises(StorageError, match="not to be seen"):
+    with pytest.raises(StorageError, match="it has disappeared"):
         sign(str(tmp_path), {"name": "first"})
     assert not (tmp_path / "run.json").exists()
 
@@ -117,7 +117,7 @@ def test_of_different_settings_that_begin_at_once_exactly_one_is_let_in(place, t
             record = read(output)
             winner = ("m1", "m2").index(record["question"]["model_id"])
             assert answers[winner] == record["run_id"]
-            assert "belongs to another question (model_id" in answers[1 - winner]
+            assert "was made with other settings (model_id" in answers[1 - winner]
 
 
 def test_what_is_no_record_is_not_signed(tmp_path):

@@ -47,13 +47,13 @@ def test_damage_is_said_and_done_again(made, capsys, table: str) -> None:
     assert jobs.verify(VerifyConfig(results=output)) == 1
     told = capsys.readouterr().out
     assert f"{table}/{chunk.file} is damaged" in told
-    assert "1 files are damaged: run the same job again" in told
+    assert "damaged: 1 file; run the same job again" in told
     plan = planning.Plan((planning.PartPlan("", (chunk,)),), "")
     assert accounts.committed(plan, output, LAYOUT, owner) == set()
     path.write_bytes(sound)
     assert accounts.committed(plan, output, LAYOUT, owner) == {chunk.file}
     assert jobs.verify(VerifyConfig(results=output)) == 0
-    assert "every file is as it was written" in capsys.readouterr().out
+    assert "every file is unchanged since it was written" in capsys.readouterr().out
 
 
 def test_a_side_table_that_was_exchanged_is_found_though_it_is_whole(tmp_path) -> None:
@@ -65,7 +65,7 @@ def test_a_side_table_that_was_exchanged_is_found_though_it_is_whole(tmp_path) -
     )
     assert any("masks" in line and "SHA-256" in line for line in verify(output).damaged)
     Path(output, "masks", chunk.file).unlink()
-    assert any("is not there" in line for line in verify(output).damaged)
+    assert any("is missing" in line for line in verify(output).damaged)
 
 
 def test_a_seal_that_is_gone_is_damage_and_older_files_are_read(tmp_path) -> None:

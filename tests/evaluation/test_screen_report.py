@@ -121,7 +121,7 @@ def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_no
 
 def test_what_the_screen_said_of_drift_its_embeddings_and_its_heat_maps(screen: dict[str, Any], tmp_path: Path) -> None:
     """In one report; a broken file of drift is refused."""
-    strange = Signal("pixel_sd", SignalKind.SPREAD, 0.5, differs=True, detail="median 0.25, theirs 0.2")
+    strange = Signal("pixel_sd", SignalKind.SPREAD, 0.5, differs=True, detail="median 0.25, reference 0.2")
     said = Drift("abc", 12, 12, (strange,))
     (tmp_path / "results" / "drift.json").write_text(json.dumps(asdict(said)))
     rng = np.random.default_rng(0)
@@ -130,13 +130,15 @@ def test_what_the_screen_said_of_drift_its_embeddings_and_its_heat_maps(screen: 
     write_rows(tmp_path / "results" / "gradcam", [{"image_id": name} for name in IDS], GRADCAM)
     text = screen_report.write(EvaluateConfig(**screen, sheet_images=0))
     html = (tmp_path / "report" / "report.html").read_text()
-    assert '<li class="alarm">WARNING: these 12 images do not look like what model abc was trained on:' in html
-    assert html.index("WARNING: these 12 images") < html.index('id="scores"')
+    assert (
+        '<li class="alarm">WARNING: the archive (12 images) does not look like the training data of model abc:' in html
+    )
+    assert html.index("WARNING: the archive (12 images)") < html.index('id="scores"')
     assert "](figures/figure_11_embeddings.png)" in text
     assert "](figures/figure_12_gradcam.png)" in text
     assert "sheet.png" not in text
     (tmp_path / "results" / "drift.json").write_text("{}")
-    with pytest.raises(StorageError, match="is not what a screen writes of drift"):
+    with pytest.raises(StorageError, match=r"expected the drift\.json of a screen"):
         screen_report.write(EvaluateConfig(**screen, sheet_images=0))
 
 

@@ -64,7 +64,8 @@ def test_phantoms_are_flagged_and_the_real_test_split_is_not(cxr, here, tmp_path
     differing = {(one["signal"], one["kind"]) for one in strange["signals"] if one["differs"]}
     assert {("pixel_black", "spread"), ("source", "names")} <= differing
     said = capsys.readouterr().out
-    assert f"WARNING: these {strange['images']} images do not look like what model {strange['model_id']}" in said
+    archive = f"the archive ({strange['images']} images)"
+    assert f"WARNING: {archive} does not look like the training data of model {strange['model_id']}" in said
 
     rows = parquet.read_table(str(tmp_path / "known" / "predictions"))
     typical = rows["typicality"].to_numpy()

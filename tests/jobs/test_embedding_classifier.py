@@ -134,11 +134,11 @@ def test_an_interrupted_output_is_finished_and_one_of_other_options_refused(synt
     assert tables(output) == whole
     assert json.loads((output / "run.json").read_text()) == run
     for options in (["--method.cost", "2"], ["--tasks", "[covid]"], ["--operating_point", "specificity_0.99"]):
-        with pytest.raises(ConfigError, match=r"belongs to another question .*choose another --output"):
+        with pytest.raises(ConfigError, match=r"was made with other settings .*choose another --output"):
             classify(results, manifest, output, "svm_rbf", *options)
-    with pytest.raises(ConfigError, match=r"belongs to another question .*model_id was"):
+    with pytest.raises(ConfigError, match=r"was made with other settings .*model_id was"):
         classify(results, manifest, output, "random_forest")
-    with pytest.raises(ConfigError, match="belongs to another question"):
+    with pytest.raises(ConfigError, match="was made with other settings"):
         classify(results, manifest, Path(results))
     with pytest.raises(StorageError, match=r"is not the output of jobs/screen\.py"):
         classify(str(output), manifest, tmp_path / "next")

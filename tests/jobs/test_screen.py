@@ -125,12 +125,12 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(cxr, checkpoint, tmp_
     assert query(counts.format("compact/predictions"), output) == [(109, 109)]
     assert len(list((output / "compact" / "predictions").iterdir())) == 1
 
-    # Another queue needs neither images nor model; another model is another question.
+    # Another queue needs neither images nor model; another model changes the settings of the results.
     assert requeue_job.job(RequeueConfig(results=str(output), manifest=uri, queue=QueueConfig(capacity=10))) == 0
     assert "the review queue was built from the tables" in capsys.readouterr().out
     assert query("SELECT count(*), max(rank) FROM 'OUTPUT/review_queue/*.parquet'", output) == [(10, 10)]
     other = write_checkpoint(tmp_path / "other", seed=1)
-    with pytest.raises(ConfigError, match=r"belongs to another question .*model_id was"):
+    with pytest.raises(ConfigError, match=r"was made with other settings .*model_id was"):
         screen(*options, "--checkpoint", other)
     assert json.loads((output / "run.json").read_text())["question"]["split"] == "all"
 
@@ -181,7 +181,7 @@ def test_temperatures_are_written_only_where_they_are_asked_for(plain, here, tmp
         assert logit(on[4]) == pytest.approx(logit(off[4]) / 3, abs=1e-4)
     question = json.loads((tmp_path / "on" / "run.json").read_text())["question"]
     assert question["temperature"] == {"covid": 3.0, "other": 2.0, "unhealthy": 0.5}
-    with pytest.raises(ConfigError, match=r"belongs to another question .*temperature was .*covid.*, now 'off'"):
+    with pytest.raises(ConfigError, match=r"was made with other settings .*temperature was .*covid.*, now 'off'"):
         screen(*options, "--output", str(tmp_path / "on"))
     assert requeue_job.job(RequeueConfig(results=str(tmp_path / "on"), manifest=plain.manifest)) == 0
     assert "unchanged" in capsys.readouterr().out
@@ -232,7 +232,7 @@ def test_grad_cam_maps_are_a_side_table_and_change_no_number(plain, here, tmp_pa
     capsys.readouterr()
     assert screen(*explained) == 0
     assert "nothing was left to do" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match=r"belongs to another question \(gradcam was True, now False\)"):
+    with pytest.raises(ConfigError, match=r"was made with other settings \(gradcam was True, now False\)"):
         screen(*options, "--output", str(output))
 
 
@@ -249,5 +249,5 @@ def test_an_absent_checkpoint_is_one_line(tmp_path):
     places = ["--manifest", "m", "--checkpoint", str(tmp_path / "x"), "--output", str(tmp_path / "o")]
     absent = called(screen_job.job, ScreenConfig, *places)
     assert absent.returncode == 1
-    assert absent.stderr.startswith("screen.py: CheckpointError: no whole checkpoint at")
+    assert absent.stderr.startswith("screen.py: CheckpointError: no complete checkpoint at")
     assert absent.stderr.count("\n") == 1

@@ -77,7 +77,7 @@ def test_an_archive_that_is_another_than_its_checksum_says_gives_no_score(
     sums.write_text("\n".join("0" * 40 + line[40:] if line == wrong else line for line in lines) + "\n")
     table, status = screened(tmp_path / "packed", tmp_path / "out", checkpoint)
     assert status == 0  # the accounts balance: the images are rows with their reason
-    assert "images failed after all" in capsys.readouterr().out
+    assert "images failed afterwards" in capsys.readouterr().out
     rows = table.to_pylist()
     first = [row for row in rows if "subjects_1.tgz!" in row["image_id"]]
     second = [row for row in rows if "subjects_2.tgz!" in row["image_id"]]

@@ -109,7 +109,7 @@ def test_an_existing_run_is_refused(manifest, tmp_path: Path) -> None:
     (tmp_path / "run" / "notes.txt").write_text("something else")
     with pytest.raises(ConfigError, match="exists: give another --name, or --resume true"):
         train(config(manifest, tmp_path))
-    with pytest.raises(ConfigError, match="is no run of this job"):
+    with pytest.raises(ConfigError, match="is not a run of this job"):
         train(config(manifest, tmp_path, resume=True))
 
 
@@ -183,7 +183,7 @@ def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path
             assert weights(tmp_path / "alone", which) == weights(tmp_path / "run", which)
 
         path.write_bytes(path.read_bytes()[:1000])
-        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        with pytest.raises(CheckpointError, match="not a complete safetensors file"):
             train(config(manifest, tmp_path, epochs=3, resume=True, max_failures=0))
 
 
@@ -203,7 +203,7 @@ def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(manifest, tmp_pat
     assert again == best
     assert "nothing is left to do" in capsys.readouterr().out
     assert figures(tmp_path / "parts") == parts
-    with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, is 0\.5"):
+    with pytest.raises(ConfigError, match=r"other options: train\.lr was 0\.001, now 0\.5"):
         train(config(manifest, tmp_path, "parts", epochs=2, resume=True, lr=0.5, **common))
 
 
@@ -239,7 +239,7 @@ def test_a_run_does_not_go_on_with_another_split(manifest, tmp_path: Path, here)
     splits[splits.index("train")] = "val"
     index = table.schema.get_field_index("split")
     write(uri, table.set_column(index, table.schema.field(index), pa.array(splits, pa.string())), 100)
-    with pytest.raises(ConfigError, match=r"was begun on another manifest .*give another --name"):
+    with pytest.raises(ConfigError, match=r"was started on another manifest .*give another --name"):
         train(config(uri, tmp_path, resume=True))
     assert figures(tmp_path / "run")["val_images"] == VAL
 

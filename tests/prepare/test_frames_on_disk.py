@@ -94,7 +94,7 @@ def test_the_name_says_the_bytes_and_a_copy_is_compared_with_it(tmp_path: Path) 
     flipped = bytearray(damaged.read_bytes())
     flipped[len(flipped) // 2] ^= 1
     damaged.write_bytes(bytes(flipped))
-    with pytest.raises(StorageError, match="is not what was written"):
+    with pytest.raises(StorageError, match="is damaged: its SHA-256 differs"):
         mapped(MappedFiles(folder, files.names, str(tmp_path / "node")))
 
 

@@ -76,7 +76,7 @@ def test_the_file_is_the_screens_and_bound_to_the_model(read_screen, tmp_path):
     point = operating_points.read(str(tmp_path / "operating_points.json"))["site"]
     assert point.thresholds == {"covid": pytest.approx(0.9)}
     point.check_made_for("m", "none")
-    with pytest.raises(ConfigError, match="made of the scores of model m, and these are of other"):
+    with pytest.raises(ConfigError, match="chosen for scores of model m, but these are scores of other"):
         point.check_made_for("other", "none")
     with pytest.raises(ConfigError, match="set --temperature as it was"):
         point.check_made_for("m", "temperature")

@@ -188,7 +188,7 @@ def test_calibrated_scores_are_compared_with_calibrated_scores() -> None:
 def test_an_older_checkpoint_says_so() -> None:
     found = compare(archive(), "m", None, {})
     assert found.signals == ()
-    assert "remembers no data" in found.reason
+    assert "holds no statistics of its training data" in found.reason
 
 
 def test_too_small_a_training_says_so_signal_by_signal() -> None:
@@ -205,7 +205,7 @@ def test_images_scored_by_an_older_version_are_not_passed_over() -> None:
     values[:3] = np.nan
     found = by_name(compare(archive(pixel_sd=values), "m", known(), {}))["pixel_sd"]
     assert found.value is None
-    assert found.detail == "not compared: 3 images were scored by a version that did not tell"
+    assert found.detail == "not compared: not measured by the version that scored 3 images"
 
 
 def test_the_tables_are_joined_and_the_file_is_written(tmp_path) -> None:

@@ -81,7 +81,9 @@ def test_the_model_id_names_everything_that_decides():
 @pytest.mark.parametrize(("label", "counts"), [(0, "got 0 and 60"), (1, "got 60 and 0"), (np.nan, "got 0 and 0")])
 def test_one_class_alone_in_train_is_refused(label, counts):
     data = images({"train": 60, "val": 40}, train=label)
-    with pytest.raises(ManifestError, match=rf"training images with covid 1 and 0, {counts}.*--tasks '\[unhealthy\]'"):
+    with pytest.raises(
+        ManifestError, match=rf"training images with covid 1 and with covid 0, {counts}.*--tasks '\[unhealthy\]'"
+    ):
         embedding_screen.fit_classifiers(data, "network", config())
     with pytest.raises(ManifestError, match=r"train split has both$"):
         embedding_screen.fit_classifiers(data, "network", config(tasks=["covid"]))

@@ -66,7 +66,7 @@ def test_a_screen_without_any_scored_image_has_none(tmp_path):
     ("question", "message"),
     [
         ({"embeddings": False}, "has no embeddings: screen again into another directory, with --embeddings true"),
-        ({"split": "test"}, "has the test split alone.*--split all"),
+        ({"split": "test"}, "has only the test split.*--split all"),
     ],
 )
 def test_a_screen_that_was_asked_for_something_else_is_refused(tmp_path, question, message):
@@ -88,7 +88,7 @@ def test_a_screen_that_is_not_whole_is_refused(tmp_path):
     rows = labelled_rows({"train": 50})
     results, uri = write_screen(tmp_path, rows, separable(rows))
     Path(first(results, "embeddings")).unlink()
-    with pytest.raises(ManifestError, match=r"is not whole \(chunk .* cannot be read.*jobs/screen\.py again"):
+    with pytest.raises(ManifestError, match=r"is incomplete \(chunk .* cannot be read.*jobs/screen\.py again"):
         open_screen(results, uri)
 
 
@@ -109,7 +109,7 @@ def test_rows_of_another_model_are_refused(tmp_path):
     table = parquet.read_part(part)
     models = ["stranger", *table["model_id"].to_pylist()[1:]]
     parquet.write_table(part, table.set_column(table.column_names.index("model_id"), "model_id", pa.array(models)))
-    with pytest.raises(StorageError, match="expected rows of model network alone, got stranger too"):
+    with pytest.raises(StorageError, match="expected rows of model network only, got stranger too"):
         list(chunks(open_screen(results, uri)))
 
 
@@ -119,7 +119,7 @@ def test_embeddings_of_another_width_are_refused(tmp_path, mixed):
     embeddings = separable(rows)
     others = ["a/train000"] if mixed == "in one file" else [f"a/train{n:03d}" for n in range(40, 50)]
     results, uri = write_screen(tmp_path, rows, embeddings | {name: np.ones(WIDTH + 1) for name in others})
-    match = "of one width, got 8, 9 values" if mixed == "in one file" else "of 8 values as before it, got 9"
+    match = "of one width, got 8, 9 values" if mixed == "in one file" else "of 8 values as in earlier files, got 9"
     with pytest.raises(StorageError, match=match):
         list(chunks(open_screen(results, uri)))
 
@@ -131,5 +131,5 @@ def test_embeddings_of_other_images_are_refused(tmp_path):
     table = parquet.read_part(part)
     renamed = pc.replace_substring(table["image_id"], "a/", "b/")
     parquet.write_table(part, table.set_column(0, EMBEDDINGS.field("image_id"), renamed))
-    with pytest.raises(StorageError, match="does not hold the images that are ok in predictions"):
+    with pytest.raises(StorageError, match="does not hold exactly the images that are ok in predictions"):
         list(chunks(open_screen(results, uri)))

@@ -37,7 +37,7 @@ def test_medians_flags_and_agreement_of_two_models() -> None:
     assert found["flags"] == {"covid_flag": pytest.approx(flags)}
     told = "\n".join(model_change.lines(found, "keep"))
     assert "p_covid: median 0.400, now 0.475 (+0.075)" in told
-    assert "1 flagged by the new one alone, 1 by the old one alone; the same on 50.0%, kappa 0.00" in told
+    assert "1 flagged by the new model only, 1 by the old model only; same flag for 50.0%, kappa 0.00" in told
 
 
 def test_images_that_one_did_not_score_are_left_out() -> None:
@@ -56,7 +56,7 @@ def test_rows_of_a_kept_model_count_and_those_of_a_third_do_not(tmp_path: Path) 
     new = QUESTION | {"model_id": "new", "operating_point": POINT}
     assert model_change.is_asked(output, new, "keep")
     assert not model_change.is_asked(output, QUESTION, "keep")
-    with pytest.raises(ConfigError, match="changes the model alone, and embeddings differ too"):
+    with pytest.raises(ConfigError, match=r"changes only the model, but other settings differ too \(embeddings\)"):
         model_change.is_asked(output, new | {"embeddings": True}, "keep")
     model_change.accept(output, new, "keep", None)
     owner = Owner.of(run_record.read(output))
@@ -87,12 +87,12 @@ def test_a_programme_changes_its_model(cxr: Path, tmp_path: Path, capsys: pytest
     first, second = (write_checkpoint(tmp_path / name, seed=seed) for seed, name in enumerate(("first", "second")))
     old = run(first)
     shutil.copy(images[3], tmp_path / "archive")
-    with pytest.raises(ConfigError, match="another question"):
+    with pytest.raises(ConfigError, match="other settings"):
         run(second)
     kept = run(second, model_change="keep")
     assert {name: kept[name] for name in old} == old
     assert set(kept.values()) - set(old.values()) == {kept[f"files/{images[3].name}"]}
-    assert "both models on 3 images that the old one had scored" in capsys.readouterr().out
+    assert "both models compared on 3 images" in capsys.readouterr().out
     (comparison,) = (output / "model_changes").glob("*/comparison.json")
     assert json.loads(comparison.read_text())["images"] == 3
     assert run(second) == kept

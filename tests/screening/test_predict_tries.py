@@ -85,7 +85,7 @@ def test_one_chunk_fails_alone(predict: _Predict, monkeypatch: pytest.MonkeyPatc
     failing(predict, monkeypatch, 2)
     tables = plan.unpack(predict(chunk("b")))[1]
     assert tables["predictions"]["reason"].to_pylist() == ["program_failed", "truncated", "program_failed"]
-    assert "the model met RuntimeError on its chunk, twice" in tables["predictions"]["detail"][0].as_py()
+    assert "the model raised RuntimeError on its chunk twice" in tables["predictions"]["detail"][0].as_py()
     assert len(tables["masks"]) == 0
     assert reasons(predict, "c") == [None, "truncated", None]
 
@@ -108,4 +108,4 @@ def test_a_chunk_that_ended_three_processes_is_not_predicted(predict: _Predict) 
 def test_how_often_it_ended_is_told(predict: _Predict) -> None:
     predict.attempts.begun["predict g"] = 4  # type: ignore[attr-defined]
     tables = plan.unpack(predict(chunk("g")))[1]
-    assert "the process of the model ended 4 times" in tables["predictions"]["detail"][0].as_py()
+    assert "the model's process died 4 times" in tables["predictions"]["detail"][0].as_py()

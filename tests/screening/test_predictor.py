@@ -439,7 +439,7 @@ def test_an_empty_or_wholly_failed_chunk_is_fine(tmp_path):
 
 def test_a_checkpoint_that_was_replaced_is_refused(tmp_path):
     uri = write_checkpoint(tmp_path / "checkpoint")
-    with pytest.raises(CheckpointError, match="was replaced while the run went on"):
+    with pytest.raises(CheckpointError, match="was replaced during the run"):
         Predictor(PredictorSettings(uri, "000000000000", POINT, "run", 2))
 
 
@@ -508,5 +508,5 @@ def test_rows_of_an_optimised_model_are_those_of_pytorch_under_another_model_id(
     for column in ("image_id", "status", "reason", "covid_flag", "unhealthy_flag", "operating_point"):
         assert rows[column].equals(others[column]), column
     assert found["masks"].drop_columns(["lung_png", "disease_png"]).num_rows == expected["masks"].num_rows
-    with pytest.raises(CheckpointError, match="was replaced while the run went on"):
+    with pytest.raises(CheckpointError, match="was replaced during the run"):
         Predictor(replace(asked, model_id=usual.settings.model_id))

@@ -98,13 +98,13 @@ def test_what_the_capacity_leaves_out_is_unread_and_said(folder: tuple[Path, str
     assert [row["image_id"] for row in unread] == ["a/1", "a/2", "a/4", "a/5"]
     assert {row["reason"] for row in unread[:2]} == {"beyond_capacity"}
     lines = unread_lines(str(results))
-    assert lines[0].startswith("read these 1 (queue.csv); 3 flagged or failed remain unread")
+    assert lines[0].startswith("read the 1 image of queue.csv; left unread: 3 images")
     assert "1 excluded" in lines[-1]
 
 
 def test_without_a_capacity_the_summary_says_how_to_give_one(folder: tuple[Path, str]) -> None:
     lines = unread_lines(str(folder[0]))
-    assert lines[0].startswith("read these 3 (queue.csv), all with a reason; --queue.capacity N")
+    assert lines[0].startswith("read the 3 images of queue.csv, all with a reason; --queue.capacity N")
 
 
 def test_the_queue_is_a_spreadsheet_too(folder: tuple[Path, str]) -> None:

@@ -56,8 +56,8 @@ def test_how_many_masks_were_not_made(tmp_path):
     rows = [prediction_row(f"a/{i}", 0.5, lung_area=0.3 if i < 2 else None, disease_area=None) for i in range(5)]
     write_rows(tmp_path / "predictions", rows, PREDICTIONS)
     assert masks_line(str(tmp_path), "flagged", 0.25) == (
-        "        3 of 5 scored images have no masks (--masks flagged): of these no_lungs_found and "
-        "disease_outside_lungs were not judged"
+        "        3 of 5 scored images without masks (--masks flagged): no_lungs_found and "
+        "disease_outside_lungs were not judged for these"
     )
     write_rows(tmp_path / "predictions", [], PREDICTIONS)
     assert masks_line(str(tmp_path), "none", 0.25).startswith("        0 of 0 scored images")

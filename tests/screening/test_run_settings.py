@@ -74,7 +74,7 @@ def test_a_threshold_of_another_models_scores_is_refused(tmp_path):
     file = tmp_path / "site.json"
     bound = '{"site": {"covid": {"threshold": 0.2, "model_id": "%s", "calibration": "%s"}}}'
     file.write_text(bound % ("abcdef012345", "none"))
-    with pytest.raises(ConfigError, match=r"made of the scores of model abcdef012345.*calibrate again"):
+    with pytest.raises(ConfigError, match=r"chosen for scores of model abcdef012345.*calibrate again"):
         choose(tmp_path, str(file), "site")
     mine = checkpoint.load(str(tmp_path / "checkpoint")).model_id
     loaded = checkpoint.load(str(tmp_path / "checkpoint"))
@@ -215,7 +215,7 @@ def test_variants_are_part_of_the_question_in_any_order(tmp_path):
     [
         (
             ["health", "covid"],
-            r"--variants lungs_only: they black out what the model's lung head draws.*borders_cropped",
+            r"--variants lungs_only: they need the masks of a lung head.*borders_cropped",
         ),
         (["lung", "disease"], r"--variants: the model of c has no score \(heads: lung, disease\)"),
     ],
@@ -237,7 +237,7 @@ def test_all_masks_are_the_same_question_as_before_there_was_a_choice(tmp_path):
 def test_fewer_masks_are_another_question(tmp_path, masks):
     loaded = fitted(tmp_path)
     run_record.open_run(str(tmp_path / "out"), asked(loaded), {}, "predictions")
-    with pytest.raises(ConfigError, match=rf"another question \(masks was .*'of': '{masks}'"):
+    with pytest.raises(ConfigError, match=rf"other settings \(masks was .*'of': '{masks}'"):
         run_record.open_run(str(tmp_path / "out"), asked(loaded, masks=masks), {}, "predictions")
 
 

@@ -31,7 +31,7 @@ def test_every_image_is_counted_and_what_has_no_score_has_its_reason_in_words():
     assert account_lines(ACCOUNTS, "specificity_0.90") == [
         "1,205 images in the manifest: 1,170 ok, 35 excluded, 0 failed",
         "  excluded: 23 wrong_modality (it is not a radiograph (CT, for example)), 12 lateral (it is a lateral view)",
-        "150 of 1,170 are flagged (score at or above the threshold of specificity_0.90); not flagged is not normal",
+        "flagged: 150 of 1,170 (score at or above the threshold of specificity_0.90); not flagged is not normal",
     ]
 
 
@@ -78,7 +78,7 @@ def test_the_head_of_the_queue_is_told_with_names_on_a_terminal_alone():
         "  3. could not be scored: files/c.dcm",
     ]
     assert "doe" not in "\n".join(queue_lines(QUEUE, 4, names=False))
-    assert queue_lines(QUEUE.slice(0, 0), 0, names=True) == ["nothing is in the review queue"]
+    assert queue_lines(QUEUE.slice(0, 0), 0, names=True) == ["the review queue is empty"]
 
 
 def test_the_speed_is_that_of_this_run_and_a_run_without_work_says_so():

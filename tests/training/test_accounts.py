@@ -44,7 +44,7 @@ def test_failures_above_the_allowed_share_stop_the_training() -> None:
 
 @pytest.mark.parametrize(("rows", "split"), [(GOOD[:3], "val"), (GOOD[3:], "train"), ([TEST], "train")])
 def test_an_empty_split_stops_the_training(rows, split) -> None:
-    with pytest.raises(ManifestError, match=f"no image of the {split} split"):
+    with pytest.raises(ManifestError, match=f"expected images of the {split} split"):
         check_accounts(account_rows(table(*rows)), 0.05)
 
 

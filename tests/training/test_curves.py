@@ -99,7 +99,7 @@ def test_one_epoch_is_drawn_and_the_best_is_marked():
 def test_no_epoch_or_nothing_to_draw_is_an_error():
     with pytest.raises(ValueError, match="got 0 epochs"):
         draw([], "run")
-    with pytest.raises(ValueError, match="got 1 epochs"):
+    with pytest.raises(ValueError, match=r"got 1 epoch$"):
         draw([{"epoch": 1, "val_loss": None}], "run")
 
 

@@ -86,7 +86,7 @@ def test_what_could_not_be_logged_is_said_and_logged_later(tmp_path, server, cap
     run.epoch({**FIGURES, "epoch": 1})
     run.epoch({**FIGURES, "epoch": 2})
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("MLflow: epoch 1 not logged, tried again after the next one: file://")
+    assert first.startswith("MLflow: epoch 1 not logged, tried again after the next epoch: file://")
     assert second.startswith("MLflow: epochs 1, 2 not logged")
     run.close()
     assert capsys.readouterr().out.startswith("MLflow: epochs 1, 2 not logged, the run stays RUNNING: ")
@@ -98,7 +98,7 @@ def test_what_could_not_be_logged_is_said_and_logged_later(tmp_path, server, cap
 
 
 def test_a_server_that_does_not_answer_stops_a_beginning_not_a_restart(tmp_path, nobody, capsys):
-    with pytest.raises(ConfigError, match=r"track\.mlflow: http://127\.0\.0\.1:\d+ does not take it: "):
+    with pytest.raises(ConfigError, match=r"track\.mlflow: http://127\.0\.0\.1:\d+ failed: "):
         begin(config(tmp_path, nobody))
 
     known = {"tracking_uri": nobody, "experiment": "chests", "run_id": "0" * 32}
@@ -107,7 +107,7 @@ def test_a_server_that_does_not_answer_stops_a_beginning_not_a_restart(tmp_path,
     run = begin(config(tmp_path, nobody))
     run.epoch({**FIGURES, "epoch": 4})
     said = capsys.readouterr().out
-    assert "the training goes on" in said
+    assert "the training continues" in said
     assert "epoch 4 not logged" in said
 
 
@@ -115,11 +115,11 @@ def test_a_run_that_was_deleted_is_an_error(tmp_path, server):
     begin(config(tmp_path, server))
     run_id = remembered(tmp_path)["run_id"]
     MlflowClient(tracking_uri=server).delete_run(run_id)
-    with pytest.raises(ConfigError, match=rf"has no run {run_id} any more: restore it, or remove .*mlflow\.json"):
+    with pytest.raises(ConfigError, match=rf"no longer has the run {run_id}: restore it, or remove .*mlflow\.json"):
         begin(config(tmp_path, server))
     (directory,) = (tmp_path / "mlflow").rglob(run_id)
     shutil.rmtree(directory)
-    with pytest.raises(ConfigError, match=rf"has no run {run_id} any more"):
+    with pytest.raises(ConfigError, match=rf"no longer has the run {run_id}"):
         begin(config(tmp_path, server))
 
 
@@ -128,7 +128,7 @@ def test_another_experiment_begins_another_run_and_says_where_the_old_one_is(tmp
     old = remembered(tmp_path)["run_id"]
     begin(config(tmp_path, server, track={"mlflow": server, "experiment": "other"}))
     assert remembered(tmp_path)["run_id"] != old
-    assert f"the epochs so far stay in run {old} of experiment chests" in capsys.readouterr().out
+    assert f"earlier epochs stay in run {old} of experiment chests" in capsys.readouterr().out
 
 
 def test_options_as_parameters_are_flat_and_short(tmp_path):

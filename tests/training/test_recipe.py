@@ -94,5 +94,5 @@ def test_gone_on_with_it_gives_the_same_bytes(tmp_path, monkeypatch) -> None:
 
 
 def test_a_head_that_would_learn_from_no_image_is_refused(tmp_path, monkeypatch) -> None:
-    with pytest.raises(ConfigError, match="no source has images of both classes"):
+    with pytest.raises(ConfigError, match="expected a source with images of both classes"):
         trained(tmp_path, monkeypatch, 1, one_sided=True)

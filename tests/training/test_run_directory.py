@@ -14,7 +14,7 @@ def test_a_new_run_begins_and_an_existing_one_is_refused_unless_asked_for(tmp_pa
     run = str(tmp_path / "run")
     assert not run_directory.goes_on(run, config(tmp_path))
     assert not run_directory.goes_on(run, config(tmp_path, resume=True))
-    assert "beginning it" in capsys.readouterr().out
+    assert "starting it" in capsys.readouterr().out
     run_directory.record(run, config(tmp_path), "abc")
     with pytest.raises(ConfigError, match="--resume true"):
         run_directory.goes_on(run, config(tmp_path))
@@ -24,14 +24,14 @@ def test_a_new_run_begins_and_an_existing_one_is_refused_unless_asked_for(tmp_pa
 def test_other_options_are_named(tmp_path):
     run = str(tmp_path / "run")
     run_directory.record(run, config(tmp_path), "abc")
-    with pytest.raises(ConfigError, match=r"frame\.size was 224, is 64; train\.lr was 5e-05, is 0\.1"):
+    with pytest.raises(ConfigError, match=r"frame\.size was 224, now 64; train\.lr was 5e-05, now 0\.1"):
         run_directory.goes_on(run, config(tmp_path, resume=True, frame={"size": 64}, train={"lr": 0.1}))
 
 
 def test_the_epochs_may_change_only_while_the_rate_does_not_depend_on_them(tmp_path) -> None:
     run = str(tmp_path / "run")
     run_directory.record(run, config(tmp_path, train={"schedule": "cosine"}), "abc")
-    with pytest.raises(ConfigError, match=r"train\.epochs was 30, is 99"):
+    with pytest.raises(ConfigError, match=r"train\.epochs was 30, now 99"):
         run_directory.goes_on(run, config(tmp_path, resume=True, train={"schedule": "cosine", "epochs": 99}))
     assert run_directory.goes_on(run, config(tmp_path, resume=True, train={"schedule": "cosine", "patience": 3}))
 
@@ -40,7 +40,7 @@ def test_another_manifest_is_refused(tmp_path):
     run = str(tmp_path / "run")
     run_directory.record(run, config(tmp_path), "abc")
     run_directory.check_manifest(run, "abc")
-    with pytest.raises(ConfigError, match="begun on another manifest"):
+    with pytest.raises(ConfigError, match="started on another manifest"):
         run_directory.check_manifest(run, "def")
 
 
@@ -49,7 +49,7 @@ def test_a_run_whose_manifest_was_not_recorded_goes_on_and_says_so(tmp_path, cap
     run_directory.record(run, config(tmp_path), "abc")
     (tmp_path / "run" / "manifest.json").unlink()
     run_directory.check_manifest(run, "def")
-    assert "manifest.json is missing: whether the manifest is the one" in capsys.readouterr().out
+    assert "manifest.json is missing: the manifest cannot be compared" in capsys.readouterr().out
 
 
 def test_a_run_that_was_killed_before_its_first_file_begins(tmp_path):
@@ -60,7 +60,7 @@ def test_a_run_that_was_killed_before_its_first_file_begins(tmp_path):
 def test_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("something else")
-    with pytest.raises(ConfigError, match="no run of this job"):
+    with pytest.raises(ConfigError, match="not a run of this job"):
         run_directory.goes_on(str(tmp_path / "run"), config(tmp_path, resume=True))
 
 
@@ -73,6 +73,6 @@ def test_a_name_is_one_directory(tmp_path, name):
 def test_of_two_jobs_that_begin_a_run_at_once_one_is_refused(tmp_path) -> None:
     run = str(tmp_path / "run")
     run_directory.record(run, config(tmp_path), "abc")
-    with pytest.raises(ConfigError, match="begun by another job just now"):
+    with pytest.raises(ConfigError, match="another job has just started"):
         run_directory.record(run, config(tmp_path), "def")
     run_directory.check_manifest(run, "abc")

@@ -163,8 +163,8 @@ def test_what_each_head_learns_from_is_counted_and_one_sided_sources_are_told() 
     lines = sources.lesson_lines(found, OptimConfig())
     assert lines[0] == "lung learns from: no image"
     assert lines[2].startswith("covid learns from: a 1 with COVID-19 and 1 without, b 0 with COVID-19 and 2 without")
-    assert lines[3].startswith("NOTE: of a, c the health head sees one class alone")
-    assert lines[4].startswith("NOTE: of b, c the COVID-19 head sees one class alone")
+    assert lines[3].startswith("NOTE: from a, c the health head sees only one class")
+    assert lines[4].startswith("NOTE: from b, c the COVID-19 head sees only one class")
 
 
 def test_the_covid_heads_lessons_are_those_of_its_switch_and_none_is_refused() -> None:
@@ -174,7 +174,7 @@ def test_the_covid_heads_lessons_are_those_of_its_switch_and_none_is_refused() -
     assert found["covid"] == {"a": (1, 1)}
     assert len(sources.lesson_lines(found, both.train)) == 3
     sources.check(found, both)
-    with pytest.raises(ConfigError, match="no source has images of both classes"):
+    with pytest.raises(ConfigError, match="expected a source with images of both classes"):
         sources.check({"covid": {}}, both)
 
 
