@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.dicom_file import looks_like_dicom
-from comit_ray.data.images.load import Place, check, decode
+from comit_ray.data.images.load import Place, check, decode_apart
 from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.dicom.destination import Made
 from comit_ray.dicom.gsps import make_gsps
@@ -101,7 +101,7 @@ class Builder:
         naming = self._naming
         if task.format == "sc":
             owner = header if header is not None else _nobody(result)
-            return owner, make_secondary_capture(owner, decode(data, self._limits, sidecar), result, naming)
+            return owner, make_secondary_capture(owner, decode_apart(data, self._limits, sidecar), result, naming)
         if header is None:
             header = read_header(data)  # raises, because the file is not DICOM
         if task.format == "seg":

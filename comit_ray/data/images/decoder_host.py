@@ -14,34 +14,54 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from PIL import Image
 
-from comit_ray.data.images import radiograph
+from comit_ray.data.images import decoder_answers, radiograph
 from comit_ray.errors import DecodeError, Reason
 
-ANSWER, FAULT, BUG, ROOM, GO, DIED = b"a", b"f", b"b", b"r", b"g", b"d"
+ANSWER, FAULT, BUG, ROOM, GO = b"a", b"f", b"b", b"r", b"g"
 """Kinds of message between a process and who asks it: what was made, why it was not (a `DecodeError`, or a fault of
-this package), memory is asked for, it is there, the process ended."""
+this package), memory is asked for, it is there."""
 NEW, KILL = b"n", b"k"
-"""What the host is told: fork a process for the socket that comes with the message, or end the one of that number."""
+"""What the host is told: fork a process for the sockets that come with the message, or end the one of that number.
+Only the process has the first socket, so that its end is seen there; on the second the host says how it ended."""
+STATUS = struct.Struct("<q")
+"""How a process ended: as `os.waitstatus_to_exitcode`."""
 READY = b"!"
 """What the host says first."""
 FREE = 12 * 2**20
 """Bytes that each process may take without asking: a question costs as much as decoding a very small image."""
-HEAD = struct.Struct("<cQ")
-"""Kind and length of a message; of one to the host kind and number."""
-REQUEST = struct.Struct("<QQdQ")
-"""Lengths of the pickled request and of the file, seconds of CPU, and bytes of memory."""
+HEAD = struct.Struct("<cQB")
+"""Kind, length of the payload, and number of buffers of a message; of one to the host kind, number and 0."""
+REQUEST = struct.Struct("<QQqdQ")
+"""Lengths of the pickled request (0: that of the last file), of the file and of its sidecar (-1: none), seconds of CPU,
+and bytes of memory."""
 
 
-def send(to: socket.socket, kind: bytes, payload: bytes = b"") -> None:
-    """One message: its kind, its length, its bytes."""
-    to.sendall(HEAD.pack(kind, len(payload)) + payload)
+def send_all(to: socket.socket, parts: Sequence[bytes | memoryview]) -> None:
+    """All parts, one behind the other: mostly in one call, so that who waits for them wakes up once."""
+    left = [memoryview(part) for part in parts if len(part)]
+    while left:
+        sent = to.sendmsg(left[:_PARTS])
+        while left and sent >= len(left[0]):
+            sent -= len(left.pop(0))
+        if left:
+            left[0] = left[0][sent:]
+
+
+_PARTS = 512
+"""Of a message in one call; the kernel takes 1,024."""
+
+
+def send(to: socket.socket, kind: bytes, payload: bytes = b"", buffers: Sequence[memoryview] = ()) -> None:
+    """One message: its kind, the lengths of its buffers and its payload, and the buffers, which are not copied."""
+    sizes = struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
+    send_all(to, [HEAD.pack(kind, len(sizes) + len(payload), len(buffers)) + sizes + payload, *buffers])
 
 
 def receive(source: socket.socket, count: int) -> bytes:
@@ -60,8 +80,8 @@ def receive(source: socket.socket, count: int) -> bytes:
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a process for every socket that comes over `control`, and tell each socket how its process ended."""
-    sockets: dict[int, tuple[int, socket.socket]] = {}  # process id -> number and its socket
+    """Fork a process for every pair of sockets that comes over `control`, and say how it ended."""
+    tellers: dict[int, tuple[int, socket.socket]] = {}  # process id -> number, and where its end is told
     woken, waker = socket.socketpair()
     for end in (woken, waker):
         end.setblocking(False)
@@ -76,40 +96,38 @@ def serve(control: socket.socket) -> None:
             for ready, _ in waiting.select():
                 if ready.fileobj is woken:
                     woken.recv(4096)
-                    _bury(sockets)
+                    _bury(tellers)
                     continue
-                order, handles, _, _ = socket.recv_fds(control, HEAD.size, 1)
+                order, handles, _, _ = socket.recv_fds(control, HEAD.size, 2)
                 if len(order) < HEAD.size:  # whoever asked has ended
-                    for pid in sockets:
+                    for pid in tellers:
                         os.kill(pid, signal.SIGKILL)
                     return
-                kind, number = HEAD.unpack(order)
+                kind, number, _ = HEAD.unpack(order)
                 if kind == KILL:
-                    for pid, (owner, _) in sockets.items():
+                    for pid, (owner, _) in tellers.items():
                         if owner == number:
                             os.kill(pid, signal.SIGKILL)
                     continue
-                mine = socket.socket(fileno=handles[0])
+                asked, teller = (socket.socket(fileno=handle) for handle in handles)
                 pid = os.fork()
                 if pid == 0:
                     waiting.close()
-                    for other in (control, woken, waker, *(held for _, held in sockets.values())):
+                    for other in (control, woken, waker, teller, *(held for _, held in tellers.values())):
                         other.close()
-                    _work(mine)
-                sockets[pid] = number, mine
+                    _work(asked)
+                asked.close()
+                tellers[pid] = number, teller
 
 
-def _bury(sockets: dict[int, tuple[int, socket.socket]]) -> None:
-    while sockets:
+def _bury(tellers: dict[int, tuple[int, socket.socket]]) -> None:
+    while tellers:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        _, mine = sockets.pop(pid)
-        with mine:
-            try:
-                send(mine, DIED, struct.pack("<q", os.waitstatus_to_exitcode(status)))
-            except OSError:
-                continue  # nobody waits for it
+        _, teller = tellers.pop(pid)
+        with teller, suppress(OSError):  # where nobody waits for it
+            teller.sendall(STATUS.pack(os.waitstatus_to_exitcode(status)))
 
 
 def _work(asked: socket.socket) -> NoReturn:
@@ -119,53 +137,75 @@ def _work(asked: socket.socket) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold a patient's image
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # libraries print values of headers
+    serving = _Serving(asked)
     try:
-        while True:
-            _answer(asked)
+        with radiograph.room_asked_of(serving.ask_for_room):
+            while True:
+                serving.answer()
     except (EOFError, OSError):
         os._exit(0)
     finally:
         os._exit(1)
 
 
-def _answer(asked: socket.socket) -> None:
-    length, size, seconds, memory = REQUEST.unpack(receive(asked, REQUEST.size))
-    work, arguments, named = pickle.loads(receive(asked, length))  # noqa: S301 - from the process that forked this one
-    data = receive(asked, size)
-    with radiograph.room_asked_of(lambda need: _ask_for_room(asked, need)), _bounded(seconds, memory):
+class _Serving:
+    """What a decoding process keeps from file to file: its socket, the last request, and its limit of memory."""
+
+    def __init__(self, asked: socket.socket) -> None:
+        self._socket = asked
+        self._asked: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None
+        self._memory: int | None = None
+
+    def answer(self) -> None:
+        """One file in, one answer out.
+
+        Raises:
+            EOFError: whoever asks has ended.
+        """
+        length, size, beside, seconds, memory = REQUEST.unpack(receive(self._socket, REQUEST.size))
+        if length:
+            self._asked = pickle.loads(receive(self._socket, length))  # noqa: S301 - from who forked this process
+        assert self._asked is not None, "the first request is whole"
+        work, (limits, *more), named = self._asked
+        sidecar = None if beside < 0 else receive(self._socket, beside)
+        data = receive(self._socket, size)
+        if memory != self._memory:
+            self._bound(memory)
+        buffers: list[memoryview] = []
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
-            kind, made = ANSWER, pickle.dumps(work(data, *arguments, **named), pickle.HIGHEST_PROTOCOL)
+            made, buffers = decoder_answers.to_bytes(work(data, limits, sidecar, *more, **named))
+            kind = ANSWER
         except DecodeError as error:
-            kind, made = FAULT, pickle.dumps(error)
+            kind, made, buffers = FAULT, pickle.dumps(error), []
         except MemoryError:
+            self._bound(None)  # to say so takes memory, too
             detail = f"expected decoding to take at most {memory:,} bytes of memory, it wanted more"
-            kind, made = FAULT, pickle.dumps(DecodeError(Reason.TOO_LARGE, detail))
+            kind, made, buffers = FAULT, pickle.dumps(DecodeError(Reason.TOO_LARGE, detail)), []
         except Exception as error:  # noqa: BLE001 a fault of this package: told, without values of a header
             last = traceback.extract_tb(error.__traceback__)[-1]
             kind, made = BUG, f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}".encode()
-    send(asked, kind, made)
-
-
-def _ask_for_room(asked: socket.socket, need: int) -> None:
-    if need <= FREE:
-        return
-    send(asked, ROOM, struct.pack("<Q", need))
-    receive(asked, HEAD.size)
-
-
-@contextmanager
-def _bounded(seconds: float, memory: int) -> Iterator[None]:
-    """The kernel ends this process after `seconds` of CPU, and gives it `memory` bytes beside what it has."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    has = _address_space()
-    most = hard if has is None else has + memory if hard == resource.RLIM_INFINITY else min(has + memory, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
+            buffers = []
         signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        send(self._socket, kind, made, buffers)
+
+    def ask_for_room(self, need: int) -> None:
+        """Wait until who asks has `need` bytes to spare for this file."""
+        if need <= FREE:
+            return
+        send(self._socket, ROOM, struct.pack("<Q", need))
+        receive(self._socket, HEAD.size)
+
+    def _bound(self, memory: int | None) -> None:
+        """Let the kernel give this process `memory` bytes beside what it has now; None: as much as there is."""
+        self._memory = memory
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        has = None if memory is None else _address_space()
+        if memory is None or has is None:
+            most = hard
+        else:
+            most = has + memory if hard == resource.RLIM_INFINITY else min(has + memory, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def _address_space() -> int | None:

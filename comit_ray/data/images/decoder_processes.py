@@ -18,12 +18,30 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from time import monotonic
-from typing import Concatenate, ParamSpec, TypeVar
+from dataclasses import dataclass
+from operator import is_
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from comit_ray.config.image_config import DecodeLimits
-from comit_ray.data.images import radiograph
-from comit_ray.data.images.decoder_host import ANSWER, BUG, DIED, FAULT, GO, HEAD, KILL, NEW, READY, REQUEST, ROOM, send
+from comit_ray.data.images import decoder_answers, radiograph
+from comit_ray.data.images.decoder_host import (
+    ANSWER,
+    BUG,
+    FAULT,
+    GO,
+    HEAD,
+    KILL,
+    NEW,
+    READY,
+    REQUEST,
+    ROOM,
+    STATUS,
+    send,
+    send_all,
+)
 from comit_ray.errors import ComitError, DecodeError, Reason
 
 More = ParamSpec("More")
@@ -64,11 +82,11 @@ def run(
         DecodeError: that `work` raised, or CRASHED_DECODER or TIMED_OUT.
         ComitError: no process can be started, or `work` has a fault; nothing is said of the file.
     """
-    asked = pickle.dumps((work, (limits, sidecar, *more), named), pickle.HIGHEST_PROTOCOL)
+    request = _Request(work, limits, more, named)
     for _ in range(2):
         decoder = _pool.take()
         try:
-            kind, answer = decoder.ask(asked, data, limits)
+            kind, answer, buffers = decoder.ask(request, data, sidecar)
         except _HostEndedError:
             _pool.end(decoder)
             continue
@@ -77,12 +95,38 @@ def run(
             raise
         _pool.give(decoder)
         if kind == BUG:
-            raise ComitError(f"decoding met a fault of this program, please report it: {answer.decode()}")
-        made = pickle.loads(answer)  # noqa: S301 - from a process of our own
+            fault = bytes(answer).decode()
+            raise ComitError(f"decoding met a fault of this program, please report it: {fault}")
         if kind == FAULT:
-            raise made
-        return made  # type: ignore[no-any-return]
+            raise pickle.loads(answer)  # noqa: S301 - from a process of our own
+        return decoder_answers.from_bytes(answer, buffers)  # type: ignore[no-any-return]
     raise ComitError("expected a host of decoding processes, it was ended from outside twice: is there memory for it?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be made of a file. Files that follow each other mostly have the same, which then travels once."""
+
+    work: Callable[..., Any]
+    limits: DecodeLimits
+    more: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def is_that_of(self, other: "_Request | None") -> bool:
+        """Whether both are of the same objects; these are not changed, once made."""
+        return (
+            other is not None
+            and self.work is other.work
+            and self.limits is other.limits
+            and len(self.more) == len(other.more)
+            and all(map(is_, self.more, other.more))
+            and not self.named
+            and not other.named
+        )
+
+    def pickled(self) -> bytes:
+        """For a process that has not seen it."""
+        return pickle.dumps((self.work, (self.limits, *self.more), self.named), pickle.HIGHEST_PROTOCOL)
 
 
 class _HostEndedError(Exception):
@@ -92,65 +136,92 @@ class _HostEndedError(Exception):
 class _Decoder:
     """One decoding process, as the thread that asks it sees it."""
 
-    def __init__(self, host: "_Host", number: int, own: socket.socket) -> None:
-        self.host, self.number, self.socket = host, number, own
+    def __init__(self, host: "_Host", number: int, own: socket.socket, told: socket.socket) -> None:
+        self.host, self.number, self.socket, self._told = host, number, own, told
+        self._known: _Request | None = None
+        self._clock: float | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a file, and has a host to end it; one that has ended has said so."""
-        return not (self.host.has_ended or select.select([self.socket], [], [], 0)[0])
+        """Whether it waits for a file, and has a host to end it: the end of either is seen on a socket."""
+        return not select.select([self.socket, self._told], [], [], 0)[0]
 
-    def ask(self, asked: bytes, data: bytes, limits: DecodeLimits) -> tuple[bytes, bytearray]:
-        """Kind and payload of its answer to one request."""
+    def ask(
+        self, request: _Request, data: bytes, sidecar: bytes | None
+    ) -> tuple[bytes, memoryview, list[npt.NDArray[np.uint8]]]:
+        """Kind, payload and buffers of its answer to one request."""
+        limits = request.limits
         clock = CLOCK * limits.max_seconds
-        until = monotonic() + clock
+        if clock != self._clock:
+            wait = struct.pack("@ll", *divmod(int(1e6 * clock), 1_000_000))
+            for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self.socket.setsockopt(socket.SOL_SOCKET, way, wait)
+            self._clock = clock
+        asked = b"" if request.is_that_of(self._known) else request.pickled()
+        beside = -1 if sidecar is None else len(sidecar)
+        head = REQUEST.pack(len(asked), len(data), beside, limits.max_seconds, limits.max_memory)
         with ExitStack() as held:
             try:
-                self.socket.settimeout(clock)
-                self.socket.sendall(REQUEST.pack(len(asked), len(data), limits.max_seconds, limits.max_memory) + asked)
-                self.socket.sendall(data)
+                send_all(self.socket, [head + asked + (sidecar or b""), data])
+                self._known = request
                 while True:
-                    kind, payload = self._message(until)
+                    kind, payload, buffers = self._message()
                     if kind in (ANSWER, FAULT, BUG):
-                        return kind, payload
-                    if kind == DIED:
-                        raise _death(struct.unpack("<q", payload)[0], limits)
+                        return kind, payload, buffers
                     assert kind == ROOM, kind
-                    began = monotonic()
                     held.enter_context(radiograph.room(struct.unpack("<Q", payload)[0]))
-                    until += monotonic() - began
                     send(self.socket, GO)
-            except TimeoutError:
+            except BlockingIOError:
                 detail = f"expected decoding to take at most {limits.max_seconds:g} s, nothing came in {clock:g} s"
                 raise DecodeError(Reason.TIMED_OUT, detail) from None
             except (EOFError, OSError):
-                if self.host.has_ended:
-                    raise _HostEndedError from None
-                raise DecodeError(Reason.CRASHED_DECODER, "expected pixels, the decoder's process ended") from None
+                raise self._death(limits) from None
 
-    def _message(self, until: float) -> tuple[bytes, bytearray]:
-        kind, length = HEAD.unpack(self._exactly(HEAD.size, until))
-        return kind, self._exactly(length, until)
+    def _death(self, limits: DecodeLimits) -> "DecodeError | _HostEndedError":
+        """Why the process ended, by the words of its host."""
+        self._told.settimeout(START_S)
+        try:
+            said = self._told.recv(STATUS.size)
+        except OSError:  # it says nothing
+            said = b""
+        if len(said) < STATUS.size:
+            return _HostEndedError()
+        [status] = STATUS.unpack(said)
+        if status == -signal.SIGPROF:
+            return DecodeError(
+                Reason.TIMED_OUT, f"expected decoding to take at most {limits.max_seconds:g} s of a CPU, it took longer"
+            )
+        how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+        return DecodeError(Reason.CRASHED_DECODER, f"expected pixels, the decoder's process ended with {how}")
 
-    def _exactly(self, count: int, until: float) -> bytearray:
-        data = bytearray(count)
+    def close(self) -> None:
+        """Nobody asks it any more: it ends."""
+        self.socket.close()
+        self._told.close()
+
+    def _message(self) -> tuple[bytes, memoryview, list[npt.NDArray[np.uint8]]]:
+        kind, length, count = HEAD.unpack(self._exactly(HEAD.size))
+        payload = memoryview(self._exactly(length))
+        if not count:
+            return kind, payload, []
+        sizes = struct.unpack_from(f"<{count}Q", payload)
+        return kind, payload[8 * count :], [self._exactly(size) for size in sizes]
+
+    def _exactly(self, count: int) -> npt.NDArray[np.uint8]:
+        """So many bytes.
+
+        Raises:
+            BlockingIOError: for the time of the socket nothing came.
+            EOFError: the process ended.
+        """
+        data = np.empty(count, np.uint8)
         view, at = memoryview(data), 0
         while at < count:
-            self.socket.settimeout(max(1e-3, until - monotonic()))
-            came = self.socket.recv_into(view[at:])
+            came = self.socket.recv_into(view[at:], 0, socket.MSG_WAITALL)
             if not came:
                 raise EOFError
             at += came
         return data
-
-
-def _death(status: int, limits: DecodeLimits) -> DecodeError:
-    if status == -signal.SIGPROF:
-        return DecodeError(
-            Reason.TIMED_OUT, f"expected decoding to take at most {limits.max_seconds:g} s of a CPU, it took longer"
-        )
-    how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-    return DecodeError(Reason.CRASHED_DECODER, f"expected pixels, the decoder's process ended with {how}")
 
 
 class _Host:
@@ -190,15 +261,21 @@ class _Host:
             OSError: the host has ended.
         """
         self._numbers += 1
-        own, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self._control, [HEAD.pack(NEW, self._numbers)], [theirs.fileno()])
-        return _Decoder(self, self._numbers, own)
+        (own, theirs), (told, teller) = socket.socketpair(), socket.socketpair()
+        with theirs, teller:
+            try:
+                handles = [theirs.fileno(), teller.fileno()]
+                socket.send_fds(self._control, [HEAD.pack(NEW, self._numbers, 0)], handles)
+            except OSError:
+                own.close()
+                told.close()
+                raise
+        return _Decoder(self, self._numbers, own, told)
 
     def kill(self, decoder: _Decoder) -> None:
         """End a process that does not end by itself."""
         with suppress(OSError):  # then the host has ended, and its processes with it
-            self._control.sendall(HEAD.pack(KILL, decoder.number))
+            self._control.sendall(HEAD.pack(KILL, decoder.number, 0))
 
     def end(self) -> None:
         """Let the host end its processes and itself."""
@@ -222,7 +299,7 @@ class _Pool:
                 decoder = self._idle.pop()
                 if decoder.idle:
                     return decoder
-                decoder.socket.close()
+                decoder.close()
             if self._host is None or self._host.has_ended:
                 self._host = _Host()
             try:
@@ -241,13 +318,13 @@ class _Pool:
         """It is of no more use."""
         with self._lock:
             decoder.host.kill(decoder)
-        decoder.socket.close()
+        decoder.close()
 
     def close(self) -> None:
         """End all of them; the next file begins anew."""
         with self._lock:
             for decoder in self._idle:
-                decoder.socket.close()
+                decoder.close()
             self._idle.clear()
             if self._host is not None:
                 self._host.end()

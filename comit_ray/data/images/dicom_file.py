@@ -41,6 +41,8 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PIXELS = 0x7FE00010
+_OVERLAY_BIT_POSITIONS = tuple(range(0x60000102, 0x60200102, 0x20000))
+"""Of the sixteen overlays: above 0 where the overlay lies in unused bits of the pixels."""
 _STREAMS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 """How JPEG and JPEG-LS, JPEG 2000, and a JP2 file around it begin."""
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -66,6 +68,7 @@ class DicomFile:
         transfer_syntax: the stated transfer syntax, or the one that the encoding of the first element shows.
         pixels: place of the pixel data; None if the file ends before them.
         body: the bytes that `pixels.at` refers to; for a deflated file its inflated beginning.
+        overlay_bits: whether the header says that unused bits of the pixels hold an overlay (PS3.3-2004 C.9.2).
     """
 
     meta: Dataset
@@ -73,6 +76,7 @@ class DicomFile:
     transfer_syntax: UID
     pixels: PixelElement | None
     body: bytes
+    overlay_bits: bool
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -118,7 +122,7 @@ def open_dicom(data: bytes, keywords: tuple[str, ...], inflated_bytes: int = MAX
     head.seek(at)
     reader = _HeaderReader(head, cut)
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    tags: list[BaseTag | int] = [Tag(keyword) for keyword in keywords]
+    tags: list[BaseTag | int] = [*(Tag(keyword) for keyword in keywords), *_OVERLAY_BIT_POSITIONS]
     with _bounded(head):
         elements = read_dataset(head, implicit, little, stop_when=reader.stop, specific_tags=tags)
     for keyword in keywords:
@@ -126,7 +130,9 @@ def open_dicom(data: bytes, keywords: tuple[str, ...], inflated_bytes: int = MAX
             _read_items(elements, keyword, implicit, little)
     if reader.pixels is None and cut:
         raise _header_too_large()
-    return DicomFile(meta, elements, syntax, reader.pixels, body)
+    positions = [elements.pop(tag) for tag in _OVERLAY_BIT_POSITIONS if tag in elements]
+    in_pixels = any(bytes(one.value or b"").strip(b"\0") for one in positions if isinstance(one, RawDataElement))
+    return DicomFile(meta, elements, syntax, reader.pixels, body, in_pixels)
 
 
 def encapsulated_frame(file: DicomFile) -> bytes:

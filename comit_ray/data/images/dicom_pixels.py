@@ -145,6 +145,8 @@ def decode_stored(
         source = encapsulate([frame], has_bot=False)
     else:
         raise _unsupported(syntax.name if syntax.is_transfer_syntax else "an unknown one")
+    if (syntax in _NATIVE or syntax == uid.RLELossless) and geometry.samples == 1 and not file.overlay_bits:
+        precision = geometry.bits_allocated
     assert file.pixels is not None
     options: dict[str, Any] = {
         "rows": geometry.height,
@@ -172,10 +174,11 @@ def decode_stored(
 
 
 def _as_stated(patterns_HW: NDArray[np.generic], geometry: Geometry) -> NDArray[np.generic]:
-    """Values of the bits that the header states, from unsigned ones of all bits that the stream has.
+    """Values of the bits that the header states, from unsigned ones of all bits that the stream or the pixel has.
 
     Some writers state 16 bits in the stream for a picture of 12; others have 12 there and 10 in the header. The values
-    tell: those that need more bits than stated would wrap if they were cut.
+    tell: those that need more bits than stated would wrap if they were cut. An overlay in the unused bits (retired, but
+    old archives have it) is named by the header, and cut.
 
     Raises:
         DecodeError: BAD_GEOMETRY if there are such values.
@@ -185,9 +188,7 @@ def _as_stated(patterns_HW: NDArray[np.generic], geometry: Geometry) -> NDArray[
     above = patterns >> bits  # none, or all like the sign
     spread = geometry.signed & (patterns >> (bits - 1) & 1 == 1) & (above == 2 ** (depth - bits) - 1)
     if not ((above == 0) | spread).all():
-        raise DecodeError(
-            Reason.BAD_GEOMETRY, f"the header says BitsStored {bits}, its compressed pixels go up to {patterns[-1]}"
-        )
+        raise DecodeError(Reason.BAD_GEOMETRY, f"the header says BitsStored {bits}, its pixels go up to {patterns[-1]}")
     if not geometry.signed:
         return patterns_HW
     unsigned_HW = patterns_HW.astype(f"u{depth // 8}", copy=False)

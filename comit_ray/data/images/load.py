@@ -114,9 +114,9 @@ def _fetch(place: Place, reader: FileReader) -> tuple[bytes, bytes | None]:
     return data, None if place.sidecar is None else reader.read(place.sidecar)
 
 
-def decode_apart(data: bytes, limits: DecodeLimits) -> Radiograph:
+def decode_apart(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> Radiograph:
     """The radiograph in the bytes of a file; raises as `load_radiograph`."""
-    return _twice(lambda: (data, None), limits, decode)
+    return _twice(lambda: (data, sidecar), limits, decode)
 
 
 def _apart(

@@ -28,8 +28,8 @@ _PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"
 """SOP classes (PS3.4 B.5): CR and DX images, secondary captures, DX for processing."""
 
 _NO_PICTURE = re.compile(
-    r"\b(DOSE|DOSIS|DOSIMETR\w*)\W*(REPORT|INFO|SUMMARY|SHEET|RECORD|PAGE|BERICHT|PROTOKOLL|INFORME)"
-    r"|\b(REPORT|RAPPORT|INFORME|REFERTO|BERICHT|RELATORIO)\W+(DE |DI |OF |DES? |DA )?(DOSE|DOSIS)"
+    r"\b(DOSE|DOSIS|DOSIMETR\w*)\W*(REPORT|INFO|SUMMARY|SHEET|RECORD|PAGE|BERICHT|PROTOKOLL|INFORME|RESUMEN)"
+    r"|\b(REPORT|RAPPORT|INFORME|RESUMEN|RIEPILOGO|REFERTO|BERICHT|RELATORIO)\W+(DE |DI |OF |DES? |DA )?(DOSE|DOSIS)"
     r"|\bDOSISBERICHT|\bSCREEN\W?(SAVE|SHOT|CAPTURE)|\bSECONDARY CAPTURE|\bCSA REPORT|\bPATIENT PROTOCOL"
     r"|\bEXPOSURE REPORT"
 )
@@ -38,15 +38,15 @@ _CHEST = re.compile(
     r"|KLATKA|HRUDN|\bGOGUS|\bAKCIGER|ГРУД|ЛЕГК|胸|肺|흉부|\bCXR\b"
 )
 _SPINE = re.compile(
-    r"SPINE|COLUMNA|COLUNA|COLONNA|VERTEBR|WIRBEL|RACHIS|\b[BHL]WS\b|WERVEL|RYGGRAD|KREGOSLUP|OMURGA|ПОЗВОН|脊|椎"
+    r"SPINE|COLUMNA|COLUNA|COLONNA|VERTEBR|WIRBEL|RACHIS|\b[BHL]?WS\b|WERVEL|RYGGRAD|KREGOSLUP|OMURGA|ПОЗВОН|脊|椎"
 )
 _OTHER_PARTS = re.compile(
     r"EXTREMIT\w*"
     # English, and the defined terms of PS3.16 annex L
     r"|\b(HANDS?|FOOT|FEET|KNEES?|ANKLES?|ELBOWS?|WRISTS?|FINGERS?|THUMBS?|TOES?|HIPS?|PELVIS|FEMURS?|TIBIA|FIBULA"
-    r"|HUMERUS|FOREARMS?|CALCANEUS|SHOULDERS?|CLAVICLES?|SCAPULAS?|PATELLA|LEGS?|ARMS?|ABDOMEN|KUB|SKULL|CRANIUM|HEAD"
+    r"|HUMERUS|FOREARMS?|CALCANEUS|SHOULDERS?|SHLDR|CLAVICLES?|SCAPULAS?|PATELLA|[LR]?LEGS?|ARMS?|ABDOMEN|ABDO?|KUB|SKULL|CRANIUM|HEAD"
     r"|FACIAL|SINUS(ES)?|ORBITS?|NASAL|MANDIBLE|MAXILLA|ZYGOMA|TMJ|JAW|TEETH|DENTAL|NECK|BREAST|[CTLS]\W?SPINE|SACRUM"
-    r"|COCCYX|RADIUS|ULNA|RADIUSULNA|TIBIAFIBULA|HEEL|WHOLEBODY"
+    r"|COCCYX|RADIUS|ULNA|RADIUSULNA|TIBIAFIBULA|HEEL|WHOLE\W?BODY"
     # Spanish and Portuguese
     r"|MANOS?|PIES?|RODILLAS?|TOBILLOS?|CODOS?|MUNECAS?|DEDOS?|PULGAR|CADERAS?|PERONE|HUMERO|ANTEBRAZO|CALCANEO"
     r"|HOMBROS?|CLAVICULAS?|ESCAPULAS?|CRANEO|CUELLO|MAMA|COXIS|MUSLO|PIERNA|BRAZO|ROTULA|MANDIBULA|SENOS PARANASALES"
@@ -70,29 +70,34 @@ _OTHER_PARTS = re.compile(
     r"|LEBKA|BRICHO|KYCEL|AYAK|DIRSEK|OMUZ|KALCA|PELVIS|KARIN|KAFA|AYAK BILEGI|EL BILEGI)\b"
     r"|КОЛЕН|КИСТ|СТОП[АЫ]|ТАЗ\b|ЧЕРЕП|ПЛЕЧ|ЖИВОТ|БРЮШН|膝|手|足|骨盆|頭|头|腹|肩"  # noqa: RUF001 Cyrillic letters
 )
-_PART_ONLY = re.compile(r"(MAIN|BRAS|COU|DOS|COL|FACE|NEZ|BACK|RUG|EL|DIZ|BARK|AXEL|ANCHE)( [DGLR])?")
+_PART_ONLY = re.compile(r"(MAIN|BRAS|COU|DOS|COL|FACE|NEZ|BACK|RUG|RUCKEN|EL|DIZ|BARK|AXEL|ANCHE)( [DGLR])?")
 """Words that are body parts as the whole of BodyPartExamined, and anything in a description ("main series")."""
 _UNRELIABLE_PARTS = frozenset({"SKULL"})
 """Values of BodyPartExamined that chests carry by a console's default: all 22 SKULL of BIMCV-COVID19+ are chests."""
 
 _LYING = r"(?!\w*\W*DECUB)"
 _LATERAL = re.compile(
-    rf"\b([LR]{{1,2}}|RT|LT|X|XTABLE|CROSSTABLE)?LAT(?!IN){_LYING}|\bPERFIL|\bPROFIL|\bSEITLICH|\bSEITE|\bBOCZN|\bBOCN"
-    r"|\bSIDE(BILLEDE|BILD|PROJE)|\bSIVUKUVA|\bZIJDELINGS|\bDWARS\b|\bYAN GRAFI|\bSWIMMER|БОКОВ|側面|侧位|側位|측면"
+    rf"\b([LRDS]{{1,2}}|RT|LT|XT?|XTABLE|CROSSTABLE)?LAT(?!IN){_LYING}|\bPERFIL|\bPROFIL|\bSEITLICH"
+    r"|\bSEITE|\bBOCZN|\bBOCN"
+    r"|\bSIDE(BILLEDE|BILD|PROJE|\W?VIEW)|\bSIVUKUVA|\bZIJDELINGS|\bDWARS\b|\bYAN GRAFI|\bSWIMMER"
+    r"|БОКОВ|側面|侧位|側位|측면"
 )
 _LATERAL_CODES = frozenset({"L", "R", "LL", "RL", "ML", "LM", "LATL", "LATR", "LLAT", "RLAT", "SWIMMERS"})
 """ViewPosition as a whole: codes that mean a lateral, the letters of a side alone among them."""
+_LATERAL_WORD = re.compile(r"\b(LL|RL|LLAT|RLAT|LATL|LATR)\b")
+"""Of these codes, those that mean a lateral beside other words too (`LL ERECT`), unless an AP or PA stands there."""
 _AP = re.compile(r"\bA\W?P\b|\bANTERO\W?POST")
 _PA = re.compile(r"\bP\W?A\b|\bPOSTERO\W?ANT")
 _FRONTAL = re.compile(r"\bFRONT|\bPORTAB|\bPORTAT|\bSUPIN")
 _ON_THE_BACK = re.compile(r"SUPIN|DORSAL|PRON[OE]|VENTRAL|RUCKEN")
 _DECUBITUS = re.compile(
-    r"\b[LR]{0,2}DECUB|\bDEC\W?LAT|LAT\w*\W*DECUB|SEITENLAGE|\b[LR]LD\b|\bLATERAL RECUMB|ZIJLIGGING"
+    r"\b[LR]{0,2}DECUB|\bDEC\W?LAT|LAT\w*\W*DECUB|SEITENLAGE|\b[LR]LD\b|\bDL[DEI]\b|\bLATERAL RECUMB|ZIJLIGGING"
+    r"|側臥|侧卧|テクヒ"
 )
 _OBLIQUE = re.compile(
-    r"\bOBL\b|\bOBLI|\b[LR][AP]O\b|\b[LR]LO\b|\bO[AP][DGI]\b|\bSCHRAG|\bSKRA\b|\bSKOS|\bSCHUIN|КОС[АО]"  # noqa: RUF001 as above
+    r"\bOBL\b|\bOBLI|\b[LR][AP]O(?![A-Z])|\b[LRM]LO\b|\bO[AP][DGI]\b|\bSCHRAG|\bSKRA\b|\bSKOS|\bSCHUIN|КОС[АО]"  # noqa: RUF001 as above
 )
-_CROSS_TABLE = re.compile(r"\bX\W?TABLE|\bCROSS\W?TABLE|\bXTL\b|\bHORIZONTAL BEAM")
+_CROSS_TABLE = re.compile(r"\bX\W?TABLE|\bCROSS\W?TABLE|\bXTL\b|\bHBL\b|\bHORIZONTAL BEAM|\bSHOOT\W?THROUGH")
 
 
 def plain(text: str) -> str:
@@ -214,7 +219,7 @@ def not_frontal(view: View, source: str, position: str, series: str, view_code: 
 def _said(position: str, series: str, source: str) -> str:
     """The word of a tag that says lateral: of the vocabulary, never the text around it."""
     words = plain({"ViewPosition": position, "SeriesDescription": series}.get(source, ""))
-    found = _LATERAL.search(words)
+    found = _LATERAL.search(words) or (_LATERAL_WORD.search(words) if source == "ViewPosition" else None)
     return found[0] if found else words if words in _LATERAL_CODES else "lateral"
 
 
@@ -226,7 +231,8 @@ def _position(text: str) -> View | None:
         return None
     if code in _LATERAL_CODES or _LATERAL.search(words):
         return View.LATERAL
-    return _described(text)
+    described = _described(text)
+    return View.LATERAL if described is None and _LATERAL_WORD.search(words) else described
 
 
 def _described(text: str) -> View | None:

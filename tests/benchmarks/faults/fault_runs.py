@@ -1,6 +1,7 @@
 """Screens under faults: what was lost, doubled or wrong, and what a rerun heals. The goal: 0 wrong, all healed.
 
-    python -m tests.benchmarks.faults.fault_runs not_found cut flip_get flip_put refused_put away deadly kill zombie
+    python -m tests.benchmarks.faults.fault_runs not_found cut flip_get flip_put refused_put stopped_s3 two_s3
+    python -m tests.benchmarks.faults.fault_runs away deadly kill zombie stopped two
 
 Real radiographs of `../shared/cxr` (or COMIT_TEST_DATA), loose and in archives, are screened by a small untrained model
 in small chunks: once without a fault, then under each fault, and once more without it. Prints one JSON line a fault.
@@ -34,9 +35,11 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from comit_ray import cli
+from comit_ray.chunks.one_driver import SECONDS
 from comit_ray.command import jobs
 from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.config.screen_config import ScreenConfig
+from comit_ray.errors import StorageError
 from comit_ray.storage import s3, storage
 from comit_ray.tables import parquet
 from tests.benchmarks.faults.fault_proxy import Faults, proxy
@@ -47,8 +50,8 @@ from tests.support import write_checkpoint
 CHUNK_ROWS = 8
 LIMIT_S = 420.0
 """For one screen; one that takes longer is ended, and the benchmark with it."""
-SHORT_S = 3.0
-"""Of CPU time that a file may take, in an archive with one that never ends."""
+SHORT_S = 0.5
+"""Of CPU time that a file may take, in an archive with one that never ends: ten seconds by the clock, twice."""
 SHARE = 0.1
 """Of requests that meet a fault."""
 Rows = dict[str, tuple[Any, ...]]
@@ -134,7 +137,7 @@ class Field:
         """Chunks that are there."""
         try:
             return sum(1 for _ in storage.list_files(f"{self.place}/results_{name}/predictions", ".parquet"))
-        except Exception:  # noqa: BLE001 not there yet, or away
+        except StorageError:  # not there yet, or away
             return 0
 
     def wait_for(self, name: str, chunks: int) -> None:
@@ -196,10 +199,15 @@ def files_that_kill(field: Field, name: str) -> Ended:
     return status, seconds, len(deadly.SIZES)
 
 
-def driver(field: Field, name: str) -> subprocess.Popen[bytes]:
-    """A screen in a process of its own, with a Ray of its own, two chunks into its work."""
+def start_driver(field: Field, name: str) -> subprocess.Popen[bytes]:
+    """A screen in a process of its own, with a Ray of its own."""
     command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *field.options(name, seconds=SHORT_S)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def driver(field: Field, name: str) -> subprocess.Popen[bytes]:
+    """Such a screen, two chunks into its work."""
+    process = start_driver(field, name)
     field.wait_for(name, 2)
     assert process.poll() is None, "the screen ended before its fault"
     return process
@@ -222,6 +230,27 @@ def zombie(field: Field, name: str) -> Ended:
     field.screen(name, field.other, SHORT_S)
     process.send_signal(signal.SIGCONT)
     return process.wait(LIMIT_S), time.monotonic() - began, 1
+
+
+LEASE_S = 8.0
+"""After which a driver without a sign of life counts as dead, in these runs."""
+
+
+def stopped(field: Field, name: str) -> Ended:
+    """The driver is stopped, a second one takes its place and comes to its end, and the first one wakes up."""
+    began = time.monotonic()
+    process = driver(field, name)
+    process.send_signal(signal.SIGSTOP)
+    field.screen(name, seconds=SHORT_S)
+    process.send_signal(signal.SIGCONT)
+    return process.wait(LIMIT_S), time.monotonic() - began, 1
+
+
+def two(field: Field, name: str) -> Ended:
+    """Two drivers begin at the same moment; the statuses are added: one comes to its end, the other is refused."""
+    began = time.monotonic()
+    both = [start_driver(field, name) for _ in range(2)]
+    return sum(process.wait(LIMIT_S) for process in both), time.monotonic() - began, 1
 
 
 def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dict[str, Any]:
@@ -252,17 +281,10 @@ def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dic
 
 
 def start_ray() -> Callable[[], None]:
-    """A Ray of two cores, and how to end it. It gives itself 30 s, which a busy machine may not: three tries."""
+    """A Ray of two cores, and how to end it. It gives itself 30 s to start: should that be too little, try again."""
     import ray
 
-    for left in (2, 1, 0):
-        try:
-            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            break
-        except Exception:
-            ray.shutdown()
-            if not left:
-                raise
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     return ray.shutdown
 
 
@@ -275,12 +297,16 @@ def main() -> None:
         "flip_get": by_proxy(faults, flip_get=SHARE),
         "flip_put": by_proxy(faults, flip_put=SHARE),
         "refused_put": by_proxy(faults, refuse_put=SHARE),
+        "stopped_s3": stopped,
+        "two_s3": two,
     }
     of_disk: dict[str, Callable[[Field, str], Ended]] = {
         "away": away,
         "deadly": files_that_kill,
         "kill": kill,
         "zombie": zombie,
+        "stopped": stopped,
+        "two": two,
     }
     every = {**by_store, **of_disk}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -292,7 +318,7 @@ def main() -> None:
         root = Path(directory)
         (root / "site").mkdir()
         deadly.customise(root / "site")
-        os.environ["PYTHONPATH"] = f"{root / 'site'}:{REPOSITORY}"
+        os.environ |= {"PYTHONPATH": f"{root / 'site'}:{REPOSITORY}", SECONDS: str(LEASE_S)}
         if set(asked.faults) & set(by_store):
             server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
             server.start()

@@ -133,6 +133,33 @@ def test_a_header_of_fewer_bits_than_the_stream_needs_is_refused(tmp_path: Path)
     assert np.array_equal(fits.pixels_HW, decode(small, LIMITS).pixels_HW)
 
 
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.RLELossless])
+def test_a_header_of_fewer_bits_than_uncompressed_pixels_need_is_refused(syntax: uid.UID) -> None:
+    """As in a compressed stream; but an overlay that the header places into unused bits is cut, as it always was."""
+    made = dataset(ramp())
+    if syntax == uid.RLELossless:
+        made.compress(syntax)
+    made.file_meta.TransferSyntaxUID = syntax
+    made.BitsStored, made.HighBit = 10, 9
+    error = refusal(saved(made))
+    assert error.reason is Reason.BAD_GEOMETRY
+    assert "BitsStored 10" in error.detail
+    assert "4095" in error.detail
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+def test_an_overlay_in_unused_bits_is_no_part_of_the_pixels(syntax: uid.UID) -> None:
+    values_HW = ramp().astype(np.uint16)
+    made = dataset(values_HW)
+    plain = decode(saved(made), LIMITS).pixels_HW
+    drawn_HW = values_HW | (np.indices(values_HW.shape)[0] % 7 == 0).astype(values_HW.dtype) << 12
+    made.file_meta.TransferSyntaxUID = syntax
+    made.PixelData = drawn_HW.tobytes()
+    assert "the header says BitsStored 12, its pixels go up to" in refusal(saved(made)).detail
+    made.add_new(0x60020102, "US", 12)
+    assert np.array_equal(decode(saved(made), LIMITS).pixels_HW, plain)
+
+
 @pytest.mark.parametrize(
     "syntax", [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2K]
 )

@@ -119,7 +119,10 @@ def test_something_else_is_a_radiograph_by_its_sop_class_alone(modality: str, so
 
 @pytest.mark.parametrize(
     "text",
-    ["Dose Report", "DOSE_INFO", "Dosisbericht", "DERIVED SECONDARY SCREEN SAVE", "Rapport de dose", "Screenshot"],
+    [
+        *("Dose Report", "DOSE_INFO", "Dosisbericht", "DERIVED SECONDARY SCREEN SAVE", "Rapport de dose", "Screenshot"),
+        *("Riepilogo dose", "Dosis Resumen"),
+    ],
 )
 def test_reports_and_screens_are_no_radiographs(text: str) -> None:
     found = no_picture(["Chest PA", text])
@@ -150,6 +153,8 @@ def test_raw_values_are_for_processing() -> None:
         (position, Reason.LATERAL)
         for position in ("Perfil izquierdo", "PROFIL", "seitlich", "BOCZNE", "LATERALE", "側面")
     ]
+    + [(position, Reason.LATERAL) for position in ("XTLAT", "LL ERECT", "CHEST RL", "DLAT", "Side view", "PA/LAT")]
+    + [(position, Reason.NOT_FRONTAL) for position in ("LAO45", "SHOOT THROUGH", "HBL", "DLD", "側臥位", "デクビタス")]
     + [(position, Reason.NOT_FRONTAL) for position in ("PA LLD", "AP RLD", "LLD", "LDECUB", "RLAT DECUB", "DECUBITUS")]
     + [
         (position, Reason.NOT_FRONTAL)
