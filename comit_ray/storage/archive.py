@@ -37,6 +37,8 @@ _BROKEN_ZIP = (
 _NO_GZIP = "Not a gzipped file"
 _ENCRYPTED, _UTF_8 = 0x1, 0x800
 """Bits of a zip entry's flags (APPNOTE 4.4.4)."""
+_ZIP_MEMBER = b"PK\3\4"
+"""How the header of a zip's member begins (APPNOTE 4.3.7)."""
 
 
 class ArchiveKind(StrEnum):
@@ -77,6 +79,7 @@ class Member:
         offset: byte offset of its first header in an uncompressed tar; None in other archives.
         link: whether it is a link to another member; links are not followed.
         encrypted: whether reading it needs a password.
+        device: whether it is a pipe or a device, which holds no bytes.
         tag: differs where the bytes differ: the CRC of a zip entry, or the time of change in a tar header.
     """
 
@@ -85,6 +88,7 @@ class Member:
     offset: int | None = None
     link: bool = False
     encrypted: bool = False
+    device: bool = False
     tag: str | None = None
 
 
@@ -118,18 +122,36 @@ def list_members(uri: str) -> Iterator[Member]:
                     if not entry.is_dir():
                         locked = bool(entry.flag_bits & _ENCRYPTED)
                         yield Member(_zip_name(entry), entry.file_size, encrypted=locked, tag=f"crc {entry.CRC:08x}")
+                if _follows_another(archive):
+                    raise BrokenArchiveError(
+                        f"cannot read the archive {uri} to its end: it begins with another zip, whose members are lost"
+                    )
         elif kind is ArchiveKind.TAR:
             with storage.open_file(uri) as stream:
-                for info, _ in walk(stream, "r:"):
-                    yield Member(info.name, info.size, info.offset, not info.isreg(), tag=f"mtime {info.mtime}")
+                for info, _ in walk(stream, "r:", devices=True):
+                    yield _tar_member(info, info.offset)
         else:
             with storage.open_stream(uri) as raw, decompressed(raw, kind) as stream:
-                for info, _ in walk(cast(BinaryIO, AtOnce(stream)), "r|"):
-                    yield Member(info.name, info.size, link=not info.isreg(), tag=f"mtime {info.mtime}")
+                for info, _ in walk(cast(BinaryIO, AtOnce(stream)), "r|", devices=True):
+                    yield _tar_member(info, None)
                 to_the_end(stream)
     except BROKEN as error:
         text = f"cannot read the archive {uri} to its end: {type(error).__name__}: {error}"
         raise BrokenArchiveError(text) from error
+
+
+def _tar_member(info: tarfile.TarInfo, offset: int | None) -> Member:
+    link = info.islnk() or info.issym()
+    return Member(info.name, info.size, offset, link, device=info.isdev(), tag=f"mtime {info.mtime}")
+
+
+def _follows_another(archive: zipfile.ZipFile) -> bool:
+    """Whether a second zip stands before the first member that the directory at the end knows (`cat a.zip b.zip`)."""
+    first = min((entry.header_offset for entry in archive.infolist()), default=0)
+    if not first or archive.fp is None:
+        return False
+    archive.fp.seek(0)
+    return archive.fp.read(len(_ZIP_MEMBER)) == _ZIP_MEMBER  # a program that unpacks itself begins otherwise
 
 
 @contextmanager
@@ -224,7 +246,7 @@ def read_tar_member(uri: str, name: str, offset: int, at_most: int) -> bytes:
     return data
 
 
-def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+def walk(stream: BinaryIO, mode: str, *, devices: bool = False) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """Yields the headers of the files and links of a tar that begins at the position of `stream`, with the open tar.
 
     Tars that were joined (`cat a.tar b.tar`) are read as one. Other bytes after the end count as damage.
@@ -232,6 +254,7 @@ def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile
     Args:
         stream: uncompressed bytes.
         mode: `r:` for a stream that can seek, `r|` for one that cannot.
+        devices: whether pipes and devices are wanted, too.
 
     Raises:
         EOFError: the stream ends inside a member or a header, or (`r:`) without an end mark.
@@ -243,7 +266,7 @@ def walk(stream: BinaryIO, mode: str) -> Iterator[tuple[tarfile.TarInfo, tarfile
         while (info := tar.next()) is not None:
             tar.members = []  # it would keep every header
             tar.end_mark = False
-            if info.isreg() or info.islnk() or info.issym():
+            if info.isreg() or info.islnk() or info.issym() or (devices and info.isdev()):
                 yield info, tar
         if mode == "r:" and not tar.end_mark:
             raise EOFError("no mark of its end")

@@ -271,6 +271,9 @@ class SourceFiles:
         for member in self._listed_members(path, listing):
             text = _text(member.name)
             name = _text(member_name(folder, member.name))
+            if member.device:
+                self.skipped.add(path, text, member.size, Why.NOT_A_FILE)
+                continue
             if text in seen:
                 self.unusable[path, text] = Reason.CORRUPT
                 continue

@@ -20,7 +20,7 @@ from comit_ray.data.sources import listing
 from comit_ray.data.sources.skipped import is_hidden, member_name
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.data.sources.source_registry import adapter
-from comit_ray.errors import ManifestError
+from comit_ray.errors import ManifestError, Reason
 from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
 from tests.data import archives
@@ -167,6 +167,35 @@ def test_tars_one_behind_the_other(tmp_path: Path, ending: str, how: str) -> Non
     assert list(found.values()) == [b"first"] * 3 + [b"second"] * 3
     (tmp_path / "root" / f"both.{ending}").write_bytes(compress(tars[0] + b"no tar at all" * 100))
     assert [archive.path for archive in SourceFiles(str(tmp_path / "root")).broken] == [f"both.{ending}"]
+
+
+def test_a_zip_behind_another_one_tells_that_the_first_is_lost(tmp_path: Path) -> None:
+    """Its directory knows the second one's members alone; a program that unpacks itself is no zip in front."""
+    for name in ("first", "second"):
+        pack(tmp_path / f"{name}.zip", {f"{name}.png": name.encode()})
+    first, second = ((tmp_path / f"{name}.zip").read_bytes() for name in ("first", "second"))
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "both.zip").write_bytes(first + second)
+    (tmp_path / "root" / "program.zip").write_bytes(b"MZ" + bytes(500) + second)
+    files = SourceFiles(str(tmp_path / "root"))
+    assert [(archive.path, archive.reason) for archive in files.broken] == [("both.zip", Reason.CORRUPT)]
+    with FileReader(100) as reader:
+        assert [reader.read(files.reference(file)) for file in files if file.member] == [b"second"] * 2
+
+
+def test_pipes_and_devices_in_a_tar_are_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, kind in (
+            ("pipe.png", tarfile.FIFOTYPE),
+            ("device.png", tarfile.CHRTYPE),
+            ("folder", tarfile.DIRTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            tar.addfile(info)
+    files = SourceFiles(str(tmp_path))
+    assert not [file for file in files if file.member]
+    assert files.skipped.counts() == {"not_a_file": 2}
 
 
 def test_names_of_zips_in_utf_8_without_its_mark(tmp_path: Path) -> None:
