@@ -106,6 +106,29 @@ def check_address() -> None:
         ) from error
 
 
+_SOCKET = "ray/session_2026-11-30_00-00-00_000000_{pid}/sockets/plasma_store"
+"""The longest path of a socket that Ray cannot do without, below its temporary directory."""
+_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+
+
+def check_temporary_directory() -> None:
+    """Refuse a temporary directory below which the paths of Ray's sockets are too long for the system.
+
+    Raises:
+        ConfigError: names the variable, the bytes it may have, and what to do.
+    """
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
+    if name is None:
+        return
+    most = _SOCKET_BYTES - len(_SOCKET.format(pid=os.getpid())) - 1
+    size = len(os.fsencode(os.environ[name].rstrip("/")))
+    if size > most:
+        raise ConfigError(
+            f"{name}: expected a path of at most {most} bytes, below which Ray can have its sockets, got {size} bytes: "
+            "set RAY_TMPDIR to a shorter one, such as /tmp"
+        )
+
+
 def start(logging_config: ray.LoggingConfig | None = None) -> None:
     """Joins the cluster that the environment names, or starts a Ray for this process; does nothing if Ray runs already.
 
@@ -114,12 +137,14 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
             process.
 
     Raises:
-        ConfigError: as for `check_address`.
+        ConfigError: as for `check_address` and `check_temporary_directory`.
     """
     hold_back(HARMLESS_LOGS | (HARMLESS_ALONE if starts_here() else {}))
     if ray.is_initialized():
         return
     check_address()
+    if starts_here():
+        check_temporary_directory()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray reports every run to its developers
     filter_standard_error()
     if logging_config is None:

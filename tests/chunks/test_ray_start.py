@@ -84,6 +84,21 @@ def test_a_named_cluster_is_not_started_here(monkeypatch: pytest.MonkeyPatch, tm
     assert not ray_start.starts_here()
 
 
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_temporary_directory_too_long_for_sockets_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Ray ended with a traceback."""
+    for other in ("RAY_ADDRESS", "RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    monkeypatch.setattr(ray_start, "starts_here", lambda: True)
+    monkeypatch.setenv(name, "/" + "x" * 60)
+    with pytest.raises(ConfigError, match=rf"{name}: expected a path of at most \d\d bytes, .* got 61 bytes: set RAY"):
+        ray_start.start()
+    monkeypatch.setenv(name, "/tmp/")
+    ray_start.check_temporary_directory()
+
+
 def test_a_deprecation_of_rays_own_process_is_held_back_and_ours_is_not() -> None:
     line = b"/venv/lib/site-packages/%s.py:436: RayDeprecationWarning: `ExecutionOptions.exclude_resources` is"
     assert re.search(ray_start.HARMLESS_LINE, line % b"ray/data/options")
@@ -144,6 +159,7 @@ def test_every_job_that_starts_ray_refuses_a_dead_address(monkeypatch: pytest.Mo
     """Training, sweeps, the benchmark, fingerprints and exports waited for minutes."""
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    monkeypatch.setattr(ray_start, "starts_here", lambda: True)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(ConfigError, match="no Ray cluster answers at 127"):
         ray_start.start()

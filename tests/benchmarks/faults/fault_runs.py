@@ -63,10 +63,12 @@ class Field:
     Attributes:
         root: a directory of this machine.
         place: where archive and results are, the directory or a bucket.
+        seconds: of CPU time that a file may take.
     """
 
     def __init__(self, root: Path, images: int, with_deadly: bool, bucket: str | None) -> None:
         self.root, self.place = root, bucket or str(root)
+        self.seconds = SHORT_S if with_deadly else 30.0
         source = Path(os.environ.get("COMIT_TEST_DATA") or REPOSITORY.parent / "shared" / "cxr")
         folder = root / "archive" / "images"
         folder.mkdir(parents=True)
@@ -88,11 +90,11 @@ class Field:
         assert jobs.manifest(asked) == 0
         self.checkpoint = write_checkpoint(root / "checkpoint")
         self.other = write_checkpoint(root / "other", seed=1)
-        self.screen("sound", seconds=SHORT_S if with_deadly else 30.0)
+        self.screen("sound")
         self.sound = self.rows("sound")[0]
         self.other_sound: Rows = {}
         if not bucket:
-            self.screen("other_sound", self.other, SHORT_S)
+            self.screen("other_sound", self.other)
             self.other_sound = self.rows("other_sound")[0]
 
     @staticmethod
@@ -107,19 +109,19 @@ class Field:
         shutil.move(str(folder.parent / f"packed{ending}"), folder / f"packed{ending}")
         shutil.rmtree(staged)
 
-    def options(self, name: str, checkpoint: str | None = None, seconds: float = 30.0) -> list[str]:
+    def options(self, name: str, checkpoint: str | None = None) -> list[str]:
         """Of one screen."""
         asked: dict[str, Any] = {
             "manifest": self.manifest,
             "checkpoint": checkpoint or self.checkpoint,
             "max_failed_share": 1,
         }
-        asked |= {"output": f"{self.place}/results_{name}", "predictors": 1, "decode.max_seconds": seconds}
+        asked |= {"output": f"{self.place}/results_{name}", "predictors": 1, "decode.max_seconds": self.seconds}
         return [word for key, value in asked.items() for word in (f"--{key}", str(value))]
 
-    def screen(self, name: str, checkpoint: str | None = None, seconds: float = 30.0) -> tuple[int, float]:
+    def screen(self, name: str, checkpoint: str | None = None) -> tuple[int, float]:
         """Exit status and seconds of a screen in this process."""
-        config = cli.parse(ScreenConfig, "", self.options(name, checkpoint, seconds))
+        config = cli.parse(ScreenConfig, "", self.options(name, checkpoint))
         began = time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()):
             status = jobs.screen(config)
@@ -195,13 +197,13 @@ def away(field: Field, name: str) -> Ended:
 
 def files_that_kill(field: Field, name: str) -> Ended:
     """Three files crash or stall every decoder: rows of their own, and no other row is hurt."""
-    status, seconds = field.screen(name, seconds=SHORT_S)
+    status, seconds = field.screen(name)
     return status, seconds, len(deadly.SIZES)
 
 
 def start_driver(field: Field, name: str) -> subprocess.Popen[bytes]:
     """A screen in a process of its own, with a Ray of its own."""
-    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *field.options(name, seconds=SHORT_S)]
+    command = [sys.executable, str(REPOSITORY / "jobs" / "screen.py"), *field.options(name)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -227,7 +229,7 @@ def zombie(field: Field, name: str) -> Ended:
     process = driver(field, name)
     process.send_signal(signal.SIGSTOP)
     shutil.rmtree(f"{field.place}/results_{name}")
-    field.screen(name, field.other, SHORT_S)
+    field.screen(name, field.other)
     process.send_signal(signal.SIGCONT)
     return process.wait(LIMIT_S), time.monotonic() - began, 1
 
@@ -241,7 +243,7 @@ def stopped(field: Field, name: str) -> Ended:
     began = time.monotonic()
     process = driver(field, name)
     process.send_signal(signal.SIGSTOP)
-    field.screen(name, seconds=SHORT_S)
+    field.screen(name)
     process.send_signal(signal.SIGCONT)
     return process.wait(LIMIT_S), time.monotonic() - began, 1
 
@@ -259,7 +261,7 @@ def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dic
     status, seconds, done = run(field, fault)
     before, _ = field.rows(fault)
     hurt = differing(before, sound)
-    again, more_seconds = field.screen(fault, checkpoint, SHORT_S if field.other_sound else 30.0)
+    again, more_seconds = field.screen(fault, checkpoint)
     after, doubled = field.rows(fault)
     wrong = differing(after, sound)
     named = sorted(f"{row[1]}" for image, row in after.items() if "deadly" in image and row[0] != "ok")
