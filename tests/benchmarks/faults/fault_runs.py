@@ -66,7 +66,7 @@ class Field:
         seconds: of CPU time that a file may take.
     """
 
-    def __init__(self, root: Path, images: int, with_deadly: bool, bucket: str | None) -> None:
+    def __init__(self, root: Path, images: int, with_deadly: bool, with_other: bool, bucket: str | None) -> None:
         self.root, self.place = root, bucket or str(root)
         self.seconds = SHORT_S if with_deadly else 30.0
         source = Path(os.environ.get("COMIT_TEST_DATA") or REPOSITORY.parent / "shared" / "cxr")
@@ -77,8 +77,8 @@ class Field:
         if with_deadly:
             for width in deadly.SIZES:
                 (folder / f"deadly_{width}.png").write_bytes(deadly.deadly_png(width))
-        self.packed(folder, "gztar", ".tar.gz", 12)
-        self.packed(folder, "zip", ".zip", 12)
+        self.packed(folder, "gztar", ".tar.gz", images // 4)
+        self.packed(folder, "zip", ".zip", images // 4)
         if bucket:
             for path in (root / "archive").rglob("*"):
                 if path.is_file():
@@ -93,7 +93,7 @@ class Field:
         self.screen("sound")
         self.sound = self.rows("sound")[0]
         self.other_sound: Rows = {}
-        if not bucket:
+        if with_other:
             self.screen("other_sound", self.other)
             self.other_sound = self.rows("other_sound")[0]
 
@@ -335,7 +335,8 @@ def main() -> None:
             if not set(asked.faults) & set(some):
                 continue
             with contextlib.redirect_stdout(io.StringIO()):
-                field = Field(root / ("store" if bucket else "disk"), asked.images, not bucket, bucket)
+                place = root / ("store" if bucket else "disk")
+                field = Field(place, asked.images, "deadly" in asked.faults, "zombie" in asked.faults, bucket)
             for fault in [fault for fault in asked.faults if fault in some]:
                 signal.alarm(int(LIMIT_S))
                 print(json.dumps(figures(fault, field, every[fault])), flush=True)
