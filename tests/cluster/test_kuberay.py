@@ -17,7 +17,7 @@ from comit_ray.chunks.graph import READ_CPUS, WRITE_CPUS
 from comit_ray.command import options
 from comit_ray.command.jobs import JOBS as JOBS_BY_NAME
 from comit_ray.screening.pool_sizes import predict_cpus
-from tests.cluster.manifests import CLUSTER, JOBS, base, groups, nightly, ray_cluster, ray_job
+from tests.cluster.manifests import CLUSTER, JOBS, base, documents, groups, nightly, ray_cluster, ray_job
 
 FIELDS = json.loads((Path(__file__).parent / "kuberay_fields.json").read_text())
 PLAIN: dict[str, tuple[type, ...]] = {
@@ -146,6 +146,25 @@ def test_a_night_is_what_a_screen_is_and_its_commands_are_the_jobs_own() -> None
     for name, words in zip(names, commands, strict=True):
         JOBS_BY_NAME[name].config.model_validate(options.read(JOBS_BY_NAME[name].config, words[2:]).values)
     assert "--update" in commands[0]
+
+
+def test_a_night_on_a_pacs_is_the_night_with_commands_of_its_own() -> None:
+    """No second try on the same day: the manifest of that night is there, and the next night reaches back.
+
+    The submitter's bash keeps what stands in single quotes, and Ray quotes the words again (`shlex.join`).
+    """
+    [patch] = documents("jobs/nightly-pacs/kustomization.yaml")[0]["patches"]
+    assert patch["target"] == {"kind": "RayCronJob", "name": nightly()["metadata"]["name"]}
+    changed = {one["path"]: one["value"] for one in yaml.safe_load(patch["patch"])}
+    assert set(changed) == {"/metadata/name", *(f"/spec/jobTemplate/{name}" for name in ("backoffLimit", "entrypoint"))}
+    program, option, inside = shlex.split(changed["/spec/jobTemplate/entrypoint"].replace("ORTHANC", "orthanc.example"))
+    assert (program, option) == ("bash", "-c"), "one command, with all others inside"
+    commands = [shlex.split(command.replace("$(date -u +%F)", "2026-11-30")) for command in inside.split(" && ")]
+    names = [Path(words[1]).stem for words in commands]
+    assert names == ["manifest", "screen", "export"]
+    for name, words in zip(names, commands, strict=True):
+        assert any("/2026-11-30/" in word for word in words), "a night has an output of its own"
+        JOBS_BY_NAME[name].config.model_validate(options.read(JOBS_BY_NAME[name].config, words[2:]).values)
 
 
 @pytest.mark.parametrize("name", ["nightly", *JOBS])

@@ -283,10 +283,17 @@ def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dic
 
 
 def start_ray() -> Callable[[], None]:
-    """A Ray of two cores, and how to end it. It gives itself 30 s to start: should that be too little, try again."""
+    """A Ray of two cores, and how to end it. It gives itself 30 s, which a busy machine may not: five tries."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    for left in range(4, -1, -1):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            break
+        except Exception as error:  # a bare one; only that of a slow start is tried again
+            ray.shutdown()
+            if not left or "timed out during startup" not in str(error):
+                raise
     return ray.shutdown
 
 
