@@ -107,7 +107,7 @@ STATUS_OF: dict[Reason, Status] = {
 
 REASON_WORDS: dict[Reason, str] = {
     Reason.MISSING: "there is no file",
-    Reason.STORAGE_ABSENT: "the storage listed nothing in the folder",
+    Reason.STORAGE_ABSENT: "the storage listed nothing in the folder, or listed the file and did not give it",
     Reason.STORAGE_CUT: "the storage gave fewer bytes than it listed",
     Reason.STORAGE_CHANGED: "the storage gave other bytes than it listed",
     Reason.UNREADABLE: "the storage refused the file",

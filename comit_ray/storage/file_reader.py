@@ -6,6 +6,7 @@ Where one file's bytes are: a URI, and for a member of an archive its name; as t
 import json
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ class FileRef:
         return self.uri if self.member is None else f"{self.uri}!{self.member}"
 
 
+_OF_BYTES = frozenset({Reason.CORRUPT, Reason.TRUNCATED, Reason.MISSING})
+_LOOKS = 100
+"""Second looks at one zip: each reads its directory again."""
+
+
 class FileReader:
     """Reads files for the threads of one task. It opens an archive at its first member and closes it at the end.
 
@@ -100,6 +106,7 @@ class FileReader:
             if ref.member is not None and is_streamed(ref.uri):
                 self._wanted.setdefault(ref.uri, []).append(ref.member)
         self._zips: dict[str, zipfile.ZipFile] = {}
+        self._looked: Counter[str] = Counter()
         self._tars: dict[str, TarStream] = {}
         self._lock = threading.Lock()
         self._open = ExitStack()
@@ -115,7 +122,8 @@ class FileReader:
 
         Raises:
             DecodeError: `missing`, `unreadable` or `storage_...` for errors of the storage; for a member also
-                `truncated` and `corrupt`. A file counts as missing only if another file is visible beside it.
+                `truncated` and `corrupt`. A file counts as missing only if the storage does not list it, and another
+                file is visible beside it.
         """
         began = perf_counter()
         try:
@@ -125,6 +133,11 @@ class FileReader:
             return data if at_most is None else data[:at_most]
         except NotFoundError:
             what = "file" if ref.member is None else "archive"
+            if not web.is_web(ref.uri) and storage.is_listed(ref.uri):
+                raise DecodeError(
+                    Reason.STORAGE_ABSENT,
+                    f"the storage said that there is no {what}, and lists it: the next run looks again",
+                ) from None
             # A PACS that knows no such instance has answered; a file system that shows nothing at all may be away.
             if web.is_web(ref.uri) or storage.has_sibling(ref.uri):
                 raise DecodeError(Reason.MISSING, f"no {what} where the manifest says") from None
@@ -176,12 +189,27 @@ class FileReader:
             return storage.read_bytes(ref.uri, at_most=limit)
         kind = archive_kind(ref.uri)
         if kind is ArchiveKind.ZIP:
-            return read_zip_member(self._zip(ref.uri), ref.member, limit)
+            return self._read_zip(ref.uri, ref.member, limit)
         if kind is ArchiveKind.TAR and ref.offset is not None:
             return read_tar_member(ref.uri, ref.member, ref.offset, limit)
         if is_streamed(ref.uri):
             return self._tar(ref.uri).read(ref.member)
         raise absent()
+
+    def _read_zip(self, uri: str, member: str, limit: int) -> bytes:
+        """A member of a zip; one that fails is asked of the storage once more: an open zip keeps what it has read."""
+        try:
+            return read_zip_member(self._zip(uri), member, limit)
+        except DecodeError as error:
+            with self._lock:
+                self._looked[uri] += 1
+                if error.reason not in _OF_BYTES or self._looked[uri] > _LOOKS:
+                    raise
+        with open_zip(uri) as again:
+            data = read_zip_member(again, member, limit)
+        with self._lock:
+            self._zips.pop(uri, None)  # it holds other bytes than the storage
+        return data
 
     def _zip(self, uri: str) -> zipfile.ZipFile:
         with self._lock:

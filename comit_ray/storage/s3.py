@@ -129,6 +129,14 @@ def has_sibling(bucket: str, key: str) -> bool:
         return False
 
 
+def is_listed(bucket: str, key: str) -> bool:
+    """Whether the bucket lists the object: a second opinion where a read says that there is none."""
+    try:
+        return any(found == key for found, *_ in islice(list_keys(bucket, key), 1))
+    except errors():
+        return False
+
+
 def errors() -> tuple[type[Exception], ...]:
     """What boto3 raises: the store's refusals, connections that fail, credentials or regions that are missing.
 

@@ -154,11 +154,16 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
 def has_sibling(uri: str) -> bool:
     """Whether the directory or prefix of `uri` can be listed and holds another file.
 
-    Only then is an absent file known to be absent: an unmounted network share leaves an empty directory, or none. This
-    looks at one or two entries.
+    Only then is an absent file known to be absent: an unmounted share leaves an empty directory, or none.
     """
     uri = normalise(uri)
     return s3.has_sibling(*s3.split(uri)) if is_s3(uri) else local_files.has_sibling(uri)
+
+
+def is_listed(uri: str) -> bool:
+    """Whether the storage shows a file that it did not give: then it is not known to be absent."""
+    uri = normalise(uri)
+    return s3.is_listed(*s3.split(uri)) if is_s3(uri) else Path(uri).is_file()
 
 
 def _read_odd(uri: str, at_most: int | None) -> bytes:

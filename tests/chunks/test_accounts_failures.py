@@ -115,6 +115,26 @@ def test_of_a_bucket_too(bucket: str) -> None:
         assert reason(f"{bucket}-other/d/1.png") is Reason.STORAGE_ABSENT
 
 
+@pytest.mark.parametrize("where", ["disk", "s3"])
+def test_a_file_that_the_storage_lists_is_not_missing_whatever_a_read_says(
+    where, request, tmp_path, monkeypatch
+) -> None:
+    """Two 404 in a row were final."""
+    root = str(tmp_path) if where == "disk" else request.getfixturevalue("bucket")
+    for name in ("1.png", "10.png"):
+        storage.write_bytes(f"{root}/{name}", b"x")
+
+    def absent(uri: str, **_: Any) -> bytes:
+        raise NotFoundError(f"{uri}: 404")
+
+    monkeypatch.setattr(storage, "read_bytes", absent)
+    with FileReader(100) as reader:
+        for name, expected in {"1.png": Reason.STORAGE_ABSENT, "0.png": Reason.MISSING}.items():
+            with pytest.raises(DecodeError) as caught:
+                reader.read(FileRef(f"{root}/{name}"))
+            assert caught.value.reason is expected
+
+
 def test_a_bit_that_flips_on_the_way_out_of_a_tar_gz_is_of_the_storage(tmp_path, monkeypatch) -> None:
     """Its 39 rows were `checksum_mismatch`, for ever."""
     files = archives.members(12)

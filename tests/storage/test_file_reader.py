@@ -85,3 +85,22 @@ def test_a_reference_of_another_form_is_named():
     for text in ('{"boxes": []}', '{"uri": "/a", "member": null}', "{"):
         with pytest.raises(ManifestError, match="expected a URI or"):
             FileRef.from_text(text)
+
+
+def test_a_zip_that_was_read_wrongly_is_asked_of_the_storage_again(tmp_path):
+    """An open zip keeps what it has read: members of a cut or flipped answer stayed `corrupt` at every look."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a.png", "b.png"):
+            archive.writestr(name, name.encode() * 100)
+    sound = path.read_bytes()
+    damaged = bytearray(sound)
+    damaged[sound.index(b"b.pngb.png")] ^= 1
+    path.write_bytes(damaged)
+    wrong = FileRef(str(path), "b.png")
+    with FileReader(10_000) as reader:
+        assert reader.read(FileRef(str(path), "a.png")) == b"a.png" * 100
+        with pytest.raises(DecodeError, match="corrupt"):
+            reader.read(wrong)
+        path.write_bytes(sound)
+        assert reader.read(wrong) == b"b.png" * 100
