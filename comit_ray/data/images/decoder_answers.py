@@ -33,7 +33,7 @@ def to_bytes(made: Any) -> tuple[bytes, list[memoryview]]:
         plain = _to_plain(made, arrays)
     except TypeError:
         plain, arrays = (_PICKLE, pickle.dumps(made, pickle.HIGHEST_PROTOCOL)), []
-    return marshal.dumps(plain), [memoryview(array).cast("B") for array in arrays]
+    return marshal.dumps(plain), [array.data.cast("B") for array in arrays]
 
 
 def from_bytes(data: bytes | memoryview, buffers: Sequence[Any]) -> Any:

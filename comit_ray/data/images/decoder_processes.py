@@ -23,7 +23,6 @@ from operator import is_
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images import decoder_answers, radiograph
@@ -146,9 +145,7 @@ class _Decoder:
         """Whether it waits for a file, and has a host to end it: the end of either is seen on a socket."""
         return not select.select([self.socket, self._told], [], [], 0)[0]
 
-    def ask(
-        self, request: _Request, data: bytes, sidecar: bytes | None
-    ) -> tuple[bytes, memoryview, list[npt.NDArray[np.uint8]]]:
+    def ask(self, request: _Request, data: bytes, sidecar: bytes | None) -> tuple[bytes, memoryview, list[memoryview]]:
         """Kind, payload and buffers of its answer to one request."""
         limits = request.limits
         clock = CLOCK * limits.max_seconds
@@ -199,29 +196,28 @@ class _Decoder:
         self.socket.close()
         self._told.close()
 
-    def _message(self) -> tuple[bytes, memoryview, list[npt.NDArray[np.uint8]]]:
+    def _message(self) -> tuple[bytes, memoryview, list[memoryview]]:
         kind, length, count = HEAD.unpack(self._exactly(HEAD.size))
-        payload = memoryview(self._exactly(length))
+        payload = self._exactly(length)
         if not count:
             return kind, payload, []
         sizes = struct.unpack_from(f"<{count}Q", payload)
         return kind, payload[8 * count :], [self._exactly(size) for size in sizes]
 
-    def _exactly(self, count: int) -> npt.NDArray[np.uint8]:
+    def _exactly(self, count: int) -> memoryview:
         """So many bytes.
 
         Raises:
             BlockingIOError: for the time of the socket nothing came.
             EOFError: the process ended.
         """
-        data = np.empty(count, np.uint8)
-        view, at = memoryview(data), 0
+        view, at = np.empty(count, np.uint8).data, 0
         while at < count:
             came = self.socket.recv_into(view[at:], 0, socket.MSG_WAITALL)
             if not came:
                 raise EOFError
             at += came
-        return data
+        return view
 
 
 class _Host:
