@@ -149,10 +149,10 @@ def test_a_header_of_fewer_bits_than_uncompressed_pixels_need_is_refused(syntax:
 
 @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
 def test_an_overlay_in_unused_bits_is_no_part_of_the_pixels(syntax: uid.UID) -> None:
-    values_HW = ramp().astype(np.uint16)
+    values_HW = ramp()
     made = dataset(values_HW)
     plain = decode(saved(made), LIMITS).pixels_HW
-    drawn_HW = values_HW | (np.indices(values_HW.shape)[0] % 7 == 0).astype(values_HW.dtype) << 12
+    drawn_HW = (values_HW | (np.indices(values_HW.shape)[0] % 7 == 0) << 12).astype(np.uint16)
     made.file_meta.TransferSyntaxUID = syntax
     made.PixelData = drawn_HW.tobytes()
     assert "the header says BitsStored 12, its pixels go up to" in refusal(saved(made)).detail
