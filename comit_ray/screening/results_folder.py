@@ -211,7 +211,7 @@ def in_words(reason: str) -> str:
 
 
 def queue_head(output: str, count: int) -> tuple[pa.Table, int]:
-    """Returns the first `count` rows of the review queue (rank, image_id, reasons, score, p_covid), and its number of rows.
+    """Returns the first `count` rows of the queue (rank, image_id, reasons, score, p_covid), and its number of rows.
 
     Raises:
         StorageError: the queue cannot be read.

@@ -126,5 +126,5 @@ def test_what_decides_the_arithmetic_is_named_and_of_pytorch_nothing() -> None:
 def test_a_machine_that_computes_otherwise_is_refused(uri: str) -> None:
     computed = optimised.computed("openvino", "int8") | {"instructions": "another"}
     settings = PredictorSettings(uri, "m", OperatingPoint("p", {}), "r", 4, computed=computed)
-    with pytest.raises(ConfigError, match="their scores differ, and a table holds those of one"):
+    with pytest.raises(ConfigError, match="their scores differ and must not share a table"):
         Predictor(settings)

@@ -196,7 +196,7 @@ def test_a_job_without_token_and_one_that_would_lose_its_tables_are_refused(way:
     assert not files(f"{way.output}/refused")
     lost = way.cluster.submit("python", "jobs/manifest.py", *SOURCE, "--root", way.root, "--output", "tables")
     assert lost.returncode != 0
-    assert "lies in the directory that Ray unpacked for this job" in lost.stdout
+    assert "lies in the working directory that Ray deletes" in lost.stdout
 
 
 def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: Way) -> None:
