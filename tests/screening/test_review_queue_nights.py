@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -151,7 +152,7 @@ def test_an_earlier_version_of_a_file_is_queued_no_more(tmp_path: Path) -> None:
 def test_an_earlier_version_that_failed_is_no_image_that_nobody_has_read(tmp_path: Path) -> None:
     rows = [manifest_row("a/1", added_on=NIGHTS[0]), manifest_row("a/1@2", added_on=NIGHTS[1], version=2)]
     rows.append(manifest_row("a/2", added_on=NIGHTS[1]))
-    broken: dict[str, str] = {"reason": "truncated", "detail": "half a file"}
+    broken: dict[str, Any] = {"reason": "truncated", "detail": "half a file"}
     scored = [
         prediction_row("a/1", None, **broken),
         prediction_row("a/1@2", 0.8),
