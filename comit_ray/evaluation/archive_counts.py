@@ -85,7 +85,8 @@ class ArchiveCounts:
 
     Attributes:
         images: rows of the predictions, of files that changed the newest version alone.
-        patients: whose they are; an image without a patient counts as one.
+        patients: that are known.
+        without_patient: images of which the patient is not known.
         by_reason: (status, reason or "") -> images, the most frequent first.
         heads: score -> all images with a flag of it, as a group; scores without a flag are left out.
         groups: what they are grouped by -> the groups of the first score, by name; empty where there is no flag.
@@ -99,6 +100,7 @@ class ArchiveCounts:
 
     images: int
     patients: int
+    without_patient: int
     by_reason: Mapping[tuple[str, str], int]
     heads: Mapping[str, Group]
     groups: Mapping[str, Sequence[Group]]
@@ -136,11 +138,14 @@ def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> Archive
             "SELECT status, coalesce(reason, ''), count(*) AS n FROM images GROUP BY ALL ORDER BY n DESC, 1, 2"
         )
         scores = {head: tables.column("images", f"p_{head}").dropna().to_numpy(np.float64) for head in heads}
-        images, patients = tables.rows(f"SELECT count(*), {_PEOPLE} FROM images")[0]  # noqa: S608 words of ours
+        images, patients, unknown = tables.rows(
+            "SELECT count(*), count(DISTINCT patient_id), count(*) FILTER (patient_id IS NULL) FROM images"
+        )[0]
         queued = _stage(tables, results, QUEUE_FILE, schema.REVIEW_QUEUE, ("rank", "image_id", "status"))
         return ArchiveCounts(
             images=int(images),
             patients=int(patients),
+            without_patient=int(unknown),
             by_reason={(str(status), str(reason)): int(number) for status, reason, number in rows},
             heads=known,
             groups={name: groups for name, groups in by.items() if {group.name for group in groups} != {UNKNOWN}},

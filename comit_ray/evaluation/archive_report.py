@@ -14,6 +14,7 @@ from comit_ray.errors import Status, StorageError
 from comit_ray.evaluation import archive_counts, frontal_report, model_card
 from comit_ray.evaluation.archive_counts import ArchiveCounts
 from comit_ray.evaluation.first_page import percent
+from comit_ray.evaluation.metrics_report import in_patients
 from comit_ray.evaluation.pictures import random_sheet
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document
@@ -86,7 +87,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     }
     storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(figures, indent=1).encode())
     page = ReportDocument(
-        f"Archive without labels: {counts.images:,} images of {counts.patients:,} patients",
+        f"Archive without labels: {in_patients(counts.images, counts.patients, counts.without_patient)}",
         CAUTION,
         chapters,
         f"{ROUNDING} Intervals are Wilson's at 95%. tables/ has every table as CSV and LaTeX.",
@@ -96,12 +97,17 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     return document.write(page, output)
 
 
+def _thresholds(results: str) -> dict[str, float]:
+    """Score -> threshold of its flags; empty where no run.json has them."""
+    try:
+        return dict(run_settings.recorded_operating_point(results).thresholds)
+    except StorageError:  # no run.json, or one without thresholds: flags are in the table, their threshold is not
+        return {}
+
+
 def _with_thresholds(images: pd.DataFrame, results: str) -> pd.DataFrame:
     """The thresholds of the flags as columns, for captions."""
-    try:
-        thresholds = run_settings.recorded_operating_point(results).thresholds
-    except StorageError:  # no run.json, or one without thresholds: flags are in the table, their threshold is not
-        thresholds = {}
+    thresholds = _thresholds(results)
     known: pd.DataFrame = images.assign(**{f"{name}_threshold": thresholds.get(name) for name in HEADS})
     return known
 
@@ -170,16 +176,24 @@ def _of_queue(counts: ArchiveCounts) -> list[str]:
 def _first(results: str, counts: ArchiveCounts) -> dict[str, Table]:
     if not counts.queued:
         return {}
+    thresholds = _thresholds(results)
     rows = [
         (
             f"{row['rank']}",
             str(row["image_id"]),
             "; ".join(in_words(reason) for reason in row["reasons"]),
             "" if row["score"] is None else score(row["score"], 3),
+            _times(row["score"], thresholds.get("unhealthy" if row["p_covid"] is None else "covid")),
         )
         for row in queue_head(results, READ_FIRST)[0].to_pylist()
     ]
-    return {"read_first": Table("The head of the queue", ("rank", "image", "why", "score"), tuple(rows))}
+    columns = ("rank", "image", "why", "score", "times its threshold")
+    return {"read_first": Table("The head of the queue", columns, tuple(rows))}
+
+
+def _times(value: float | None, threshold: float | None) -> str:
+    """The score against the threshold that decides the flag; nothing where one of them is not known."""
+    return "" if value is None or not threshold else score(value / threshold, 2)
 
 
 def _of_unread(counts: ArchiveCounts) -> list[str]:
@@ -203,7 +217,7 @@ def _in_no_queue(counts: ArchiveCounts) -> int:
 
 
 def _verdict(counts: ArchiveCounts, head: str | None, said: Sequence[str]) -> list[str]:
-    alarms = [text.split(": ")[1] for text in said if text.startswith(ALARMS)]
+    alarms = [text.partition("\n")[0].partition(": ")[2].rstrip(":") for text in said if text.startswith(ALARMS)]
     verdict = [f"WARNING: {alarms[0]}: what the flags are worth here is not known."] if alarms else []
     flags = "none can be flagged" if head is None else f"{counts.heads[head].flagged:,} of these are flagged"
     scored = counts.status(Status.OK)

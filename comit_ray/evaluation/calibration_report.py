@@ -51,7 +51,7 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list
     rows = [
         (NAMES[label], group_in_words(group), *_share(images, label, group), *(_cell(mine[name]) for name in COLUMNS))
         for (label, group), mine in _by_group(metrics).items()
-        if group in groups
+        if group == "all" or (group in groups and any(metric.value is not None for metric in mine.values()))
     ]
     if rows:
         columns = ("score", "images", "labelled", "share of positives", "mean score", *COLUMNS.values())

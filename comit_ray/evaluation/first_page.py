@@ -19,10 +19,34 @@ from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report.document import FirstPage
 from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS, CAUGHT
+from comit_ray.screening.drift import WARNING
 from comit_ray.statistics.metric import Metric
 
 RANKED = ("auroc", "average_precision", "eer", "specificity_at_sensitivity")
 """Metrics that compare two classes; `..._at_specificity` too."""
+OF_SOURCES = "The numbers on this page may not be of the disease."
+OF_THE_ARCHIVE = "What the numbers on this page are worth for such images is not known."
+PLAIN = {
+    "a linear probe tells the sources apart": (
+        "the model can tell which source (hospital, collection) an image is from, and not every source has both kinds",
+        OF_SOURCES,
+    ),
+    "with the lungs blacked out": (
+        "with the lungs blacked out the model still tells COVID-19, so it uses something else",
+        OF_SOURCES,
+    ),
+    "without the borders": ("the model uses the borders of the images, where marks are", OF_SOURCES),
+    "leave-one-source-out": ("what the model goes by holds less in a source that it was not fitted on", OF_SOURCES),
+    "who knows nothing of an image but its source": (
+        "a guess by the source alone, without a look at the image, does as well as the model",
+        OF_SOURCES,
+    ),
+    "do not look like what model": (
+        "these images do not look like those that the model was trained on",
+        OF_THE_ARCHIVE,
+    ),
+}
+"""What an alarm has in it -> what the first page says in its place, and what follows from it."""
 PICTURES = ("figure_14_missed", "missed", "falsely_called", "sheet", "figure_09_roc")
 """Which picture the page has: the first of these that there is."""
 
@@ -86,10 +110,13 @@ def write(
 
 
 def _alarm(alarms: Sequence[str]) -> str:
-    """The first alarm to its first number, and how many more there are."""
-    first = alarms[0].split(", AUROC")[0].split(", balanced")[0].split(" (")[0].split(" with AUROC")[0].rstrip(":. ")
-    more = f" ({len(alarms) - 1} more below)" if len(alarms) > 1 else ""
-    return f"{first}{more}. The numbers on this page may not be of the disease."
+    """The first alarm in plain words, what follows from it, and how many more there are."""
+    sign = CAUGHT if alarms[0].startswith(CAUGHT) else WARNING
+    known = [words for part, words in PLAIN.items() if part in alarms[0]]
+    told, follows = known[0] if known else (alarms[0].removeprefix(sign).partition(". ")[0].rstrip(". "), OF_SOURCES)
+    more = len(alarms) - 1
+    below = f" ({more} more warning{'s' if more > 1 else ''} in the appendix)" if more else ""
+    return f"{sign}{told}{below}. {follows}"
 
 
 def _answer(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> str:
@@ -152,9 +179,9 @@ def _numbers(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> l
             if metric is not None and metric.n:
                 rows.append((word, in_words(metric, minimum)))
     known = images[labelled(images, "covid")]
-    groups = [("all", "AUROC, all images")]
+    groups = [("all", "Ranking (AUROC; 0.5 is guessing)")]
     if known["dataset"].nunique() > 1:
-        groups += [(f"dataset={name}", f"AUROC inside {name}") for name in sorted(known["dataset"].unique())]
+        groups += [(f"dataset={name}", f"Ranking (AUROC) inside {name}") for name in sorted(known["dataset"].unique())]
     for group, word in groups:
         metric = _find(metrics, "auroc", group=group)
         rows_of = known if group == "all" else known[known["dataset"] == group.removeprefix("dataset=")]
@@ -162,7 +189,7 @@ def _numbers(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> l
             count = f"{int((rows_of['covid'] == 1).sum()):,} + {int((rows_of['covid'] == 0).sum()):,} images"
             rows.append((word, f"{decimals(metric)}, {count}"))
         elif metric is not None and group == "all" and rows_of["covid"].nunique() == 2:
-            rows.append((word, f"not given: {metric.reason}"))
+            rows.append((word, "not given: too few"))  # the verdict has the reason
     return rows[:6]
 
 

@@ -49,9 +49,14 @@ NO_SINGLE_SOURCE = (
     "No dataset has images with COVID-19 and images without: these figures cannot tell whether the disease was learned "
     "or the source."
 )
-OTHER_DATA = "The values are of other data and other patients: a difference says nothing about either model."
+OTHER_DATA = (
+    f"The values are of other data (the paper's test split: {paper_values.COVID_IMAGES:,} images with COVID-19 and "
+    f"{paper_values.OTHER_IMAGES:,} others): a difference says nothing about either model."
+)
 FEW = 100
 """Positive patients; with fewer, one of them is more than a point."""
+NOT_KNOWN = "-"
+"""A cell without a value; the note of the table has the reason."""
 Place = tuple[str, float | str | None]
 """A metric, and what it is at."""
 _COMIT_NET = paper_values.TABLE_4["COMiT-Net"]
@@ -97,14 +102,33 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = Fal
             and "recall" not in metric.metric
         ]
         if mine:
-            found[name] = _table(title, mine, images)
+            found[name] = _accounts(mine) if name == "accounts" else _table(title, mine, images)
             shown += mine
     beside = paper_table(shown, PAPER_EXTERNAL if external else PAPER)
     return found if beside is None else found | {"paper": beside}
 
 
+def _accounts(metrics: Sequence[Metric]) -> Table:
+    """How many images of each group were scored, excluded and failed; metrics.json has the shares with intervals."""
+    by_place = {(metric.group, metric.at): metric for metric in metrics}
+    rows = []
+    for group in groups_shown(list(metrics)):
+        mine = [by_place.get((group, str(status))) for status in Status]
+        shares = [metric for metric in mine if metric is not None]
+        counts = ["" if one is None or one.value is None else f"{round(one.value * one.n):,}" for one in mine]
+        rows.append((group_in_words(group), f"{max(one.n for one in shares):,}", *counts))
+    masks = [one for one in metrics if one.metric == "unreadable_masks" and one.group == "all" and one.value]
+    note = f"{masks[0].value:.0%} of {masks[0].n:,} annotated masks could not be read." if masks else ""
+    return Table(SECTIONS["accounts"][0], ("images of", "all", *map(str, Status)), tuple(rows), note)
+
+
 def _table(title: str, metrics: Sequence[Metric], images: pd.DataFrame) -> Table:
-    groups = groups_shown(list(metrics))
+    """A row a metric and a column a group, without groups of which nothing is known."""
+    groups = [
+        group
+        for group in groups_shown(list(metrics))
+        if group == "all" or any(one.group == group and one.value is not None for one in metrics)
+    ]
     places = list(dict.fromkeys((metric.metric, metric.at, metric.level) for metric in metrics))
     by_place = {(metric.metric, metric.at, metric.level, metric.group): metric for metric in metrics}
     levels = len({metric.level for metric in metrics}) > 1
@@ -114,11 +138,36 @@ def _table(title: str, metrics: Sequence[Metric], images: pd.DataFrame) -> Table
         shown = [by_place.get((*place, group)) for group in groups]
         if all(metric is None or metric.value is None for metric in shown):
             continue  # the note says why
-        cells = [cell(metric, None if metric is None else _count(metric, images)) for metric in shown]
+        cells = [_cell(metric, images) for metric in shown]
         rows.append((metric_in_words(name), at_in_words(name, at), *([level] if levels else []), *cells))
-    columns = ("metric", "at", *(["counted"] if levels else []), *map(group_in_words, groups))
-    left_out = f"{len(places) - len(rows)} metrics have no value and no row. " if len(rows) < len(places) else ""
-    return Table(title, columns, tuple(rows), left_out + " ".join(_reasons(metrics)))
+    head = head_of(metrics[0].metric)
+    heads = [_heading(group, images, head) for group in groups]
+    columns = ("metric", "at", *(["counted"] if levels else []), *heads)
+    hidden = [group.removeprefix("dataset=") for group in groups_shown(list(metrics)) if group not in groups]
+    notes = [f"Nothing can be measured in {', '.join(hidden)} alone."] if hidden else []
+    if len(rows) < len(places):
+        notes.append(f"{len(places) - len(rows)} metrics have no value and no row.")
+    notes += _reasons([metric for metric in metrics if metric.group in groups])
+    return Table(title, columns, tuple(rows), " ".join(notes))
+
+
+def _heading(group: str, images: pd.DataFrame, head: str | None) -> str:
+    """The group, with the positives and negatives of a score, and their patients."""
+    if head not in PREFIXES:
+        return group_in_words(group)
+    told = []
+    for label in (1, 0):
+        rows = _labelled(images, head, group)
+        mine = rows[rows[head] == label]
+        told.append(f"{len(mine):,} of {people(mine):,} patients" if len(mine) else "0")
+    return f"{group_in_words(group)}: {' + '.join(told)}"
+
+
+def _cell(metric: Metric | None, images: pd.DataFrame) -> str:
+    """The value with its interval; n only where the head of the column does not say it."""
+    if metric is None or metric.value is None:
+        return NOT_KNOWN
+    return with_interval(metric) if _is_in_heading(metric, images) else cell(metric)
 
 
 def paper_table(metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Table | None:
@@ -133,24 +182,28 @@ def paper_table(metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Tab
         theirs = _printed(metric.metric, metric.at, metric.level, printed)
         if theirs is None or metric.group != "all":
             continue
-        what = f"{metric_in_words(metric.metric)} {at_in_words(metric.metric, metric.at)}".strip()
+        whose = "unhealthy: " if metric.metric.startswith("unhealthy_") else ""
+        what = f"{whose}{metric_in_words(metric.metric)} {at_in_words(metric.metric, metric.at)}".strip()
         where = f"{theirs.place}{f'; {theirs.remark}' if theirs.remark else ''}"
         rows.append((what, f"{theirs.value:.4g}", with_interval(metric), where))
     columns = ("metric", "paper (other data)", "here", "where the paper prints it")
     return Table("The paper's values, of other data", columns, tuple(rows), OTHER_DATA) if rows else None
 
 
-def _count(metric: Metric, images: pd.DataFrame) -> str | None:
-    """Positives and negatives of a metric of a score, images alone; None where it counts something else."""
-    head = head_of(metric.metric)
-    if metric.level != "image" or head not in PREFIXES:
-        return None
+def _labelled(images: pd.DataFrame, head: str, group: str) -> pd.DataFrame:
+    """Images of a group with a label and a score."""
     rows = images[labelled(images, head)]
-    if metric.group != "all":
-        rows = rows[rows["dataset"] == metric.group.removeprefix("dataset=")]
-    positive, negative = int((rows[head] == 1).sum()), int((rows[head] == 0).sum())
-    counts = {positive + negative: f"{positive:,} + {negative:,}", positive: f"{positive:,} positives"}
-    return {negative: f"{negative:,} negatives", **counts}.get(metric.n)
+    return rows if group == "all" else rows[rows["dataset"] == group.removeprefix("dataset=")]
+
+
+def _is_in_heading(metric: Metric, images: pd.DataFrame) -> bool:
+    """Whether a metric is of all labelled images, or of the positives or negatives among them."""
+    head, name = head_of(metric.metric), metric.metric
+    of_others = name == "covid_called_unhealthy" or ("precision" in name and "average" not in name)
+    if metric.level != "image" or head not in PREFIXES or of_others:
+        return False
+    rows = _labelled(images, head, metric.group)
+    return metric.n in {len(rows), int((rows[head] == 1).sum()), int((rows[head] == 0).sum())}
 
 
 def _printed(metric: str, at: float | str | None, level: str, printed: dict[Place, Printed]) -> Printed | None:
@@ -188,8 +241,9 @@ def intervals(config: EvaluateConfig) -> str:
         f"the images. Without a mark: percentiles of {config.draws:,} bootstrap draws (seed {config.seed}) of patients "
         "with all their images; thresholds that come from the images are taken anew in each draw. Where patients have "
         "several images and all or none of these are hits, every draw is alike: w is then Wilson's interval over "
-        "patients, and p Newcombe's, of an AUROC of 0 or 1. In brackets stands what a figure is taken over: positives "
-        "+ negatives, one of both, or n, such as what was flagged for a precision. Numbers have two digits, and more "
+        "patients, and p Newcombe's, of an AUROC of 0 or 1. The head of a column has positives + negatives: a "
+        "sensitivity is of the positives, a specificity of the negatives, and what is of anything else has its n, such "
+        "as a precision of what was flagged. Numbers have two digits, and more "
         "where the interval is narrower than 0.02; metrics.json has all. "
         "Studies and patients (column counted) are flagged where any image of theirs is: with more images a patient, "
         "sensitivity rises and specificity falls."
@@ -199,6 +253,23 @@ def intervals(config: EvaluateConfig) -> str:
 def people(images: pd.DataFrame) -> int:
     """Patients of these images; one without an id counts as one."""
     return len(set(patient_codes(images["patient_id"]).tolist()))
+
+
+def of_patients(images: pd.DataFrame) -> str:
+    """Such as "227 images of 161 patients"; an image without a patient's id is not called a patient."""
+    known = images["patient_id"].dropna()
+    return in_patients(len(images), int(known.nunique()), len(images) - len(known))
+
+
+def in_patients(images: int, patients: int, without: int) -> str:
+    """The same of counts: images, patients that are known, and images of which the patient is not known."""
+    told = f"{images:,} image{'' if images == 1 else 's'}"
+    if without == images:
+        return f"{told}, patients not known"
+    who = f"{patients:,} patient{'' if patients == 1 else 's'}"
+    return (
+        f"{told}: {images - without:,} of {who}, {without:,} without a patient's id" if without else f"{told} of {who}"
+    )
 
 
 def positives(scored: pd.DataFrame) -> list[str]:

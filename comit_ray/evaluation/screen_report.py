@@ -35,7 +35,7 @@ from comit_ray.evaluation.calibration import reliability_diagram
 from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points
 from comit_ray.evaluation.pictures import case_pictures, curve_pictures, embedding_pictures, mask_pictures, random_sheet
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
-from comit_ray.evaluation.report import document, paper_values
+from comit_ray.evaluation.report import document
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.screen_metrics import absent_heads
@@ -48,8 +48,16 @@ from comit_ray.tables import parquet
 
 ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
 """Tables that are too long for a page."""
-WHOLE = frozenset({*(f"{prefix}thresholds" for prefix in PREFIXES.values()), "by_sex", "by_age", "by_view"})
+WHOLE = frozenset({*(f"{prefix}thresholds" for prefix in PREFIXES.values()), subgroups_report.ENOUGH})
 """Tables that a page shows with all their rows."""
+REPEATED = frozenset({"confusion", *(f"{prefix}calibration_bins" for prefix in PREFIXES.values())})
+"""Tables that another table or a picture of the page repeats; those of subgroups by attribute too."""
+SAID_ELSEWHERE = {
+    "summary": frozenset({"Can it be believed?", "Inside one source"} | summary.ANSWERS),
+    "model_card": frozenset({"Evaluation data", "Operating point", "Figures", "Uncertainty", "Limits"}),
+    "claim": frozenset({model_card.UNANSWERED}),
+}
+"""Name of a table -> cells of the rows that a page does not show: its first page and other tables say the same."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
         rows = threshold_table.rows(images, label, thresholds, config.prevalences, minimum, split, draws, seed)
         metrics += thresholds_report.prevalence_metrics(label, rows)
         tables |= thresholds_report.tables(label, rows, thresholds, minimum)
-        said += thresholds_report.sentences(label, rows)
+        said += [] if said else thresholds_report.sentences(label, rows)
+    said += thresholds_report.reading() if said else []
 
     calibrated = calibration.calibration_metrics(images, split, draws, seed)
     bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
@@ -109,7 +118,7 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
             "subgroups",
             "Subgroups",
             subgroups_report.sentences(images, grouped, minimum),
-            subgroups_report.tables(images, grouped, minimum),
+            subgroups_report.enough(images, grouped) | subgroups_report.tables(images, grouped, minimum),
         ),
     ]
     return Trust([*metrics, *calibrated, *grouped], chapters)
@@ -122,10 +131,6 @@ def together(metrics: Sequence[Metric], more: Sequence[Metric]) -> list[Metric]:
 
 
 ALL = "all images"
-OF_THE_PAPER = (
-    "The paper's values are of other data (its test split: {covid:,} images with COVID-19 and {others:,} others): a "
-    "difference from ours says nothing about either."
-)
 
 
 def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
@@ -315,16 +320,11 @@ def _document(
     card = model_card.card_table(images, known, first, believed, config)
     titles = {chapter.name: chapter.title for chapter in chapters if not chapter.empty}
     items = model_card.claim_table(model_card.claim(images, known, config, titles, split))
-    of_the_paper = OF_THE_PAPER.format(covid=paper_values.COVID_IMAGES, others=paper_values.OTHER_IMAGES)
     whole = [
         Chapter("summary", "Summary", (), {"summary": first}),
         *chapters,
         Chapter("model_card", "Model card", (), {"model_card": card, "claim": items}),
-        Chapter(
-            "reading",
-            "How to read the figures",
-            [*metrics_report.READING, metrics_report.intervals(config), of_the_paper],
-        ),
+        Chapter("reading", "How to read the figures", [*metrics_report.READING, metrics_report.intervals(config)]),
     ]
     what = "External archive" if config.external else "Evaluation"
     which = "" if split == "all" else f"{split} split, "
@@ -332,7 +332,7 @@ def _document(
     front = first_page.write(images, metrics, believed, pictures, config.subgroup_minimum)
     shown_whole = {*metrics_report.SECTIONS, "audit", "comparison", "summary", "model_card", "claim", *WHOLE}
     return ReportDocument(
-        f"{what}: {which}{len(images):,} images of {metrics_report.people(images):,} patients",
+        f"{what}: {which}{metrics_report.of_patients(images)}",
         metrics_report.CAUTION,
         whole,
         f"{ROUNDING} metrics.json has every figure, tables/ every table as CSV and LaTeX.",
@@ -341,4 +341,6 @@ def _document(
         ALARMS,
         front,
         frozenset({"claim"}),
+        REPEATED | {f"by_{attribute}" for attribute in subgroups.ATTRIBUTES},
+        SAID_ELSEWHERE,
     )

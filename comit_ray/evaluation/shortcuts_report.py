@@ -13,7 +13,7 @@ from comit_ray.evaluation import shortcuts
 from comit_ray.evaluation.classification import labelled
 from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.evaluation.report.metric_words import group_in_words, groups_shown, metric_in_words
-from comit_ray.evaluation.report.printing import cell, with_interval
+from comit_ray.evaluation.report.printing import with_interval
 from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts import (
     CROPPED,
@@ -47,14 +47,17 @@ NONE = (
 
 
 def audit_table(found: Audit) -> Table | None:
-    """The audit as a table; None where there is nothing to show."""
-    if not found.metrics:
+    """The audit as a table, without rows and groups of which nothing is known; None where nothing is."""
+    known = {metric.group for metric in found.metrics if metric.value is not None}
+    groups = [group for group in groups_shown(found.metrics) if group in known]
+    if not groups:
         return None
-    groups = groups_shown(found.metrics)
     by_place = {(figure.metric, figure.group): figure for figure in found.metrics}
     metrics = list(dict.fromkeys(figure.metric for figure in found.metrics))
     rows = tuple(
-        (metric_in_words(metric), *(cell(by_place.get((metric, group))) for group in groups)) for metric in metrics
+        (metric_in_words(metric), *(_cell(by_place.get((metric, group))) for group in groups))
+        for metric in metrics
+        if any((one := by_place.get((metric, group))) is not None and one.value is not None for group in groups)
     )
     note = (
         "AUROCs are of COVID-19 on altered copies of the same images; of the source alone: each image scored by the "
@@ -63,6 +66,10 @@ def audit_table(found: Audit) -> Table | None:
         "fitted on the embeddings, of other patients; the network itself may have been trained on the source."
     )
     return Table("Audit of shortcuts", ("metric", *map(group_in_words, groups)), rows, note)
+
+
+def _cell(metric: Metric | None) -> str:
+    return "-" if metric is None or metric.value is None else f"{with_interval(metric)} (n={metric.n:,})"
 
 
 def audit_sentences(found: Audit) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 
@@ -51,6 +52,32 @@ def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[
             columns = ("score", attribute, "images", "patients", *COLUMNS.values())
             made[f"by_{attribute}"] = Table(f"By {attribute}", columns, tuple(rows), _note(shown, minimum))
     return made
+
+
+ENOUGH = "subgroups"
+"""Name of the table that a report shows; those by attribute have every group, and are in tables/."""
+
+
+def enough(images: pd.DataFrame, found: Sequence[Metric]) -> dict[str, Table]:
+    """`subgroups`: one row per score and group that has a metric of enough patients; datasets stand elsewhere.
+
+    Args:
+        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        found: of `subgroups.subgroup_metrics`.
+    """
+    by_place = {(metric.group, metric.metric): metric for metric in found}
+    rows = []
+    for label, (attribute, groups) in product(PREFIXES, divided(images).items()):
+        for group, mine in groups.items() if attribute != "dataset" else ():
+            metrics = [by_place.get((group, f"{PREFIXES[label]}{name}")) for name in COLUMNS]
+            known = [metric for metric in metrics if metric is not None and metric.value is not None]
+            if known:
+                cells = ["-" if one not in known else _cell(one) for one in metrics]
+                where = f"{attribute} {group.partition('=')[2]}"
+                rows.append((NAMES[label], where, f"{len(mine):,} of {people(mine):,}", *cells))
+    columns = ("score", "group", "images of patients", *COLUMNS.values())
+    note = "Groups with enough patients, of the scored images. The share flagged needs no label."
+    return {ENOUGH: Table("Subgroups", columns, tuple(rows), note)} if rows else {}
 
 
 def sentences(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> list[str]:

@@ -15,6 +15,8 @@ from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
 from comit_ray.statistics.metric import Metric
 
+ANSWERS = frozenset({*(f"The answer: {name}" for name in NAMES.values()), "The answer: masks"})
+"""First cells of the rows with metrics."""
 NOT_MEANT = (
     "It is no diagnosis and no clinical validation; not flagged is not normal. Figures hold for images and patients "
     "like these, where positives are as frequent, and say nothing of readers, of treatment, or of another archive."
@@ -74,10 +76,12 @@ def _data(images: pd.DataFrame) -> str:
     covid = scored["covid"]
     known = int(covid.notna().sum())
     positive = scored[covid == 1]
-    counts = f"{_count(images)}, {len(scored):,} of them scored"
+    counts = f"{metrics_report.of_patients(images)}, {len(scored):,} of them scored"
     if known:
         share = number(len(positive) / known, 2)
-        counts += f"; with COVID-19 {_count(positive)} ({share} of the {known:,} whose label is known)"
+        counts += (
+            f"; with COVID-19 {metrics_report.of_patients(positive)} ({share} of the {known:,} whose label is known)"
+        )
     else:
         counts += "; of none is it known whether it shows COVID-19"
     by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].value_counts().items())
@@ -85,13 +89,6 @@ def _data(images: pd.DataFrame) -> str:
     few = " ".join(metrics_report.positives(scored))
     counts += f". {few.rstrip('.')}" if few else ""
     return f"{counts}. Sources: {by_source or 'none'}. Views: {by_view or 'none'}."
-
-
-def _count(images: pd.DataFrame) -> str:
-    patients = metrics_report.people(images)
-    return (
-        f"{len(images):,} image{'' if len(images) == 1 else 's'} of {patients:,} patient{'' if patients == 1 else 's'}"
-    )
 
 
 def _answer(metrics: Sequence[Metric], images: pd.DataFrame, label: str, origin: str) -> str:
@@ -137,7 +134,7 @@ def _inside(metrics: Sequence[Metric], images: pd.DataFrame) -> str:
 def _belief(said: Sequence[str]) -> str:
     alarms = [text for text in said if text.startswith(ALARMS)]
     if alarms:
-        return " ".join(alarms)
+        return " ".join(alarms).replace("\n", " ")
     return said[0] if said else "Not examined: a bare predictions table tells neither shortcuts nor drift."
 
 

@@ -24,6 +24,7 @@ GIVEN = (
 WILSONS = "w: Wilson's interval; of sensitivity and specificity without a mark: bootstrap draws of patients."
 DERIVED = "Intervals of what follows from sensitivity and specificity are made from theirs (MOVER)."
 NO_POINT = "none is shown, for there are no flags, flags of several points, or flags that no threshold gives"
+PREDICTIVE = "A predictive value is the share of flagged images that are positive where so many of all images are."
 AS_HERE = "provided that positives and negatives there are of the same kinds as here"
 
 
@@ -67,6 +68,11 @@ def prevalence_metrics(label: str, rows: Sequence[ThresholdRow]) -> list[Metric]
     return found
 
 
+def reading() -> list[str]:
+    """How to read the tables of every score."""
+    return [f"{PREDICTIVE} {WILSONS} {DERIVED}", GIVEN]
+
+
 def sentences(label: str, rows: Sequence[ThresholdRow]) -> list[str]:
     """What the frozen operating point asks of readers at the lowest and the highest prevalence."""
     frozen = next((row for row in rows if row.group == "all" and row.point is not None), None)
@@ -96,7 +102,8 @@ def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum:
     """Overall, at the thresholds of `Scale.short`: sensitivity, specificity, and predictive values of a flag."""
     chosen = {float(threshold) for threshold in thresholds.short}
     mine = [row for row in rows if row.group == "all" and row.threshold in chosen]
-    prevalences = sorted(mine[0].at_prevalence) if mine else []
+    asked = sorted(mine[0].at_prevalence) if mine else []
+    prevalences = sorted({asked[0], asked[-1]}) if asked else []
     cells = []
     for row in mine:
         assert row.sensitivity is not None
@@ -120,10 +127,7 @@ def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum:
     every = thresholds.short.size == thresholds.all.size
     which = "every different score" if every else f"the lowest that flag at most {shares} of them, whatever their label"
     point = f" Operating point: {NO_POINT if thresholds.point is None else thresholds.point.origin}."
-    note = (
-        f"{counts}Thresholds: {which}.{point} The predictive value is the share of flagged images that are positive "
-        f"where so many of all images are, {AS_HERE}. {WILSONS} {DERIVED} {GIVEN} {_more(label, thresholds, minimum)}"
-    )
+    note = f"{counts}Thresholds: {which}.{point} {_more(label, thresholds, minimum)}"
     return Table(f"Thresholds: {NAMES[label]}", columns, tuple(cells), note)
 
 
@@ -132,9 +136,8 @@ def _prevalence(label: str, row: ThresholdRow) -> Table:
         (_percent(prevalence), *(with_interval(mine[name]) for name in TITLES))
         for prevalence, mine in sorted(row.at_prevalence.items())
     ]
-    note = f"{AS_HERE[:1].upper()}{AS_HERE[1:]}. {DERIVED} Not flagged is not normal."
     title = f"What the operating point {row.point} asks of readers: {NAMES[label]}"
-    return Table(title, ("prevalence", *TITLES.values()), tuple(cells), note)
+    return Table(title, ("prevalence", *TITLES.values()), tuple(cells))
 
 
 def _more(label: str, thresholds: Scale, minimum: int) -> str:

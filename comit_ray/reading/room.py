@@ -98,6 +98,7 @@ class Room:
                 row |= {"image_id": case.image_id, "status": case.queued["status"], "hidden": case.hidden}
                 row |= {"reasons": case.reasons, "verdict": mine["verdict"] if mine else None}
                 row |= {"seconds": mine["seconds"] if mine else None}
+                row |= {"score": None if case.hidden else _plain(case.queued["score"])}
             rows.append(row)
         return rows
 

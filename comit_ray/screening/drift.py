@@ -240,15 +240,37 @@ def untrusted_lines(drift: Drift, untrusted: str, on_drift: str) -> list[str]:
     ]
 
 
+WORDS = {
+    DISTANCE: "how the network sees the image (embedding_distance)",
+    "pixel_mean": "brightness",
+    "pixel_sd": "contrast",
+    "pixel_black": "share of black pixels",
+    "pixel_white": "share of white pixels",
+    **{f"p_{score}": f"the score p_{score}" for score in SCORES},
+}
+"""Signal -> what a report calls it."""
+
+
 def sentences(drift: Drift) -> list[str]:
-    """The same as `lines` for a report: what explains a line stands behind it, and every other line is a sentence."""
-    found: list[str] = []
+    """The same as `lines` for a report, in words: a sentence, and below it as lines of its own what explains it."""
+    found: list[list[str]] = []
     for line in lines(drift):
+        text = _in_words(line.strip())
         if line.startswith(" ") and found:
-            found[-1] += f"{' ' if found[-1].endswith(':') else '; '}{line.strip()}"
+            found[-1].append(text)
         else:
-            found.append(line)
-    return [f"{text[0].upper()}{text[1:]}." for text in found]
+            found.append([f"{text[0].upper()}{text[1:]}"])
+    return ["\n".join(texts) + ("" if len(texts) > 1 else ".") for texts in found]
+
+
+def _in_words(line: str) -> str:
+    """A line with the names of signals in words, at its beginning and in a list in brackets."""
+    for code, words in WORDS.items():
+        if line.startswith((f"{code}:", f"{code} ")):
+            return f"{words}{line.removeprefix(code)}"
+    before, bracket, listed = line.partition(" was trained on (")
+    names, end, rest = listed.partition(")")
+    return f"{before}{bracket}{', '.join(WORDS.get(name, name) for name in names.split(', '))}{end}{rest}"
 
 
 def _warning(signal: Signal) -> str:

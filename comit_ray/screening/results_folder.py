@@ -7,7 +7,7 @@ unread/            images without a score, and those that the queue has no room 
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import cache
 
@@ -39,7 +39,7 @@ BEYOND_WORDS = "has a reason to be read, but the queue had no room for it"
 REVIEWS, WITHDRAWN = "reviews", "withdrawn"
 """Directory of the readers' verdicts beside the results (`comit_ray.reading.store`), and the verdict that is none."""
 _PLACES = [MANIFEST.field(name) for name in ("dataset", "site", "acquired_on")]
-_HEAD = ["rank", "image_id", "reasons", "score"]
+_HEAD = ["rank", "image_id", "reasons", "score", "p_covid"]
 
 
 def write_images(output: str, plan: Plan, split: str, marks: Marks = NO_MARKS) -> bool:
@@ -108,10 +108,11 @@ def write_queue(
     with staging(memory_gib) as tables, tempfile.TemporaryDirectory(prefix="comit-ray-queue-") as made:
         stage_newest(tables, output, review_queue.PREDICTED, manifest_uri, [*review_queue.KNOWN, *_PLACES])
         models = [str(row[0]) for row in tables.rows("SELECT DISTINCT model_id FROM predictions")]
-        review_queue.rank(tables, config, dict.fromkeys(models, operating_point) | kept_points(output), trusted)
+        points = dict.fromkeys(models, operating_point) | kept_points(output)
+        review_queue.rank(tables, config, points, trusted)
         queue = review_queue.batches(tables, trusted, read_images(output), since)
         with parquet.csv_file(f"{made}/queue.csv", _SPREADSHEET) as listed:
-            rows = (_without_listed(batch, listed) for batch in queue)
+            rows = (_without_listed(batch, listed, points) for batch in queue)
             digest = parquet.write_batches(f"{made}/queue.parquet", rows, REVIEW_QUEUE)
         written = _put(storage.join(output, QUEUE_FILE), f"{made}/queue.parquet", digest)
         storage.write_file(storage.join(output, QUEUE_CSV), f"{made}/queue.csv")
@@ -208,7 +209,7 @@ def in_words(reason: str) -> str:
 
 
 def queue_head(output: str, count: int) -> tuple[pa.Table, int]:
-    """The first `count` rows of the review queue (rank, image_id, reasons, score), and how many rows it has.
+    """The first `count` rows of the review queue (rank, image_id, reasons, score, p_covid), and how many rows it has.
 
     Raises:
         StorageError: it cannot be read.
@@ -265,23 +266,38 @@ def other_picture_lines(output: str) -> list[str]:
     ]
 
 
-def _without_listed(batch: pa.RecordBatch, add: Callable[[pa.Table], None]) -> pa.RecordBatch:
+def _without_listed(
+    batch: pa.RecordBatch, add: Callable[[pa.Table], None], points: Mapping[str, OperatingPoint]
+) -> pa.RecordBatch:
     """A piece of the queue without the column `listed`; what of it is listed goes into the CSV."""
     table = pa.Table.from_batches([batch])
-    add(_for_a_spreadsheet(table.filter(table["listed"]).select(REVIEW_QUEUE.names)))
+    add(_for_a_spreadsheet(table.filter(table["listed"]).select(REVIEW_QUEUE.names), points))
     return batch.select(REVIEW_QUEUE.names)
 
 
-def _for_a_spreadsheet(queue: pa.Table) -> pa.Table:
-    """The queue with its reasons in words, and without lists, which CSV has not."""
+def _times_threshold(queue: pa.Table, points: Mapping[str, OperatingPoint]) -> pa.Array:
+    """Each score divided by the threshold that decides its flag; null where there is no score or no threshold."""
+    found = []
+    for value, covid, model in zip(
+        *(queue[name].to_pylist() for name in ("score", "p_covid", "model_id")), strict=True
+    ):
+        threshold = points[model].thresholds.get("unhealthy" if covid is None else "covid") if model in points else None
+        found.append(value / threshold if value is not None and threshold else None)
+    return pa.array(found, pa.float64())
+
+
+def _for_a_spreadsheet(queue: pa.Table, points: Mapping[str, OperatingPoint]) -> pa.Table:
+    """The queue with its reasons in words and its scores against their thresholds; without lists, which CSV has not."""
     told = ["; ".join(in_words(reason) for reason in reasons) for reasons in queue["reasons"].to_pylist()]
     codes = ["; ".join(reasons) for reasons in queue["reasons"].to_pylist()]
     index = queue.schema.get_field_index("reasons")
     table = queue.set_column(index, "reasons", pa.array(codes, pa.string()))
-    return table.add_column(index, "why", pa.array(told, pa.string()))
+    table = table.add_column(index, "why", pa.array(told, pa.string()))
+    after_score = table.schema.get_field_index("score") + 1
+    return table.add_column(after_score, "times_threshold", pc.round(_times_threshold(queue, points), 2))
 
 
-_SPREADSHEET = _for_a_spreadsheet(REVIEW_QUEUE.empty_table()).schema
+_SPREADSHEET = _for_a_spreadsheet(REVIEW_QUEUE.empty_table(), {}).schema
 
 
 def _write(uri: str, table: pa.Table) -> bool:

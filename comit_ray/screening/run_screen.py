@@ -92,9 +92,11 @@ def check_options(config: ScreenConfig) -> Chosen:
     """What the options mean with their checkpoint; refuses what it cannot do, before an archive is listed for hours.
 
     Raises:
-        ConfigError: for options that the checkpoint does not fit.
+        ConfigError: for options that the checkpoint does not fit, or `--gpu yes` on a machine without a GPU.
         CheckpointError: the checkpoint cannot be loaded.
     """
+    if config.gpu:
+        graph.check_gpus_here()
     backend, precision, why = optimised.choose(config.checkpoint, config.backend, config.precision)
     loaded = optimised.facts(config.checkpoint, backend, precision)
     temperatures = run_settings.choose_temperatures(config, loaded)
@@ -162,8 +164,6 @@ def _screen(
     started = time.monotonic()
     if remaining.parts:
         print(f"screening {remaining.rows:,} of {whole.rows:,} images in {len(remaining.chunks):,} chunks", flush=True)
-        if config.gpu:
-            graph.check_gpus_here()
         ray_start.start()
         if config.gpu:
             graph.check_gpus()

@@ -40,6 +40,8 @@ def options(cxr: Path, tmp_path: Path) -> dict[str, object]:
     ]
     results, uri = write_results(tmp_path, manifest, predictions, [])
     write_queue(results, uri, QueueConfig(random_negatives=0, capacity=6), POINT)
+    question = {"operating_point": {"name": POINT.name, "thresholds": POINT.thresholds}}
+    (tmp_path / "results" / "run.json").write_text(json.dumps({"run_id": "r", "question": question}))
     return {"results": results, "manifest": uri, "output": str(tmp_path / "report"), "sheet_images": 4}
 
 
@@ -55,7 +57,10 @@ def test_what_became_what_is_flagged_what_to_read_and_what_nobody_read(options, 
     assert "| not known | 4 | 4 | 0 | too few patients |" in text
     assert "| 2020-03 | 20 | 20 | 5 |" in text
     assert "the file is empty" in text
-    assert "flagged: score at or above its threshold" in text
+    first = next(line for line in text.splitlines() if line.startswith("| 1 | "))
+    assert "flagged: score at or above its threshold; flagged as unhealthy" in first
+    score, times = (float(cell) for cell in first.strip("| ").split(" | ")[-2:])
+    assert times == pytest.approx(score / 0.5, abs=0.011), "of the threshold"
     html = (tmp_path / "report" / "report.html").read_text()
     assert '<figure>\n<img src="data:image/png;base64,' in html
     assert (tmp_path / "report" / "figures" / "queue.png").exists()

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from comit_ray.evaluation.first_page import decimals, in_words, percent, suppressed, write
+from comit_ray.evaluation.first_page import (
+    OF_SOURCES,
+    OF_THE_ARCHIVE,
+    PLAIN,
+    decimals,
+    in_words,
+    percent,
+    suppressed,
+    write,
+)
 from comit_ray.evaluation.screen_metrics import screen_metrics
 from comit_ray.statistics.metric import Metric
 from tests.evaluation.support import scored_images
@@ -25,10 +34,22 @@ def page(table, belief=(), minimum=10):
 
 
 def test_an_alarm_is_the_first_sentence_and_a_shortcut_before_drift() -> None:
-    said = ("WARNING: another archive.", "SHORTCUT: a mark, AUROC 0.8 [0.7, 0.9]: and much more", "nothing else")
+    said = ("WARNING: another archive.", "SHORTCUT: a mark, AUROC 0.8: and much more", "nothing else")
     first = page(images(30, 30), said).verdict[0]
-    assert first == "SHORTCUT: a mark (1 more below). The numbers on this page may not be of the disease."
+    assert first == "SHORTCUT: a mark, AUROC 0.8: and much more (1 more warning in the appendix). " + OF_SOURCES
     assert page(images(30, 30)).verdict[0].startswith(["The model flags 24", "30, 80% (62 to 91%)"][0][:15])
+
+
+@pytest.mark.parametrize("part", PLAIN)
+def test_the_first_page_has_plain_words_for_every_alarm(part) -> None:
+    told, follows = PLAIN[part]
+    assert page(images(30, 30), [f"WARNING: {part}, AUROC 0.97 (n=9)."]).verdict[0] == f"WARNING: {told}. {follows}"
+    assert not {"probe", "embedding", "AUROC"} & set(told.split())
+
+
+def test_drift_says_nothing_of_the_disease() -> None:
+    said = "WARNING: these 12 images do not look like what model abc was trained on: pixel_sd: median 0.25."
+    assert page(images(30, 30), [said]).verdict[0].endswith(OF_THE_ARCHIVE)
 
 
 def test_counts_whole_percent_and_both_classes() -> None:
@@ -36,7 +57,7 @@ def test_counts_whole_percent_and_both_classes() -> None:
     numbers = dict(found.numbers)
     assert numbers["Images scored"] == "70 of 70"
     assert numbers["COVID-19 flagged"].startswith("21 of 30, 70% (")
-    assert numbers["AUROC, all images"].endswith(", 30 + 40 images")
+    assert numbers["Ranking (AUROC; 0.5 is guessing)"].endswith(", 30 + 40 images")
     assert len(found.numbers) <= 6
     assert len(found.verdict) <= 3
 
@@ -59,7 +80,7 @@ def test_a_source_with_both_classes_says_what_is_left_inside_it() -> None:
     dataset = np.where((np.arange(90) < 30) | (np.arange(90) >= 75), "a", "b")
     found = page(table.assign(dataset=dataset))
     assert " inside a" in found.verdict[-1]
-    assert "AUROC inside a" in dict(found.numbers)
+    assert "Ranking (AUROC) inside a" in dict(found.numbers)
     apart = page(table.assign(dataset=np.where(np.arange(90) < 30, "a", "b")))
     assert "it is not shown that the disease was learned" in apart.verdict[-1]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from comit_ray.config.evaluate_config import EvaluateConfig
@@ -40,8 +41,9 @@ def told(
 def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
     tables, said = made(tmp_path / "classifier", {})
     assert "No image has lung masks or disease masks: those" in said
-    assert "| AUROC |  | image | 1.00 (no interval) (1 + 1)" in tables
-    assert "| equal error rate |  | image | 0.00 (no interval) (1 + 1)" in tables
+    assert "| AUROC |  | image | 1.00 (no interval) |" in tables
+    assert "| equal error rate |  | image | 0.00 (no interval) |" in tables
+    assert "| all images: 1 of 1 patients + 1 of 1 patients |" in tables
     assert "lung" not in tables
     assert "disease" not in tables
     tables, said = made(tmp_path / "segmenter", {"lung_png": LUNG}, **NO_SCORES)
@@ -59,7 +61,7 @@ def test_the_report_says_what_the_scores_are(tmp_path: Path) -> None:
     assert "Scores are those of model m." in older
     tables, said = made(tmp_path / "nothing", {}, **NO_SCORES)
     assert "No image has a score or a mask" in said
-    assert "| share of images | ok | 1.00 [0.34, 1.00] w (n=2)" in tables
+    assert "| all images | 2 | 2 | 0 | 0 |" in tables
 
 
 def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Path) -> None:
@@ -96,10 +98,23 @@ def test_positives_and_negatives_stand_beside_a_metric_and_one_source_has_no_col
     manifest = [manifest_row(f"a/{i:02d}", covid=int(i < 12)) for i in range(32)]
     predictions = [prediction_row(row["image_id"], 0.2 + 0.02 * i) for i, row in enumerate(manifest)]
     tables, _ = told(tmp_path, manifest, predictions, [])
-    assert "(12 + 20)" in next(line for line in tables.splitlines() if line.startswith("| AUROC |"))
-    assert "(12 positives)" in tables
-    assert "(20 negatives)" in tables
+    assert "| all images: 12 of 12 patients + 20 of 20 patients |" in tables
+    assert "(n=" not in next(line for line in tables.splitlines() if line.startswith("| AUROC |"))
+    assert "(n=" in next(line for line in tables.splitlines() if line.startswith("| precision, stored"))
     assert "a alone" not in tables
+
+
+@pytest.mark.parametrize(
+    ("patients", "told"),
+    [
+        (["p", "p", "q"], "3 images of 2 patients"),
+        ([None, None, None], "3 images, patients not known"),
+        (["p", "p", None], "3 images: 2 of 1 patient, 1 without a patient's id"),
+    ],
+)
+def test_an_image_without_a_patients_id_is_not_called_a_patient(patients: list[str | None], told: str) -> None:
+    """A folder of 119 files without headers was "119 images of 119 patients"."""
+    assert metrics_report.of_patients(pd.DataFrame({"patient_id": patients})) == told
 
 
 def test_a_reason_stands_once_a_group(tmp_path: Path) -> None:
@@ -164,6 +179,6 @@ def test_unknown_patients_and_studies_are_counted(tmp_path: Path) -> None:
 def test_the_report_says_what_intervals_are(tmp_path: Path) -> None:
     said = metrics_report.intervals(CONFIG)
     assert "percentiles of 20 bootstrap draws (seed 0) of patients" in said
-    assert "In brackets stands what a figure is taken over" in said
+    assert "The head of a column has positives + negatives" in said
     assert "Not for diagnosis" in metrics_report.CAUTION
     assert "Not flagged is not normal" in metrics_report.CAUTION

@@ -103,7 +103,9 @@ def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_no
     assert titles[-1] == "How to read the figures"
     html = (whole.root / "report.html").read_text()
     shown = {path.stem for path in (whole.root / "tables").glob("*.tex")}
-    assert {name for name in shown if f'id="table-{name}"' not in html} == set()
+    elsewhere = {name for name in shown if f'id="table-{name}"' not in html}
+    assert elsewhere == {"confusion"}, "the table of flags by label says the same"
+    assert "More in tables/: confusion.csv." in html
     drawn = {path.stem for path in (whole.root / "figures").glob("*.png")}
     assert {name for name in drawn if f'<figure id="{name}">' not in html} == set()
     assert "<script" not in html

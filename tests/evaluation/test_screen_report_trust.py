@@ -72,6 +72,10 @@ def test_the_report_has_all_of_it(screen: dict[str, Any], written: str) -> None:
         *("by_dataset", "unhealthy_thresholds", "unhealthy_calibration_bins"),
     }
     assert "thresholds\\_all.csv has all figures" in text
+    assert "**By sex**" not in text, "of groups with enough patients there is one table"
+    assert "| COVID-19 | sex F | 100 of 50 | 0." in text
+    assert "| COVID-19 | dataset a |" not in text, "columns of the scores have it"
+    assert "More in tables/: by_sex.csv, by_age.csv, by_view.csv, by_dataset.csv." in text
     assert text.count("specificity\\_0.90 | 0.") >= 2, "the short table has the operating point's row"
     (frozen,) = {
         row["threshold"] for row in csv.DictReader((root / "tables" / "thresholds_all.csv").open())

@@ -11,7 +11,7 @@ def reading(image_id: str, reader: str, abnormal: bool | None, role: str = "firs
 
 
 def test_intervals_hold_as_often_as_they_say():
-    """150 archives here; the 1,000 of `tests/benchmarks/reading.py` are what is published."""
+    """80 archives here; the 1,000 of `tests/benchmarks/reading.py` are what is published."""
     shares = archive_estimates.simulate(80, seed=1, images=800, sample=120)
     for name, share in shares.items():
         assert 0.90 <= share <= 1.0, (name, share)

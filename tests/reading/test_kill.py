@@ -18,7 +18,7 @@ from comit_ray.reading.store import Reviews
 from tests.reading.screens import Client, write_screen
 
 pytestmark = pytest.mark.slow
-KILLS, READERS = int(os.environ.get("COMIT_READING_KILLS") or 4), 4
+KILLS, READERS = int(os.environ.get("COMIT_TEST_KILLS") or 4), 4
 """Kills take three seconds of a processor each."""
 SERVERS = multiprocessing.get_context("forkserver")
 SERVERS.set_forkserver_preload(["comit_ray.reading.serve"])  # else each server imports everything anew

@@ -156,7 +156,8 @@ def test_what_the_model_says_of_hidden_images_stays_on_the_server(open_room, ann
         assert anna.ask(f"/api/overlay?kind=lung&id={case.image_id}")[0] == 404
     for row in anna.json("/api/list"):
         assert "random_negative" not in row["reasons"]
-        assert not row["hidden"] or not row["reasons"]
+        assert not row["hidden"] or (not row["reasons"] and row["score"] is None)
+    assert any(row["score"] for row in anna.json("/api/list")), "else images of one reason are all alike"
 
 
 def test_a_blinded_reading_shows_nothing_of_the_model_and_no_rank(screen):

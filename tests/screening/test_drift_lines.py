@@ -1,4 +1,4 @@
-from comit_ray.screening.drift import UNKNOWN, Drift, lines
+from comit_ray.screening.drift import UNKNOWN, WORDS, Drift, lines, sentences
 from comit_ray.screening.drift_signals import Signal, SignalKind
 
 FINE = Signal("pixel_mean", SignalKind.RANGE, 0.04, 8, 0.02, 0.08, 0.05, False, "8 above 0.7")
@@ -54,3 +54,18 @@ def test_what_is_not_known_is_not_called_different() -> None:
     some = Signal("view", SignalKind.NAMES, 0.0, 0, 0.0, 0.02, 0.0, unknown=40)
     told = lines(Drift("abc", 200, 150, (FINE, some)))[1]
     assert told == "view: not known for 40 images, which is no sign of a difference"
+
+
+def test_in_a_report_the_list_stays_a_list_and_signals_have_words() -> None:
+    score = Signal("covid", SignalKind.SPREAD, 0.6, differs=True, detail="median 0.3, theirs 0.1")
+    warned, told = sentences(Drift("abc", 200, 150, (FAR, SPREAD, score)))
+    assert warned.split("\n") == [
+        "WARNING: these 200 images do not look like what model abc was trained on:",
+        f"{WORDS['embedding_distance']}: 180 are outside the range of the training data (180 above 1.4)",
+        "contrast: distributed unlike any mix of the training sources and views (median 0.25, theirs 0.2)",
+        UNKNOWN,
+    ]
+    assert told.startswith("The score p_covid is distributed differently than on validation images")
+    assert told.endswith("drift.")
+    (fine,) = sentences(Drift("abc", 200, 150, (FINE,)))
+    assert "was trained on (brightness); nor is it shown that they do not." in fine

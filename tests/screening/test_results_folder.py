@@ -111,6 +111,7 @@ def test_the_queue_is_a_spreadsheet_too(folder: tuple[Path, str]) -> None:
     first = rows(folder[0] / "queue.csv")[0]
     assert first["reasons"].split("; ")[0] == "above_operating_point"
     assert first["why"].split("; ")[0] == "flagged: score at or above its threshold"
+    assert float(first["times_threshold"]) >= 1, "what is flagged has reached its threshold"
 
 
 def test_every_reason_has_words() -> None:

@@ -78,9 +78,10 @@ def describe_manifest(table: pa.Table) -> str:
     known = len(patients.unique().drop_null())
     by_split = {item["values"]: item["counts"] for item in pc.value_counts(table.column("split")).to_pylist()}
     splits = ", ".join(f"{by_split.get(name, 0):,} {name}" for name in ("train", "val", "test"))
-    if not known:
+    if not known:  # neither split nor patients mean anything for who only screens
+        merged = counts(table).groupby([name for name in _GROUPS if name != "split"], sort=False)["images"].sum()
         return (
-            f"{counts(table).to_string(index=False)}\n\n"
+            f"{merged.reset_index().to_string(index=False)}\n\n"
             f"{len(table):,} images, {excluded:,} excluded; whose they are is not known. A screen needs no patients; a "
             "training would never validate or test on such images"
         )

@@ -131,7 +131,7 @@ class Chapter:
     Args:
         name: of its place in the page: lower case, no spaces.
         title: its heading.
-        said: sentences computed from the figures, most important first.
+        said: sentences computed from the figures, most important first; lines after the first are a list below it.
         tables: name of its files -> table.
         pictures: those without a file say why.
     """
@@ -178,6 +178,8 @@ class ReportDocument:
         foot: how numbers are printed.
         long: names of the tables of which the report shows the first rows alone.
         aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
+        repeated: names of those that it does not show because another table, a sentence or a picture says the same.
+        left_out: name of a table -> cells; the report shows no row that has one of them, for it is said elsewhere.
         alarms: how a sentence begins that a reader must not pass over; the page marks it.
         first: the page for people; None: there is none.
         folded: names of the tables that the page folds.
@@ -192,6 +194,8 @@ class ReportDocument:
     alarms: tuple[str, ...] = ()
     first: FirstPage | None = None
     folded: frozenset[str] = frozenset()
+    repeated: frozenset[str] = frozenset()
+    left_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [name for chapter in self.chapters for name in chapter.tables]
@@ -231,7 +235,8 @@ def markdown(document: ReportDocument) -> str:
     for chapter in _shown(document):
         parts.append(f"## {chapter.title}\n")
         if chapter.said:
-            parts.append("\n".join(f"- {sentence}" for sentence in chapter.said) + "\n")
+            sentences = (sentence.replace("\n", "\n  - ") for sentence in chapter.said)
+            parts.append("\n".join(f"- {sentence}" for sentence in sentences) + "\n")
         parts += [table.markdown() for table in chapter.tables.values()]
         parts += map(_linked, chapter.pictures)
     return "\n".join([*parts, f"{document.foot}\n"])
@@ -257,22 +262,36 @@ def html(document: ReportDocument, images: Mapping[str, bytes]) -> str:
 
 
 def _shown(document: ReportDocument) -> list[Chapter]:
-    """The chapters as the report has them: of a long table the first rows, none of what stands aside."""
+    """The chapters as the report has them: no table and no row that is said elsewhere, of a long table the first rows.
+
+    Where tables of a chapter are in tables/ alone, its last sentence names them.
+    """
     found = []
     for chapter in document.chapters:
         tables = {
-            name: _short(name, table) if name in document.long else table
+            name: _short(name, _without(name, table, document), name in document.long)
             for name, table in chapter.tables.items()
-            if name not in document.aside
+            if name not in document.aside | document.repeated
         }
-        shown = Chapter(chapter.name, chapter.title, chapter.said, tables, chapter.pictures)
-        if not shown.empty:
+        files = [f"{name}.csv" for name in chapter.tables if name in document.repeated]
+        more = [f"More in tables/: {', '.join(files)}."] if files else []
+        shown = Chapter(chapter.name, chapter.title, [*chapter.said, *more], tables, chapter.pictures)
+        if not chapter.empty and not shown.empty:
             found.append(shown)
     return found
 
 
-def _short(name: str, table: Table) -> Table:
-    if len(table.rows) <= IN_THE_REPORT:
+def _without(name: str, table: Table, document: ReportDocument) -> Table:
+    """The table without the rows that the report leaves out; its note says that tables/ has them."""
+    left_out = document.left_out.get(name, frozenset())
+    rows = tuple(row for row in table.rows if left_out.isdisjoint(row))
+    if len(rows) == len(table.rows):
+        return table
+    return Table(table.title, table.columns, rows, f"tables/{name}.csv has all {len(table.rows)} rows. {table.note}")
+
+
+def _short(name: str, table: Table, is_long: bool) -> Table:
+    if not is_long or len(table.rows) <= IN_THE_REPORT:
         return table
     note = f"The first {IN_THE_REPORT} of {len(table.rows):,} rows; tables/{name}.csv has all. {table.note}"
     return Table(table.title, table.columns, table.rows[:IN_THE_REPORT], note)

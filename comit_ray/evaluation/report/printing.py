@@ -42,13 +42,14 @@ def points(count: int) -> str:
 
 
 def supported(low: float | None, high: float | None) -> int:
-    """Digits after the point that an interval supports: 2, or more of one that is narrower than a fiftieth.
+    """Digits after the point that an interval supports: 2; more of a narrow one, fewer of one wider than 1 or 5.
 
     Without an interval nothing says how exact a value is: 2.
     """
-    if low is None or high is None or high - low > 0.02:
+    if low is None or high is None:
         return 2
-    return 3 if high - low > 0.002 else DIGITS
+    width = high - low
+    return next((digits for digits, widest in ((4, 0.002), (3, 0.02), (2, 1.0), (1, 5.0)) if width <= widest), 0)
 
 
 def three_digits(value: float) -> str:

@@ -41,7 +41,9 @@ function line(row, opened) {
   const item = element("li");
   const button = element("button", { type: "button" });
   const said = !row.role ? words("somebody_else") : words(row.verdict ?? "unread");
-  const why = row.hidden ? words("hidden") : (row.reasons ?? []).map((one) => words(`reason_${one}`)).join(", ");
+  const scored = typeof row.score === "number" ? [Math.floor(row.score * 100) / 100] : []; // 0.996 is not yet 1
+  const why = row.hidden ? words("hidden")
+    : [...scored.map((one) => one.toFixed(2)), ...(row.reasons ?? []).map((one) => words(`reason_${one}`))].join(", ");
   const more = row.role && row.role !== "first" ? words(`role_${row.role}`)
     : row.status && row.status !== "ok" ? words(`status_${row.status}`) : "";
   button.append(element("span", { class: "quiet" }, String(row.place)),

@@ -41,5 +41,7 @@ def test_totals() -> None:
 
 def test_who_only_screens_images_without_patients_is_not_told_of_a_training_split() -> None:
     unknown = table().drop_columns(["patient_id"]).append_column("patient_id", pa.nulls(7, pa.string()))
-    last = describe_manifest(unknown).splitlines()[-1]
+    head, *_, last = describe_manifest(unknown).splitlines()
+    assert head.split() == ["dataset", "view", "label", "masks", "excluded", "images"]
+    assert "train" not in describe_manifest(unknown).replace("a training would", "")
     assert last.startswith("7 images, 1 excluded; whose they are is not known. A screen needs no patients;")

@@ -103,6 +103,15 @@ def test_an_alarm_stands_out(tmp_path: Path) -> None:
     assert html.count('class="alarm"') == 1
 
 
+def test_what_explains_a_sentence_is_a_list_below_it(tmp_path: Path) -> None:
+    made = ReportDocument("A title", "", [Chapter("a", "A", ("WARNING: strange:\nbrightness\nview",))], "")
+    text = document.write(made, str(tmp_path))
+    assert "- WARNING: strange:\n  - brightness\n  - view\n" in text
+    assert (
+        "<li>WARNING: strange:<ul><li>brightness</li><li>view</li></ul></li>" in (tmp_path / "report.html").read_text()
+    )
+
+
 def test_two_tables_of_one_name_are_a_mistake() -> None:
     with pytest.raises(AssertionError, match="two tables of one name"):
         ReportDocument("A", "", [Chapter(name, name, (), {"covid": TABLE}) for name in "ab"], "")
@@ -117,6 +126,21 @@ def test_a_long_table_is_short_in_the_report_and_whole_beside_it(tmp_path: Path)
     assert "a/10" not in html
     assert len((tmp_path / "tables" / "missed.csv").read_text().splitlines()) == 26
     assert "toprule" in (tmp_path / "tables" / "covid.tex").read_text()
+
+
+def test_what_is_said_elsewhere_is_in_its_file_alone(tmp_path: Path) -> None:
+    """A whole table, or rows of one; the report says where they are."""
+    chapters = [Chapter("a", "A", ("Said.",), {"covid": TABLE, "same": LONG})]
+    made = ReportDocument(
+        "A title", "", chapters, "", repeated=frozenset({"same"}), left_out={"covid": frozenset({"-"})}
+    )
+    text = document.write(made, str(tmp_path))
+    assert "Missed" not in text
+    assert "- More in tables/: same.csv." in text
+    assert "tables/covid.csv has all 2 rows. A note." in text
+    assert "script" not in text
+    assert "<script>x</script>" in (tmp_path / "tables" / "covid.csv").read_text()
+    assert (tmp_path / "tables" / "same.tex").exists()
 
 
 def test_a_table_that_stands_aside_is_in_its_file_alone(tmp_path: Path) -> None:
