@@ -118,7 +118,6 @@ LINES: tuple[Line, ...] = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 PROPOSED = "COMiT-Net"
 """The variant that every other is compared with: black and solid."""
-OTHER_DATA = "paper, other data"
 
 
 @dataclass(frozen=True)
