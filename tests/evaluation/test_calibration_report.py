@@ -42,7 +42,10 @@ def test_that_nothing_is_found_does_not_show_that_nothing_is_there() -> None:
 
 def test_what_cannot_be_judged_is_said_with_its_reason() -> None:
     said, _ = told(scored_images(12, covid=[1.0] * 6 + [0.0] * 6, p_covid=np.linspace(0, 1, 12)))
-    assert "cannot be judged: 6 images labelled COVID-19 and 6 not: at least 10 of each" in said
+    assert (
+        "cannot be judged: calibration needs at least 10 images of each class, and there are 6 labelled COVID-19"
+        in said
+    )
     covid = np.repeat([0.0, 1.0], 20)
     parted = scored_images(40, covid=covid, p_covid=np.where(covid == 1, 0.52, 0.48))
     said, _ = told(parted)

@@ -163,8 +163,8 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
     text = screen_report.write(EvaluateConfig(**screen, external=True, reviews=reviews, sheet_images=0))
     root = tmp_path / "report"
     assert "# External archive: 12 images" in text
-    assert "the model found 4 images and missed 2: sensitivity 0.67" in text
-    assert "Readers read 2 of the 2 missed images" in text
+    assert "it found 4 of these images and missed 2: the sensitivity is 0.67" in text
+    assert "Readers read 2 of 2 missed images" in text
     assert "](figures/figure_13_found.png)" in text
     assert "](figures/figure_14_missed.png)" in text
     assert "saw no abnormality in 1." in text.split("figure_14_missed.png")[1]

@@ -185,7 +185,7 @@ def test_leave_one_source_out_is_told_with_its_reasons(tmp_path: Path) -> None:
     (null,) = (text for text in said if "eave-one-source-out" in text)
     assert null == (
         "Leave-one-source-out says nothing of dataset=a: the source has images with COVID-19 of 0 patients, at least 5 "
-        "are needed; dataset=b: without it there are images with COVID-19 of 0 patients, at least 5 are needed."
+        "are needed; dataset=b: the other sources have images with COVID-19 of 0 patients, at least 5 are needed."
     )
 
 

@@ -1,4 +1,4 @@
-"""Names of metrics as a person reads them; `metrics.json` has the code names."""
+"""Names of metrics in words, for readers; `metrics.json` has the code names."""
 
 from comit_ray.statistics.metric import Metric
 
@@ -48,7 +48,7 @@ _WORDS = {
 
 
 def metric_in_words(name: str) -> str:
-    """The name of a metric in words; one that is not known is given with spaces for its underscores."""
+    """The name of a metric in words; an unknown name gets spaces instead of underscores."""
     found = _WORDS.get(name)
     if found is None and name.startswith("unhealthy_"):
         found = _WORDS.get(name.removeprefix("unhealthy_"))
@@ -56,7 +56,7 @@ def metric_in_words(name: str) -> str:
 
 
 def at_in_words(name: str, at: float | str | None) -> str:
-    """What a metric is at: "90% specificity", the name of an operating point, or nothing."""
+    """The condition of a metric in words: `90% specificity`, the name of an operating point, or nothing."""
     if at is None:
         return ""
     if isinstance(at, str):
@@ -65,12 +65,15 @@ def at_in_words(name: str, at: float | str | None) -> str:
 
 
 def group_in_words(group: str) -> str:
-    """`all images`, or the name of the source whose images alone are counted."""
+    """`all images`, or the name of the source if the metric counts its images alone."""
     return "all images" if group == "all" else f"{group.removeprefix('dataset=')} alone"
 
 
 def groups_shown(metrics: list[Metric]) -> list[str]:
-    """The groups of a table's columns: where there is one source alone, its column would repeat that of all images."""
+    """The groups that are columns of a table.
+
+    A single source is left out, because its column would repeat that of all images.
+    """
     groups = list(dict.fromkeys(metric.group for metric in metrics))
     sources = [group for group in groups if group.startswith("dataset=")]
     return [group for group in groups if group not in sources] if "all" in groups and len(sources) == 1 else groups
