@@ -65,7 +65,7 @@ def test_positives_alone_have_no_specificity(tmp_path: Path) -> None:
     said, _ = told(screened(tmp_path / "alone"))
     assert "Specificity is undefined here (no image with a flag is labelled not COVID-19)" in said
     with_negatives, _ = told(screened(tmp_path / "both", negatives=4))
-    assert "Of 4 images labelled not COVID-19, not flagged: 1.00 [0.51, 1.00] w." in with_negatives
+    assert "that are not flagged: 1.00 [0.51, 1.00] w (n=4)." in with_negatives
     assert "undefined" not in with_negatives
 
 

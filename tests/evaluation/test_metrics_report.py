@@ -75,7 +75,7 @@ def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Pa
     assert theirs["precision, threshold from these images 99% specificity"][0] == "0.6412"
     assert theirs["lungs: mean IoU"][:2] == ["0.85", "1.00 (no interval)"]
     assert theirs["COVID-19 images that are called unhealthy specificity_0.90"][0] == "0.9725"
-    remark = "section 4.2; at 99% specificity, with the 61 false positives"
+    remark = "section 4.2; at 99% specificity; with the 61 false positives"
     assert theirs["accuracy, threshold from these images 99% specificity"][2].startswith(remark)
     assert "a difference says nothing about either model" in beside
 

@@ -103,7 +103,7 @@ def test_another_archive_is_refused(tmp_path: Path) -> None:
     results, manifest = _screen(tmp_path / "a", GOOD)
     rows = [manifest_row("b/0", covid=1)]
     other, _ = write_results(tmp_path / "b", rows, [prediction_row("b/0", 0.5)], [])
-    with pytest.raises(ManifestError, match="have no prediction"):
+    with pytest.raises(ManifestError, match="expected a prediction for every image of split"):
         screen_report.write(
             EvaluateConfig(results=results, manifest=manifest, compare=other, output=str(tmp_path / "report"), draws=50)
         )

@@ -27,8 +27,8 @@ def interval(low: float, high: float, digits: int = DIGITS) -> str:
 
 
 def p_value(value: float, digits: int = 3) -> str:
-    """The p-value, rounded up and at most 1, because a smaller one claims more."""
-    return _rounded(min(value, 1.0), digits, ROUND_CEILING)
+    """The p-value, rounded up, at most 1 and never 0, because a smaller one claims more."""
+    return _rounded(min(max(value, 10.0**-digits), 1.0), digits, ROUND_CEILING)
 
 
 def score(value: float, digits: int = DIGITS) -> str:
