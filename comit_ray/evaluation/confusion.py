@@ -64,8 +64,8 @@ def _flags(scored: pd.DataFrame) -> Table:
     )
     note = (
         "Numbers of scored images. The label COVID-19 comes before other findings; such an image may show no "
-        "abnormality. If a score has no flag for some images, its two counts add up to less than all. An image that is "
-        "not flagged is not thereby normal."
+        "abnormality. If a score has no flag for some images, its two counts add up to less than all. Not flagged is "
+        "not normal."
     )
     return Table("Flags by label", columns, tuple(rows), note)
 

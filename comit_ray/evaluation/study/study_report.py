@@ -154,7 +154,7 @@ def _images(study: Study, trial: Trial, manifest_uri: str) -> pd.DataFrame:
 
 
 CAUTION = """\
-Not for diagnosis. An image that is not flagged is not thereby normal. For each "sensitivity at ... specificity" the
+Not for diagnosis. Not flagged is not normal. For each "sensitivity at ... specificity" the
 threshold is chosen on these same images, as in the paper, so that the metric looks a little better than it is. Metrics
 over several datasets can look much better than they are: if COVID-19 and other images come from different sources, a
 network can recognise the source instead of the disease."""
