@@ -64,7 +64,7 @@ def test_the_table_has_a_row_a_score_and_group() -> None:
         "of a group of one class there is no row"
     )
     assert rows["COVID-19", "all images"][2] == "400"
-    assert "Undefined (dataset=b): no scored image is labelled not COVID-19" in tables["calibration"].note
+    assert "Undefined (b alone): no scored image is labelled not COVID-19" in tables["calibration"].note
     assert len(tables["calibration_bins"].rows) == 10
     assert sum(int(row[5]) for row in tables["calibration_bins"].rows) == 400
     assert sum(int(row[4]) for row in tables["calibration_bins"].rows) == int(images["covid"].sum())

@@ -40,7 +40,7 @@ def told(
 
 def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
     tables, said = made(tmp_path / "classifier", {})
-    assert "No image has lung masks or disease masks: those" in said
+    assert "No image has lung masks or disease masks: the metrics" in said
     assert "| AUROC |  | image | 1.00 (no interval) |" in tables
     assert "| equal error rate |  | image | 0.00 (no interval) |" in tables
     assert "| all images: 1 of 1 patients + 1 of 1 patients |" in tables

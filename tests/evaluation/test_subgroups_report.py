@@ -16,7 +16,7 @@ def told(images, minimum: int = 10) -> str:
 
 def test_a_difference_beyond_the_intervals_is_named_with_its_count() -> None:
     said = told(sample(worse=0.25))
-    assert "COVID-19: in 2 of 3 comparisons of two groups (by sex) intervals do not overlap. The largest" in said
+    assert "COVID-19: in 2 of 3 comparisons of two groups (by sex) the intervals do not overlap. The largest" in said
     assert "is in sensitivity by sex: 0.8" in said
     assert " for sex=F and 0." in said
     assert " for sex=M (by sex, 2 of 3 comparisons; by chance alone about 0.1)." in said
