@@ -225,7 +225,7 @@ def _reasons(metrics: Sequence[Metric]) -> list[str]:
     for metric in metrics:
         if metric.reason is not None:
             what = "Undefined" if metric.value is None else "No interval"
-            found.setdefault((what, metric.group), []).append(metric.reason)
+            found.setdefault((what, group_in_words(metric.group)), []).append(metric.reason)
     return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
 
 
@@ -250,9 +250,10 @@ def intervals(config: EvaluateConfig) -> str:
         "several images and all or none of these are hits, all draws are alike: w is then Wilson's interval over "
         "patients, and p is Newcombe's interval of an AUROC of 0 or 1. The head of a column gives positives + "
         "negatives. A sensitivity counts the positives and a specificity the negatives. A metric that counts other "
-        "images, such as a precision over flagged images, has its own n. Numbers have two digits, and more if the "
-        "interval is narrower than 0.02; metrics.json has all digits. A study or patient (column counted) is flagged "
-        "if any of its images is: with more images per patient, sensitivity rises and specificity falls."
+        "images, such as a precision over flagged images, has its own n. Numbers have two digits, more if the interval "
+        "is narrower than 0.02, and fewer if it is wider than 1; metrics.json has all digits. A study or patient "
+        "(column counted) is flagged if any of its images is: with more images per patient, sensitivity rises and "
+        "specificity falls."
     )
 
 

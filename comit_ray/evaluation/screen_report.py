@@ -106,7 +106,7 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
     bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
     grouped = subgroups.subgroup_metrics(images, split, minimum, draws, seed)
     chapters = [
-        Chapter("thresholds", "Thresholds and the reading work they cause", said, tables),
+        Chapter("thresholds", "Thresholds and reading work", said, tables),
         Chapter(
             "calibration",
             "Calibration",

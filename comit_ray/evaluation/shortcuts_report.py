@@ -21,6 +21,7 @@ from comit_ray.evaluation.shortcuts import (
     ONLY,
     REMOVED,
     SOURCE_ALONE,
+    TOLD,
     TOLD_WITHOUT,
     WHOLE,
     Audit,
@@ -56,15 +57,19 @@ def audit_table(found: Audit) -> Table | None:
         for metric in metrics
         if any((one := by_place.get((metric, group))) is not None and one.value is not None for group in groups)
     )
-    note = (
-        "Each AUROC is for COVID-19, on altered copies of the same images. For the AUROC of the source alone, each "
-        "image is scored by the share of COVID-19 in its source. A linear probe is a simple classifier (logistic "
-        "regression) on the embeddings, the network's internal description of an image. To recognise the source, it "
-        f"chooses one of {counted(found.sources[0], 'source')}, or without COVID-19 images one of {found.sources[1]}; "
-        "chance is 1 divided by that number. The probes for COVID-19 are fitted on the embeddings of other patients; "
-        "the network itself may have been trained on the source."
-    )
-    return Table("Audit of shortcuts", ("metric", *map(group_in_words, groups)), rows, note)
+    has = {metric.metric for metric in found.metrics if metric.value is not None}
+    notes = ["Each AUROC is for COVID-19; on altered images, it is measured on altered copies of the same images."]
+    if SOURCE_ALONE in has:
+        notes.append("For the AUROC of the source alone, each image is scored by the share of COVID-19 in its source.")
+    if has & {TOLD, TOLD_WITHOUT, LEFT_OUT, KEPT}:
+        notes.append(
+            "A linear probe is a simple classifier (logistic regression) on the embeddings, the network's internal "
+            "description of an image. To recognise the source, it chooses one of "
+            f"{counted(found.sources[0], 'source')}, or without COVID-19 images one of {found.sources[1]}; chance is 1 "
+            "divided by that number. The probes for COVID-19 are fitted on the embeddings of other patients; the "
+            "network itself may have been trained on the source."
+        )
+    return Table("Audit of shortcuts", ("metric", *map(group_in_words, groups)), rows, " ".join(notes))
 
 
 def _cell(metric: Metric | None) -> str:
@@ -76,11 +81,14 @@ def audit_sentences(found: Audit) -> list[str]:
 
     The audit reports a shortcut in these cases:
 
-    - With the lungs blacked out, the interval of the AUROC lies above 0.5. - In that case also if the AUROC falls
-    without the borders, and the two intervals do not touch. (A fall alone shows nothing, because black borders may be
-    unusual for the network: they were for two of 12 networks trained on unmarked phantoms.) - The source of images
-    without COVID-19 can be recognised from their embeddings, and not every source has both classes. - A probe fitted
-    without a source separates COVID-19 there less well than one fitted with it, and the intervals do not touch.
+    - With the lungs blacked out, the interval of the AUROC lies above 0.5.
+    - In that case, also if the AUROC falls without the borders, and the two intervals do not touch. (A fall alone shows
+      nothing, because black borders may be unusual for the network. They were for two of 12 networks trained on
+      unmarked phantoms.)
+    - The source of images without COVID-19 can be recognised from their embeddings, and not every source has both
+      classes.
+    - A probe fitted without a source separates COVID-19 there less well than one fitted with it, and the intervals do
+      not touch.
     """
     by_metric = {metric.metric: metric for metric in found.metrics if metric.group == "all"}
     said = [

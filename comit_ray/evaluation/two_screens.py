@@ -159,9 +159,10 @@ def _said(one: Difference) -> str:
     assert result.difference is not None
     at = "" if one.at is None else f" at {at_in_words(one.metric, one.at)}"
     word = "higher" if result.difference > 0 else "lower"
+    name, _, threshold = _name(one.metric).partition(", ")
     return (
-        f"{_name(one.metric)}{at} is {number(abs(result.difference))} {word} in this screen (adjusted p "
-        f"{p_value(result.adjusted)})"
+        f"{name}{at}{f' ({threshold})' if threshold else ''} is {number(abs(result.difference))} {word} in this screen "
+        f"(adjusted p {p_value(result.adjusted)})"
     )
 
 

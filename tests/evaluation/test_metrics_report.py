@@ -74,7 +74,7 @@ def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Pa
     assert theirs["sensitivity, threshold from these images 99% specificity"][0] == "0.872"
     assert theirs["precision, threshold from these images 99% specificity"][0] == "0.6412"
     assert theirs["lungs: mean IoU"][:2] == ["0.85", "1.00 (no interval)"]
-    assert theirs["COVID-19 images that are called unhealthy specificity_0.90"][0] == "0.9725"
+    assert theirs["COVID-19 images flagged unhealthy specificity_0.90"][0] == "0.9725"
     remark = "section 4.2; at 99% specificity; with the 61 false positives"
     assert theirs["accuracy, threshold from these images 99% specificity"][2].startswith(remark)
     assert "A difference says nothing about either model" in beside
@@ -121,7 +121,7 @@ def test_a_reason_stands_once_a_group(tmp_path: Path) -> None:
     manifest = [manifest_row(f"{name}/{i}", covid=i if name == "a" else 0) for name in "ab" for i in range(2)]
     predictions = [prediction_row(row["image_id"], 0.1 + 0.8 * row["covid"]) for row in manifest]
     tables, _ = told(tmp_path, manifest, predictions, [])
-    assert "Undefined (dataset=b): no scored image is labelled COVID-19;" in tables
+    assert "Undefined (b alone): no scored image is labelled COVID-19;" in tables
     assert tables.count("no scored image is labelled COVID-19") == 1
 
 

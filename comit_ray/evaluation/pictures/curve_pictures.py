@@ -173,8 +173,8 @@ def rocs(panels: Tables, output: str) -> Picture:
     """
     caption = (
         "ROC curves for COVID-19: sensitivity against the false positive rate (1 - specificity), a thin line for each "
-        "seed. The lower plot shows the same curves over a logarithmic axis, because screening works at false positive "
-        "rates of 1% to 10% (dotted)."
+        "seed (trained network). The lower plot shows the same curves over a logarithmic axis, because screening works "
+        "at false positive rates of 1% to 10% (dotted)."
     )
     return _draw("figure_09_roc", caption, panels, metrics.roc, draw_roc, output)
 
@@ -191,9 +191,9 @@ def precision_recalls(panels: Tables, output: str) -> Picture:
         StorageError: the picture cannot be written.
     """
     caption = (
-        "Precision-recall curves for COVID-19, a thin line for each seed. Precision is the share of the flagged images "
-        "that have COVID-19; recall is the sensitivity. Precision depends on how frequent COVID-19 is among the "
-        "images: do not compare it between data sets in which the disease is differently frequent."
+        "Precision-recall curves for COVID-19, a thin line for each seed (trained network). Precision is the share of "
+        "the flagged images that have COVID-19; recall is the sensitivity. Precision depends on how frequent COVID-19 "
+        "is among the images: do not compare it between data sets in which this differs."
     )
     return _draw("figure_09_precision_recall", caption, panels, metrics.precision_recall, draw_precision_recall, output)
 
