@@ -162,7 +162,7 @@ def _heading(group: str, images: pd.DataFrame, head: str | None) -> str:
     for label in (1, 0):
         rows = _labelled(images, head, group)
         mine = rows[rows[head] == label]
-        told.append(f"{len(mine):,} of {people(mine):,} patients" if len(mine) else "0")
+        told.append(f"{len(mine):,} of {counted(people(mine), 'patient')}" if len(mine) else "0")
     return f"{group_in_words(group)}: {' + '.join(told)}"
 
 

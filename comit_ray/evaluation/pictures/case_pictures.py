@@ -127,7 +127,9 @@ def missed(
     rows = judged[~judged["covid_flag"].astype(bool)]
     if rows.empty:
         return nothing(
-            name, caption, f"there is none; the model flags {len(judged):,} of {len(judged):,} images labelled COVID-19"
+            name,
+            caption,
+            f"there is none; the model flags {len(judged):,} of {counted(len(judged), 'image')} labelled COVID-19",
         )
     verdicts = {} if readings is None else dict(zip(readings["image_id"], readings["abnormal"], strict=True))
     read = rows[rows["image_id"].isin(verdicts)]

@@ -79,9 +79,9 @@ def cell(metric: Metric | None, count: str | None = None) -> str:
     """
     if metric is None:
         return ""
-    fewer = metric.patients is not None and metric.patients != metric.n
     told = count or f"n={metric.n:,}"
-    told += f" of {metric.patients:,} patients" if fewer else ""
+    if metric.patients is not None and metric.patients != metric.n:
+        told += f" of {counted(metric.patients, 'patient')}"
     if metric.value is None:
         return f"undefined ({told})"
     return f"{with_interval(metric)} ({told})"

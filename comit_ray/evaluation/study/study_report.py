@@ -16,7 +16,7 @@ from comit_ray.evaluation.pictures import case_pictures, curve_pictures, embeddi
 from comit_ray.evaluation.pictures.picture import Picture, nothing
 from comit_ray.evaluation.report import document, paper_values
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
-from comit_ray.evaluation.report.printing import ROUNDING
+from comit_ray.evaluation.report.printing import ROUNDING, counted
 from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.study import study_masks, study_results, study_tables, study_words
 from comit_ray.evaluation.study.study_metrics import Pair, StudyRow, compare, measure_covid, sensitivity, summarise
@@ -251,11 +251,11 @@ def _summary(taken: Study, people: int) -> Table:
     seeds = sorted({trial.seed for variant in taken.variants for trial in taken.of(variant)})
     covid = taken.images["covid"]
     counts = f"{int((covid == 1).sum()):,} with COVID-19 and {int((covid == 0).sum()):,} without"
-    who = f"{people:,} patient{'' if people == 1 else 's'}"
-    data = f"{len(taken.images):,} images of {who} in the {taken.split} split, {counts}"
+    who = counted(people, "patient")
+    data = f"{counted(len(taken.images), 'image')} of {who} in the {taken.split} split, {counts}"
     rows = (
-        ("What was asked", f"How do {len(taken.variants):,} variants compare: {', '.join(taken.variants)}?"),
-        ("On what data", f"{data}; {len(seeds):,} seed{'' if len(seeds) == 1 else 's'} for each variant"),
+        ("What was asked", f"How do the variants compare: {', '.join(taken.variants)}?"),
+        ("On what data", f"{data}; {counted(len(seeds), 'seed')} for each variant"),
         (
             "The answer",
             "see the first table below, which gives each metric with its interval and its spread over seeds",
@@ -270,8 +270,8 @@ def _document(
 ) -> ReportDocument:
     people = metrics_report.people(taken.images)
     return ReportDocument(
-        f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} "
-        f"patient{'' if people == 1 else 's'}",
+        f"Study {taken.name}: {taken.split} split, {counted(len(taken.images), 'image')} of "
+        f"{counted(people, 'patient')}",
         CAUTION,
         [
             Chapter("summary", "Summary", (), {"summary": _summary(taken, people)}),

@@ -171,8 +171,9 @@ def telling_apart(pairs: Sequence[Pair], draws: int) -> list[str]:
     if least >= SIGNIFICANT:
         enough = int(len(tested) / SIGNIFICANT)
         found.append(
-            f"With {draws:,} draws and {len(tested)} comparisons, p cannot fall below {p_value(least)} after "
-            f"correction, so that no difference could have been found. Give more than --draws {enough}."
+            f"With {draws:,} draws and {printing.counted(len(tested), 'comparison')}, p cannot fall below "
+            f"{p_value(least)} after correction, so that no difference could have been found. Give more than --draws "
+            f"{enough}."
         )
     return found
 
@@ -187,8 +188,8 @@ def _none(tested: Sequence[Pair]) -> str:
     )
     return (
         f"{subject} significantly from {reference} in {' or '.join(map(in_words, COMPARED))}, after correction for "
-        f"{len(tested)} comparisons (smallest adjusted p {p_value(smallest)}). Do not read the order of the rows as a "
-        "ranking. This does not show that the variants are alike either."
+        f"{printing.counted(len(tested), 'comparison')} (smallest adjusted p {p_value(smallest)}). Do not read the "
+        "order of the rows as a ranking. This does not show that the variants are alike either."
     )
 
 
@@ -196,7 +197,9 @@ def _some(tested: Sequence[Pair], apart: Sequence[Pair]) -> list[str]:
     reference, compared = tested[0].reference, list(dict.fromkeys(pair.variant for pair in tested))
     names = list(dict.fromkeys(pair.variant for pair in apart))
     many = f"{len(names)} of {len(compared)} other variants {'differs' if len(names) == 1 else 'differ'}"
-    found = [f"After correction for {len(tested)} comparisons, {many} significantly from {reference}."]
+    found = [
+        f"After correction for {printing.counted(len(tested), 'comparison')}, {many} significantly from {reference}."
+    ]
     for key in COMPARED:
         mine = [_difference(pair) for pair in apart if pair.key == key]
         found += [f"In {in_words(key)}, compared with {reference}: {'; '.join(mine)}."] if mine else []
@@ -240,8 +243,7 @@ def _accounts(study: Study) -> str:
     counts = {status: sum(trial.status == status for trial in study.trials) for status in STATUSES}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     more = "" if counts["ok"] == len(study.trials) else ". The tables give the reason for every trial that is not ok"
-    planned = "1 planned trial" if len(study.trials) == 1 else f"{len(study.trials)} planned trials"
-    return f"Outcome of {planned}: {told}{more}."
+    return f"Outcome of {printing.counted(len(study.trials), 'planned trial')}: {told}{more}."
 
 
 def _positives(study: Study) -> str:
@@ -250,15 +252,15 @@ def _positives(study: Study) -> str:
     others = int((study.images["covid"] == 0).sum())
     if images.empty or not others:
         return (
-            f"The {study.split} split has {len(images)} images with COVID-19 and {others} without: no metric of "
-            "COVID-19 is defined."
+            f"The {study.split} split has {printing.counted(len(images), 'image')} with COVID-19 and {others} without: "
+            "no metric of COVID-19 is defined."
         )
     patients = images["patient_id"].nunique() + int(images["patient_id"].isna().sum())
-    people = f"{patients} patient{'' if patients == 1 else 's'} with COVID-19"
+    people = f"{printing.counted(patients, 'patient')} with COVID-19"
     if patients == len(images):
         who, one = people, "one patient"
     else:
-        who, one = f"{len(images)} images of {people}", "one image"
+        who, one = f"{printing.counted(len(images), 'image')} of {people}", "one image"
     return f"The {study.split} split has {who}: {one} is worth {points(len(images))} percentage points of sensitivity."
 
 
