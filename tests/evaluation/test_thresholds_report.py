@@ -104,6 +104,6 @@ def test_where_the_threshold_comes_from_is_said() -> None:
     thresholds = Scale(ONE.all, ONE.short, 1, point)
     found = thresholds_report.tables("covid", [row((1, 2), (1, 2))], thresholds, 10)
     assert "Operating point: read from the stars." in found["thresholds"].note
-    assert "Over 2 positive and 2 negative images." in found["thresholds"].note
+    assert "Measured on 2 positive and 2 negative images." in found["thresholds"].note
     without = thresholds_report.tables("covid", [row((1, 2), (1, 2))], Scale(ONE.all, ONE.short, 1, None), 10)
     assert "or flags that no threshold gives" in without["thresholds"].note
