@@ -43,11 +43,11 @@ def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
     assert "No image has lung masks or disease masks: the metrics" in said
     assert "| AUROC |  | image | 1.00 (no interval) |" in tables
     assert "| equal error rate |  | image | 0.00 (no interval) |" in tables
-    assert "| all images: 1 of 1 patients + 1 of 1 patients |" in tables
+    assert "| all images: 1 of 1 patient + 1 of 1 patient |" in tables
     assert "lung" not in tables
     assert "disease" not in tables
     tables, said = made(tmp_path / "segmenter", {"lung_png": LUNG}, **NO_SCORES)
-    assert "No image has a COVID-19 score or an unhealthy score or disease masks: those" in said
+    assert "No image has a COVID-19 score or an unhealthy score or disease masks: the metrics" in said
     assert "| lungs: mean IoU |  | 1.00 (no interval) (n=2)" in tables
     assert "AUROC" not in tables
     assert "sensitivity" not in tables
@@ -179,6 +179,6 @@ def test_unknown_patients_and_studies_are_counted(tmp_path: Path) -> None:
 def test_the_report_says_what_intervals_are(tmp_path: Path) -> None:
     said = metrics_report.intervals(CONFIG)
     assert "percentiles of 20 bootstrap draws (seed 0) of patients" in said
-    assert "The head of a column has positives + negatives" in said
+    assert "The head of a column gives positives + negatives" in said
     assert "Not for diagnosis" in metrics_report.CAUTION
     assert "Not flagged is not normal" in metrics_report.CAUTION
