@@ -1,9 +1,8 @@
 """Measures calibration: Brier score, calibration errors, intercept and slope, with intervals.
 
-Of images of one share of positives: a score that is calibrated there is not where the share is another. Binned errors
-are in `calibration_bins.BINS` bins of equal numbers of images (`ece`), or of equal width (`ece_equal_width`).
-
-The reliability diagram of a screen's scores.
+The metrics hold for the share of positives in these images: calibrated scores are not calibrated at another share.
+Binned errors use `calibration_metrics.BINS` bins with equal numbers of images (`ece`) or of equal width
+(`ece_equal_width`). The module also draws the reliability diagram.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,25 +37,26 @@ from comit_ray.statistics.metric import (
     ratios,
     share,
 )
+from comit_ray.tables.vocabulary import counted
 
 METRICS = ("brier", "ece", "ece_equal_width", "calibration_slope", "calibration_intercept")
 BY_CHANCE = "ece_if_calibrated"
-"""The error that these images would have by chance, were their scores perfectly calibrated: mean, and 95% of draws."""
+"""The error that perfectly calibrated scores of these images would have by chance: mean, and 95% of draws."""
 LABELS_DRAWN = "labels drawn from the scores"
 KINDS: dict[str, BinKind] = {"ece": "equal mass", "ece_equal_width": "equal width"}
 REFLECTED = "{}, reflected"
-PARTED = "a threshold parts the classes, or all scores are alike: no slope fits best"
+PARTED = "a threshold separates the classes, or all scores are equal, so that no slope fits best"
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of like scores.
+    """Images with similar scores.
 
     Args:
-        low: lowest score.
-        high: highest score.
-        mean: mean score.
-        observed: share of positives; n is the number of images, the interval Wilson's where it holds.
+        low: lowest score, 0 to 1.
+        high: highest score, 0 to 1.
+        mean: mean score, 0 to 1.
+        observed: share of positives; n is the number of images, and the interval is Wilson's if it holds.
     """
 
     low: float
@@ -66,16 +66,16 @@ class Bin:
 
 
 def calibration_metrics(images: pd.DataFrame, split: str, draws: int = 1000, seed: int = 0) -> list[Metric]:
-    """The figures of both scores that there are, over all images and over each of several datasets alone.
+    """Measures the calibration of both scores, over all images and over each dataset if there are several.
 
-    Intervals are of draws of patients. Of the two errors, whose draws lie above the truth as they do themselves, they
-    are reflected: see `error_interval`.
+    Intervals come from bootstrap draws of patients. Those of the two binned errors are reflected, because the draws lie
+    above the true error: see `error_interval`.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        split: its name.
-        draws: of the bootstrap, and of labels for `ece_if_calibrated`.
-        seed: of the draws.
+        images: result of `screen_metrics.join_tables`.
+        split: name of the split.
+        draws: number of bootstrap draws, and of draws of labels for `ece_if_calibrated`.
+        seed: seed of the draws.
     """
     images = images.reset_index(drop=True)
     absent = absent_heads(images)
@@ -90,12 +90,12 @@ def calibration_metrics(images: pd.DataFrame, split: str, draws: int = 1000, see
 
 
 def block(images: pd.DataFrame, label: str) -> Block:
-    """What `measure` measures: the five figures of `METRICS`, of `unhealthy` with its prefix.
+    """The metrics of `METRICS` for one score, ready to be measured.
 
-    Undefined, with a reason, where a class has fewer than 10 images, or a score is no number from 0 to 1.
+    They are undefined, with a reason, if a class has fewer than 10 images, or a score lies outside 0 to 1.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
     """
     known_N, positive_N, scores_N = _taken(images, label)
@@ -107,7 +107,7 @@ def block(images: pd.DataFrame, label: str) -> Block:
     if why is not None:
         return Block(entries, lambda weights_N: np.full(len(METRICS), np.nan))
     bins = ScoreBins(np.where(known_N, scores_N, np.nan), positive_N)
-    # Of unknown images nothing may enter a sum, not even as NaN times 0.
+    # Images without a label must not enter a sum, not even as NaN times 0.
     rows = np.flatnonzero(known_N)
     x, y = log_odds(scores_N[rows]), positive_N[rows]
     squares = (scores_N[rows] - y) ** 2
@@ -132,14 +132,14 @@ def block(images: pd.DataFrame, label: str) -> Block:
 
 
 def reliability(images: pd.DataFrame, label: str, split: str, draws: int = 1000, seed: int = 0) -> list[Bin]:
-    """At most `BINS` bins of as equal numbers of images as ties allow, from low scores to high; none without an ECE.
+    """Bins the scores, from low to high: at most `BINS` bins of as equal size as ties allow; none without an ECE.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
-        split: its name.
-        draws: of the bootstrap, where a patient has several images in a bin.
-        seed: of the draws.
+        split: name of the split.
+        draws: number of bootstrap draws, used if a patient has several images in a bin.
+        seed: seed of the draws.
     """
     images = images.reset_index(drop=True)
     known_N, positive_N, scores_N = _taken(images, label)
@@ -157,17 +157,18 @@ def reliability(images: pd.DataFrame, label: str, split: str, draws: int = 1000,
 
 
 def error_interval(error: Metric, by_chance: npt.ArrayLike) -> Metric:
-    """The interval of a binned error, its bias turned back.
+    """The interval of a binned error, corrected for its bias.
 
-    A binned error lies above the true one, for it adds up chance deviations, and a bootstrap draw's lies above that
-    again: percentiles of draws never hold the true error of scores that are calibrated. So the lower end is as far
-    below the error as the draws reach above it, and 0 where chance alone explains the error; the upper end is the
-    draws', or as far above the error as the draws reach below. (Of 200 such intervals 91 to 98% held the true error
-    where log-odds were simulated at slopes from 0.5 to 1, with 60 to 1,000 images; of percentiles alone 0 to 97%.)
+    A binned error lies above the true error, because it adds up chance deviations. The error of a bootstrap draw lies
+    above that again, so that percentiles of draws never contain the true error of calibrated scores. Therefore the
+    lower end is as far below the error as the draws reach above it, and 0 if chance alone explains the error. The upper
+    end is that of the draws, or as far above the error as the draws reach below it, whichever is higher. (In
+    simulations with slopes of the log-odds from 0.5 to 1 and 60 to 1,000 images, 91 to 98% of 200 such intervals
+    contained the true error; of percentile intervals 0 to 97% did.)
 
     Args:
-        error: with the percentiles of draws of patients.
-        by_chance: errors that calibrated scores would have (`errors_by_chance`).
+        error: the error, with percentiles of draws of patients as its interval.
+        by_chance: errors that calibrated scores would have, result of `errors_by_chance`.
     """
     if error.value is None or error.low is None or error.high is None:
         return error
@@ -178,7 +179,7 @@ def error_interval(error: Metric, by_chance: npt.ArrayLike) -> Metric:
 
 
 def _with_chance(found: Sequence[Metric], images: pd.DataFrame, label: str, draws: int, seed: int) -> list[Metric]:
-    """The figures, the errors' intervals reflected, and what chance alone would give."""
+    """The metrics with the errors' intervals reflected, and the error that chance alone would give."""
     known_N, _, scores_N = _taken(images, label)
     prefix = PREFIXES[label]
     told: list[Metric] = []
@@ -208,14 +209,14 @@ def _chance(error: Metric, metric: str, by_chance: FloatArray) -> Metric:
 
 
 def _taken(images: pd.DataFrame, label: str) -> tuple[BoolArray, BoolArray, FloatArray]:
-    """(N,) whether label and score are known, whether it is positive, and the scores."""
+    """(N,) whether label and score are known, whether the image is positive, and the scores."""
     known_N = labelled(images, label)
     positive_N = known_N & (images[label] == 1).to_numpy(bool)
     return known_N, positive_N, images[f"p_{label}"].to_numpy(np.float64, na_value=np.nan)
 
 
 def _why_none(known_N: BoolArray, positive_N: BoolArray, scores_N: FloatArray, label: str) -> str | None:
-    """Why calibration cannot be judged; None where it can."""
+    """Why calibration cannot be judged; None if it can."""
     one_class = why_one_class(known_N, positive_N, label)
     if one_class is not None:
         return one_class
@@ -223,37 +224,39 @@ def _why_none(known_N: BoolArray, positive_N: BoolArray, scores_N: FloatArray, l
     negatives = int(known_N.sum()) - positives
     if min(positives, negatives) < FEWEST:
         return (
-            f"{positives} images labelled {NAMES[label]} and {negatives} not: at least {FEWEST} of each are needed to "
-            "judge calibration"
+            f"calibration needs at least {FEWEST} images of each class, and there are {positives} labelled "
+            f"{NAMES[label]} and {negatives} labelled not"
         )
     outside = int(((scores_N[known_N] < 0) | (scores_N[known_N] > 1)).sum())
-    return f"{outside} scores lie outside 0 to 1: they are no probabilities" if outside else None
+    return f"the scores are no probabilities: {outside} of them outside 0 to 1" if outside else None
 
 
 NAME = "reliability"
 
 
 def reliability_diagram(images: pd.DataFrame, bins: Mapping[str, Sequence[Bin]], output: str) -> Picture:
-    """A panel a score that has bins.
+    """Draws the reliability diagram, a panel for each score that has bins.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        bins: label -> bins of `calibration.reliability`.
+        images: result of `screen_metrics.join_tables`.
+        bins: label -> result of `reliability`.
         output: URI of the report.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the picture cannot be written.
     """
     caption = (
-        "Reliability: above, the share of positives over the mean score of bins of equal numbers of images, with 95% "
-        "intervals; on the dotted line scores are probabilities, below it they are too high, above it too low. Below, "
-        "how many images have such a score. It holds for the share of positives in these images alone."
+        "Reliability. The upper plot groups images with similar scores into bins of equal size, and shows the share of "
+        "positives in each bin over its mean score, with 95% intervals. On the dotted line scores can be read as "
+        "probabilities; below it they are too high, above it too low. The lower plot shows the number of images by "
+        "score. The diagram holds only for the share of positives in these images."
     )
     panels = {}
     for label, mine in bins.items():
         if mine:
             panels[NAMES[label]] = _panel(images[labelled(images, label)], label, mine)
-            counts = f"{NAMES[label]}: {sum(one.observed.n for one in mine):,} images in {len(mine)} bins"
+            images_in_bins = counted(sum(one.observed.n for one in mine), "image")
+            counts = f"{NAMES[label]}: {images_in_bins} in {counted(len(mine), 'bin')}"
             caption += f" {counts}."
     if not panels:
         return nothing(NAME, caption, "no score has enough labelled images of both classes")

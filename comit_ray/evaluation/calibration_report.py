@@ -1,4 +1,4 @@
-"""Tables and sentences about calibration: can these scores be read as probabilities?."""
+"""Tables and sentences about calibration: whether scores can be read as probabilities."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from comit_ray.evaluation.report.metric_words import group_in_words, groups_show
 from comit_ray.evaluation.report.printing import interval, number, supported
 from comit_ray.statistics.calibration_metrics import BINS
 from comit_ray.statistics.metric import OVER_PATIENTS, Metric
+from comit_ray.tables.vocabulary import counted
 
 COLUMNS = {
     "brier": "Brier score",
@@ -21,30 +22,32 @@ COLUMNS = {
     "calibration_intercept": "intercept",
 }
 NOTE = (
-    "Brier score: mean of (score - label) squared. ECE: |mean score - share of positives|, averaged over the images of "
-    f"{BINS} bins of equal numbers of images, or of equal width; of few images it is above 0 by chance alone, as the "
-    "column beside it says (labels drawn from the scores: mean, and 95% of draws). Slope and intercept of logistic "
-    "recalibration: a slope below 1 means scores that are too extreme, an intercept below 0 (at a slope of 1) scores "
-    "that are too high; 1 and 0 are perfect. Square brackets are 95% intervals of bootstrap draws of patients, those "
-    "of ECE with their bias turned back. All hold for the share of positives in these images."
+    "The Brier score is the mean of (score - label) squared; 0 is perfect. ECE, the expected calibration error, is "
+    f"|mean score - share of positives|, averaged over the images of {BINS} bins of equal size or of equal width. With "
+    "few images it is above 0 by chance alone: the column beside it gives the ECE of perfectly calibrated scores "
+    "(labels drawn from the scores: mean, and 95% of draws). Slope and intercept are those of logistic recalibration; "
+    "1 and 0 are perfect. A slope below 1 means that scores are too extreme; an intercept below 0 (at a slope of 1) "
+    "means that scores are too high. Square brackets give 95% intervals from bootstrap draws of patients; those of ECE "
+    "are corrected for their bias. All values hold for the share of positives in these images."
 )
 SHIFT = (
-    "A score is a probability, if at all, only where positives are as frequent as in the images it was judged on: at "
-    "another prevalence, as between an enriched test set and an archive, the same score means another probability."
+    "A score can be read as a probability only where positives are as frequent as in the images on which it was "
+    "judged. At another prevalence, such as that of an archive compared with an enriched test set, the same score "
+    "means another probability."
 )
 AS_WRITTEN = {
     "none": "as the model gives them, not calibrated",
-    "temperature": "calibrated: log-odds divided by a temperature",
+    "temperature": "calibrated: their log-odds are divided by a temperature",
 }
 
 
 def tables(metrics: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list[Bin]]) -> dict[str, Table]:
-    """`calibration`, and of each score that has bins `calibration_bins` (`unhealthy_calibration_bins`).
+    """The table `calibration`, and `calibration_bins` for each score with bins (`unhealthy_calibration_bins`).
 
     Args:
-        metrics: of `calibration.calibration_metrics`.
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        bins: label -> `calibration.reliability`.
+        metrics: result of `calibration.calibration_metrics`.
+        images: result of `screen_metrics.join_tables`.
+        bins: label -> result of `calibration.reliability`.
     """
     found = {}
     groups = groups_shown(list(metrics))
@@ -65,16 +68,16 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, bins: dict[str, list
 
 
 def sentences(metrics: Sequence[Metric], images: pd.DataFrame) -> list[str]:
-    """Whether the scores can be read as probabilities, and what breaks it.
+    """Whether the scores can be read as probabilities, and if not, why.
 
     Args:
-        metrics: of `calibration.calibration_metrics`.
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        metrics: result of `calibration.calibration_metrics`.
+        images: result of `screen_metrics.join_tables`.
     """
     known = sorted(images["calibration"].dropna().unique())
-    what = "; ".join(AS_WRITTEN.get(name, name) for name in known) or "not said to be calibrated"
+    what = "; ".join(AS_WRITTEN.get(name, name) for name in known) or "it is not recorded whether they are calibrated"
     said = [
-        f"Scores of {NAMES[label]} ({what}): {_judged(mine, NAMES[label])}"
+        f"Scores for {NAMES[label]} ({what}): {_judged(mine, NAMES[label])}"
         for (label, group), mine in _by_group(metrics).items()
         if group == "all"
     ]
@@ -85,28 +88,28 @@ def _judged(metrics: dict[str, Metric], name: str) -> str:
     ece, chance = metrics["ece"], metrics[BY_CHANCE]
     slope, intercept = metrics["calibration_slope"], metrics["calibration_intercept"]
     if ece.value is None or chance.high is None:
-        return f"whether they can be read as probabilities cannot be judged: {ece.reason}."
+        return f"it cannot be judged whether they can be read as probabilities ({ece.reason})."
     measured = (
-        f"expected calibration error {_cell(ece)} over {ece.n:,} images (perfect scores: up to "
-        f"{number(chance.high, 2)} by chance), slope {_cell(slope)}, intercept {_cell(intercept)}."
+        f"Their expected calibration error is {_cell(ece)} over {counted(ece.n, 'image')} (perfect scores have up to "
+        f"{number(chance.high, 2)} by chance), their slope {_cell(slope)}, their intercept {_cell(intercept)}."
     )
     wrong = []
     if ece.value > chance.high:
-        wrong.append("they are further from the shares seen than chance explains")
+        wrong.append("they differ from the observed shares by more than chance explains")
     if intercept.low is not None and intercept.high is not None and not intercept.low <= 0 <= intercept.high:
-        wrong.append(f"they are too {'high' if intercept.high < 0 else 'low'} throughout")
+        wrong.append(f"they are too {'high' if intercept.high < 0 else 'low'} on the whole")
     if slope.low is not None and slope.high is not None and not slope.low <= 1 <= slope.high:
         wrong.append(f"they are too {'extreme' if slope.high < 1 else 'close to one another'}")
     if wrong:
-        return f"they cannot be read as probabilities of {name}, for {' and '.join(wrong)}: {measured}"
+        return f"they cannot be read as probabilities of {name}, because {' and '.join(wrong)}. {measured}"
     if slope.low is None or intercept.low is None:
         why = "; ".join(dict.fromkeys(metric.reason for metric in (slope, intercept) if metric.reason))
-        return f"that they can be read as probabilities is not shown ({why}): {measured}"
-    return f"no fault of calibration can be shown in these images, which does not show that there is none: {measured}"
+        return f"it is not shown that they can be read as probabilities ({why}). {measured}"
+    return f"these images show no fault of their calibration, which does not prove that there is none. {measured}"
 
 
 def _by_group(metrics: Sequence[Metric]) -> dict[tuple[str, str], dict[str, Metric]]:
-    """(label, group) -> metric without its prefix -> figure."""
+    """(label, group) -> name of the metric without its prefix -> the metric."""
     found: dict[tuple[str, str], dict[str, Metric]] = {}
     for figure in metrics:
         label = "unhealthy" if figure.metric.startswith(PREFIXES["unhealthy"]) else "covid"
@@ -117,7 +120,7 @@ def _by_group(metrics: Sequence[Metric]) -> dict[tuple[str, str], dict[str, Metr
 
 
 def _share(images: pd.DataFrame, label: str, group: str) -> tuple[str, str, str]:
-    """How many are labelled and scored, the share of positives among them, and their mean score."""
+    """The number of images labelled and scored, the share of positives among them, and their mean score."""
     rows = images if group == "all" else images[images["dataset"] == group.removeprefix("dataset=")]
     known = rows[labelled(rows, label)]
     if known.empty:
@@ -130,7 +133,7 @@ def _note(metrics: Sequence[Metric]) -> str:
     for metric in metrics:
         if metric.reason is not None:
             what = "Undefined" if metric.value is None else "No interval"
-            reasons.setdefault(f"{what} ({metric.group})", []).append(metric.reason)
+            reasons.setdefault(f"{what} ({group_in_words(metric.group)})", []).append(metric.reason)
     told = [f"{place}: {'; '.join(dict.fromkeys(why))}." for place, why in reasons.items()]
     return " ".join([NOTE, *told])
 
@@ -145,8 +148,9 @@ def _bins(label: str, bins: Sequence[Bin]) -> Table:
         rows.append((*cells, f"{round(metric.value * metric.n):,}", f"{metric.n:,}", f"{patients:,}"))
     columns = ("lowest score", "highest", "mean score", "share of positives", "positives", "images", "patients")
     note = (
-        f"Bins of as equal a number of images as ties allow, at most {BINS}. w: Wilson's interval; without a mark that "
-        "of bootstrap draws of patients, for some have several images in the bin."
+        f"There are at most {BINS} bins, of as equal a size as ties allow. The mark w stands for Wilson's interval; "
+        "intervals without a mark come from bootstrap draws of patients, because some patients have several images in "
+        "the bin."
     )
     return Table(f"Scores and labels in bins: {NAMES[label]}", columns, tuple(rows), note)
 

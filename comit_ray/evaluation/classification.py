@@ -1,10 +1,10 @@
-"""Metrics of the scores: ROC and precision-recall, and rates at the stored operating point (section 4.2).
+"""Metrics of the scores: ROC and precision-recall, and rates at the stored operating point (paper, section 4.2).
 
-`..._at_specificity` takes the threshold from these very images, as the paper does (the mildest that flags no more
-than 1 - specificity of the negatives, ties never split), and `specificity_at_sensitivity` the strictest that finds as
-much as is asked for; nothing is interpolated. `..._at_operating_point` is of the flags in the table.
+`..._at_specificity` chooses the threshold on these same images, as the paper does: the lowest one that flags no more
+than 1 - specificity of the negatives, without splitting ties. `specificity_at_sensitivity` uses the highest threshold
+that finds the wanted share of positives. Nothing is interpolated. `..._at_operating_point` uses the flags in the table.
 
-From images to studies and patients: whoever has one flagged image is flagged, one positive image is positive.
+Studies and patients: a study or patient with one flagged image is flagged; one with a positive image is positive.
 """
 
 import math
@@ -33,29 +33,31 @@ from comit_ray.statistics.weighted import RankedScores
 
 
 def to_level(images: pd.DataFrame, level: Level, label: str) -> pd.DataFrame:
-    """One row a study or patient, in order of appearance: unit (its id), flag and label.
+    """Reduces images to studies or patients, one row each in order of appearance: columns unit (its id), flag, label.
 
-    A patient is found where any image is flagged, positive or not, for that is whom a reader is shown.
+    A study or patient counts as found if any image is flagged, positive or not, because that is whom readers are shown.
 
     Args:
-        images: with the id of the level, `label`, and its flag; those without an id are left out.
-        level: what a row is.
+        images: images with the id of the level, `label` and its flag; images without an id are left out.
+        level: `study` or `patient`.
         label: `covid` or `unhealthy`.
 
     Raises:
-        ValueError: a label or a flag is null: whether such an image would have been flagged is not known.
+        ValueError: a label or a flag is null, so that it is not known whether the image would have been flagged.
     """
     flag, unit = f"{label}_flag", f"{level}_id"
     unknown = int(images[[label, flag]].isna().any(axis=1).sum())
     if unknown:
-        raise ValueError(f"every image needs a label and a flag of {label}, {unknown} of {len(images)} have not both")
+        raise ValueError(
+            f"expected a label and a flag of {label} for every image, got {unknown} of {len(images)} images without"
+        )
     known = images[images[unit].notna()]
     table = pd.DataFrame({"unit": known[unit], "flag": known[flag].astype(bool), "label": known[label].astype("int8")})
     return table.groupby("unit", sort=False, as_index=False).max()
 
 
 PREFIXES = {"covid": "", "unhealthy": "unhealthy_"}
-"""Label -> prefix of its metrics: those of COVID, what the screen is for, have none."""
+"""Label -> prefix of its metrics; COVID-19, the purpose of a screen, has none."""
 NAMES = {"covid": "COVID-19", "unhealthy": "unhealthy"}
 AT_THRESHOLD = ("accuracy", "precision", "recall", "f1")
 
@@ -63,13 +65,13 @@ AT_THRESHOLD = ("accuracy", "precision", "recall", "f1")
 def blocks(
     images: pd.DataFrame, points: dict[str, str | None], specificities: Sequence[float], sensitivities: Sequence[float]
 ) -> list[Block]:
-    """The figures of both scores.
+    """The metrics of both scores, ready to be measured.
 
     Args:
-        images: of `scores.join_tables`, scored or not.
-        points: of `operating_points`.
-        specificities: at which sensitivity, accuracy, precision, recall and F1 are given.
-        sensitivities: at which specificity is given.
+        images: result of `screen_metrics.join_tables`, scored or not.
+        points: result of `operating_points`.
+        specificities: specificities at which sensitivity, accuracy, precision, recall and F1 are measured, 0 to 1.
+        sensitivities: sensitivities at which specificity is measured, 0 to 1.
     """
     found: list[Block] = []
     for label in PREFIXES:
@@ -79,7 +81,7 @@ def blocks(
 
 
 def operating_points(images: pd.DataFrame) -> dict[str, str | None]:
-    """Label -> name of the operating point that decided its flags; None where there are no flags, or of several."""
+    """Label -> name of the operating point behind its flags; None if there are no flags, or several points."""
     found: dict[str, str | None] = {}
     for label in PREFIXES:
         names = images.loc[judged(images, label), "operating_point"].dropna().unique()
@@ -88,18 +90,19 @@ def operating_points(images: pd.DataFrame) -> dict[str, str | None]:
 
 
 def judged(images: pd.DataFrame, label: str) -> BoolArray:
-    """(N,) whether the image has a label, a score and a flag; a null flag is not a negative one."""
+    """(N,) whether the image has a label, a score and a flag; a null flag does not count as a negative one."""
     return np.asarray(labelled(images, label) & images[f"{label}_flag"].notna())
 
 
 def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sensitivities: Sequence[float]) -> Block:
-    """The figures that need the scores' order.
+    """The metrics that depend on the order of the scores.
 
     Args:
-        images: of `scores.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
-        specificities: at which sensitivity, accuracy, precision, recall and F1 are given, each above 0, at most 1.
-        sensitivities: at which specificity is given, each above 0, at most 1.
+        specificities: specificities at which sensitivity, accuracy, precision, recall and F1 are measured, above 0 and
+            at most 1.
+        sensitivities: sensitivities at which specificity is measured, above 0 and at most 1.
     """
     prefix = PREFIXES[label]
     known_N = labelled(images, label)
@@ -137,11 +140,11 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
 
 
 class _Curve:
-    """Images flagged at every threshold, from the strictest to the mildest; the first flags nothing.
+    """The number of images flagged at every threshold, from high to low; the first threshold flags nothing.
 
     Args:
-        true_N: positives flagged, where image i of the sorted scores is the last one flagged, ties not split.
-        false_N: negatives flagged there.
+        true_N: number of positives flagged if image i of the sorted scores is the last one flagged, ties not split.
+        false_N: number of negatives flagged there.
     """
 
     def __init__(self, true_N: IntArray, false_N: IntArray) -> None:
@@ -149,7 +152,7 @@ class _Curve:
         self._positives, self._negatives = int(true_N[-1]), int(false_N[-1])
 
     def average_precision(self) -> float:
-        """Sum over thresholds of precision times the gain in recall, as scikit-learn defines it; NaN for one class."""
+        """Sum over thresholds of precision times the gain in recall, as in scikit-learn; NaN with one class."""
         if not self._defined:
             return math.nan
         gained = np.diff(self._true_N) / self._positives
@@ -157,14 +160,14 @@ class _Curve:
         return float(gained @ precision)
 
     def flagged(self, specificity: float) -> tuple[int, int, int]:
-        """Positives and negatives flagged at the mildest threshold of at least this specificity, and their number."""
-        rate = 1 - Fraction(str(specificity))  # exact: in floating point one false positive could be lost
+        """The lowest threshold with at least this specificity: positives flagged, negatives flagged, and its place."""
+        rate = 1 - Fraction(str(specificity))  # exact, because floating point could lose one false positive
         allowed = rate.numerator * self._negatives // rate.denominator
         last = int(np.searchsorted(self._false_N, allowed, side="right")) - 1
         return int(self._true_N[last]), int(self._false_N[last]), last
 
     def at_specificity(self, specificity: float) -> list[float]:
-        """Sensitivity, accuracy, precision, recall and F1 at the threshold of `flagged`; NaN where undefined."""
+        """Sensitivity, accuracy, precision, recall and F1 at the threshold of `flagged`; NaN if undefined."""
         if not self._defined:
             return [math.nan] * (1 + len(AT_THRESHOLD))
         true, false, _ = self.flagged(specificity)
@@ -175,7 +178,7 @@ class _Curve:
         return [sensitivity, accuracy, precision, sensitivity, 2 * true / (2 * true + false + missed)]
 
     def specificity(self, sensitivity: float) -> float:
-        """Of the strictest threshold that finds at least this share of the positives; NaN for one class."""
+        """Specificity of the highest threshold that finds at least this share of the positives; NaN with one class."""
         if not self._defined:
             return math.nan
         share_found = Fraction(str(sensitivity)) * self._positives
@@ -188,12 +191,12 @@ class _Curve:
 
 
 def flagged(images: pd.DataFrame, label: str, point: str | None) -> list[Ratio]:
-    """The figures at the frozen operating point, over images, studies and patients.
+    """The metrics at the stored operating point, over images, studies and patients.
 
     Args:
-        images: of `scores.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
-        point: name of the operating point; None: there is none, or the flags are of several.
+        point: name of the operating point; None if there is none, or several.
     """
     prefix, name = PREFIXES[label], NAMES[label]
     judged_N = judged(images, label)
@@ -202,7 +205,11 @@ def flagged(images: pd.DataFrame, label: str, point: str | None) -> list[Ratio]:
     flag_N = judged_N & (images[f"{label}_flag"] == True).to_numpy(bool)  # noqa: E712 nulls are not flagged
     positive_N = judged_N & (images[label] == 1).to_numpy(bool)
     negative_N = judged_N & ~positive_N
-    none = "the flags are of several operating points" if several else f"no image has a label and a flag of {name}"
+    none = (
+        "the flags come from several operating points"
+        if several
+        else f"no image has both a label and a flag for {name}"
+    )
     no_positive, no_negative = (
         f"no image with a flag is labelled {word}{name}" if judged_N.any() else none for word in ("", "not ")
     )
@@ -226,8 +233,8 @@ def covid_called_unhealthy(images: pd.DataFrame, point: str | None) -> Ratio:
     """The share of COVID-19 images that are flagged unhealthy (paper, section 4.2).
 
     Args:
-        images: of `scores.join_tables`.
-        point: name of the operating point of the unhealthy flag; None: there is none, or the flags are of several.
+        images: result of `screen_metrics.join_tables`.
+        point: name of the operating point of the unhealthy flag; None if there is none, or several.
     """
     covid_N = (images["status"] == Status.OK) & (images["covid"] == 1) & images["unhealthy_flag"].notna()
     counted_N = covid_N.to_numpy(bool) & (point is not None)
@@ -237,7 +244,7 @@ def covid_called_unhealthy(images: pd.DataFrame, point: str | None) -> Ratio:
 
 
 def _levels(images: pd.DataFrame, label: str, judged_N: BoolArray, point: str | None) -> list[Ratio]:
-    """Sensitivity and specificity over studies and over patients; each unit stands where its first image does."""
+    """Sensitivity and specificity over studies and patients; each takes the place of its first image."""
     found = []
     for level in LEVELS[1:]:
         ids = images[f"{level}_id"]
@@ -267,17 +274,17 @@ def labelled(images: pd.DataFrame, label: str) -> BoolArray:
 
 
 def why_one_class(known_N: BoolArray, positive_N: BoolArray, label: str) -> str | None:
-    """Why figures of an order are undefined; None where they are not."""
+    """Why metrics that compare two classes are undefined; None if both classes occur."""
     name = NAMES[label]
     if not known_N.any():
-        return f"no image has a label and a score of {name}"
+        return f"no image has both a label and a score for {name}"
     if not positive_N.any():
         return f"no scored image is labelled {name}"
     return f"no scored image is labelled not {name}" if positive_N.sum() == known_N.sum() else None
 
 
 def _highest(scores_N: npt.NDArray[np.float32], count: int) -> BoolArray:
-    """(N,) whether the image is among the `count` highest scores; ties are not split, NaN is none of them."""
+    """(N,) whether the image is among the `count` highest scores; ties are not split, and NaN never counts."""
     ordered = np.sort(scores_N[~np.isnan(scores_N)])[::-1]
     if not count or not ordered.size:
         return np.zeros(len(scores_N), bool)

@@ -1,4 +1,4 @@
-"""Counts of images by label and flag, from which every share in a report can be computed again."""
+"""Counts images by label and flag; every share in a report can be computed again from these counts."""
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,13 @@ KINDS = ("COVID-19", "other disease", "healthy", "not COVID-19, health not known
 
 
 def tables(images: pd.DataFrame) -> dict[str, Table]:
-    """`confusion` (label by its own flag) and `flags` (kind of image by both flags); nothing where there are no flags.
+    """The tables `confusion` (each label by its own flag) and `flags` (kind of image by both flags).
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
+
+    Returns:
+        No tables if there are no flags.
     """
     scored = images[images["status"] == Status.OK]
     if not scored[["covid_flag", "unhealthy_flag"]].notna().any(axis=None):
@@ -43,7 +46,8 @@ def _confusion(images: pd.DataFrame) -> Table:
         *("images", "score", "operating point", "positive, flagged", "positive, not flagged"),
         *("negative, flagged", "negative, not flagged"),
     )
-    return Table("Labels by flags at the operating point", columns, tuple(rows), "Images with a label and a flag.")
+    note = "Numbers of images that have both a label and a flag."
+    return Table("Labels and flags at the operating point", columns, tuple(rows), note)
 
 
 def _flags(scored: pd.DataFrame) -> Table:
@@ -59,14 +63,15 @@ def _flags(scored: pd.DataFrame) -> Table:
         *("neither flag", "all"),
     )
     note = (
-        "Scored images. A label COVID-19 goes before what is seen: such an image may show nothing. Counts of one score "
-        "are short of all where it has no flag; not flagged is not normal."
+        "Numbers of scored images. The label COVID-19 comes before other findings; such an image may show no "
+        "abnormality. If a score has no flag for some images, its two counts add up to less than all. Not flagged is "
+        "not normal."
     )
-    return Table("What was flagged, by label", columns, tuple(rows), note)
+    return Table("Flags by label", columns, tuple(rows), note)
 
 
 def kinds_of(images: pd.DataFrame) -> pd.Series:
-    """Each image's kind, one of `KINDS`."""
+    """The kind of each image, one of `KINDS`."""
     covid, unhealthy = images["covid"], images["unhealthy"]
     chosen = [covid == 1, (covid == 0) & (unhealthy == 1), (covid == 0) & (unhealthy == 0), covid == 0]
     return pd.Series(np.select(chosen, KINDS[:4], KINDS[4]), index=images.index)

@@ -1,7 +1,8 @@
-"""Metrics of an external archive at the stored operating point, and readers' findings (section 4.4).
+"""Metrics of an external archive at the stored operating point, and what readers saw (paper, section 4.4).
 
-A positive that was excluded or failed is neither found nor missed; the worst case counts it as missed. Images that the
-manifest leaves out on purpose (another row stands for them, or the protocol does not ask for them) are in neither.
+A positive image that was excluded or failed is neither found nor missed; the worst case counts it as missed. Images
+that the manifest leaves out on purpose count in neither, because another row stands for them or the protocol excludes
+them.
 """
 
 from collections.abc import Callable
@@ -20,11 +21,11 @@ from comit_ray.tables.review_schema import REVIEWS
 LEFT_OUT = (Reason.DUPLICATE, Reason.NOT_IN_PROTOCOL)
 WORST_CASE = "sensitivity_with_unscored_missed"
 MISSED_READ, MISSED_WITHOUT_ABNORMALITY = "missed_read", "missed_without_abnormality"
-NO_POINT = "no image labelled COVID-19 has a flag of one operating point"
+NO_POINT = "there are no flags, or they come from several operating points"
 
 
 class Outcome(StrEnum):
-    """What became of an image labelled COVID-19."""
+    """The outcome of an image labelled COVID-19."""
 
     FOUND = "found: flagged as COVID-19"
     MISSED = "missed: not flagged"
@@ -35,10 +36,10 @@ class Outcome(StrEnum):
 
 
 def outcomes(images: pd.DataFrame) -> pd.Series:
-    """The `Outcome` of each image labelled COVID-19, in the index of `images`; the others are not in it.
+    """The `Outcome` of each image labelled COVID-19, with the index of `images`; other images are left out.
 
     Args:
-        images: of `scores.join_tables`.
+        images: result of `screen_metrics.join_tables`.
     """
     covid = images[images["covid"] == 1]
     scored, flag = covid["status"] == Status.OK, covid["covid_flag"]
@@ -52,11 +53,12 @@ def outcomes(images: pd.DataFrame) -> pd.Series:
 
 
 def metrics_of(point: str | None, verdicts: pd.DataFrame | None) -> Callable[[pd.DataFrame], list[Ratio]]:
-    """What `scores.screen_metrics` is to measure of an external archive beside the rest.
+    """A function that gives the additional metrics of an external archive, for `screen_metrics.screen_metrics`.
 
     Args:
-        point: name of the operating point of the COVID-19 flag; None: there are no flags, or of several.
-        verdicts: of `consensus`; None: nobody read the archive.
+        point: name of the operating point of the COVID-19 flag; None if there are no flags, or several operating
+            points.
+        verdicts: result of `consensus`; None if nobody read the archive.
     """
 
     def more(images: pd.DataFrame) -> list[Ratio]:
@@ -68,7 +70,7 @@ def metrics_of(point: str | None, verdicts: pd.DataFrame | None) -> Callable[[pd
 
 
 def _worst_case(images: pd.DataFrame, outcome: pd.Series, point: str | None) -> list[Ratio]:
-    """Sensitivity with every positive that has no flag counted as missed, over images, studies and patients."""
+    """Sensitivity if every positive without a flag counts as missed, over images, studies and patients."""
     hit_N = (outcome == Outcome.FOUND).to_numpy(bool)
     counted_N = (outcome.notna() & (outcome != Outcome.LEFT_OUT)).to_numpy(bool) & (point is not None)
     undefined = NO_POINT if point is None else "no image is labelled COVID-19"
@@ -84,7 +86,7 @@ def _worst_case(images: pd.DataFrame, outcome: pd.Series, point: str | None) -> 
 
 
 def _read(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame) -> list[Ratio]:
-    """Of the missed, the share that was read; of these, the share in which readers saw no abnormality."""
+    """The share of missed images that were read, and the share of these in which readers saw no abnormality."""
     verdict = dict(zip(verdicts["image_id"], verdicts["abnormal"], strict=True))
     missed_N = (outcome == Outcome.MISSED).to_numpy(bool)
     read_N = missed_N & images["image_id"].isin(verdict).to_numpy(bool)
@@ -96,54 +98,55 @@ def _read(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame) -> l
 
 
 def read_reviews(uri: str, manifest_uri: str) -> pd.DataFrame:
-    """The last reading of every reader and image: columns image_id, reader, abnormal (True, False or None).
+    """Reads the last reading of every reader for each image: columns image_id, reader, abnormal (True, False or None).
 
     Args:
-        uri: of a table of `comit_ray.tables.review_schema.REVIEWS`; of readings without `read_at` the later row is
-            the last.
-        manifest_uri: of the manifest of the archive.
+        uri: URI of a table with the schema `comit_ray.tables.review_schema.REVIEWS`. Without `read_at`, the later row
+            counts as the last.
+        manifest_uri: URI of the archive's manifest.
 
     Raises:
-        ManifestError: it is no table of readings, or some are of images that are not in the manifest.
-        StorageError: it cannot be read.
+        ManifestError: the table is no table of readings, or has readings of images that are not in the manifest.
+        StorageError: the table cannot be read.
     """
     table = parquet.read_table(uri)
     wanted = ["image_id", "reader", "abnormal"]
     lacking = [name for name in wanted if name not in table.column_names]
     if lacking:
         raise ManifestError(
-            f"{uri}: expected readings (tables.review_schema.REVIEWS), the columns {', '.join(lacking)} are not there"
+            f"{uri}: expected a table of readings (comit_ray.tables.review_schema.REVIEWS), but it lacks the columns "
+            f"{', '.join(lacking)}"
         )
     wrong = [name for name in wanted if not table[name].type.equals(REVIEWS.field(name).type)]
     if wrong:
-        types = "; ".join(f"{name} must be {REVIEWS.field(name).type}, is {table[name].type}" for name in wrong)
+        types = "; ".join(f"expected {REVIEWS.field(name).type} in {name}, got {table[name].type}" for name in wrong)
         raise ManifestError(f"{uri}: {types}")
     nameless = sum(table[name].null_count for name in wanted[:2])
     if nameless:
-        raise ManifestError(f"{uri}: expected an image_id and a reader in every row, {nameless} are null")
+        raise ManifestError(f"{uri}: expected an image_id and a reader in every row, got {nameless} nulls")
     readings: pd.DataFrame = table.to_pandas()
     known = set(parquet.read_table(manifest_uri, ["image_id"])["image_id"].to_pylist())
     foreign = readings.loc[~readings["image_id"].isin(known), "image_id"]
     if len(foreign):
         raise ManifestError(
-            f"{uri}: {len(foreign)} of {len(readings)} readings are of images that are not in the manifest "
-            f"{manifest_uri}, such as {foreign.iloc[0]}: give the manifest of the archive that was read"
+            f"{uri}: expected readings of images in the manifest {manifest_uri}, but {len(foreign)} of {len(readings)} "
+            f"are of other images, such as {foreign.iloc[0]}: give the manifest of the archive that was read"
         )
     if "read_at" in readings:
         readings = readings.sort_values("read_at", kind="stable", na_position="first")
     last = readings.drop_duplicates(["image_id", "reader"], keep="last")
     if "verdict" in last:
-        last = last[last["verdict"] != "withdrawn"]  # the reading room's: the reader took it back
+        last = last[last["verdict"] != "withdrawn"]  # in the reading room, the reader took the verdict back
     return last[wanted].reset_index(drop=True)
 
 
 def consensus(readings: pd.DataFrame) -> pd.DataFrame:
-    """What more than half of an image's readers saw: columns image_id, abnormal (True, False, None), readers.
+    """What more than half of an image's readers saw: columns image_id, abnormal (True, False or None), readers.
 
-    A reader who could not say counts among the readers; a tie is no consensus (None).
+    A reader who could not say counts among the readers. A tie gives no consensus (None).
 
     Args:
-        readings: of `read_reviews`.
+        readings: result of `read_reviews`.
     """
     votes = pd.DataFrame(
         {
@@ -165,12 +168,15 @@ def consensus(readings: pd.DataFrame) -> pd.DataFrame:
 
 
 def kappas(readings: pd.DataFrame) -> list[tuple[str, str, int, int, float | None]]:
-    """Of every two readers of the same images: their names, images both judged, in how many they agree, Cohen's kappa.
+    """The agreement of every two readers, with Cohen's kappa.
 
-    Kappa is None where both saw the same in every image: there is no agreement beyond chance to speak of.
+    Kappa is None if both gave one and the same answer for every image, because chance alone explains that agreement.
 
     Args:
-        readings: of `read_reviews`.
+        readings: result of `read_reviews`.
+
+    Returns:
+        Both names, the number of images that both judged, the number on which they agree, and kappa.
     """
     judged = readings[readings["abnormal"].notna()]
     by_reader = {

@@ -1,4 +1,4 @@
-"""Tables and sentences about an external archive: found, missed, not scored, readers' findings (section 4.4)."""
+"""Tables and sentences about an external archive: found, missed, not scored, and what readers saw (section 4.4)."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,22 @@ from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, score, with_interval
 from comit_ray.statistics.metric import Level, Metric
+from comit_ray.tables.vocabulary import counted
 
 UNSEEN = (
-    "Whether the model was trained on images, or on patients, of this archive cannot be seen from its tables: compare "
-    "the manifests (jobs/manifest.py --duplicates report finds pictures that look alike)."
+    "The tables cannot show whether the model was trained on images or patients of this archive. Compare the manifests "
+    "(jobs/manifest.py --duplicates report finds images that look alike)."
 )
 SENSITIVITY, SPECIFICITY = "sensitivity_at_operating_point", "specificity_at_operating_point"
 
 
 def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.DataFrame | None) -> dict[str, Table]:
-    """`external`, `missed`, `not_scored`, and with readings `readers` and `reader_agreement`.
+    """The tables `external`, `missed` and `not_scored`; with readings also `readers` and `reader_agreement`.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        verdicts: of `external.consensus`; None: nobody read the archive.
-        readings: of `external.read_reviews`.
+        images: result of `screen_metrics.join_tables`.
+        verdicts: result of `external.consensus`; None if nobody read the archive.
+        readings: result of `external.read_reviews`; None if nobody read the archive.
     """
     outcome = outcomes(images)
     found = {"external": _counts(images, outcome), "missed": _missed(images, outcome, verdicts)}
@@ -39,16 +40,16 @@ def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.Dat
 
 
 def sentences(images: pd.DataFrame, metrics: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
-    """What can be said of the archive.
+    """The sentences about an external archive.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        metrics: of `comit_ray.evaluation.screen_metrics.screen_metrics`, with `external.metrics_of`.
-        verdicts: of `external.consensus`; None: nobody read the archive.
+        images: result of `screen_metrics.join_tables`.
+        metrics: result of `screen_metrics.screen_metrics`, with `external.metrics_of`.
+        verdicts: result of `external.consensus`; None if nobody read the archive.
     """
     outcome = outcomes(images)
     if outcome.empty:
-        return ["No image of this archive is labelled COVID-19: nothing can be found or missed.", UNSEEN]
+        return ["No image of this archive is labelled COVID-19, so that none can be found or missed.", UNSEEN]
     return [
         *_found(images, outcome, metrics),
         *_unscored(images, outcome, metrics),
@@ -65,21 +66,27 @@ def _found(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) 
     found, missed = (int((outcome == kind).sum()) for kind in (Outcome.FOUND, Outcome.MISSED))
     scored = images.loc[outcome.index[outcome.isin([Outcome.FOUND, Outcome.MISSED])]]
     said = (
-        f"Scored images labelled COVID-19: {found + missed:,}, patients: {people(scored):,}. At the operating point "
-        f"{sensitivity.at} the model found {found:,} images and missed {missed:,}: sensitivity "
-        f"{with_interval(sensitivity)}."
+        f"The model scored {counted(found + missed, 'image')} labelled COVID-19, of "
+        f"{counted(people(scored), 'patient')}. At the operating point {sensitivity.at} it found {found:,} of these "
+        f"images and missed {missed:,}: the sensitivity is {with_interval(sensitivity)}."
     )
     levels: tuple[Level, ...] = ("study", "patient")
     others = [
-        f"{with_interval(metric)} of {metric.n:,} {'studies' if level == 'study' else 'patients'}"
+        f"{with_interval(metric)} over {counted(metric.n, level, 'studies' if level == 'study' else '')}"
         for level in levels
         if (metric := _find(metrics, SENSITIVITY, level)).value is not None
     ]
     if others:
-        said += f" With any image flagged: {', '.join(others)}."
+        said += f" If one flagged image counts as found, the sensitivity is {', and '.join(others)}."
     theirs = paper_values.BIMCV_FOUND
     counts = f"{theirs.counts[0]:,} of {theirs.counts[1]:,}, " if theirs.counts else ""
-    return [said, f"The paper, on other data: {number(theirs.value)} ({counts}{theirs.place}; {theirs.remark})."]
+    return [
+        said,
+        (
+            f"For comparison, the paper reports {number(theirs.value)} on other data ({counts}{theirs.place}; "
+            f"{theirs.remark})."
+        ),
+    ]
 
 
 def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) -> list[str]:
@@ -89,8 +96,8 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric
     found = []
     if left_out:
         found.append(
-            f"Images labelled COVID-19 that were left out of the archive on purpose (duplicates, or not in the "
-            f"protocol), and are in no figure: {left_out:,}."
+            "Images labelled COVID-19 that were left out on purpose (duplicates, or not in the protocol): "
+            f"{left_out:,}. They are in no metric."
         )
     if not any(counts.values()):
         return [*found, f"Every {'other ' if left_out else ''}image labelled COVID-19 was scored."]
@@ -99,8 +106,9 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric
     told += "".join(f"; {count:,} {reason}" for reason, count in reasons.items())
     worst = _find(metrics, WORST_CASE)
     found.append(
-        f"Neither found nor missed: {sum(counts.values()):,} more ({told}; tables/not_scored.csv has all without a "
-        f"score). With all of them counted as missed the sensitivity is {with_interval(worst)} (n={worst.n:,})."
+        f"Images that are neither found nor missed: {sum(counts.values()):,} ({told}). If all of them counted as "
+        f"missed, the sensitivity would be {with_interval(worst)} (n={worst.n:,}). tables/not_scored.csv lists all "
+        "images without a score."
     )
     return found
 
@@ -108,29 +116,40 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric
 def _specificity(metrics: Sequence[Metric]) -> list[str]:
     specificity = _find(metrics, SPECIFICITY)
     if specificity.value is None:
-        why = f"Specificity is undefined here ({specificity.reason}): "
-        return [f"{why}how many without COVID-19 would be flagged is not known; who flags all misses nothing."]
-    return [f"Of {specificity.n:,} images labelled not COVID-19, not flagged: {with_interval(specificity)}."]
+        return [
+            (
+                f"Specificity is undefined here ({specificity.reason}). It is not known how many images without "
+                "COVID-19 the model would flag, and a model that flags everything misses nothing."
+            )
+        ]
+    return [
+        (
+            "Specificity, the share of images labelled not COVID-19 that are not flagged: "
+            f"{with_interval(specificity)} (n={specificity.n:,})."
+        )
+    ]
 
 
 def _read(outcome: pd.Series, metrics: Sequence[Metric], verdicts: pd.DataFrame | None) -> list[str]:
     if verdicts is None:
-        return ["There are no readings (--reviews): whether the missed show an abnormality is not known."]
+        return [
+            "No readings were given (--reviews), so that it is not known whether the missed images show an abnormality."
+        ]
     missed = int((outcome == Outcome.MISSED).sum())
     nothing = _find(metrics, MISSED_WITHOUT_ABNORMALITY)
     read = _find(metrics, MISSED_READ)
     if nothing.value is None:
-        return [f"Readings: {nothing.reason}."]
+        return [f"The readings say nothing about missed images: {nothing.reason}."]
     count = round(nothing.value * nothing.n)
     said = (
-        f"Readers read {nothing.n:,} of the {missed:,} missed images, and more than half of an image's readers saw no "
-        f"abnormality in {count:,} of these: {with_interval(nothing)}."
+        f"Readers read {nothing.n:,} of {counted(missed, 'missed image')}. In {count:,} of those read, more than half "
+        f"of the image's readers saw no abnormality: {with_interval(nothing)}."
     )
     if read.value is not None and read.value < 1:
-        said += " Of the missed that nobody read this says nothing."
+        said += " This says nothing about missed images that nobody read."
     theirs = paper_values.BIMCV_MISSED_WITHOUT_ABNORMALITY
     counts = f"{theirs.counts[0]} of {theirs.counts[1]}" if theirs.counts else number(theirs.value)
-    return [said, f"The paper, on other data: {counts} ({theirs.place})."]
+    return [said, f"For comparison, the paper reports {counts} on other data ({theirs.place})."]
 
 
 def _find(metrics: Sequence[Metric], metric: str, level: Level = "image") -> Metric:
@@ -142,8 +161,11 @@ def _counts(images: pd.DataFrame, outcome: pd.Series) -> Table:
     for kind in Outcome:
         mine = outcome.index[outcome == kind]
         rows.append((str(kind), f"{len(mine):,}", f"{people(images.loc[mine]):,}"))
-    note = "A patient counts in every line that an image of theirs is in; an image without a patient's id is a patient."
-    return Table("Images labelled COVID-19", ("what became of them", "images", "patients"), tuple(rows), note)
+    note = (
+        "A patient counts in every row that contains one of their images. An image without a patient's id counts as a "
+        "patient of its own."
+    )
+    return Table("Images labelled COVID-19", ("outcome", "images", "patients"), tuple(rows), note)
 
 
 def _missed(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame | None) -> Table:
@@ -157,7 +179,8 @@ def _missed(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame | N
         cells += [day, "" if pd.isna(row["p_covid"]) else score(row["p_covid"]), _text(row["operating_point"])]
         rows.append((*cells, *([] if verdicts is None else [said.get(row["image_id"], "not read")])))
     header = (*columns, *([] if verdicts is None else ["readers"]))
-    return Table("Missed images", header, tuple(rows), "Images labelled COVID-19 that were scored and not flagged.")
+    note = "Images labelled COVID-19 that were scored and not flagged."
+    return Table("Missed images", header, tuple(rows), note)
 
 
 def _not_scored(unscored: pd.DataFrame) -> Table:
@@ -166,7 +189,7 @@ def _not_scored(unscored: pd.DataFrame) -> Table:
     for row in unscored.sort_values(["covid", "image_id"], ascending=[False, True])[columns].to_dict("records"):
         covid = "not known" if pd.isna(row["covid"]) else f"{int(row['covid'])}"
         rows.append(tuple(covid if name == "covid" else _text(row[name]) for name in columns))
-    return Table("Images without a score", tuple(columns), tuple(rows), "Whatever their label.")
+    return Table("Images without a score", tuple(columns), tuple(rows), "Images of every label.")
 
 
 def _readers(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame) -> Table:
@@ -178,8 +201,8 @@ def _readers(images: pd.DataFrame, outcome: pd.Series, verdicts: pd.DataFrame) -
         counts = [len(mine), len(answers), *(answers.count(answer) for answer in ANSWERS.values())]
         rows.append((str(kind), *(f"{count:,}" for count in counts)))
     note = (
-        "What more than half of an image's readers saw, the last reading of each. A tie, or readers who could not say, "
-        "are no consensus."
+        "The answer of more than half of an image's readers, with the last reading of each reader. A tie gives no "
+        "consensus; readers who could not say count among the readers."
     )
     columns = ("images labelled COVID-19", "all", "read", *ANSWERS.values())
     return Table("What readers saw", columns, tuple(rows), note)
@@ -191,17 +214,19 @@ def _agreement(readings: pd.DataFrame) -> Table:
         for first, second, both, agree, kappa in kappas(readings)
     ]
     note = (
-        "Abnormal or not, over all images of the archive that both judged. Cohen's kappa is 1 for full agreement, 0 "
-        "for that of chance; undefined where both gave one and the same answer throughout."
+        "Each row compares two readers over the images that both judged abnormal or not. Cohen's kappa measures "
+        "agreement beyond chance: 1 is full agreement, 0 is what chance alone would give. It is undefined if both "
+        "readers gave one and the same answer for all images."
     )
-    return Table("Readers beside one another", ("reader", "reader", "both read", "agree", "kappa"), tuple(rows), note)
+    columns = ("first reader", "second reader", "images both read", "agree", "kappa")
+    return Table("Agreement between readers", columns, tuple(rows), note)
 
 
 ANSWERS = {False: "no abnormality", True: "abnormal", None: "no consensus"}
 
 
 def _said(verdicts: pd.DataFrame | None) -> dict[str, str]:
-    """Image -> what its readers saw, in words."""
+    """Image id -> the consensus of its readers in words."""
     if verdicts is None:
         return {}
     return {

@@ -1,7 +1,7 @@
 """The first page of a report on labelled images: a verdict in three sentences, at most six numbers, one picture.
 
-Everything on it is made of the same metrics as the tables. Alarms come first. A number of too few patients is not
-printed, because its interval would say that it is anything.
+It uses the same metrics as the tables. Alarms come first. A number with too few patients is not printed, because its
+interval would allow almost any value.
 """
 
 import math
@@ -21,23 +21,27 @@ from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS, CAUGHT
 from comit_ray.screening.drift import WARNING
 from comit_ray.statistics.metric import Metric
+from comit_ray.tables.vocabulary import counted
 
 RANKED = ("auroc", "average_precision", "eer", "specificity_at_sensitivity")
-"""Metrics that compare two classes; `..._at_specificity` too."""
-OF_SOURCES = "The numbers on this page may not be of the disease."
-OF_THE_ARCHIVE = "What the numbers on this page are worth for such images is not known."
+"""Metrics that compare two classes; so do those that end in `_at_specificity`."""
+OF_SOURCES = "The numbers on this page may not measure the disease."
+OF_THE_ARCHIVE = "It is not known how far the numbers on this page hold for such images."
 PLAIN = {
-    "a linear probe tells the sources apart": (
-        "the model can tell which source (hospital, collection) an image is from, and not every source has both kinds",
+    "recognises the source": (
+        "the model can recognise the source (hospital or collection) of an image, and not every source has both kinds",
         OF_SOURCES,
     ),
     "with the lungs blacked out": (
-        "with the lungs blacked out the model still tells COVID-19, so it uses something else",
+        "the model still recognises COVID-19 with the lungs blacked out, so that it uses something else",
         OF_SOURCES,
     ),
-    "without the borders": ("the model uses the borders of the images, where marks are", OF_SOURCES),
-    "leave-one-source-out": ("what the model goes by holds less in a source that it was not fitted on", OF_SOURCES),
-    "who knows nothing of an image but its source": (
+    "without the borders": ("the model uses the borders of the images, where marks may be", OF_SOURCES),
+    "leave-one-source-out": (
+        "the signs of COVID-19 that were learned in other sources work less well in a new source",
+        OF_SOURCES,
+    ),
+    "knows nothing of an image but its source": (
         "a guess by the source alone, without a look at the image, does as well as the model",
         OF_SOURCES,
     ),
@@ -46,18 +50,18 @@ PLAIN = {
         OF_THE_ARCHIVE,
     ),
 }
-"""What an alarm has in it -> what the first page says in its place, and what follows from it."""
+"""Words of an alarm -> what the first page says instead, and what follows from it."""
 PICTURES = ("figure_14_missed", "missed", "falsely_called", "sheet", "figure_09_roc")
-"""Which picture the page has: the first of these that there is."""
+"""The page shows the first of these pictures that exists."""
 
 
 def suppressed(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> list[Metric]:
-    """The metrics, without the value of those that compare two classes of which one has too few patients.
+    """Removes the values of metrics that compare two classes, if one class has too few patients.
 
     Args:
-        metrics: of `screen_metrics.screen_metrics`.
-        images: of `screen_metrics.join_tables`.
-        minimum: fewest patients of each class, as for a subgroup.
+        metrics: result of `screen_metrics.screen_metrics`.
+        images: result of `screen_metrics.join_tables`.
+        minimum: the fewest patients of each class, as for a subgroup.
     """
     few = {
         (label, group): reason
@@ -77,7 +81,7 @@ def suppressed(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) ->
 
 
 def _too_few(images: pd.DataFrame, label: str, group: str, minimum: int) -> str | None:
-    """Why two classes are not compared in a group; None: they are, or one of them is absent, which is said already."""
+    """Why two classes are not compared in a group; None if they are, or if one of them is absent."""
     rows = images[labelled(images, label)]
     if group.startswith("dataset="):
         rows = rows[rows["dataset"] == group.removeprefix("dataset=")]
@@ -87,20 +91,20 @@ def _too_few(images: pd.DataFrame, label: str, group: str, minimum: int) -> str 
     fewest = min(counts, key=lambda item: item[1])
     if not 0 < fewest[1] < minimum:
         return None
-    return f"{fewest[0]} of only {fewest[1]} patients, at least {minimum} are needed for a number"
+    return f"{fewest[0]} of only {counted(fewest[1], 'patient')}, and a number needs at least {minimum}"
 
 
 def write(
     images: pd.DataFrame, metrics: Sequence[Metric], belief: Sequence[str], pictures: Sequence[Picture], minimum: int
 ) -> FirstPage:
-    """The page.
+    """Makes the first page.
 
     Args:
-        images: of `screen_metrics.join_tables`.
-        metrics: of the report, `suppressed`.
-        belief: what is said of shortcuts and drift.
-        pictures: that the report has.
-        minimum: fewest images that a share is printed of.
+        images: result of `screen_metrics.join_tables`.
+        metrics: metrics of the report, result of `suppressed`.
+        belief: sentences about shortcuts and drift.
+        pictures: pictures of the report.
+        minimum: the fewest images for which a share is printed.
     """
     alarms = sorted((text for text in belief if text.startswith(ALARMS)), key=lambda text: not text.startswith(CAUGHT))
     verdict = [_alarm(alarms)] if alarms else []
@@ -110,7 +114,7 @@ def write(
 
 
 def _alarm(alarms: Sequence[str]) -> str:
-    """The first alarm in plain words, what follows from it, and how many more there are."""
+    """The first alarm in plain words, what follows from it, and the number of other alarms."""
     sign = CAUGHT if alarms[0].startswith(CAUGHT) else WARNING
     known = [words for part, words in PLAIN.items() if part in alarms[0]]
     told, follows = known[0] if known else (alarms[0].removeprefix(sign).partition(". ")[0].rstrip(". "), OF_SOURCES)
@@ -122,7 +126,7 @@ def _alarm(alarms: Sequence[str]) -> str:
 def _answer(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> str:
     heads = [label for label in PREFIXES if label not in absent_heads(images)]
     if not heads:
-        return "The model has no score: it outlines lungs or disease, and flags no image."
+        return "The model has no score: it outlines lungs or disease, and flags no images."
     label = heads[0]
     what = "COVID-19" if label == "covid" else "disease"
     point = operating_points(images)[label]
@@ -133,38 +137,46 @@ def _answer(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> st
     if sensitivity is not None and sensitivity.value is not None:
         told.append(f"The model flags {in_words(sensitivity, minimum)} of the images labelled {what}")
     else:
-        told.append(f"How many images of {what} the model flags is not known: none that was scored is labelled so")
+        told.append(f"It is not known how many images labelled {what} the model flags ({_why(sensitivity)})")
     if specificity is not None and specificity.value is not None:
         told.append(f"it leaves {in_words(specificity, minimum)} of the others without a flag")
     else:
-        told.append("of the others there is none, so what it flags in vain is not known")
+        told.append(f"its false alarms are not known ({_why(specificity)})")
     return f"{'; '.join(told)}."
 
 
+def _why(metric: Metric | None) -> str:
+    """Why a metric has no value."""
+    return "it was not measured" if metric is None or metric.reason is None else metric.reason
+
+
 def _inside(metrics: Sequence[Metric], images: pd.DataFrame) -> str:
-    """Whether the ranking holds inside one source: what a network that knows only the hospital cannot reach."""
+    """Whether the ranking holds inside one source, where recognising the hospital does not help."""
     if "covid" in absent_heads(images):
-        return "Of COVID-19 there is no score."
+        return "The model has no score for COVID-19."
     known = images[labelled(images, "covid")]
     classes = known.groupby("dataset")["covid"].nunique()
     both = [str(name) for name in classes.index[classes == 2]]
     whole = _find(metrics, "auroc")
     if whole is None or whole.value is None:
-        return f"How well it ranks is not given: {whole.reason if whole else 'nothing is labelled'}."
+        return f"Its ranking of the images (AUROC) is not given: {whole.reason if whole else 'no image is labelled'}."
     if len(classes) < 2:
-        return f"It ranks COVID-19 with AUROC {decimals(whole)}, all inside one source."
+        return f"Its ranking of the images (AUROC) is {decimals(whole)}; all images come from one source."
     if not both:
         return (
-            "No source has images with and without COVID-19: it is not shown that the disease was learned, "
-            "and not the hospital."
+            "No source has images both with and without COVID-19, so that it is not shown whether the model learned "
+            "the disease or the hospital."
         )
     inside = [(name, metric) for name in both if (metric := _find(metrics, "auroc", group=f"dataset={name}"))]
     told = [f"{decimals(metric)} inside {name}" for name, metric in inside[:2] if metric.value is not None]
     chance = any(metric.low is None or metric.low <= 0.5 for _, metric in inside if metric.value is not None)
     if not told:
-        return f"AUROC {decimals(whole)} over all sources; inside one source there are too few images to say."
-    end = ": inside a source it is not shown that it beats guessing" if chance else ""
-    return f"AUROC {decimals(whole)} over all sources, but {' and '.join(told)}{end}."
+        return (
+            f"Its ranking of the images (AUROC) is {decimals(whole)} over all sources; inside a single source there "
+            "are too few images to measure it."
+        )
+    end = "; inside a source it is not shown to be better than guessing (0.5)" if chance else ""
+    return f"Its ranking of the images (AUROC) is {decimals(whole)} over all sources, and {' and '.join(told)}{end}."
 
 
 def _numbers(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> list[tuple[str, str]]:
@@ -194,7 +206,7 @@ def _numbers(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) -> l
 
 
 def in_words(metric: Metric, minimum: int = 1) -> str:
-    """A share as "28 of 30, 93% (77 to 100%)"; of fewer than `minimum` the count alone."""
+    """A share such as `28 of 30, 93% (77 to 100%)`; with fewer than `minimum` images the count alone."""
     assert metric.value is not None, metric
     count = f"{round(metric.value * metric.n):,} of {metric.n:,}"
     if metric.n < minimum:
@@ -203,7 +215,7 @@ def in_words(metric: Metric, minimum: int = 1) -> str:
 
 
 def percent(value: float, low: float | None, high: float | None) -> str:
-    """A share in whole percent, the ends of its interval outward."""
+    """A share in whole percent; the ends of its interval are rounded outward."""
     shown = f"{round(Fraction(repr(float(value))) * 100)}%"
     if low is None or high is None:
         return f"{shown} (no interval)"
@@ -212,7 +224,7 @@ def percent(value: float, low: float | None, high: float | None) -> str:
 
 
 def decimals(metric: Metric) -> str:
-    """A value of 0 to 1 with its interval: two digits, or one where the interval is wider than 0.2."""
+    """A value of 0 to 1 with its interval: two digits, or one if the interval is wider than 0.2."""
     if metric.value is None:
         return "not given"
     if metric.low is None or metric.high is None:

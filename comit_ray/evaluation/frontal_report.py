@@ -1,4 +1,4 @@
-"""Is it a frontal chest? What the checkpoint's check found among the images, and what the check itself is worth."""
+"""The chapter on the check for frontal chest radiographs: its findings among the images, and its reliability."""
 
 import pandas as pd
 
@@ -7,22 +7,22 @@ from comit_ray.checkpoint.frontal_check import COLUMN, THRESHOLD, FrontalCheck
 from comit_ray.errors import REASON_WORDS, CheckpointError, Reason, StorageError
 from comit_ray.evaluation import model_card
 from comit_ray.evaluation.report.document import Chapter, Table
-from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason
+from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, counted
 
 FRONTAL = "frontal"
 
 
 def chapter(results: str | None, images: pd.DataFrame) -> Chapter:
-    """The chapter; it says why there was no check, where there was none.
+    """Makes the chapter; without a check it says why there was none.
 
     Args:
-        results: URI of the screen; None: a bare predictions table.
-        images: rows with `predictions`.
+        results: URI of the screen; None for a bare predictions table.
+        images: rows with the columns of `predictions`.
     """
     check, why = _check(results)
     said = [_found(images)]
     if check is None:
-        said.append(f"What the check is worth is not known: {why}.")
+        said.append(f"The reliability of the check is not known: {why}.")
     else:
         said.append(f"{check.line[:1].upper()}{check.line[1:]}.")
     tested = {} if check is None or not check.tested else {"frontal_check": _tested(check)}
@@ -40,17 +40,20 @@ def _check(results: str | None) -> tuple[FrontalCheck | None, str]:
 
 
 def _found(images: pd.DataFrame) -> str:
-    """How many of the scored images look like none."""
+    """The sentence that says how many scored images do not look like a frontal chest radiograph."""
     checked = images[images[COLUMN].notna()]
     if checked.empty:
-        return "No image was checked: a lateral or a CT slice without a header is scored like a frontal chest."
+        return (
+            "No image was checked: a lateral view or a CT slice without a header is scored like a frontal radiograph."
+        )
     suspected = int((checked[COLUMN] < THRESHOLD).sum())
     if not suspected:
-        return f"Of {len(checked):,} scored images none looks like anything but a frontal chest."
+        return f"Of {counted(len(checked), 'scored image')} every one looks like a frontal chest radiograph."
     why = REVIEW_WORDS[ReviewReason.NOT_A_FRONTAL_CHEST]
     return (
-        f"{suspected:,} of {len(checked):,} scored images look like no frontal chest; nothing was left out for it. "
-        f'The queue has this as a reason ("{why}"), and what their scores say is not known.'
+        f"{suspected:,} of {counted(len(checked), 'scored image')} {'does' if suspected == 1 else 'do'} not look like "
+        f'a frontal chest radiograph. They were not left out: they stand in the queue with the reason "{why}". Their '
+        "scores cannot be relied on."
     )
 
 
@@ -60,8 +63,9 @@ def _tested(check: FrontalCheck) -> Table:
         kind = "frontal chest" if group.kind == FRONTAL else REASON_WORDS[Reason(group.kind)]
         row = (group.dataset, kind, f"{group.images:,}", f"{group.patients:,}", f"{group.right:,}")
         rows.append(row)
-    columns = ("source", "what the source says it is", "images", "patients", "taken for that")
+    columns = ("source", "kind of image by the source", "images", "patients", "recognised as that kind")
     note = (
-        "Each patient was tested once, by a fit without this patient. Kinds that are not in the table were not learned."
+        "Each patient was tested once, by a classifier that was fitted without this patient. The classifier did not "
+        "learn kinds of images that are not in the table."
     )
-    return Table("The check for frontal chests, tested by patient", columns, tuple(rows), note)
+    return Table("Test of the check for frontal chest radiographs, by patient", columns, tuple(rows), note)

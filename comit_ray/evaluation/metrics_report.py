@@ -15,19 +15,23 @@ from comit_ray.evaluation.report.printing import cell, points, with_interval
 from comit_ray.evaluation.screen_metrics import absent_heads, head_of
 from comit_ray.statistics.intervals import patient_codes
 from comit_ray.statistics.metric import Metric
+from comit_ray.tables.vocabulary import counted
 
 CAUTION = """\
-Not for diagnosis. Not flagged is not normal. Where images with COVID-19 and others come from different sources, a
-network can tell the sources apart instead of the disease: read what is said of shortcuts and the figures inside one
-source first, and their n."""
+Not for diagnosis. Not flagged is not normal. If images with and without COVID-19 come from different sources, a
+network can recognise the source instead of the disease. Read first what the report says about shortcuts, and then the
+metrics inside one source with their numbers of images."""
 READING = """\
-The share of images says how many images were scored at all; the other figures are over those alone.
-"Threshold from these images": as the paper does, which flatters. "Stored threshold": frozen on validation data.
-The equal error rate is the one at which as large a share of negatives is flagged as of positives is missed.
-The disease figures are pooled over the pixels of images that have a true disease mask; painting everything would give \
-a TPR of 1, so read precision, Dice and what is painted on healthy images beside it.
+The numbers of images show how many were scored; all other metrics are taken over the scored images.
+"Threshold from these images" means that the threshold was chosen on these same images, as in the paper, so that the \
+metric looks better than it is. "Stored threshold" means a threshold chosen before, on validation data.
+AUROC is the area under the ROC curve: 1 is a perfect ranking of positives above negatives, and 0.5 is guessing.
+The equal error rate is the share of errors at the threshold where as large a share of negatives is flagged as of \
+positives is missed.
+The disease metrics are pooled over the pixels of images that have an annotated disease mask. A model that outlines \
+everything has a true positive rate of 1, so read precision, Dice and the disease outlined on healthy images with it.
 Precision depends on how frequent COVID-19 is among the images.""".splitlines()
-"""How to read the figures."""
+"""How to read the metrics."""
 HEADS = {
     "covid": "a COVID-19 score",
     "unhealthy": "an unhealthy score",
@@ -35,8 +39,8 @@ HEADS = {
     "disease": "disease masks",
 }
 CALIBRATIONS = {
-    "none": "Scores are as the model gives them, not calibrated.",
-    "temperature": "Scores are calibrated: log-odds divided by the temperatures in the results' run.json.",
+    "none": "Scores are as the model gives them and are not calibrated.",
+    "temperature": "Scores are calibrated: their log-odds are divided by the temperatures in the results' run.json.",
 }
 SECTIONS = {
     "accounts": ("What became of the images", (None,)),
@@ -44,21 +48,21 @@ SECTIONS = {
     "unhealthy": ("Unhealthy", ("unhealthy",)),
     "masks": ("Lungs and disease", ("lung", "disease")),
 }
-"""Name of a table -> its title, and the heads whose figures are in it."""
+"""Name of a table -> its title, and the heads whose metrics it has."""
 NO_SINGLE_SOURCE = (
-    "No dataset has images with COVID-19 and images without: these figures cannot tell whether the disease was learned "
-    "or the source."
+    "No dataset has images both with and without COVID-19, so that these metrics cannot show whether the model learned "
+    "the disease or the source."
 )
 OTHER_DATA = (
-    f"The values are of other data (the paper's test split: {paper_values.COVID_IMAGES:,} images with COVID-19 and "
-    f"{paper_values.OTHER_IMAGES:,} others): a difference says nothing about either model."
+    f"The paper's values come from other data (its test split: {paper_values.COVID_IMAGES:,} images with COVID-19 and "
+    f"{paper_values.OTHER_IMAGES:,} others). A difference says nothing about either model."
 )
 FEW = 100
-"""Positive patients; with fewer, one of them is more than a point."""
+"""With fewer positive patients than this, one patient is worth more than a percentage point."""
 NOT_KNOWN = "-"
-"""A cell without a value; the note of the table has the reason."""
+"""The cell of a metric without a value; the note of the table gives the reason."""
 Place = tuple[str, float | str | None]
-"""A metric, and what it is at."""
+"""The name of a metric, and the specificity or operating point at which it is measured."""
 _COMIT_NET = paper_values.TABLE_4["COMiT-Net"]
 _MASKS = paper_values.SEGMENTATION["COMiT-Net"]
 PAPER: dict[Place, Printed] = {
@@ -74,21 +78,21 @@ PAPER: dict[Place, Printed] = {
 if _MASKS.lung_iou is not None and _MASKS.disease_tpr is not None:
     PAPER[("lung_iou", None)] = Printed(_MASKS.lung_iou, "section 4.1")
     PAPER[("disease_tpr", None)] = Printed(_MASKS.disease_tpr, "section 4.1")
-"""Metric and the specificity it is at -> what the paper prints of COMiT-Net on its own test split."""
+"""Metric and specificity -> the value that the paper prints for COMiT-Net on its own test split."""
 PAPER_EXTERNAL: dict[Place, Printed] = {
     ("sensitivity_at_operating_point", "specificity_0.90"): paper_values.BIMCV_FOUND,
     ("missed_without_abnormality", None): paper_values.BIMCV_MISSED_WITHOUT_ABNORMALITY,
 }
-"""The same of the archive that the paper's model never saw."""
+"""Metric and operating point -> the value that the paper prints for an archive that its model never saw."""
 
 
 def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = False) -> dict[str, Table]:
-    """The figures as tables, a column a group, and `paper`; figures of a head the model does not have are left out.
+    """The metrics as tables, with a column for each group, and the table `paper`; absent heads are left out.
 
     Args:
-        metrics: of `comit_ray.evaluation.screen_metrics.screen_metrics`.
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        external: of an archive that the model never saw: other values of the paper stand beside them.
+        metrics: result of `screen_metrics.screen_metrics`.
+        images: result of `screen_metrics.join_tables`.
+        external: whether the model never saw the archive; then other values of the paper are shown.
     """
     absent = absent_heads(images)
     found = {}
@@ -109,7 +113,7 @@ def tables(metrics: Sequence[Metric], images: pd.DataFrame, external: bool = Fal
 
 
 def _accounts(metrics: Sequence[Metric]) -> Table:
-    """How many images of each group were scored, excluded and failed; metrics.json has the shares with intervals."""
+    """The number of images scored, excluded and failed in each group; metrics.json has the shares with intervals."""
     by_place = {(metric.group, metric.at): metric for metric in metrics}
     rows = []
     for group in groups_shown(list(metrics)):
@@ -123,7 +127,7 @@ def _accounts(metrics: Sequence[Metric]) -> Table:
 
 
 def _table(title: str, metrics: Sequence[Metric], images: pd.DataFrame) -> Table:
-    """A row a metric and a column a group, without groups of which nothing is known."""
+    """A row for each metric and a column for each group; groups without any value are left out."""
     groups = [
         group
         for group in groups_shown(list(metrics))
@@ -146,36 +150,39 @@ def _table(title: str, metrics: Sequence[Metric], images: pd.DataFrame) -> Table
     hidden = [group.removeprefix("dataset=") for group in groups_shown(list(metrics)) if group not in groups]
     notes = [f"Nothing can be measured in {', '.join(hidden)} alone."] if hidden else []
     if len(rows) < len(places):
-        notes.append(f"{len(places) - len(rows)} metrics have no value and no row.")
+        notes.append(f"Metrics left out because they have no value: {len(places) - len(rows)}.")
     notes += _reasons([metric for metric in metrics if metric.group in groups])
     return Table(title, columns, tuple(rows), " ".join(notes))
 
 
 def _heading(group: str, images: pd.DataFrame, head: str | None) -> str:
-    """The group, with the positives and negatives of a score, and their patients."""
+    """The name of the group, with its numbers of positives and negatives and of their patients."""
     if head not in PREFIXES:
         return group_in_words(group)
     told = []
     for label in (1, 0):
         rows = _labelled(images, head, group)
         mine = rows[rows[head] == label]
-        told.append(f"{len(mine):,} of {people(mine):,} patients" if len(mine) else "0")
+        told.append(f"{len(mine):,} of {counted(people(mine), 'patient')}" if len(mine) else "0")
     return f"{group_in_words(group)}: {' + '.join(told)}"
 
 
 def _cell(metric: Metric | None, images: pd.DataFrame) -> str:
-    """The value with its interval; n only where the head of the column does not say it."""
+    """The value with its interval; n is added if the head of the column does not give it."""
     if metric is None or metric.value is None:
         return NOT_KNOWN
     return with_interval(metric) if _is_in_heading(metric, images) else cell(metric)
 
 
 def paper_table(metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Table | None:
-    """What the paper prints of COMiT-Net on its own data, beside the same metric here; None: of none of them.
+    """The paper's values for COMiT-Net on its own data, beside the same metric here.
 
     Args:
-        metrics: that are shown.
+        metrics: the metrics that are shown.
         printed: `PAPER` or `PAPER_EXTERNAL`.
+
+    Returns:
+        None if the paper prints none of them.
     """
     rows = []
     for metric in metrics:
@@ -187,17 +194,17 @@ def paper_table(metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Tab
         where = f"{theirs.place}{f'; {theirs.remark}' if theirs.remark else ''}"
         rows.append((what, f"{theirs.value:.4g}", with_interval(metric), where))
     columns = ("metric", "paper (other data)", "here", "where the paper prints it")
-    return Table("The paper's values, of other data", columns, tuple(rows), OTHER_DATA) if rows else None
+    return Table("The paper's values, from other data", columns, tuple(rows), OTHER_DATA) if rows else None
 
 
 def _labelled(images: pd.DataFrame, head: str, group: str) -> pd.DataFrame:
-    """Images of a group with a label and a score."""
+    """The images of a group that have a label and a score."""
     rows = images[labelled(images, head)]
     return rows if group == "all" else rows[rows["dataset"] == group.removeprefix("dataset=")]
 
 
 def _is_in_heading(metric: Metric, images: pd.DataFrame) -> bool:
-    """Whether a metric is of all labelled images, or of the positives or negatives among them."""
+    """Whether a metric counts all labelled images, all positives or all negatives."""
     head, name = head_of(metric.metric), metric.metric
     of_others = name == "covid_called_unhealthy" or ("precision" in name and "average" not in name)
     if metric.level != "image" or head not in PREFIXES or of_others:
@@ -207,83 +214,82 @@ def _is_in_heading(metric: Metric, images: pd.DataFrame) -> bool:
 
 
 def _printed(metric: str, at: float | str | None, level: str, printed: dict[Place, Printed]) -> Printed | None:
-    """What the paper prints beside a figure; it does not name its operating points as we do."""
+    """The paper's value of a metric; the paper does not name its operating points as we do."""
     if level != "image":
         return None
     return printed.get((metric, at)) or (printed.get((metric, None)) if isinstance(at, str) else None)
 
 
 def _reasons(metrics: Sequence[Metric]) -> list[str]:
-    """Why there is no value, or no interval, a sentence for each of both and every group."""
+    """Why metrics have no value or no interval, a sentence for each of both and every group."""
     found: dict[tuple[str, str], list[str]] = {}
     for metric in metrics:
         if metric.reason is not None:
             what = "Undefined" if metric.value is None else "No interval"
-            found.setdefault((what, metric.group), []).append(metric.reason)
+            found.setdefault((what, group_in_words(metric.group)), []).append(metric.reason)
     return [f"{what} ({group}): {'; '.join(dict.fromkeys(reasons))}." for (what, group), reasons in found.items()]
 
 
 def sentences(images: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
-    """What a reader must know of these images and scores, computed from them.
+    """What a reader must know about these images and scores.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        metrics: of `comit_ray.evaluation.screen_metrics.screen_metrics`.
+        images: result of `screen_metrics.join_tables`.
+        metrics: result of `screen_metrics.screen_metrics`.
     """
     scored = images[images["status"] == Status.OK]
     return [*positives(scored), *_sources(scored, metrics), *_about(images), *_without_id(images)]
 
 
 def intervals(config: EvaluateConfig) -> str:
-    """What the intervals and n are."""
+    """The paragraph that explains the intervals, the numbers of images, and the digits."""
     return (
-        "Square brackets are 95% intervals. w: Wilson's, where the threshold is frozen and no patient has several of "
-        f"the images. Without a mark: percentiles of {config.draws:,} bootstrap draws (seed {config.seed}) of patients "
-        "with all their images; thresholds that come from the images are taken anew in each draw. Where patients have "
-        "several images and all or none of these are hits, every draw is alike: w is then Wilson's interval over "
-        "patients, and p Newcombe's, of an AUROC of 0 or 1. The head of a column has positives + negatives: a "
-        "sensitivity is of the positives, a specificity of the negatives, and what is of anything else has its n, such "
-        "as a precision of what was flagged. Numbers have two digits, and more "
-        "where the interval is narrower than 0.02; metrics.json has all. "
-        "Studies and patients (column counted) are flagged where any image of theirs is: with more images a patient, "
-        "sensitivity rises and specificity falls."
+        "Square brackets give 95% intervals: the range of values that these data support. An interval without a mark "
+        f"comes from the percentiles of {config.draws:,} bootstrap draws (seed {config.seed}) of patients with all "
+        "their images; thresholds chosen on the images are chosen anew in each draw. The mark w stands for Wilson's "
+        "interval, which is used if the threshold is stored and no patient has several of the images. If patients have "
+        "several images and all or none of these are hits, all draws are alike: w is then Wilson's interval over "
+        "patients, and p is Newcombe's interval of an AUROC of 0 or 1. The head of a column gives positives + "
+        "negatives. A sensitivity counts the positives and a specificity the negatives. A metric that counts other "
+        "images, such as a precision over flagged images, has its own n. Numbers have two digits, more if the interval "
+        "is narrower than 0.02, and fewer if it is wider than 1; metrics.json has all digits. A study or patient "
+        "(column counted) is flagged if any of its images is: with more images per patient, sensitivity rises and "
+        "specificity falls."
     )
 
 
 def people(images: pd.DataFrame) -> int:
-    """Patients of these images; one without an id counts as one."""
+    """The number of patients of these images; an image without a patient id counts as a patient of its own."""
     return len(set(patient_codes(images["patient_id"]).tolist()))
 
 
 def of_patients(images: pd.DataFrame) -> str:
-    """Such as "227 images of 161 patients"; an image without a patient's id is not called a patient."""
+    """The numbers of images and patients, such as `227 images of 161 patients`; unknown patients are not counted."""
     known = images["patient_id"].dropna()
     return in_patients(len(images), int(known.nunique()), len(images) - len(known))
 
 
 def in_patients(images: int, patients: int, without: int) -> str:
-    """The same of counts: images, patients that are known, and images of which the patient is not known."""
-    told = f"{images:,} image{'' if images == 1 else 's'}"
+    """The words of `of_patients` for counts: images, known patients, and images whose patient is not known."""
+    told = counted(images, "image")
     if without == images:
         return f"{told}, patients not known"
-    who = f"{patients:,} patient{'' if patients == 1 else 's'}"
-    return (
-        f"{told}: {images - without:,} of {who}, {without:,} without a patient's id" if without else f"{told} of {who}"
-    )
+    who = counted(patients, "patient")
+    return f"{told}: {images - without:,} of {who}, {without:,} without a patient id" if without else f"{told} of {who}"
 
 
 def positives(scored: pd.DataFrame) -> list[str]:
-    """What one patient is worth, where they are few."""
+    """How many percentage points of sensitivity one patient is worth, if there are few positive patients."""
     covid = scored[(scored["covid"] == 1) & scored["p_covid"].notna()]
     patients = people(covid)
     if not patients or patients >= FEW:
         return []
-    who = f"{patients} patient{'s' if patients > 1 else ''} with COVID-19 ({len(covid)} images)"
-    return [f"{who}: one patient is {points(patients)} points of patient-level sensitivity."]
+    who = f"{counted(patients, 'patient')} with COVID-19 ({counted(len(covid), 'image')})"
+    return [f"{who}: one patient is worth {points(patients)} percentage points of patient-level sensitivity."]
 
 
 def _sources(scored: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
-    """What is left of the AUROC inside a source that has both classes, where there are several sources."""
+    """Whether the AUROC holds inside a source that has both classes, if there are several sources."""
     known = scored[scored["covid"].notna() & scored["p_covid"].notna()]
     classes = known.groupby("dataset")["covid"].nunique()
     if known["covid"].nunique() < 2 or len(classes) < 2:
@@ -293,43 +299,45 @@ def _sources(scored: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     aurocs = {metric.group: metric for metric in metrics if metric.metric == "auroc"}
     inside = {str(name): aurocs[f"dataset={name}"] for name in classes.index[classes == 2]}
     told = [f"{with_interval(metric)} inside {name}" for name, metric in inside.items()]
-    found = [f"AUROC for COVID-19: {with_interval(aurocs['all'])} over all sources, {', '.join(told)}."]
+    found = [f"The AUROC for COVID-19 is {with_interval(aurocs['all'])} over all sources, and {', '.join(told)}."]
     chance = [name for name, metric in inside.items() if metric.low is not None and metric.low <= 0.5]
     unsure = [name for name, metric in inside.items() if metric.low is None]
     if unsure:
-        found.append(f"Inside {', '.join(unsure)} it has no interval: the images are too few to conclude from it.")
+        found.append(
+            f"Inside {', '.join(unsure)} it has no interval, because there are too few images for a conclusion."
+        )
     if chance:
         found.append(
-            f"Inside {', '.join(chance)} it is not shown that the score beats guessing (0.5): what was learned may be "
-            "the source and not the disease."
+            f"Inside {', '.join(chance)} the score is not shown to be better than guessing (0.5): the model may have "
+            "learned the source and not the disease."
         )
     return found
 
 
 def _without_id(images: pd.DataFrame) -> list[str]:
-    """Of how many images patients and studies are not known."""
+    """The numbers of images whose patient or study is not known."""
     found = []
     patients, studies = (int(images[column].isna().sum()) for column in ("patient_id", "study_id"))
     if patients:
         found.append(
-            f"{patients:,} of {len(images):,} images have no patient's id: each counts as a patient of its own, and "
-            "intervals are too narrow where several are of one patient."
+            f"Images without a patient id: {patients:,} of {len(images):,}. Each counts as a patient of its own, so "
+            "that intervals are too narrow if several of them are of one patient."
         )
     if 0 < studies < len(images):
-        found.append(f"{studies:,} of {len(images):,} images have no study's id: they are in no figure of studies.")
+        found.append(f"Images without a study id: {studies:,} of {len(images):,}. They are in no metric of studies.")
     return found
 
 
 def _about(images: pd.DataFrame) -> list[str]:
-    """What the scores are, and which figures there are none of."""
+    """The models, the calibration of the scores, and the heads that are absent."""
     absent = absent_heads(images)
     models = sorted(images["model_id"].dropna().unique())
-    found = [f"Scores are those of {'model' if len(models) == 1 else 'several models:'} {', '.join(models)}."]
+    found = [f"The scores come from {'model' if len(models) == 1 else 'several models:'} {', '.join(models)}."]
     found = found if models else []
     found += [CALIBRATIONS.get(name, f"Scores: {name}.") for name in sorted(images["calibration"].dropna().unique())]
     if len(absent) == len(HEADS):
-        return [*found, "No image has a score or a mask: only their shares can be given."]
+        return [*found, "No image has a score or a mask, so that the report can only count the images."]
     if absent:
         missing = " or ".join(HEADS[head] for head in absent)
-        found.append(f"No image has {missing}: those figures are left out.")
+        found.append(f"No image has {missing}: the metrics for them are left out.")
     return found

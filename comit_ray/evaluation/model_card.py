@@ -1,11 +1,10 @@
-"""The model card of a screened model, filled from the run, and the CLAIM items that the run answers.
+"""The model card of a screened model, filled from the run, and the items of the CLAIM checklist that the run answers.
 
-Mitchell et al. 2019, "Model cards for model reporting". What the run does not know is said to be unknown, not guessed.
-What the checkpoint says of its training is read as data; its weights are not loaded.
+Model card: Mitchell et al. 2019, "Model cards for model reporting". What the run does not know is called unknown and
+never guessed. The checkpoint's record of its training is read as data; its weights are not loaded.
 
-CLAIM is the checklist for artificial intelligence in medical imaging: what a report answers, and what it cannot.
-Tejani et al. 2024, "Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update", Radiology:
-Artificial Intelligence 6(4):e240300. The topics are paraphrased; read the original before submitting a paper.
+CLAIM: Tejani et al. 2024, "Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update", Radiology:
+Artificial Intelligence 6(4):e240300. The topics are paraphrased; read the original before you submit a paper.
 """
 
 import json
@@ -25,19 +24,20 @@ from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where
 from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import counted
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What is known of a training; empty where it is not.
+    """What is known about a training; fields that are not known are None.
 
     Args:
-        checkpoint: its URI; None: the results do not say.
-        config: as in its `config.yaml`.
-        environment: as in its `environment.json`.
-        facts: as in its `reference.json`.
-        epochs: that were trained.
-        reason: why nothing of it is known; None: it is.
+        checkpoint: URI of the checkpoint; None if the results do not name it.
+        config: content of its `config.yaml`.
+        environment: content of its `environment.json`.
+        facts: content of its `reference.json`.
+        epochs: number of epochs trained.
+        reason: why nothing is known; None if it is known.
     """
 
     checkpoint: str | None = None
@@ -49,31 +49,31 @@ class Trained:
 
 
 def read(results: str | None) -> Trained:
-    """What the checkpoint that `results` were screened with says; a checkpoint that is gone is no error."""
+    """Reads what the checkpoint of the screen at the URI `results` records; an absent checkpoint is no error."""
     if results is None:
         return Trained(reason="a bare predictions table does not name its checkpoint")
     try:
         record = run_record.read(results)
     except (NotFoundError, StorageError) as error:
-        return Trained(reason=f"the results have no run.json that tells: {error}")
+        return Trained(reason=f"the results' run.json cannot be read: {error}")
     settings, question = record.get("settings"), record["question"]
     uri = settings.get("checkpoint") if isinstance(settings, dict) else None
     if not isinstance(uri, str):
         return Trained(reason="the results' run.json names no checkpoint")
     try:
         config, environment = _part(uri, train_config.FILE), _part(uri, reference.ENVIRONMENT)
-        weights = str(question.get("model_id")).partition("-")[0]  # of an optimised model more follows
+        weights = str(question.get("model_id")).partition("-")[0]  # the id of an optimised model is longer
         if environment.get("model_id") != weights:
-            return Trained(uri, reason=f"{uri} is not the checkpoint of these results any more")
+            return Trained(uri, reason=f"{uri} is no longer the checkpoint of these results")
         return Trained(uri, config, environment, _facts(uri), len(_history(uri)))
     except (StorageError, ValueError, yaml.YAMLError) as error:
-        return Trained(uri, reason=f"the checkpoint cannot be read now: {error}")
+        return Trained(uri, reason=f"the checkpoint can no longer be read: {error}")
 
 
 def _part(uri: str, name: str) -> dict[str, Any]:
-    found = yaml.safe_load(storage.read_bytes(storage.join(storage.normalise(uri), name)))  # YAML has JSON in it
+    found = yaml.safe_load(storage.read_bytes(storage.join(storage.normalise(uri), name)))  # YAML includes JSON
     if not isinstance(found, dict):
-        raise ValueError(f"{name} holds no mapping")
+        raise ValueError(f"expected a mapping in {name}, got {type(found).__name__}")
     return found
 
 
@@ -91,16 +91,15 @@ def _history(uri: str) -> list[Any]:
 
 INTENDED = (
     "Research, and choosing which chest radiographs of an archive a radiologist reads first. Frontal radiographs (PA "
-    "or AP) of adults. Every flag is to be read by a person."
+    "or AP) of adults. A person must read every flagged image."
 )
 NOT_INTENDED = (
     "Diagnosis, triage of a patient without a reader, ruling out disease (not flagged is not normal), children, "
-    "lateral views, CT, photographs of films, and archives that it was not validated on."
+    "lateral views, CT, photographs of films, and archives on which the model was not validated."
 )
 ETHICS = (
-    "A missed patient is the error that matters. COVID-19 and other images often come from different hospitals; "
-    "a score may tell these apart. Figures by sex, age, view and source are in this report where enough patients are "
-    "known."
+    "Missing a patient is the gravest error. Images with and without COVID-19 often come from different hospitals, and "
+    "a score may recognise these. This report has metrics by sex, age, view and source for groups with enough patients."
 )
 SOFTWARE = ("comit_ray", "python", "torch", "torchvision", "ray", "numpy", "pyarrow")
 
@@ -108,16 +107,16 @@ SOFTWARE = ("comit_ray", "python", "torch", "torchvision", "ray", "numpy", "pyar
 def card_table(
     images: pd.DataFrame, trained: Trained, summary: Table, said: Sequence[str], config: EvaluateConfig
 ) -> Table:
-    """The card.
+    """The model card as a table.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        trained: what the checkpoint says.
-        summary: the report's, whose answers are the card's figures.
-        said: sentences of the report that limit what may be concluded.
-        config: of the job.
+        images: result of `screen_metrics.join_tables`.
+        trained: result of `read`.
+        summary: the report's summary, whose answers are the card's metrics.
+        said: sentences of the report that limit its conclusions.
+        config: options of the job.
     """
-    answers = {question: answer for question, answer in summary.rows}  # noqa: C416 rows have any length
+    answers = {question: answer for question, answer in summary.rows}  # noqa: C416 rows are tuples of any length
     metrics = [f"{question.removeprefix('The answer: ')}: {text}" for question, text in answers.items()
                if question.startswith("The answer") or question == "Inside one source"]  # fmt: skip
     limits = [text for text in said if text.startswith(ALARMS)]
@@ -129,25 +128,25 @@ def card_table(
         ("Not intended for", NOT_INTENDED),
         ("Evaluation data", answers["On what data"]),
         ("Operating point", _points(images, config)),
-        ("Figures", " ".join(metrics) or "none: the model has no head that is judged here"),
+        ("Metrics", " ".join(metrics) or "none, because no head of the model is evaluated here"),
         ("Uncertainty", f"95% intervals over patients: {_intervals(config)}."),
         ("Limits", " ".join([answers["What it does not mean"], *limits])),
         ("Ethical considerations", ETHICS),
     )
-    return Table("The screened model", ("part", "what the run says"), rows)
+    return Table("The screened model", ("topic", "what is recorded"), rows)
 
 
 def claim(
     images: pd.DataFrame, trained: Trained, config: EvaluateConfig, chapters: Mapping[str, str], split: str
 ) -> dict[int, str]:
-    """Number of a CLAIM item -> what the run says of it; items that it cannot answer are absent.
+    """Number of a CLAIM item -> the run's answer; items without an answer are left out.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        trained: what the checkpoint says.
-        config: of the job.
+        images: result of `screen_metrics.join_tables`.
+        trained: result of `read`.
+        config: options of the job.
         chapters: name of each chapter of the report -> its title.
-        split: that was scored.
+        split: name of the split that was scored.
     """
     settings = trained.config or {}
     found: dict[int, str | None] = {
@@ -155,13 +154,13 @@ def claim(
         8: _exclusions(images),
         9: _preprocessing(settings),
         12: _missing(images),
-        20: None if split == "all" else "patient: the manifest is refused where one lies in two splits",
+        20: None if split == "all" else "patient: a manifest with a patient in two splits is refused",
         22: "see Model card" if trained.config else None,
         23: _software(trained),
         24: _weights(settings),
         25: "see Model card" if trained.config else None,
         26: "the epoch with the lowest loss on the validation split" if trained.config else None,
-        27: "none: one network" if trained.config else None,
+        27: "none, the model is a single network" if trained.config else None,
         28: "sensitivity, specificity, AUROC, equal error rate, precision, F1, calibration, IoU, TPR: see the tables",
         29: f"95% intervals over patients: {_intervals(config)}",
         30: _chapter(chapters, "belief", "subgroups"),
@@ -169,23 +168,23 @@ def claim(
         32: "this report" if split == "test" and not config.external else None,
         33: "this report" if config.external else None,
         35: _accounts(images),
-        36: f"in part, of the scored images alone: see {chapters['subgroups']}" if "subgroups" in chapters else None,
+        36: f"in part, for the scored images: see {chapters['subgroups']}" if "subgroups" in chapters else None,
         37: _chapter(chapters, "scores"),
         38: _chapter(chapters, "scores", "thresholds"),
         39: _chapter(chapters, "galleries"),
-        40: "limits of the model card, and what the summary says that it does not mean",
+        40: "the limits in the model card, and the row of the summary on what the result does not mean",
     }
     return {number: text for number, text in found.items() if text is not None}
 
 
 def _intervals(config: EvaluateConfig) -> str:
-    return f"{config.draws:,} bootstrap draws, seed {config.seed}; Wilson's and Newcombe's where they hold"
+    return f"{config.draws:,} bootstrap draws, seed {config.seed}; Wilson's and Newcombe's intervals where they hold"
 
 
 def _model(images: pd.DataFrame, trained: Trained) -> str:
     models = ", ".join(sorted(images["model_id"].dropna().unique())) or "not known"
     if trained.config is None:
-        return f"{models}; nothing more is known: {trained.reason}"
+        return f"{models}; nothing more is known, because {trained.reason}"
     model, frame = trained.config.get("model", {}), trained.config.get("frame", {})
     tasks = ", ".join(model.get("tasks", []))
     return (
@@ -196,7 +195,7 @@ def _model(images: pd.DataFrame, trained: Trained) -> str:
 
 def _training(trained: Trained) -> str:
     if trained.config is None:
-        return f"not known: {trained.reason}"
+        return f"not known, because {trained.reason}"
     train, loss = trained.config.get("train", {}), trained.config.get("loss", {})
     weights = ", ".join(f"{task} {loss[task]}" for task in ("lung", "disease", "health", "covid") if task in loss)
     return (
@@ -209,31 +208,32 @@ def _training(trained: Trained) -> str:
 
 def _data(trained: Trained) -> str:
     if trained.config is None:
-        return f"not known: {trained.reason}"
+        return f"not known, because {trained.reason}"
     recorded = (trained.environment or {}).get("manifest") or "not recorded"
     if trained.facts is None:
-        return f"manifest {recorded}; the checkpoint is older than the record of its data"
+        return f"manifest {recorded}; the checkpoint is too old to have a record of its data"
     shares = [
         f"{name}: " + ", ".join(f"{value} {share:.2f}" for value, share in trained.facts[name].items())
         for name in ("sources", "views")
     ]
     return (
-        f"{trained.facts['training_images']:,} images to train on and {trained.facts['validation_images']:,} of "
-        f"{trained.facts['validation_patients']:,} patients to validate on (manifest {recorded}); shares of the "
-        f"training images by {'; by '.join(shares)}{_learned(trained)}"
+        f"{counted(trained.facts['training_images'], 'image')} for training, and "
+        f"{counted(trained.facts['validation_images'], 'image')} of "
+        f"{counted(trained.facts['validation_patients'], 'patient')} for validation (manifest {recorded}); shares of "
+        f"the training images by {'; by '.join(shares)}{_learned(trained)}"
     )
 
 
 def _learned(trained: Trained) -> str:
-    """Which heads learned from which sources, where the checkpoint tells."""
+    """The number of training images of each head by source, if the checkpoint records it."""
     found = (trained.environment or {}).get(reference.LEARNS_FROM)
     if not found:
         return ""
     words = {head: ", ".join(f"{name} {a:,} + {b:,}" for name, (a, b) in of.items()) for head, of in found.items()}
     told = "; ".join(f"{head}: {text or 'none'}" for head, text in words.items())
     alone = found.get("covid") and not any(all(counts) for counts in found["covid"].values())
-    warning = " No source taught the COVID-19 head both classes: it may know the source in place of the disease."
-    return f". Images that each head learned from, with what it looks for + without: {told}.{warning if alone else ''}"
+    warning = " No source has both classes for the COVID-19 head: it may have learned the source and not the disease."
+    return f". Training images of each head (positive + negative) by source: {told}.{warning if alone else ''}"
 
 
 def _points(images: pd.DataFrame, config: EvaluateConfig) -> str:
@@ -245,7 +245,7 @@ def _weights(settings: Mapping[str, Any]) -> str | None:
     weights = settings.get("model", {}).get("weights")
     if weights is None:
         return None
-    return "random, by the seed" if weights == "none" else f"encoder: {weights}; the rest random, by the seed"
+    return "random, from the seed" if weights == "none" else f"encoder: {weights}; the rest random, from the seed"
 
 
 def _preprocessing(settings: Mapping[str, Any]) -> str | None:
@@ -265,12 +265,12 @@ def _software(trained: Trained) -> str | None:
 def _exclusions(images: pd.DataFrame) -> str:
     reasons = images.loc[images["status"] == Status.EXCLUDED, "reason"].value_counts()
     told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
-    return f"excluded, by reason: {told}" if told else "frontal chest radiographs; none of these images was excluded"
+    return f"excluded images by reason: {told}" if told else "frontal chest radiographs; no image was excluded"
 
 
 def _missing(images: pd.DataFrame) -> str:
     unknown = int(images["covid"].isna().sum())
-    return f"{unknown:,} images without a label for COVID-19 are in no figure of it; an unknown label is never negative"
+    return f"images without a label for COVID-19: {unknown:,}; no metric of COVID-19 counts them, not even as negatives"
 
 
 def _accounts(images: pd.DataFrame) -> str:
@@ -329,21 +329,21 @@ TOPICS = (
     "availability of software, model and data",
     "funding",
 )
-"""Of the items 1 to 44."""
-UNANSWERED = "not answered by this run: to be written by its authors"
+"""Topics of the items 1 to 44, in order."""
+UNANSWERED = "the run does not answer this; its authors have to"
 
 
 def claim_table(answers: Mapping[int, str]) -> Table:
-    """All items with their answers; those without one say so.
+    """All items of the checklist with their answers; items without an answer say so.
 
     Args:
-        answers: number of an item, 1 to 44 -> what the run says of it.
+        answers: number of an item, 1 to 44 -> the run's answer.
     """
     assert set(answers) <= set(range(1, len(TOPICS) + 1)), sorted(answers)
     rows = tuple((str(number), topic, answers.get(number, UNANSWERED)) for number, topic in enumerate(TOPICS, start=1))
     open_items = [str(number) for number in range(1, len(TOPICS) + 1) if number not in answers]
     note = (
-        f"{len(answers)} of {len(TOPICS)} items are answered from the run. Open: {', '.join(open_items)}. Topics are "
+        f"The run answers {len(answers)} of {len(TOPICS)} items. Open items: {', '.join(open_items)}. The topics are "
         "paraphrased from Tejani et al. 2024."
     )
     return Table("CLAIM 2024 checklist", ("item", "asks for", "answer"), rows, note)

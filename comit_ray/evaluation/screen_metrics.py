@@ -21,31 +21,31 @@ from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MASKS, PREDICTIONS
-from comit_ray.tables.vocabulary import SCORES
+from comit_ray.tables.vocabulary import SCORES, counted
 
 LABELS = [
     *("image_id", *PLACE_COLUMNS, "dataset", "site", "patient_id", "study_id", "sex", "age", "device", "illness_day"),
     *("unhealthy", "covid", "other", "lung_mask", "disease_mask", "split"),
 ]
-"""Columns of the manifest beside those of the predictions; `view` is the predictions', or else the manifest's."""
+"""Columns that come from the manifest. The column `view` comes from the predictions, or else from the manifest."""
 
 
 def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
-    """Labels, predictions and masks of every image of `split`, one row per image, scored or not.
+    """Joins labels, predictions and masks of every image of a split, one row per image, scored or not.
 
-    Of a file that has changed only the newest version is there.
+    Only the newest version of a file that has changed is included.
 
-    Masks and areas of a screen with `--masks flagged` are left out: they are of images that were chosen for their
-    scores, and a figure of them would be taken for one of all.
+    Masks and areas of a screen with `--masks flagged` are left out. They exist only for images chosen by their scores,
+    and a metric of them would be mistaken for one of all images.
 
     Args:
         results: URI of a screen's output.
-        manifest_uri: of the manifest.
-        split: its name; `all`: every image.
+        manifest_uri: URI of the manifest.
+        split: name of the split; `all` for every image.
 
     Raises:
-        ManifestError: the manifest is not whole, has no such image, or some have no prediction or several.
-        NotFoundError: there are no predictions, or no masks though the predictions measure them.
+        ManifestError: the manifest is incomplete or has no such image, or images have no prediction or several.
+        NotFoundError: there are no predictions, or no masks although the predictions measure them.
     """
     table = read_predictions(results)
     masks = read_masks(results, table)
@@ -55,7 +55,7 @@ def join_tables(results: str, manifest_uri: str, split: str) -> pd.DataFrame:
 
 
 def _without(table: pa.Table, beginnings: tuple[str, ...]) -> pa.Table:
-    """`table`, null in the columns whose name begins so."""
+    """The table, with nulls in the columns whose names begin with one of `beginnings`."""
     for at, field in enumerate(table.schema):
         if field.name.startswith(beginnings):
             table = table.set_column(at, field, pa.nulls(table.num_rows, field.type))
@@ -63,23 +63,23 @@ def _without(table: pa.Table, beginnings: tuple[str, ...]) -> pa.Table:
 
 
 def join_predictions(predictions: str, manifest_uri: str, split: str) -> pd.DataFrame:
-    """The same of a bare predictions table without masks; columns that it lacks are null.
+    """Joins labels with a bare predictions table without masks; columns that it lacks are null.
 
     Args:
         predictions: URI of the table: a directory of Parquet parts, or one file.
-        manifest_uri: of the manifest.
-        split: its name; `all`: every image.
+        manifest_uri: URI of the manifest.
+        split: name of the split; `all` for every image.
 
     Raises:
-        ManifestError: it is no predictions table, or as `join_tables`.
-        NotFoundError: there is none.
+        ManifestError: it is no predictions table, or as `join_tables` raises.
+        NotFoundError: there is no table.
     """
     table = parquet.read_table(predictions)
     lacking = [name for name in ("image_id", "status") if name not in table.column_names]
     if lacking:
         raise ManifestError(
-            f"{predictions}: expected a predictions table (comit_ray.tables.schema.PREDICTIONS), the columns "
-            f"{', '.join(lacking)} are not there"
+            f"{predictions}: expected a predictions table (comit_ray.tables.schema.PREDICTIONS), but it lacks the "
+            f"columns {', '.join(lacking)}"
         )
     for field in PREDICTIONS:
         if field.name not in table.column_names:
@@ -99,11 +99,13 @@ def _joined(table: pa.Table, masks: pa.Table, where: str, manifest_uri: str, spl
     joined = labels.merge(table.to_pandas(), on="image_id", how="left", validate="one_to_one")
     missing = int(joined["status"].isna().sum())
     if joined.empty:
-        raise ManifestError(f"no image of {manifest_uri} is of split {split!r}: give --split all, or another split")
+        raise ManifestError(
+            f"expected images of split {split!r} in {manifest_uri}, got none: give --split all, or another split"
+        )
     if missing:
         raise ManifestError(
-            f"{missing} of {len(joined)} images of split {split!r} have no prediction in {where}: run jobs/screen.py "
-            "again until its accounts balance, with this manifest and this split"
+            f"expected a prediction for every image of split {split!r} in {where}, got none for {missing} of "
+            f"{len(joined)}: run jobs/screen.py again with this manifest and this split, until no image is missing"
         )
     joined["view"] = joined["view"].where(joined["view"].notna(), joined["manifest_view"])
     joined = joined.drop(columns="manifest_view")
@@ -111,25 +113,36 @@ def _joined(table: pa.Table, masks: pa.Table, where: str, manifest_uri: str, spl
 
 
 def _check(table: pa.Table, where: str) -> None:
-    """No image twice, every status known, every score a number or null.
+    """Checks that no image occurs twice, that every status is known, and that every score is a number or null.
 
     Raises:
-        ManifestError: it is otherwise.
+        ManifestError: one of these does not hold.
     """
     twice = table.num_rows - len(pc.unique(table["image_id"]))
     if twice:
-        raise ManifestError(f"{where}: expected one row per image, {twice} rows are of an image that has another")
+        raise ManifestError(f"{where}: expected one row for each image, got {counted(twice, 'duplicate row')}")
     strange = sorted(set(pc.unique(table["status"]).to_pylist()) - set(map(str, Status)), key=str)
     if strange:
         raise ManifestError(f"{where}: expected a status of {', '.join(Status)}, got {strange[0]!r}")
     for name in (f"p_{score}" for score in SCORES):
         wrong = table.num_rows - table[name].null_count - (pc.sum(pc.is_finite(table[name])).as_py() or 0)
         if wrong:
-            raise ManifestError(f"{where}: expected finite scores or null, {wrong} of {name} are neither")
+            raise ManifestError(
+                f"{where}: expected finite scores or nulls in {name}, got {wrong} values that are neither"
+            )
 
 
 def read_masks(results: str, predictions: pa.Table) -> pa.Table:
-    """The `masks` table; an empty one where there is none and the predictions know of none (scores alone)."""
+    """Reads the `masks` table; it is empty for a screen of scores alone, whose predictions have no areas.
+
+    Args:
+        results: URI of a screen's output.
+        predictions: its predictions.
+
+    Raises:
+        NotFoundError: there is no table although the predictions have areas.
+        StorageError: a part cannot be read, or belongs to another run.
+    """
     try:
         owner, tables = recorded_owner(results), []
         for part in parquet.parts(storage.join(results, MASKS_TABLE)):
@@ -143,7 +156,7 @@ def read_masks(results: str, predictions: pa.Table) -> pa.Table:
 
 
 def absent_heads(images: pd.DataFrame) -> list[str]:
-    """The heads `covid`, `unhealthy`, `lung`, `disease` of which no image has a score, mask or area."""
+    """The heads among `covid`, `unhealthy`, `lung` and `disease` for which no image has a score, mask or area."""
     columns = {
         "covid": ["p_covid"],
         "unhealthy": ["p_unhealthy"],
@@ -154,7 +167,7 @@ def absent_heads(images: pd.DataFrame) -> list[str]:
 
 
 def head_of(metric: str) -> str | None:
-    """The head that a figure judges: `covid`, `unhealthy`, `lung` or `disease`; None for counts of images."""
+    """The head that a metric judges: `covid`, `unhealthy`, `lung` or `disease`; None for counts of images."""
     if metric in ("share", "unreadable_masks"):
         return None
     if metric == "covid_called_unhealthy":
@@ -173,17 +186,17 @@ def screen_metrics(
     sensitivities: Sequence[float] = SENSITIVITIES,
     more: Callable[[pd.DataFrame], list[Ratio]] | None = None,
 ) -> list[Metric]:
-    """All figures, over every image and over each dataset alone; those of an absent head are null, with n = 0.
+    """Measures all metrics, over every image and over each dataset; metrics of an absent head are null, with n = 0.
 
     Args:
-        images: of `join_tables`.
-        split: its name.
-        lungs: as `comit_ray.config.MasksConfig` has it.
-        specificities: at which sensitivity, accuracy, precision, recall and F1 are given.
-        draws: of the bootstrap.
-        seed: of the draws.
-        sensitivities: at which specificity is given.
-        more: further figures of a group of images.
+        images: result of `join_tables`.
+        split: name of the split.
+        lungs: whether annotated lungs count as drawn or as boxes, as in `comit_ray.config.image_config.MasksConfig`.
+        specificities: specificities at which sensitivity, accuracy, precision, recall and F1 are measured, 0 to 1.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
+        sensitivities: sensitivities at which specificity is measured, 0 to 1.
+        more: function that gives additional metrics of a group of images; None for none.
     """
     images = images.reset_index(drop=True)
     points = classification.operating_points(images)

@@ -1,6 +1,6 @@
 """Writes the report of one screen, or of a table of predictions, from tables alone.
 
-Can the numbers of a screen be believed? What a report adds of calibration, thresholds, prevalence and subgroups.
+Beside the metrics it judges whether they can be trusted: shortcuts, calibration, thresholds and subgroups.
 """
 
 import json
@@ -45,28 +45,29 @@ from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.statistics.metric import Metric
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
-"""Tables that are too long for a page."""
+"""Tables that are too long for a page; the report has them in tables/ alone."""
 WHOLE = frozenset({*(f"{prefix}thresholds" for prefix in PREFIXES.values()), subgroups_report.ENOUGH})
-"""Tables that a page shows with all their rows."""
+"""Tables of which the report shows all rows."""
 REPEATED = frozenset({"confusion", *(f"{prefix}calibration_bins" for prefix in PREFIXES.values())})
-"""Tables that another table or a picture of the page repeats; those of subgroups by attribute too."""
+"""Tables that the report does not show, because another table or picture repeats them; so do subgroups by attribute."""
 SAID_ELSEWHERE = {
     "summary": frozenset({"Can it be believed?", "Inside one source"} | summary.ANSWERS),
-    "model_card": frozenset({"Evaluation data", "Operating point", "Figures", "Uncertainty", "Limits"}),
+    "model_card": frozenset({"Evaluation data", "Operating point", "Metrics", "Uncertainty", "Limits"}),
     "claim": frozenset({model_card.UNANSWERED}),
 }
-"""Name of a table -> cells of the rows that a page does not show: its first page and other tables say the same."""
+"""Name of a table -> first cells of the rows that the report does not show, because other parts of it say the same."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What there is to say.
+    """Metrics and chapters that help to judge whether the scores can be trusted.
 
     Args:
-        figures: for metrics.json.
-        chapters: thresholds, calibration, subgroups; none of a model without scores.
+        metrics: metrics for metrics.json.
+        chapters: thresholds, calibration and subgroups; empty for a model without scores.
     """
 
     metrics: list[Metric]
@@ -74,12 +75,12 @@ class Trust:
 
 
 def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> Trust:
-    """Calibration, thresholds and subgroups of the scores that there are; nothing of a model without scores.
+    """Measures calibration, thresholds and subgroups of the scores; nothing for a model without scores.
 
     Args:
-        config: of the job.
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        split: its name.
+        config: options of the job.
+        images: result of `screen_metrics.join_tables`.
+        split: name of the split.
         output: URI of the report, below which the picture is written.
 
     Raises:
@@ -106,7 +107,7 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
     bins = {label: calibration.reliability(images, label, split, draws, seed) for label in labels}
     grouped = subgroups.subgroup_metrics(images, split, minimum, draws, seed)
     chapters = [
-        Chapter("thresholds", "Thresholds and what they cost", said, tables),
+        Chapter("thresholds", "Thresholds and reading work", said, tables),
         Chapter(
             "calibration",
             "Calibration",
@@ -125,7 +126,12 @@ def judge_trust(config: EvaluateConfig, images: pd.DataFrame, split: str, output
 
 
 def together(metrics: Sequence[Metric], more: Sequence[Metric]) -> list[Metric]:
-    """The figures of both, those first that both have: a dataset alone is measured, whole, without any suppression."""
+    """All metrics of both, without repetition; a metric in both is taken from the first, which is never suppressed.
+
+    Args:
+        metrics: metrics of all images and of each dataset.
+        more: further metrics, such as those of subgroups.
+    """
     known = {(metric.metric, metric.group, metric.at, metric.level) for metric in metrics}
     return [*metrics, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
 
@@ -134,19 +140,19 @@ ALL = "all images"
 
 
 def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
-    """Write report.md, report.html, metrics.json, tables/ and figures/ below `config.output`.
+    """Writes report.md, report.html, metrics.json, tables/ and figures/ below `config.output`.
 
-    Where two screens are compared, comparison.json too.
+    If two screens are compared, it writes comparison.json too.
 
     Args:
-        config: of the job, with `results` or `predictions`.
-        more: chapters of others, such as the reading room's, before the scores.
+        config: options of the job, with `results` or `predictions`.
+        more: further chapters, such as the reading room's, placed before the scores.
 
     Returns:
-        The report's Markdown.
+        The report as Markdown.
 
     Raises:
-        ComitError: of `scores.join_tables` and `external.read_reviews`; or the report cannot be written.
+        ComitError: as `screen_metrics.join_tables` and `external.read_reviews` raise; or the report cannot be written.
     """
     if config.results is not None and not config.external and archive_report.unlabelled(config.manifest):
         return archive_report.write(config, more)
@@ -154,7 +160,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     images = _images(config, split, config.results or config.predictions)
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews and config.external else None
     verdicts = None if readings is None else external.consensus(readings)
-    figures = screen_metrics.screen_metrics(
+    measured = screen_metrics.screen_metrics(
         images,
         split,
         config.masks.lungs,
@@ -164,24 +170,24 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         sensitivities=config.sensitivities,
         more=external.metrics_of(operating_points(images)["covid"], verdicts) if config.external else None,
     )
-    figures = first_page.suppressed(figures, images, config.subgroup_minimum)
+    measured = first_page.suppressed(measured, images, config.subgroup_minimum)
     output = storage.normalise(config.output)
     images = images.assign(**_thresholds(images, config.results))
     trusted = judge_trust(config, images, split, output)
     audited = shortcuts_report.examine(config, images, split)
     drawn = _pictures(config, images, verdicts, split, output)
-    tables = metrics_report.tables(figures, images, config.external) | confusion.tables(images)
-    figures = together([*figures, *audited.metrics], trusted.metrics)
+    tables = metrics_report.tables(measured, images, config.external) | confusion.tables(images)
+    measured = together([*measured, *audited.metrics], trusted.metrics)
     chapters = [
         audited.chapter,
         frontal_report.chapter(config.results, images),
         *_comparison(config, images, split, output),
-        *_external(config, images, figures, verdicts, readings),
+        *_external(config, images, measured, verdicts, readings),
         *more,
         Chapter(
             "scores",
             "Scores",
-            metrics_report.sentences(images, figures),
+            metrics_report.sentences(images, measured),
             {name: shown for name, shown in tables.items() if name != "masks"},
             drawn.curves,
         ),
@@ -191,9 +197,9 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         Chapter("gradcam", "Heat maps", (), {}, drawn.heat),
         Chapter("embeddings", "Map of the embeddings", (), {}, drawn.maps),
     ]
-    metrics = json.dumps([metric.to_json() for metric in figures], indent=1)
+    metrics = json.dumps([metric.to_json() for metric in measured], indent=1)
     storage.write_bytes(storage.join(output, "metrics.json"), metrics.encode())
-    return document.write(_document(config, images, figures, split, chapters), output)
+    return document.write(_document(config, images, measured, split, chapters), output)
 
 
 def _thresholds(images: pd.DataFrame, results: str | None) -> dict[str, float | None]:
@@ -210,7 +216,7 @@ def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame
 
 @dataclass
 class _Drawn:
-    """Pictures by chapter."""
+    """The pictures of each chapter."""
 
     curves: list[Picture] = field(default_factory=list)
     galleries: list[Picture] = field(default_factory=list)
@@ -225,8 +231,8 @@ def _comparison(config: EvaluateConfig, images: pd.DataFrame, split: str, output
     differences = two_screens.compare(images, others, config.draws, config.seed)
     records = json.dumps([asdict(one) for one in differences], indent=1)
     storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
-    said = two_screens.sentences(differences, images, others)
-    return [Chapter("comparison", "Beside another screen", said, {"comparison": two_screens.table(differences)})]
+    said, table = two_screens.sentences(differences, images, others), two_screens.table(differences)
+    return [Chapter("comparison", "Comparison with another screen", said, {"comparison": table})]
 
 
 def _external(
@@ -245,16 +251,13 @@ def _external(
 def _pictures(
     config: EvaluateConfig, images: pd.DataFrame, verdicts: pd.DataFrame | None, split: str, output: str
 ) -> _Drawn:
-    """Figures 9 to 14 of the paper, where the screen has what they show; the missed and falsely called; a sheet."""
+    """Draws figures 9 to 14 of the paper as far as the screen has data, falsely called images, and a sheet."""
     drawn = _Drawn()
     absent = screen_metrics.absent_heads(images)
     limits, seed, lungs = config.decode, config.seed, config.masks.lungs
     if "covid" not in absent:
         panels = {f"{split} split": _curves(images)}
-        drawn.curves += [
-            curve_pictures.rocs(panels, output),
-            curve_pictures.precision_recalls(panels, output),
-        ]
+        drawn.curves += [curve_pictures.rocs(panels, output), curve_pictures.precision_recalls(panels, output)]
         name = "figure_14_missed" if config.external else "missed"
         if config.external:
             drawn.galleries.append(case_pictures.found(images, output, limits, seed=seed, lungs=lungs))
@@ -277,7 +280,7 @@ def _pictures(
 
 
 def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """All images, and where there are several datasets each alone that has both classes."""
+    """All images, and if there are several datasets, each that has both classes."""
     scored = images[labelled(images, "covid")]
     datasets = list(scored.groupby("dataset"))
     alone = {f"dataset={name}": [rows] for name, rows in datasets if len(datasets) > 1 and rows["covid"].nunique() == 2}
@@ -293,14 +296,15 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
     file = f"{DIRECTORY}/sheet.png"
     storage.write_bytes(storage.join(output, file), png)
     caption = (
-        f"{len(chosen):,} of {len(scored):,} scored images, drawn at random by their ids and labels, never by scores; "
-        f"labelled COVID-19: {int((chosen['covid'] == 1).sum())}. Predicted masks are drawn solid, true ones dashed."
+        f"{len(chosen):,} of {counted(len(scored), 'scored image')}, drawn at random by their ids and labels and never "
+        f"by scores; labelled COVID-19: {int((chosen['covid'] == 1).sum())}. Predicted masks have solid lines, "
+        "annotated masks dashed lines."
     )
     return [Picture("sheet", caption, (file,))]
 
 
 def _queue(config: EvaluateConfig, images: pd.DataFrame, output: str) -> list[Picture]:
-    """The head of the queue, of the images of this split; none where the results have no queue."""
+    """The first images of the queue, among the images of this split; nothing if the results have no queue."""
     uri = storage.join(storage.normalise(config.results or ""), QUEUE_FILE)
     if not storage.exists(uri):
         return []
@@ -313,7 +317,7 @@ def _queue(config: EvaluateConfig, images: pd.DataFrame, output: str) -> list[Pi
 def _document(
     config: EvaluateConfig, images: pd.DataFrame, metrics: Sequence[Metric], split: str, chapters: Sequence[Chapter]
 ) -> ReportDocument:
-    """Summary first, then the chapters, the model card and how to read it all."""
+    """The document: the summary, then the chapters, the model card and how to read the metrics."""
     believed = chapters[0].said
     first = summary.table(images, metrics, split, config.results, believed)
     known = model_card.read(config.results)
@@ -324,7 +328,7 @@ def _document(
         Chapter("summary", "Summary", (), {"summary": first}),
         *chapters,
         Chapter("model_card", "Model card", (), {"model_card": card, "claim": items}),
-        Chapter("reading", "How to read the figures", [*metrics_report.READING, metrics_report.intervals(config)]),
+        Chapter("reading", "How to read the metrics", [*metrics_report.READING, metrics_report.intervals(config)]),
     ]
     what = "External archive" if config.external else "Evaluation"
     which = "" if split == "all" else f"{split} split, "
@@ -335,7 +339,7 @@ def _document(
         f"{what}: {which}{metrics_report.of_patients(images)}",
         metrics_report.CAUTION,
         whole,
-        f"{ROUNDING} metrics.json has every figure, tables/ every table as CSV and LaTeX.",
+        f"{ROUNDING} The file metrics.json has every metric, and the folder tables/ every table as CSV and LaTeX.",
         frozenset(name for chapter in whole for name in chapter.tables) - shown_whole,
         ASIDE,
         ALARMS,

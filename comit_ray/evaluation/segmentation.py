@@ -1,7 +1,7 @@
 """Metrics of the masks (paper, section 4.1), computed from pixel counts in the tables.
 
-Lung IoU and Dice are means over images, as the paper's IoU reads; `lung_iou_pooled` and all figures of disease are
-pooled over the pixels of all images, as the paper's true positive rate is.
+Lung IoU and Dice are means over images, as the paper describes its IoU. `lung_iou_pooled` and all disease metrics are
+pooled over the pixels of all images, as the paper describes its true positive rate.
 """
 
 from typing import Any, Literal
@@ -19,14 +19,17 @@ COLUMNS = ["image_id", "task", "hits", "predicted", "true", "problem"]
 
 
 def segmentation_counts(images: pd.DataFrame, lungs: Literal["pixels", "boxes"] = "pixels") -> pd.DataFrame:
-    """Pixels of each image with a true mask: predicted and true, over the pixels whose truth is known.
+    """Counts the predicted and annotated pixels of each image with an annotated mask, where the annotation is known.
 
-    Columns: image_id, task (lung or disease), hits, predicted, true, and problem: why the true mask could not be read,
-    or null. Truth is brought to the frame of the predictions.
+    The annotation is brought to the frame of the predictions.
 
     Args:
-        images: of `scores.join_tables`, scored.
-        lungs: as `comit_ray.config.MasksConfig` has it.
+        images: scored images of `screen_metrics.join_tables`.
+        lungs: whether annotated lungs count as drawn or as boxes, as in `comit_ray.config.image_config.MasksConfig`.
+
+    Returns:
+        Columns image_id, task (lung or disease), hits, predicted, true (pixels), and problem: why the annotated mask
+            cannot be read, or null.
     """
     counts: list[tuple[Any, ...]] = []
     for row in images.to_dict("records"):
@@ -48,17 +51,17 @@ def segmentation_counts(images: pd.DataFrame, lungs: Literal["pixels", "boxes"] 
 
 
 def mask_ratios(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
-    """The figures of the masks.
+    """The metrics of the masks, ready to be measured.
 
     Args:
-        images: of `scores.join_tables`, N of them, scored or not.
-        counts: of `segmentation_counts`, of these images among others.
+        images: N images of `screen_metrics.join_tables`, scored or not.
+        counts: result of `segmentation_counts` for these images, others included.
     """
     return [*_unreadable(images, counts), *_lung(images, counts), *_disease(images, counts), *_on_healthy(images)]
 
 
 def _unreadable(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
-    """The share of true masks that could not be read; nothing where all could."""
+    """The share of annotated masks that could not be read; nothing if all could."""
     mine = counts[counts["image_id"].isin(images["image_id"])]
     if mine["problem"].isna().all():
         return []
@@ -100,9 +103,9 @@ def _disease(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
 
 
 def _on_healthy(images: pd.DataFrame) -> list[Ratio]:
-    """What is painted where there is nothing: mean predicted area (fraction of the frame), and how often there is any.
+    """Disease outlined on healthy images: mean area (fraction of the frame), and the share of images with any.
 
-    A true positive rate is bought by painting much; on images labelled healthy all of it is wrong.
+    A model reaches a high true positive rate by outlining much; on images labelled healthy all of it is wrong.
     """
     healthy_N = ((images["status"] == Status.OK) & (images["unhealthy"] == 0)).to_numpy(bool)
     area_N = np.where(healthy_N, images["disease_area"].to_numpy(np.float64, na_value=np.nan), np.nan)
@@ -116,7 +119,7 @@ def _on_healthy(images: pd.DataFrame) -> list[Ratio]:
 def _pixels(
     images: pd.DataFrame, counts: pd.DataFrame, task: str
 ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
-    """(N,) pixels hit, predicted and true, 0 where the image has no pair of masks, and whether it has one."""
+    """(N,) pixels hit, predicted and annotated, 0 for an image without both masks; and whether it has both."""
     mine = counts[(counts["task"] == task) & counts["problem"].isna()].set_index("image_id")
     aligned = mine.reindex(images["image_id"])[["hits", "predicted", "true"]].to_numpy(np.float64)
     judged_N = ~np.isnan(aligned[:, 0])

@@ -1,9 +1,9 @@
-"""How far predicted severity follows readers' scores: a table of scores in, metrics and a chapter of the report out.
+"""Compares predicted severity with readers' scores, and gives metrics and a chapter of the report.
 
-The predicted one is the extent of disease in the lungs (`severity`, 0 to 18). The readers' is a sum over six lung zones
-of 0 to 3 each, as the Brixia score has it (Borghesi and Maroldi 2020, La radiologia medica 125:509). Ranks are compared
-by Spearman's coefficient. Values are compared as they are, and after a monotone fit (isotonic regression, PAVA) that
-has not seen the patient it is judged on.
+Predicted severity is the extent of disease in the lungs (`severity`, 0 to 18). The readers' score is a sum over six
+lung zones of 0 to 3 each, as the Brixia score (Borghesi and Maroldi 2020, La radiologia medica 125:509). Ranks are
+compared by Spearman's coefficient. Values are compared as they are, and after a monotone fit (isotonic regression,
+PAVA) that has not seen the patient on which it is tested.
 """
 
 import io
@@ -25,6 +25,7 @@ from comit_ray.screening.screen_tables import read_predictions
 from comit_ray.statistics.intervals import Interval, bootstrap, patient_codes
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 GREATEST, GREATEST_OF_ZONE, FOLDS, FEWEST = 18, 3, 5, 10
 FILE = "severity.json"
@@ -32,25 +33,25 @@ FIT_FILE = "severity_fit.csv"
 STEP = 0.1
 """Of the predicted severity in the file of the fit."""
 ZONE_COLUMNS = tuple(zone.replace(" ", "_") for zone in ZONES)
-"""Columns of the table with a reader's score of each zone, 0 to 3, the patient's right."""
+"""Columns of the table with a reader's score of each zone, 0 to 3; right is the patient's right."""
 FloatN = npt.NDArray[np.float64]
 Statistic = Callable[[npt.NDArray[np.int64]], float | None]
-"""Of the images at these rows."""
+"""Row numbers of images -> the metric over these images."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One figure of how far prediction and readers agree.
+    """One metric of the agreement between prediction and readers.
 
     Args:
-        metric: its name.
-        value: None where it is undefined.
-        low: lower end of its 95% interval; None where there is none.
-        high: upper end.
-        images: that it is taken over.
-        patients: whose they are.
+        metric: name of the metric.
+        value: its value; None if it is undefined.
+        low: lower end of its 95% interval; None without an interval.
+        high: upper end of the interval; None without an interval.
+        images: number of images.
+        patients: number of patients.
         of: `severity`, or the name of a zone.
-        reason: why there is no value, or no interval.
+        reason: why there is no value or no interval; None if there is one.
     """
 
     metric: str
@@ -64,15 +65,16 @@ class Agreement:
 
 
 def chapter(config: EvaluateConfig, uri: str) -> Chapter:
-    """The chapter "Severity", with its metrics in severity.json beside the report, and the fit in severity_fit.csv.
+    """Makes the chapter "Severity"; writes its metrics to severity.json and the fit to severity_fit.csv.
 
     Args:
-        config: of the job, with `results`.
-        uri: of a CSV with `image_id` and `severity` (0 to 18), and if known each zone (`right_upper`, ...).
+        config: options of the job, with `results`.
+        uri: URI of a CSV with the columns `image_id` and `severity` (0 to 18), and optionally each zone (`right_upper`,
+            ...).
 
     Raises:
-        ConfigError: it is no such table, or shares too few images with the results.
-        StorageError: a table cannot be read, or the file not be written.
+        ConfigError: the file is no such table, or has too few images in common with the results.
+        StorageError: a table cannot be read, or the file cannot be written.
     """
     assert config.results is not None, "the configuration asks for results"
     images = join(config.results, config.manifest, uri)
@@ -83,23 +85,32 @@ def chapter(config: EvaluateConfig, uri: str) -> Chapter:
     storage.write_bytes(storage.join(output, FIT_FILE), fit_table(images).to_csv(index=False).encode())
     rows = tuple((one.of, one.metric, _printed(one), str(one.images), str(one.patients)) for one in found)
     note = (
-        "Square brackets are 95% intervals of bootstrap draws of patients. MAE: mean absolute error on the scale of 0 "
-        "to 18. After a fit: by isotonic regression on the patients of the other four fifths; a fit of one's own data "
-        f"is needed before severity is read as a score. {FIT_FILE} is the fit on all these images: it changes the "
-        "scale and not the order."
+        "Square brackets give 95% intervals from bootstrap draws of patients. MAE is the mean absolute error on the "
+        "scale from 0 to 18. After a fit means: after isotonic regression, a monotone fit, on the other four fifths of "
+        "the patients. Fit severity to your own data before you read it as a reader's score. "
+        f"{FIT_FILE} is the fit on all these images: it changes the scale and not the order."
     )
-    table = Table("Severity against readers' scores", ("of", "metric", "value", "images", "patients"), rows, note)
+    columns = ("severity or zone", "metric", "value", "images", "patients")
+    table = Table("Severity compared with readers' scores", columns, rows, note)
     rank = found[0]
-    said = f"Over {rank.images:,} images of {rank.patients:,} patients, predicted severity follows the readers' scores "
-    said += f"with a Spearman coefficient of {_printed(rank)}: 1 is the same order, 0 none."
+    said = (
+        f"Over {counted(rank.images, 'image')} of {counted(rank.patients, 'patient')}, the Spearman coefficient "
+        f"between predicted severity and the readers' scores is {_printed(rank)}. A coefficient of 1 means the same "
+        "order, 0 means no relation."
+    )
     return Chapter("severity", "Severity", (said,), {"severity": table})
 
 
 def join(results: str, manifest: str, uri: str) -> pd.DataFrame:
-    """Scored images with a reader's score: image_id, patient_id, severity, zones, and `read_` columns of the table.
+    """Scored images with a reader's score: image_id, patient_id, severity, zones, and the CSV's columns as `read_...`.
+
+    Args:
+        results: URI of a screen's output.
+        manifest: URI of the manifest, with the patients.
+        uri: URI of the CSV of `chapter`.
 
     Raises:
-        ConfigError: as `chapter`.
+        ConfigError: as `chapter` raises.
     """
     readers = pd.read_csv(io.BytesIO(storage.read_bytes(storage.normalise(uri))), dtype={"image_id": str})
     missing = [name for name in ("image_id", "severity") if name not in readers.columns]
@@ -109,7 +120,8 @@ def join(results: str, manifest: str, uri: str) -> pd.DataFrame:
         )
     if readers["image_id"].duplicated().any():
         raise ConfigError(
-            f"--severity {uri}: {readers['image_id'][readers['image_id'].duplicated()].iloc[0]} is in it twice"
+            f"--severity {uri}: expected each image_id once, got "
+            f"{readers['image_id'][readers['image_id'].duplicated()].iloc[0]} twice"
         )
     zones = [name for name in ZONE_COLUMNS if name in readers.columns]
     for name, greatest in {"severity": GREATEST, **dict.fromkeys(zones, GREATEST_OF_ZONE)}.items():
@@ -117,8 +129,8 @@ def join(results: str, manifest: str, uri: str) -> pd.DataFrame:
         wrong = readers[(values.isna() & readers[name].notna()) | (values < 0) | (values > greatest)]
         if len(wrong):
             raise ConfigError(
-                f"--severity {uri}: {name} of {wrong['image_id'].iloc[0]} is {wrong[name].iloc[0]}, expected a number "
-                f"from 0 to {greatest}"
+                f"--severity {uri}: expected a number from 0 to {greatest} in {name}, got {wrong[name].iloc[0]} for "
+                f"{wrong['image_id'].iloc[0]}"
             )
         readers[name] = values
     readers = readers[["image_id", "severity", *zones]].rename(
@@ -135,20 +147,20 @@ def join(results: str, manifest: str, uri: str) -> pd.DataFrame:
     )
     if len(images) < FEWEST:
         raise ConfigError(
-            f"--severity {uri}: {len(images)} of its {len(readers)} images have a predicted severity, expected at "
-            f"least {FEWEST}; image_id is as in the manifest"
+            f"--severity {uri}: expected a predicted severity for at least {FEWEST} of its images, got {len(images)} "
+            f"of {len(readers)}: give each image_id as it is in the manifest"
         )
     in_order: pd.DataFrame = images.sort_values("image_id", ignore_index=True)
     return in_order
 
 
 def agreement(images: pd.DataFrame, draws: int, seed: int) -> list[Agreement]:
-    """Spearman, quadratic kappa and MAE of the sum, as it is and after a fit; Spearman of each zone that was read.
+    """Spearman's coefficient, quadratic kappa and MAE of the sum, before and after a fit; Spearman for each zone read.
 
     Args:
-        images: of `join`.
-        draws: of the bootstrap.
-        seed: of the draws.
+        images: result of `join`.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
     """
     read, predicted = (images[name].to_numpy(np.float64) for name in ("read_severity", "severity"))
     fitted = out_of_fold(predicted, read, patient_codes(images["patient_id"]))
@@ -179,7 +191,7 @@ def _ranked(images: pd.DataFrame, name: str) -> Statistic:
 
 
 def spearman(first_N: FloatN, second_N: FloatN) -> float | None:
-    """Correlation of ranks, ties at their mean rank; None where one of them has one value alone."""
+    """Spearman's rank correlation, ties at their mean rank; None if one variable has one value alone."""
     first, second = rankdata(first_N), rankdata(second_N)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
@@ -187,14 +199,14 @@ def spearman(first_N: FloatN, second_N: FloatN) -> float | None:
 
 
 def quadratic_kappa(predicted_N: FloatN, read_N: FloatN) -> float | None:
-    """Cohen's kappa with quadratic weights of whole scores (Cohen 1968); None where all have one score."""
+    """Cohen's kappa of rounded scores with quadratic weights (Cohen 1968); None if all scores are equal."""
     first, second = np.rint(predicted_N), np.rint(read_N)
     chance = np.mean((first[:, None] - second[None, :]) ** 2)
     return None if chance == 0 else float(1 - np.mean((first - second) ** 2) / chance)
 
 
 def _monotone(predicted_N: FloatN, read_N: FloatN) -> Callable[[FloatN], FloatN]:
-    from sklearn.isotonic import IsotonicRegression  # late: it takes seconds to import, and few reports need it
+    from sklearn.isotonic import IsotonicRegression  # imported late, because it takes seconds and few reports need it
 
     fit = IsotonicRegression(y_min=0, y_max=GREATEST, out_of_bounds="clip").fit(predicted_N, read_N)
     return lambda values_N: np.asarray(fit.predict(values_N), dtype=np.float64)
@@ -220,7 +232,7 @@ def out_of_fold(predicted_N: FloatN, read_N: FloatN, patients_N: npt.NDArray[np.
         if not held.any():
             continue
         if not rest.any():
-            raise ConfigError("--severity: all images are of one patient; a fit needs others")
+            raise ConfigError("--severity: expected images of several patients for the fit, got images of one patient")
         fitted[held] = _monotone(predicted_N[rest], read_N[rest])(predicted_N[held])
     return fitted
 
@@ -237,7 +249,7 @@ def _measured(
     found = []
     for name, value in whole.items():
         if value is None:
-            found.append(Agreement(name, None, None, None, len(images), patients, of, "all have one value"))
+            found.append(Agreement(name, None, None, None, len(images), patients, of, "all images have one value"))
         else:
             ends = intervals[name]
             found.append(Agreement(name, value, ends.low, ends.high, len(images), patients, of, ends.reason))

@@ -1,20 +1,17 @@
-"""The shortcut audit: does a score come from the disease, or from something that tells the source?.
+"""The shortcut audit: evidence whether a score comes from the disease or from traits of the images' source.
 
-In the paper COVID-19 and other images come from different sources; a network can score high by telling hospitals apart.
-What is found here is evidence of what a score can have used, not proof of what it used.
+In the paper COVID-19 and other images come from different sources, so that a network can score high by recognising
+hospitals. The audit finds evidence of what a score can have used, not proof of what it used.
 
-The linear probe of the audit: logistic regression on standardised embeddings, classes weighted alike.
+It uses a linear probe: logistic regression on standardised embeddings, with both classes weighted alike.
 
-Leave one source out: does what tells COVID-19 in the other sources tell it in this one?
+Leave one source out: the probe is fitted without any image of a source, and tested on that source. The network itself
+may have been trained on the source. A fall in AUROC says that COVID-19 lies in different directions of the embedding in
+different sources. The absence of a fall does not show that a network trained without the source would find the disease:
+the study `leave_one_source_out` trains such networks.
 
-A linear probe on the embeddings, not the network: it is fitted without any image of the source, and the network may
-have been trained on it. So a fall says that the sources' COVID-19 lies in different directions; no fall does not say
-that a network trained without the source would find it: that is what the study `leave_one_source_out` trains.
-
-Can the source of an image be told from what the network keeps of it? A linear probe on the embeddings.
-
-If it can, even of images without COVID-19, and COVID-19 comes from a source of its own, then a score may tell the
-sources apart and look as if it told the disease.
+Recognise the source: if the probe recognises the source of images without COVID-19, and COVID-19 comes from a source of
+its own, then a score may recognise the source and look as if it recognised the disease.
 """
 
 import io
@@ -52,12 +49,13 @@ from comit_ray.statistics.weighted import Area, RankedScores
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.parquet import read_rows
+from comit_ray.tables.vocabulary import counted
 
 FOLDS = 5
 
 
 def probe() -> Pipeline:
-    """One that is not fitted yet."""
+    """A linear probe that is not fitted yet."""
     return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=5_000))
 
 
@@ -68,14 +66,14 @@ def out_of_fold(
     seed: int,
     method: Literal["predict", "decision_function"],
 ) -> npt.NDArray[Any]:
-    """(N,) what the probe says of every image, fitted without its patient (scikit-learn, `StratifiedGroupKFold`).
+    """(N,) outputs of the probe for every image, fitted without its patient (scikit-learn, `StratifiedGroupKFold`).
 
     Args:
-        x_NC: embeddings, finite.
-        truth_N: class of each.
-        patients_N: a whole number a patient.
-        seed: of the 5 folds.
-        method: the class, or the decision function of two classes.
+        x_NC: (N, C) finite embeddings.
+        truth_N: class of each image.
+        patients_N: a whole number for each patient.
+        seed: seed of the 5 folds.
+        method: `predict` gives the class, `decision_function` the decision value for two classes.
     """
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     found: npt.NDArray[Any] = cross_val_predict(probe(), x_NC, truth_N, groups=patients_N, cv=folds, method=method)
@@ -84,20 +82,20 @@ def out_of_fold(
 
 LEFT_OUT, KEPT = "auroc_left_out", "auroc_kept"
 ENOUGH = FOLDS
-"""Patients of each class that a probe is fitted on, and judged by, at least."""
+"""The fewest patients of each class on which a probe is fitted and tested."""
 
 
 def left_out_blocks(images: pd.DataFrame, x_NC: FloatArray, seed: int) -> dict[str, tuple[BoolArray, list[Block]]]:
-    """Source -> its images (N,), and the AUROC among them of the probe fitted without and with the source.
+    """Source -> its images (N,), and two AUROCs among them: of the probe fitted without the source, and with it.
 
-    Logistic regression on standardised embeddings, classes weighted alike. With the source: every image is scored by a
-    probe that was fitted without its patient (scikit-learn, `StratifiedGroupKFold`, 5 folds). The blocks are of all
-    images, and count those of the source. The bootstrap draws patients' scores and fits nothing again.
+    The probe with the source is fitted without the patient of the image that it scores (scikit-learn,
+    `StratifiedGroupKFold`, 5 folds). The blocks cover all images and count those of the source. The bootstrap draws
+    patients' scores and does not fit again.
 
     Args:
-        images: N of them, with dataset, patient_id and covid (0 or 1).
-        x_NC: their embeddings, finite.
-        seed: of the folds.
+        images: N images, with dataset, patient_id and covid (0 or 1).
+        x_NC: (N, C) their finite embeddings.
+        seed: seed of the folds.
     """
     codes_N = patient_codes(images["patient_id"])
     covid_N = (images["covid"] == 1).to_numpy(bool)
@@ -116,8 +114,8 @@ def left_out_blocks(images: pd.DataFrame, x_NC: FloatArray, seed: int) -> dict[s
         if alone is None and others is None:
             left_N = np.zeros(len(images))
             left_N[mine_N] = probe().fit(x_NC[rest_N], covid_N[rest_N]).decision_function(x_NC[mine_N])
-        why_left = f"the source has {alone}" if alone else f"without it there are {others}"
-        why_kept = f"the source has {alone}" if alone else "all sources together are too few to be cut into folds"
+        why_left = f"the source has {alone}" if alone else f"the other sources have {others}"
+        why_kept = f"the source has {alone}" if alone else "all sources together have too few patients for the folds"
         found[name] = (
             mine_N,
             [
@@ -129,11 +127,11 @@ def left_out_blocks(images: pd.DataFrame, x_NC: FloatArray, seed: int) -> dict[s
 
 
 def _lacks(covid_M: BoolArray, codes_M: npt.NDArray[np.int64]) -> str | None:
-    """What is missing to tell two classes apart, or None."""
+    """The words for a class with too few patients; None if both classes have enough."""
     for has, what in ((covid_M, "with COVID-19"), (~covid_M, "without COVID-19")):
         patients = len(np.unique(codes_M[has]))
         if patients < ENOUGH:
-            return f"images {what} of {patients} patients, at least {ENOUGH} are needed"
+            return f"images {what} of {counted(patients, 'patient')}, at least {ENOUGH} are needed"
     return None
 
 
@@ -150,28 +148,27 @@ def _auroc_left_out(metric: str, scores_N: FloatArray | None, covid_N: BoolArray
 
 
 ENOUGH_IMAGES, ENOUGH_PATIENTS = 10, FOLDS
-"""Of a source, to be told apart at all."""
+"""The fewest images and patients of a source that the probe tries to recognise."""
 
 
 def source_probe_block(metric: str, images: pd.DataFrame, x_NC: FloatArray, seed: int = 0) -> Block:
-    """The balanced accuracy of the probe: the mean over sources of the share of their images that it names right.
+    """The balanced accuracy of the probe: the mean over sources of the share of their images that it recognises.
 
-    Logistic regression on standardised embeddings, classes weighted alike; every image is named by a probe that was
-    fitted without its patient (scikit-learn, `StratifiedGroupKFold`, 5 folds). Chance is 1 / number of sources. The
-    bootstrap draws patients' named images and fits nothing again.
+    Every image is classified by a probe that was fitted without its patient (scikit-learn, `StratifiedGroupKFold`, 5
+    folds). Chance is 1 / number of sources. The bootstrap draws patients' classified images and does not fit again.
 
     Args:
-        metric: its name.
-        images: N of them, with dataset and patient_id.
-        x_NC: their embeddings, finite.
-        seed: of the folds.
+        metric: name of the metric.
+        images: N images, with dataset and patient_id.
+        x_NC: (N, C) their finite embeddings.
+        seed: seed of the folds.
     """
     codes_N = patient_codes(images["patient_id"])
     sources = sources_with_enough_images(images)
     used_N = images["dataset"].isin(sources).to_numpy(bool)
     if len(sources) < 2:
         why = (
-            f"at least two sources with {ENOUGH_IMAGES} images of {ENOUGH_PATIENTS} patients are needed, got "
+            f"at least two sources with {ENOUGH_IMAGES} images of {ENOUGH_PATIENTS} patients each are needed, got "
             f"{len(sources)}"
         )
         return undefined(metric, len(images), why)
@@ -190,7 +187,7 @@ def source_probe_block(metric: str, images: pd.DataFrame, x_NC: FloatArray, seed
 
 
 def sources_with_enough_images(images: pd.DataFrame) -> list[str]:
-    """The sources that are large enough, sorted."""
+    """The sources with enough images and patients for the probe, sorted."""
     counts = (
         images.assign(code=patient_codes(images["patient_id"])).groupby("dataset")["code"].agg(["count", "nunique"])
     )
@@ -206,12 +203,12 @@ IN_LUNGS, LUNGS = "gradcam_in_lungs", "lungs_of_the_frame"
 
 @dataclass(frozen=True)
 class Audit:
-    """What was measured; nothing where the screen wrote none of its tables.
+    """The measurements of the audit; a screen that wrote no table for it has few or none.
 
     Args:
-        figures: with their intervals; of the unaltered images always.
-        confounded: whether some source lacks a class, so that the source alone tells something of COVID-19.
-        sources: that the probe told apart, with and without COVID-19.
+        metrics: metrics with their intervals; always those of the unaltered images.
+        confounded: whether some source lacks a class, so that the source alone tells something about COVID-19.
+        sources: number of sources in the probe, over all images and over images without COVID-19.
     """
 
     metrics: list[Metric]
@@ -220,14 +217,14 @@ class Audit:
 
 
 def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> Audit:
-    """Audit the COVID-19 score of a screen.
+    """Audits the COVID-19 score of a screen.
 
     Args:
-        images: of `scores.join_tables`.
-        results: URI of the screen; its variants/, embeddings/ and gradcam/ are read where it has them.
-        split: that is scored.
-        draws: of the bootstrap.
-        seed: of the draws and of the probe's folds.
+        images: result of `screen_metrics.join_tables`.
+        results: URI of the screen; its folders variants/, embeddings/ and gradcam/ are read if they exist.
+        split: name of the split.
+        draws: number of bootstrap draws.
+        seed: seed of the draws and of the probe's folds.
 
     Raises:
         StorageError: a table cannot be read.
@@ -272,7 +269,7 @@ def _auroc(metric: str, images: pd.DataFrame, scores_N: npt.NDArray[np.float32])
     def values(weights_N: IntArray) -> FloatArray:
         return ranked.rates(weights_N).auroc()
 
-    why = "the images that could be altered and scored have one class alone"
+    why = "the images that could be altered and scored are all of one class"
     return Block((MetricEntry(metric, scored_N, undefined=why, positive_N=positive_N),), values)
 
 
@@ -300,7 +297,7 @@ def _probes(
 
 
 def _heat(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Metric]:
-    """The share of each COVID-19 map inside the predicted lungs, and that of the frame."""
+    """The share of each COVID-19 heat map inside the predicted lungs, and the share of the frame that is lung."""
     where = storage.join(storage.normalise(results), GRADCAM)
     shares: dict[str, float] = {}
     lungs = dict(zip(known["image_id"], known["lung_png"], strict=True))
@@ -314,13 +311,13 @@ def _heat(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) 
         return []
     share_N = known["image_id"].map(shares).to_numpy(np.float64)
     area_N = np.where(np.isnan(share_N), np.nan, known["lung_area"].to_numpy(np.float64, na_value=np.nan))
-    none = "no image has a map of the COVID-19 score and predicted lungs"
+    none = "no image has both a map of the COVID-19 score and predicted lungs"
     blocks: Sequence[Block] = [ratios([mean(IN_LUNGS, share_N, undefined=none), mean(LUNGS, area_N, undefined=none)])]
     return measure(blocks, known["patient_id"], split, "all", draws, seed)
 
 
 def _inside(png: bytes, lung_HW: npt.NDArray[np.bool_]) -> float:
-    """The share of a map that lies in the lungs; NaN where the map is nowhere positive."""
+    """The share of a heat map that lies in the lungs; NaN if the map is positive nowhere."""
     with Image.open(io.BytesIO(png)) as image:
         map_HW = np.asarray(image, np.float64)
     whole = map_HW.sum()

@@ -1,7 +1,4 @@
-"""Tables and sentences about the shortcut audit and about drift.
-
-Can the figures be believed? Shortcuts and drift: what a report says of them before any figure.
-"""
+"""Tables and sentences about shortcuts and drift, which a report shows before any metric."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from comit_ray.evaluation.shortcuts import (
     ONLY,
     REMOVED,
     SOURCE_ALONE,
+    TOLD,
     TOLD_WITHOUT,
     WHOLE,
     Audit,
@@ -31,23 +29,24 @@ from comit_ray.evaluation.shortcuts import (
 from comit_ray.screening import drift
 from comit_ray.screening.drift import WARNING
 from comit_ray.statistics.metric import Metric
+from comit_ray.tables.vocabulary import counted
 
 CHANCE = 0.5
-"""AUROC of a score that knows nothing."""
+"""AUROC of guessing."""
 CONFOUNDED = WARNING
-"""How it begins where source and disease are one."""
+"""The beginning of the sentence if the source alone explains the score."""
 CAUGHT = "SHORTCUT: "
-"""How a sentence begins where the audit caught one."""
+"""The beginning of a sentence about a shortcut that the audit found."""
 ALARMS = (CAUGHT, WARNING)
-"""How a sentence begins that a reader of a report must not pass over: of the audit, or of drift."""
+"""Beginnings of sentences of the audit and of drift that a reader of a report must not overlook."""
 NONE = (
-    "The audit of shortcuts is not whole: screen with --variants '[lungs_only,lungs_removed,borders_cropped]', "
-    "--embeddings true and --gradcam true."
+    "The audit of shortcuts is incomplete: to complete it, screen with --variants "
+    "'[lungs_only,lungs_removed,borders_cropped]', --embeddings true and --gradcam true."
 )
 
 
 def audit_table(found: Audit) -> Table | None:
-    """The audit as a table, without rows and groups of which nothing is known; None where nothing is."""
+    """The audit as a table, without rows and groups that have no value; None if nothing has a value."""
     known = {metric.group for metric in found.metrics if metric.value is not None}
     groups = [group for group in groups_shown(found.metrics) if group in known]
     if not groups:
@@ -59,13 +58,23 @@ def audit_table(found: Audit) -> Table | None:
         for metric in metrics
         if any((one := by_place.get((metric, group))) is not None and one.value is not None for group in groups)
     )
-    note = (
-        "AUROCs are of COVID-19 on altered copies of the same images; of the source alone: each image scored by the "
-        f"share of COVID-19 in its source. Sources told: a linear probe names one of {found.sources[0]} sources, "
-        f"without COVID-19 one of {found.sources[1]}; chance is one by their number. Linear probes for COVID-19 are "
-        "fitted on the embeddings, of other patients; the network itself may have been trained on the source."
-    )
-    return Table("Audit of shortcuts", ("metric", *map(group_in_words, groups)), rows, note)
+    has = {metric.metric for metric in found.metrics if metric.value is not None}
+    notes = ["Each AUROC is for COVID-19; on altered images, it is measured on altered copies of the same images."]
+    if SOURCE_ALONE in has:
+        notes.append("For the AUROC of the source alone, each image is scored by the share of COVID-19 in its source.")
+    if has & {TOLD, TOLD_WITHOUT, LEFT_OUT, KEPT}:
+        notes.append(
+            "A linear probe is a simple classifier (logistic regression) on the embeddings, the network's internal "
+            "description of an image. To recognise the source, it chooses one of "
+            f"{counted(found.sources[0], 'source')}, or without COVID-19 images one of {found.sources[1]}; chance is 1 "
+            "divided by that number. The probes for COVID-19 are fitted on the embeddings of other patients; the "
+            "network itself may have been trained on the source."
+        )
+    return Table("Audit of shortcuts", ("metric", *map(group_in_words, groups)), rows, " ".join(notes))
+
+
+def _cell(metric: Metric | None) -> str:
+    return "-" if metric is None or metric.value is None else f"{with_interval(metric)} (n={metric.n:,})"
 
 
 def _cell(metric: Metric | None) -> str:
@@ -73,13 +82,18 @@ def _cell(metric: Metric | None) -> str:
 
 
 def audit_sentences(found: Audit) -> list[str]:
-    """What the audit says, in one sentence each; it begins with `CAUGHT` where a shortcut was caught.
+    """The sentences of the audit; a sentence begins with `CAUGHT` if it reports a shortcut.
 
-    - With the lungs blacked out, the interval of the AUROC lies above chance.
-    - Then, without the borders, the AUROC is below what it was, and the intervals do not touch. (Alone it says
-      nothing: black borders may be foreign to the network, as of 12 trained on unmarked phantoms they were to two.)
-    - The source of images without COVID-19 can be told from their embeddings, and not every source has both classes.
-    - A probe fitted without a source tells COVID-19 less well there than one fitted with it; intervals do not touch.
+    The audit reports a shortcut in these cases:
+
+    - With the lungs blacked out, the interval of the AUROC lies above 0.5.
+    - In that case, also if the AUROC falls without the borders, and the two intervals do not touch. (A fall alone shows
+      nothing, because black borders may be unusual for the network. They were for two of 12 networks trained on
+      unmarked phantoms.)
+    - The source of images without COVID-19 can be recognised from their embeddings, and not every source has both
+      classes.
+    - A probe fitted without a source separates COVID-19 there less well than one fitted with it, and the intervals do
+      not touch.
     """
     by_metric = {metric.metric: metric for metric in found.metrics if metric.group == "all"}
     said = [
@@ -127,16 +141,18 @@ def in_plain_words(sentences: Sequence[str]) -> str:
 
 
 def _of_the_source(by_metric: Mapping[str, Metric]) -> str | None:
-    """What who knows nothing but the source would reach."""
+    """The AUROC of a guess that knows the source and nothing else."""
     source, whole = by_metric.get(SOURCE_ALONE), by_metric.get(WHOLE)
     if source is None or whole is None or source.value is None or whole.value is None:
         return None
-    metrics = f"AUROC {with_interval(source)} (n={source.n:,}); the score reaches {with_interval(whole)}"
-    told = f"who knows nothing of an image but its source tells COVID-19 here with {metrics}"
+    told = (
+        f"a guess that knows nothing of an image but its source reaches AUROC {with_interval(source)} for COVID-19 "
+        f"(n={source.n:,}); the score reaches {with_interval(whole)}"
+    )
     if source.value >= whole.value:
         return (
-            f"{CONFOUNDED}{told}. Telling hospitals apart would be enough for all that it reaches: over all sources "
-            "these figures do not show that it sees the disease."
+            f"{CONFOUNDED}{told}. Recognising hospitals would be enough to explain this result: over all sources, "
+            "these metrics do not show that the score sees the disease."
         )
     return f"{told[0].upper()}{told[1:]}."
 
@@ -146,28 +162,30 @@ def _of_lungs(by_metric: Mapping[str, Metric]) -> str | None:
     if removed is None or whole is None:
         return None
     if removed.value is None or removed.low is None:
-        return f"What is left of the score without the lungs is not known: {removed.reason}."
-    rest = f"; of the lungs alone {with_interval(only)}" if only is not None and only.value is not None else ""
-    metrics = f"AUROC {with_interval(removed)}, of {with_interval(whole)} on the whole images (n={removed.n:,}){rest}"
+        return f"It is not known how well the score works without the lungs: {removed.reason}."
+    rest = f"; {with_interval(only)} on the lungs alone" if only is not None and only.value is not None else ""
+    metrics = f"AUROC {with_interval(removed)}; {with_interval(whole)} on the whole images{rest}; n={removed.n:,}"
     if removed.low > CHANCE:
         return (
-            f"{CAUGHT}with the lungs blacked out the score still tells COVID-19 from the rest, {metrics}. It can have "
-            "used what is not in the lungs: marks, borders, the patient's position, or how a source makes its images; "
-            "or lung that its mask does not reach."
+            f"{CAUGHT}with the lungs blacked out the score still separates COVID-19 from other images ({metrics}). It "
+            "can have used what lies outside the lungs: marks, borders, the patient's position, or how a source makes "
+            "its images. It can also have used lung that the predicted mask does not cover."
         )
     if removed.high is not None and removed.high < CHANCE:
         return (
-            f"With the lungs blacked out the score ranks COVID-19 the wrong way round, {metrics}: what is left moves "
-            "it, be it the size of what is black; the test does not say what it uses."
+            f"With the lungs blacked out the score ranks COVID-19 below other images ({metrics}). The rest of the "
+            "image influences the score, perhaps only through the size of the black area; this test does not show what "
+            "the score uses."
         )
     if only is not None and only.low is not None and only.low <= CHANCE:
         return (
-            f"Neither without the lungs nor of the lungs alone does the score tell COVID-19, {metrics}: blackened "
-            "images are foreign to this network, and the test says nothing of what it uses."
+            "The score is not shown to separate COVID-19 from other images, neither without the lungs nor on the lungs "
+            f"alone ({metrics}). Blacked-out images are unusual for this network, so that the test says nothing about "
+            "what the score uses."
         )
     return (
-        f"That the score tells COVID-19 with the lungs blacked out is not shown, {metrics}: nothing outside them was "
-        "found that it uses. That there is nothing is not shown."
+        f"The score is not shown to separate COVID-19 from other images with the lungs blacked out ({metrics}). The "
+        "test found no sign that it uses anything outside the lungs; it does not show that it uses nothing there."
     )
 
 
@@ -175,15 +193,16 @@ def _of_borders(by_metric: Mapping[str, Metric]) -> str | None:
     cropped, whole = by_metric.get(CROPPED), by_metric.get(WHOLE)
     if cropped is None or whole is None or cropped.high is None or whole.low is None or cropped.high >= whole.low:
         return None
-    metrics = f"AUROC {with_interval(cropped)}, of {with_interval(whole)}"
+    metrics = f"AUROC {with_interval(cropped)}; {with_interval(whole)} on the whole images"
     removed = by_metric.get(REMOVED)
     if removed is not None and removed.low is not None and removed.low > CHANCE:
         return (
-            f"{CAUGHT}without the borders of the images the score loses what it told, {metrics}: marks may lie there."
+            f"{CAUGHT}without the borders of the images the score separates COVID-19 less well ({metrics}). There may "
+            "be marks in the borders."
         )
     return (
-        f"Without the borders of the images the score tells less, {metrics}: there may be lung in them, or black "
-        "borders may be foreign to this network."
+        f"Without the borders of the images the score separates COVID-19 less well ({metrics}). There may be lung in "
+        "the borders, or black borders may be unusual for this network."
     )
 
 
@@ -192,23 +211,22 @@ def _of_sources(by_metric: Mapping[str, Metric], found: Audit) -> str | None:
     if told is None:
         return None
     if told.value is None or told.low is None:
-        return (
-            f"Whether sources can be told from the embeddings of images without COVID-19 is not known: {told.reason}."
-        )
+        return f"It is not known whether the embeddings of images without COVID-19 reveal their source: {told.reason}."
     chance = 1 / found.sources[1]
-    metrics = f"balanced accuracy {with_interval(told)} (n={told.n:,}, chance {chance:.2f})"
+    metrics = f"balanced accuracy {with_interval(told)}; chance {chance:.2f}; n={told.n:,}"
     if told.low <= chance:
-        return f"That sources can be told from the embeddings of images without COVID-19 is not shown, {metrics}."
+        return f"The embeddings of images without COVID-19 are not shown to reveal their source ({metrics})."
     if not found.confounded:
-        return f"Sources can be told from the embeddings, {metrics}, but every source has both classes."
+        return f"The embeddings reveal the source of the images ({metrics}), but every source has both classes."
     return (
-        f"{CAUGHT}a linear probe tells the sources apart from embeddings of images without COVID-19, {metrics}, and "
-        "not every source has images with and without COVID-19: a high AUROC over several sources can be theirs."
+        f"{CAUGHT}a linear probe recognises the source from embeddings of images without COVID-19 ({metrics}), and not "
+        "every source has images both with and without COVID-19. A high AUROC over several sources can come from the "
+        "sources alone."
     )
 
 
 def _of_left_out(found: Audit) -> list[str]:
-    """One sentence for each source with a figure, and one for all that have none."""
+    """One sentence for each source with a value, and one for all sources without."""
     left, kept = ({f.group: f for f in found.metrics if f.metric == name} for name in (LEFT_OUT, KEPT))
     said = []
     for group, mine in left.items():
@@ -216,13 +234,15 @@ def _of_left_out(found: Audit) -> list[str]:
         if mine.value is None or mine.high is None:
             continue
         fell = with_it.low is not None and mine.high < with_it.low
+        begin = f"{CAUGHT}leave-one-source-out" if fell else "Leave-one-source-out"
+        end = "The signs of COVID-19 in the other sources work less well there." if fell else "A fall is not shown."
         said.append(
-            f"{CAUGHT if fell else ''}leave-one-source-out: a linear probe fitted without {group} tells COVID-19 there "
-            f"with AUROC {with_interval(mine)}, one fitted with it {with_interval(with_it)} (n={mine.n:,})"
-            + (": what it goes by in the other sources holds less there." if fell else ": no fall can be claimed.")
+            f"{begin}: on images of {group.removeprefix('dataset=')}, a linear probe fitted without this source "
+            f"reaches AUROC {with_interval(mine)} for COVID-19, and one fitted with it {with_interval(with_it)} "
+            f"(n={mine.n:,}). {end}"
         )
-    none = [f"{group}: {mine.reason}" for group, mine in left.items() if mine.value is None]
-    return said + ([f"Leave-one-source-out says nothing of {'; '.join(none)}."] if none else [])
+    none = [f"{group.removeprefix('dataset=')}: {mine.reason}" for group, mine in left.items() if mine.value is None]
+    return said + ([f"Leave-one-source-out gives no result for {'; '.join(none)}."] if none else [])
 
 
 def _of_heat(by_metric: Mapping[str, Metric]) -> str | None:
@@ -230,18 +250,18 @@ def _of_heat(by_metric: Mapping[str, Metric]) -> str | None:
     if inside is None or lungs is None or inside.value is None or lungs.value is None:
         return None
     return (
-        f"Of the Grad-CAM map of the COVID-19 score {with_interval(inside)} lies in the predicted lungs, which take "
-        f"{with_interval(lungs)} of the frame (means of n={inside.n:,} images)."
+        f"On average, a share of {with_interval(inside)} of the heat map of the COVID-19 score (Grad-CAM) lies in the "
+        f"predicted lungs, which cover {with_interval(lungs)} of the frame (n={inside.n:,} images)."
     )
 
 
 @dataclass(frozen=True)
 class Belief:
-    """What was examined.
+    """The audit and the drift of a screen.
 
     Args:
-        figures: for metrics.json.
-        chapter: of the report; empty for a bare predictions table.
+        metrics: metrics for metrics.json.
+        chapter: chapter of the report; empty for a bare predictions table.
     """
 
     metrics: list[Metric]
@@ -249,12 +269,12 @@ class Belief:
 
 
 def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
-    """The audit of shortcuts and the drift of a screen.
+    """Examines shortcuts and drift of a screen.
 
     Args:
-        config: of the job.
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        split: its name.
+        config: options of the job.
+        images: result of `screen_metrics.join_tables`.
+        split: name of the split.
 
     Raises:
         StorageError: one of the screen's tables, or its `drift.json`, cannot be read.
@@ -277,15 +297,16 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
 
 
 def _too_few(images: pd.DataFrame, minimum: int) -> str | None:
-    """Why there is no audit where one class has hardly any patient: its numbers would be anything; None: there is."""
+    """Why there is no audit if a class has too few patients for its metrics; None if there is one."""
     known = images[labelled(images, "covid")]
     counts = [(patients_of(known[known["covid"] == value]), word) for value, word in ((1, "with"), (0, "without"))]
     fewest, word = min(counts)
     if not 0 < fewest < minimum:
         return None
-    return f"No audit of shortcuts: {fewest} patients {word} COVID-19, at least {minimum} are needed for its numbers."
+    have = counted(fewest, "patient")
+    return f"There is no audit of shortcuts: it needs {minimum} patients {word} COVID-19, and the images have {have}."
 
 
 def patients_of(images: pd.DataFrame) -> int:
-    """Patients of these images; one without an id counts as one."""
+    """The number of patients of these images; an image without a patient id counts as a patient of its own."""
     return int(images["patient_id"].nunique() + images["patient_id"].isna().sum())

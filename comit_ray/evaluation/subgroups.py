@@ -1,8 +1,6 @@
 """Metrics by sex, age, view, dataset, site and device, for groups with enough patients.
 
-Groups that are too small are suppressed: null, with the reason, and counted.
-
-Images by what is known of the patient, the device and the place; and whether a group is large enough to speak of.
+Metrics of groups that are too small are suppressed: they are null, with the reason, and counted.
 """
 
 from collections.abc import Sequence
@@ -21,16 +19,16 @@ from comit_ray.statistics.weighted import Area
 
 ATTRIBUTES = ("sex", "age", "view", "dataset", "site", "device")
 AGES = {"0-17": 18.0, "18-39": 40.0, "40-59": 60.0, "60-79": 80.0, "80+": np.inf}
-"""Band -> the age in years below which it ends."""
+"""Age band -> its upper end in years, excluded."""
 UNKNOWN = "unknown"
 
 
 def grouped(images: pd.DataFrame, attribute: str) -> dict[str, pd.DataFrame]:
-    """Name of a group, `sex=F`, -> its images, most first; those of whom it is not known come last, `sex=unknown`.
+    """Name of a group, such as `sex=F`, -> its images, the largest group first; `sex=unknown` comes last.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        attribute: one of `ATTRIBUTES`; ages are in the bands of `AGES`, from low to high.
+        images: result of `screen_metrics.join_tables`.
+        attribute: one of `ATTRIBUTES`; ages fall into the bands of `AGES`, from low to high.
     """
     values = _bands(images["age"]) if attribute == "age" else images[attribute]
     values = values.where(values.notna(), UNKNOWN).astype(str)
@@ -41,19 +39,19 @@ def grouped(images: pd.DataFrame, attribute: str) -> dict[str, pd.DataFrame]:
 
 
 def is_known(group: str) -> bool:
-    """Whether the group is not that of whom the attribute is not known."""
+    """Whether the attribute is known in this group."""
     return group.partition("=")[2] != UNKNOWN
 
 
 def too_few(counted_N: BoolArray, patients: pd.Series, what: str, minimum: int) -> str | None:
-    """Why nothing is said of so few; None where there are enough.
+    """Why a metric of so few patients is suppressed; None if there are enough.
 
-    Patients are counted, not images: ten images of two patients are two observations.
+    It counts patients and not images, because ten images of two patients are two observations.
 
     Args:
-        counted_N: (N,) the images that a figure is taken over.
-        patients: (N,) of the images; a null is a patient of its own.
-        what: what the counted images are: `with a positive image`.
+        counted_N: (N,) whether the metric counts each image.
+        patients: (N,) patient of each image; a null is a patient of its own.
+        what: words for the counted images, such as `with a positive image`.
         minimum: the fewest patients.
     """
     people = len(np.unique(patient_codes(patients)[counted_N]))
@@ -63,7 +61,7 @@ def too_few(counted_N: BoolArray, patients: pd.Series, what: str, minimum: int) 
 
 
 def _bands(ages: pd.Series) -> pd.Series:
-    """The band of each age; null where the age is, or is below 0."""
+    """The age band of each image; null if the age is null or below 0."""
     edges = [0.0, *AGES.values()]
     return pd.Series(pd.cut(ages.astype(float), edges, right=False, labels=list(AGES)), index=ages.index).astype(object)
 
@@ -71,9 +69,9 @@ def _bands(ages: pd.Series) -> pd.Series:
 AUROC, SENSITIVITY, SPECIFICITY = "auroc", "sensitivity_at_operating_point", "specificity_at_operating_point"
 SHARE_FLAGGED = "share_flagged_at_operating_point"
 COMPARED = (AUROC, SENSITIVITY, SPECIFICITY)
-"""Not the share flagged: it differs where the share of positives does."""
+"""The metrics that are compared. The share flagged is not, because it differs wherever the share of positives does."""
 SUPPRESSED = "suppressed"
-"""How the reason of a suppressed figure begins (`groups.too_few`)."""
+"""The beginning of the reason of a suppressed metric (`too_few`)."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,8 @@ class Gap:
     """Two groups of one attribute whose intervals do not overlap.
 
     Args:
-        high: the figure of the better group.
-        low: that of the other.
+        high: the metric of the group with the higher value.
+        low: the metric of the other group.
     """
 
     high: Metric
@@ -90,17 +88,17 @@ class Gap:
 
     @property
     def size(self) -> float:
-        """How far the values are apart."""
+        """The difference between the two values."""
         assert self.high.value is not None
         assert self.low.value is not None
         return self.high.value - self.low.value
 
 
 def divided(images: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
-    """Attribute -> name of a group -> its scored images, of the attributes that part them into several groups.
+    """Attribute -> name of a group -> its scored images, for attributes that divide the images into several groups.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
     """
     scored = images[images["status"] == Status.OK]
     found = {attribute: grouped(scored, attribute) for attribute in ATTRIBUTES}
@@ -108,17 +106,17 @@ def divided(images: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
 
 
 def subgroup_metrics(images: pd.DataFrame, split: str, minimum: int, draws: int = 1000, seed: int = 0) -> list[Metric]:
-    """AUROC, sensitivity, specificity and share flagged of both scores, in every group of `divided`.
+    """Measures AUROC, sensitivity, specificity and share flagged of both scores, in every group of `divided`.
 
-    A figure of fewer than `minimum` patients is suppressed: patients with a positive image for a sensitivity, with a
-    negative one for a specificity, with either for AUROC, with a flag for the share flagged.
+    A metric with fewer than `minimum` patients is suppressed. It counts patients with a positive image for sensitivity,
+    with a negative image for specificity, of each kind for AUROC, and with a flag for the share flagged.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        split: its name.
+        images: result of `screen_metrics.join_tables`.
+        split: name of the split.
         minimum: the fewest patients.
-        draws: of the bootstrap.
-        seed: of the draws.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
     """
     absent = absent_heads(images)
     labels = [label for label in PREFIXES if label not in absent]
@@ -134,10 +132,10 @@ def subgroup_metrics(images: pd.DataFrame, split: str, minimum: int, draws: int 
 
 
 def compared(found: Sequence[Metric], label: str) -> dict[str, tuple[list[Gap], int]]:
-    """Attribute -> pairs of its known groups whose intervals do not overlap, and how many pairs have intervals.
+    """Attribute -> pairs of its known groups whose intervals do not overlap, and the number of pairs with intervals.
 
     Args:
-        found: of `figures`; those of `COMPARED` are looked at.
+        found: result of `subgroup_metrics`; the metrics of `COMPARED` are used.
         label: `covid` or `unhealthy`.
     """
     names = {f"{PREFIXES[label]}{metric}" for metric in COMPARED}
@@ -162,7 +160,7 @@ def _gap(pair: tuple[Metric, Metric]) -> Gap | None:
 
 @dataclass(frozen=True)
 class _Asked:
-    """One figure: how it is measured, or why it is suppressed."""
+    """One metric: how it is measured, or why it is suppressed."""
 
     entry: MetricEntry
     how: Block | Ratio
@@ -170,20 +168,20 @@ class _Asked:
 
 
 def _of_all_flags(images: pd.DataFrame, label: str) -> str | None:
-    """Name of the operating point that decided all flags, of images without a label too; None: none, or several did."""
+    """Name of the operating point of all flags, also of images without a label; None if there is none, or several."""
     flags = (images["status"] == Status.OK) & images[f"{label}_flag"].notna()
     names = images.loc[flags, "operating_point"].unique()
     return str(names[0]) if len(names) == 1 and pd.notna(names[0]) else None
 
 
 def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: str | None, minimum: int) -> list[_Asked]:
-    """The four figures of one score, in order.
+    """The four metrics of one score, in order.
 
     Args:
         rows: a group's images.
         label: `covid` or `unhealthy`.
-        judged_at: name of the operating point of the images with a label; None: there is none, or several.
-        flagged_at: the same of all images with a flag.
+        judged_at: name of the operating point of images with a label; None if there is none, or several.
+        flagged_at: the same for all images with a flag.
         minimum: the fewest patients.
     """
     patients, prefix = rows["patient_id"], PREFIXES[label]
@@ -200,7 +198,7 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
     of_flags = {ratio.entry.metric: ratio for ratio in flagged(rows, label, judged_at) if ratio.entry.level == "image"}
     has_flag_N = rows[f"{label}_flag"].notna().to_numpy(bool) & (flagged_at is not None)
     flag_N = (rows[f"{label}_flag"] == True).to_numpy(bool)  # noqa: E712 nulls are not flagged
-    none = "no image has a flag of one operating point"
+    none = "there are no flags, or they come from several operating points"
     all_flags = share(f"{prefix}{SHARE_FLAGGED}", flag_N, has_flag_N, flagged_at, undefined=none)
     for ratio, what in [*((of_flags[name], what) for name, what in kinds.items()), (all_flags, "with a flag")]:
         found.append(_Asked(ratio.entry, ratio, too_few(ratio.entry.counted_N, patients, what, minimum)))
@@ -210,7 +208,7 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
 def _measured(
     asked: Sequence[_Asked], patients: pd.Series, group: str, split: str, draws: int, seed: int
 ) -> list[Metric]:
-    """The figures in their order; what is suppressed is not computed either."""
+    """The metrics in their order; suppressed metrics are not computed."""
     kept = [one.how for one in asked if one.few is None]
     shares = [how for how in kept if isinstance(how, Ratio)]
     blocks = [how for how in kept if isinstance(how, Block)] + ([ratios(shares)] if shares else [])

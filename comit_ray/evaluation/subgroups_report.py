@@ -1,4 +1,4 @@
-"""Tables and sentences about subgroups: do two differ by more than chance, corrected for many looks?."""
+"""Tables and sentences about subgroups: whether two differ by more than chance, given many comparisons."""
 
 import math
 from collections.abc import Sequence
@@ -21,19 +21,20 @@ from comit_ray.evaluation.subgroups import (
     divided,
 )
 from comit_ray.statistics.metric import Metric
+from comit_ray.tables.vocabulary import counted
 
 COLUMNS = {AUROC: "AUROC", SENSITIVITY: "sensitivity", SPECIFICITY: "specificity", SHARE_FLAGGED: "share flagged"}
 BY_CHANCE = 0.0056
-"""Of two groups that are alike, with estimates as exact as each other, so often do 95% intervals not overlap: their
-difference is then beyond 2 * 1.96 / sqrt(2) of its standard errors."""
+"""How often the 95% intervals of two equal groups with equally exact estimates do not overlap: their difference then
+exceeds 2 * 1.96 / sqrt(2) of its standard errors."""
 
 
 def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[str, Table]:
-    """`by_sex`, `by_age`, ...: one row per score and group.
+    """The tables `by_sex`, `by_age` and so on: a row for each score and group.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        found: of `subgroups.subgroup_metrics`.
+        images: result of `screen_metrics.join_tables`.
+        found: result of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
     by_place = {(metric.group, metric.metric): metric for metric in found}
@@ -55,15 +56,15 @@ def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[
 
 
 ENOUGH = "subgroups"
-"""Name of the table that a report shows; those by attribute have every group, and are in tables/."""
+"""Name of the table that a report shows; the tables by attribute have every group, and are in tables/."""
 
 
 def enough(images: pd.DataFrame, found: Sequence[Metric]) -> dict[str, Table]:
-    """`subgroups`: one row per score and group that has a metric of enough patients; datasets stand elsewhere.
+    """The table `subgroups`: a row for each score and group with a metric of enough patients, without datasets.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        found: of `subgroups.subgroup_metrics`.
+        images: result of `screen_metrics.join_tables`.
+        found: result of `subgroups.subgroup_metrics`.
     """
     by_place = {(metric.group, metric.metric): metric for metric in found}
     rows = []
@@ -76,58 +77,71 @@ def enough(images: pd.DataFrame, found: Sequence[Metric]) -> dict[str, Table]:
                 where = f"{attribute} {group.partition('=')[2]}"
                 rows.append((NAMES[label], where, f"{len(mine):,} of {people(mine):,}", *cells))
     columns = ("score", "group", "images of patients", *COLUMNS.values())
-    note = "Groups with enough patients, of the scored images. The share flagged needs no label."
+    note = "Scored images, in groups with enough patients. The share flagged needs no label."
     return {ENOUGH: Table("Subgroups", columns, tuple(rows), note)} if rows else {}
 
 
 def sentences(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> list[str]:
-    """Of each score, the largest gap between two groups whose intervals do not overlap, or that none can be claimed.
+    """For each score, the largest difference between two groups beyond chance, or that no difference is shown.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        found: of `subgroups.subgroup_metrics`.
+        images: result of `screen_metrics.join_tables`.
+        found: result of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
     looked_by = [attribute for attribute in ATTRIBUTES if attribute in divided(images)]
     if not looked_by:
-        return ["Images are not parted by sex, age, view, dataset, site or device: nothing is known of subgroups."]
+        return [
+            "There are no subgroups: sex, age, view, dataset, site and device are unknown, or the same for all images."
+        ]
     by = f"by {', '.join(looked_by)}"
     not_by = [attribute for attribute in ATTRIBUTES if attribute not in looked_by]
-    unknown = f" Not looked at, for it is not known or the same throughout: {', '.join(not_by)}." if not_by else ""
+    unknown = (
+        f" Not compared, because it is not known or the same for all images: {', '.join(not_by)}." if not_by else ""
+    )
     suppressed = sum((metric.reason or "").startswith(SUPPRESSED) for metric in found)
     said = [_compared(label, found, by) for label in PREFIXES if _has(found, label)]
     if not said:
         return []
-    few = f"{suppressed:,} of {len(found):,} figures of subgroups are suppressed: of fewer than {minimum} patients."
+    few = (
+        f"Suppressed because they have fewer than {minimum} patients: {suppressed:,} of "
+        f"{counted(len(found), 'metric')} of subgroups."
+    )
     return [*said, f"{few}{unknown}"]
 
 
 def _compared(label: str, found: Sequence[Metric], by: str) -> str:
-    """A gap is claimed of an attribute that has more of them than chance alone would give in as many comparisons."""
+    """The sentence about the differences of one score.
+
+    A difference is claimed for an attribute only if more pairs differ than chance alone would give in as many
+    comparisons.
+    """
     by_attribute = compared(found, label)
     pairs = sum(count for _, count in by_attribute.values())
     name = NAMES[label]
     if not pairs:
-        return f"{name} {by}: no two groups have patients enough to be compared."
-    looked = f"{pairs:,} comparison{'s' if pairs > 1 else ''} of two groups ({by})"
+        return f"{name} {by}: no two groups have enough patients for a comparison."
+    looked = f"{counted(pairs, 'comparison')} of two groups ({by})"
     apart = sum(len(gaps) for gaps, _ in by_attribute.values())
     if not apart:
-        return f"{name}: in {looked} all intervals overlap: no difference can be claimed, nor that there is none."
-    said = f"{name}: in {apart:,} of {looked} intervals do not overlap"
+        return (
+            f"{name}: in {looked} all intervals overlap, so that no difference is shown. This does not show that there "
+            "is none."
+        )
+    said = f"{name}: in {apart:,} of {looked} the intervals do not overlap"
     claimed = [gap for gaps, count in by_attribute.values() if len(gaps) > BY_CHANCE * count for gap in gaps]
     if not claimed:
         chance = math.ceil(10 * BY_CHANCE * pairs) / 10
-        return f"{said}, no more than by chance alone (about {chance:.1f}): no difference can be claimed."
+        return f"{said}, no more often than by chance alone (about {chance:.1f}), so that no difference is shown."
     largest = max(claimed, key=lambda gap: gap.size)
     attribute = largest.high.group.partition("=")[0]
     gaps, count = by_attribute[attribute]
     what = COLUMNS[largest.high.metric.removeprefix(PREFIXES[label])]
     return (
-        f"{said}. The largest difference that is more than chance is in {what} by {attribute}: "
-        f"{with_interval(largest.high)} of {largest.high.group}, {with_interval(largest.low)} of {largest.low.group} "
-        f"({len(gaps):,} of {count:,} comparisons by {attribute}; chance alone: about "
-        f"{math.ceil(10 * BY_CHANCE * count) / 10:.1f}). Groups may differ in how ill the patients are and in where "
-        "their images are from."
+        f"{said}. The largest difference beyond chance is in {what} by {attribute}: {with_interval(largest.high)} for "
+        f"{largest.high.group} and {with_interval(largest.low)} for {largest.low.group} (by {attribute}, {len(gaps):,} "
+        f"of {counted(count, 'comparison')}; by chance alone about {math.ceil(10 * BY_CHANCE * count) / 10:.1f}). The "
+        "groups may differ in how ill the patients are, and in where the images come from."
     )
 
 
@@ -147,8 +161,9 @@ def _note(shown: Sequence[Metric], minimum: int) -> str:
         metric.reason for metric in shown if metric.value is None and not (metric.reason or "").startswith(SUPPRESSED)
     )
     return (
-        f"Scored images. Suppressed: {suppressed:,} of {len(shown):,} figures, of fewer than {minimum} patients with a "
-        "positive image (sensitivity), with a negative one (specificity), with either (AUROC), or with a flag (share "
-        "flagged). The share flagged needs no label. w: Wilson's interval; without a mark bootstrap draws of patients."
+        f"Scored images. Suppressed: {suppressed:,} of {counted(len(shown), 'metric')}, because they have fewer than "
+        f"{minimum} patients with a positive image (sensitivity), with a negative image (specificity), of each kind "
+        "(AUROC), or with a flag (share flagged). The share flagged needs no label. The mark w stands for Wilson's "
+        "interval; intervals without a mark come from bootstrap draws of patients."
         + "".join(f" Undefined: {reason}." for reason in undefined if reason)
     )

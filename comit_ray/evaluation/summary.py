@@ -14,26 +14,28 @@ from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
 from comit_ray.statistics.metric import Metric
+from comit_ray.tables.vocabulary import counted
 
 ANSWERS = frozenset({*(f"The answer: {name}" for name in NAMES.values()), "The answer: masks"})
 """First cells of the rows with metrics."""
 NOT_MEANT = (
-    "It is no diagnosis and no clinical validation; not flagged is not normal. Figures hold for images and patients "
-    "like these, where positives are as frequent, and say nothing of readers, of treatment, or of another archive."
+    "It is no diagnosis and no clinical validation; not flagged is not normal. The metrics hold for images and "
+    "patients like these, with positives as frequent as here. They say nothing about readers, treatment, or another "
+    "archive."
 )
 
 
 def table(
     images: pd.DataFrame, metrics: Sequence[Metric], split: str, results: str | None, belief: Sequence[str]
 ) -> Table:
-    """The summary of one screen.
+    """The summary of one screen as a table of questions and answers.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
-        metrics: of the report.
-        split: its name.
-        results: URI of the screen; None: a bare predictions table.
-        belief: what is said of shortcuts and drift.
+        images: result of `screen_metrics.join_tables`.
+        metrics: metrics of the report.
+        split: name of the split.
+        results: URI of the screen; None for a bare predictions table.
+        belief: sentences about shortcuts and drift.
 
     Raises:
         StorageError: the screen's `run.json` is not that of a run.
@@ -63,11 +65,11 @@ def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequen
     for label in (label for label in PREFIXES if label not in absent):
         point = stored_operating_point(images, label, results)
         if point is not None:
-            points.append(f"{NAMES[label]} from {three_digits(point.threshold)} ({point.name})")
+            points.append(f"{NAMES[label]} is {three_digits(point.threshold)} or more ({point.name})")
     return (
-        f"{asked} Flagged are scores of {', of '.join(points)}."
+        f"{asked} An image is flagged if its score for {', or for '.join(points)}."
         if points
-        else f"{asked} No threshold decides flags here."
+        else f"{asked} There is no threshold that decides flags."
     )
 
 
@@ -80,10 +82,10 @@ def _data(images: pd.DataFrame) -> str:
     if known:
         share = number(len(positive) / known, 2)
         counts += (
-            f"; with COVID-19 {metrics_report.of_patients(positive)} ({share} of the {known:,} whose label is known)"
+            f"; with COVID-19 {metrics_report.of_patients(positive)} ({share} of {counted(known, 'labelled image')})"
         )
     else:
-        counts += "; of none is it known whether it shows COVID-19"
+        counts += "; no label for COVID-19 is known"
     by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].value_counts().items())
     by_view = ", ".join(f"{name} {count:,}" for name, count in scored["view"].fillna("unknown").value_counts().items())
     few = " ".join(metrics_report.positives(scored))
@@ -98,10 +100,10 @@ def _answer(metrics: Sequence[Metric], images: pd.DataFrame, label: str, origin:
         sensitivity, specificity = (
             _told(metrics, f"{prefix}{name}_at_operating_point", point) for name in ("sensitivity", "specificity")
         )
-        told.append(f"at the frozen threshold ({origin}) sensitivity {sensitivity}, specificity {specificity}")
+        told.append(f"at the stored threshold ({origin}) sensitivity {sensitivity}, specificity {specificity}")
     told.append(
-        f"at {SPECIFICITY:.0%} specificity on these very images, as the paper counts, sensitivity "
-        f"{_told(metrics, f'{prefix}sensitivity_at_specificity', SPECIFICITY)}"
+        f"at {SPECIFICITY:.0%} specificity, with the threshold chosen on these same images as in the paper, "
+        f"sensitivity {_told(metrics, f'{prefix}sensitivity_at_specificity', SPECIFICITY)}"
     )
     told.append(f"AUROC {_told(metrics, f'{prefix}auroc')}")
     return f"{'; '.join(told)}."
@@ -122,20 +124,22 @@ def _inside(metrics: Sequence[Metric], images: pd.DataFrame) -> str:
         return "No image has a score and a label."
     both = [str(name) for name in classes.index[classes == 2]]
     if len(classes) == 1:
-        return f"All images are of one source, {classes.index[0]}: the AUROC above is inside it."
+        return f"All images come from one source, {classes.index[0]}, so that the AUROC above is inside it."
     if not both:
-        return "No source has images with and without COVID-19: source and disease cannot be told apart here."
+        return (
+            "No source has images both with and without COVID-19, so that source and disease cannot be separated here."
+        )
     told = [f"{name} {_told(metrics, 'auroc', group=f'dataset={name}')}" for name in both]
     rest = [str(name) for name in classes.index[classes < 2]]
-    alone = f" One class alone: {', '.join(rest)}." if rest else ""
-    return f"AUROC inside a source, where telling sources apart does not help: {'; '.join(told)}.{alone}"
+    alone = f" Sources with one class alone: {', '.join(rest)}." if rest else ""
+    return f"AUROC inside a source, where recognising the source does not help: {'; '.join(told)}.{alone}"
 
 
 def _belief(said: Sequence[str]) -> str:
     alarms = [text for text in said if text.startswith(ALARMS)]
     if alarms:
         return " ".join(alarms).replace("\n", " ")
-    return said[0] if said else "Not examined: a bare predictions table tells neither shortcuts nor drift."
+    return said[0] if said else "Not examined: a bare predictions table shows neither shortcuts nor drift."
 
 
 def _told(metrics: Sequence[Metric], metric: str, at: float | str | None = None, group: str = "all") -> str:

@@ -1,10 +1,9 @@
 """Outcomes at every threshold, as in WHO/TDR's toolkit for calibrating computer-aided detection.
 
-Sensitivity and specificity with intervals at given thresholds, and at given prevalences what they mean for readers
-(World Health Organization and TDR 2021, "Determining the local calibration of computer-assisted detection (CAD)
-thresholds and other parameters"). Shapes: N images, T thresholds.
-
-The frozen operating point of a screen, as a threshold that decides its images as its flags do.
+The module gives sensitivity and specificity with intervals at given thresholds, and what they mean for readers at given
+prevalences (World Health Organization and TDR 2021, "Determining the local calibration of computer-assisted detection
+(CAD) thresholds and other parameters"). It also recovers the stored operating point of a screen, as a threshold that
+gives the same flags. Shapes: N images, T thresholds.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from comit_ray.statistics.metric import Block, FloatArray, IntArray, Metric, Met
 from comit_ray.statistics.prevalence import at_prevalence
 
 RECORDED = "recorded in run.json"
-FROM_FLAGS = "the lowest flagged score: where exactly the threshold lies is not recorded"
+FROM_FLAGS = "the lowest flagged score, because the exact threshold is not recorded"
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,9 @@ class StoredOperatingPoint:
     """A named threshold.
 
     Args:
-        name: of the operating point.
-        threshold: a score at or above it is flagged; a float32.
-        origin: where it comes from, in words.
+        name: name of the operating point.
+        threshold: a score at or above it is flagged; a float32 value, 0 to 1.
+        origin: where the threshold comes from, in words.
     """
 
     name: str
@@ -41,15 +40,15 @@ class StoredOperatingPoint:
 
 
 def stored_operating_point(images: pd.DataFrame, label: str, results: str | None) -> StoredOperatingPoint | None:
-    """The operating point that decided the flags; None where there are none, of several, or scores say otherwise.
+    """The operating point behind the flags; None if there is none, if there are several, or if no threshold fits.
 
-    The recorded threshold is taken where it gives the very flags of the table; else the lowest score that is flagged,
-    where no higher one is not.
+    The recorded threshold is used if it gives exactly the flags of the table. Otherwise the lowest flagged score is
+    used, if no higher score is without a flag.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
-        results: URI of the screen's output, whose `run.json` is read; None: a bare predictions table.
+        results: URI of the screen's output, with `run.json`; None for a bare predictions table.
 
     Raises:
         StorageError: the `run.json` is not that of a run.
@@ -70,7 +69,10 @@ def stored_operating_point(images: pd.DataFrame, label: str, results: str | None
 
 
 def chosen_where(results: str | None) -> str:
-    """Where the thresholds of a screen were chosen, in words, as its `run.json` says.
+    """Where the thresholds of a screen were chosen, in words, according to its `run.json`.
+
+    Args:
+        results: URI of the screen's output; None for a bare predictions table.
 
     Raises:
         StorageError: the `run.json` is not that of a run.
@@ -80,10 +82,10 @@ def chosen_where(results: str | None) -> str:
     except NotFoundError:
         settings = {}
     if not isinstance(settings, dict) or not settings.get("checkpoint"):
-        return "where it was chosen is not recorded"
+        return "it is not recorded where it was chosen"
     own = settings.get("operating_points")
     if own:
-        return f"of the site's own file {own}; on which images it was chosen is not recorded"
+        return f"from the site's own file {own}; it is not recorded on which images it was chosen"
     return "chosen on the validation split in training"
 
 
@@ -100,25 +102,25 @@ def _recorded(results: str, name: str, label: str) -> float | None:
 
 
 MOST = 200
-"""Thresholds of the whole table; of more different scores so many are taken, evenly by rank from lowest to highest."""
+"""The most thresholds of the whole table; of more different scores as many are taken, evenly by rank."""
 FLAGGED = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.40, 0.50, 0.60, 0.75, 0.90)
-"""Shares of the labelled images that the thresholds of the short table flag, at most."""
+"""The thresholds of the short table each flag at most one of these shares of the labelled images."""
 GROUPED_BY = ("dataset", "site", "view")
 Thresholds = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ThresholdRow:
-    """What one threshold gives in one group of images.
+    """The outcome of one threshold in one group of images.
 
     Args:
-        group: `all`, or `dataset=NAME`, ...
-        threshold: a score at or above it is flagged; None where the group is too small: one row says so.
-        point: name of the operating point whose threshold it is; None: it is none's.
-        sensitivity: at `threshold`.
-        specificity: at `threshold`.
-        at_prevalence: prevalence -> the figures of `comit_ray.statistics.prevalence.METRICS`.
-        reason: why there is no figure of this group; None where there is.
+        group: `all`, or `dataset=NAME` and the like.
+        threshold: a score at or above it is flagged; None in the only row of a group that is too small.
+        point: name of the operating point with this threshold; None if there is none.
+        sensitivity: sensitivity at `threshold`.
+        specificity: specificity at `threshold`.
+        at_prevalence: prevalence -> the metrics of `comit_ray.statistics.prevalence.METRICS`.
+        reason: why this group has no metrics; None if it has them.
     """
 
     group: str
@@ -132,13 +134,13 @@ class ThresholdRow:
 
 @dataclass(frozen=True)
 class Scale:
-    """The thresholds of one score, all of them given: none is chosen by what it gives.
+    """The thresholds of one score. All are given in advance: none is chosen by its outcome.
 
     Args:
-        all: rising.
-        short: those of the short table, among them.
-        distinct: different scores that there are.
-        point: the frozen operating point, whose threshold is among both; None: there is none.
+        all: (T,) all thresholds, rising.
+        short: the thresholds of the short table, a subset.
+        distinct: number of different scores.
+        point: the stored operating point, whose threshold is in both; None if there is none.
     """
 
     all: Thresholds
@@ -148,13 +150,13 @@ class Scale:
 
 
 def scale(images: pd.DataFrame, label: str, point: StoredOperatingPoint | None, most: int = MOST) -> Scale:
-    """Every different score of the labelled images is a threshold, at most `most`, and the operating point's.
+    """The thresholds of one score: its different values on labelled images, at most `most`, and the operating point.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
-        point: of `frozen.stored_operating_point`.
-        most: thresholds.
+        point: result of `stored_operating_point`.
+        most: the most thresholds.
     """
     scores = images.loc[labelled(images, label), f"p_{label}"].to_numpy(np.float32)
     distinct = np.unique(scores)
@@ -164,7 +166,7 @@ def scale(images: pd.DataFrame, label: str, point: StoredOperatingPoint | None, 
     frozen = np.array([] if point is None else [point.threshold], np.float32)
     short = chosen
     if chosen.size > len(FLAGGED):
-        # Flagged at each threshold, falling; for every share the lowest threshold that does not flag more.
+        # Number of images flagged at each threshold, falling. Each share gets the lowest threshold that flags no more.
         flagged_T = scores.size - np.searchsorted(np.sort(scores), chosen, side="left")
         places = [
             int(np.argmax(flagged_T <= share * scores.size))
@@ -185,18 +187,20 @@ def rows(
     draws: int = 1000,
     seed: int = 0,
 ) -> list[ThresholdRow]:
-    """A row a threshold over all images; over each dataset, site and view with enough patients a row a short one.
+    """A row for every threshold over all images, and for every short threshold in each dataset, site and view.
+
+    Groups with too few patients have one row with the reason.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
-        thresholds: of `scale`.
-        prevalences: each above 0 and below 1.
-        minimum: patients with a positive image, and with a negative one, that a group needs; that of all images does
-            not.
-        split: its name.
-        draws: of the bootstrap, where patients have several images.
-        seed: of the draws.
+        thresholds: result of `scale`.
+        prevalences: prevalences, each above 0 and below 1.
+        minimum: the fewest patients with a positive image, and with a negative one, in a group; the group of all images
+            needs none.
+        split: name of the split.
+        draws: number of bootstrap draws, used if patients have several images.
+        seed: seed of the draws.
     """
     images = images.reset_index(drop=True)
     point = thresholds.point
@@ -214,12 +218,12 @@ def rows(
 
 
 def block(images: pd.DataFrame, label: str, thresholds_T: Thresholds) -> Block:
-    """What `measure` measures: T sensitivities, then T specificities, at thresholds that are given.
+    """T sensitivities and then T specificities at given thresholds, ready to be measured.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
-        thresholds_T: a score at or above one is flagged; compared as float32.
+        thresholds_T: a score at or above a threshold is flagged; compared as float32.
     """
     known_N = labelled(images, label)
     positive_N = known_N & (images[label] == 1).to_numpy(bool)

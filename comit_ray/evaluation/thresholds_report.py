@@ -10,6 +10,7 @@ from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, three_digits, with_interval
 from comit_ray.evaluation.thresholds import FLAGGED, MOST, Scale, ThresholdRow
 from comit_ray.statistics.metric import Metric
+from comit_ray.tables.vocabulary import counted
 
 TITLES = {
     "ppv": "positive predictive value",
@@ -18,26 +19,32 @@ TITLES = {
     "sent_per_case": "images sent per case found",
 }
 GIVEN = (
-    "Every threshold is given, and intervals take it so: who chooses one here for what it gives must measure it again "
-    "on other images. Not flagged is not normal."
+    "All thresholds were fixed in advance, and the intervals assume this. If you choose a threshold here because of "
+    "its result, measure it again on other images. Not flagged is not normal."
 )
-WILSONS = "w: Wilson's interval; of sensitivity and specificity without a mark: bootstrap draws of patients."
-DERIVED = "Intervals of what follows from sensitivity and specificity are made from theirs (MOVER)."
-NO_POINT = "none is shown, for there are no flags, flags of several points, or flags that no threshold gives"
-PREDICTIVE = "A predictive value is the share of flagged images that are positive where so many of all images are."
+WILSONS = (
+    "The mark w stands for Wilson's interval; intervals of sensitivity and specificity without a mark come from "
+    "bootstrap draws of patients."
+)
+DERIVED = "The intervals of values computed from sensitivity and specificity are computed from their intervals (MOVER)."
+NO_POINT = "not shown, because there are no flags, flags of several operating points, or flags that no threshold gives"
+PREDICTIVE = (
+    "The positive predictive value at a prevalence is the share of flagged images that are positive if that share of "
+    "all images is positive."
+)
 AS_HERE = "provided that positives and negatives there are of the same kinds as here"
 
 
 def tables(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum: int) -> dict[str, Table]:
-    """`thresholds` for the report, `thresholds_all` for tables/, and `prevalence` where there is an operating point.
+    """The tables `thresholds` for the report, `thresholds_all` for tables/, and `prevalence` with an operating point.
 
-    Those of `unhealthy` have its prefix; none where no image has a label and a score.
+    Tables for `unhealthy` have its prefix. There are none if no image has a label and a score.
 
     Args:
         label: `covid` or `unhealthy`.
-        rows: of `threshold_table.rows`.
-        thresholds: of `threshold_table.scale`.
-        minimum: patients of each class that a group needs.
+        rows: result of `thresholds.rows`.
+        thresholds: result of `thresholds.scale`.
+        minimum: the fewest patients of each class in a group.
     """
     if not thresholds.distinct:
         return {}
@@ -53,7 +60,7 @@ def tables(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum:
 
 
 def prevalence_metrics(label: str, rows: Sequence[ThresholdRow]) -> list[Metric]:
-    """What the frozen operating point means at each prevalence, of every group, for metrics.json."""
+    """The metrics of the stored operating point at each prevalence, for every group, for metrics.json."""
     found = []
     for row in rows:
         for prevalence, mine in row.at_prevalence.items() if row.point is not None else ():
@@ -69,12 +76,12 @@ def prevalence_metrics(label: str, rows: Sequence[ThresholdRow]) -> list[Metric]
 
 
 def reading() -> list[str]:
-    """How to read the tables of every score."""
+    """Sentences that explain the tables of every score."""
     return [f"{PREDICTIVE} {WILSONS} {DERIVED}", GIVEN]
 
 
 def sentences(label: str, rows: Sequence[ThresholdRow]) -> list[str]:
-    """What the frozen operating point asks of readers at the lowest and the highest prevalence."""
+    """The reading work at the stored operating point, at the lowest and the highest prevalence."""
     frozen = next((row for row in rows if row.group == "all" and row.point is not None), None)
     if frozen is None or not frozen.at_prevalence:
         return []
@@ -86,12 +93,12 @@ def sentences(label: str, rows: Sequence[ThresholdRow]) -> list[str]:
             read = (
                 "and no case would be found"
                 if per_case.value is None
-                else f"{with_interval(per_case)} for each case found (positive predictive value "
+                else f"that is {with_interval(per_case)} images for each case found (positive predictive value "
                 f"{with_interval(mine['ppv'])})"
             )
             told.append(
-                f"with {_percent(prevalence)} positive, {with_interval(mine['sent'])} of images would go to readers, "
-                f"{read}"
+                f"if {_percent(prevalence)} of the images are positive, a share of {with_interval(mine['sent'])} would "
+                f"go to readers, {read}"
             )
     if not told:
         return []
@@ -99,7 +106,7 @@ def sentences(label: str, rows: Sequence[ThresholdRow]) -> list[str]:
 
 
 def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum: int) -> Table:
-    """Overall, at the thresholds of `Scale.short`: sensitivity, specificity, and predictive values of a flag."""
+    """The table of the thresholds of `Scale.short` over all images: sensitivity, specificity and predictive values."""
     chosen = {float(threshold) for threshold in thresholds.short}
     mine = [row for row in rows if row.group == "all" and row.threshold in chosen]
     asked = sorted(mine[0].at_prevalence) if mine else []
@@ -123,9 +130,9 @@ def _short(label: str, rows: Sequence[ThresholdRow], thresholds: Scale, minimum:
     shares = ", ".join(_percent(share) for share in FLAGGED)
     counts = ""
     if mine and mine[0].sensitivity is not None and mine[0].specificity is not None:
-        counts = f"Over {mine[0].sensitivity.n:,} positive and {mine[0].specificity.n:,} negative images. "
+        counts = f"Measured on {mine[0].sensitivity.n:,} positive and {mine[0].specificity.n:,} negative images. "
     every = thresholds.short.size == thresholds.all.size
-    which = "every different score" if every else f"the lowest that flag at most {shares} of them, whatever their label"
+    which = "every different score" if every else f"the lowest that flag at most {shares} of these images"
     point = f" Operating point: {NO_POINT if thresholds.point is None else thresholds.point.origin}."
     note = f"{counts}Thresholds: {which}.{point} {_more(label, thresholds, minimum)}"
     return Table(f"Thresholds: {NAMES[label]}", columns, tuple(cells), note)
@@ -136,22 +143,23 @@ def _prevalence(label: str, row: ThresholdRow) -> Table:
         (_percent(prevalence), *(with_interval(mine[name]) for name in TITLES))
         for prevalence, mine in sorted(row.at_prevalence.items())
     ]
-    title = f"What the operating point {row.point} asks of readers: {NAMES[label]}"
+    title = f"Reading work at the operating point {row.point}: {NAMES[label]}"
     return Table(title, ("prevalence", *TITLES.values()), tuple(cells))
 
 
 def _more(label: str, thresholds: Scale, minimum: int) -> str:
-    """What is in tables/ alone."""
-    taken = "every one" if thresholds.distinct <= MOST else f"{MOST} of them, evenly by rank, the others left out"
+    """The sentence about the further metrics in tables/."""
+    scores = counted(thresholds.distinct, "different score")
+    taken = scores if thresholds.distinct <= MOST else f"{MOST} of {scores}, evenly by rank"
     return (
-        f"tables/{PREFIXES[label]}thresholds_all.csv has all figures at {thresholds.all.size:,} thresholds "
-        f"({thresholds.distinct:,} different scores: {taken}), and at those of this table by dataset, site and view "
-        f"where at least {minimum} patients of each class are; smaller groups are suppressed there, with the reason."
+        f"tables/{PREFIXES[label]}thresholds_all.csv has all metrics at {counted(thresholds.all.size, 'threshold')} "
+        f"({taken}). It also has the thresholds of this table by dataset, site and view, for groups with at least "
+        f"{minimum} patients of each class; smaller groups are suppressed there, with the reason."
     )
 
 
 def _whole(label: str, rows: Sequence[ThresholdRow]) -> Table:
-    """A row a group, threshold and prevalence; ends of intervals in columns of their own."""
+    """A row for each group, threshold and prevalence; the ends of intervals have columns of their own."""
     names = ("sensitivity", "specificity", *TITLES)
     columns = (
         *("images", "threshold", "operating point", "prevalence", "positives", "negatives"),
@@ -179,7 +187,7 @@ def _whole(label: str, rows: Sequence[ThresholdRow]) -> Table:
 
 
 def _number(threshold: float | None) -> str:
-    """The shortest digits that give the same float32: rounded, it would flag other images."""
+    """The shortest digits that give the same float32, because a rounded threshold would flag other images."""
     return "" if threshold is None else str(np.float32(threshold))
 
 

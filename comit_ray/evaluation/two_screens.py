@@ -1,4 +1,4 @@
-"""Compares two models on the same images: the difference, and whether it could be chance."""
+"""Compares two models on the same images: the differences, and whether chance could explain them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,22 +11,24 @@ from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES
 from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.report.metric_words import at_in_words, metric_in_words
 from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.evaluation.study.study_words import p_value
 from comit_ray.statistics.comparison import Comparison, compare_auroc, compare_flags, compare_ranked, holm
+from comit_ray.tables.vocabulary import counted
 
 SIGNIFICANT = 0.05
-"""Of the adjusted p."""
+"""A difference counts as significant if its adjusted p-value is below this."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure of both.
+    """One metric of both screens.
 
     Args:
-        metric: its name, as in metrics.json.
-        at: the specificity it is at; None for the area, and for the frozen operating points.
-        result: first is the screen that is scored, second the other.
+        metric: name of the metric, as in metrics.json.
+        at: the specificity of the metric; None for AUROC, and for the stored operating points.
+        result: the comparison; first is this screen, second the other one.
     """
 
     metric: str
@@ -35,15 +37,16 @@ class Difference:
 
 
 def compare(images: pd.DataFrame, others: pd.DataFrame, draws: int, seed: int) -> list[Difference]:
-    """The figures of both scores over the images that both have scored, corrected by Holm's method over all.
+    """Compares both scores over the images that both screens scored, corrected by Holm's method over all metrics.
 
-    AUROC, sensitivity at 90% specificity, and sensitivity and specificity at the frozen operating point of each.
+    The metrics are AUROC, sensitivity at 90% specificity, and sensitivity and specificity at each screen's operating
+    point.
 
     Args:
-        images: of `comit_ray.evaluation.screen_metrics.join_tables`, of the screen that is scored.
-        others: of the other screen: the same images in the same order.
-        draws: of the bootstrap, and of the exchange of patients.
-        seed: of the draws.
+        images: result of `screen_metrics.join_tables` for this screen.
+        others: the same for the other screen, with the same images in the same order.
+        draws: number of draws of the bootstrap and of the exchange of patients.
+        seed: seed of the draws.
     """
     assert images["image_id"].tolist() == others["image_id"].tolist(), "both are joined to one split of one manifest"
     found = []
@@ -65,7 +68,11 @@ def compare(images: pd.DataFrame, others: pd.DataFrame, draws: int, seed: int) -
 
 
 def table(differences: Sequence[Difference]) -> Table:
-    """The comparison as a table; figures that neither can be judged by are left out."""
+    """The comparison as a table, without metrics that are undefined for either screen.
+
+    Args:
+        differences: result of `compare`.
+    """
     rows = []
     for one in differences:
         result = one.result
@@ -77,22 +84,32 @@ def table(differences: Sequence[Difference]) -> Table:
         values = (number(result.first), number(result.second), number(result.difference), ends)
         p_values = (p_value(result.p_value), p_value(result.adjusted))
         rows.append(
-            (one.metric, "" if one.at is None else str(one.at), *values, *p_values, result.method, f"{result.n:,}")
+            (
+                *(_name(one.metric), at_in_words(one.metric, one.at), *values, *p_values),
+                *(result.method, f"{result.n:,}"),
+            )
         )
     columns = (
-        *("figure", "at", "scored", "compared with", "difference", "95% interval", "p", "adjusted p"),
+        *("metric", "at", "this screen", "other screen", "difference", "95% interval", "p", "adjusted p"),
         *("method of p", "images"),
     )
     note = (
-        "Over the images that both have judged. Intervals are of bootstrap draws of patients, or DeLong's where the p "
-        "is. p is corrected by Holm's method for all rows. At an operating point each model has its own threshold: a "
-        "difference in sensitivity alone may be one of thresholds; read specificity beside it."
+        "Metrics over the images that both screens scored. Intervals come from bootstrap draws of patients; if p is "
+        "DeLong's, so is the interval. The adjusted p is corrected by Holm's method over all rows. At an operating "
+        "point each model has its own threshold, so that a difference in sensitivity alone may come from the "
+        "thresholds: read specificity with it."
     )
-    return Table("Compared with another screen, image by image", columns, tuple(rows), note)
+    return Table("Comparison with another screen, image by image", columns, tuple(rows), note)
 
 
 def sentences(differences: Sequence[Difference], images: pd.DataFrame, others: pd.DataFrame) -> list[str]:
-    """Which differences are more than chance, and what was left out of the comparison."""
+    """Sentences that say which differences are significant, and which images are not compared.
+
+    Args:
+        differences: result of `compare`.
+        images: result of `screen_metrics.join_tables` for this screen.
+        others: the same for the other screen.
+    """
     tested = [one for one in differences if one.result.adjusted is not None]
     if not tested:
         why = "; ".join(dict.fromkeys(one.result.reason for one in differences if one.result.reason))
@@ -101,22 +118,28 @@ def sentences(differences: Sequence[Difference], images: pd.DataFrame, others: p
     models = " and ".join(_model(rows) for rows in (images, others))
     if apart:
         said = "; ".join(_said(one) for one in apart)
-        found = [f"Compared with another screen ({models}), after correction for {len(tested)} comparisons: {said}."]
+        found = [
+            (
+                f"This screen differs significantly from the other one ({models}) after correction for "
+                f"{counted(len(tested), 'comparison')}: {said}."
+            )
+        ]
     else:
         smallest = min(one.result.adjusted for one in tested if one.result.adjusted is not None)
-        none = f"cannot be told apart by any of {len(tested)} figures (smallest adjusted p {p_value(smallest)})"
-        found = [f"The two screens ({models}) {none}. That they are alike is not shown either."]
+        least = f"smallest adjusted p {p_value(smallest)}"
+        none = f"differ significantly in none of {counted(len(tested), 'metric')} ({least})"
+        found = [f"The two screens ({models}) {none}. This does not show that they are alike either."]
     alone = [int(((a["status"] == Status.OK) & (b["status"] != Status.OK)).sum()) for a, b in _orders(images, others)]
     if any(alone):
         found.append(
-            f"{alone[0]:,} images were scored by this screen alone, and {alone[1]:,} by the other alone: they are in "
-            "no comparison."
+            f"Images that only this screen scored: {alone[0]:,}; that only the other screen scored: {alone[1]:,}. They "
+            "are in no comparison."
         )
     return found
 
 
 def _both(images: pd.DataFrame, others: pd.DataFrame, label: str, column: str) -> npt.NDArray[np.bool_]:
-    """(N,) whether the label is known, and both have scored the image and have the column."""
+    """(N,) whether the label is known, and both screens scored the image and have a value in the column."""
     known = images[label].notna()
     for rows in (images, others):
         known &= ((rows["status"] == Status.OK) & rows[column].notna()).to_numpy(bool)
@@ -135,6 +158,15 @@ def _model(images: pd.DataFrame) -> str:
 def _said(one: Difference) -> str:
     result = one.result
     assert result.difference is not None
-    at = "" if one.at is None else f" at {one.at}"
+    at = "" if one.at is None else f" at {at_in_words(one.metric, one.at)}"
     word = "higher" if result.difference > 0 else "lower"
-    return f"{one.metric}{at} is {number(abs(result.difference))} {word} here, adjusted p {p_value(result.adjusted)}"
+    name, _, threshold = _name(one.metric).partition(", ")
+    return (
+        f"{name}{at}{f' ({threshold})' if threshold else ''} is {number(abs(result.difference))} {word} in this screen "
+        f"(adjusted p {p_value(result.adjusted)})"
+    )
+
+
+def _name(metric: str) -> str:
+    """The name of a metric in words; metrics of the unhealthy score say so."""
+    return f"{'unhealthy: ' if metric.startswith('unhealthy_') else ''}{metric_in_words(metric)}"

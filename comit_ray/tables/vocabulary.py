@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, in the singular or the plural: `1 image`, `2,000 images`.
 
     Args:
         number: how many.
-        noun: the singular of a noun whose plural ends in s.
+        noun: the noun in the singular.
+        plural: the plural; empty if it is the noun with an s.
     """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 class Task(StrEnum):

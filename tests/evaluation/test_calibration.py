@@ -106,9 +106,12 @@ def test_images_of_one_patient_are_drawn_together() -> None:
     [
         ({"covid": 1.0}, "no scored image is labelled not COVID-19"),
         ({"covid": 0.0}, "no scored image is labelled COVID-19"),
-        ({"covid": np.nan}, "no image has a label and a score of COVID-19"),
-        ({"covid": [1.0] * 9 + [0.0] * 31}, "9 images labelled COVID-19 and 31 not: at least 10 of each are needed"),
-        ({"p_covid": [1.2, -0.1] + [0.5] * 38}, "2 scores lie outside 0 to 1: they are no probabilities"),
+        ({"covid": np.nan}, "no image has both a label and a score for COVID-19"),
+        (
+            {"covid": [1.0] * 9 + [0.0] * 31},
+            "calibration needs at least 10 images of each class, and there are 9 labelled COVID-19 and 31 labelled not",
+        ),
+        ({"p_covid": [1.2, -0.1] + [0.5] * 38}, "the scores are no probabilities: 2 of them outside 0 to 1"),
     ],
 )
 def test_what_cannot_be_judged_is_null_and_says_why(changes: dict[str, Any], reason: str) -> None:

@@ -15,34 +15,34 @@ def told(images: pd.DataFrame, draws: int = 100) -> list[str]:
 
 def test_scores_that_are_no_probabilities_are_said_to_be_none() -> None:
     (said, shift) = told(sample(2000, shift=1, slope=0.5, calibration="none"))
-    assert said.startswith("Scores of COVID-19 (as the model gives them, not calibrated): they cannot be read as prob")
+    assert said.startswith("Scores for COVID-19 (as the model gives them, not calibrated): they cannot be read as prob")
     assert (
-        "further from the shares seen than chance explains and they are too low throughout and they are too extr"
-        in said
+        "differ from the observed shares by more than chance explains and they are too low on the whole and they are "
+        "too" in said
     )
-    assert "expected calibration error 0." in said
-    assert "by chance), slope 0." in said
+    assert "expected calibration error is 0." in said
+    assert "by chance), their slope 0." in said
     assert shift == SHIFT
 
 
 def test_scores_that_are_too_high_and_too_close_to_one_another() -> None:
     said, _ = told(sample(2000, shift=-2, slope=2, calibration="temperature"))
-    assert "(calibrated: log-odds divided by a temperature)" in said
-    assert "too high throughout" in said
+    assert "(calibrated: their log-odds are divided by a temperature)" in said
+    assert "too high on the whole" in said
     assert "too close to one another" in said
-    assert "intercept -" in said
+    assert "their intercept -" in said
 
 
 def test_that_nothing_is_found_does_not_show_that_nothing_is_there() -> None:
     said, _ = told(sample(300))
-    assert "(not said to be calibrated)" in said
-    assert "no fault of calibration can be shown in these images, which does not show that there is none" in said
+    assert "(it is not recorded whether they are calibrated)" in said
+    assert "these images show no fault of their calibration, which does not prove that there is none" in said
     assert "cannot be read" not in said
 
 
 def test_what_cannot_be_judged_is_said_with_its_reason() -> None:
     said, _ = told(scored_images(12, covid=[1.0] * 6 + [0.0] * 6, p_covid=np.linspace(0, 1, 12)))
-    assert "cannot be judged: 6 images labelled COVID-19 and 6 not: at least 10 of each" in said
+    assert "(calibration needs at least 10 images of each class, and there are 6 labelled COVID-19" in said
     covid = np.repeat([0.0, 1.0], 20)
     parted = scored_images(40, covid=covid, p_covid=np.where(covid == 1, 0.52, 0.48))
     said, _ = told(parted)
@@ -64,7 +64,7 @@ def test_the_table_has_a_row_a_score_and_group() -> None:
         "of a group of one class there is no row"
     )
     assert rows["COVID-19", "all images"][2] == "400"
-    assert "Undefined (dataset=b): no scored image is labelled not COVID-19" in tables["calibration"].note
+    assert "Undefined (b alone): no scored image is labelled not COVID-19" in tables["calibration"].note
     assert len(tables["calibration_bins"].rows) == 10
     assert sum(int(row[5]) for row in tables["calibration_bins"].rows) == 400
     assert sum(int(row[4]) for row in tables["calibration_bins"].rows) == int(images["covid"].sum())

@@ -169,7 +169,7 @@ def test_one_class_is_undefined_and_says_which() -> None:
     assert (specificity.value, specificity.n, specificity.low) == (None, 0, None)
     assert specificity.reason == "no image with a flag is labelled not COVID-19"
     assert found["sensitivity_at_operating_point", "specificity_0.90", "image"].value == 1
-    assert found["unhealthy_auroc", None, "image"].reason == "no image has a label and a score of unhealthy"
+    assert found["unhealthy_auroc", None, "image"].reason == "no image has both a label and a score for unhealthy"
 
 
 def test_no_flag_at_a_threshold_has_no_precision() -> None:
@@ -183,4 +183,4 @@ def test_no_flag_at_a_threshold_has_no_precision() -> None:
 def test_flags_of_several_operating_points_are_no_figure() -> None:
     images = table(4, covid=[1.0, 1, 0, 0], p_covid=0.5, covid_flag=True, operating_point=["a", "b", "a", "b"])
     found = measured(images)["sensitivity_at_operating_point", None, "image"]
-    assert (found.value, found.n, found.reason) == (None, 0, "the flags are of several operating points")
+    assert (found.value, found.n, found.reason) == (None, 0, "the flags come from several operating points")

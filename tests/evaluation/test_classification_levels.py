@@ -43,7 +43,7 @@ def test_one_positive_image_makes_a_positive_patient() -> None:
 def test_what_is_not_known_is_an_error(column: str) -> None:
     images = _images().astype({column: object})
     images.loc[0, column] = None
-    with pytest.raises(ValueError, match="1 of 6 have not both"):
+    with pytest.raises(ValueError, match="got 1 of 6 images without"):
         to_level(images, "patient", "covid")
 
 

@@ -134,16 +134,16 @@ def test_the_last_reading_of_a_reader_counts(tmp_path: Path) -> None:
 
 def test_readings_of_other_images_are_refused(tmp_path: Path) -> None:
     reviews = write_reviews(tmp_path, [reading("a/1", "r", True), reading("b/7", "r", True)])
-    with pytest.raises(ManifestError, match=r"1 of 2 readings are of images that are not in the manifest .* b/7"):
+    with pytest.raises(ManifestError, match=r"but 1 of 2 are of other images, such as b/7"):
         read_reviews(*reviews)
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"image_id": ["a/1"], "reader": ["r"]}, "the columns abnormal are not there"),
-        ({"image_id": ["a/1"], "reader": ["r"], "abnormal": ["yes"]}, "abnormal must be bool, is string"),
-        ({"image_id": ["a/1"], "reader": [None], "abnormal": [True]}, "reader must be string, is null"),
+        ({"image_id": ["a/1"], "reader": ["r"]}, "it lacks the columns abnormal"),
+        ({"image_id": ["a/1"], "reader": ["r"], "abnormal": ["yes"]}, "expected bool in abnormal, got string"),
+        ({"image_id": ["a/1"], "reader": [None], "abnormal": [True]}, "expected string in reader, got null"),
     ],
 )
 def test_what_is_no_table_of_readings_is_refused(tmp_path: Path, table: dict[str, list], message: str) -> None:

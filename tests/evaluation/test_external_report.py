@@ -41,17 +41,19 @@ def told(images: pd.DataFrame, readings: pd.DataFrame | None = None) -> tuple[st
 
 def test_found_and_missed_with_the_paper_beside_it(tmp_path: Path) -> None:
     said, tables = told(screened(tmp_path))
-    assert "Scored images labelled COVID-19: 5, patients: 5. At the operating point specificity_0.90 the model" in said
-    assert "found 3 images and missed 2: sensitivity 0.60 [0.23, 0.89] w" in said
-    assert "The paper, on other data: 0.8546 (1,793 of 2,098, section 4.4" in said
+    assert (
+        "The model scored 5 images labelled COVID-19, of 5 patients. At the operating point specificity_0.90 it" in said
+    )
+    assert "found 3 of these images and missed 2: the sensitivity is 0.60 [0.23, 0.89] w" in said
+    assert "the paper reports 0.8546 on other data (1,793 of 2,098, section 4.4" in said
     assert [row[1] for row in tables["external"].rows] == ["7", "3", "2", "0", "1", "1", "0"]
 
 
 def test_what_was_not_scored_is_neither_and_the_worst_case_is_given(tmp_path: Path) -> None:
     """3 of 7."""
     said, tables = told(screened(tmp_path))
-    assert "Neither found nor missed: 2 more (1 excluded, 1 failed; 1 lateral; 1 truncated;" in said
-    assert "counted as missed the sensitivity is 0.43 [" in said
+    assert "Images that are neither found nor missed: 2 (1 excluded, 1 failed; 1 lateral; 1 truncated)" in said
+    assert "counted as missed, the sensitivity would be 0.43 [" in said
     assert "(n=7)" in said
     assert [row[:5] for row in tables["not_scored"].rows] == [
         ("a/5", "a", "a/5", "1", "excluded"),
@@ -63,7 +65,7 @@ def test_positives_alone_have_no_specificity(tmp_path: Path) -> None:
     said, _ = told(screened(tmp_path / "alone"))
     assert "Specificity is undefined here (no image with a flag is labelled not COVID-19)" in said
     with_negatives, _ = told(screened(tmp_path / "both", negatives=4))
-    assert "Of 4 images labelled not COVID-19, not flagged: 1.00 [0.51, 1.00] w." in with_negatives
+    assert "that are not flagged: 1.00 [0.51, 1.00] w (n=4)." in with_negatives
     assert "undefined" not in with_negatives
 
 
@@ -86,10 +88,10 @@ def test_the_missed_are_listed(tmp_path: Path) -> None:
 def test_what_readers_saw(tmp_path: Path) -> None:
     """Of the missed a/3 was read by three: two saw nothing, one could not say."""
     said, tables = told(screened(tmp_path), READINGS)
-    assert "Readers read 1 of the 2 missed images" in said
-    assert "saw no abnormality in 1 of these: 1.00 [0.20, 1.00] w" in said
-    assert "Of the missed that nobody read this says nothing." in said
-    assert "115 of 305 (section 4.4)" in said
+    assert "Readers read 1 of 2 missed images. In 1 of those read," in said
+    assert "readers saw no abnormality: 1.00 [0.20, 1.00] w" in said
+    assert "This says nothing about missed images that nobody read." in said
+    assert "the paper reports 115 of 305 on other data (section 4.4)" in said
     assert tables["readers"].rows == (
         ("missed: not flagged", "2", "1", "1", "0", "0"),
         ("found: flagged as COVID-19", "3", "1", "0", "1", "0"),
@@ -101,9 +103,9 @@ def test_what_readers_saw(tmp_path: Path) -> None:
 
 def test_without_readings_that_is_said(tmp_path: Path) -> None:
     said, tables = told(screened(tmp_path))
-    assert "There are no readings" in said
+    assert "No readings were given" in said
     assert "readers" not in tables
-    assert "cannot be seen from its tables" in said
+    assert "The tables cannot show whether the model was trained on" in said
 
 
 def test_no_positive_and_no_flag(tmp_path: Path) -> None:
@@ -111,13 +113,13 @@ def test_no_positive_and_no_flag(tmp_path: Path) -> None:
     said, _ = told(images.assign(covid=0))
     assert "No image of this archive is labelled COVID-19" in said
     said, _ = told(screened(tmp_path / "none", p_covid=None, covid_flag=None))
-    assert "Sensitivity is undefined: no image has a label and a flag of COVID-19." in said
+    assert "Sensitivity is undefined: no image has both a label and a flag for COVID-19." in said
 
 
 def test_what_was_left_out_on_purpose_is_in_no_figure(tmp_path: Path) -> None:
     images = screened(tmp_path)
     images.loc[images["image_id"] == "a/5", "reason"] = "duplicate"
     said, _ = told(images)
-    assert "not in the protocol), and are in no figure: 1." in said
-    assert "Neither found nor missed: 1 more (1 failed; 1 truncated;" in said
-    assert "the sensitivity is 0.50 [" in said
+    assert "not in the protocol): 1. They are in no metric." in said
+    assert "Images that are neither found nor missed: 1 (1 failed; 1 truncated)" in said
+    assert "the sensitivity would be 0.50 [" in said

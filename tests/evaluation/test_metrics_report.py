@@ -40,14 +40,14 @@ def told(
 
 def test_figures_of_absent_heads_are_left_out_and_named(tmp_path: Path) -> None:
     tables, said = made(tmp_path / "classifier", {})
-    assert "No image has lung masks or disease masks: those" in said
+    assert "No image has lung masks or disease masks: the metrics" in said
     assert "| AUROC |  | image | 1.00 (no interval) |" in tables
     assert "| equal error rate |  | image | 0.00 (no interval) |" in tables
-    assert "| all images: 1 of 1 patients + 1 of 1 patients |" in tables
+    assert "| all images: 1 of 1 patient + 1 of 1 patient |" in tables
     assert "lung" not in tables
     assert "disease" not in tables
     tables, said = made(tmp_path / "segmenter", {"lung_png": LUNG}, **NO_SCORES)
-    assert "No image has a COVID-19 score or an unhealthy score or disease masks: those" in said
+    assert "No image has a COVID-19 score or an unhealthy score or disease masks: the metrics" in said
     assert "| lungs: mean IoU |  | 1.00 (no interval) (n=2)" in tables
     assert "AUROC" not in tables
     assert "sensitivity" not in tables
@@ -58,7 +58,7 @@ def test_the_report_says_what_the_scores_are(tmp_path: Path) -> None:
     assert "not calibrated" in made(tmp_path / "off", {}, calibration="none")[1]
     older = made(tmp_path / "older", {})[1]
     assert "calibrated" not in older
-    assert "Scores are those of model m." in older
+    assert "The scores come from model m." in older
     tables, said = made(tmp_path / "nothing", {}, **NO_SCORES)
     assert "No image has a score or a mask" in said
     assert "| all images | 2 | 2 | 0 | 0 |" in tables
@@ -66,7 +66,7 @@ def test_the_report_says_what_the_scores_are(tmp_path: Path) -> None:
 
 def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Path) -> None:
     tables, _ = made(tmp_path, {"lung_png": LUNG})
-    scores, beside = tables.split("**The paper's values, of other data**")
+    scores, beside = tables.split("**The paper's values, from other data**")
     assert "paper" not in scores, "they are in a table of their own"
     rows = [line.replace("\\", "").strip("| ").split(" | ") for line in beside.splitlines() if line.startswith("|")]
     theirs = {row[0]: row[1:] for row in rows}
@@ -74,10 +74,10 @@ def test_the_papers_values_stand_beside_and_say_where_they_are_from(tmp_path: Pa
     assert theirs["sensitivity, threshold from these images 99% specificity"][0] == "0.872"
     assert theirs["precision, threshold from these images 99% specificity"][0] == "0.6412"
     assert theirs["lungs: mean IoU"][:2] == ["0.85", "1.00 (no interval)"]
-    assert theirs["COVID-19 images that are called unhealthy specificity_0.90"][0] == "0.9725"
-    remark = "section 4.2; at 99% specificity, with the 61 false positives"
+    assert theirs["COVID-19 images flagged unhealthy specificity_0.90"][0] == "0.9725"
+    remark = "section 4.2; at 99% specificity; with the 61 false positives"
     assert theirs["accuracy, threshold from these images 99% specificity"][2].startswith(remark)
-    assert "a difference says nothing about either model" in beside
+    assert "A difference says nothing about either model" in beside
 
 
 def test_of_an_external_archive_the_paper_has_other_values(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_positives_and_negatives_stand_beside_a_metric_and_one_source_has_no_col
     [
         (["p", "p", "q"], "3 images of 2 patients"),
         ([None, None, None], "3 images, patients not known"),
-        (["p", "p", None], "3 images: 2 of 1 patient, 1 without a patient's id"),
+        (["p", "p", None], "3 images: 2 of 1 patient, 1 without a patient id"),
     ],
 )
 def test_an_image_without_a_patients_id_is_not_called_a_patient(patients: list[str | None], told: str) -> None:
@@ -121,7 +121,7 @@ def test_a_reason_stands_once_a_group(tmp_path: Path) -> None:
     manifest = [manifest_row(f"{name}/{i}", covid=i if name == "a" else 0) for name in "ab" for i in range(2)]
     predictions = [prediction_row(row["image_id"], 0.1 + 0.8 * row["covid"]) for row in manifest]
     tables, _ = told(tmp_path, manifest, predictions, [])
-    assert "Undefined (dataset=b): no scored image is labelled COVID-19;" in tables
+    assert "Undefined (b alone): no scored image is labelled COVID-19;" in tables
     assert tables.count("no scored image is labelled COVID-19") == 1
 
 
@@ -131,17 +131,17 @@ def test_few_positives_are_said_to_be_few(tmp_path: Path) -> None:
     manifest += [manifest_row("a/failed", covid=1)]
     predictions = [prediction_row(row["image_id"], 0.5) for row in manifest[:-1]] + [prediction_row("a/failed", None)]
     _, said = told(tmp_path / "few", manifest, predictions, [])
-    assert "17 patients with COVID-19 (30 images): one patient is 5.9 points of patient-level sensitivity." in said
+    assert "17 patients with COVID-19 (30 images): one patient is worth 5.9 percentage points of" in said
     many = [manifest_row(f"a/{i:03d}", covid=1) for i in range(100)]
     _, said = told(tmp_path / "many", many, [prediction_row(row["image_id"]) for row in many], [])
     assert "one patient is" not in said
 
 
 CHANCE = (
-    "Inside a it is not shown that the score beats guessing (0.5): what was learned may be the source and not the "
-    "disease."
+    "Inside a the score is not shown to be better than guessing (0.5): the model may have learned the source and not "
+    "the disease."
 )
-NO_INTERVAL = "Inside a it has no interval: the images are too few to conclude from it."
+NO_INTERVAL = "Inside a it has no interval, because there are too few images for a conclusion."
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_is_left_inside_one_source(tmp_path: Path, images: int, better: flo
     predictions = [prediction_row(f"a/{i:02d}", 0.3 + 0.02 * i + better * (i % 2)) for i in range(images)]
     predictions += [prediction_row(f"b/{i:02d}", 0.1 + i / 1000) for i in range(40)]
     _, said = told(tmp_path, manifest, predictions, [])
-    assert "over all sources, " in said
+    assert "over all sources, and " in said
     assert "inside a." in said
     assert [sentence for sentence in (CHANCE, NO_INTERVAL) if sentence in said] == ([said_of_it] if said_of_it else [])
 
@@ -172,13 +172,13 @@ def test_unknown_patients_and_studies_are_counted(tmp_path: Path) -> None:
     ]
     predictions = [prediction_row(row["image_id"]) for row in manifest]
     _, said = told(tmp_path, manifest, predictions, [])
-    assert "1 of 3 images have no patient's id: each counts as a patient of its own" in said
-    assert "1 of 3 images have no study's id" in said
+    assert "Images without a patient id: 1 of 3. Each counts as a patient of its own" in said
+    assert "Images without a study id: 1 of 3." in said
 
 
 def test_the_report_says_what_intervals_are(tmp_path: Path) -> None:
     said = metrics_report.intervals(CONFIG)
     assert "percentiles of 20 bootstrap draws (seed 0) of patients" in said
-    assert "The head of a column has positives + negatives" in said
+    assert "The head of a column gives positives + negatives" in said
     assert "Not for diagnosis" in metrics_report.CAUTION
     assert "Not flagged is not normal" in metrics_report.CAUTION

@@ -61,20 +61,22 @@ def test_the_card_is_filled_from_the_run() -> None:
         "m1: comit_net, heads lung, covid, width 0.125 of the paper's channels, 96 x 96 pixels (stretch)"
     )
     assert found["Training"].startswith("6 of at most 8 epochs, batch 16, adam, learning rate 0.001")
-    assert "400 images to train on and 108 of 80 patients to validate on (manifest abc)" in found["Training data"]
+    assert (
+        "400 images for training, and 108 images of 80 patients for validation (manifest abc)" in found["Training data"]
+    )
     assert "sources: nih 0.75, siim 0.25" in found["Training data"]
     assert found["Evaluation data"] == "30 images."
-    assert found["Figures"] == "COVID-19: AUROC 0.9. Inside one source: a 0.8."
+    assert found["Metrics"] == "COVID-19: AUROC 0.9. Inside one source: a 0.8."
     assert found["Limits"] == "No diagnosis. SHORTCUT: a mark."
     assert "not flagged is not normal" in found["Not intended for"]
 
 
 def test_what_is_not_known_is_said_and_not_guessed() -> None:
     found = card(Trained(reason="it is gone"))
-    assert found["Model"] == "m1; nothing more is known: it is gone"
-    assert found["Training"] == found["Training data"] == "not known: it is gone"
+    assert found["Model"] == "m1; nothing more is known, because it is gone"
+    assert found["Training"] == found["Training data"] == "not known, because it is gone"
     older = card(Trained(KNOWN.checkpoint, KNOWN.config, KNOWN.environment, None, 6))
-    assert "the checkpoint is older than the record of its data" in older["Training data"]
+    assert "the checkpoint is too old to have a record of its data" in older["Training data"]
 
 
 def test_claim_items_are_answered_or_open() -> None:
@@ -83,16 +85,16 @@ def test_claim_items_are_answered_or_open() -> None:
     shown = model_card.claim_table(answers)
     assert len(shown.rows) == 44
     by_number = {int(row[0]): row for row in shown.rows}
-    assert by_number[8][2] == "excluded, by reason: 1 lateral"
-    assert by_number[12][2].startswith("1 images without a label")
-    assert by_number[24][2] == "encoder: imagenet; the rest random, by the seed"
+    assert by_number[8][2] == "excluded images by reason: 1 lateral"
+    assert by_number[12][2].startswith("images without a label for COVID-19: 1;")
+    assert by_number[24][2] == "encoder: imagenet; the rest random, from the seed"
     assert by_number[35][2] == "2 ok, 1 excluded"
     assert by_number[39][2] == "see Single images"
-    assert by_number[20][2] == "patient: the manifest is refused where one lies in two splits"
+    assert by_number[20][2] == "patient: a manifest with a patient in two splits is refused"
     assert by_number[32][2] == "this report"
     for number in (1, 11, 19, 31, 33, 36, 44):
         assert by_number[number][2] == model_card.UNANSWERED
-    assert "Open: 1, 2, 3," in shown.note
+    assert "Open items: 1, 2, 3," in shown.note
     assert f"{len(answers)} of 44" in shown.note
 
 

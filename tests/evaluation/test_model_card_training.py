@@ -45,11 +45,11 @@ def test_what_is_not_known_has_a_reason(tmp_path: Path) -> None:
     uri = write_checkpoint(tmp_path / "checkpoint")
     asked = {
         None: "a bare predictions table does not name its checkpoint",
-        str(tmp_path / "empty"): "the results have no run.json that tells",
+        str(tmp_path / "empty"): "the results' run.json cannot be read",
         results(tmp_path, None, model_id="m"): "names no checkpoint",
     }
     for where, reason in asked.items():
         assert reason in (model_card.read(where).reason or "")
-    assert "not the checkpoint of these results any more" in (model_card.read(results(tmp_path, uri)).reason or "")
+    assert "is no longer the checkpoint of these results" in (model_card.read(results(tmp_path, uri)).reason or "")
     gone = results(tmp_path, str(tmp_path / "gone"), model_id="m")
-    assert "the checkpoint cannot be read now" in (model_card.read(gone).reason or "")
+    assert "the checkpoint can no longer be read" in (model_card.read(gone).reason or "")

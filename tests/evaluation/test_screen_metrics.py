@@ -127,7 +127,7 @@ def test_datasets_are_scored_alone_too(tmp_path):
 
 
 def test_a_screen_that_is_not_complete_is_refused(tmp_path):
-    with pytest.raises(ManifestError, match="1 of 2 images of split 'test' have no prediction"):
+    with pytest.raises(ManifestError, match=r"every image of split 'test' in .*, got none for 1 of 2:"):
         score(tmp_path, [manifest_row("a/1"), manifest_row("a/2")], [prediction_row("a/1")])
 
 
@@ -209,10 +209,10 @@ def test_a_bare_predictions_table(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"p_covid": float("nan")}, "expected finite scores or null, 1 of p_covid are neither"),
-        ({"p_unhealthy": float("inf")}, "1 of p_unhealthy are neither"),
+        ({"p_covid": float("nan")}, "expected finite scores or nulls in p_covid, got 1"),
+        ({"p_unhealthy": float("inf")}, "nulls in p_unhealthy, got 1"),
         ({"status": "fine"}, "expected a status of ok, excluded, failed, got 'fine'"),
-        ({"image_id": "a/2"}, "1 rows are of an image that has another"),
+        ({"image_id": "a/2"}, "got 1 duplicate row"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(tmp_path, changes, message):
@@ -228,10 +228,10 @@ def test_a_table_that_is_wrong_is_refused(tmp_path, changes, message):
 
 def test_no_predictions_table(tmp_path):
     _, uri = write_results(tmp_path, [manifest_row("a/1")], [], [])
-    with pytest.raises(ManifestError, match=r"expected a predictions table .*, the columns status are not there"):
+    with pytest.raises(ManifestError, match=r"expected a predictions table .*, but it lacks the columns status"):
         join_predictions(uri, uri, "test")
     empty = write_rows(tmp_path / "empty", [], PREDICTIONS)
-    with pytest.raises(ManifestError, match="1 of 1 images of split 'test' have no prediction"):
+    with pytest.raises(ManifestError, match=r"every image of split 'test' in .*, got none for 1 of 1:"):
         join_predictions(empty, uri, "test")
 
 

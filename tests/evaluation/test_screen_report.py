@@ -94,13 +94,13 @@ def test_files_figures_and_words(whole: Written) -> None:
     assert read[1] == ["all", "COVID-19", "specificity_0.90", "4", "2", "0", "6"]
 
 
-CHAPTERS = ["Summary", "Scores", "Masks", "Thresholds and what they cost", "Calibration", "Single images", "Model card"]
+CHAPTERS = ["Summary", "Scores", "Masks", "Thresholds and reading work", "Calibration", "Single images", "Model card"]
 
 
 def test_summary_first_every_table_in_a_chapter_and_no_unflagged_image_called_normal(whole: Written) -> None:
     titles = [line.removeprefix("## ") for line in whole.text.splitlines() if line.startswith("## ")]
     assert [title for title in titles if title in CHAPTERS] == CHAPTERS
-    assert titles[-1] == "How to read the figures"
+    assert titles[-1] == "How to read the metrics"
     html = (whole.root / "report.html").read_text()
     shown = {path.stem for path in (whole.root / "tables").glob("*.tex")}
     elsewhere = {name for name in shown if f'id="table-{name}"' not in html}
@@ -165,8 +165,8 @@ def test_an_external_archive_with_readings(screen: dict[str, Any], tmp_path: Pat
     text = screen_report.write(EvaluateConfig(**screen, external=True, reviews=reviews, sheet_images=0))
     root = tmp_path / "report"
     assert "# External archive: 12 images" in text
-    assert "the model found 4 images and missed 2: sensitivity 0.67" in text
-    assert "Readers read 2 of the 2 missed images" in text
+    assert "it found 4 of these images and missed 2: the sensitivity is 0.67" in text
+    assert "Readers read 2 of 2 missed images" in text
     assert "](figures/figure_13_found.png)" in text
     assert "](figures/figure_14_missed.png)" in text
     assert "saw no abnormality in 1." in text.split("figure_14_missed.png")[1]

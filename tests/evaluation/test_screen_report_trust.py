@@ -49,8 +49,8 @@ def written(screen: dict[str, Any]) -> str:
 def test_the_report_has_all_of_it(screen: dict[str, Any], written: str) -> None:
     text, root = written, Path(screen["output"])
     for words in (
-        "Scores of COVID-19 (as the model gives them, not calibrated): ",
-        "A score is a probability, if at all, only where positives are as frequent",
+        "Scores for COVID-19 (as the model gives them, not calibrated): ",
+        "A score can be read as a probability only where positives are as frequent",
         "COVID-19 at the operating point specificity_0.90, provided that",
         "of two groups (by sex, age, view, dataset)",
         "](figures/reliability.png)",
@@ -71,7 +71,7 @@ def test_the_report_has_all_of_it(screen: dict[str, Any], written: str) -> None:
         ),
         *("by_dataset", "unhealthy_thresholds", "unhealthy_calibration_bins"),
     }
-    assert "thresholds\\_all.csv has all figures" in text
+    assert "thresholds\\_all.csv has all metrics" in text
     assert "**By sex**" not in text, "of groups with enough patients there is one table"
     assert "| COVID-19 | sex F | 100 of 50 | 0." in text
     assert "| COVID-19 | dataset a |" not in text, "columns of the scores have it"
@@ -105,7 +105,7 @@ def test_prevalences_and_the_minimum_are_options(screen: dict[str, Any], tmp_pat
     options = screen | {"output": str(tmp_path / "report")}
     text = screen_report.write(EvaluateConfig(**options, prevalences=(0.03,), subgroup_minimum=60))
     assert "positive predictive value at 3%" in text
-    assert "of fewer than 60 patients" in text
+    assert "they have fewer than 60 patients" in text
     sensitivities = [
         one["value"] for one in json.loads((tmp_path / "report" / "metrics.json").read_text())
         if one["metric"] == "sensitivity_at_operating_point" and one["group"].startswith("sex=")

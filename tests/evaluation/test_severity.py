@@ -61,7 +61,7 @@ def test_the_same_order_on_another_scale_is_found_by_rank_and_mended_by_the_fit(
 def test_the_chapter_has_its_metrics_and_writes_them(screen, tmp_path) -> None:
     uri = table(tmp_path, image_id=IDS, severity=[n // 2 for n in range(30)])
     chapter = severity.chapter(screen, uri)
-    assert "with a Spearman coefficient of 0.99" in chapter.said[0]
+    assert "the Spearman coefficient between predicted severity and the readers' scores is 0.99" in chapter.said[0]
     assert [row[1] for row in chapter.tables["severity"].rows] == [
         "spearman", "quadratic_kappa", "mae", "quadratic_kappa_after_fit", "mae_after_fit"
     ]  # fmt: skip
@@ -92,11 +92,14 @@ def test_a_fit_has_not_seen_the_patient_it_is_judged_on() -> None:
     ("columns", "message"),
     [
         ({"image_id": IDS}, "expected the columns image_id and severity"),
-        ({"image_id": IDS, "severity": [19] * 30}, "severity of x/00 is 19, expected a number from 0 to 18"),
-        ({"image_id": IDS, "severity": ["much"] * 30}, "severity of x/00 is much"),
-        ({"image_id": IDS, "severity": [1] * 30, "left_lower": [4] * 30}, "left_lower of x/00 is 4"),
-        ({"image_id": ["x/01"] * 2, "severity": [1, 2]}, "x/01 is in it twice"),
-        ({"image_id": ["y/01"], "severity": [1]}, "0 of its 1 images have a predicted severity"),
+        ({"image_id": IDS, "severity": [19] * 30}, "expected a number from 0 to 18 in severity, got 19 for x/00"),
+        ({"image_id": IDS, "severity": ["much"] * 30}, "in severity, got much for x/00"),
+        (
+            {"image_id": IDS, "severity": [1] * 30, "left_lower": [4] * 30},
+            "expected a number from 0 to 3 in left_lower, got 4",
+        ),
+        ({"image_id": ["x/01"] * 2, "severity": [1, 2]}, "got x/01 twice"),
+        ({"image_id": ["y/01"], "severity": [1]}, "for at least 10 of its images, got 0 of 1"),
     ],
 )
 def test_a_table_that_is_none_is_refused(screen, tmp_path, columns, message) -> None:

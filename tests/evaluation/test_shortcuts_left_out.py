@@ -56,7 +56,7 @@ def test_a_source_with_one_class_is_null_with_the_reason() -> None:
         "the source has images with COVID-19 of 0 patients, at least 5 are needed"
     )
     assert found["mixed", LEFT_OUT].reason == (
-        "without it there are images with COVID-19 of 0 patients, at least 5 are needed"
+        "the other sources have images with COVID-19 of 0 patients, at least 5 are needed"
     )
     assert found["mixed", KEPT].value > 0.9
 
@@ -67,7 +67,7 @@ def test_patients_of_the_source_are_not_learned_from_elsewhere() -> None:
     images["patient_id"] = [name.split("/")[1] for name in images["patient_id"]]
     found = figures(images, x_NC)
     assert found["a", LEFT_OUT].value is None
-    assert "without it there are images with COVID-19 of 0 patients" in found["a", LEFT_OUT].reason
+    assert "the other sources have images with COVID-19 of 0 patients" in found["a", LEFT_OUT].reason
 
 
 @pytest.mark.parametrize("sources", [{"a": 0}, {}])

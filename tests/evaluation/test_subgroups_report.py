@@ -16,19 +16,20 @@ def told(images, minimum: int = 10) -> str:
 
 def test_a_difference_beyond_the_intervals_is_named_with_its_count() -> None:
     said = told(sample(worse=0.25))
-    assert "COVID-19: in 2 of 3 comparisons of two groups (by sex) intervals do not overlap. The largest" in said
+    assert "COVID-19: in 2 of 3 comparisons of two groups (by sex) the intervals do not overlap. The largest" in said
     assert "is in sensitivity by sex: 0.8" in said
-    assert " of sex=F, 0." in said
-    assert " of sex=M (2 of 3 comparisons by sex; chance alone: about 0.1)." in said
-    assert "Not looked at, for it is not known or the same throughout: age, view, dataset, site, device." in said
+    assert " for sex=F and 0." in said
+    assert " for sex=M (by sex, 2 of 3 comparisons; by chance alone about 0.1)." in said
+    assert "Not compared, because it is not known or the same for all images: age, view, dataset, site, device." in said
 
 
 def test_intervals_that_overlap_allow_no_claim_in_either_direction() -> None:
     said = told(sample())
     assert (
-        "COVID-19: in 3 comparisons of two groups (by sex) all intervals overlap: no difference can be claimed" in said
+        "COVID-19: in 3 comparisons of two groups (by sex) all intervals overlap, so that no difference is shown"
+        in said
     )
-    assert "nor that there is none." in said
+    assert "This does not show that there is none." in said
     assert "largest" not in said
 
 
@@ -39,8 +40,8 @@ def test_what_chance_gives_in_many_comparisons_is_no_difference() -> None:
     found += [figure("site=s18", 0.3, 0.55), figure("site=s19", 0.6, 0.9)]
     (said, _) = subgroups_report.sentences(images, found, 10)
     assert said == (
-        "COVID-19: in 1 of 190 comparisons of two groups (by site) intervals do not overlap, no more than by chance "
-        "alone (about 1.1): no difference can be claimed."
+        "COVID-19: in 1 of 190 comparisons of two groups (by site) the intervals do not overlap, no more often than by "
+        "chance alone (about 1.1), so that no difference is shown."
     )
 
 
@@ -53,12 +54,12 @@ def test_chance_of_one_pair() -> None:
 
 def test_few_patients_are_not_compared() -> None:
     said = told(sample(30))
-    assert "COVID-19 by sex: no two groups have patients enough to be compared." in said
-    assert "figures of subgroups are suppressed: of fewer than 10 patients." in said
+    assert "COVID-19 by sex: no two groups have enough patients for a comparison." in said
+    assert "Suppressed because they have fewer than 10 patients: " in said
 
 
 def test_nothing_known_is_said_to_be_nothing() -> None:
-    assert told(scored_images(4, covid=1.0, p_covid=0.5)).startswith("Images are not parted by sex, age, view")
+    assert told(scored_images(4, covid=1.0, p_covid=0.5)).startswith("There are no subgroups: sex, age, view")
 
 
 def test_a_table_an_attribute_with_what_is_suppressed_counted() -> None:
@@ -72,4 +73,7 @@ def test_a_table_an_attribute_with_what_is_suppressed_counted() -> None:
     assert child[1:4] == ("0-17", "6", "6")
     assert all(cell.startswith("suppressed (n=") for cell in child[4:])
     assert all("[" in cell for cell in adult[4:])
-    assert "Suppressed: 4 of 8 figures, of fewer than 10 patients with a positive image" in tables["by_age"].note
+    assert (
+        "Suppressed: 4 of 8 metrics, because they have fewer than 10 patients with a positive image"
+        in tables["by_age"].note
+    )

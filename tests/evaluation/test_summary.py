@@ -38,21 +38,21 @@ def test_question_data_answer_and_what_it_does_not_mean(tmp_path: Path) -> None:
         "What it does not mean",
     ]
     assert (
-        "model m find COVID-19 and disease in the test split? Flagged are scores of COVID-19 from 0.8 ("
-        in (found["What was asked"])
+        "model m find COVID-19 and disease in the test split? An image is flagged if its score for COVID-19 is 0.8 or "
+        "more (" in (found["What was asked"])
     )
     assert found["On what data"].startswith(
-        "41 images of 21 patients, 40 of them scored; with COVID-19 10 images of 10 patients (0.25 of the 40 whose "
-        "label is known). 10 patients with COVID-19 (10 images): one patient is 10.0 points of patient-level "
+        "41 images of 21 patients, 40 of them scored; with COVID-19 10 images of 10 patients (0.25 of 40 labelled "
+        "images). 10 patients with COVID-19 (10 images): one patient is worth 10.0 percentage points of patient-level "
         "sensitivity. Sources: a 30, b 10."
     )
     answer = found["The answer: COVID-19"]
-    assert "at the frozen threshold (where it was chosen is not recorded) sensitivity 1.00 [0.72, 1.00] w" in answer
+    assert "at the stored threshold (it is not recorded where it was chosen) sensitivity 1.00 [0.72, 1.00] w" in answer
     assert "AUROC 1.00 [" in answer
     assert found["Inside one source"].startswith(
-        "AUROC inside a source, where telling sources apart does not help: a 1"
+        "AUROC inside a source, where recognising the source does not help: a 1"
     )
-    assert found["Inside one source"].endswith("One class alone: b.")
+    assert found["Inside one source"].endswith("Sources with one class alone: b.")
     assert "not flagged is not normal" in found["What it does not mean"]
 
 
@@ -68,7 +68,7 @@ def test_without_an_alarm_the_first_sentence_and_without_any_that_nothing_was_ex
 
 def test_one_source_alone_is_said(tmp_path: Path) -> None:
     assert told(tmp_path, sources="aa")["Inside one source"] == (
-        "All images are of one source, a: the AUROC above is inside it."
+        "All images come from one source, a, so that the AUROC above is inside it."
     )
 
 
@@ -77,5 +77,5 @@ def test_a_model_without_scores_has_no_answer_and_says_no_threshold_decides(tmp_
         ("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag", "operating_point")
     )
     found = told(tmp_path, **nothing)
-    assert "No threshold decides flags here." in found["What was asked"]
+    assert "There is no threshold that decides flags." in found["What was asked"]
     assert not [question for question in found if question.startswith("The answer")]

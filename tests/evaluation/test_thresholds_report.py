@@ -32,16 +32,16 @@ def test_what_one_percent_asks_of_readers() -> None:
     """90 of 100 found, 100 of 1,000 flagged: at 1% 10.8% of images are read, 12 for each case."""
     (said,) = thresholds_report.sentences("covid", [row((90, 100), (900, 1000))])
     assert said.startswith("COVID-19 at the operating point specificity_0.90, provided that positives and negatives")
-    assert "with 1% positive, 0.11 [" in said
-    assert "of images would go to readers, 12.0 [" in said
+    assert "if 1% of the images are positive, a share of 0.11 [" in said
+    assert "would go to readers, that is 12.0 [" in said
     assert "(positive predictive value 0.08 [" in said
-    assert "with 20% positive, 0.26 [" in said
+    assert "if 20% of the images are positive, a share of 0.26 [" in said
     assert thresholds_report.sentences("covid", []) == []
 
 
 def test_a_point_that_finds_nothing_is_said_to() -> None:
     (said,) = thresholds_report.sentences("covid", [row((0, 10), (18, 20))])
-    assert "of images would go to readers, and no case would be found" in said
+    assert "would go to readers, and no case would be found" in said
 
 
 def test_the_table_of_prevalences_is_of_the_operating_point() -> None:
@@ -63,9 +63,9 @@ def test_the_short_table_is_overall_and_the_whole_has_everything() -> None:
     assert len(short.rows) == 13
     assert [cells[1] for cells in short.rows].count("specificity_0.90") == 1
     assert short.columns[4:] == ("positive predictive value at 1%", "positive predictive value at 20%")
-    assert f"tables/thresholds_all.csv has all figures at {thresholds.all.size:,} thresholds" in short.note
-    assert f"({thresholds.distinct:,} different scores: 200 of them, evenly by rank" in short.note
-    assert "must measure it again on other images. Not flagged is not normal." in thresholds_report.reading()[1]
+    assert f"tables/thresholds_all.csv has all metrics at {thresholds.all.size:,} thresholds" in short.note
+    assert f"(200 of {thresholds.distinct:,} different scores, evenly by rank)" in short.note
+    assert "measure it again on other images. Not flagged is not normal." in thresholds_report.reading()[1]
 
     groups = [cells["images"] for cells in whole]
     assert groups.count("all") == 2 * thresholds.all.size
@@ -104,6 +104,6 @@ def test_where_the_threshold_comes_from_is_said() -> None:
     thresholds = Scale(ONE.all, ONE.short, 1, point)
     found = thresholds_report.tables("covid", [row((1, 2), (1, 2))], thresholds, 10)
     assert "Operating point: read from the stars." in found["thresholds"].note
-    assert "Over 2 positive and 2 negative images." in found["thresholds"].note
+    assert "Measured on 2 positive and 2 negative images." in found["thresholds"].note
     without = thresholds_report.tables("covid", [row((1, 2), (1, 2))], Scale(ONE.all, ONE.short, 1, None), 10)
     assert "or flags that no threshold gives" in without["thresholds"].note

@@ -71,10 +71,10 @@ def test_a_record_that_is_none_is_an_error(tmp_path: Path) -> None:
         ({"checkpoint": "c", "operating_points": None}, "chosen on the validation split in training"),
         (
             {"checkpoint": "c", "operating_points": "s3://site/points.json"},
-            "of the site's own file s3://site/points.json; on which images it was chosen is not recorded",
+            "from the site's own file s3://site/points.json; it is not recorded on which images it was chosen",
         ),
-        ({}, "where it was chosen is not recorded"),
-        (None, "where it was chosen is not recorded"),
+        ({}, "it is not recorded where it was chosen"),
+        (None, "it is not recorded where it was chosen"),
     ],
 )
 def test_a_sites_own_threshold_is_not_called_that_of_training(
@@ -85,4 +85,4 @@ def test_a_sites_own_threshold_is_not_called_that_of_training(
 
 
 def test_a_table_without_a_record_says_so(tmp_path: Path) -> None:
-    assert chosen_where(None) == chosen_where(str(tmp_path)) == "where it was chosen is not recorded"
+    assert chosen_where(None) == chosen_where(str(tmp_path)) == "it is not recorded where it was chosen"

@@ -58,16 +58,16 @@ def test_a_worse_model_is_told_apart(tmp_path: Path) -> None:
     assert sensitivity.p_value == pytest.approx(mcnemar(table, exact=True).pvalue)
     differences = two_screens.compare(images, others, 300, 0)
     (said,) = two_screens.sentences(differences, images, others)
-    assert "auroc is 0." in said
-    assert "higher here" in said
+    assert "AUROC is 0." in said
+    assert "higher in this screen" in said
 
 
 def test_one_model_twice_is_not_told_apart(tmp_path: Path) -> None:
     found, images, others = _compared(tmp_path, GOOD)
     assert {one.p_value for one in found.values()} == {1}
     (said,) = two_screens.sentences(two_screens.compare(images, others, 50, 0), images, others)
-    assert "cannot be told apart by any of 8 figures (smallest adjusted p 1.000)" in said
-    assert "That they are alike is not shown either." in said
+    assert "differ significantly in none of 8 metrics (smallest adjusted p 1.000)" in said
+    assert "This does not show that they are alike either." in said
 
 
 def test_patients_with_several_images_are_exchanged(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_only_images_that_both_scored_are_compared(tmp_path: Path) -> None:
     differences = two_screens.compare(images, others, 50, 0)
     assert {one.metric: one.result.n for one in differences}["auroc"] == COUNT - 5
     said = two_screens.sentences(differences, images, others)
-    assert "5 images were scored by this screen alone, and 0 by the other alone" in said[-1]
+    assert "Images that only this screen scored: 5; that only the other screen scored: 0." in said[-1]
 
 
 def test_the_report_has_table_file_and_sentence(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_report_has_table_file_and_sentence(tmp_path: Path) -> None:
         results=results, manifest=manifest, compare=other, output=str(tmp_path / "report"), draws=50, sheet_images=0
     )
     text = screen_report.write(config)
-    assert "Compared with another screen" in text
+    assert "Comparison with another screen" in text
     assert "McNemar, exact" in (tmp_path / "report" / "tables" / "comparison.csv").read_text()
     records = json.loads((tmp_path / "report" / "comparison.json").read_text())
     assert {record["metric"] for record in records} >= {"auroc", "unhealthy_auroc", "specificity_at_operating_point"}
@@ -103,7 +103,7 @@ def test_another_archive_is_refused(tmp_path: Path) -> None:
     results, manifest = _screen(tmp_path / "a", GOOD)
     rows = [manifest_row("b/0", covid=1)]
     other, _ = write_results(tmp_path / "b", rows, [prediction_row("b/0", 0.5)], [])
-    with pytest.raises(ManifestError, match="have no prediction"):
+    with pytest.raises(ManifestError, match="expected a prediction for every image of split"):
         screen_report.write(
             EvaluateConfig(results=results, manifest=manifest, compare=other, output=str(tmp_path / "report"), draws=50)
         )

@@ -1,7 +1,7 @@
 """The last period of every group in Prometheus' text format: a file for the node exporter's textfile collector.
 
-The form is that of the Prometheus exposition formats, text-based format 0.0.4: a line of help and of type for each
-metric, then a line for each group. All are gauges, for each period begins anew.
+The form is version 0.0.4 of the text-based format in "Prometheus exposition formats": for each metric a HELP line and a
+TYPE line, then a line for each group. All metrics are gauges, because each period starts from zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,26 +16,26 @@ _GAUGES: dict[str, tuple[str, Callable[[Period], float | None]]] = {
     "failed_images": ("Images of the last period that could not be scored.", lambda one: one.failed),
     "excluded_images": ("Images of the last period that were excluded.", lambda one: one.excluded),
     "flagged_images": ("Images of the last period that are flagged.", lambda one: one.flagged),
-    "judged_images": ("Images of the last period with a flag, true or false.", lambda one: one.judged),
+    "judged_images": ("Images of the last period with a flag that is true or false.", lambda one: one.judged),
     "read_images": ("Images of the last period with a reader's verdict.", lambda one: one.read),
     "turnaround_hours": ("Median hours from the screen to the first verdict.", lambda one: one.turnaround),
     "confirmed_ratio": (
-        "Share of the flagged images that readers confirm.",
+        "Share of the flagged and read images that readers confirm.",
         lambda one: one.confirmed / one.flagged_decided if one.flagged_decided else None,
     ),
     "agreement_ratio": (
-        "Share of the read images on which readers and model agree.",
+        "Share of the read images on which the readers and the model agree.",
         lambda one: one.agreeing / one.decided if one.decided else None,
     ),
 }
 
 
 def text(periods: Sequence[Period], watched: Watched) -> str:
-    """The whole file.
+    """The content of the whole file.
 
     Args:
-        periods: all that were counted; those of the last day or week are told.
-        watched: the charts.
+        periods: all periods that were counted; the file has those of the last day or week.
+        watched: the charts, for the alarms.
     """
     mine = [one for one in periods if one.start == watched.last]
     lines: list[str] = []
@@ -55,12 +55,12 @@ def text(periods: Sequence[Period], watched: Watched) -> str:
         for one in mine
         for reason, images in sorted(one.reasons.items())
     ]
-    lines += _metric("failed_images_by_reason", "Images of the last period that failed, by reason.", reasons)
+    lines += _metric("failed_images_by_reason", "Failed images of the last period, by reason.", reasons)
     judged = [one for one in watched.charts if one.days[-1] == watched.last and one.looks[-1].p is not None]
     alarms = [
         (_labels(kind=one.kind, group=one.group, signal=one.signal), float(one.looks[-1].alarm)) for one in judged
     ]
-    lines += _metric("alarm", "1 where the last period lies outside its control limits, else 0.", alarms)
+    lines += _metric("alarm", "1 if the last period lies outside its control limits, else 0.", alarms)
     start = datetime.combine(watched.last, time(), UTC).timestamp()
     lines += _metric("last_period_start_seconds", "When the last period began, in Unix time.", [("", start)])
     return "\n".join(lines) + "\n"

@@ -1,8 +1,9 @@
-"""Charts of what was counted, and the alarms of the last period: which site, device or view, and what changed of it.
+"""Charts of what was counted, and the alarms of the last period: which group changed, and in what.
 
-A chart is one property of one group over days or weeks: the shares that failed, were excluded or flagged, that readers
-confirmed, that readers and model agree on; how many images came; and of what the network sees (scores, the embedding's
-distance, statistics of pixels) the share outside the range that held nine tenths of the group's earlier images.
+A chart follows one property of one group over days or weeks. Shares: images that failed, were excluded or were flagged;
+flags that readers confirm; images on which readers and model agree. A count: how many images arrived. For what the
+network sees (scores, the distance of the embedding, statistics of pixels), the chart follows the share of images
+outside the usual range, which held nine tenths of the group's earlier images.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,13 @@ import numpy as np
 
 from comit_ray.config.monitor_config import MonitorConfig
 from comit_ray.evaluation.monitor.watch_counts import ALL, SEEN, Counted, Period
+from comit_ray.evaluation.report.printing import counted as counted_in_words
 from comit_ray.statistics import control_chart
 from comit_ray.statistics.control_chart import PeriodLook
 
 PERIODS_A_YEAR = {"day": 365.25, "week": 52.18}
 OUTSIDE = 0.05
-"""Share of the earlier images beyond each end of the range of what is seen."""
+"""Share of the earlier images that lie beyond each end of the usual range."""
 IMAGES = "images"
 SHARES = {
     "failed": ("failed", "images"),
@@ -28,23 +30,33 @@ SHARES = {
     "confirmed": ("confirmed", "flagged_decided"),
     "agreeing": ("agreeing", "decided"),
 }
-"""Signal -> the counts of a `Period`: with the property, and in all."""
+"""Signal -> two fields of a `Period`: the images with the property, and the images that could have it."""
 WORDS = {
-    "failed": "could not be scored",
-    "excluded": "were excluded",
-    "flagged": "are flagged",
-    "confirmed": "of the flagged that were read are confirmed by readers",
-    "agreeing": "of the images that were read have the flag that readers would give",
-    IMAGES: "images came",
-    "score": "have a score",
-    "embedding_distance": "have an embedding distance",
-    "pixel_mean": "have a mean grey value",
-    "pixel_sd": "have a contrast (standard deviation of grey values)",
-    "pixel_black": "have a share of black pixels",
-    "pixel_white": "have a share of white pixels",
+    "failed": "images could not be scored",
+    "excluded": "images were excluded",
+    "flagged": "images are flagged",
+    "confirmed": "flagged images that were read are confirmed by the readers",
+    "agreeing": "read images have the flag that the readers would give",
+    "score": "images have a score",
+    "embedding_distance": "images have an embedding distance",
+    "pixel_mean": "images have a mean grey value",
+    "pixel_sd": "images have a contrast (standard deviation of grey values)",
+    "pixel_black": "images have a share of black pixels",
+    "pixel_white": "images have a share of white pixels",
 }
+"""Signal that is a share -> the words after the count in a sentence."""
+TITLES = {
+    "failed": "images that could not be scored",
+    "excluded": "images excluded",
+    "flagged": "images flagged",
+    "confirmed": "read flags that readers confirm",
+    "agreeing": "read images with the readers' flag",
+    IMAGES: "number of images",
+    **{name: WORDS[name].removeprefix("images have a ").removeprefix("images have an ") for name in SEEN},
+}
+"""Signal -> the title of its chart."""
 READING = ("confirmed", "agreeing")
-"""Signals that verdicts of later days may still change."""
+"""Signals that the verdicts of later days may still change."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,12 @@ class Chart:
     """One property of one group.
 
     Args:
-        kind: of the group.
-        group: its name.
-        signal: of `WORDS`.
+        kind: kind of the group: `all`, `site`, `device` or `view`.
+        group: name of the group.
+        signal: the property, a key of `TITLES`.
         days: first day of each period.
-        looks: one a period.
-        silent: periods in which the group had no image while others had.
+        looks: the judgement of each period.
+        silent: number of periods in which the group had no image although others had.
     """
 
     kind: str
@@ -69,7 +81,7 @@ class Chart:
 
     @property
     def since(self) -> date | None:
-        """The first of the alarms in a row that reach to the last period; None: the last is no alarm."""
+        """First day of the unbroken run of alarms that includes the last period; None if that has no alarm."""
         first = None
         for day, look in zip(reversed(self.days), reversed(self.looks), strict=True):
             if not look.alarm:
@@ -80,13 +92,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Watched:
-    """What all charts say.
+    """The result of all charts.
 
     Args:
-        charts: with at least one period.
-        level: p-value below which one look is an alarm.
+        charts: the charts with at least one period.
+        level: p-value below which one period of one chart is an alarm.
         last: first day of the last period.
-        newcomers: sites and devices that are new in the last period.
+        newcomers: kind and name of sites and devices that are new in the last period.
     """
 
     charts: Sequence[Chart]
@@ -96,13 +108,13 @@ class Watched:
 
     @property
     def alarms(self) -> list[Chart]:
-        """Charts whose last period is an alarm, the least likely first; those of all images after the rest."""
+        """The charts with an alarm in the last period, the least likely first; charts of all images come last."""
         mine = [one for one in self.charts if one.days[-1] == self.last and one.looks[-1].alarm]
         return sorted(mine, key=lambda one: (one.kind == ALL, one.looks[-1].p or 0.0, one.group, one.signal))
 
     @property
     def earlier(self) -> list[tuple[date, Chart, PeriodLook]]:
-        """Alarms of earlier periods, the latest first."""
+        """Alarms of earlier periods, the latest first: the day, the chart and its judgement."""
         found = [
             (day, one, look)
             for one in self.charts
@@ -113,7 +125,12 @@ class Watched:
 
 
 def watch(counted: Counted, config: MonitorConfig) -> Watched:
-    """Judge every chart of what was counted."""
+    """Judges every chart.
+
+    Args:
+        counted: the counts of an output.
+        config: options of the job.
+    """
     whole = [one for one in counted.periods if one.kind == ALL]
     days = [one.start for one in whole]
     series = {
@@ -124,7 +141,7 @@ def watch(counted: Counted, config: MonitorConfig) -> Watched:
     level = control_chart.look_level(config.false_alarms, len(series) * len(wanted), PERIODS_A_YEAR[config.period])
     charts = []
     for (kind, group), known in series.items():
-        mine = days[days.index(min(known)) :]  # a group that is new was not silent before
+        mine = days[days.index(min(known)) :]  # a new group was not silent before its first image
         periods = [known.get(day) or _nothing(whole[0], kind, group, day) for day in mine]
         for signal in wanted:
             looks = _looks(signal, periods, level, config.least_before)
@@ -155,7 +172,7 @@ def _nothing(like: Period, kind: str, group: str, day: date) -> Period:
 def _looks(signal: str, periods: Sequence[Period], level: float, least: int) -> list[PeriodLook]:
     models = [one.model_id for one in periods]
     if signal == IMAGES:
-        # The first period of a programme is its backlog: no later one is like it.
+        # The first period of a programme is its backlog: no later period resembles it.
         later = control_chart.counts([one.images for one in periods[1:]], level, 2 * least)
         return [PeriodLook(periods[0].images, periods[0].images, 0), *later]
     if signal in SHARES:
@@ -168,7 +185,10 @@ def _looks(signal: str, periods: Sequence[Period], level: float, least: int) -> 
 def _of_seen(
     signal: str, periods: Sequence[Period], level: float, least: int, models: Sequence[str]
 ) -> list[PeriodLook]:
-    """Share outside the range of nine tenths of the earlier images; it is made anew for each period."""
+    """Judges the share of images outside the usual range, which held nine tenths of the earlier images.
+
+    The range is computed anew for each period.
+    """
     looks: list[PeriodLook] = []
     for at, period in enumerate(periods):
         here = np.asarray(period.bins.get(signal, ()), np.int64)
@@ -182,7 +202,7 @@ def _of_seen(
             looks.append(PeriodLook(0, int(here.sum()), len(mine)))
             continue
         before = np.sum(mine, axis=0)
-        below = np.cumsum(before) / before.sum()  # up to and with each bin
+        below = np.cumsum(before) / before.sum()  # share of images up to and including each bin
         inside = (below > OUTSIDE) & (np.concatenate([[0.0], below[:-1]]) < 1 - OUTSIDE)
         counts = [int(bins[~inside].sum()) for bins in (*mine, here)]
         totals = [int(bins.sum()) for bins in (*mine, here)]
@@ -193,42 +213,58 @@ def _of_seen(
 
 
 def in_words(chart: Chart, look: PeriodLook, day: date) -> str:
-    """What is unusual in one period of one chart: who, what, how much, and what was expected."""
+    """What is unusual in one period of a chart: the group, the observed number, the expected number and its limits.
+
+    Args:
+        chart: the chart.
+        look: the period, as the chart judged it.
+        day: first day of the period.
+    """
     who = "all images together" if chart.kind == ALL else f"{chart.kind} {chart.group}"
+    before = counted_in_words(look.before, "earlier period")
     if chart.signal == IMAGES:
         return (
-            f"{who}, {day}: {look.count:,} images came; {look.expected:,.0f} expected from {look.before} earlier "
-            f"periods (limits {look.low:,.0f} to {look.high:,.0f})"
+            f"{who}, {day}: {counted_in_words(look.count, 'image')} arrived; expected from {before}: "
+            f"{look.expected:,.0f} (limits {look.low:,.0f} to {look.high:,.0f})"
         )
     what = WORDS[chart.signal]
     if chart.signal in SEEN:
-        what += " outside the range of nine tenths of earlier images"
+        what += " outside the range that held nine tenths of earlier images"
     return (
-        f"{who}, {day}: {look.count:,} of {look.total:,} ({look.share:.1%}) {what}; {look.expected:.1%} expected from "
-        f"{look.before} earlier periods (limits {look.low:.1%} to {look.high:.1%})"
+        f"{who}, {day}: {look.count:,} of {look.total:,} ({look.share:.1%}) {what}; expected from {before}: "
+        f"{look.expected:.1%} (limits {look.low:.1%} to {look.high:.1%})"
     )
 
 
 def sentences(watched: Watched, counted: Counted, config: MonitorConfig) -> list[str]:
-    """What a person reads first: alarms, then who is new, or that nothing is unusual."""
+    """The sentences that a person reads first: alarms, then new sites and devices, or that nothing is unusual.
+
+    Args:
+        watched: the charts.
+        counted: the counts behind them.
+        config: options of the job.
+    """
     said = []
     for one in watched.alarms:
         since = "" if one.since in (None, watched.last) else f", as in every {config.period} since {one.since}"
         said.append(f"WARNING: {in_words(one, one.looks[-1], watched.last)}{since}.")
     said += [
-        f"New in the last {config.period}: {kind} {group}; it has no history yet." for kind, group in watched.newcomers
+        f"New in the last {config.period}: {kind} {group}. It has no history to compare with yet."
+        for kind, group in watched.newcomers
     ]
     with_limits = [one for one in watched.charts if one.days[-1] == watched.last and one.looks[-1].p is not None]
     if not with_limits:
         said.append(
-            f"There is too little to compare the {config.period} of {watched.last} with: charts need "
-            f"{config.least_before} earlier ones. Nothing is shown to be unusual, nor to be usual."
+            f"The {config.period} of {watched.last} cannot be judged yet: charts need {config.least_before} earlier "
+            f"{config.period}s to compare with. This shows neither that it is unusual nor that it is usual."
         )
     elif not watched.alarms:
         said.append(
-            f"No alarm in the {config.period} of {watched.last}, on {len(with_limits):,} charts. A slow change, or one "
-            "of few images, gives none."
+            f"No alarm in the {config.period} of {watched.last}, on {counted_in_words(len(with_limits), 'chart')}. "
+            "Slow changes, and changes that concern few images, raise no alarm."
         )
     if counted.undated:
-        said.append(f"{counted.undated:,} images have no day on which they were {config.of}, and are in no period.")
+        said.append(
+            f"Images without the day on which they were {config.of}: {counted.undated:,}. They are in no period."
+        )
     return said

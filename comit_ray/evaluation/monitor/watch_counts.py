@@ -1,7 +1,7 @@
-"""What is watched, counted from the tables of an output: by day or week, and by site, device and view.
+"""Counts what the monitor watches, from the tables of an output: by day or week, and by site, device and view.
 
-Everything that a chart judges is a count of images here. What a network sees of an image (its scores, its embedding's
-distance, four statistics of its pixels) is counted in bins between the archive's quantiles.
+Everything that a chart judges is a count of images. What the network sees of an image (its score, the distance of its
+embedding, four statistics of its pixels) is counted in bins between the quantiles of the archive.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,11 @@ from comit_ray.tables.schema import PREDICTIONS, SCREENED_IMAGES
 from comit_ray.tables.staging import Staged, staging
 
 HEADS = {"covid": "covid", "unhealthy": "abnormal"}
-"""Score -> column of the verdicts that judges its flag."""
+"""Score -> column of the verdicts against which its flag is checked."""
 SEEN = ("score", "embedding_distance", "pixel_mean", "pixel_sd", "pixel_black", "pixel_white")
-"""What a network sees of an image, a number each."""
+"""Columns of the predictions that describe how the network sees an image, each a number."""
 BINS = 40
+"""The most bins of such a number."""
 ALL, SITE, DEVICE, VIEW = "all", "site", "device", "view"
 GROUPS = {
     ALL: "'all images'",
@@ -31,13 +32,13 @@ GROUPS = {
     DEVICE: "CASE WHEN device IS NOT NULL THEN device || ' at ' || site END",
     VIEW: "coalesce(view, 'unknown')",
 }
-"""Kind of a group -> its name, in SQL; null: the image is in no group of this kind."""
+"""Kind of a group -> the SQL expression of its name; an image with a null is in no group of this kind."""
 UNKNOWN = "site not known"
 _NUMBERS = (
     *("images", "scored", "failed", "excluded", "judged", "flagged", "quartiles", "read", "turnaround"),
     *("decided", "agreeing", "flagged_decided", "confirmed", "model_id"),
 )
-"""Fields of a `Period`, in the order in which they are asked for."""
+"""Fields of a `Period`, in the order of the query."""
 _PREDICTED = [
     PREDICTIONS.field(name)
     for name in (
@@ -54,28 +55,28 @@ _VERDICTS = [
 
 @dataclass(frozen=True)
 class Period:
-    """One group in one day or week.
+    """The counts of one group in one day or week.
 
     Args:
-        kind: `all`, `site`, `device` or `view`.
-        group: its name.
-        start: first day.
-        images: rows of the predictions.
-        scored: of these with status ok.
-        failed: of these that failed.
-        excluded: of these that were excluded.
-        judged: scored images with a flag, true or false.
-        flagged: of these with a true flag.
-        quartiles: of the score: 25%, 50%, 75%; None without a score.
+        kind: kind of the group: `all`, `site`, `device` or `view`.
+        group: name of the group.
+        start: first day of the period.
+        images: number of images in the predictions.
+        scored: images with status ok.
+        failed: images that failed.
+        excluded: images that were excluded.
+        judged: scored images with a flag that is true or false.
+        flagged: images with a true flag.
+        quartiles: 25%, 50% and 75% quantile of the score; None without a score.
         read: images with a verdict.
-        turnaround: hours from the screen to the first verdict, median; None where nothing was read.
-        decided: read images with a flag, on which the readers decided.
-        agreeing: of these, where flag and readers say the same.
-        flagged_decided: of the decided, the flagged.
-        confirmed: of these, which readers confirm: PPV is `confirmed / flagged_decided`.
-        model_id: the model of most of its images.
-        reasons: reason -> failed images.
-        bins: what is seen -> images in each bin; the bins of one output are all the same.
+        turnaround: median hours from the screen to the first verdict; None if nothing was read.
+        decided: read images with a flag, on which the readers reached a decision.
+        agreeing: decided images on which flag and readers agree.
+        flagged_decided: decided images that are flagged.
+        confirmed: flagged and decided images that the readers confirm; the PPV is `confirmed / flagged_decided`.
+        model_id: a model of the group's images; the alphabetically last if there are several.
+        reasons: reason -> number of failed images.
+        bins: column of `SEEN` -> number of images in each bin; all periods of one output share the bins.
     """
 
     kind: str
@@ -101,12 +102,12 @@ class Period:
 
 @dataclass(frozen=True)
 class Counted:
-    """All of an output.
+    """The counts of a whole output.
 
     Args:
-        periods: in order of kind, group and day.
-        head: the score that is watched; None: the model has none.
-        undated: images that are in no period, for their day is not known.
+        periods: the periods, in order of kind, group and day.
+        head: the score that is watched, `covid` or `unhealthy`; None if the model has neither flag.
+        undated: images that are in no period, because their day is not known.
     """
 
     periods: Sequence[Period]
@@ -115,12 +116,15 @@ class Counted:
 
 
 def count(config: MonitorConfig) -> Counted:
-    """Count what the charts need, in one pass over the tables.
+    """Counts what the charts need, in one pass over the tables.
+
+    Args:
+        config: options of the job.
 
     Raises:
-        NotFoundError: there are no predictions, or no images/ beside them.
+        NotFoundError: the predictions are absent, or the folder images/ beside them is.
         ManifestError: no image is dated.
-        StorageError: a table cannot be read, or is of another run.
+        StorageError: a table cannot be read, or belongs to another run.
     """
     results = storage.normalise(config.results)
     with staging(config.memory_gib) as tables:
@@ -129,7 +133,8 @@ def count(config: MonitorConfig) -> Counted:
             files = parquet.parts(storage.join(results, IMAGES))
         except NotFoundError as error:
             raise NotFoundError(
-                f"{results} has no {IMAGES}/, which tells site and device: run its jobs/screen.py again, which adds it"
+                f"expected the folder {IMAGES}/ with sites and devices in {results}, got none: run jobs/screen.py "
+                "again with this output, which adds it"
             ) from error
         tables.add("images", files, _KNOWN)
         _stage_verdicts(tables, results)
@@ -142,8 +147,10 @@ def count(config: MonitorConfig) -> Counted:
             tables.run("DELETE FROM seen WHERE period < ?", [config.since])
         if not tables.rows("SELECT count(*) FROM seen")[0][0]:
             when = "" if config.since is None else f" since {config.since}"
+            other = "--of acquired" if config.of == "screened" else "--of screened"
             raise ManifestError(
-                f"no image of {results} has the day on which it was {config.of}{when}: nothing to watch"
+                f"expected images in {results} with the day on which they were {config.of}{when}, got none: give "
+                f"{other}, or another --since"
             )
         edges = {name: _edges(tables, name) for name in SEEN}
         periods = [one for kind, name in GROUPS.items() for one in _periods(tables, kind, name, edges)]
@@ -151,7 +158,10 @@ def count(config: MonitorConfig) -> Counted:
 
 
 def _stage_verdicts(tables: Staged, results: str) -> None:
-    """`truths`: what the readers of an image decided, as `comit_ray.reading.archive_estimates.reference` has it."""
+    """Makes the table `truths`: what the readers of each image decided.
+
+    The rule is that of `comit_ray.reading.archive_estimates.reference`.
+    """
     try:
         files = parquet.parts(storage.join(results, "reviews"))
     except NotFoundError:
@@ -175,7 +185,7 @@ def _stage_verdicts(tables: Staged, results: str) -> None:
 
 
 def _join(tables: Staged, config: MonitorConfig, head: str | None) -> None:
-    """`seen`: a row an image, with all that is counted of it."""
+    """Makes the table `seen`: a row for each image, with everything that is counted."""
     score, flag, truth = (f"p_{head}", f"{head}_flag", HEADS[head]) if head else ("NULL::FLOAT", "NULL::BOOLEAN", "")
     day = "p.screened_at" if config.of == "screened" else "i.acquired_on"
     told = f"t.{truth}" if head else "NULL::BOOLEAN"
@@ -190,7 +200,7 @@ def _join(tables: Staged, config: MonitorConfig, head: str | None) -> None:
 
 
 def _edges(tables: Staged, name: str) -> list[float]:
-    """Where the bins of a number end: the archive's quantiles, each once; none where the number is never known."""
+    """The upper edges of the bins of a column: the archive's quantiles without duplicates; none if all are null."""
     at = ", ".join(f"{one / BINS:.4f}" for one in range(1, BINS))
     found = tables.rows(f"SELECT quantile_disc({name}, [{at}]) FROM seen")[0][0]  # noqa: S608 columns of ours
     return sorted({float(one) for one in found or ()})
@@ -227,7 +237,7 @@ def _periods(tables: Staged, kind: str, name: str, edges: dict[str, list[float]]
 
 
 def _bins(counts: dict[float, int] | None, edges: Sequence[float]) -> tuple[int, ...]:
-    """Images up to each edge and above the one before; the last is above them all."""
+    """The number of images in each bin, above its lower edge and up to its upper edge; the last bin is open."""
     known = {} if counts is None else {float(at): int(images) for at, images in counts.items()}
     inside = [known.pop(edge, 0) for edge in edges]
     return (*inside, sum(known.values()))

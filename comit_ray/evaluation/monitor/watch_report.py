@@ -1,7 +1,7 @@
 """The page of the monitor: plain sentences first, then charts with their limits, and tables of the last period.
 
-Written are report.html (one file), report.md, tables/, figures/, `periods.parquet` (everything that was counted, a row
-for each group and day or week), `alarms.json` for other programs and `metrics.prom` for Prometheus.
+It writes report.html (one file), report.md, tables/ and figures/. It also writes `periods.parquet` (every count, a row
+for each group and day or week), `alarms.json` for other programs, and `metrics.prom` for Prometheus.
 """
 
 import json
@@ -22,6 +22,7 @@ from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report import document
 from comit_ray.evaluation.report.document import Chapter, FirstPage, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING, score
+from comit_ray.evaluation.report.printing import counted as counted_in_words
 from comit_ray.screening.results_folder import in_words as reason_in_words
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
@@ -31,19 +32,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAUTION = (
-    "Not for diagnosis. A chart without an alarm does not show that all is well: a change that is slow, or of few "
-    "images, gives none. An alarm is a reason to look, not a finding."
+    "Not for diagnosis. A chart without an alarm does not show that all is well: slow changes, and changes that "
+    "concern few images, raise no alarm. An alarm is a reason to look, not a finding."
 )
 DRAWN, SHOWN = 8, 60
-"""Charts on the picture, and periods of each."""
+"""The most charts in the picture, and the most periods of each."""
 ALARM = "WARNING"
 
 
 def write(config: MonitorConfig) -> tuple[str, list[str]]:
-    """Count, judge, and write the page; where it lies, and its sentences.
+    """Counts, judges, and writes the page.
+
+    Args:
+        config: options of the job.
+
+    Returns:
+        URI of the page's directory, and the page's sentences.
 
     Raises:
-        ComitError: of `watch_counts.count`, or the page cannot be written.
+        ComitError: as `watch_counts.count` raises, or the page cannot be written.
     """
     counted = watch_counts.count(config)
     watched = watch_charts.watch(counted, config)
@@ -64,10 +71,11 @@ def write(config: MonitorConfig) -> tuple[str, list[str]]:
         Chapter("earlier", "Earlier alarms", (), _earlier(watched)),
     ]
     page = ReportDocument(
-        f"Monitor: {watched.last}, and {len(whole) - 1:,} {config.period}s with images before it",
+        f"Monitor: the {config.period} of {watched.last}, and "
+        f"{counted_in_words(len(whole) - 1, 'earlier ' + config.period)}",
         CAUTION,
         chapters,
-        f"{ROUNDING} tables/ has every table as CSV; periods.parquet has every count.",
+        f"{ROUNDING} The folder tables/ has every table as CSV; periods.parquet has every count.",
         long=frozenset({"all", "earlier", SITE, DEVICE}),
         alarms=(ALARM,),
         first=FirstPage(_verdict(said), _numbers(whole[-1])),
@@ -82,23 +90,25 @@ def write(config: MonitorConfig) -> tuple[str, list[str]]:
 
 
 def _verdict(said: Sequence[str]) -> list[str]:
-    """The first page's sentences: how many alarms, and the least likely of them."""
+    """The sentences of the first page: the least likely alarm, and the number of others."""
     alarms = [text for text in said if text.startswith(ALARM)]
     if not alarms:
         return list(said[:3])
     more = len(alarms) - 1
-    others = [f"{more:,} more alarms are below." if more > 1 else "One more alarm is below."] if more else []
+    others = (
+        [f"{more:,} more alarms are listed below." if more > 1 else "One more alarm is listed below."] if more else []
+    )
     return [alarms[0], *others]
 
 
 def _numbers(last: Period) -> list[tuple[str, str]]:
     rows = [
         ("Images", f"{last.images:,}"),
-        ("Failed, or excluded", f"{last.failed:,} failed, {last.excluded:,} excluded"),
+        ("Failed or excluded", f"{last.failed:,} failed, {last.excluded:,} excluded"),
         ("Flagged", f"{last.flagged:,} of {last.judged:,}{_percent(last.flagged, last.judged)}"),
     ]
     if last.read:
-        rows.append(("Read", f"{last.read:,}, {_turnaround(last)} hours after the screen (median)"))
+        rows.append(("Read", f"{last.read:,}; median time from screen to first verdict {_turnaround(last)} hours"))
     if last.flagged_decided:
         told = f"{last.confirmed:,} of {last.flagged_decided:,}{_percent(last.confirmed, last.flagged_decided)}"
         rows.append(("Flags that readers confirm", told))
@@ -115,22 +125,28 @@ def _turnaround(one: Period) -> str:
 
 def _method(watched: Watched, config: MonitorConfig) -> list[str]:
     many = (
-        f"Limits hold for many looks: all {len(watched.charts):,} charts together, a {config.period} at a time, give "
-        f"at most {config.false_alarms:g} false alarms a year on average (p below {watched.level:.2g} a look)."
+        f"The limits allow for many comparisons: {counted_in_words(len(watched.charts), 'chart')} together, judged "
+        f"once a {config.period}, raise at most {config.false_alarms:g} false alarms a year on average (p below "
+        f"{watched.level:.2g} in each comparison)."
     )
     wide = (
-        "They are as wide as chance alone makes them, or as wide as earlier periods differed, whichever is wider "
-        "(Laney's p' chart, with Student's t and exact tails of few images; docs/programme.md)."
+        "The limits are as wide as chance alone makes them, or as wide as earlier periods differed from each other, "
+        "whichever is wider (Laney's p' chart, with Student's t, and exact tails for few images; docs/programme.md)."
     )
     read = (
-        "Confirmed and agreeing images are of the images that were read: those are no random sample, and later "
-        "verdicts change the last periods."
+        "Shares confirmed by readers, and shares that agree with them, are taken over the images that were read. These "
+        "are no random sample of all images, and later verdicts can change the last periods."
     )
-    return ["The grey band holds what gives no alarm: what a period shows if nothing changed.", many, wide, read]
+    return [
+        "The grey band is the range without an alarm: values that a period may take if nothing changed.",
+        many,
+        wide,
+        read,
+    ]
 
 
 def _table(title: str, periods: Sequence[Period], first: str) -> Table:
-    reading = ("read", "hours to the first verdict", "confirmed of the flagged", "agreeing with readers")
+    reading = ("read", "median hours to the first verdict", "flags confirmed by readers", "flags readers agree with")
     columns = (first, "images", "failed", "excluded", "flagged", "score: 25%, 50%, 75%", *reading)
     rows = [
         (
@@ -155,8 +171,9 @@ def _failed(periods: Sequence[Period], watched: Watched) -> dict[str, Table]:
         if one.start == watched.last
         for reason, images in sorted(one.reasons.items(), key=lambda pair: -pair[1])
     ]
-    columns = ("group", "name", "why", "images", "of its images")
-    return {"failed": Table(f"Failed images of {watched.last}", columns, tuple(rows))} if rows else {}
+    columns = ("kind of group", "group", "reason", "images", "share of the group")
+    title = f"Failed images in the period from {watched.last}"
+    return {"failed": Table(title, columns, tuple(rows))} if rows else {}
 
 
 def _earlier(watched: Watched) -> dict[str, Table]:
@@ -172,7 +189,7 @@ def _told(chart: Chart) -> dict[str, object]:
 
 
 def _rows(periods: Sequence[Period]) -> pa.Table:
-    """Everything that was counted, as a table."""
+    """All periods as a table with the schema `PERIODS`."""
     rows = []
     for one in periods:
         row = {name: getattr(one, name) for name in PERIODS.names if hasattr(one, name)}
@@ -183,13 +200,16 @@ def _rows(periods: Sequence[Period]) -> pa.Table:
 
 
 def _drawn(watched: Watched, output: str, config: MonitorConfig) -> Picture:
-    """The charts with an alarm now, then the whole archive's."""
+    """Draws the charts with an alarm now, then the charts of the whole archive."""
     others = [one for one in watched.charts if one.kind == ALL and len(one.days) > 1 and one.signal not in READING]
     now = watched.alarms
     chosen = [*now, *(one for one in others if one not in now)][:DRAWN]
-    caption = f"Charts with an alarm now, then those of all images; the last {SHOWN} {config.period}s of each."
+    caption = (
+        f"The charts with an alarm now, then the charts of all images. Each shows its last {SHOWN} {config.period}s, "
+        "and marks alarms with a diamond."
+    )
     if not chosen:
-        return picture.nothing("charts", caption, f"there is only one {config.period} with images")
+        return picture.nothing("charts", caption, f"only one {config.period} has images")
     return picture.written(output, "charts", caption, _figure(chosen))
 
 
@@ -210,9 +230,8 @@ def _figure(charts: Sequence[Chart]) -> "Figure":
         axes.plot(_days(known), values_M, color=picture.BLACK, marker=".", linewidth=0.8)
         axes.plot(_days(known)[alarm_M], values_M[alarm_M], "D", color=picture.COLOURS[4], markersize=8)
         name = "all images" if chart.kind == ALL else f"{chart.kind} {chart.group}"
-        words = watch_charts.WORDS[chart.signal] if not counts else "images"
-        seen = " (outside the usual range)" if chart.signal in watch_counts.SEEN else ""
-        axes.set_title(f"{name}: {words.removeprefix('have a ').removeprefix('have an ')}{seen}", fontsize=8)
+        share = "" if counts else ", share outside the usual range" if chart.signal in watch_counts.SEEN else ", share"
+        axes.set_title(f"{name}: {watch_charts.TITLES[chart.signal]}{share}", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.tick_params(axis="x", rotation=20)
         axes.set_ylim(bottom=0)
@@ -222,5 +241,5 @@ def _figure(charts: Sequence[Chart]) -> "Figure":
 
 
 def _days(rows: Sequence[tuple[date, object, object]]) -> npt.NDArray[np.datetime64]:
-    """(M,) the days of a chart."""
+    """(M,) the first days of the periods."""
     return np.array([row[0] for row in rows], "datetime64[D]")

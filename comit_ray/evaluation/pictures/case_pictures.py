@@ -1,6 +1,6 @@
-"""Pictures of single COVID-19 images: misclassified (the paper's figure 10), found, missed (figures 13, 14).
+"""Pictures of single COVID-19 images: misclassified (the paper's figure 10), found and missed (figures 13, 14).
 
-Captioned radiographs with masks, four a line (figures 10, 13 and 14 of the paper).
+Each picture shows captioned radiographs with their masks, four in a row.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,40 +15,43 @@ from comit_ray.evaluation.pictures import radiographs, random_sheet
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, sheet
 from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing, written
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, is_null
+from comit_ray.tables.vocabulary import counted
 
 COLUMNS = 4
+"""Radiographs in each row of a gallery."""
 
 
 def draw_gallery(tiles: Sequence[Tile | Blank], title: str) -> Image.Image:
-    """The tiles in reading order.
+    """Draws the tiles in reading order.
 
     Args:
-        tiles: radiographs with masks and captions, and places of those that cannot be shown.
-        title: above them.
+        tiles: radiographs with masks and captions; a `Blank` for each radiograph that cannot be shown.
+        title: title of the picture.
     """
     return sheet(tiles, COLUMNS, DISPLAY_PX, title)
 
 
 COUNT = 8
-"""Images on a gallery: two lines."""
+"""Most images of a gallery, unless the caller asks for another number: two rows."""
 Lungs = Literal["pixels", "boxes"]
 
 
 def misclassified(
     images: pd.DataFrame, output: str, limits: DecodeLimits, count: int = COUNT, seed: int = 0, lungs: Lungs = "pixels"
 ) -> Picture:
-    """COVID-19 images that neither score flagged, by day of illness, `figure_10_misclassified`.
+    """Draws COVID-19 images that neither score flagged, sorted by day of illness, `figure_10_misclassified`.
 
     Args:
-        images: of `scores.join_tables`.
+        images: result of `screen_metrics.join_tables`.
         output: URI of the report.
-        limits: bounds on images.
-        count: most to show.
-        seed: of the draw where there are more.
-        lungs: as `comit_ray.config.MasksConfig` has it.
+        limits: limits for decoding an image.
+        count: the most images to show.
+        seed: seed of the draw if there are more images.
+        lungs: whether annotated lungs are shown as drawn or as boxes, as in
+            `comit_ray.config.image_config.MasksConfig`.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the picture cannot be written.
     """
     name = "figure_10_misclassified"
     caption = "Images labelled COVID-19 that the model flags neither as COVID-19 nor as unhealthy."
@@ -58,14 +61,15 @@ def misclassified(
         return nothing(name, caption, "no scored image labelled COVID-19 has flags of both scores")
     rows = judged[~judged["covid_flag"].astype(bool) & ~judged["unhealthy_flag"].astype(bool)]
     if rows.empty:
-        return nothing(name, caption, f"none: each of {len(judged):,} images labelled COVID-19 is flagged by a score")
+        told = counted(len(judged), "image")
+        return nothing(name, caption, f"there is none; of {told} labelled COVID-19, each is flagged by a score")
     chosen = random_sheet.shuffled(rows, seed).head(count)
     days = _days(chosen)
     chosen = chosen.assign(day=days).sort_values(["day", "image_id"], na_position="last")
     caption += (
-        f"{_at(judged)} Shown: {drawn_of(len(chosen), len(rows), 'such images')}; {len(judged):,} images labelled "
-        "COVID-19 were scored. In order of the day of illness (since first symptoms or admission), which is known of "
-        f"{int(days.notna().sum())} of those shown. Not flagged does not mean that there is nothing to see."
+        f"{_at(judged)} Shown: {drawn_of(len(chosen), len(rows), 'such images')}. Images labelled COVID-19 that were "
+        f"scored: {len(judged):,}. They are sorted by the day of illness (since first symptoms or admission), which is "
+        f"known for {int(days.notna().sum())} of those shown. An image without a flag may still show disease."
     )
     return _gallery(name, caption, chosen, output, limits, "COVID-19 images that no score flags", lungs, _lines)
 
@@ -73,12 +77,12 @@ def misclassified(
 def found(
     images: pd.DataFrame, output: str, limits: DecodeLimits, count: int = COUNT, seed: int = 0, lungs: Lungs = "pixels"
 ) -> Picture:
-    """COVID-19 images that were flagged, with the predicted disease, `figure_13_found`.
+    """Draws COVID-19 images that were flagged, with the predicted disease, `figure_13_found`.
 
     Arguments and errors are those of `misclassified`.
     """
     name = "figure_13_found"
-    caption = "Images labelled COVID-19 that the model flags as COVID-19, with the disease that it paints."
+    caption = "Images labelled COVID-19 that the model flags as COVID-19, with the disease that it outlines."
     judged = _judged(images)
     chosen, shown, reason = _flagged(judged, "labelled COVID-19", count, seed)
     if reason is not None:
@@ -99,20 +103,22 @@ def missed(
     lungs: Lungs = "pixels",
     name: str = "figure_14_missed",
 ) -> Picture:
-    """COVID-19 images without a flag, where there are such those in which readers saw nothing.
+    """Draws COVID-19 images without a flag, preferably those in which readers saw no abnormality.
 
     Args:
-        images: of `scores.join_tables`.
-        readings: image_id and abnormal (True, False, or null: undecided), one row per image; None: nobody read them.
+        images: result of `screen_metrics.join_tables`.
+        readings: columns image_id and abnormal (True, False, or null for undecided), one row per image; None if there
+            are no readings.
         output: URI of the report.
-        limits: bounds on images.
-        count: most to show.
-        seed: of the draw where there are more.
-        lungs: as `comit_ray.config.MasksConfig` has it.
-        name: of its file.
+        limits: limits for decoding an image.
+        count: the most images to show.
+        seed: seed of the draw if there are more images.
+        lungs: whether annotated lungs are shown as drawn or as boxes, as in
+            `comit_ray.config.image_config.MasksConfig`.
+        name: name of the file.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the picture cannot be written.
     """
     caption = "Images labelled COVID-19 that the model does not flag as COVID-19."
     judged = _judged(images)
@@ -120,7 +126,11 @@ def missed(
         return nothing(name, caption, "no scored image labelled COVID-19 has a COVID-19 flag")
     rows = judged[~judged["covid_flag"].astype(bool)]
     if rows.empty:
-        return nothing(name, caption, f"none: the model flags all of {len(judged):,} images labelled COVID-19")
+        return nothing(
+            name,
+            caption,
+            f"there is none; the model flags {len(judged):,} of {counted(len(judged), 'image')} labelled COVID-19",
+        )
     verdicts = {} if readings is None else dict(zip(readings["image_id"], readings["abnormal"], strict=True))
     read = rows[rows["image_id"].isin(verdicts)]
     agreed = read[[_is(verdicts[image_id], False) for image_id in read["image_id"]]]
@@ -128,13 +138,13 @@ def missed(
     what = "such images" if agreed.empty else "such images in which the readers saw no abnormality"
     chosen = random_sheet.shuffled(pool, seed).head(count)
     caption += (
-        f"{_at(judged)} Shown: {drawn_of(len(chosen), len(pool), what)}; {len(rows):,} of {len(judged):,} images "
-        "labelled COVID-19 were missed. "
+        f"{_at(judged)} Shown: {drawn_of(len(chosen), len(pool), what)}. The model missed {len(rows):,} of "
+        f"{len(judged):,} images labelled COVID-19. "
     )
     if readings is None:
         caption += "There are no readings to compare with."
     else:
-        caption += f"Readers read {len(read):,} of the missed and saw no abnormality in {len(agreed):,}."
+        caption += f"Readers read {len(read):,} of the missed images and saw no abnormality in {len(agreed):,}."
 
     def lines(row: Row) -> tuple[str, ...]:
         mine = _lines(row)
@@ -146,7 +156,7 @@ def missed(
 def falsely_called(
     images: pd.DataFrame, output: str, limits: DecodeLimits, count: int = COUNT, seed: int = 0, lungs: Lungs = "pixels"
 ) -> Picture:
-    """Images labelled as not COVID-19 that the model flags as COVID-19, `falsely_called`.
+    """Draws images labelled as not COVID-19 that the model flags as COVID-19, `falsely_called`.
 
     Arguments and errors are those of `misclassified`.
     """
@@ -157,20 +167,20 @@ def falsely_called(
     chosen, shown, reason = _flagged(judged, "labelled as not COVID-19", count, seed)
     if reason is not None:
         return nothing(name, caption, reason)
-    caption += f"{shown} A label may be wrong too."
+    caption += f"{shown} Labels can be wrong too."
     return _gallery(name, caption, chosen, output, limits, "Images falsely called COVID-19", lungs, _labels)
 
 
 def _flagged(judged: pd.DataFrame, label: str, count: int, seed: int) -> tuple[pd.DataFrame, str, str | None]:
-    """Images flagged as COVID-19, drawn at random; what the caption says of the draw; or why there are none."""
+    """Draws flagged images at random; gives them, the words of the caption, and a reason if there are none."""
     rows = judged[judged["covid_flag"].astype(bool)]
     chosen = random_sheet.shuffled(rows, seed).head(count)
     if judged.empty:
         return chosen, "", f"no scored image {label} has a COVID-19 flag"
     if rows.empty:
-        return chosen, "", f"none: of {len(judged):,} images {label} the model flags none"
+        return chosen, "", f"there is none; the model flags 0 of {counted(len(judged), 'image')} {label}"
     drawn = drawn_of(len(chosen), len(rows), "such images")
-    return chosen, f"{_at(judged)} Shown: {drawn}; {len(judged):,} images {label} were scored.", None
+    return chosen, f"{_at(judged)} Shown: {drawn}. Images {label} that were scored: {len(judged):,}.", None
 
 
 def _covid(images: pd.DataFrame) -> pd.DataFrame:
@@ -183,13 +193,13 @@ def _judged(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at(judged: pd.DataFrame) -> str:
-    """Which thresholds decided the flags."""
+    """The sentence that names the operating points of the flags."""
     names = sorted(judged["operating_point"].dropna().unique())
-    return f" Flags are those of the operating point {', '.join(names)}." if names else ""
+    return f" The flags are those of the operating point {', '.join(names)}." if names else ""
 
 
 def _days(images: pd.DataFrame) -> pd.Series:
-    """Day of illness of each image; NaN where it is not known, or the table has no such column."""
+    """The day of illness of each image; NaN if it is not known."""
     if "illness_day" in images:
         return images["illness_day"].astype(float)
     return pd.Series(float("nan"), index=images.index)
@@ -210,14 +220,14 @@ def _gallery(
 
 
 def _lines(row: Row) -> tuple[str, ...]:
-    """Decisions, day of illness, view, and which image it is."""
+    """The lines below an image: decisions, day of illness, view and image id."""
     day = row.get("illness_day")
     when = "day of illness not known" if day is None or is_null(day) else f"day of illness {int(day)}"
     return *random_sheet.decisions(row), f"{when}, {random_sheet.view(row)}", row["image_id"]
 
 
 def _labels(row: Row) -> tuple[str, ...]:
-    """Decisions, label, view, and which image it is."""
+    """The lines below an image: decisions, label, view and image id."""
     return random_sheet.caption(row)
 
 
@@ -231,5 +241,5 @@ def _verdict(row: Row, verdicts: dict[str, object]) -> str:
 
 
 def _is(value: object, wanted: bool) -> bool:
-    """Whether a nullable verdict is this one: None, NaN and NA are neither."""
+    """Whether a nullable verdict is `wanted`; a null is neither True nor False."""
     return not is_null(value) and bool(value) is wanted

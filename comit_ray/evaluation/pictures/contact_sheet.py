@@ -1,9 +1,8 @@
 """Draws sheets of radiographs in rows, with a title, a legend and the words "not for diagnosis".
 
-One radiograph with what the model painted, the truth where it is known, and a heat map.
-
-Colours are those of Okabe and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart;
-predictions and truth differ in line as well as in colour.
+A radiograph is drawn with predicted masks, annotated masks if they are known, and a heat map. The colours are those of
+Okabe and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart. Predictions and annotations
+differ in line style as well as in colour.
 """
 
 import io
@@ -28,21 +27,21 @@ YELLOW: Colour = (240, 228, 66)
 LUNG, DISEASE, TRUE_LUNG, TRUE_DISEASE = SKY_BLUE, VERMILLION, REDDISH_PURPLE, YELLOW
 FILL = 0.40  # opacity of predicted disease
 HEAT_FILL = 0.65  # opacity of a heat map's highest value; its lowest is transparent
-DASH = 5  # pixels: dashes of the true outlines, and the gaps between them
+DASH = 5  # pixels: length of the dashes of annotated outlines, and of the gaps between them
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One radiograph of a sheet; masks may have another size than the pixels and cover the same field.
+    """One radiograph of a sheet. Masks may have another size than the radiograph; they cover the same field.
 
     Args:
-        pixels_HW: uint8, air dark and bone bright.
-        lung_HW: predicted lungs; None if the model has no such head.
-        disease_HW: predicted disease, likewise.
-        true_lung_HW: annotated lungs; None if unknown.
-        true_disease_HW: annotated disease; None if unknown.
-        caption: a few short lines.
-        heat_HW: uint8, how much each place counts, 255 most; None: no heat map.
+        pixels_HW: the radiograph, uint8, air dark and bone bright.
+        lung_HW: predicted lungs; None if the model has no lung head.
+        disease_HW: predicted disease; None if the model has no disease head.
+        true_lung_HW: annotated lungs; None if they are not known.
+        true_disease_HW: annotated disease; None if it is not known.
+        caption: a few short lines below the radiograph.
+        heat_HW: uint8, how much each place contributes, 255 at most; None for no heat map.
     """
 
     pixels_HW: Pixels
@@ -56,11 +55,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class Blank:
-    """The place of a tile that cannot be shown.
+    """The place of a radiograph that cannot be shown.
 
     Args:
-        text: why.
-        caption: as of a `Tile`.
+        text: the reason.
+        caption: a few short lines below, as for a `Tile`.
     """
 
     text: str
@@ -68,7 +67,12 @@ class Blank:
 
 
 def paint(tile: Tile, side: int) -> Image.Image:
-    """One radiograph with its heat map and masks, as large as fits into a square of `side` pixels."""
+    """Draws one radiograph with its heat map and masks, as large as fits into a square.
+
+    Args:
+        tile: the radiograph.
+        side: side of the square in pixels.
+    """
     height, width = tile.pixels_HW.shape
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -93,7 +97,14 @@ def paint(tile: Tile, side: int) -> Image.Image:
 
 
 def heat_colours(heat: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """RGB (..., 3), 0 to 255, of heat 0 to 1: matplotlib's `inferno`, whose lightness rises evenly."""
+    """The colours of a heat map: matplotlib's `inferno`, whose lightness rises evenly.
+
+    Args:
+        heat: values from 0 to 1, any shape.
+
+    Returns:
+        RGB from 0 to 255, with one more axis, (..., 3).
+    """
     from matplotlib import colormaps
 
     return np.asarray(colormaps["inferno"](heat)[..., :3] * 255, np.float32)
@@ -104,13 +115,13 @@ def _resized(mask_HW: Mask, size: tuple[int, int]) -> Mask:
 
 
 def _outline(mask_HW: Mask, outside: int) -> Mask:
-    """The mask's border, one pixel wide, and as many pixels beyond it as `outside` says."""
+    """The border of a mask, one pixel wide, and `outside` more pixels beyond it."""
     outer = binary_dilation(mask_HW, iterations=outside) if outside else mask_HW
     return np.asarray(outer & ~binary_erosion(mask_HW, border_value=1))
 
 
 def _dashed(mask_HW: Mask) -> Mask:
-    """The mask's border in dashes: by columns where it runs across, by rows where it runs down."""
+    """The border of a mask in dashes: counted by columns where it runs across, by rows where it runs down."""
     down, across = np.gradient(gaussian_filter(mask_HW.astype(np.float32), 2))
     rows, columns = np.indices(mask_HW.shape)
     dashes = np.where(abs(down) > abs(across), columns, rows) // DASH % 2 == 0
@@ -121,7 +132,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PAPER: Colour = (24, 24, 24)
 INK: Colour = (235, 235, 235)
-GROUND: Colour = (52, 52, 52)  # of a place without a radiograph
+GROUND: Colour = (52, 52, 52)  # fills a place without a radiograph
 MARGIN = 10  # pixels
 SWATCH = 26  # pixels: a sample of a line in the legend
 NOT_FOR_DIAGNOSIS = "Research software: not for diagnosis."
@@ -129,7 +140,7 @@ NOT_FOR_DIAGNOSIS = "Research software: not for diagnosis."
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """What one colour of the sheet means, and how it is drawn."""
+    """An entry of the legend: the meaning of a colour, and how it is drawn."""
 
     text: str
     colour: Colour
@@ -139,7 +150,7 @@ class LegendEntry:
 def overlay_sheet(
     tiles: Sequence[Tile | Blank], columns: int, tile_px: int, title: str, heads: Sequence[str] = ()
 ) -> bytes:
-    """`sheet` as PNG."""
+    """Draws a `sheet` and returns it as PNG; the arguments are the same."""
     buffer = io.BytesIO()
     sheet(tiles, columns, tile_px, title, heads).save(buffer, "PNG")
     return buffer.getvalue()
@@ -148,16 +159,16 @@ def overlay_sheet(
 def sheet(
     tiles: Sequence[Tile | Blank], columns: int, tile_px: int, title: str, heads: Sequence[str] = ()
 ) -> Image.Image:
-    """Tiles in rows of `columns`, with a title, a legend of what is shown and the words "not for diagnosis".
+    """Draws tiles in rows, with a title, a legend and the words "not for diagnosis".
 
     Predicted lungs are a line, predicted disease a translucent fill, annotated lungs and disease dashed lines.
 
     Args:
-        tiles: what to show, in reading order; none gives a sheet that says so.
-        columns: tiles in a row.
-        tile_px: side of the square each radiograph is fitted into, its aspect ratio kept; pixels.
-        title: names the run.
-        heads: one heading a column, or none.
+        tiles: the tiles in reading order; an empty sheet says that it has no images.
+        columns: number of tiles in a row.
+        tile_px: side, in pixels, of the square into which each radiograph is fitted with its aspect ratio kept.
+        title: title of the sheet.
+        heads: one heading for each column, or none.
     """
     assert columns > 0, columns
     assert tile_px >= 64, tile_px
@@ -169,7 +180,7 @@ def sheet(
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
     head = [(text, title_font) for text in _wrap(title, title_font, width - 2 * MARGIN)]
-    note = NOT_FOR_DIAGNOSIS if tiles else f"no images; {NOT_FOR_DIAGNOSIS}"
+    note = NOT_FOR_DIAGNOSIS if tiles else f"There are no images. {NOT_FOR_DIAGNOSIS}"
     head += [(text, font) for text in _wrap(note, font, width - 2 * MARGIN)]
     legend = _legend([tile for tile in tiles if isinstance(tile, Tile)], font, width)
     top = MARGIN + round(1.4 * line_px) * len(head) + line_px * (len(legend) + bool(heads)) + MARGIN
@@ -202,7 +213,7 @@ def sheet(
 def _draw_tile(
     image: Image.Image, what: Image.Image | Blank, place: tuple[int, int], size: tuple[int, int], font: Font
 ) -> None:
-    """A radiograph in the middle of its place of width x height pixels, or the reason there is none."""
+    """Draws a radiograph in the middle of its place of width x height pixels, or the reason why there is none."""
     (left, upper), (width, height) = place, size
     if isinstance(what, Image.Image):
         image.paste(what, (left + (width - what.width) // 2, upper + (height - what.height) // 2))
@@ -216,7 +227,7 @@ def _draw_tile(
 
 
 def _legend(tiles: Sequence[Tile], font: Font, width: int) -> list[list[LegendEntry]]:
-    """The entries of what the tiles show, in as many lines as `width` pixels need."""
+    """The entries for everything that the tiles show, in as many lines as `width` pixels need."""
     shown: dict[LegendEntry, list[Mask | Pixels | None]] = {
         LegendEntry("predicted lungs", LUNG, "line"): [tile.lung_HW for tile in tiles],
         LegendEntry("predicted disease", DISEASE, "fill"): [tile.disease_HW for tile in tiles],
@@ -264,7 +275,7 @@ def _draw_legend(draw: ImageDraw.ImageDraw, entries: list[LegendEntry], y: int, 
 
 
 def _wrap(text: str, font: Font, width: int) -> list[str]:
-    """`text` in lines of at most `width` pixels, broken between words; a longer word is shortened."""
+    """The text in lines of at most `width` pixels, broken between words; a longer word is shortened."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -276,7 +287,7 @@ def _wrap(text: str, font: Font, width: int) -> list[str]:
 
 
 def _shorten(text: str, font: Font, width: int) -> str:
-    """`text`, cut with an ellipsis where it is wider than `width` pixels; of an image id the end stays."""
+    """The text, cut to `width` pixels with an ellipsis; an image id keeps its end, other text its beginning."""
     if font.getlength(text) <= width:
         return text
     is_id = "/" in text and " " not in text

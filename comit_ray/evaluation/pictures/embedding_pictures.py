@@ -1,6 +1,6 @@
 """Draws a two-dimensional map of a screen's embeddings (the paper's figure 11).
 
-Embeddings in two dimensions by t-SNE (van der Maaten and Hinton, 2008; figure 11 of the paper).
+The map is made by t-SNE (van der Maaten and Hinton, 2008).
 """
 
 from collections.abc import Sequence
@@ -34,29 +34,34 @@ if TYPE_CHECKING:
 
 
 PERPLEXITY = 30.0
-"""Neighbours that count, of many images; at most a third of the others where there are few."""
+"""Perplexity of t-SNE, the number of neighbours that count; with few images at most a third of the others."""
 FEWEST = 5
-"""Images below which there is no neighbourhood to show."""
+"""The fewest images for which a map is drawn."""
 
-TRUE_CLASSES = {"healthy": COLOURS[0], "other disease": COLOURS[1], "COVID": COLOURS[4], "not known": GREY}
+TRUE_CLASSES = {"healthy": COLOURS[0], "other disease": COLOURS[1], "COVID-19": COLOURS[4], "not known": GREY}
 PREDICTED_CLASSES = {
     "not flagged": COLOURS[0],
-    "flagged unhealthy, not COVID": COLOURS[1],
-    "flagged COVID": COLOURS[4],
-    "no flag can be given": GREY,
+    "flagged unhealthy, not COVID-19": COLOURS[1],
+    "flagged COVID-19": COLOURS[4],
+    "without a flag": GREY,
 }
 FURTHER = "further data sets"
 
 
 def project(x_NC: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
-    """(N, 2) places by t-SNE, from the first two principal components; the same embeddings and seed give the same.
+    """Projects embeddings to two dimensions by t-SNE, starting from the first two principal components.
+
+    The same embeddings and seed give the same result.
 
     Args:
         x_NC: (N, C) finite embeddings.
-        seed: of the descent.
+        seed: seed of t-SNE.
+
+    Returns:
+        (N, 2) positions, without a unit.
 
     Raises:
-        ValueError: fewer than `FEWEST` images, fewer than two values each, or all alike.
+        ValueError: there are fewer than `FEWEST` images or two values per image, or all embeddings are equal.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
@@ -64,12 +69,12 @@ def project(x_NC: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]
     if x_NC.ndim != 2 or x_NC.shape[0] < FEWEST or x_NC.shape[1] < 2:
         raise ValueError(f"t-SNE needs at least {FEWEST} images with two values each, got an array of {x_NC.shape}")
     if not np.isfinite(x_NC).all():
-        raise ValueError("t-SNE needs finite embeddings")
+        raise ValueError("t-SNE needs finite embeddings, got values that are not")
     if np.ptp(x_NC, axis=0).max() == 0:
-        raise ValueError("all embeddings are equal: there is nothing to lay out")
+        raise ValueError("t-SNE needs embeddings that differ, got equal ones for all images")
     perplexity = min(PERPLEXITY, (len(x_NC) - 1) / 3)
     tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed, n_jobs=1)
-    with threadpool_limits(1):  # sums of several threads differ in their last digit, and the descent magnifies it
+    with threadpool_limits(1):  # sums over several threads differ in the last digit, and t-SNE magnifies that
         return np.asarray(tsne.fit_transform(np.asarray(x_NC, np.float32)), np.float32)
 
 
@@ -79,23 +84,23 @@ def draw_embedding_map(
     predicted: Sequence[str],
     datasets: Sequence[str] | None = None,
 ) -> "Figure":
-    """Two panels of the same places: coloured by label, and by the model's flags; a marker's shape is its data set.
+    """Draws the same positions twice: coloured by label, and by the model's flags. A marker's shape is its data set.
 
     Args:
-        points_N2: of `project`.
+        points_N2: result of `project`.
         truth: (N,) keys of `TRUE_CLASSES`.
         predicted: (N,) keys of `PREDICTED_CLASSES`.
-        datasets: (N,) where each image is from; None: not shown.
+        datasets: (N,) data set of each image; None if it is not shown.
 
     Raises:
-        ValueError: an unknown class, or unequal lengths.
+        ValueError: a class is unknown, or the lengths differ.
     """
     count = len(points_N2)
     sources = ["" for _ in range(count)] if datasets is None else list(datasets)
     if not len(truth) == len(predicted) == len(sources) == count:
         raise ValueError(
-            f"one label, flag and data set a point are needed, got {len(truth)}, {len(predicted)} and {len(sources)} "
-            f"for {count} points"
+            f"expected one label, flag and data set for each of {count} points, got {len(truth)}, {len(predicted)} and "
+            f"{len(sources)}"
         )
     figure = new_figure(11.0, 6.4)
     by_source = _markers(sources)
@@ -103,7 +108,7 @@ def draw_embedding_map(
     for column, (title, classes, colours) in enumerate(panels):
         unknown = sorted(set(classes) - colours.keys())
         if unknown:
-            raise ValueError(f"classes must be of {', '.join(colours)}; got {', '.join(unknown)}")
+            raise ValueError(f"expected the classes {', '.join(colours)}; got {', '.join(unknown)}")
         axes = figure.add_subplot(1, 2, 1 + column)
         _scatter(axes, points_N2, classes, colours, [by_source[source] for source in sources])
         axes.set(title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)", xticks=[], yticks=[])
@@ -114,7 +119,7 @@ def draw_embedding_map(
 
 
 def _markers(sources: Sequence[str]) -> dict[str, str]:
-    """A shape for every data set, the most frequent first; the rarest share the last shape."""
+    """A marker for every data set, the most frequent first; the rarest share the last marker."""
     names, counts = np.unique(np.array(sources, dtype=object), return_counts=True)
     order = sorted(zip(-counts, names, strict=True))
     return {str(name): MARKERS[min(place, len(MARKERS) - 1)] for place, (_, name) in enumerate(order)}
@@ -127,7 +132,7 @@ def _scatter(
     colours: dict[str, str],
     markers: Sequence[str],
 ) -> None:
-    """A collection a class and shape; what is not known, which is last in `colours`, lies below all others."""
+    """Draws one collection for each class and marker; images of the last class (not known) lie below the others."""
     kinds, shapes = np.array(classes, dtype=object), np.array(markers, dtype=object)
     in_order = [*colours.items()]
     for name, colour in in_order[-1:] + in_order[:-1]:
@@ -141,7 +146,7 @@ def _scatter(
 
 
 def _legend(axes: "Axes", classes: Sequence[str], colours: dict[str, str], by_source: dict[str, str]) -> None:
-    """Below the axes: what the colours are, with n, and what the shapes are."""
+    """Draws the legend below the axes: the meaning of the colours with n, and the meaning of the markers."""
     from matplotlib.lines import Line2D
 
     handles, labels = [], []
@@ -158,34 +163,36 @@ def _legend(axes: "Axes", classes: Sequence[str], colours: dict[str, str], by_so
 
 
 MOST = 3_000
-"""Images of the map: more would cover one another, and take minutes."""
+"""The most images of a map: more would cover one another, and would take minutes."""
 
 
 def embedding_map(images: pd.DataFrame, results_uri: str, output: str, seed: int = 0) -> Picture:
-    """The embeddings in two dimensions by t-SNE, by label and by flag, `figure_11_embeddings`.
+    """Draws the embeddings of a screen in two dimensions, by label and by flag, `figure_11_embeddings`.
 
     Args:
-        images: of `scores.join_tables`.
-        results_uri: of the screen; its `embeddings/` is read.
+        images: result of `screen_metrics.join_tables`.
+        results_uri: URI of the screen, with the folder `embeddings/`.
         output: URI of the report.
-        seed: of the draw where there are more than `MOST` images, and of t-SNE.
+        seed: seed of the draw if there are more than `MOST` images, and of t-SNE.
 
     Raises:
-        StorageError: the embeddings cannot be read or are of several widths, or the picture cannot be written.
+        StorageError: the embeddings cannot be read or have several widths, or the picture cannot be written.
     """
     name = "figure_11_embeddings"
     caption = (
-        "Embeddings of the encoder in two dimensions by t-SNE: (a) coloured by label, (b) by the flags of the model. A "
-        "marker's shape is its data set. Distances between groups and their sizes mean little, only who lies beside "
-        "whom does. Where shapes separate, the network tells the sources apart, and where COVID-19 comes from a source "
-        "of its own, a separate group of it is no evidence of the disease. Not flagged is not the same as healthy."
+        "Map of the encoder's embeddings (the network's internal description of each image) in two dimensions by "
+        "t-SNE, coloured by label (a) and by the model's flags (b). The shape of a marker gives the data set. "
+        "Neighbouring points are similar images; the distances between groups and the sizes of groups mean little. If "
+        "the shapes separate, the network recognises the sources. If COVID-19 also comes from a source of its own, a "
+        "separate group is no evidence that the disease was recognised. An image that is not flagged may still show "
+        "disease."
     )
     scored = images[images["status"] == Status.OK]
     chosen = random_sheet.shuffled(scored, seed).head(MOST).sort_values("image_id")
     try:
         table = read_rows(storage.join(storage.normalise(results_uri), EMBEDDINGS), chosen["image_id"])
     except NotFoundError:
-        return nothing(name, caption, f"{results_uri} has no embeddings: screen with --embeddings true")
+        return nothing(name, caption, f"{results_uri} has no embeddings; screen with --embeddings true to get them")
     vectors = {row["image_id"]: row["embedding"] for row in table.to_pylist()}
     chosen = chosen[chosen["image_id"].isin(vectors)]
     x_NC = _matrix([vectors[image_id] for image_id in chosen["image_id"]], results_uri)
@@ -201,7 +208,7 @@ def embedding_map(images: pd.DataFrame, results_uri: str, output: str, seed: int
     )
     caption += f" Shown: {drawn_of(len(chosen), len(scored), 'scored images')}."
     if not finite.all():
-        caption += f" Left out, for their embeddings are not finite: {int((~finite).sum()):,}."
+        caption += f" Left out because their embeddings are not finite: {int((~finite).sum()):,}."
     return written(output, name, caption, figure)
 
 
@@ -209,15 +216,15 @@ def _matrix(vectors: list[list[float]], where: str) -> npt.NDArray[np.float32]:
     widths = {len(vector) for vector in vectors}
     if len(widths) > 1:
         raise StorageError(
-            f"{where}: expected embeddings of one width, got {', '.join(map(str, sorted(widths)))} values; tables of "
-            "several screens lie in one directory: screen again into a new one"
+            f"{where}: expected embeddings of one width, got {', '.join(map(str, sorted(widths)))} values: the "
+            "directory holds tables of several screens; screen again into a new directory"
         )
     return np.array(vectors, np.float32).reshape(len(vectors), widths.pop() if widths else 0)
 
 
 def _true(row: Row) -> str:
     if row["covid"] == 1:
-        return "COVID"
+        return "COVID-19"
     if row["unhealthy"] == 0:
         return "healthy"
     return "other disease" if row["covid"] == 0 and row["unhealthy"] == 1 else "not known"
@@ -225,8 +232,8 @@ def _true(row: Row) -> str:
 
 def _flagged(row: Row) -> str:
     if is_null(row["covid_flag"]):
-        return "no flag can be given"
+        return "without a flag"
     if row["covid_flag"]:
-        return "flagged COVID"
+        return "flagged COVID-19"
     unhealthy = row["unhealthy_flag"]
-    return "flagged unhealthy, not COVID" if not is_null(unhealthy) and unhealthy else "not flagged"
+    return "flagged unhealthy, not COVID-19" if not is_null(unhealthy) and unhealthy else "not flagged"

@@ -1,8 +1,6 @@
 """Draws masks of several models beside the annotation (the paper's figures 5 to 7), and Grad-CAM (figure 12).
 
-Grad-CAM heat maps (Selvaraju et al., 2017) beside annotated and predicted disease (figure 12 of the paper).
-
-Masks of several models beside the annotation, one row per image (figures 5 to 7 of the paper).
+Each row is an image. Grad-CAM heat maps (Selvaraju et al., 2017) stand beside annotated and predicted disease.
 """
 
 import io
@@ -22,21 +20,22 @@ from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing, wr
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, Shown
 from comit_ray.storage import storage
 from comit_ray.tables.parquet import read_rows
+from comit_ray.tables.vocabulary import counted
 
 HEADS = ("radiograph", "annotated disease", "Grad-CAM", "predicted disease")
 
 
 @dataclass(frozen=True)
 class GradcamRow:
-    """One image.
+    """One image with its heat map. Masks and maps may have another size than the radiograph; they cover the same field.
 
     Args:
-        pixels_HW: uint8, the radiograph.
-        true_HW: annotated disease, or why there is none.
-        heat_HW: uint8, 255 the map's highest value, or why there is none; another size covers the same field.
-        predicted_HW: predicted disease, likewise.
+        pixels_HW: the radiograph, uint8.
+        true_HW: annotated disease, or the reason why there is none.
+        heat_HW: the heat map, uint8, 255 at its highest value; or the reason why there is none.
+        predicted_HW: predicted disease, or the reason why there is none.
         caption: lines below the radiograph.
-        heat_caption: which score the map is of.
+        heat_caption: lines below the heat map, which name its score.
     """
 
     pixels_HW: Pixels
@@ -48,18 +47,18 @@ class GradcamRow:
 
 
 def draw_gradcam(rows: Sequence[GradcamRow], title: str) -> Image.Image:
-    """Four columns: the radiograph alone, with annotated disease, with the heat map, with predicted disease.
+    """Draws four columns: the radiograph alone, with annotated disease, with the heat map, with predicted disease.
 
     Args:
         rows: the images, from top to bottom.
-        title: above them.
+        title: title of the picture.
     """
     tiles = [tile for row in rows for tile in _gradcam_tiles(row)]
     return sheet(tiles, len(HEADS), DISPLAY_PX, title, heads=HEADS)
 
 
 def _gradcam_tiles(row: GradcamRow) -> list[Tile | Blank]:
-    """The annotation lies over the heat and the prediction too, so that a reader need not compare by eye."""
+    """The tiles of one image. The annotation also lies over the heat map and the prediction, for comparison."""
     true, heat, predicted = row.true_HW, row.heat_HW, row.predicted_HW
     known = None if isinstance(true, str) else true
     return [
@@ -76,12 +75,13 @@ def _gradcam_tiles(row: GradcamRow) -> list[Tile | Blank]:
 
 @dataclass(frozen=True)
 class MaskRow:
-    """One image.
+    """One image with the masks of several models.
 
     Args:
-        pixels_HW: uint8, the radiograph.
-        true_HW: the annotation; None if it cannot be read.
-        masks: model -> its mask, which may have another size and covers the same field, or why there is none.
+        pixels_HW: the radiograph, uint8.
+        true_HW: the annotated mask; None if it cannot be read.
+        masks: model -> its mask, or the reason why there is none; another size than the radiograph covers the same
+            field.
         caption: lines below the first column.
     """
 
@@ -94,13 +94,13 @@ class MaskRow:
 def draw_masks_beside(
     rows: Sequence[MaskRow], models: Sequence[str], task: Literal["lung", "disease"], title: str
 ) -> Image.Image:
-    """The radiograph with its annotation, then with every model's mask over the annotation.
+    """Draws each radiograph with its annotation, then again with every model's mask over the annotation.
 
     Args:
         rows: the images, from top to bottom.
         models: the columns, keys of every row's masks.
-        task: what the masks are of.
-        title: above them.
+        task: whether the masks show lungs or disease.
+        title: title of the picture.
     """
     tiles = [tile for row in rows for tile in _mask_tiles(row, models, task)]
     return sheet(tiles, 1 + len(models), DISPLAY_PX, title, heads=("annotation", *models))
@@ -121,8 +121,11 @@ def _tile(row: MaskRow, mask_HW: Mask | None, task: Literal["lung", "disease"], 
 
 
 COUNT = 6
+"""Most images of a picture, unless the caller asks for another number."""
+CANNOT_BE_READ = "none of the chosen radiographs can be read any more"
+UNREAD = " Left out because the radiograph can no longer be read: {count}."
 GRADCAM = "gradcam"
-"""Directory of the maps below a screen's results."""
+"""Directory of the heat maps in a screen's results."""
 Task = Literal["lung", "disease"]
 WORDS: dict[Task, str] = {"lung": "lungs", "disease": "disease"}
 
@@ -138,27 +141,30 @@ def masks_beside(
     only: Literal["any", "not_covid"] = "any",
     lungs: Literal["pixels", "boxes"] = "pixels",
 ) -> Picture:
-    """Every model's mask of the same annotated images: `figure_05_lung_masks`, `figure_06_disease_masks`.
+    """Draws every model's mask of the same annotated images, `figure_05_lung_masks` or `figure_06_disease_masks`.
 
     Args:
-        models: column's name -> images of `scores.join_tables`.
-        task: which masks; of disease, images with COVID-19 and with another finding are shown.
+        models: name of the column -> result of `screen_metrics.join_tables`.
+        task: which masks; for disease, images with COVID-19 and with another finding are shown.
         output: URI of the report.
-        limits: bounds on images.
-        count: most images to show, half of them COVID-19 where there are so many.
-        seed: of the draw where there are more.
-        only: `not_covid` shows images with another finding than COVID-19 alone: `figure_07_other_disease_masks`.
-        lungs: as `comit_ray.config.MasksConfig` has it.
+        limits: limits for decoding an image.
+        count: the most images to show, half of them COVID-19 if there are enough.
+        seed: seed of the draw if there are more images.
+        only: `not_covid` shows only images with another finding than COVID-19, as `figure_07_other_disease_masks`.
+        lungs: whether annotated lungs are shown as drawn or as boxes, as in
+            `comit_ray.config.image_config.MasksConfig`.
 
     Raises:
         ValueError: there is no model.
-        StorageError: it cannot be written.
+        StorageError: the picture cannot be written.
     """
     if not models:
-        raise ValueError("masks beside one another need a model, got none")
+        raise ValueError("expected a model whose masks are drawn beside the annotation, got none")
     name = {"lung": "figure_05_lung_masks", "disease": "figure_06_disease_masks"}[task]
     what = WORDS[task]
-    caption = f"Annotated {what} (dashed), alone in the first column, and over it the {what} that each model draws."
+    caption = (
+        f"Annotated {what} (dashed) in the first column. The other columns add the {what} that each model outlines."
+    )
     images = pd.concat([table[table["status"] == Status.OK] for table in models.values()])
     annotated = images[images[f"{task}_mask"].notna()].drop_duplicates("image_id")
     other = (annotated["covid"] == 0) & (annotated["unhealthy"] == 1)
@@ -169,7 +175,7 @@ def masks_beside(
     elif task == "disease":
         annotated = annotated[(annotated["covid"] == 1) | other]
     if annotated.empty:
-        return nothing(name, caption, f"no scored {kind.replace('images', 'image', 1)}")
+        return nothing(name, caption, f"there is no scored {kind.replace('images', 'image', 1)}")
     chosen = random_sheet.choose(annotated, count, seed)
     caption += (
         f" Shown: {drawn_of(len(chosen), len(annotated), kind)}; with COVID-19: {int((chosen['covid'] == 1).sum())}."
@@ -188,10 +194,10 @@ def masks_beside(
         lines = (f"label: {random_sheet.label(shown.row)}", *_about_truth(shown, task), shown.row["image_id"])
         rows.append(MaskRow(shown.pixels_HW, shown.true[task], masks, lines))
     if not rows:
-        return nothing(name, caption, f"none of the {unread} radiographs chosen can be read again")
+        return nothing(name, caption, CANNOT_BE_READ)
     if unread:
-        caption += f" Left out, for their radiographs cannot be read again: {unread}."
-    title = f"Predicted {what} of {len(models)} model{'s' if len(models) > 1 else ''} beside the annotation"
+        caption += UNREAD.format(count=unread)
+    title = f"Predicted {what} of {counted(len(models), 'model')} beside the annotation"
     return written(output, name, caption, draw_masks_beside(rows, list(models), task, title))
 
 
@@ -203,31 +209,32 @@ def gradcam(
     count: int = COUNT,
     seed: int = 0,
 ) -> Picture:
-    """Where a score comes from, beside annotated and predicted disease, `figure_12_gradcam`.
+    """Draws heat maps of the scores beside annotated and predicted disease, `figure_12_gradcam`.
 
-    The map is that of the COVID-19 score for an image labelled COVID-19, of the unhealthy score for another finding.
+    The map shows the COVID-19 score for an image labelled COVID-19, and the unhealthy score for another finding.
 
     Args:
-        images: of `scores.join_tables`.
-        results_uri: of the screen; its `gradcam/` is read.
+        images: result of `screen_metrics.join_tables`.
+        results_uri: URI of the screen, with the folder `gradcam/`.
         output: URI of the report.
-        limits: bounds on images.
-        count: most images to show, half of them COVID-19 where there are so many.
-        seed: of the draw where there are more.
+        limits: limits for decoding an image.
+        count: the most images to show, half of them COVID-19 if there are enough.
+        seed: seed of the draw if there are more images.
 
     Raises:
-        StorageError: the maps cannot be read, or the picture not be written.
+        StorageError: the maps cannot be read, or the picture cannot be written.
     """
     name = "figure_12_gradcam"
     caption = (
-        "Grad-CAM: the places that raise a score most, beside annotated (dashed) and predicted disease. Of images "
-        "labelled COVID-19 the map is that of the COVID-19 score, of others that of the unhealthy score. Each map is "
-        "scaled to its own highest value. A map on the lesion does not show that the lesion is why."
+        "Heat maps (Grad-CAM) of the places that raise a score most, beside annotated (dashed) and predicted disease. "
+        "For images labelled COVID-19 the map shows the COVID-19 score, for other images the unhealthy score. Each map "
+        "is scaled to its own highest value. A map that covers the lesion does not prove that the lesion caused the "
+        "score."
     )
     known = images[images["status"] == Status.OK]
     known = known[(known["covid"] == 1) | ((known["covid"] == 0) & (known["unhealthy"] == 1))]
     if known.empty:
-        return nothing(name, caption, "no scored image is labelled COVID-19 or with another finding")
+        return nothing(name, caption, "no scored image is labelled with COVID-19 or another finding")
     annotated = known[known["disease_mask"].notna()]
     pool = known if annotated.empty else annotated
     kind = "images labelled with a disease" if annotated.empty else "images with annotated disease"
@@ -235,7 +242,7 @@ def gradcam(
     try:
         maps = read_rows(storage.join(storage.normalise(results_uri), GRADCAM), chosen["image_id"])
     except NotFoundError:
-        return nothing(name, caption, f"{results_uri} has no Grad-CAM maps: screen with --gradcam true")
+        return nothing(name, caption, f"{results_uri} has no Grad-CAM maps; screen with --gradcam true to get them")
     by_id = {row["image_id"]: row for row in maps.to_pylist()}
     rows: list[GradcamRow] = []
     unread = 0
@@ -245,21 +252,21 @@ def gradcam(
         else:
             unread += 1
     if not rows:
-        return nothing(name, caption, f"none of the {unread} radiographs chosen can be read again")
+        return nothing(name, caption, CANNOT_BE_READ)
     caption += f" Shown: {drawn_of(len(chosen), len(pool), kind)}; with COVID-19: {int((chosen['covid'] == 1).sum())}."
     if unread:
-        caption += f" Left out, for their radiographs cannot be read again: {unread}."
+        caption += UNREAD.format(count=unread)
     return written(output, name, caption, draw_gradcam(rows, "Grad-CAM beside annotated and predicted disease"))
 
 
 def _mask(shown: Shown, row: Row | None, task: Task) -> Mask | str:
-    """The model's mask, or why it has none."""
+    """The model's mask of an image, or the reason why there is none."""
     if row is None:
         return "not screened by this model"
     if row["status"] != Status.OK:
         return f"not scored by this model: {row['reason']}"
     mask = radiographs.predicted(shown, row, task)
-    return f"this model draws no {WORDS[task]}" if mask is None else mask
+    return f"this model outlines no {WORDS[task]}" if mask is None else mask
 
 
 def _gradcam_row(shown: Shown, maps: Row | None) -> GradcamRow:
@@ -276,21 +283,21 @@ def _gradcam_row(shown: Shown, maps: Row | None) -> GradcamRow:
         heat_HW=heat,
         predicted_HW=_mask(shown, shown.row, "disease"),
         caption=(f"label: {random_sheet.label(shown.row)}", *random_sheet.decisions(shown.row), shown.row["image_id"]),
-        heat_caption=(f"of the {words} score", *(["nowhere positive"] if nowhere else [])),
+        heat_caption=(f"map of the {words} score", *(["positive nowhere"] if nowhere else [])),
     )
 
 
 def _heat(shown: Shown, png: bytes | None, words: str) -> Pixels | str:
-    """The map on the radiograph's field, or why there is none."""
+    """The heat map on the field of the radiograph, or the reason why there is none."""
     if png is None:
-        return f"no map of the {words} score"
+        return f"there is no map of the {words} score"
     with Image.open(io.BytesIO(png)) as image:
         heat_HW = np.asarray(image.convert("L"))
     return radiographs.on_radiograph(heat_HW, shown, shown.row)
 
 
 def _about_truth(shown: Shown, task: Task) -> tuple[str, ...]:
-    """What a reader must know of an annotation that shows nothing."""
+    """A line that explains why an annotation shows nothing; empty if it shows something."""
     true = shown.true[task]
     if task in shown.problems:
         return ("the annotation cannot be read",)

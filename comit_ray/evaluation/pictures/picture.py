@@ -1,11 +1,8 @@
-"""A picture of a report as files; the same picture always gives the same bytes.
+"""A picture of a report: its files, its caption, and the colours, lines and markers that all plots share.
 
-A picture of a report: where its files are, and what a reader must know of it.
-
-What all plots share: colours, line styles and markers, so that no line is told by its colour alone.
-
-Colours are those of Okabe and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart.
-matplotlib's objects are used without pyplot, which would keep every figure, and imported when something is drawn: it
+The same picture always gives the same bytes. No line is told apart by its colour alone. The colours are those of Okabe
+and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart. matplotlib's objects are used without
+pyplot, which would keep every figure in memory. matplotlib is imported only when something is drawn, because the import
 takes a second.
 """
 
@@ -24,20 +21,21 @@ if TYPE_CHECKING:
 
 
 DPI = 200
+"""Resolution of plots as PNG, dots per inch."""
 
 
 def save(picture: "Figure | Image.Image", uri: str) -> tuple[str, ...]:
-    """Write a plot as PNG (200 dots an inch) and SVG, an image of pixels as PNG alone.
+    """Writes a plot as PNG (200 dots per inch) and SVG, or an image of pixels as PNG alone.
 
     Args:
-        picture: what to write.
-        uri: where, without a suffix.
+        picture: the plot or the image.
+        uri: URI of the files, without a suffix.
 
     Returns:
-        The suffixes that were written: `.png`, and `.svg` of a plot.
+        The suffixes of the files that were written: `.png`, and `.svg` for a plot.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: a file cannot be written.
     """
     if isinstance(picture, Image.Image):
         buffer = io.BytesIO()
@@ -60,13 +58,13 @@ DIRECTORY = "figures"
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, or why there is none.
+    """One picture, or the reason why there is none.
 
     Args:
-        name: of its files, without a suffix.
-        caption: a paragraph in plain words: what it shows, of how many images, and how they were chosen.
-        files: paths relative to the report's directory, PNG first; none where there is nothing to show.
-        reason: why there is nothing to show; None where there is a picture.
+        name: name of its files, without a suffix.
+        caption: a paragraph in plain words: what it shows, how many images, and how they were chosen.
+        files: paths relative to the report's directory, PNG first; empty if there is nothing to show.
+        reason: why there is nothing to show; None if there is a picture.
     """
 
     name: str
@@ -79,28 +77,42 @@ class Picture:
 
 
 def written(output: str, name: str, caption: str, drawn: "Figure | Image.Image") -> Picture:
-    """The picture, its files written below `output`.
+    """Writes a picture below `output` and returns its description.
+
+    Args:
+        output: URI of the report.
+        name: name of the files, without a suffix.
+        caption: its caption.
+        drawn: the plot or the image.
 
     Raises:
-        StorageError: they cannot be written.
+        StorageError: a file cannot be written.
     """
     suffixes = save(drawn, storage.join(storage.normalise(output), DIRECTORY, name))
     return Picture(name, caption, tuple(f"{DIRECTORY}/{name}{suffix}" for suffix in suffixes))
 
 
 def nothing(name: str, caption: str, reason: str) -> Picture:
-    """No picture, and why."""
+    """The description of a picture that could not be drawn, with the reason."""
     return Picture(name, caption, reason=reason)
 
 
 def drawn_of(shown: int, total: int, what: str) -> str:
-    """How many are shown of how many, and how they were chosen."""
-    how = "all of them" if shown == total else "drawn at random (by a hash of their ids and a seed, never by scores)"
+    """The number of images shown, the number that there are, and how they were chosen.
+
+    Args:
+        shown: number of images shown.
+        total: number of such images, at least one.
+        what: words for them, with the word "images".
+    """
+    if shown == total:
+        return f"all {total:,} {what}" if total > 1 else f"the only {what.replace('images', 'image', 1)}"
+    how = "drawn at random (by a hash of their ids and a seed, never by scores)"
     return f"{shown:,} of {total:,} {what}, {how}"
 
 
 def span(values: Sequence[int]) -> str:
-    """`30`, or `28 to 30` where the values differ."""
+    """The range of counts: `30`, or `28 to 30` if the values differ."""
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
@@ -117,13 +129,12 @@ LINES: tuple[Line, ...] = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 PROPOSED = "COMiT-Net"
-"""The variant that every other is compared with: black and solid."""
-OTHER_DATA = "paper, other data"
+"""The variant that every other is compared with; its line is black and solid."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one variant is drawn."""
+    """How one variant is drawn: its colour, its line style and its marker."""
 
     colour: str
     line: Line
@@ -131,7 +142,7 @@ class Look:
 
 
 def looks(variants: Iterable[str]) -> dict[str, Look]:
-    """A look for every variant; no two are alike while there are at most 30."""
+    """Assigns a look to every variant, in order; all differ as long as there are at most 30 variants."""
     found: dict[str, Look] = {}
     for name in variants:
         if name in found:
@@ -146,7 +157,12 @@ def looks(variants: Iterable[str]) -> dict[str, Look]:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty white figure of width x height inches with the words "not for diagnosis" below what will be on it."""
+    """An empty white figure with the words "not for diagnosis" at the bottom.
+
+    Args:
+        width: width in inches.
+        height: height in inches.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -155,7 +171,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def as_written(figure: "Figure") -> None:
-    """Show every text of the figure as it is: a `$` in a variant's or data set's name begins no formula."""
+    """Shows every text of the figure as it is, so that a `$` in the name of a variant or data set starts no formula."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -164,7 +180,7 @@ def as_written(figure: "Figure") -> None:
 
 
 def seeds_text(values: Sequence[object | None]) -> str:
-    """How many seeds there are, and of how many there is a value."""
+    """The number of seeds, and the number of those with a value: `3 seeds`, `2 of 3 seeds`."""
     known = sum(value is not None for value in values)
     number = f"{len(values)} seed{'s' if len(values) != 1 else ''}"
     return number if known == len(values) else f"{known} of {number}"

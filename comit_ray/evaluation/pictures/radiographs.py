@@ -1,7 +1,7 @@
 """Loads radiographs for pictures, in their own aspect ratio, with masks on the same field.
 
-A model's masks lie in its frame, which may stretch the radiograph or have borders; here each is cut to the part that
-the original fills, so that masks of models with different frames can be laid over one radiograph.
+A model's masks lie in its frame, which may stretch the radiograph or add borders. Here each mask is cut to the part of
+the frame that the original fills. So masks of models with different frames can be laid over one radiograph.
 """
 
 import math
@@ -23,7 +23,7 @@ from comit_ray.evaluation.pictures.contact_sheet import Mask, Pixels
 from comit_ray.storage.file_reader import FileReader
 
 DISPLAY_PX = 320
-"""Longest side in pixels in which radiographs are shown: finer than the masks, so that a reader sees the chest."""
+"""Longest side of a radiograph in a picture, in pixels: finer than the masks, so that readers see the chest."""
 TASKS: tuple[Literal["lung", "disease"], ...] = ("lung", "disease")
 
 Row = dict[Any, Any]
@@ -32,15 +32,15 @@ T = TypeVar("T", bound=np.generic)
 
 @dataclass(frozen=True)
 class Shown:
-    """One radiograph, and where its annotations are.
+    """One radiograph with its annotated masks.
 
     Args:
-        row: of `scores.join_tables`.
-        pixels_HW: uint8, longest side `DISPLAY_PX`, air dark and bone bright.
-        height: pixels of the original.
-        width: pixels of the original.
+        row: its row of `screen_metrics.join_tables`.
+        pixels_HW: the radiograph, uint8, longest side `DISPLAY_PX`, air dark and bone bright.
+        height: height of the original in pixels.
+        width: width of the original in pixels.
         true: `lung` and `disease` -> annotated mask (H, W); None if there is none, or it cannot be read.
-        problems: `lung` and `disease` -> why the annotation cannot be read.
+        problems: `lung` and `disease` -> why the annotation cannot be read; only for those that cannot.
     """
 
     row: Row
@@ -53,7 +53,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image whose radiograph cannot be read again, and why."""
+    """An image whose radiograph can no longer be read, with the reason."""
 
     row: Row
     reason: str
@@ -62,12 +62,13 @@ class Unreadable:
 def load(
     images: pd.DataFrame, limits: DecodeLimits, lungs: Literal["pixels", "boxes"] = "pixels"
 ) -> Iterator[Shown | Unreadable]:
-    """The radiographs of rows of `scores.join_tables`, in their order, with their annotations.
+    """Loads radiographs in the order of their rows, with their annotated masks.
 
     Args:
-        images: what to show.
-        limits: bounds on one image.
-        lungs: as `comit_ray.config.MasksConfig` has it.
+        images: result of `screen_metrics.join_tables`, only the images to load.
+        limits: limits for decoding an image.
+        lungs: whether annotated lungs are shown as drawn or as boxes, as in
+            `comit_ray.config.image_config.MasksConfig`.
     """
     frame = FrameConfig(size=DISPLAY_PX, fit="letterbox")
     rows = images.to_dict("records")
@@ -102,11 +103,11 @@ def is_null(value: Any) -> bool:
 
 
 def predicted(shown: Shown, row: Row, task: Literal["lung", "disease"]) -> Mask | None:
-    """A model's mask on the field of the radiograph; None if it has none.
+    """A model's mask on the field of the radiograph; None if the model gives no such mask.
 
     Args:
         shown: the radiograph.
-        row: the model's row of `scores.join_tables` for the same image.
+        row: the model's row of `screen_metrics.join_tables` for the same image.
         task: which mask.
     """
     png = row[f"{task}_png"]
@@ -114,12 +115,12 @@ def predicted(shown: Shown, row: Row, task: Literal["lung", "disease"]) -> Mask 
 
 
 def on_radiograph(values_HW: npt.NDArray[T], shown: Shown, row: Row) -> npt.NDArray[T]:
-    """What lies in a model's frame, cut to the part of it that the radiograph fills.
+    """Cuts a mask or map in a model's frame to the part of the frame that the radiograph fills.
 
     Args:
-        values_HW: (frame_height, frame_width) a mask or a map.
+        values_HW: the mask or map, (frame_height, frame_width).
         shown: the radiograph.
-        row: the model's row, with the `masks` table's columns of the frame.
+        row: the model's row, with the columns of the `masks` table that describe the frame.
     """
     columns = ("original_top", "original_left", "rows_per_pixel", "columns_per_pixel")
     top, left, down, across = (float(row[name]) for name in columns)
@@ -127,7 +128,7 @@ def on_radiograph(values_HW: npt.NDArray[T], shown: Shown, row: Row) -> npt.NDAr
 
 
 def _filled(values_HW: npt.NDArray[T], place: FrameMap, height: int, width: int) -> npt.NDArray[T]:
-    """The rows and columns of a frame that an original of height x width pixels fills, at least one of each."""
+    """The part of a frame that an original of height x width pixels fills, at least one row and one column."""
     rows, columns = values_HW.shape
     top, left = min(math.floor(place.top + 0.5), rows - 1), min(math.floor(place.left + 0.5), columns - 1)
     bottom = max(top + 1, math.floor(place.top + height * place.rows_per_pixel + 0.5))
@@ -138,5 +139,5 @@ def _filled(values_HW: npt.NDArray[T], place: FrameMap, height: int, width: int)
 def _place(row: Row) -> Place:
     known = {name: None if is_null(row[name]) else row[name] for name in PLACE_COLUMNS}
     if known["member_offset"] is not None:
-        known["member_offset"] = int(known["member_offset"])  # pandas has made it a float where others have none
+        known["member_offset"] = int(known["member_offset"])  # pandas stores a column with nulls as floats
     return Place.of(known)

@@ -15,9 +15,14 @@ COLUMNS = 4
 
 
 def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    """`count` images of `scores.join_tables`: drawn at random, half of them (if there are so many) labelled COVID.
+    """Draws `count` images at random, half of them labelled COVID-19 if there are enough.
 
-    The choice looks at labels alone, never at scores: a sheet of good examples would mislead.
+    The choice uses labels alone and never scores, because a sheet of good examples would mislead.
+
+    Args:
+        images: result of `screen_metrics.join_tables`.
+        count: number of images to draw.
+        seed: seed of the draw.
     """
     mixed = shuffled(images, seed)
     covid = mixed[mixed["covid"] == 1].head((count + 1) // 2)
@@ -26,19 +31,28 @@ def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 
 
 def shuffled(images: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The images in an order that their ids and the seed alone decide."""
+    """The images in a random order that depends on their ids and the seed alone."""
     order = images["image_id"].map(lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest())
     return images.iloc[order.argsort(kind="stable").to_numpy()]
 
 
 def draw(images: pd.DataFrame, title: str, limits: DecodeLimits, lungs: Literal["pixels", "boxes"] = "pixels") -> bytes:
-    """The sheet as PNG: four radiographs a line; one that cannot be read has a place that says why."""
+    """Draws the sheet as PNG, four radiographs in a row.
+
+    A radiograph that cannot be read leaves an empty place with the reason.
+
+    Args:
+        images: result of `screen_metrics.join_tables`, only the images to draw.
+        title: title of the sheet.
+        limits: limits for decoding an image.
+        lungs: whether annotated lungs are shown as drawn or as boxes.
+    """
     tiles = [tile(shown, caption(shown.row)) for shown in radiographs.load(images, limits, lungs)]
     return overlay_sheet(tiles, columns=COLUMNS, tile_px=DISPLAY_PX, title=title)
 
 
 def tile(shown: Shown | Unreadable, lines: tuple[str, ...]) -> Tile | Blank:
-    """One image as a tile: radiograph, predicted masks, true masks, and lines below it."""
+    """The tile of one image: the radiograph, predicted masks, annotated masks, and lines of text below."""
     if isinstance(shown, Unreadable):
         return unreadable(shown, lines)
     return Tile(
@@ -52,20 +66,20 @@ def tile(shown: Shown | Unreadable, lines: tuple[str, ...]) -> Tile | Blank:
 
 
 def unreadable(image: Unreadable, lines: tuple[str, ...]) -> Blank:
-    """The place of a radiograph that cannot be read again, although it was scored once."""
-    return Blank(f"the radiograph cannot be read: {image.reason}", lines)
+    """The tile of a radiograph that was scored once, but can no longer be read."""
+    return Blank(f"the radiograph can no longer be read: {image.reason}", lines)
 
 
 def caption(row: Row) -> tuple[str, ...]:
-    """Lines below an image: what was decided, what is known, and which image it is."""
+    """The lines below an image: the decisions of the model, the label, the view and the image id."""
     return *decisions(row), f"label: {label(row)}", view(row), str(row["image_id"])
 
 
 def decisions(row: Row) -> tuple[str, ...]:
-    """What each score decided: flagged or not, and the score against its threshold, where that is known.
+    """The decision for each score: flagged or not, with the score and its threshold if that is known.
 
     Args:
-        row: of `screen_metrics.join_tables`; `covid_threshold` and `unhealthy_threshold` where they are known.
+        row: a row of `screen_metrics.join_tables`, with `covid_threshold` and `unhealthy_threshold` if they are known.
     """
     lines = []
     for name, head in (("COVID-19", "covid"), ("unhealthy", "unhealthy")):
@@ -78,7 +92,12 @@ def decisions(row: Row) -> tuple[str, ...]:
 
 
 def against(value: float, threshold: float | None) -> str:
-    """A score, and how many times its threshold it is; a score alone says nothing."""
+    """A score, and how many times its threshold it is; a score alone says little.
+
+    Args:
+        value: the score, from 0 to 1.
+        threshold: the threshold; None if it is not known.
+    """
     shown = score(value, 2) if value >= 0.1 else f"{value:.1g}"
     if threshold is None or is_null(threshold) or threshold <= 0:
         return f"score {shown}"
@@ -89,19 +108,19 @@ def against(value: float, threshold: float | None) -> str:
 
 
 def view(row: Row) -> str:
-    """The view in words."""
+    """The view in words, such as `view: PA`."""
     stated = row.get("view")
     return "view not known" if stated is None or is_null(stated) or stated == "unknown" else f"view: {stated}"
 
 
 def label(row: Row) -> str:
-    """What the image is labelled: COVID goes before what is seen, for a COVID patient's radiograph may show nothing."""
+    """The label in words. COVID-19 comes before findings, because a COVID-19 patient's radiograph may show none."""
     if row["covid"] == 1:
-        return "COVID, no finding" if row["unhealthy"] == 0 else "COVID"
+        return "COVID-19, no finding" if row["unhealthy"] == 0 else "COVID-19"
     if row["unhealthy"] == 0:
         return "healthy"
     if row["covid"] == 0 and row["unhealthy"] == 1:
         return "other disease"
     if row["unhealthy"] == 1:
         return "disease, cause not known"
-    return "not COVID, disease not known" if row["covid"] == 0 else "none"
+    return "not COVID-19, other disease not known" if row["covid"] == 0 else "no label"

@@ -1,4 +1,4 @@
-"""Draws reliability diagrams: the share of positives per bin of scores, and the distribution of scores."""
+"""Draws reliability diagrams: the share of positives in each bin of scores, and the distribution of scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 HISTOGRAM, HISTOGRAM_BINS = 2.0, 20  # inches; bars from 0 to 1
 POSITIVE, NEGATIVE = COLOURS[4], COLOURS[5]
-BIN, PERFECT = "a bin, and its 95% interval", "perfectly calibrated"
+BIN, PERFECT = "bin with its 95% interval", "perfectly calibrated"
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What one panel shows.
+    """The data of one panel with B bins and N images.
 
     Args:
-        means: mean score of each bin.
-        observed: share of positives in each.
-        lows: lower ends of the shares' intervals; None where there is none.
-        highs: upper ends.
+        means: (B,) mean score of each bin, 0 to 1.
+        observed: (B,) share of positives in each bin, 0 to 1.
+        lows: (B,) lower ends of the intervals of these shares; None without an interval.
+        highs: (B,) upper ends; None without an interval.
         scores_N: (N,) scores from 0 to 1.
         positive_N: (N,) whether each image is positive.
     """
@@ -41,12 +41,13 @@ class Reliability:
 
 
 def draw(panels: Mapping[str, Reliability]) -> "Figure":
-    """A column a panel: the diagram above, below the number of images by score, positives drawn over negatives.
+    """Draws a column for each panel: the diagram above, and below it the number of images by score.
 
-    The number of images is on a logarithmic axis: in screening a hundred negatives stand beside a positive.
+    Positives are drawn over negatives. The axis of the number of images is logarithmic, because a screen has about a
+    hundred negatives for each positive.
 
     Args:
-        panels: title -> what it shows.
+        panels: title -> the data of the panel.
 
     Raises:
         ValueError: there is no panel.
@@ -54,7 +55,7 @@ def draw(panels: Mapping[str, Reliability]) -> "Figure":
     from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     if not panels:
-        raise ValueError("a reliability diagram needs a panel, got none")
+        raise ValueError("expected a panel for the reliability diagram, got none")
     figure = new_figure(PANEL * len(panels), PANEL + HISTOGRAM + 0.4)
     grid = figure.add_gridspec(2, len(panels), height_ratios=[PANEL, HISTOGRAM])
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
@@ -69,7 +70,7 @@ def draw(panels: Mapping[str, Reliability]) -> "Figure":
         above.plot(mine.means, mine.observed, color=BLACK, linewidth=0.8, marker="o", markersize=5, label=BIN, zorder=3)
         above.legend(loc="upper left", frameon=False, fontsize=9)
         below = figure.add_subplot(grid[1, column])
-        below.set(xlabel="score", ylabel="images, logarithmic", xlim=(-0.01, 1.01))
+        below.set(xlabel="score", ylabel="number of images, logarithmic", xlim=(-0.01, 1.01))
         for label, chosen_N, colour, hatch in (
             ("negative", ~mine.positive_N, NEGATIVE, ""),
             ("positive", mine.positive_N, POSITIVE, "////"),

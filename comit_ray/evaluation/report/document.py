@@ -1,6 +1,6 @@
 """A report as data (chapters of sentences, tables, pictures), written as Markdown and as one HTML page.
 
-A table of a report, as data: the same cells as Markdown, CSV and LaTeX.
+Tables are also written as CSV and LaTeX.
 """
 
 import base64
@@ -47,10 +47,10 @@ _MARKDOWN = {
 
 @dataclass(frozen=True)
 class Table:
-    """A title, named columns, rows of printed cells, and what a reader must know to read them.
+    """A table of a report: a title, named columns, rows of printed cells, and a note that explains them.
 
     Raises:
-        ValueError: without columns, or where a row has another number of cells than there are columns.
+        ValueError: there are no columns, or a row has another number of cells than there are columns.
     """
 
     title: str
@@ -68,7 +68,7 @@ class Table:
                 )
 
     def markdown(self) -> str:
-        """A pipe table below a bold title, the note below it; ends with a line break."""
+        """The table as Markdown: a bold title, a pipe table and the note; it ends with a line break."""
         lines = [
             f"**{_replaced(self.title, _MARKDOWN)}**",
             "",
@@ -81,7 +81,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
-        """The columns and rows, as RFC 4180 has it, formulas defused; title and note are not in it."""
+        """The columns and rows as CSV (RFC 4180), with formulas defused; title and note are left out."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")
         for row in (self.columns, *self.rows):
@@ -89,7 +89,7 @@ class Table:
         return text.getvalue()
 
     def latex(self) -> str:
-        r"""A `table` float with `booktabs` rules (the document needs `\usepackage{booktabs}`)."""
+        r"""The table as a `table` float with `booktabs` rules; the document needs `\usepackage{booktabs}`."""
         lines = [
             r"\begin{table}",
             r"\centering",
@@ -121,7 +121,7 @@ def _ampersands(cells: tuple[str, ...]) -> str:
 
 
 IN_THE_REPORT = 10
-"""Most rows of a long table in report.md and report.html; tables/ has all."""
+"""The most rows of a long table in report.md and report.html; tables/ has all rows."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ class Chapter:
     """A part of a report.
 
     Args:
-        name: of its place in the page: lower case, no spaces.
+        name: name of its place in the page: lower case, no spaces.
         title: its heading.
-        said: sentences computed from the figures, most important first; lines after the first are a list below it.
-        tables: name of its files -> table.
-        pictures: those without a file say why.
+        said: sentences computed from the metrics, the most important first; further lines of one are a list below it.
+        tables: name of the table's files -> table.
+        pictures: its pictures; a picture without a file gives the reason.
     """
 
     name: str
@@ -144,18 +144,18 @@ class Chapter:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing in it; then it is left out."""
+        """Whether the chapter has no content; an empty chapter is left out."""
         return not (self.said or self.tables or self.pictures)
 
 
 @dataclass(frozen=True)
 class FirstPage:
-    """What most readers read, on one A4 page.
+    """The part that most readers read, on one A4 page.
 
     Args:
         verdict: at most three sentences, alarms first.
-        numbers: at most six: what it is, and the number in words such as "28 of 30, 93% (84 to 100%)".
-        picture: one; None: none.
+        numbers: at most six pairs of a name and a number in words, such as "28 of 30, 93% (84 to 100%)".
+        picture: a picture; None for no picture.
     """
 
     verdict: Sequence[str]
@@ -169,19 +169,21 @@ class FirstPage:
 
 @dataclass(frozen=True)
 class ReportDocument:
-    """What a person reads.
+    """A whole report, as data.
 
     Args:
-        title: what was judged, on which images.
-        caution: what it does not mean; before everything else.
-        chapters: in the order in which they are read.
+        title: what was judged, and on which images.
+        caution: what the report does not mean.
+        chapters: the chapters, in the order of reading.
         foot: how numbers are printed.
-        long: names of the tables of which the report shows the first rows alone.
-        aside: names of those that it does not show: they are in tables/ alone, as CSV, too long for any page.
-        repeated: names of those that it does not show because another table, a sentence or a picture says the same.
-        left_out: name of a table -> cells; the report shows no row that has one of them, for it is said elsewhere.
-        alarms: how a sentence begins that a reader must not pass over; the page marks it.
-        first: the page for people; None: there is none.
+        long: names of tables of which the report shows the first rows alone.
+        aside: names of tables that are too long for any page: tables/ has them, as CSV alone.
+        repeated: names of tables that the report does not show, because another table, sentence or picture says the
+            same.
+        left_out: name of a table -> cells; the report does not show rows with one of them, because other parts say the
+            same.
+        alarms: beginnings of sentences that a reader must not overlook; the page marks these sentences.
+        first: the first page; None if there is none.
         folded: names of the tables that the page folds.
     """
 
@@ -203,10 +205,17 @@ class ReportDocument:
 
 
 def write(document: ReportDocument, output: str) -> str:
-    """Write report.md, report.html and tables/ below `output`, where the pictures lie already; the Markdown.
+    """Writes report.md, report.html and tables/ below `output`, where the pictures already are.
+
+    Args:
+        document: the report.
+        output: URI of the report's directory.
+
+    Returns:
+        The report as Markdown.
 
     Raises:
-        StorageError: they cannot be written, or a picture not be read.
+        StorageError: a file cannot be written, or a picture cannot be read.
     """
     output = storage.normalise(output)
     for chapter in document.chapters:
@@ -226,7 +235,7 @@ def write(document: ReportDocument, output: str) -> str:
 
 
 def markdown(document: ReportDocument) -> str:
-    """The report as Markdown; pictures are linked."""
+    """The report as Markdown, with links to its pictures."""
     parts = [f"# {document.title}\n"]
     if document.first is not None:
         parts.append("\n".join(f"**{sentence}**\n" for sentence in document.first.verdict))
@@ -243,10 +252,10 @@ def markdown(document: ReportDocument) -> str:
 
 
 def html(document: ReportDocument, images: Mapping[str, bytes]) -> str:
-    """The report as one page that asks for nothing else: style and pictures are in it.
+    """The report as one HTML page that contains its style and pictures and loads nothing else.
 
     Args:
-        document: what it says.
+        document: the report.
         images: file of a picture -> its PNG.
     """
     environment = Environment(
@@ -262,9 +271,9 @@ def html(document: ReportDocument, images: Mapping[str, bytes]) -> str:
 
 
 def _shown(document: ReportDocument) -> list[Chapter]:
-    """The chapters as the report has them: no table and no row that is said elsewhere, of a long table the first rows.
+    """The chapters as the report shows them: no tables and rows said elsewhere, and the first rows of long tables.
 
-    Where tables of a chapter are in tables/ alone, its last sentence names them.
+    If some tables of a chapter are in tables/ alone, its last sentence names them.
     """
     found = []
     for chapter in document.chapters:
@@ -298,6 +307,6 @@ def _short(name: str, table: Table, is_long: bool) -> Table:
 
 
 def _linked(picture: Picture) -> str:
-    """The picture with its caption, or why there is none."""
+    """The picture with its caption, or the reason why there is none."""
     caption = picture.caption if picture.reason is None else f"{picture.caption} No picture: {picture.reason}."
     return (f"![{picture.name}]({picture.files[0]})\n\n" if picture.files else "") + f"{caption}\n"

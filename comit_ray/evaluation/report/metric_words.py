@@ -1,4 +1,4 @@
-"""Names of metrics as a person reads them; `metrics.json` has the code names."""
+"""Names of metrics in words, for readers; `metrics.json` has the code names."""
 
 from comit_ray.statistics.metric import Metric
 
@@ -15,13 +15,13 @@ _WORDS = {
     "auroc": "AUROC",
     "average_precision": "average precision",
     "eer": "equal error rate",
-    "covid_called_unhealthy": "COVID-19 images that are called unhealthy",
+    "covid_called_unhealthy": "COVID-19 images flagged unhealthy",
     "specificity_at_sensitivity": f"specificity, {HERE}",
     "share": "share of images",
     "share_flagged_at_operating_point": f"share flagged, {STORED}",
     "missed_read": "missed images that were read",
-    "missed_without_abnormality": "missed images without abnormality for the readers",
-    "sensitivity_with_unscored_missed": "sensitivity, images without a score counted as missed",
+    "missed_without_abnormality": "missed images in which readers saw no abnormality",
+    "sensitivity_with_unscored_missed": "sensitivity if images without a score count as missed",
     "lung_iou": "lungs: mean IoU",
     "lung_iou_pooled": "lungs: IoU over all pixels",
     "lung_dice": "lungs: mean Dice",
@@ -30,14 +30,14 @@ _WORDS = {
     "disease_dice": "disease: Dice",
     "disease_iou": "disease: IoU",
     "disease_area_on_healthy": "healthy images: share of the frame outlined as disease",
-    "disease_painted_on_healthy": "healthy images with any disease outlined",
+    "disease_painted_on_healthy": "share of healthy images with disease outlined",
     "auroc_source_alone": "AUROC of the source alone",
     "auroc_full": "AUROC, unaltered images",
     "auroc_lungs_removed": "AUROC, lungs blacked out",
     "auroc_lungs_only": "AUROC, lungs alone",
     "auroc_borders_cropped": "AUROC, borders blacked out",
-    "source_told": "source told from embeddings: balanced accuracy",
-    "source_told_without_covid": "the same without COVID-19 images",
+    "source_told": "source recognised from embeddings: balanced accuracy",
+    "source_told_without_covid": "source recognised without COVID-19 images: balanced accuracy",
     "auroc_left_out": "AUROC, linear probe fitted without the source",
     "auroc_kept": "AUROC, linear probe fitted with the source",
     "gradcam_in_lungs": "share of the heat map in the lungs",
@@ -48,7 +48,7 @@ _WORDS = {
 
 
 def metric_in_words(name: str) -> str:
-    """The name of a metric in words; one that is not known is given with spaces for its underscores."""
+    """The name of a metric in words; an unknown name gets spaces instead of underscores."""
     found = _WORDS.get(name)
     if found is None and name.startswith("unhealthy_"):
         found = _WORDS.get(name.removeprefix("unhealthy_"))
@@ -56,7 +56,7 @@ def metric_in_words(name: str) -> str:
 
 
 def at_in_words(name: str, at: float | str | None) -> str:
-    """What a metric is at: "90% specificity", the name of an operating point, or nothing."""
+    """The condition of a metric in words: `90% specificity`, the name of an operating point, or nothing."""
     if at is None:
         return ""
     if isinstance(at, str):
@@ -65,12 +65,15 @@ def at_in_words(name: str, at: float | str | None) -> str:
 
 
 def group_in_words(group: str) -> str:
-    """`all images`, or the name of the source whose images alone are counted."""
+    """`all images`, or the name of the source if the metric counts its images alone."""
     return "all images" if group == "all" else f"{group.removeprefix('dataset=')} alone"
 
 
 def groups_shown(metrics: list[Metric]) -> list[str]:
-    """The groups of a table's columns: where there is one source alone, its column would repeat that of all images."""
+    """The groups that are columns of a table.
+
+    A single source is left out, because its column would repeat that of all images.
+    """
     groups = list(dict.fromkeys(metric.group for metric in metrics))
     sources = [group for group in groups if group.startswith("dataset=")]
     return [group for group in groups if group not in sources] if "all" in groups and len(sources) == 1 else groups

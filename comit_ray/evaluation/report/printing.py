@@ -1,43 +1,44 @@
-"""Formats numbers: rounded half to even, the ends of an interval outward.
+"""Formats numbers: rounded half to even, the ends of an interval outward, p-values up, scores down.
 
-An interval is never made narrower than it is, and a p-value never smaller: their ends are rounded away from the claim.
+Rounding never makes an interval narrower or a p-value smaller: it always rounds away from the claim.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from comit_ray.statistics.intervals import NEWCOMBE, WILSON
 from comit_ray.statistics.metric import OVER_PATIENTS, Metric
+from comit_ray.tables.vocabulary import counted
 
 DIGITS = 4
-"""Of a fraction, where nothing else is said."""
+"""Digits after the decimal point of a fraction, unless the caller asks for another number."""
 NOISE = 8
-"""Digits beyond those printed that are looked at: what lies behind them is the rounding of floating point."""
-ROUNDING = "Numbers are rounded half to even, the ends of intervals outward and p-values up."
-"""What a report says of its numbers."""
+"""Number of digits, beyond those printed, that rounding considers; further digits are floating-point noise."""
+ROUNDING = "Numbers are rounded half to even, the ends of intervals outward, and p-values up."
+"""The sentence of a report about its rounding."""
 
 
 def number(value: float, digits: int = DIGITS) -> str:
-    """The value with so many digits after the point, rounded half to even."""
+    """The value with `digits` digits after the decimal point, rounded half to even."""
     return _rounded(value, digits, ROUND_HALF_EVEN)
 
 
 def interval(low: float, high: float, digits: int = DIGITS) -> str:
-    """`[low, high]`, the lower end rounded down and the upper one up."""
+    """The interval `[low, high]`; the lower end is rounded down and the upper end up."""
     return f"[{_rounded(low, digits, ROUND_FLOOR)}, {_rounded(high, digits, ROUND_CEILING)}]"
 
 
 def p_value(value: float, digits: int = 3) -> str:
-    """Rounded up, at most 1: a smaller one claims more."""
-    return _rounded(min(value, 1.0), digits, ROUND_CEILING)
+    """The p-value, rounded up, at most 1 and never 0, because a smaller one claims more."""
+    return _rounded(min(max(value, 10.0**-digits), 1.0), digits, ROUND_CEILING)
 
 
 def score(value: float, digits: int = DIGITS) -> str:
-    """A model's score of one image, rounded down: 0.4999 has not reached a threshold of 0.5, nor is 0.996 a 1."""
+    """The score of one image, rounded down, so that 0.4999 never looks as if it reached a threshold of 0.5."""
     return _rounded(value, digits, ROUND_FLOOR)
 
 
 def points(count: int) -> str:
-    """What one of so many is worth in percentage points, rounded up: metrics are no finer than that."""
+    """How many percentage points one of `count` cases is worth, rounded up: no metric of these cases is finer."""
     return _rounded(100 / count, 1, ROUND_CEILING)
 
 
@@ -53,29 +54,31 @@ def supported(low: float | None, high: float | None) -> int:
 
 
 def three_digits(value: float) -> str:
-    """A threshold to three significant digits, rounded half to even; tables/ has those that decide."""
+    """A threshold with three significant digits. The exact thresholds, which decide flags, are in tables/."""
     return f"{value:.3g}"
 
 
 def cell(metric: Metric | None, count: str | None = None) -> str:
-    """The value, its interval (w: Wilson's, p: Newcombe's) and what it is taken over.
+    """The cell of a metric: its value, its interval (w: Wilson's, p: Newcombe's), and the number of images.
+
+    The number of patients is added if it differs from n.
 
     Args:
-        metric: None gives an empty cell.
-        count: such as "30 + 195": positives and negatives; None: n. Patients are added where these are fewer.
+        metric: the metric; None gives an empty cell.
+        count: positives and negatives, such as "30 + 195"; None gives n.
     """
     if metric is None:
         return ""
-    fewer = metric.patients is not None and metric.patients != metric.n
     told = count or f"n={metric.n:,}"
-    told += f" of {metric.patients:,} patients" if fewer else ""
+    if metric.patients is not None and metric.patients != metric.n:
+        told += f" of {counted(metric.patients, 'patient')}"
     if metric.value is None:
         return f"undefined ({told})"
     return f"{with_interval(metric)} ({told})"
 
 
 def with_interval(metric: Metric) -> str:
-    """The value and its interval, with as many digits as the interval supports."""
+    """The value and its interval, with as many digits as the interval supports; `undefined` without a value."""
     if metric.value is None:
         return "undefined"
     digits = supported(metric.low, metric.high)
@@ -86,7 +89,7 @@ def with_interval(metric: Metric) -> str:
 
 
 def _rounded(value: float, digits: int, rounding: str) -> str:
-    """Through the shortest decimal that gives the same float: 0.00015 is a half, though no float is exactly it."""
+    """Rounds the shortest decimal that gives the same float: 0.00015 counts as a half, though no float equals it."""
     exact = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-digits - NOISE), ROUND_HALF_EVEN)
     found = exact.quantize(Decimal(1).scaleb(-digits), rounding)
     return f"{found if found else abs(found):f}"

@@ -1,6 +1,6 @@
 """Prints a report in ten lines on the terminal: title, alarms, and the first chapter.
 
-It reads the report's Markdown, so that a screen's report and a study's are told in the same way.
+It reads the report's Markdown, so that reports of screens and of studies are shown in the same way.
 """
 
 import html
@@ -9,17 +9,17 @@ import textwrap
 from collections.abc import Sequence
 
 MOST_LINES, WIDTH = 10, 500
-"""Lines, the title among them, and characters of each: what is longer is cut and ends in dots."""
+"""The most lines, the title included, and the most characters of each; a longer line is cut and ends in dots."""
 _ESCAPED = re.compile(r"\\([\\|*_`])")
 _RULE = re.compile(r"\|( --- \|)+")
 
 
 def digest(markdown: str, alarms: Sequence[str] = ()) -> str:
-    """At most `MOST_LINES` lines: the title, every alarm that fits, then the first chapter's sentences and rows.
+    """At most `MOST_LINES` lines: the title, as many alarms as fit, then sentences and rows of the first chapter.
 
     Args:
-        markdown: a report, as `comit_ray.evaluation.report.document.write` gives it.
-        alarms: how a sentence begins that a reader must not pass over.
+        markdown: a report, result of `comit_ray.evaluation.report.document.write`.
+        alarms: beginnings of sentences that a reader must not overlook.
     """
     lines = markdown.splitlines()
     title = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "Report")
@@ -30,10 +30,10 @@ def digest(markdown: str, alarms: Sequence[str] = ()) -> str:
 
 
 def _first_chapter(lines: Sequence[str]) -> list[str]:
-    """What the first page says, or else the sentences and rows of the first chapter; heads of tables are left out."""
+    """The sentences of the first page, or else of the first chapter with its rows; heads of tables are left out."""
     starts = [number for number, line in enumerate(lines) if line.startswith("## ")]
     page = lines[: starts[0]] if starts else lines
-    if any(line.startswith("**") for line in page):  # a first page for people
+    if any(line.startswith("**") for line in page):  # the report has a first page for people
         verdict = [line.strip("*") for line in page if line.startswith("**")]
         return [*verdict, *(text for line in page if (text := _sentence(line)))]
     if not starts:
@@ -56,5 +56,5 @@ def _sentence(line: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without the escapes of Markdown."""
+    """The text without the escapes of Markdown."""
     return html.unescape(_ESCAPED.sub(r"\1", text))

@@ -25,7 +25,14 @@ PAINTED_ON_HEALTHY = MetricKey("disease_area_on_healthy")
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """Pixel counts of masks for T trials on N images; 0 if the image has no annotated or no predicted mask."""
+    """Pixel counts of masks for T trials on N images; 0 for an image without an annotated or a predicted mask.
+
+    Args:
+        hits_TN: pixels in both masks.
+        predicted_TN: pixels of the predicted mask.
+        true_TN: pixels of the annotated mask.
+        judged_TN: whether the image has both masks.
+    """
 
     hits_TN: IntArray
     predicted_TN: IntArray
@@ -34,17 +41,15 @@ class PixelCounts:
 
 
 def measure_masks(study: Study, manifest_uri: str, lungs: Literal["pixels", "boxes"]) -> tuple[Measured | None, int]:
-    """Metrics of all trials with masks, and the number of annotated masks that could not be read.
-
-    The number is the largest of any trial.
+    """Measures all trials that have masks, and counts the annotated masks that could not be read.
 
     Args:
         study: the study, as read.
         manifest_uri: its manifest, with references of annotated masks.
-        lungs: as in `comit_ray.config.image_config.MasksConfig`.
+        lungs: whether annotated lungs count as drawn or as boxes, as in `comit_ray.config.image_config.MasksConfig`.
 
     Returns:
-        None instead of the metrics if no trial has masks.
+        The measurements, None if no trial has masks; and the largest number of unreadable masks of any trial.
 
     Raises:
         NotFoundError: the masks of a trial are absent.
@@ -93,7 +98,7 @@ def _pixels(study: Study, counted: list[pd.DataFrame], task: str) -> PixelCounts
 
 
 def _painted(study: Study, trial: Trial) -> FloatArray:
-    """(N,) predicted disease as a fraction of the frame; NaN but for healthy images that were scored."""
+    """(N,) predicted disease area as a fraction of the frame; NaN unless the image is scored and labelled healthy."""
     rows = study.scores[trial.id]
     healthy = (study.images["unhealthy"] == 0).to_numpy() & (rows["status"] == Status.OK).to_numpy()
     return np.where(healthy, rows["disease_area"].to_numpy(np.float64, na_value=np.nan), np.nan)
@@ -115,13 +120,13 @@ def _disease(disease: PixelCounts, weights_N: IntArray) -> dict[MetricKey, Float
 
 
 def _share(parts_TN: IntArray, wholes_TN: IntArray, weights_N: IntArray) -> FloatArray:
-    """(T,) pooled over pixels; NaN where the whole is nothing."""
+    """(T,) ratios pooled over the pixels of all images; NaN if the denominator is 0."""
     part_T, whole_T = parts_TN @ weights_N, wholes_TN @ weights_N
     return np.where(whole_T > 0, part_T / np.maximum(whole_T, 1), np.nan)
 
 
 def _mean(values_TN: FloatArray, weights_N: IntArray) -> FloatArray:
-    """(T,) means over images with a value; NaN where there is none."""
+    """(T,) means over the images that have a value; NaN if no image has one."""
     known_TN = ~np.isnan(values_TN)
     count_T = known_TN @ weights_N
     return np.where(count_T > 0, np.where(known_TN, values_TN, 0) @ weights_N / np.maximum(count_T, 1), np.nan)

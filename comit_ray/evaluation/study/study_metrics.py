@@ -1,14 +1,14 @@
 """Metrics of a study: mean and spread over the seeds of a variant, and an interval over patients.
 
 How seeds and patients combine: each bootstrap draw takes patients with replacement, each with all images. It computes
-the metric for every seed on the drawn images, thresholds included, and averages over the seeds. So the interval is the
-uncertainty that comes from the patients, for the mean over exactly these seeds. The standard deviation over seeds says
-what another initialisation would change; it stands beside the interval and is not part of it.
+the metric for every seed on the drawn images, thresholds included, and averages over the seeds. So the interval gives
+the uncertainty that comes from the patients, for the mean over exactly these seeds. The standard deviation over seeds
+shows what other initial weights would change. It stands beside the interval and is not part of it.
 
-Comparisons: every variant with one reference on the same images. They use the seeds that both have, and average the
-metric over them. The interval of the difference is the same bootstrap. The p-value is that of
-`comit_ray.statistics.comparison.rank_test`, one method for all: McNemar's test does not hold (thresholds come from
-these images), and DeLong's does not either (several seeds, several images per patient).
+Comparisons: every variant is compared with one reference on the same images. The comparison uses the seeds that both
+have, and averages the metric over them. The interval of the difference comes from the same bootstrap. All p-values come
+from `comit_ray.statistics.comparison.rank_test`. McNemar's test does not hold, because the thresholds come from these
+images. DeLong's test does not hold either, because there are several seeds, and several images per patient.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ def sensitivity(at: float) -> MetricKey:
 AUROC, EER = MetricKey("auroc"), MetricKey("eer")
 
 Statistic = Callable[[IntArray], Mapping[MetricKey, FloatArray]]
-"""(N,) times that each image counts -> the figure of every trial, (T,), NaN where it is undefined."""
+"""Number of times that each image counts, (N,) -> metric -> its value for each trial, (T,), NaN if undefined."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class StudyRow:
 
 
 def measure_covid(study: Study, specificities: Sequence[float]) -> Measured | None:
-    """AUROC, EER and sensitivities of COVID-19, and the AUROC inside each dataset that has both classes.
+    """Measures AUROC, EER and sensitivities for COVID-19, and the AUROC inside each dataset that has both classes.
 
     Args:
         study: the study, as read.
-        specificities: specificities at which sensitivity is reported.
+        specificities: specificities at which sensitivity is reported, from 0 to 1.
 
     Returns:
         None if no trial has a score for COVID-19.
@@ -127,7 +127,7 @@ def measure_covid(study: Study, specificities: Sequence[float]) -> Measured | No
 
 
 def summarise(study: Study, measured: Measured, draws: int, seed: int) -> list[StudyRow]:
-    """Every metric of every variant that has a value, with its spread and interval.
+    """Summarises every metric of every variant that has a value, with its spread over seeds and its interval.
 
     Args:
         study: the study, as read.
@@ -168,34 +168,36 @@ def _row(
 
 
 def weights(rows: npt.NDArray[np.int64], images: int) -> IntArray:
-    """How often each image was drawn, (N,)."""
+    """(N,) number of times that each image was drawn."""
     return np.bincount(rows, minlength=images)
 
 
 def or_none(value: float) -> float | None:
-    """None for NaN."""
+    """The value, or None for NaN."""
     return None if np.isnan(value) else float(value)
 
 
 COMPARED = (sensitivity(paper_values.AT_90), AUROC)
-"""What is compared: more figures would cost each comparison power, for all are corrected together."""
-FIGURES: dict[MetricKey, Callable[[Rates], FloatArray]] = {
+"""The metrics that are compared. All comparisons are corrected together, so that more metrics would cost power."""
+COMPUTED: dict[MetricKey, Callable[[Rates], FloatArray]] = {
     COMPARED[0]: lambda rates: rates.sensitivity(paper_values.AT_90),
     COMPARED[1]: Rates.auroc,
 }
+"""Metric -> how it is computed from the rates of a table of scores."""
 REFERENCES = ("All 4 tasks", "COMiT-Net")
+"""Names of COMiT-Net with all tasks, in the ablation and among the baselines."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A variant compared with the reference.
+    """A variant compared with the reference in one metric.
 
     Args:
-        variant: the variant.
-        reference: the reference.
+        variant: name of the variant.
+        reference: name of the reference.
         key: the metric.
-        seeds: seeds that both have.
-        result: comparison with the variant first and the reference second.
+        seeds: the seeds that both have.
+        result: the comparison; the variant is first and the reference second.
     """
 
     variant: str
@@ -206,7 +208,7 @@ class Pair:
 
 
 def reference_of(study: Study, measured: Measured) -> str:
-    """The reference: COMiT-Net with all tasks, or the first variant that was measured."""
+    """The reference of a study: COMiT-Net with all tasks, or else the first variant that was measured."""
     return next((name for name in REFERENCES if name in study.variants), measured.trials[0].variant)
 
 
@@ -245,7 +247,7 @@ def compare(study: Study, measured: Measured, draws: int, seed: int) -> list[Pai
                 p_value = p_values[variant].get(key)
                 result = _comparison(first, second, intervals[_name(variant, key)], p_value, len(study.images))
             else:
-                why = "no seed of it and of the reference was scored in both"
+                why = "no seed was scored both for this variant and for the reference"
                 result = Comparison(None, None, None, None, None, None, None, RANKS, 0, why)
             pairs.append(Pair(variant, reference, key, seeds, result))
     adjusted = holm([pair.result for pair in pairs])
@@ -255,7 +257,7 @@ def compare(study: Study, measured: Measured, draws: int, seed: int) -> list[Pai
 def _intervals(
     study: Study, measured: Measured, places: Mapping[str, tuple[Sequence[int], Sequence[int]]], draws: int, seed: int
 ) -> dict[str, Interval]:
-    """Of the differences, by `_name`."""
+    """Intervals of the differences, by the names that `_name` gives."""
 
     def differences(rows: npt.NDArray[np.int64]) -> Mapping[str, float | None]:
         found = measured.statistic(weights(rows, len(study.images)))
@@ -271,7 +273,7 @@ def _intervals(
 def _p_values(
     study: Study, measured: Measured, place: tuple[Sequence[int], Sequence[int]], draws: int, seed: int
 ) -> dict[MetricKey, float]:
-    """Of the images that all seeds of both have scored; none where these are of one class."""
+    """The p-values over the images that all seeds of both have scored; none if these images are of one class."""
     first, second = (np.stack([study.covid_scores(measured.trials[number]) for number in numbers]) for numbers in place)
     covid = study.images["covid"]
     rows = np.flatnonzero(covid.notna().to_numpy() & ~np.isnan(first).any(axis=0) & ~np.isnan(second).any(axis=0))
@@ -279,14 +281,14 @@ def _p_values(
     if positive.all() or not positive.any():
         return {}
     patients = study.images["patient_id"].iloc[rows]
-    return rank_test(first[:, rows], second[:, rows], positive, patients, FIGURES, draws, seed)
+    return rank_test(first[:, rows], second[:, rows], positive, patients, COMPUTED, draws, seed)
 
 
 def _comparison(
     first: float | None, second: float | None, interval: Interval, p_value: float | None, n: int
 ) -> Comparison:
     difference = first - second if first is not None and second is not None else None
-    reason = interval.reason if difference is not None else "undefined: the images have one class alone"
+    reason = interval.reason if difference is not None else "undefined: all images are of one class"
     return Comparison(first, second, difference, interval.low, interval.high, p_value, None, RANKS, n, reason)
 
 

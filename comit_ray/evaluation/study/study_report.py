@@ -1,6 +1,6 @@
 """Writes the report of a study from its tables: tables, pictures and conclusions.
 
-The pictures of a study's report: figures 5 to 12 of the paper, where the study has what they show.
+The pictures follow figures 5 to 12 of the paper. A picture is drawn if the study has the masks, scores or seeds for it.
 """
 
 import json
@@ -22,16 +22,21 @@ from comit_ray.evaluation.study import study_masks, study_results, study_tables,
 from comit_ray.evaluation.study.study_metrics import Pair, StudyRow, compare, measure_covid, sensitivity, summarise
 from comit_ray.evaluation.study.study_results import Study, Trial
 from comit_ray.storage import storage
-from comit_ray.tables.vocabulary import Task
+from comit_ray.tables.vocabulary import Task, counted
 
 MOST_CURVES = 10
-"""Variants of one panel: more lines cannot be told apart."""
-OF_ONE = "Of {variant}, seed {seed}, the first that was scored."
-OF_FIRST = "Of each model's first seed that was scored."
+"""The most variants of one panel: readers cannot tell more lines apart."""
+OF_ONE = "Model: {variant}, seed {seed}, the first seed that was scored."
+OF_FIRST = "Each model is shown with its first seed that was scored."
 
 
 def curve_pictures_of(study: Study, output: str) -> list[Picture]:
-    """Figure 9: ROC, and precision beside recall; networks in one panel, classifiers on embeddings in the other."""
+    """Draws ROC and precision-recall curves (figure 9): networks in one panel, classifiers on embeddings in the other.
+
+    Args:
+        study: the study, as read.
+        output: URI of the report.
+    """
     panels: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for variant in study.variants:
         tables = [study.joined(trial) for trial in study.ok(variant)]
@@ -39,19 +44,18 @@ def curve_pictures_of(study: Study, output: str) -> list[Picture]:
             for title in _panels(study, variant):
                 panels.setdefault(title, {})[variant] = tables
     if any(len(variants) > MOST_CURVES for variants in panels.values()):
-        return [nothing("figure_09_roc", "ROC curves.", f"more than {MOST_CURVES} variants cannot be told apart")]
+        why = f"a plot of more than {MOST_CURVES} variants cannot be read"
+        return [nothing("figure_09_roc", "ROC curves.", why)]
     if not panels:
         return []
-    points = {
-        name: [(0.01, row.at_99), (0.10, row.at_90)]
-        for name, row in paper_values.TABLE_4.items()
-        if name in study.variants
-    }
-    return [curve_pictures.rocs(panels, output, points), curve_pictures.precision_recalls(panels, output)]
+    return [curve_pictures.rocs(panels, output), curve_pictures.precision_recalls(panels, output)]
 
 
 def _panels(study: Study, variant: str) -> list[str]:
-    """Figure 9 (a) has the networks, (b) COMiT-Net and the classifiers on its embeddings."""
+    """The titles of the panels that show a variant.
+
+    Figure 9 (a) has the networks, and (b) COMiT-Net and the classifiers on its embeddings.
+    """
     kinds = {trial.row["kind"] for trial in study.trials if trial.row}
     if "embedding_classifier" not in kinds:
         return ["All variants"]
@@ -61,18 +65,27 @@ def _panels(study: Study, variant: str) -> list[str]:
 
 
 def spread_pictures_of(rows: Iterable[StudyRow], output: str) -> list[Picture]:
-    """Figure 8, where a variant has several seeds."""
+    """Draws the spread over seeds (figure 8) if a variant has several seeds.
+
+    Args:
+        rows: result of `study_metrics.summarise` for COVID-19.
+        output: URI of the report.
+    """
     values = {row.variant: list(row.values.values()) for row in rows if row.key == sensitivity(paper_values.AT_99)}
     if not any(len(of_seeds) > 1 for of_seeds in values.values()):
         return []
-    theirs: dict[str, tuple[float | None, float | None]] = {
-        name: (row.at_99, None) for name, row in paper_values.TABLE_4.items()
-    }
-    return [curve_pictures.seed_spread(values, theirs, output)]
+    return [curve_pictures.seed_spread(values, output)]
 
 
 def mask_pictures_of(study: Study, manifest_uri: str, output: str, config: EvaluateConfig) -> list[Picture]:
-    """Figures 5 to 7: the masks of every model, of its first seed that was scored."""
+    """Draws the masks of every model (figures 5 to 7), with the first seed of each that was scored.
+
+    Args:
+        study: the study, as read.
+        manifest_uri: its manifest, with references of annotated masks.
+        output: URI of the report.
+        config: options of the job.
+    """
     found = []
     for task, column in (("lung", "lung_area"), ("disease", "disease_area")):
         models = {
@@ -100,7 +113,17 @@ def mask_pictures_of(study: Study, manifest_uri: str, output: str, config: Evalu
 
 
 def case_pictures_of(study: Study, manifest_uri: str, output: str, config: EvaluateConfig) -> list[Picture]:
-    """Figures 10 to 12, of COMiT-Net with all its tasks; of a study without it, of its first network with the heads."""
+    """Draws single cases, embeddings and heat maps (figures 10 to 12).
+
+    The model is COMiT-Net with all its tasks. In a study without it, the first network with a health and a COVID-19
+    head.
+
+    Args:
+        study: the study, as read.
+        manifest_uri: its manifest.
+        output: URI of the report.
+        config: options of the job.
+    """
     trial = _shown(study)
     if trial is None:
         return []
@@ -114,7 +137,7 @@ def case_pictures_of(study: Study, manifest_uri: str, output: str, config: Evalu
 
 
 def _said(what: str, picture: Picture) -> Picture:
-    """The picture, with whose it is before its caption."""
+    """The picture, with a sentence on its model before its caption."""
     return replace(picture, caption=f"{what} {picture.caption}")
 
 
@@ -131,25 +154,26 @@ def _images(study: Study, trial: Trial, manifest_uri: str) -> pd.DataFrame:
 
 
 CAUTION = """\
-Not for diagnosis. Thresholds of `sensitivity at ... specificity` are taken from these very images, as the paper does,
-so that the figures flatter a little. Not flagged is not normal. Figures over several datasets flatter more: where
-COVID-19 and other images come from different sources, a network can tell the sources apart instead of the disease."""
+Not for diagnosis. Not flagged is not normal. For each "sensitivity at ... specificity" the
+threshold is chosen on these same images, as in the paper, so that the metric looks a little better than it is. Metrics
+over several datasets can look much better than they are: if COVID-19 and other images come from different sources, a
+network can recognise the source instead of the disease."""
 
 
 def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig) -> str:
-    """Writes report.md, report.html, metrics.json, tables/ and figures/ of a study below `output`.
+    """Writes the report of a study below `output`: report.md, report.html, metrics.json, tables/ and figures/.
 
     Args:
         study_uri: directory of the study.
         manifest_uri: the manifest that it was scored on.
         output: URI of the report.
-        config: options of the job; it uses specificities, draws, seed, masks and limits for images.
+        config: options of the job; the report uses specificities, draws, seed, masks and the limits for decoding.
 
     Returns:
         The report as Markdown.
 
     Raises:
-        ComitError: as `study_results.read`; or masks cannot be read, or the report cannot be written.
+        ComitError: as `study_results.read` raises; or masks cannot be read, or the report cannot be written.
     """
     taken = study_results.read(study_uri, manifest_uri)
     output = storage.normalise(output)
@@ -158,6 +182,9 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
     segmented = summarise(taken, masks, config.draws, config.seed) if masks else []
     if masks:
         tables["segmentation"] = study_tables.segmentation(taken, segmented, unreadable)
+    printed = study_tables.paper(taken, [*rows, *segmented])
+    if printed is not None:
+        tables["paper"] = printed
     if taken.judge is not None:
         tables["search"] = study_tables.search(taken)
     tables["trials"] = study_tables.trials(taken)
@@ -170,8 +197,8 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
 
 
 def _covid(taken: Study, config: EvaluateConfig) -> tuple[list[StudyRow], list[Pair], dict[str, Table]]:
-    """Figures, comparisons and tables of COVID-19; none where no trial has such a score."""
-    # Those of the tables 4 and 5 are given whatever else is asked for.
+    """Metrics, comparisons and tables of COVID-19; all are empty if no trial has a score for it."""
+    # The specificities of the paper's tables 4 and 5 are always reported.
     specificities = tuple(sorted({paper_values.AT_99, paper_values.AT_90, *config.specificities}, reverse=True))
     measured = measure_covid(taken, specificities)
     if measured is None:
@@ -201,13 +228,18 @@ def _pictures(
 
 
 def records(row: StudyRow, split: str) -> list[dict[str, Any]]:
-    """A figure as it stands in `metrics.json`: of every seed, their `mean` with its interval, and their `sd`."""
+    """The records of a metric in `metrics.json`: one for each seed, then their `mean` and its interval, then `sd`.
+
+    Args:
+        row: the metric of a variant.
+        split: the split that was scored.
+    """
     same = {"variant": row.variant}
     what = {"metric": row.key.metric, "at": row.key.at, "group": row.key.group, "split": split, "n": row.n}
     bare = {"low": None, "high": None, "interval": None, "reason": None}
     interval = row.interval
     mean = {"low": interval.low, "high": interval.high, "interval": interval.method, "reason": interval.reason}
-    few = None if row.spread.deviation is not None else "one seed has no deviation"
+    few = None if row.spread.deviation is not None else "one seed has no standard deviation"
     return [
         *({**same, "seed": seed, **what, "value": value, **bare} for seed, value in row.values.items()),
         {**same, "seed": "mean", **what, "value": row.spread.mean, **mean},
@@ -219,11 +251,15 @@ def _summary(taken: Study, people: int) -> Table:
     seeds = sorted({trial.seed for variant in taken.variants for trial in taken.of(variant)})
     covid = taken.images["covid"]
     counts = f"{int((covid == 1).sum()):,} with COVID-19 and {int((covid == 0).sum()):,} without"
-    data = f"{len(taken.images):,} images of {people:,} patients of the {taken.split} split, {counts}"
+    who = counted(people, "patient")
+    data = f"{counted(len(taken.images), 'image')} of {who} in the {taken.split} split, {counts}"
     rows = (
-        ("What was asked", f"How do {len(taken.variants):,} variants compare: {', '.join(taken.variants)}?"),
-        ("On what data", f"{data}; {len(seeds):,} seeds each"),
-        ("The answer", "the first table below, each figure with its interval and its spread over seeds"),
+        ("What was asked", f"How do the variants compare: {', '.join(taken.variants)}?"),
+        ("On what data", f"{data}; {counted(len(seeds), 'seed')} for each variant"),
+        (
+            "The answer",
+            "see the first table below, which gives each metric with its interval and its spread over seeds",
+        ),
         ("What it does not mean", summary.NOT_MEANT),
     )
     return Table("What was asked", ("question", "answer"), rows)
@@ -234,13 +270,14 @@ def _document(
 ) -> ReportDocument:
     people = metrics_report.people(taken.images)
     return ReportDocument(
-        f"Study {taken.name}: {taken.split} split, {len(taken.images):,} images of {people:,} patients",
+        f"Study {taken.name}: {taken.split} split, {counted(len(taken.images), 'image')} of "
+        f"{counted(people, 'patient')}",
         CAUTION,
         [
             Chapter("summary", "Summary", (), {"summary": _summary(taken, people)}),
-            Chapter("said", "What may be said", said),
+            Chapter("said", "What the results show", said),
             Chapter("tables", "Tables", (), tables),
             Chapter("pictures", "Pictures", (), {}, pictures),
         ],
-        f"Intervals and tests: {config.draws:,} draws, seed {config.seed}. {ROUNDING}",
+        f"Intervals and tests use {config.draws:,} random draws with seed {config.seed}. {ROUNDING}",
     )

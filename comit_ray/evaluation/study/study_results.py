@@ -115,7 +115,8 @@ def read(study_uri: str, manifest_uri: str) -> Study:
         counts = ", ".join(f"{sum(t.status == status for t in trials)} {status}" for status in STATUSES[1:])
         first = next((f"; {t.id}: {t.detail}" for t in trials if t.status == "failed"), "")
         raise NotFoundError(
-            f"no trial of the study {uri} was scored ({counts}{first}): run jobs/sweep.py with --resume true"
+            f"expected a scored trial in the study {uri}, got none ({counts}{first}): run jobs/sweep.py with --resume "
+            "true"
         )
     scores = {trial.id: _scores(uri, trial, labels) for trial in scored}
     judge = (asked.get("search") or {}).get("metric")
@@ -140,7 +141,7 @@ def _question(uri: str) -> dict[str, Any]:
 
 
 def _labels(uri: str, asked: Mapping[str, Any], manifest_uri: str) -> pd.DataFrame:
-    """The images of the scored split, of the very manifest that the study was scored on."""
+    """The images of the scored split, from the manifest that the study was scored on."""
     table = manifest.read(manifest_uri)
     found = {
         "manifest": plan.make_plan(manifest_uri, "all").fingerprint,
@@ -155,7 +156,10 @@ def _labels(uri: str, asked: Mapping[str, Any], manifest_uri: str) -> pd.DataFra
     labels: pd.DataFrame = table.select(list(LABELS)).to_pandas()
     labels = labels[labels["split"] == asked["split"]].reset_index(drop=True)
     if labels.empty:
-        raise ManifestError(f"{manifest_uri} has no image of the split {asked['split']!r} that {uri} scored")
+        raise ManifestError(
+            f"expected images of the split {asked['split']!r}, which {uri} scored, in {manifest_uri}, got none: give "
+            "the manifest that the study was scored on"
+        )
     return labels
 
 
@@ -164,12 +168,12 @@ def _trials(uri: str, asked: Mapping[str, Any]) -> tuple[Trial, ...]:
     try:
         rows = {row["trial"]: row for row in parquet.read_table(storage.join(uri, TRIALS)).to_pylist()}
     except NotFoundError:
-        rows = {}  # killed before the first trial ended: all are missing
+        rows = {}  # the study was killed before its first trial ended: all trials are missing
     foreign = sorted(rows.keys() - {one["trial"] for one in planned})
     if foreign:
         raise StorageError(
-            f"{uri}: {len(foreign)} rows of {TRIALS} are of no trial that was planned, such as {foreign[0]}: two "
-            "studies were mixed; keep one alone in its directory"
+            f"{uri}: expected rows of planned trials alone in {TRIALS}, got {len(foreign)} of other trials, such as "
+            f"{foreign[0]}: two studies were mixed; keep each study in a directory of its own"
         )
     return tuple(_trial(one, rows.get(one["trial"])) for one in planned)
 
@@ -177,14 +181,14 @@ def _trials(uri: str, asked: Mapping[str, Any]) -> tuple[Trial, ...]:
 def _trial(planned: Mapping[str, Any], row: Mapping[str, Any] | None) -> Trial:
     name, variant, seed = str(planned["trial"]), str(planned["variant"]), int(planned["seed"])
     if row is None:
-        return Trial(name, variant, seed, "missing", "no row: not done yet; run jobs/sweep.py with --resume true", {})
+        return Trial(name, variant, seed, "missing", "not run yet: run jobs/sweep.py with --resume true", {})
     if row["status"] not in STATUSES[:3]:
         raise StorageError(f"trial {name}: expected a status of {', '.join(STATUSES[:3])}, got {row['status']!r}")
     return Trial(name, variant, seed, row["status"], row["detail"], row)
 
 
 def _scores(uri: str, trial: Trial, labels: pd.DataFrame) -> pd.DataFrame:
-    """The trial's predictions, in the order of `labels`."""
+    """The predictions of a trial, in the order of `labels`."""
     where = storage.join(uri, PREDICTIONS, f"{trial.id}.parquet")
     table: pd.DataFrame = parquet.read_part(where).to_pandas().drop(columns=["trial", "variant", "seed"])
     twice = int(table["image_id"].duplicated().sum())
@@ -192,7 +196,7 @@ def _scores(uri: str, trial: Trial, labels: pd.DataFrame) -> pd.DataFrame:
     if twice or absent or len(table) != len(labels):
         raise StorageError(
             f"{where}: expected one row for each of the {len(labels):,} images of the split, got {len(table):,} rows "
-            f"({absent:,} images without one, {twice:,} rows twice): remove {TRIALS}/{trial.id}.parquet and run "
-            "jobs/sweep.py with --resume true"
+            f"(images without a row: {absent:,}; duplicate rows: {twice:,}): remove {TRIALS}/{trial.id}.parquet and "
+            "run jobs/sweep.py with --resume true"
         )
     return labels[["image_id"]].merge(table, on="image_id", how="left", validate="one_to_one")

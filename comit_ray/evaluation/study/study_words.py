@@ -1,6 +1,6 @@
-"""Sentences about a study: what its metrics allow one to say.
+"""Sentences about a study: which conclusions its metrics allow. Also prints its metrics.
 
-How a study's figures are printed: in percent as the paper does, or as fractions.
+Shares are printed in percent, as in the paper, and areas as fractions.
 """
 
 from collections.abc import Sequence
@@ -9,43 +9,33 @@ from comit_ray.evaluation.report import paper_values, printing
 from comit_ray.evaluation.report.printing import points
 from comit_ray.evaluation.study.study_metrics import AUROC, COMPARED, MetricKey, Pair, StudyRow, sensitivity
 from comit_ray.evaluation.study.study_results import STATUSES, Study
-from comit_ray.tables.vocabulary import Task
+from comit_ray.tables.vocabulary import Task, counted
 
 UNDEFINED, NOTHING = "undefined", "-"
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent, with the paper's two digits."""
+    """A fraction in percent with two digits, as in the paper; `undefined` for None."""
     return UNDEFINED if value is None else printing.number(100 * value, 2)
 
 
 def fraction(value: float | None) -> str:
-    """A fraction with three digits."""
+    """A fraction with three digits; `undefined` for None."""
     return UNDEFINED if value is None else printing.number(value, 3)
 
 
 def ends(low: float, high: float, in_percent: bool) -> str:
-    """`[low, high]` of an interval, with the digits of `percent` or `fraction`."""
+    """The interval `[low, high]` of a fraction, rounded outward, with the digits of `percent` or `fraction`."""
     return printing.interval(100 * low, 100 * high, 2) if in_percent else printing.interval(low, high, 3)
 
 
-def paper_percent(value: float | None) -> str:
-    """A number of the paper, in percent; a dash where it prints none."""
-    return NOTHING if value is None else printing.number(100 * value, 2)
-
-
-def paper_fraction(value: float | None) -> str:
-    """A number of the paper as it prints it; a dash where it prints none."""
-    return NOTHING if value is None else printing.number(value, 2)
-
-
 def p_value(value: float | None) -> str:
-    """A p-value; a dash where there is none."""
+    """A p-value, rounded up to three digits; a dash for None."""
     return NOTHING if value is None else printing.p_value(value)
 
 
-def figure(row: StudyRow | None, in_percent: bool) -> str:
-    """`mean ± SD [interval]`, without the parts that do not exist."""
+def metric_cell(row: StudyRow | None, in_percent: bool) -> str:
+    """The cell of a metric, `mean ± SD [interval]`, without the parts that do not exist; `undefined` for None."""
     if row is None:
         return UNDEFINED
     show = percent if in_percent else fraction
@@ -58,12 +48,12 @@ def figure(row: StudyRow | None, in_percent: bool) -> str:
 
 
 def find_row(rows: Sequence[StudyRow], variant: str, key: MetricKey) -> StudyRow | None:
-    """The row of this metric; None if it is undefined."""
+    """The row of a metric of a variant; None if the metric is undefined for it."""
     return next((row for row in rows if row.variant == variant and row.key == key), None)
 
 
 def seeds(study: Study, variant: str) -> str:
-    """How many of the planned seeds were scored: `2 of 3 (1 failed)`."""
+    """The number of planned seeds that were scored, and why others were not: `2 of 3 (1 failed)`."""
     trials = study.of(variant)
     ok = len(study.ok(variant))
     others = [f"{sum(t.status == status for t in trials)} {status}" for status in ("stopped", "failed", "missing")]
@@ -72,7 +62,7 @@ def seeds(study: Study, variant: str) -> str:
 
 
 def rows_of(study: Study, tasks: set[Task]) -> list[str]:
-    """The variants with one of these heads, and those of which none was scored and nothing is known."""
+    """The variants that have a head for one of the tasks, or a trial without a row, whose heads are not known."""
     return [
         variant
         for variant in study.variants
@@ -81,7 +71,7 @@ def rows_of(study: Study, tasks: set[Task]) -> list[str]:
 
 
 def absent(study: Study, variants: Sequence[str]) -> str:
-    """A sentence for every trial of these that was not scored; empty where all were."""
+    """A sentence for every trial of these variants that was not scored; empty if all were scored."""
     return " ".join(
         f"Not scored: {variant}, seed {trial.seed}: {trial.status} ({in_short(trial.detail)})."
         for variant in variants
@@ -91,7 +81,7 @@ def absent(study: Study, variants: Sequence[str]) -> str:
 
 
 def in_short(text: str | None, most: int = 160) -> str:
-    """A detail in a sentence's length."""
+    """A detail on one line of at most `most` characters."""
     if not text:
         return "no reason was recorded"
     line = " ".join(text.split())
@@ -99,16 +89,16 @@ def in_short(text: str | None, most: int = 160) -> str:
 
 
 def without_interval(rows: Sequence[StudyRow]) -> str:
-    """A sentence for every reason that a figure has no interval; empty where all have."""
+    """A sentence for every reason why a metric has no interval; empty if all metrics have one."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if row.interval.reason is not None:
             reasons.setdefault(row.interval.reason, []).append(f"{row.variant} ({in_words(row.key)})")
-    return " ".join(f"No interval: {', '.join(names)}: {reason}." for reason, names in reasons.items())
+    return " ".join(f"There is no interval for {', '.join(names)}: {reason}." for reason, names in reasons.items())
 
 
 def in_words(key: MetricKey) -> str:
-    """The name of a metric in words."""
+    """The name of a metric in words, such as `sensitivity at 90% specificity`."""
     if key.at is not None:
         return f"sensitivity at {key.at * 100:g}% specificity"
     name = {"auroc": "AUROC", "eer": "EER"}.get(key.metric, key.metric.replace("_", " "))
@@ -116,18 +106,18 @@ def in_words(key: MetricKey) -> str:
 
 
 SIGNIFICANT = 0.05
-"""Of the adjusted p."""
+"""A difference counts as significant if its adjusted p-value is below this."""
 NO_SINGLE_SOURCE = (
-    "No dataset of the split has images with COVID-19 and images without: these figures cannot tell whether the "
-    "disease was learned or the source."
+    "No dataset of the split has images both with and without COVID-19. These metrics cannot show whether the networks "
+    "learned the disease or the source of the images."
 )
 OF_THESE_SEEDS = (
-    "This holds for these trained networks on other patients of the same kind; whether another initialisation would "
-    "turn it round, see the spread over seeds."
+    "This holds for these trained networks, on other patients of the same kind. The spread over seeds shows whether "
+    "other initial weights could reverse it."
 )
 THE_SOURCE = (
-    "What was learned may be the source and not the disease: AUROC is above chance over several sources, and cannot be "
-    "told from chance inside one."
+    "The networks may have learned the source of the images and not the disease: AUROC is above chance over several "
+    "sources, but not shown to be above chance inside one of them."
 )
 
 
@@ -143,7 +133,8 @@ def sentences(study: Study, rows: Sequence[StudyRow], pairs: Sequence[Pair], dra
     found = [_accounts(study)]
     if study.split == "val":
         found.append(
-            "The figures are of the validation split, on which epochs and thresholds were chosen: they flatter."
+            "The metrics are measured on the validation split, on which epochs and thresholds were chosen: they look "
+            "better than they are."
         )
     if rows_of(study, {Task.COVID}):
         found.append(_positives(study))
@@ -154,20 +145,25 @@ def sentences(study: Study, rows: Sequence[StudyRow], pairs: Sequence[Pair], dra
         for variant in study.variants
     ):
         found.append(
-            f"The paper's values are of other data (its test split: {paper_values.COVID_IMAGES} images with COVID-19 "
-            f"and {paper_values.OTHER_IMAGES:,} others; 224 px, full width, ImageNet weights): a difference "
-            "from ours says nothing about either."
+            f"The paper's values were measured on other data: a test split of {paper_values.COVID_IMAGES} images with "
+            f"COVID-19 and {paper_values.OTHER_IMAGES:,} others, with networks of full width, ImageNet weights and 224 "
+            "px. A difference from ours says nothing about either."
         )
     return found
 
 
 def telling_apart(pairs: Sequence[Pair], draws: int) -> list[str]:
-    """Whether the variants can be told from the reference after correction, and which."""
+    """Sentences that say which variants differ significantly from the reference, after correction for all comparisons.
+
+    Args:
+        pairs: result of `study_metrics.compare`.
+        draws: number of draws of the test.
+    """
     if not pairs:
-        return ["No two variants were compared: do not read the order of the rows as a ranking."]
+        return ["No variants were compared with each other: do not read the order of the rows as a ranking."]
     tested = [pair for pair in pairs if pair.result.adjusted is not None]
     if not tested:
-        why = next((pair.result.reason for pair in pairs if pair.result.reason), "no p-value")
+        why = next((pair.result.reason for pair in pairs if pair.result.reason), "there is no p-value")
         return [f"No variant could be compared with {pairs[0].reference}: {why}."]
     apart = [pair for pair in tested if pair.result.adjusted is not None and pair.result.adjusted < SIGNIFICANT]
     found = _some(tested, apart) if apart else [_none(tested)]
@@ -175,8 +171,9 @@ def telling_apart(pairs: Sequence[Pair], draws: int) -> list[str]:
     if least >= SIGNIFICANT:
         enough = int(len(tested) / SIGNIFICANT)
         found.append(
-            f"With {draws:,} draws and {len(tested)} comparisons the smallest p cannot be below {p_value(least)} "
-            f"after correction: that nothing differs is no finding. Give more than --draws {enough}."
+            f"With {draws:,} draws and {counted(len(tested), 'comparison')}, p cannot fall below "
+            f"{p_value(least)} after correction, so that no difference could have been found. Give more than --draws "
+            f"{enough}."
         )
     return found
 
@@ -184,30 +181,42 @@ def telling_apart(pairs: Sequence[Pair], draws: int) -> list[str]:
 def _none(tested: Sequence[Pair]) -> str:
     reference, compared = tested[0].reference, {pair.variant for pair in tested}
     smallest = min(pair.result.adjusted for pair in tested if pair.result.adjusted is not None)
-    subject = f"None of the {len(compared)} variants can" if len(compared) > 1 else "The one other variant cannot"
+    subject = (
+        f"None of the {len(compared)} variants differs"
+        if len(compared) > 1
+        else "The one other variant does not differ"
+    )
     return (
-        f"{subject} be told from {reference} by {' or '.join(map(in_words, COMPARED))}, after correction for "
-        f"{len(tested)} comparisons (smallest adjusted p {p_value(smallest)}): do not read the order of the rows "
-        "as a ranking. That they are alike is not shown either."
+        f"{subject} significantly from {reference} in {' or '.join(map(in_words, COMPARED))}, after correction for "
+        f"{counted(len(tested), 'comparison')} (smallest adjusted p {p_value(smallest)}). Do not read the "
+        "order of the rows as a ranking. This does not show that the variants are alike either."
     )
 
 
 def _some(tested: Sequence[Pair], apart: Sequence[Pair]) -> list[str]:
     reference, compared = tested[0].reference, list(dict.fromkeys(pair.variant for pair in tested))
     names = list(dict.fromkeys(pair.variant for pair in apart))
-    many = f"{len(names)} of {len(compared)} other variants"
-    found = [f"After correction for {len(tested)} comparisons, {many} can be told from {reference}."]
+    many = f"{len(names)} of {len(compared)} other variants {'differs' if len(names) == 1 else 'differ'}"
+    found = [f"After correction for {counted(len(tested), 'comparison')}, {many} significantly from {reference}."]
     for key in COMPARED:
         mine = [_difference(pair) for pair in apart if pair.key == key]
-        found += [f"By {in_words(key)}, compared with {reference}: {'; '.join(mine)}."] if mine else []
+        found += [f"In {in_words(key)}, compared with {reference}: {'; '.join(mine)}."] if mine else []
     rest = [variant for variant in compared if variant not in names]
     if rest:
-        found.append(f"Not told from {reference}: {'; '.join(rest)}. Do not read the order of these rows as a ranking.")
+        found.append(
+            f"No difference from {reference} was found for: {'; '.join(rest)}. Do not read the order of these rows as "
+            "a ranking."
+        )
     return [*found, OF_THESE_SEEDS]
 
 
 def sources(study: Study, rows: Sequence[StudyRow]) -> list[str]:
-    """Whether a high AUROC over several sources remains inside one of them."""
+    """Sentences that say whether a high AUROC over several sources also holds inside one of them.
+
+    Args:
+        study: the study, as read.
+        rows: result of `study_metrics.summarise` for COVID-19.
+    """
     if study.images["dataset"].nunique() < 2:
         return []
     inside = [row for row in rows if row.key.metric == AUROC.metric and row.key != AUROC]
@@ -220,10 +229,10 @@ def sources(study: Study, rows: Sequence[StudyRow]) -> list[str]:
         if suspects:
             names = "all variants" if len(suspects) == len(mine) else "; ".join(row.variant for row, _ in suspects)
             found.append(
-                f"{THE_SOURCE} Over all sources {_range([whole for _, whole in suspects])}, inside "
-                f"{group.partition('=')[2]} alone {_range([row for row, _ in suspects])} "
-                f"(n={min(row.n for row, _ in suspects)}), with an interval not above 0.5, or without one: "
-                f"{names}."
+                f"{THE_SOURCE} AUROC is {_range([whole for _, whole in suspects])} over all sources, and "
+                f"{_range([row for row, _ in suspects])} inside {group.partition('=')[2]} alone "
+                f"(n={min(row.n for row, _ in suspects)}), where its interval reaches down to 0.5 (chance) or does not "
+                f"exist. This concerns {names}."
             )
     return found
 
@@ -231,29 +240,30 @@ def sources(study: Study, rows: Sequence[StudyRow]) -> list[str]:
 def _accounts(study: Study) -> str:
     counts = {status: sum(trial.status == status for trial in study.trials) for status in STATUSES}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    more = "" if counts["ok"] == len(study.trials) else "; what is not ok stands in the tables with its reason"
-    return f"Of {len(study.trials)} planned trials: {told}{more}."
+    more = "" if counts["ok"] == len(study.trials) else ". The tables give the reason for every trial that is not ok"
+    return f"Outcome of {counted(len(study.trials), 'planned trial')}: {told}{more}."
 
 
 def _positives(study: Study) -> str:
-    """What one positive is worth."""
+    """How many percentage points of sensitivity one positive patient or image is worth."""
     images = study.images[study.images["covid"] == 1]
     others = int((study.images["covid"] == 0).sum())
     if images.empty or not others:
         return (
-            f"The {study.split} split has {len(images)} images with COVID-19 and {others} without: no figure of "
-            "COVID-19 is defined."
+            f"The {study.split} split has {counted(len(images), 'image')} with COVID-19 and {others} without: "
+            "no metric of COVID-19 is defined."
         )
     patients = images["patient_id"].nunique() + int(images["patient_id"].isna().sum())
+    people = f"{counted(patients, 'patient')} with COVID-19"
     if patients == len(images):
-        who, one = f"{patients} patients with COVID-19", "one patient"
+        who, one = people, "one patient"
     else:
-        who, one = f"{len(images)} images of {patients} patients with COVID-19", "one image"
-    return f"With {who} in the {study.split} split, {one} is {points(len(images))} points of sensitivity."
+        who, one = f"{counted(len(images), 'image')} of {people}", "one image"
+    return f"The {study.split} split has {who}: {one} is worth {points(len(images))} percentage points of sensitivity."
 
 
 def _difference(pair: Pair) -> str:
-    """One difference that was found."""
+    """One significant difference, with its interval and p-value."""
     result = pair.result
     assert result.difference is not None
     show, unit = (fraction, "") if pair.key == AUROC else (percent, " points")
@@ -267,25 +277,25 @@ def _difference(pair: Pair) -> str:
 
 
 def _range(rows: Sequence[StudyRow]) -> str:
-    """The values of several variants."""
+    """The range of the values of several variants, such as `0.712 to 0.845`."""
     values = [row.spread.mean for row in rows if row.spread.mean is not None]
     low, high = fraction(min(values)), fraction(max(values))
     return low if low == high else f"{low} to {high}"
 
 
 def _seeds(rows: Sequence[StudyRow]) -> list[str]:
-    """Where a spread over seeds says less than it seems to."""
+    """Sentences about spreads over seeds that show less than they seem to."""
     chosen = [row for row in rows if row.key == sensitivity(paper_values.AT_99)]
     same = [row.variant for row in chosen if row.spread.n > 1 and row.spread.low == row.spread.high]
     one = [row.variant for row in chosen if row.spread.n == 1]
     found = []
     if same:
         found.append(
-            f"All seeds give the same {in_words(sensitivity(paper_values.AT_99))} for {', '.join(same)}: where one "
-            "image is worth so much, or a method draws nothing at random, that is no sign of stability."
+            f"All seeds give the same {in_words(sensitivity(paper_values.AT_99))} for {', '.join(same)}. This is no "
+            "sign of stability if one image is worth many points, or if the method draws nothing at random."
         )
     if one:
-        found.append(f"Of {', '.join(one)} there is one seed alone: nothing is known of its spread.")
+        found.append(f"Only one seed was scored for {', '.join(one)}: the spread over seeds is not known.")
     return found
 
 

@@ -113,10 +113,10 @@ def test_weeks_begin_on_monday_and_a_day_can_be_the_first(results):
 
 
 def test_without_days_or_places_it_is_said_why(results, tmp_path):
-    with pytest.raises(ManifestError, match="the day on which it was acquired"):
+    with pytest.raises(ManifestError, match="the day on which they were acquired"):
         watch_counts.count(MonitorConfig(results=str(results), of="acquired"))
     (tmp_path / "predictions").symlink_to(results / "predictions")
-    with pytest.raises(NotFoundError, match="has no images/, which tells site and device"):
+    with pytest.raises(NotFoundError, match="expected the folder images/ with sites and devices"):
         watch_counts.count(MonitorConfig(results=str(tmp_path)))
 
 

@@ -46,8 +46,8 @@ def test_misclassified_are_those_that_no_score_flags(images, tmp_path, drawn):
             "a/05",
         )
     ]
-    assert "1 of 1 such images, all of them" in picture.caption
-    assert "6 images labelled COVID-19 were scored" in picture.caption
+    assert "Shown: the only such image." in picture.caption
+    assert "Images labelled COVID-19 that were scored: 6" in picture.caption
     assert where(opened(tmp_path, picture), DISEASE).any()
 
 
@@ -56,7 +56,7 @@ def test_they_come_by_day_of_illness_then_by_id_the_unknown_last(images, tmp_pat
     picture = case_pictures.misclassified(nobody, str(tmp_path), LIMITS)
     assert ids(drawn) == ["a/03", "a/04", "a/01", "a/05", "a/00", "a/02"]
     assert drawn[-1].caption[2] == "day of illness not known, view: PA"
-    assert "known of 5 of those shown" in picture.caption
+    assert "known for 5 of those shown" in picture.caption
 
 
 def test_of_many_some_are_drawn_at_random_and_the_total_is_said(images, tmp_path, drawn):
@@ -79,13 +79,13 @@ def test_found_are_flagged_covid(images, tmp_path, drawn):
     assert sorted(ids(drawn)) == ["a/00", "a/01", "a/02", "a/03"]
     assert all(isinstance(tile, Tile) and tile.disease_HW is not None for tile in drawn)
     assert "specificity_0.90" in picture.caption
-    assert "4 of 4 such images, all of them" in picture.caption
+    assert "Shown: all 4 such images" in picture.caption
 
 
 def test_missed_without_readings_are_all(images, tmp_path, drawn):
     picture = case_pictures.missed(images, None, str(tmp_path), LIMITS)
     assert sorted(ids(drawn)) == ["a/04", "a/05"]
-    assert "2 of 6 images labelled COVID-19 were missed" in picture.caption
+    assert "The model missed 2 of 6 images labelled COVID-19" in picture.caption
     assert "no readings" in picture.caption
     assert not any("readers" in line for tile in drawn for line in tile.caption)
 
@@ -94,7 +94,7 @@ def test_missed_that_readers_call_normal_go_first(images, tmp_path, drawn):
     readings = pd.DataFrame({"image_id": ["a/04", "a/05", "a/00"], "abnormal": [True, False, False]})
     picture = case_pictures.missed(images, readings, str(tmp_path), LIMITS)
     assert [tile.caption[-2:] for tile in drawn] == [("readers: no abnormality", "a/05")]
-    assert "Readers read 2 of the missed and saw no abnormality in 1" in picture.caption
+    assert "Readers read 2 of the missed images and saw no abnormality in 1" in picture.caption
 
 
 def test_where_no_reader_agrees_all_missed_are_shown_with_the_verdicts(images, tmp_path, drawn):
@@ -104,7 +104,7 @@ def test_where_no_reader_agrees_all_missed_are_shown_with_the_verdicts(images, t
         "a/04": "readers: undecided",
         "a/05": "readers: not read",
     }
-    assert "Readers read 1 of the missed and saw no abnormality in 0" in picture.caption
+    assert "Readers read 1 of the missed images and saw no abnormality in 0" in picture.caption
 
 
 def test_where_there_is_nothing_to_show_a_reason_stands(images, tmp_path):
@@ -112,8 +112,8 @@ def test_where_there_is_nothing_to_show_a_reason_stands(images, tmp_path):
     no_flags = images.assign(covid_flag=None, unhealthy_flag=None)
     healthy = images[images["covid"] == 0]
     for picture, reason in (
-        (case_pictures.misclassified(all_flagged, str(tmp_path), LIMITS), "each of 6 images"),
-        (case_pictures.missed(all_flagged, None, str(tmp_path), LIMITS), "flags all of 6 images"),
+        (case_pictures.misclassified(all_flagged, str(tmp_path), LIMITS), "of 6 images"),
+        (case_pictures.missed(all_flagged, None, str(tmp_path), LIMITS), "flags 6 of 6 images"),
         (case_pictures.found(images.assign(covid_flag=False), str(tmp_path), LIMITS), "of 6 images"),
         (case_pictures.misclassified(no_flags, str(tmp_path), LIMITS), "has flags"),
         (case_pictures.found(no_flags, str(tmp_path), LIMITS), "flag"),

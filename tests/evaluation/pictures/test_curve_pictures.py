@@ -20,14 +20,11 @@ def tables(count: int) -> list[pd.DataFrame]:
     return found
 
 
-def test_the_caption_counts_and_marks_the_paper(tmp_path):
+def test_the_caption_counts_images_and_the_legend_seeds(tmp_path):
     panels = {"deep": {"ResNet18 + FC": tables(3), "COMiT-Net": tables(2)}}
-    points = {"COMiT-Net": [(0.01, 0.872)]}
-    picture = curve_pictures.rocs(panels, str(tmp_path), points)
+    picture = curve_pictures.rocs(panels, str(tmp_path))
     assert picture.files == ("figures/figure_09_roc.png", "figures/figure_09_roc.svg")
     assert "9 images with COVID-19 and 29 without" in picture.caption
-    assert "measured on other data" in picture.caption
-    assert "measured on other data" not in curve_pictures.rocs(panels, str(tmp_path)).caption
     svg = (tmp_path / picture.files[1]).read_text()
     for text in ("ResNet18 + FC (3 seeds)", "COMiT-Net (2 seeds)", "not for diagnosis"):
         assert text in svg
@@ -43,7 +40,8 @@ def test_a_variant_without_a_curve_is_named_not_drawn(tmp_path):
     one_class = [table.assign(covid=0.0) for table in tables(1)]
     panels = {"a": {"A": tables(1), "B": one_class}}
     picture = curve_pictures.rocs(panels, str(tmp_path))
-    assert "and not shown: B" in picture.caption
+    assert picture.caption.endswith("of one class alone: B.")
+    assert "Not shown" in picture.caption
     assert "B (" not in (tmp_path / picture.files[1]).read_text()
     nothing = curve_pictures.rocs({"a": {"B": one_class}}, str(tmp_path))
     assert nothing.files == ()
@@ -52,11 +50,10 @@ def test_a_variant_without_a_curve_is_named_not_drawn(tmp_path):
 
 def test_the_spread_names_what_has_no_value(tmp_path):
     values: dict[str, list[float | None]] = {"A": [0.5, 0.6, 0.7], "B": [None, None]}
-    picture = curve_pictures.seed_spread(values, {"A": (0.87, None)}, str(tmp_path))
+    picture = curve_pictures.seed_spread(values, str(tmp_path))
     assert picture.name == "figure_08_seed_spread"
-    assert "not shown: B" in picture.caption
-    assert "other data, without standard deviations" in picture.caption
-    nothing = curve_pictures.seed_spread({"B": [None]}, {}, str(tmp_path))
+    assert picture.caption.endswith("Not shown, because they have no value: B.")
+    nothing = curve_pictures.seed_spread({"B": [None]}, str(tmp_path))
     assert nothing.files == ()
     assert nothing.reason == "no seed of any variant has a value"
 
@@ -64,7 +61,7 @@ def test_the_spread_names_what_has_no_value(tmp_path):
 def test_the_same_tables_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         curve_pictures.rocs({"p": {"A": tables(2)}}, str(tmp_path / name))
-        curve_pictures.seed_spread({"A": [0.5, 0.6]}, {}, str(tmp_path / name))
+        curve_pictures.seed_spread({"A": [0.5, 0.6]}, str(tmp_path / name))
     files = sorted(path.name for path in (tmp_path / "a" / "figures").iterdir())
     assert len(files) == 4
     for file in files:

@@ -13,9 +13,7 @@ def curve():
 
 
 def test_a_stepped_line_a_seed_with_the_curves_own_data(curve):
-    figure = draw_precision_recall(
-        {"a": {"X": [curve, None, curve]}, "b": {"COMiT-Net": [curve]}}, {"COMiT-Net": [(0.872, 0.6412)]}
-    )
+    figure = draw_precision_recall({"a": {"X": [curve, None, curve]}, "b": {"COMiT-Net": [curve]}})
     left, right = figure.axes
     assert (left.get_title(), right.get_title()) == ("a", "b")
     drawn = [line for line in left.get_lines() if line.get_label() == "X"]
@@ -24,15 +22,14 @@ def test_a_stepped_line_a_seed_with_the_curves_own_data(curve):
         np.testing.assert_array_equal(line.get_xdata(), curve.x)
         np.testing.assert_array_equal(line.get_ydata(), curve.y)
         assert line.get_drawstyle() == "steps-post"
-    (paper,) = [line for line in right.get_lines() if line.get_label() == "COMiT-Net: paper, other data"]
-    np.testing.assert_array_equal(paper.get_xydata(), [(0.872, 0.6412)])
+    assert [line.get_label() for line in right.get_lines()] == ["COMiT-Net"]
     assert "recall" in left.get_xlabel()
     assert "precision" in left.get_ylabel()
 
 
 def test_the_area_under_the_steps_is_the_average_precision(curve):
     """Steps drawn to the wrong side would show another area."""
-    line = draw_precision_recall({"a": {"X": [curve]}}, {}).axes[0].get_lines()[0]
+    line = draw_precision_recall({"a": {"X": [curve]}}).axes[0].get_lines()[0]
     recall, precision = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
     assert recall[0] > recall[-1], "steps-post holds a precision down to the next lower recall"
     under = -np.sum(np.diff(recall) * precision[:-1])
@@ -43,4 +40,4 @@ def test_the_area_under_the_steps_is_the_average_precision(curve):
 
 def test_no_panel_is_an_error():
     with pytest.raises(ValueError, match="got none"):
-        draw_precision_recall({}, {})
+        draw_precision_recall({})

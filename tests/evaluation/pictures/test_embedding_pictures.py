@@ -48,11 +48,11 @@ def test_labels_flags_and_sources_reach_the_map(images, x_NC, tmp_path, monkeypa
     )
     picture = embedding_pictures.embedding_map(unlabelled, write(tmp_path, images, x_NC), str(tmp_path))
     assert picture.files == ("figures/figure_11_embeddings.png", "figures/figure_11_embeddings.svg")
-    assert seen["truth"] == ["COVID"] * 6 + ["other disease"] * 3 + ["healthy"] * 2 + ["not known"]
-    unhealthy = "flagged unhealthy, not COVID"
-    assert seen["predicted"] == ["flagged COVID"] * 4 + [unhealthy] + ["not flagged"] * 7
+    assert seen["truth"] == ["COVID-19"] * 6 + ["other disease"] * 3 + ["healthy"] * 2 + ["not known"]
+    unhealthy = "flagged unhealthy, not COVID-19"
+    assert seen["predicted"] == ["flagged COVID-19"] * 4 + [unhealthy] + ["not flagged"] * 7
     assert set(seen["datasets"]) == {"a"}
-    assert "12 of 12 scored images, all of them" in picture.caption
+    assert "Shown: all 12 scored images" in picture.caption
 
 
 def test_the_same_tables_give_the_same_bytes(images, x_NC, tmp_path):

@@ -42,7 +42,7 @@ def test_few_images_have_a_smaller_neighbourhood(count):
     [
         (np.zeros((4, 8), np.float32), "at least 5 images"),
         (np.zeros((9, 1), np.float32), "two values each"),
-        (np.ones((9, 8), np.float32), "all embeddings are equal"),
+        (np.ones((9, 8), np.float32), "embeddings that differ, got equal ones"),
         (np.full((9, 8), np.nan, np.float32), "finite"),
     ],
 )
@@ -52,8 +52,8 @@ def test_what_cannot_be_laid_out_is_an_error(x_NC, message):
 
 
 POINTS = np.arange(12, dtype=np.float32).reshape(6, 2)
-TRUTH = ["healthy", "COVID", "COVID", "other disease", "not known", "healthy"]
-FLAGS = ["not flagged", "flagged COVID", "not flagged", "flagged unhealthy, not COVID", "no flag can be given"]
+TRUTH = ["healthy", "COVID-19", "COVID-19", "other disease", "not known", "healthy"]
+FLAGS = ["not flagged", "flagged COVID-19", "not flagged", "flagged unhealthy, not COVID-19", "without a flag"]
 FLAGS.append("not flagged")
 
 
@@ -83,7 +83,7 @@ def test_the_same_places_coloured_by_label_and_by_flag():
 def test_the_legend_counts_and_never_calls_what_is_not_flagged_healthy():
     left, right = draw_embedding_map(POINTS, TRUTH, FLAGS).axes
     legend = [text.get_text() for text in left.get_legend().get_texts()]
-    assert legend == ["healthy (2)", "other disease (1)", "COVID (2)", "not known (1)"]
+    assert legend == ["healthy (2)", "other disease (1)", "COVID-19 (2)", "not known (1)"]
     flags = " ".join(text.get_text() for text in right.get_legend().get_texts())
     assert "not flagged (3)" in flags
     assert "healthy" not in flags.replace("unhealthy", "")
@@ -102,12 +102,14 @@ def test_data_sets_differ_in_shape():
 def test_many_data_sets_share_the_last_shape():
     points = np.zeros((40, 2), np.float32)
     datasets = [f"source {number:02d}" for number in range(20)] * 2
-    legend = draw_embedding_map(points, ["COVID"] * 40, ["not flagged"] * 40, datasets).axes[0].get_legend().get_texts()
+    legend = (
+        draw_embedding_map(points, ["COVID-19"] * 40, ["not flagged"] * 40, datasets).axes[0].get_legend().get_texts()
+    )
     assert legend[-1].get_text() == "further data sets"
 
 
 def test_what_does_not_fit_is_an_error():
-    with pytest.raises(ValueError, match=r"one label, flag and data set a point.*got 5, 6 and 6 for 6"):
+    with pytest.raises(ValueError, match=r"one label, flag and data set for each of 6 points, got 5, 6 and 6"):
         draw_embedding_map(POINTS, TRUTH[:5], FLAGS)
     with pytest.raises(ValueError, match="got normal"):
         draw_embedding_map(POINTS, ["normal"] * 6, FLAGS)

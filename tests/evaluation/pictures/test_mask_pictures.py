@@ -68,7 +68,7 @@ def test_disease_is_shown_of_covid_and_of_other_findings(images, tmp_path, drawn
     other = mask_pictures.masks_beside({"m": images}, "disease", str(tmp_path), LIMITS, only="not_covid")
     assert other.name == "figure_07_other_disease_masks"
     assert sorted(ids(drawn)) == ["a/06", "a/07", "a/08"]
-    assert "3 of 3 images with annotated disease and another finding than COVID-19, all of them" in other.caption
+    assert "Shown: all 3 images with annotated disease and another finding than COVID-19;" in other.caption
 
 
 def test_a_model_without_a_mask_says_why(images, tmp_path, drawn):
@@ -83,7 +83,7 @@ def test_a_model_without_a_mask_says_why(images, tmp_path, drawn):
     (row,) = drawn
     assert isinstance(row.masks["whole"], np.ndarray)
     assert row.masks["part"] == "not screened by this model"
-    assert row.masks["classifier"] == "this model draws no lungs"
+    assert row.masks["classifier"] == "this model outlines no lungs"
     assert row.masks["failed"] == "not scored by this model: truncated"
 
 
@@ -91,10 +91,10 @@ def test_without_annotations_there_is_a_reason(images, tmp_path):
     bare = images.assign(lung_mask=None, disease_mask=None)
     picture = mask_pictures.masks_beside({"m": bare}, "lung", str(tmp_path), LIMITS)
     assert picture.files == ()
-    assert picture.reason == "no scored image with annotated lungs"
+    assert picture.reason == "there is no scored image with annotated lungs"
     covid = images[images["covid"] == 1]
     picture = mask_pictures.masks_beside({"m": covid}, "disease", str(tmp_path), LIMITS, only="not_covid")
-    assert picture.reason == "no scored image with annotated disease and another finding than COVID-19"
+    assert picture.reason == "there is no scored image with annotated disease and another finding than COVID-19"
 
 
 def test_an_annotation_that_marks_nothing_is_said_to(images, tmp_path, drawn):
@@ -138,15 +138,15 @@ def results(images, tmp_path) -> str:
 def test_the_map_is_that_of_the_score_of_the_label(images, results, tmp_path, drawn):
     picture = mask_pictures.gradcam(images, results, str(tmp_path), LIMITS, count=12)
     assert picture.name == "figure_12_gradcam"
-    assert "9 of 9 images with annotated disease, all of them; with COVID-19: 6" in picture.caption
+    assert "Shown: all 9 images with annotated disease; with COVID-19: 6" in picture.caption
     rows = {row.caption[-1]: row for row in drawn}
     assert rows["a/00"].heat_HW[:20].min() == 255
     assert rows["a/00"].heat_HW[44:].max() == 0
-    assert rows["a/00"].heat_caption == ("of the COVID-19 score",)
+    assert rows["a/00"].heat_caption == ("map of the COVID-19 score",)
     assert rows["a/06"].heat_HW[44:].min() == 255
-    assert rows["a/06"].heat_caption == ("of the unhealthy score",)
-    assert rows["a/01"].heat_caption == ("of the COVID-19 score", "nowhere positive")
-    assert rows["a/07"].heat_HW == rows["a/08"].heat_HW == "no map of the unhealthy score"
+    assert rows["a/06"].heat_caption == ("map of the unhealthy score",)
+    assert rows["a/01"].heat_caption == ("map of the COVID-19 score", "positive nowhere")
+    assert rows["a/07"].heat_HW == rows["a/08"].heat_HW == "there is no map of the unhealthy score"
     assert np.array_equal(rows["a/00"].predicted_HW, LEFT)
 
 
@@ -165,4 +165,4 @@ def test_a_screen_without_maps_has_no_picture(images, tmp_path):
 
 def test_healthy_images_have_none(images, results, tmp_path):
     picture = mask_pictures.gradcam(images[images["unhealthy"] == 0], results, str(tmp_path), LIMITS)
-    assert picture.reason == "no scored image is labelled COVID-19 or with another finding"
+    assert picture.reason == "no scored image is labelled with COVID-19 or another finding"

@@ -47,8 +47,8 @@ def test_scores_are_cut_and_labels_named(images):
     captions = [random_sheet.caption(row) for row in images.to_dict("records")]
     first = images.to_dict("records")[0]
     assert captions[0][:2] == ("COVID-19: FLAGGED, score 0.99", "unhealthy: FLAGGED, score 0.99")
-    assert captions[0][2:] == ("label: COVID", "view: PA", first["image_id"])
-    assert {caption[2] for caption in captions} == {"label: COVID", "label: other disease", "label: healthy"}
+    assert captions[0][2:] == ("label: COVID-19", "view: PA", first["image_id"])
+    assert {caption[2] for caption in captions} == {"label: COVID-19", "label: other disease", "label: healthy"}
 
 
 def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images):
@@ -63,15 +63,15 @@ def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images):
 @pytest.mark.parametrize(
     ("covid", "unhealthy", "label"),
     [
-        (1, 1, "COVID"),
-        (1, np.nan, "COVID"),
-        (1, 0, "COVID, no finding"),
+        (1, 1, "COVID-19"),
+        (1, np.nan, "COVID-19"),
+        (1, 0, "COVID-19, no finding"),
         (0, 1, "other disease"),
         (0, 0, "healthy"),
         (np.nan, 0, "healthy"),
         (np.nan, 1, "disease, cause not known"),
-        (0, np.nan, "not COVID, disease not known"),
-        (np.nan, np.nan, "none"),
+        (0, np.nan, "not COVID-19, other disease not known"),
+        (np.nan, np.nan, "no label"),
     ],
 )
 def test_what_is_not_known_is_not_guessed(covid, unhealthy, label):

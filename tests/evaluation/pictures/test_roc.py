@@ -25,7 +25,7 @@ def lines(axes, variant):
 
 
 def test_a_line_a_seed_with_the_curves_own_data_over_both_axes(panels):
-    figure = draw_roc(panels, {})
+    figure = draw_roc(panels)
     assert [axes.get_title() for axes in figure.axes] == ["deep", "", "embeddings", ""]
     for axes, title in zip(figure.axes, ("deep", "deep", "embeddings", "embeddings"), strict=True):
         for variant, mine in panels[title].items():
@@ -39,7 +39,7 @@ def test_a_line_a_seed_with_the_curves_own_data_over_both_axes(panels):
 
 
 def test_a_variant_looks_the_same_in_every_panel_and_unlike_the_others(panels):
-    figure = draw_roc(panels, {})
+    figure = draw_roc(panels)
     looks = [(line.get_color(), line.get_linestyle()) for axes in figure.axes for line in lines(axes, "COMiT-Net")]
     assert set(looks) == {("#000000", "-")}
     other = lines(figure.axes[0], "ResNet18 + FC")[0]
@@ -47,22 +47,16 @@ def test_a_variant_looks_the_same_in_every_panel_and_unlike_the_others(panels):
     assert other.get_linestyle() != "-"
 
 
-def test_the_papers_points_are_hollow_and_named_as_of_other_data(panels):
-    figure = draw_roc(panels, {"COMiT-Net": [(0.01, 0.872), (0.1, 0.968)], "not here": [(0.5, 0.5)]})
-    for axes in figure.axes:
-        (points,) = lines(axes, "COMiT-Net: paper, other data")
-        np.testing.assert_array_equal(points.get_xydata(), [(0.01, 0.872), (0.1, 0.968)])
-        assert points.get_markerfacecolor() == "none"
-        assert points.get_linestyle() == "None"
-        assert not lines(axes, "not here: paper, other data")
+def test_no_marker_stands_on_the_curves(panels):
+    """The paper's values stand in a table, never in a picture of ours."""
+    figure = draw_roc(panels)
+    assert {line.get_marker() for axes in figure.axes for line in axes.get_lines()} == {"None"}
     legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
-    assert legend == ["ResNet18 + FC (3 seeds)", "COMiT-Net (2 seeds)", "hollow marker: paper, other data"]
-    without = draw_roc(panels, {}).axes[1].get_legend().get_texts()
-    assert [text.get_text() for text in without] == legend[:2]
+    assert legend == ["ResNet18 + FC (3 seeds)", "COMiT-Net (2 seeds)"]
 
 
 def test_a_seed_without_a_curve_is_counted_not_drawn():
-    figure = draw_roc({"one": {"A": [None, *curves(1)], "B": [None]}}, {})
+    figure = draw_roc({"one": {"A": [None, *curves(1)], "B": [None]}})
     assert len(lines(figure.axes[0], "A")) == 1
     assert lines(figure.axes[0], "B") == []
     legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
@@ -70,14 +64,14 @@ def test_a_seed_without_a_curve_is_counted_not_drawn():
 
 
 def test_it_says_that_it_is_not_for_diagnosis(panels):
-    assert draw_roc(panels, {}).get_supxlabel() == NOT_FOR_DIAGNOSIS
+    assert draw_roc(panels).get_supxlabel() == NOT_FOR_DIAGNOSIS
 
 
 def test_ticks_of_the_logarithmic_axis_are_plain_numbers(panels):
-    ticks = [label.get_text() for label in draw_roc(panels, {}).axes[1].get_xticklabels()]
+    ticks = [label.get_text() for label in draw_roc(panels).axes[1].get_xticklabels()]
     assert ticks == ["0.001", "0.01", "0.1", "1"]
 
 
 def test_no_panel_is_an_error():
     with pytest.raises(ValueError, match="got none"):
-        draw_roc({}, {})
+        draw_roc({})

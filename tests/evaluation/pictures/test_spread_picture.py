@@ -17,7 +17,7 @@ def span(bar) -> tuple[float, float]:
 
 
 def test_a_dot_a_seed_the_mean_and_the_sample_deviation():
-    figure = draw(VALUES, {}, "title", "sensitivity (fraction)")
+    figure = draw(VALUES, "title", "sensitivity (fraction)")
     axes = figure.axes[0]
     dots = [line for line in axes.get_lines() if line.get_label() == ONE_SEED]
     assert [np.asarray(line.get_xdata()).tolist() for line in dots] == [[0.5, 0.7, 0.9], [0.4], [0.2, 0.4]]
@@ -30,34 +30,29 @@ def test_a_dot_a_seed_the_mean_and_the_sample_deviation():
 
 
 def test_one_seed_has_no_deviation():
-    (only,) = containers(draw({"B": [0.4]}, {}, "t", "x"), MEAN)
+    (only,) = containers(draw({"B": [0.4]}, "t", "x"), MEAN)
     assert not only.has_xerr
 
 
 def test_rows_stand_under_each_other_with_their_seeds():
-    axes = draw(VALUES, {}, "title", "x").axes[0]
+    axes = draw(VALUES, "title", "x").axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["A\n(3 seeds)", "B\n(1 seed)", "C\n(2 of 3 seeds)"]
     bottom, top = axes.get_ylim()
     assert bottom > top, "the first is on top"
 
 
-def test_the_papers_value_is_marked_with_a_bar_only_where_it_prints_one():
-    figure = draw(VALUES, {"A": (0.87, None), "B": (0.56, 0.05), "C": (None, 0.1), "D": (0.1, 0.1)}, "t", "x")
-    theirs = containers(figure, "paper, other data")
-    assert [it.lines[0].get_xdata()[0] for it in theirs] == [0.87, 0.56]
-    assert not theirs[0].has_xerr
-    assert span(theirs[1]) == pytest.approx((0.51, 0.61))
-    assert theirs[0].lines[0].get_markerfacecolor() == "none"
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert set(legend) == {ONE_SEED, MEAN, "paper, other data"}
+def test_nothing_but_seeds_and_means_is_marked():
+    """The paper's values stand in a table, never in a picture of ours."""
+    legend = [text.get_text() for text in draw(VALUES, "t", "x").legends[0].get_texts()]
+    assert set(legend) == {ONE_SEED, MEAN}
 
 
 def test_a_variant_without_any_value_has_an_empty_row():
-    figure = draw({**VALUES, "A": [None, None]}, {}, "t", "x")
+    figure = draw({**VALUES, "A": [None, None]}, "t", "x")
     assert len(containers(figure, MEAN)) == 2
     assert figure.axes[0].get_yticklabels()[0].get_text() == "A\n(0 of 2 seeds)"
 
 
 def test_no_variant_is_an_error():
     with pytest.raises(ValueError, match="got none"):
-        draw({}, {}, "t", "x")
+        draw({}, "t", "x")

@@ -47,7 +47,9 @@ def test_a_score_is_rounded_down_and_does_not_look_as_if_it_reached_its_threshol
     assert (score(0.49999), score(0.996, 2), score(0.29, 2), score(1.0)) == ("0.4999", "0.99", "0.29", "1.0000")
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0121, "0.013"), (0.05, "0.050"), (1.0, "1.000"), (1.0000001, "1.000")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0121, "0.013"), (0.05, "0.050"), (1.0, "1.000"), (1.0000001, "1.000"), (1e-15, "0.001")]
+)
 def test_a_p_value_is_rounded_up(value: float, text: str) -> None:
     assert p_value(value) == text
 

@@ -42,7 +42,7 @@ def test_means_over_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert pairs["A", AT_90].result.difference == -0.5
     pair = pairs["B", AUROC]
     assert (pair.seeds, pair.result.difference, pair.result.adjusted) == ((), None, None)
-    assert pair.result.reason == "no seed of it and of the reference was scored in both"
+    assert pair.result.reason == "no seed was scored both for this variant and for the reference"
 
 
 def test_alike_and_different(tmp_path: Path) -> None:

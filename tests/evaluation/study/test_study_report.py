@@ -78,7 +78,7 @@ def report(made: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_tables_are_written_in_three_forms(report: Path) -> None:
     names = {"table_04_classification", "table_05_ablation", "figure_08_stability", "segmentation", "comparisons"}
-    names |= {"trials", "summary"}
+    names |= {"trials", "summary", "paper"}
     assert {file.name for file in (report / "tables").iterdir()} == {
         f"{name}.{suffix}" for name in names for suffix in ("csv", "tex")
     }
@@ -110,15 +110,15 @@ def test_metrics_are_those_of_the_scores(report: Path) -> None:
     inside = {one["group"] for one in records if one["metric"] == "auroc"}
     assert inside == {"all", "dataset=a", "dataset=b"}
     alone = [one for one in records if one["variant"] == "Task 4 only" and one["seed"] == "sd"]
-    assert all(one["value"] is None and one["reason"] == "one seed has no deviation" for one in alone)
+    assert all(one["value"] is None and one["reason"] == "one seed has no standard deviation" for one in alone)
 
 
 def test_what_was_not_scored_is_shown(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert "Of 9 planned trials: 7 ok, 1 failed, 1 missing" in text
+    assert "Outcome of 9 planned trials: 7 ok, 1 failed, 1 missing" in text
     assert "1 of 3 (1 failed, 1 missing)" in text
     assert "ValueError: loss is not finite" in text
-    assert "With 8 patients with COVID-19 in the test split, one patient is 12.5 points" in text
+    assert "The test split has 8 patients with COVID-19: one patient is worth 12.5 percentage points" in text
 
 
 def test_pictures_are_there_or_say_why_not(report: Path) -> None:
@@ -128,7 +128,7 @@ def test_pictures_are_there_or_say_why_not(report: Path) -> None:
     expected |= {"figure_09_precision_recall", "figure_11_embeddings"}
     assert {f"{name}.png" for name in expected} <= shown
     assert all(f"](figures/{name})" in text for name in shown)
-    assert "Of All 4 tasks, seed 0, the first that was scored." in text
+    assert "Model: All 4 tasks, seed 0, the first seed that was scored." in text
 
 
 def test_a_search_has_its_table_and_no_pictures(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def test_a_trial_that_was_not_planned(tmp_path: Path) -> None:
     record = json.loads((Path(uri) / "run.json").read_text())
     del record["question"]["trials"][1]
     (Path(uri) / "run.json").write_text(json.dumps(record))
-    with pytest.raises(StorageError, match=r"1 rows of trials are of no trial that was planned, such as 01-s0"):
+    with pytest.raises(
+        StorageError, match=r"rows of planned trials alone in trials, got 1 of other trials, such as 01-s0"
+    ):
         study_results.read(uri, manifest)
 
 
@@ -88,5 +90,5 @@ def test_predictions_that_are_not_whole(tmp_path: Path) -> None:
     short, _ = write_study(tmp_path / "short", Images([1, 0, 1], datasets=["b", "a", "a"]), {"A": [[0.9] * 3]})
     where = Path("predictions") / "00-s0.parquet"
     (Path(uri) / where).write_bytes((Path(short) / where).read_bytes())
-    with pytest.raises(StorageError, match=r"each of the 4 images of the split, got 3 rows \(1 images without one"):
+    with pytest.raises(StorageError, match=r"each of the 4 images of the split, got 3 rows \(images without a row: 1"):
         study_results.read(uri, manifest)

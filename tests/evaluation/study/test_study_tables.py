@@ -28,7 +28,7 @@ def _lines(table: Table) -> dict[str, dict[str, str]]:
     return {line[table.columns[0]]: line for line in read}
 
 
-def test_classification_beside_the_paper(tmp_path: Path) -> None:
+def test_classification(tmp_path: Path) -> None:
     variants: dict[str, list[Outcome]] = {
         "COMiT-Net": [GOOD, MIDDLE, BAD],
         "VGG19 + FC": [GOOD, "failed", "missing"],
@@ -38,42 +38,52 @@ def test_classification_beside_the_paper(tmp_path: Path) -> None:
     }
     taken, rows = _study(tmp_path, variants, tasks={"U-Net (lung)": ["lung"]})
     table = study_tables.classification(taken, rows, [0.9, 0.99])
-    assert table.title.startswith("Table 4")
     lines = _lines(table)
     assert set(lines) == {"COMiT-Net", "VGG19 + FC", "my own", "ResNet18 + FC"}
     line = lines["COMiT-Net"]
     assert line["seeds"] == "3 of 3"
     assert line["sensitivity at 90% specificity (%)"].startswith("50.00 ± 50.00")
-    assert line["paper: sensitivity at 90% specificity (%)"] == "96.80"
-    assert line["paper: sensitivity at 99% specificity (%)"] == "87.20"
-    assert line["paper: EER (%)"] == "7.30"
     assert line["AUROC"].startswith("0.667 ± 0.289")
     line = lines["VGG19 + FC"]
     assert line["seeds"] == "1 of 3 (1 failed, 1 missing)"
     assert line["sensitivity at 99% specificity (%)"].startswith("100.00")
     assert "±" not in line["AUROC"]
-    assert lines["my own"]["paper: EER (%)"] == "-"
     assert lines["ResNet18 + FC"]["AUROC"] == "not scored"
     assert "VGG19 + FC, seed 1: failed (ValueError: loss is not finite)" in table.note
     assert "ResNet18 + FC, seed 0: missing" in table.note
-    assert "other data" in table.note
+    assert "aper" not in table.title + table.note + "".join(table.columns)
 
 
 def test_a_study_unknown_to_the_paper(tmp_path: Path) -> None:
     taken, rows = _study(tmp_path, {"one": [GOOD], "two": [BAD]})
     table = study_tables.classification(taken, rows, [0.95, 0.9])
-    assert "aper" not in table.title + table.note + "".join(table.columns)
-    assert "Table 4" not in table.title
+    assert study_tables.paper(taken, rows) is None
     assert list(table.columns)[2:4] == ["sensitivity at 95% specificity (%)", "sensitivity at 90% specificity (%)"]
     assert _lines(table)["one"]["sensitivity at 95% specificity (%)"] == "undefined"  # was not asked for
 
 
-def test_ablation_beside_the_paper(tmp_path: Path) -> None:
+def test_ablation(tmp_path: Path) -> None:
     taken, rows = _study(tmp_path, {"All 4 tasks": [GOOD, MIDDLE], "Task 4 only": [BAD, BAD]})
     lines = _lines(study_tables.ablation(taken, rows))
     assert lines["All 4 tasks"]["sensitivity at 90% specificity (%)"].startswith("75.00 ± 35.36")
     assert lines["Task 4 only"]["sensitivity at 90% specificity (%)"].startswith("0.00 ± 0.00")
-    assert [line["paper: sensitivity (%)"] for line in lines.values()] == ["96.80", "84.40"]
+
+
+def test_the_papers_values_have_a_table_of_their_own(tmp_path: Path) -> None:
+    taken, rows = _study(tmp_path, {"COMiT-Net": [GOOD, MIDDLE], "Task 4 only": [BAD], "my own": [BAD]})
+    table = study_tables.paper(taken, rows)
+    assert table is not None
+    found = {(row[0], row[1], row[4]): (row[2], row[3]) for row in table.rows}
+    assert {name for name, _, _ in found} == {"COMiT-Net", "Task 4 only"}
+    printed, here = found["COMiT-Net", "sensitivity at 90% specificity", "table 4"]
+    assert printed == "96.80%"
+    assert here.startswith("75.00 ± 35.36")
+    assert found["COMiT-Net", "sensitivity at 99% specificity", "table 4"][0] == "87.20%"
+    assert found["COMiT-Net", "EER", "table 4"][0] == "7.30%"
+    assert found["Task 4 only", "sensitivity at 90% specificity", "table 5"][0] == "84.40%"
+    assert found["COMiT-Net", "lung IoU, mean", "section 4.1"] == ("0.85", "undefined")
+    assert "other data" in table.title
+    assert "other data" in table.note
 
 
 def test_stability(tmp_path: Path) -> None:
@@ -97,10 +107,10 @@ def test_comparisons(tmp_path: Path) -> None:
     assert rows["sensitivity at 90% specificity (%)", "B"][3:6] == ("0.00", "100.00", "-100.00")
     assert rows["AUROC", "C"][2:] == (
         "-", "undefined", "undefined", "undefined", "-", "-", "-",
-        "no seed of it and of the reference was scored in both",
+        "no seed was scored both for this variant and for the reference",
     )  # fmt: skip
     assert "4 rows" in table.note
-    assert "the least p is 0.010" in table.note
+    assert "the smallest possible p is 0.010" in table.note
 
 
 def test_every_trial_with_its_reason(tmp_path: Path) -> None:
@@ -110,7 +120,7 @@ def test_every_trial_with_its_reason(tmp_path: Path) -> None:
     assert lines["00-s0"]["seconds"] == "61"
     assert lines["00-s0"]["detail"] == ""
     assert lines["01-s1"]["detail"] == "ValueError: loss is not finite"
-    assert lines["02-s2"]["detail"].startswith("no row")
+    assert lines["02-s2"]["detail"].startswith("not run yet")
     assert lines["02-s2"]["epochs"] == "-"
 
 

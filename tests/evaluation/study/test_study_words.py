@@ -36,45 +36,47 @@ def _seeds(shift: float, first: int) -> list[Outcome]:
 def test_rows_that_cannot_be_told_apart(tmp_path: Path) -> None:
     variants = {"All 4 tasks": _seeds(1.5, 1), "Task 4 only": _seeds(1.5, 11), "Tasks 1 and 4": _seeds(1.5, 21)}
     said = _said(tmp_path, Images(COVID), variants)
-    assert "With 17 patients with COVID-19 in the test split, one patient is 5.9 points of sensitivity." in said
-    assert "None of the 2 variants can be told from All 4 tasks" in said
+    assert (
+        "The test split has 17 patients with COVID-19: one patient is worth 5.9 percentage points of sensitivity."
+        in said
+    )
+    assert "None of the 2 variants differs significantly from All 4 tasks" in said
     assert "after correction for 4 comparisons (smallest adjusted p " in said
-    assert "do not read the order of the rows as a ranking" in said
-    assert "can be told from All 4 tasks." not in said
+    assert "Do not read the order of the rows as a ranking" in said
     assert "125 images with COVID-19 and 6,174 others" in said
 
 
 def test_a_variant_that_is_clearly_worse(tmp_path: Path) -> None:
     variants = {"All 4 tasks": _seeds(3, 1), "Task 4 only": _seeds(3, 11), "Tasks 1 and 4": _seeds(-1, 21)}
     said = _said(tmp_path, Images(COVID), variants)
-    assert "1 of 2 other variants can be told from All 4 tasks." in said
-    assert "By AUROC, compared with All 4 tasks: Tasks 1 and 4, 0." in said
+    assert "1 of 2 other variants differs significantly from All 4 tasks." in said
+    assert "In AUROC, compared with All 4 tasks: Tasks 1 and 4, 0." in said
     assert " lower (95% interval [-0." in said
-    assert "Not told from All 4 tasks: Task 4 only. Do not read" in said
+    assert "No difference from All 4 tasks was found for: Task 4 only. Do not read" in said
     assert "None of the" not in said
 
 
 def test_too_few_draws_are_said(tmp_path: Path) -> None:
     variants = {"All 4 tasks": _seeds(3, 1), "Tasks 1 and 4": _seeds(-1, 21)}
     said = _said(tmp_path, Images(COVID), variants, draws=30)
-    assert "The one other variant cannot be told from All 4 tasks" in said
-    assert "With 30 draws and 2 comparisons the smallest p cannot be below 0.065 after correction" in said
+    assert "The one other variant does not differ significantly from All 4 tasks" in said
+    assert "With 30 draws and 2 comparisons, p cannot fall below 0.065 after correction" in said
     assert "Give more than --draws 40." in said
 
 
 def test_images_and_patients_are_told_apart(tmp_path: Path) -> None:
     images = Images(COVID, patients=[f"p{number // 2}" for number in range(120)])
     said = _said(tmp_path, images, {"A": _seeds(1, 1)})
-    assert "With 17 images of 9 patients with COVID-19 in the test split, one image is 5.9 points" in said
-    assert "No two variants were compared" in said
+    assert "The test split has 17 images of 9 patients with COVID-19: one image is worth 5.9 percentage points" in said
+    assert "No variants were compared with each other" in said
     assert "The paper's" not in said
 
 
 def test_seeds_alike_and_seeds_alone(tmp_path: Path) -> None:
     same = _seeds(1, 1)[0]
     said = _said(tmp_path, Images(COVID), {"A": [same, same], "B": [same]})
-    assert "All seeds give the same sensitivity at 99% specificity for A:" in said
-    assert "Of B there is one seed alone" in said
+    assert "All seeds give the same sensitivity at 99% specificity for A. This is no sign" in said
+    assert "Only one seed was scored for B:" in said
 
 
 def test_the_source_may_have_been_learned(tmp_path: Path) -> None:
@@ -86,9 +88,10 @@ def test_the_source_may_have_been_learned(tmp_path: Path) -> None:
     told = [0.9 if value else 0.1 for value in covid]
     said = _said(tmp_path, Images(covid, datasets=datasets), {"source": [scores], "disease": [told]})
     assert THE_SOURCE in said
-    assert "inside b alone 0." in said
-    assert "(n=40), with an interval not above 0.5, or without one: source." in said
-    assert "With 20 patients with COVID-19" in said
+    assert "AUROC is 0." in said
+    assert "inside b alone (n=40), where its interval reaches down to 0.5 (chance) or does not exist" in said
+    assert "This concerns source." in said
+    assert "The test split has 20 patients with COVID-19" in said
 
 
 def test_no_dataset_has_both_classes(tmp_path: Path) -> None:
@@ -98,11 +101,11 @@ def test_no_dataset_has_both_classes(tmp_path: Path) -> None:
 
 def test_accounts_and_one_class(tmp_path: Path) -> None:
     said = _said(tmp_path, Images([0, 0]), {"A": [[0.9, 0.8], "failed", "missing"]}, 20)
-    assert said.startswith("Of 3 planned trials: 1 ok, 1 failed, 1 missing; what is not ok stands in the tables")
-    assert "The test split has 0 images with COVID-19 and 2 without: no figure of COVID-19 is defined." in said
+    assert said.startswith("Outcome of 3 planned trials: 1 ok, 1 failed, 1 missing. The tables give the reason")
+    assert "The test split has 0 images with COVID-19 and 2 without: no metric of COVID-19 is defined." in said
 
 
 def test_the_validation_split_flatters(tmp_path: Path) -> None:
     said = _said(tmp_path, Images([1, 0]), {"A": [[0.9, 0.8]]}, 20, split="val", tasks={"A": ["lung"]})
-    assert said.startswith("Of 1 planned trials: 1 ok.\nThe figures are of the validation split")
+    assert said.startswith("Outcome of 1 planned trial: 1 ok.\nThe metrics are measured on the validation split")
     assert "points of sensitivity" not in said
