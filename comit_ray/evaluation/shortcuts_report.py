@@ -77,10 +77,6 @@ def _cell(metric: Metric | None) -> str:
     return "-" if metric is None or metric.value is None else f"{with_interval(metric)} (n={metric.n:,})"
 
 
-def _cell(metric: Metric | None) -> str:
-    return "-" if metric is None or metric.value is None else f"{with_interval(metric)} (n={metric.n:,})"
-
-
 def audit_sentences(found: Audit) -> list[str]:
     """The sentences of the audit; a sentence begins with `CAUGHT` if it reports a shortcut.
 

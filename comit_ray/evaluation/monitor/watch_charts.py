@@ -15,9 +15,9 @@ import numpy as np
 
 from comit_ray.config.monitor_config import MonitorConfig
 from comit_ray.evaluation.monitor.watch_counts import ALL, SEEN, Counted, Period
-from comit_ray.evaluation.report.printing import counted as counted_in_words
 from comit_ray.statistics import control_chart
 from comit_ray.statistics.control_chart import PeriodLook
+from comit_ray.tables.vocabulary import counted as counted_in_words
 
 PERIODS_A_YEAR = {"day": 365.25, "week": 52.18}
 OUTSIDE = 0.05

@@ -22,11 +22,11 @@ from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report import document
 from comit_ray.evaluation.report.document import Chapter, FirstPage, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING, score
-from comit_ray.evaluation.report.printing import counted as counted_in_words
 from comit_ray.screening.results_folder import in_words as reason_in_words
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.review_schema import PERIODS
+from comit_ray.tables.vocabulary import counted as counted_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
