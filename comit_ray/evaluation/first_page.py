@@ -45,7 +45,7 @@ PLAIN = {
         "a guess by the source alone, without a look at the image, does as well as the model",
         OF_SOURCES,
     ),
-    "do not look like what model": (
+    "does not look like the training data": (
         "these images do not look like those that the model was trained on",
         OF_THE_ARCHIVE,
     ),

@@ -15,6 +15,7 @@ new archive has a new source, and the distribution of scores also moves with the
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -254,6 +255,8 @@ WORDS = {
     **{f"p_{score}": f"the score p_{score}" for score in SCORES},
 }
 """Signal -> what a report calls it."""
+COMPARED = re.compile(rf"(?<=\()(?:{'|'.join(WORDS)})(?:, \w+)*(?=\);)")
+"""The names of the signals that were compared, in brackets, in a line of `lines`."""
 
 
 def sentences(drift: Drift) -> list[str]:
@@ -273,9 +276,7 @@ def _in_words(line: str) -> str:
     for code, words in WORDS.items():
         if line.startswith((f"{code}:", f"{code} ")):
             return f"{words}{line.removeprefix(code)}"
-    before, bracket, listed = line.partition(" was trained on (")
-    names, end, rest = listed.partition(")")
-    return f"{before}{bracket}{', '.join(WORDS.get(name, name) for name in names.split(', '))}{end}{rest}"
+    return COMPARED.sub(lambda found: ", ".join(WORDS.get(name, name) for name in found[0].split(", ")), line)
 
 
 def _warning(signal: Signal) -> str:

@@ -48,7 +48,7 @@ def test_the_first_page_has_plain_words_for_every_alarm(part) -> None:
 
 
 def test_drift_says_nothing_of_the_disease() -> None:
-    said = "WARNING: these 12 images do not look like what model abc was trained on: pixel_sd: median 0.25."
+    said = "WARNING: the archive (12 images) does not look like the training data of model abc: pixel_sd: median 0.25."
     assert page(images(30, 30), [said]).verdict[0].endswith(OF_THE_ARCHIVE)
 
 

@@ -60,12 +60,12 @@ def test_in_a_report_the_list_stays_a_list_and_signals_have_words() -> None:
     score = Signal("covid", SignalKind.SPREAD, 0.6, differs=True, detail="median 0.3, theirs 0.1")
     warned, told = sentences(Drift("abc", 200, 150, (FAR, SPREAD, score)))
     assert warned.split("\n") == [
-        "WARNING: these 200 images do not look like what model abc was trained on:",
-        f"{WORDS['embedding_distance']}: 180 are outside the range of the training data (180 above 1.4)",
-        "contrast: distributed unlike any mix of the training sources and views (median 0.25, theirs 0.2)",
+        "WARNING: the archive (200 images) does not look like the training data of model abc:",
+        f"{WORDS['embedding_distance']}: outside the range of the training data for 180 images (180 above 1.4)",
+        "contrast: distributed unlike any mix of the training sources and views (median 0.25, reference 0.2)",
         UNKNOWN,
     ]
     assert told.startswith("The score p_covid is distributed differently than on validation images")
-    assert told.endswith("drift.")
+    assert told.endswith("the archive has drifted.")
     (fine,) = sentences(Drift("abc", 200, 150, (FINE,)))
-    assert "was trained on (brightness); nor is it shown that they do not." in fine
+    assert fine.endswith("the training data of model abc (brightness); that they are alike is not shown either.")
