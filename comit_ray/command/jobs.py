@@ -81,8 +81,7 @@ def phantom(config: PhantomConfig) -> int:
 
     nodes.check_submitted({}, {"output": config.output})
     entries = phantom_archive.write(config.output, config.count, config.seed)
-    print(phantom_archive.summary(entries))
-    print(f"archive: {config.output}")
+    print(f"{phantom_archive.summary(entries)}\narchive: {config.output}")
     return 0
 
 
@@ -95,8 +94,7 @@ def listing(config: ListingConfig) -> int:
     output = storage.normalise(config.output)
     storage.refuse_inside("--output", output, "--root", config.root)
     nodes.check_submitted({"root": config.root}, {"output": output})
-    print(f"files: {write(config.root, output):,}")
-    print(f"listing: {output}")
+    print(f"files: {write(config.root, output):,}\nlisting: {output}")
     return 0
 
 
@@ -221,8 +219,7 @@ def evaluate(config: EvaluateConfig) -> int:
         text = screen_report.write(config, more)
     output = storage.normalise(config.output)
     print(terminal.digest(text, shortcuts_report.ALARMS))
-    print(f"\nwhole report: {storage.join(output, 'report.html')}")
-    print(f"report: {output}")
+    print(f"\nwhole report: {storage.join(output, 'report.html')}\nreport: {output}")
     return 0
 
 
@@ -261,8 +258,7 @@ def monitor(config: MonitorConfig) -> int:
 
     nodes.check_submitted({}, {"results": config.results, **({"output": config.output} if config.output else {})})
     output, said = watch_report.write(config)
-    print("\n".join(said))
-    print(f"monitor: {storage.join(output, 'report.html')}")
+    print("\n".join([*said, f"monitor: {storage.join(output, 'report.html')}"]))
     return 0
 
 

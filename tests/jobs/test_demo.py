@@ -14,7 +14,7 @@ from tests.jobs.in_process import NOT_OURS
 
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
     (tmp_path / "results").mkdir()
-    with pytest.raises(ConfigError, match="not an earlier demo's"):
+    with pytest.raises(ConfigError, match="holds files that do not belong to a demo"):
         demo_job.job(DemoConfig(output=str(tmp_path)))
     assert (tmp_path / "results").is_dir()
 

@@ -90,7 +90,7 @@ def test_a_search_multiplies_its_draws(tmp_path) -> None:
     [
         ({}, "expected axes or search"),
         ({"axes": {"a": {}}}, "axes.a: expected at least one point"),
-        ({"search": {"draw": {"train.lr": {"uniform": [0, 1]}}}}, "a search is scored on val"),
+        ({"search": {"draw": {"train.lr": {"uniform": [0, 1]}}}}, "expected val for a search"),
         (
             {"search": {"draw": {"loss.lung": {"uniform": [0, 1]}}, "metric": "val_loss"}, "split": "val"},
             "the trials do not sum the same tasks with the same weights",
