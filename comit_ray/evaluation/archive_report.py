@@ -26,6 +26,7 @@ from comit_ray.screening.results_folder import in_words, queue_head
 from comit_ray.statistics.intervals import wilson
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 CAUTION = (
     "Not for diagnosis. Not flagged is not normal. The images have no labels: how many flags are right, and what was "
@@ -237,9 +238,9 @@ def _numbers(counts: ArchiveCounts) -> list[tuple[str, str]]:
     failed, excluded = counts.status(Status.FAILED), counts.status(Status.EXCLUDED)
     rows.append(("Failed, or excluded", f"{failed:,} failed, {excluded:,} excluded"))
     if counts.queued is not None:
-        rows.append(("In the queue", f"{counts.queued:,} images"))
+        rows.append(("In the queue", counted(counts.queued, "image")))
     if counts.unread is not None:
-        rows.append(("In no queue, and unread", f"{_in_no_queue(counts):,} images"))
+        rows.append(("In no queue, and unread", counted(_in_no_queue(counts), "image")))
     return rows
 
 

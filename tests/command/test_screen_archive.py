@@ -125,7 +125,7 @@ def test_a_record_that_is_damaged_is_an_error(archive: Path, tmp_path: Path) -> 
 def test_a_folder_without_an_image_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("text")
-    with pytest.raises(ManifestError, match=r"no image of dataset 'files' below .*passed over: 1 files"):
+    with pytest.raises(ManifestError, match=r"no image of dataset 'files' below .*passed over: 1 file"):
         manifest_of(str(tmp_path / "empty"), str(tmp_path / "out"))
 
 

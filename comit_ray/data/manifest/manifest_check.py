@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from comit_ray.errors import Reason
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 FILE = "check.csv"
 EXAMPLES = 3
@@ -82,13 +83,13 @@ def describe_manifest(table: pa.Table) -> str:
         merged = counts(table).groupby([name for name in _GROUPS if name != "split"], sort=False)["images"].sum()
         return (
             f"{merged.reset_index().to_string(index=False)}\n\n"
-            f"{len(table):,} images, {excluded:,} excluded; whose they are is not known. A screen needs no patients; a "
-            "training would never validate or test on such images"
+            f"{counted(len(table), 'image')}, {excluded:,} excluded; it is not known which patients they belong to. A "
+            "screen needs no patients. A training would never validate or test on such images"
         )
     return (
         f"{counts(table).to_string(index=False)}\n\n"
-        f"{len(table):,} images of {known:,} patients ({patients.null_count:,} images without a patient): "
-        f"{splits}, {excluded:,} excluded"
+        f"{counted(len(table), 'image')} of {counted(known, 'patient')} "
+        f"({counted(patients.null_count, 'image')} without a patient): {splits}, {excluded:,} excluded"
     )
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from comit_ray.storage import local_files
 from comit_ray.storage.archive import archive_kind
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 _BATCH = 65_536
 _EXAMPLES = 4
@@ -103,7 +104,7 @@ class Skipped:
 
     def describe(self) -> str:
         """The number of files per reason, with the most frequent file endings."""
-        lines = [f"passed over: {len(self):,} files below the root"]
+        lines = [f"passed over: {counted(len(self), 'file')} below the root"]
         for reason, count in self.counts().items():
             endings = ", ".join(
                 f"{ending!a} {number:,}" for ending, number in self._endings[reason].most_common(_EXAMPLES)

@@ -278,7 +278,7 @@ def test_dicom_by_name_or_by_content(tmp_path: Path) -> None:
 
 def test_a_root_without_a_row_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(dicom())
-    with pytest.raises(ManifestError, match=r"no image .*passed over: 1 files.*\n.*other_format.*'.dcm' 1"):
+    with pytest.raises(ManifestError, match=r"no image .*passed over: 1 file.*\n.*other_format.*'.dcm' 1"):
         read(tmp_path)
 
 
