@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other:
-# they start processes and wait for them, and leave most of the cores to the others, which `make test` runs beside them.
+# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other.
+# `make --jobs 2 --output-sync=target test` runs both groups at once: shorter, but tests that wait for Ray have less time.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Rewritten tests and our own modules are compiled once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,8 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screening -> tables and a sheet in build/demo
 	$(PY) jobs/demo.py --output $(DEMO)
 
-test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster
-	$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-ray test-units
+test: test-units test-ray  ## all tests, slow ones too, but for those on a cluster
 
 test-units: $(VENV)/.installed  ## tests that need no Ray to themselves, side by side
 	$(ONE_THREAD) $(PY) -m pytest -m 'not ray and not cluster' $(SIDE_BY_SIDE)
