@@ -151,7 +151,7 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
         # Nobody takes this machine away with notice: a process a training that would only watch for that.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     check_address()
-    if starts_here():
+    if alone:
         check_temporary_directory()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray reports every run to its developers
     filter_standard_error()

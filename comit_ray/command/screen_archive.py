@@ -24,6 +24,7 @@ from comit_ray.storage import storage
 from comit_ray.storage.storage import FileEntry
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import LATE_COLUMNS
+from comit_ray.tables.vocabulary import counted
 
 MANIFEST, LISTING, SKIPPED, RECORD = "manifest", "listing", "skipped.csv", "archive.json"
 
@@ -217,5 +218,5 @@ def _files(uri: str) -> list[str]:
 def _said(record: dict[str, Any]) -> str:
     skipped = sum(record["skipped"].values())
     others = f", other files: {skipped:,}" if skipped else ""
-    images = "1 image" if record["images"] == 1 else f"{record['images']:,} images"
+    images = counted(record["images"], "image")
     return f"{record['root']}: {images}{others}"

@@ -20,6 +20,7 @@ from comit_ray.errors import StorageError
 from comit_ray.screening.run_settings import recorded_operating_point
 from comit_ray.storage import storage, web
 from comit_ray.tables import parquet
+from comit_ray.tables.vocabulary import counted
 
 WORKER_CPUS = 0.5
 """CPUs that a task reserves. Making objects takes about as long as a server takes to store them."""
@@ -56,10 +57,10 @@ def run(config: ExportConfig) -> int:
     outputs = {"results": export.results} | ({} if export.to_pacs else {"output": export.destination})
     nodes.check({"manifest": config.manifest}, outputs, pa.concat_tables([one.places for one in chunks]))
     began = time.monotonic()
-    chunk_count = "1 chunk" if len(work) == 1 else f"{len(work):,} chunks"
+    chunk_count = counted(len(work), "chunk")
     print(f"exporting {', '.join(export.formats)} of {chunk_count} to {export.destination}", flush=True)
     with graph.chunk_context():
-        counted = ray.data.from_items(work, override_num_blocks=len(work)).map_batches(
+        exported = ray.data.from_items(work, override_num_blocks=len(work)).map_batches(
             _Worker(export),
             batch_size=1,
             batch_format="pyarrow",
@@ -67,7 +68,7 @@ def run(config: ExportConfig) -> int:
             concurrency=config.workers,
         )
         totals = dict.fromkeys(_COUNTS, 0)
-        for row in counted.iter_rows():
+        for row in exported.iter_rows():
             if row["problem"]:
                 raise StorageError(f"{row['problem']}; run the job again: objects that are stored are not sent twice")
             for name in totals:

@@ -6,6 +6,7 @@ batches, and halving a batch that the device cannot hold are the same for all of
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import ClassVar, Self, TypeVar
 
@@ -159,20 +160,15 @@ class Model(ABC):
         return found
 
 
-def _torch(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
+def _torch(
+    uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str, fused: bool = False
+) -> Model:
     from comit_ray.inference.torch_model import TorchModel  # late: only who predicts with PyTorch imports it
 
     if precision != "float32":
-        raise ConfigError(f"backend torch: precision float32 is all that it computes in, got {precision}")
-    return TorchModel(uri, device, batch_size, gradcam, threads)
-
-
-def _torch_fused(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
-    from comit_ray.inference.torch_model import TorchModel  # late: only who predicts with PyTorch imports it
-
-    if precision != "float32":
-        raise ConfigError(f"backend torch-fused: precision float32 is all that it computes in, got {precision}")
-    return TorchModel(uri, device, batch_size, gradcam, threads, fused=True)
+        name = "torch-fused" if fused else "torch"
+        raise ConfigError(f"backend {name}: precision float32 is all that it computes in, got {precision}")
+    return TorchModel(uri, device, batch_size, gradcam, threads, fused)
 
 
 def _openvino(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
@@ -183,7 +179,7 @@ def _openvino(uri: str, device: str, batch_size: int, gradcam: bool, threads: in
 
 Backend = Callable[[str, str, int, bool, int | None, str], Model]
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
-    {"torch": _torch, "torch-fused": _torch_fused, "openvino": _openvino}
+    {"torch": _torch, "torch-fused": partial(_torch, fused=True), "openvino": _openvino}
 )
 """Name -> what loads a model: URI, device, batch size, whether Grad-CAM is asked for, threads, precision.
 
