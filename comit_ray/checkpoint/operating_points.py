@@ -6,8 +6,9 @@ The file is JSON, operating point -> score -> threshold, with its results on the
                                     "positives": 14, "negatives": 104, "reason": null}, "unhealthy": {...}}, ...}
 
 A site may write its own file with `threshold` alone. A threshold that cannot be chosen is null, with the reason. A
-threshold of `jobs/calibrate.py` names the `model_id` for whose scores it was chosen, and whether these were calibrated.
-The reason: a new version of a model shifts its scores, and the old threshold might then find fewer patients.
+threshold of `comit-ray calibrate` names the `model_id` for whose scores it was chosen, and says whether these were
+calibrated. The reason: a new version of a model shifts its scores, and the old threshold might then find fewer
+patients.
 """
 
 import json

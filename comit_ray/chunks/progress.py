@@ -4,9 +4,9 @@ Progress is the number of images in committed files. The counters (images by sta
 go to Prometheus as `ray_comit_images_total` and so on; cluster/grafana shows them. A retried task counts again: the
 tables are authoritative, and the counters are for watching.
 
-`StageTimer` sums the seconds of each stage over all processes of a run (`jobs/benchmark.py`). Adding to a sum does not
-block, because a blocked predictor would look like one that waits for images. So an addition that is still on its way is
-missing when the sums are read: at most the last chunk of each process.
+`StageTimer` sums the seconds of each stage over all processes of a run (`comit-ray benchmark`). To add to a sum does
+not block, because a blocked predictor would look like one that waits for images. So an addition that is still on its
+way is missing when the sums are read: at most the last chunk of each process.
 """
 
 import sys

@@ -106,7 +106,7 @@ class StudyConfig(Config):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if not self.axes and self.search is None:
-            raise ValueError("expected axes or search: a study without them is one training (jobs/train.py)")
+            raise ValueError("expected axes or search: a study without them is one training (comit-ray train)")
         empty = [name for name, points in self.axes.items() if not points]
         if empty:
             raise ValueError(f"axes.{empty[0]}: expected at least one point")

@@ -1,7 +1,7 @@
-"""What the report of an archive without labels counts, asked of the tables within a bounded memory.
+"""Counts for the report of an archive without labels, in bounded memory.
 
-Of ten million images no table is held in memory, a column of numbers at most. Masks and places are read of the few
-images that the report shows.
+DuckDB counts; this process holds at most one column of numbers, even for ten million images. It reads masks and paths
+only for the few images that the report shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ GROUPS = {
     "device": "device",
     "month": "strftime(acquired_on, '%Y-%m')",
 }
-"""What images are grouped by -> its value in SQL."""
+"""Grouping -> its value in SQL."""
 UNKNOWN = "not known"
 _PREDICTED = (
     *("image_id", "status", "reason", "view", "p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag"),
@@ -45,13 +45,13 @@ _PEOPLE = "count(DISTINCT patient_id) + count(*) FILTER (patient_id IS NULL)"
 
 @dataclass(frozen=True)
 class Group:
-    """Images that have something in common.
+    """Images with the same value of one grouping, such as one site.
 
     Attributes:
-        name: what it is.
-        judged: images with a flag, true or false.
-        patients: of these; an image without a patient counts as one.
-        flagged: of these images.
+        name: the value.
+        judged: number of images whose flag is true or false.
+        patients: number of their patients; an image without a patient counts as one.
+        flagged: number of images whose flag is true.
     """
 
     name: str
@@ -65,11 +65,11 @@ class Unread:
     """Unread images of one status and reason.
 
     Attributes:
-        status: of the images.
+        status: their status.
         why: the reason in words.
-        images: how many.
-        queued: of these, in the review queue.
-        example: path of the first.
+        images: their number.
+        queued: how many of them are in the review queue.
+        example: path of the first one.
     """
 
     status: str
@@ -84,18 +84,18 @@ class ArchiveCounts:
     """An archive in numbers.
 
     Attributes:
-        images: rows of the predictions, of files that changed the newest version alone.
-        patients: that are known.
-        without_patient: images of which the patient is not known.
+        images: number of predictions; only the newest version of a changed file counts.
+        patients: number of known patients.
+        without_patient: number of images whose patient is not known.
         by_reason: (status, reason or "") -> images, the most frequent first.
-        heads: score -> all images with a flag of it, as a group; scores without a flag are left out.
-        groups: what they are grouped by -> the groups of the first score, by name; empty where there is no flag.
+        heads: score -> all images that have its flag, as one group; scores without a flag are left out.
+        groups: grouping -> the groups of the first score, by name; empty if no score has a flag.
         scores: score -> its values, 0..1, in no particular order; scores that no image has are left out.
-        frontal: a column of the frontal check's numbers, 0..1, null where there is none.
+        frontal: one column, the result of the frontal check, 0..1; null for images without one.
         calibrated: whether scores are divided by a temperature.
-        queued: rows of the review queue; None: there is no queue.
-        unread: in order of the table; None: there is no such table.
-        first: places, scores and masks of the first scored images of the queue, with their `rank`.
+        queued: number of rows of the review queue; None if there is no queue.
+        unread: rows of the table of unread images, in its order; None if there is no such table.
+        first: path, scores, masks and `rank` of the first scored images of the queue.
     """
 
     images: int
@@ -112,17 +112,17 @@ class ArchiveCounts:
     first: pd.DataFrame
 
     def status(self, status: Status) -> int:
-        """Images of this status."""
+        """Number of images with this status."""
         return sum(count for (of, _), count in self.by_reason.items() if of == status)
 
 
 def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> ArchiveCounts:
-    """Count the images of the asked split, or all that were screened.
+    """Counts the images of the wanted split, or all screened images.
 
     Args:
-        config: of the job.
+        config: options of the job.
         results: URI of the results.
-        heads: names of scores; the first one with a flag is that of `groups`.
+        heads: names of scores; `groups` belongs to the first one that has a flag.
 
     Raises:
         ManifestError: no image of the results is in the manifest, or one has two rows.
@@ -159,22 +159,22 @@ def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> Archive
 
 
 def _join(tables: Staged, config: EvaluateConfig) -> None:
-    """`images`: predictions with what the manifest knows of them.
+    """Makes the table `images`: each prediction with its row of the manifest.
 
     Raises:
-        ManifestError: there are none, or one has two rows.
+        ManifestError: there is no image, or an image has two rows.
     """
     twice = tables.rows("SELECT count(*) - count(DISTINCT hash(image_id)) FROM predictions")[0][0]
     if twice and (twice := tables.rows("SELECT count(*) - count(DISTINCT image_id) FROM predictions")[0][0]):
         raise ManifestError(
-            f"{config.results}: expected one row per image, {twice:,} rows are of an image that has another: "
+            f"{config.results}: expected one row per image, got {twice:,} rows of images that have another row: "
             "`comit-ray verify` says which files are not of this run"
         )
     split = "" if config.split in (None, "all") else f"WHERE split = '{config.split}'"
     tables.run(f"CREATE TABLE images AS SELECT * FROM predictions JOIN manifest USING (image_id) {split}")  # noqa: S608
     if not tables.rows("SELECT count(*) FROM images")[0][0]:
         raise ManifestError(
-            f"expected images of {config.results} in {config.manifest}, there is none (split {config.split or 'all'}): "
+            f"expected images of {config.results} in {config.manifest}, found none (split {config.split or 'all'}): "
             "give the manifest that was screened, or --split all"
         )
 
@@ -184,7 +184,7 @@ def _any(tables: Staged, column: str) -> bool:
 
 
 def _groups(tables: Staged, value: str, head: str) -> list[Group]:
-    """Images with a flag by a value in SQL."""
+    """Images that have the flag, grouped by a value in SQL."""
     rows = tables.rows(
         f"SELECT coalesce(nullif({value}, 'unknown'), '{UNKNOWN}') AS name, count(*), {_PEOPLE}, "  # noqa: S608
         f"count(*) FILTER ({head}_flag) FROM images WHERE {head}_flag IS NOT NULL GROUP BY name ORDER BY name"
@@ -193,7 +193,7 @@ def _groups(tables: Staged, value: str, head: str) -> list[Group]:
 
 
 def _stage(tables: Staged, results: str, file: str, of: pa.Schema, columns: Sequence[str]) -> int | None:
-    """Stage columns of a table of the queue under the file's own name; its rows, None where there is no such file."""
+    """Stages columns of a table of the queue under the file's name. Returns its rows, or None if there is no file."""
     name = file.rpartition("/")[2].removesuffix(".parquet")
     try:
         return tables.add(name, [storage.join(results, file)], [of.field(column) for column in columns])
@@ -212,7 +212,7 @@ def _unread(tables: Staged, results: str) -> list[Unread] | None:
 
 
 def _first(tables: Staged, config: EvaluateConfig, results: str) -> pd.DataFrame:
-    """The first scored images of the queue, in its order, with all that a picture of them needs."""
+    """The first scored images of the queue, in its order, with the columns that their pictures need."""
     rows = tables.rows(
         "SELECT q.rank, q.image_id, i.chunk FROM queue q JOIN images i USING (image_id) WHERE q.status = ? "
         "ORDER BY q.rank LIMIT ?",

@@ -15,7 +15,7 @@ from comit_ray.tables.vocabulary import counted
 
 UNSEEN = (
     "The tables cannot show whether the model was trained on images or patients of this archive. Compare the manifests "
-    "(jobs/manifest.py --duplicates report finds images that look alike)."
+    "(comit-ray manifest --duplicates report finds images that look alike)."
 )
 SENSITIVITY, SPECIFICITY = "sensitivity_at_operating_point", "specificity_at_operating_point"
 

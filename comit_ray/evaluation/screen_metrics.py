@@ -105,7 +105,7 @@ def _joined(table: pa.Table, masks: pa.Table, where: str, manifest_uri: str, spl
     if missing:
         raise ManifestError(
             f"expected a prediction for every image of split {split!r} in {where}, got none for {missing} of "
-            f"{len(joined)}: run jobs/screen.py again with this manifest and this split, until no image is missing"
+            f"{len(joined)}: run comit-ray screen again with this manifest and this split, until no image is missing"
         )
     joined["view"] = joined["view"].where(joined["view"].notna(), joined["manifest_view"])
     joined = joined.drop(columns="manifest_view")

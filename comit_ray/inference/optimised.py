@@ -1,13 +1,13 @@
-"""Optimised models beside a checkpoint: what `comit-ray optimise` stores, which of them is chosen, and under which id.
+"""Optimised models beside a checkpoint: what `comit-ray optimise` stores, which model a run takes, and its id.
 
 CHECKPOINT/optimised/openvino-int8/
     model.xml, model.bin    the network in OpenVINO's form
     operating_points.json   thresholds chosen for these scores, on the same validation images as the checkpoint's
     temperatures.json       likewise
-    record.json             what it was made with, and what was measured; written last, so that half of one is none
+    record.json             versions and measurements; written last, so that an unfinished model does not count
 
-A model whose arithmetic differs is another model: its rows have an id of their own, the checkpoint's and the first
-digits of the optimised files' hash. A table then never mixes two, and a threshold of one is refused for the other.
+A model with other arithmetic is another model. Its rows have their own id: the checkpoint's id and the first digits of
+the hash of the optimised files. So no table mixes two models, and a threshold of one is refused for the other.
 """
 
 import hashlib
@@ -29,40 +29,39 @@ XML, BIN, RECORD = "model.xml", "model.bin", "record.json"
 TORCH, TORCH_FUSED, OPENVINO = "torch", "torch-fused", "openvino"
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRECISIONS = (INT8, BFLOAT16, FLOAT32)
-"""Of an optimised model."""
+"""Precisions that an optimised model may have."""
 Precision = Literal["float32", "bfloat16", "int8"]
 INSTRUCTIONS = ("amx_int8", "amx_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp")
-"""Flags of a processor that decide how it computes in a lower precision, by Linux's names."""
+"""Processor flags, as Linux names them, that decide how the processor computes in a lower precision."""
 
 
 class OptimisedRecord(Config):
-    """`record.json`."""
+    """The contents of `record.json`."""
 
     backend: Literal["openvino"]
-    """What computes."""
+    """Library that computes the network."""
     precision: Precision
-    """In which arithmetic."""
+    """Arithmetic of the network."""
     model_id: str
-    """Of the checkpoint's weights that it was made of."""
+    """Id of the checkpoint's weights from which the model was made."""
     files: dict[str, str]
-    """File -> SHA-256, of all files beside this one."""
+    """Name -> SHA-256 of each other file in the folder."""
     versions: dict[str, str]
-    """Library -> version that it was made and measured with."""
+    """Library -> version with which the model was made and measured."""
     instructions: str
-    """Instruction sets of the processor that it was measured on, as `instruction_set` gives them."""
+    """Instruction sets of the processor on which it was measured, as `instruction_set` returns them."""
     calibrated_on: int
-    """Training images that the int8 ranges were taken of; 0: none were needed."""
+    """Number of training images from which the ranges of int8 come; 0 for other precisions."""
     measured: dict[str, Any]
-    """What differs from the checkpoint in float32 by PyTorch, on the validation split
-    (`comit_ray.optimisation.changes`)."""
+    """Differences from PyTorch in float32 on the validation split (`comit_ray.optimisation.changes`)."""
     bounds: dict[str, float]
-    """What it was allowed to differ by."""
+    """Largest differences that were allowed."""
     speed: float = Field(gt=0)
-    """Images a second over those of PyTorch in float32 on the same machine, as it was measured when it was made."""
+    """Images per second, divided by those of PyTorch in float32 on the machine that made the model."""
 
 
 def instruction_set() -> str:
-    """Those of `INSTRUCTIONS` that this machine has, with + between them; `unknown` where it does not tell."""
+    """The names in `INSTRUCTIONS` that this machine has, joined by +; `unknown` if the machine does not say."""
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return "unknown"
@@ -72,7 +71,7 @@ def instruction_set() -> str:
 
 
 def computed(backend: str, precision: str) -> dict[str, str]:
-    """What decides the arithmetic of an optimised model on this machine; of PyTorch nothing is said, as ever.
+    """The settings that decide the arithmetic of an optimised model on this machine; empty for plain PyTorch.
 
     The same file gives other numbers with another version of the library, or on a processor with other instructions.
     """
@@ -94,11 +93,11 @@ def place(uri: str, precision: str) -> str:
 
 
 def read_record(uri: str, precision: str) -> OptimisedRecord:
-    """What is known of the optimised model.
+    """Reads the record of an optimised model.
 
     Raises:
-        ConfigError: there is none; says how to make it.
-        CheckpointError: its record cannot be read.
+        ConfigError: there is no such model; the message says how to make it.
+        CheckpointError: the record cannot be read.
     """
     origin = storage.join(place(uri, precision), RECORD)
     try:
@@ -109,33 +108,35 @@ def read_record(uri: str, precision: str) -> OptimisedRecord:
             f"--checkpoint {uri} --data TABLE --precisions {precision}, where TABLE is what its training read"
         ) from None
     except ValidationError as error:
-        raise CheckpointError(f"{origin}: not what comit-ray optimise writes: {error}") from None
+        raise CheckpointError(f"{origin}: expected the record that comit-ray optimise writes: {error}") from None
 
 
 def there(uri: str) -> list[tuple[str, str]]:
-    """Backend and precision of every optimised model beside the checkpoint that can be asked here."""
+    """Backend and precision of each optimised model beside the checkpoint; empty if OpenVINO is not installed."""
     known = [name for name in PRECISIONS if storage.exists(storage.join(place(uri, name), RECORD))]
     return [(OPENVINO, name) for name in known] if installed() else []
 
 
 def read_files(uri: str, precision: str, record: OptimisedRecord) -> dict[str, bytes]:
-    """File -> bytes of an optimised model, each as its record says.
+    """Name -> bytes of each file of an optimised model, compared with the hashes of its record.
 
     Raises:
-        CheckpointError: a file is absent or another one.
+        CheckpointError: a file is missing, or its hash differs.
     """
     folder = place(uri, precision)
     found = {}
     for name, digest in record.files.items():
         data = checkpoint_facts.read_file(folder, name)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise CheckpointError(f"{storage.join(folder, name)} is not the file that was made: run optimise again")
+            raise CheckpointError(
+                f"{storage.join(folder, name)} has another hash than its record says: run comit-ray optimise again"
+            )
         found[name] = data
     return found
 
 
 def variant_id(record: OptimisedRecord) -> str:
-    """The model's id in tables: the weights', then backend, precision and what was made of them."""
+    """The model's id in tables: that of the weights, backend, precision, and a hash of the optimised network."""
     made_of = "".join(record.files[name] for name in sorted(record.files) if name in (XML, BIN))
     short = hashlib.sha256(made_of.encode()).hexdigest()[:8]
     return f"{record.model_id}-{record.backend}-{record.precision}-{short}"
@@ -147,16 +148,19 @@ def fused_id(model_id: str) -> str:
 
 
 def choose(uri: str, backend: str, precision: str | None) -> tuple[str, str, str]:
-    """What computes, in which precision, and why: one line for a person.
+    """Chooses backend and precision.
 
     Args:
         uri: of the checkpoint.
         backend: `torch`, `torch-fused`, `openvino`, or `auto`: the fastest optimised model beside the checkpoint that
             was within its bounds.
-        precision: that is asked for; None: of torch float32, else the fastest.
+        precision: the wanted one; None means float32 for PyTorch, and the fastest otherwise.
+
+    Returns:
+        Backend, precision, and the reason in one line for a person.
 
     Raises:
-        ConfigError: it cannot be had.
+        ConfigError: there is no such model.
     """
     if backend in (TORCH, TORCH_FUSED):
         if precision not in (None, FLOAT32):
@@ -184,17 +188,18 @@ def choose(uri: str, backend: str, precision: str | None) -> tuple[str, str, str
 
 
 def installed() -> bool:
-    """Whether OpenVINO is."""
+    """Whether OpenVINO is installed."""
     from importlib.util import find_spec
 
     return find_spec("openvino") is not None
 
 
 def facts(uri: str, backend: str, precision: str) -> CheckpointFacts:
-    """The facts of the checkpoint as this backend computes it: its own thresholds, temperatures and id.
+    """The facts of the checkpoint for this backend, with its own thresholds, temperatures and id.
 
     Raises:
-        CheckpointError: the checkpoint or the optimised model is not whole, or they do not belong together.
+        CheckpointError: a file of the checkpoint or the optimised model is missing or damaged, or they do not belong
+            together.
         ConfigError: there is no such model.
     """
     known, _ = checkpoint_facts.read_facts(uri)
@@ -214,16 +219,16 @@ def facts(uri: str, backend: str, precision: str) -> CheckpointFacts:
 
 
 def checked(uri: str, precision: str, model_id: str) -> OptimisedRecord:
-    """The record of the optimised model, if it was made of these weights.
+    """The record of the optimised model that was made from these weights.
 
     Raises:
-        CheckpointError: it was made of others.
-        ConfigError: there is none.
+        CheckpointError: it was made from other weights.
+        ConfigError: there is no such model.
     """
     record = read_record(uri, precision)
     if record.model_id != model_id:
         raise CheckpointError(
-            f"{place(uri, precision)} was made of model {record.model_id}, and the checkpoint is {model_id}: run "
+            f"{place(uri, precision)} was made from model {record.model_id}, but the checkpoint is {model_id}: run "
             "comit-ray optimise again"
         )
     return record

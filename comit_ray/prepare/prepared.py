@@ -74,7 +74,7 @@ def open_prepared(uri: str) -> PreparedTable | None:
     rows = sum(parquet.count_rows(part) for part in parts)
     if rows != question["rows"]:
         raise ManifestError(
-            f"{uri} holds {rows:,} of {counted(question['rows'], 'image')}: run jobs/prepare.py again to add the rest"
+            f"{uri} holds {rows:,} of {counted(question['rows'], 'image')}: run comit-ray prepare again to add the rest"
         )
     _check_archives(uri, parts)
     return PreparedTable(tuple(parts), rows, str(question["training_hash"]))
@@ -96,7 +96,7 @@ def _check_archives(uri: str, parts: list[str]) -> None:
     if wrong & taken:
         raise ManifestError(
             f"{uri} holds images of {min(wrong & taken)}, which does not match the checksum of its dataset: run "
-            "jobs/prepare.py again, which marks them as failed"
+            "comit-ray prepare again, which marks them as failed"
         )
 
 

@@ -1,6 +1,6 @@
 """Fits the shallow classifiers on embedding tables, chooses thresholds, and writes predictions.
 
-`classify` is the whole run of `jobs/embedding_classifier.py`; some trials of a sweep call it too.
+`classify` is the whole run of `comit-ray embedding_classifier`; some trials of a sweep call it too.
 """
 
 import hashlib

@@ -94,7 +94,7 @@ def open_screen(results: str, manifest_uri: str) -> EmbeddedScreen:
     record = run_record.read(uri)
     asked = record["question"]
     if not {"embeddings", "split", "manifest", "model_id"} <= asked.keys():
-        raise StorageError(f"{uri} is not the output of jobs/screen.py: its {run_record.FILE} is that of another job")
+        raise StorageError(f"{uri} is not the output of comit-ray screen: its {run_record.FILE} is that of another job")
     if not asked["embeddings"]:
         raise ConfigError(f"{uri} has no embeddings: screen again into another directory, with --embeddings true")
     if asked["split"] != "all":
@@ -115,7 +115,7 @@ def open_screen(results: str, manifest_uri: str) -> EmbeddedScreen:
     if not taken.balanced:
         problem = next(iter(taken.problems), "its rows are not those of the manifest")
         raise ManifestError(
-            f"{uri} is incomplete ({problem}): run the same jobs/screen.py again until its counts balance"
+            f"{uri} is incomplete ({problem}): run the same comit-ray screen again until its counts balance"
         )
     return EmbeddedScreen(uri, plan, asked["model_id"])
 

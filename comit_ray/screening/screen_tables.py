@@ -54,7 +54,7 @@ def refuse_foreign(part: str, table: pa.Table, owner: Owner | None) -> None:
     if difference:
         raise StorageError(
             f"{part} belongs to another run than the {run_record.FILE} beside it ({difference}): run the same "
-            "jobs/screen.py again, which processes this chunk again"
+            "comit-ray screen again, which processes this chunk again"
         )
 
 

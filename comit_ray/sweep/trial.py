@@ -35,7 +35,7 @@ def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float |
     """AUROC, EER and sensitivities of COVID-19, AUROC of unhealthy, lung IoU, and disease TPR and precision of a trial.
 
     A metric is None if the model has no such head, or the images have no such labels. Intervals are part of the report
-    (`jobs/evaluate.py`).
+    (`comit-ray evaluate`).
 
     Args:
         images: result of `comit_ray.evaluation.screen_metrics.join_tables`.

@@ -1,4 +1,4 @@
-"""A made-up study directory, as jobs/sweep.py writes it."""
+"""A made-up study directory, as comit-ray sweep writes it."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -140,7 +140,7 @@ def test_an_interrupted_output_is_finished_and_one_of_other_options_refused(synt
         classify(results, manifest, output, "random_forest")
     with pytest.raises(ConfigError, match="was made with other settings"):
         classify(results, manifest, Path(results))
-    with pytest.raises(StorageError, match=r"is not the output of jobs/screen\.py"):
+    with pytest.raises(StorageError, match=r"is not the output of comit-ray screen"):
         classify(str(output), manifest, tmp_path / "next")
     assert tables(output) == whole
 

@@ -113,5 +113,5 @@ def test_an_unfinished_table_is_not_trained_on(manifest, tmp_path):
     places = ["--data", f"{tmp_path}/prepared", "--storage", str(tmp_path), "--name", "x", "--model.weights", "none"]
     done = called(train_job.job, TrainConfig, *places)
     assert done.returncode == 1
-    assert "holds 0 of 5 images: run jobs/prepare.py again" in done.stderr
+    assert "holds 0 of 5 images: run comit-ray prepare again" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -41,7 +41,7 @@ def test_a_whole_table_is_opened(tmp_path):
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_an_unfinished_table_is_refused(tmp_path, rows):
-    with pytest.raises(ManifestError, match=rf"holds {rows} of 2 images: run jobs/prepare.py again"):
+    with pytest.raises(ManifestError, match=rf"holds {rows} of 2 images: run comit-ray prepare again"):
         open_prepared(write(tmp_path, rows))
 
 

@@ -1,4 +1,4 @@
-"""Finished screens with embeddings as `jobs/screen.py` leaves them, made without images and without a network."""
+"""Finished screens with embeddings as `comit-ray screen` leaves them, made without images and without a network."""
 
 from pathlib import Path
 from typing import Any

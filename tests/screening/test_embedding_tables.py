@@ -88,7 +88,7 @@ def test_a_screen_that_is_not_whole_is_refused(tmp_path):
     rows = labelled_rows({"train": 50})
     results, uri = write_screen(tmp_path, rows, separable(rows))
     Path(first(results, "embeddings")).unlink()
-    with pytest.raises(ManifestError, match=r"is incomplete \(chunk .* cannot be read.*jobs/screen\.py again"):
+    with pytest.raises(ManifestError, match=r"is incomplete \(chunk .* cannot be read.*comit-ray screen again"):
         open_screen(results, uri)
 
 
@@ -98,7 +98,7 @@ def test_what_is_no_screen_is_refused(tmp_path):
     with pytest.raises(NotFoundError, match=r"no file at .*run\.json"):
         open_screen(str(tmp_path / "nowhere"), uri)
     run_record.open_run(str(tmp_path / "prepared"), {"manifest": "f"}, {}, "images")
-    with pytest.raises(StorageError, match=r"is not the output of jobs/screen\.py"):
+    with pytest.raises(StorageError, match=r"is not the output of comit-ray screen"):
         open_screen(str(tmp_path / "prepared"), uri)
 
 

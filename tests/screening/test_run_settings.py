@@ -70,7 +70,7 @@ def test_a_sites_own_operating_point_replaces_it(tmp_path):
 
 
 def test_a_threshold_of_another_models_scores_is_refused(tmp_path):
-    """As jobs/calibrate.py writes it: a new version of a model moves its scores."""
+    """As comit-ray calibrate writes it: a new version of a model moves its scores."""
     file = tmp_path / "site.json"
     bound = '{"site": {"covid": {"threshold": 0.2, "model_id": "%s", "calibration": "%s"}}}'
     file.write_text(bound % ("abcdef012345", "none"))

@@ -102,7 +102,7 @@ def check_whole(uri: str, schemas: list[pa.Schema]) -> None:
     if len(stamps) > 1 or (counts and counts != {len(first)}):
         raise ManifestError(
             f"{uri}: its {len(schemas)} parts are not those of one whole manifest (writing was interrupted, or parts "
-            "were copied together); write it again with jobs/manifest.py"
+            "were copied together); write it again with comit-ray manifest"
         )
 
 

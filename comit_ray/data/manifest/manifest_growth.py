@@ -115,7 +115,7 @@ def grow(uri: str, asked: Asked, added_on: date) -> Growth:
     schema = parquet.read_part(storage.join(uri, names[0]), []).schema
     content = (schema.metadata or {}).get(manifest.CONTENT)
     if content is None:
-        raise ManifestError(f"{uri}: expected a manifest that jobs/manifest.py wrote; write it with that")
+        raise ManifestError(f"{uri}: expected a manifest that comit-ray manifest wrote; write it with that")
     _check_root(uri, names, asked)
     marks = manifest_updates.marks(updates)
     columns = pa.concat_tables([manifest.read_columns(storage.join(uri, name), _COLUMNS) for name in names])

@@ -109,7 +109,7 @@ def read_updates(uri: str, names: Sequence[str]) -> list[Update]:
     if [update.number for update in updates] != list(range(1, len(updates) + 1)):
         raise ManifestError(
             f"{uri}: expected the updates 1 to {len(updates)}, found {', '.join(found)}: a record was removed; bring "
-            "it back, or write the manifest again with jobs/manifest.py"
+            "it back, or write the manifest again with comit-ray manifest"
         )
     return updates
 

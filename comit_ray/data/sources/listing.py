@@ -81,7 +81,7 @@ def read(uri: str, root: str) -> Iterator[FileEntry]:
         record = json.loads(storage.read_bytes(storage.join(uri, RECORD)))
         listed, parts = record["root"], int(record["parts"])
     except NotFoundError:
-        raise ManifestError(f"{uri} is no whole listing ({RECORD} is missing): run jobs/listing.py again") from None
+        raise ManifestError(f"{uri} is no whole listing ({RECORD} is missing): run comit-ray listing again") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"{uri}/{RECORD} is not that of a listing: {error!r}") from error
     if listed != storage.normalise(root):

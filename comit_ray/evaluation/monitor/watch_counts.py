@@ -133,7 +133,7 @@ def count(config: MonitorConfig) -> Counted:
             files = parquet.parts(storage.join(results, IMAGES))
         except NotFoundError as error:
             raise NotFoundError(
-                f"expected the folder {IMAGES}/ with sites and devices in {results}, got none: run jobs/screen.py "
+                f"expected the folder {IMAGES}/ with sites and devices in {results}, got none: run comit-ray screen "
                 "again with this output, which adds it"
             ) from error
         tables.add("images", files, _KNOWN)

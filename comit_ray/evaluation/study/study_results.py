@@ -115,8 +115,8 @@ def read(study_uri: str, manifest_uri: str) -> Study:
         counts = ", ".join(f"{sum(t.status == status for t in trials)} {status}" for status in STATUSES[1:])
         first = next((f"; {t.id}: {t.detail}" for t in trials if t.status == "failed"), "")
         raise NotFoundError(
-            f"expected a scored trial in the study {uri}, got none ({counts}{first}): run jobs/sweep.py with --resume "
-            "true"
+            f"expected a scored trial in the study {uri}, got none ({counts}{first}): run comit-ray sweep with "
+            "--resume true"
         )
     scores = {trial.id: _scores(uri, trial, labels) for trial in scored}
     judge = (asked.get("search") or {}).get("metric")
@@ -128,14 +128,14 @@ def _question(uri: str) -> dict[str, Any]:
         asked = run_record.read(uri)["question"]
     except NotFoundError as error:
         raise NotFoundError(
-            f"no study at {uri}: expected the directory of one study, with the {run_record.FILE} that jobs/sweep.py "
+            f"no study at {uri}: expected the directory of one study, with the {run_record.FILE} that comit-ray sweep "
             "writes first"
         ) from error
     needed = {"study", "split", "manifest", "trials"}
     if not needed <= asked.keys():
         raise ConfigError(
             f"{uri} is not a study: its {run_record.FILE} has no {', '.join(sorted(needed - asked.keys()))}; expected "
-            "the output of jobs/sweep.py"
+            "the output of comit-ray sweep"
         )
     return dict(asked)
 
@@ -181,7 +181,7 @@ def _trials(uri: str, asked: Mapping[str, Any]) -> tuple[Trial, ...]:
 def _trial(planned: Mapping[str, Any], row: Mapping[str, Any] | None) -> Trial:
     name, variant, seed = str(planned["trial"]), str(planned["variant"]), int(planned["seed"])
     if row is None:
-        return Trial(name, variant, seed, "missing", "not run yet: run jobs/sweep.py with --resume true", {})
+        return Trial(name, variant, seed, "missing", "not run yet: run comit-ray sweep with --resume true", {})
     if row["status"] not in STATUSES[:3]:
         raise StorageError(f"trial {name}: expected a status of {', '.join(STATUSES[:3])}, got {row['status']!r}")
     return Trial(name, variant, seed, row["status"], row["detail"], row)
@@ -197,6 +197,6 @@ def _scores(uri: str, trial: Trial, labels: pd.DataFrame) -> pd.DataFrame:
         raise StorageError(
             f"{where}: expected one row for each of the {len(labels):,} images of the split, got {len(table):,} rows "
             f"(images without a row: {absent:,}; duplicate rows: {twice:,}): remove {TRIALS}/{trial.id}.parquet and "
-            "run jobs/sweep.py with --resume true"
+            "run comit-ray sweep with --resume true"
         )
     return labels[["image_id"]].merge(table, on="image_id", how="left", validate="one_to_one")

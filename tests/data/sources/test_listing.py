@@ -59,7 +59,7 @@ def test_a_listing_of_another_root_or_a_part_of_one_is_refused(root, tmp_path):
     with pytest.raises(ManifestError, match="not that of a listing"):
         list(listing.read(str(out), root))
     (out / listing.RECORD).unlink()
-    with pytest.raises(ManifestError, match=r"no whole listing .*run jobs/listing.py again"):
+    with pytest.raises(ManifestError, match=r"no whole listing .*run comit-ray listing again"):
         list(listing.read(str(out), root))
 
 
