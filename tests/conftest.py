@@ -1,6 +1,7 @@
 """Fixtures that every test may use: real radiographs where they are, and a Ray that the session starts and ends."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from comit_ray.storage import s3
 # A busy machine is no failure: no test of a property has a deadline.
 hypothesis.settings.register_profile("comit", deadline=None)
 hypothesis.settings.load_profile("comit")
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

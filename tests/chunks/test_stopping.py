@@ -107,11 +107,8 @@ def test_a_signal_to_the_tests_is_theirs(capsys: pytest.CaptureFixture[str]) -> 
         time.sleep(5)
         return 0
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            called(job, Stopping)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        called(job, Stopping)
+    assert signal.getsignal(signal.SIGINT) is before
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.is_alive()]
