@@ -1,4 +1,4 @@
-"""Options of `monitor`: the results to watch, the periods to compare, and the false alarms to accept."""
+"""Options of `monitor`: the results to watch, the length of a period (day or week), and the false alarms to accept."""
 
 from datetime import date
 from typing import Annotated, Literal

@@ -4,10 +4,8 @@ The paper says "+ FC" and no more of what replaces the ImageNet classifier. Each
 global average pooling, then the same three fully connected layers a task, so that rows of the table differ by the
 backbone alone.
 
-torchvision's residual networks as backbones, with a width.
-
-He et al., arXiv:1512.03385. At width 1 layers, their names and their initial values are torchvision's, so that its
-files fit; torchvision itself offers no multiplier of the channels.
+Residual networks (He et al., arXiv:1512.03385) have a width. At width 1 their layers, names and initial values are
+torchvision's, so that its weight files fit; torchvision itself has no multiplier of the channels.
 """
 
 from collections.abc import Iterable

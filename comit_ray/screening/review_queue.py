@@ -1,4 +1,7 @@
-"""Builds the review queue from tables: which images a radiologist reads, why, and in which order."""
+"""Builds the review queue from tables: judges the images, draws the random sample, keeps to the capacity, and ranks.
+
+`review_reasons.MOST_URGENT_FIRST` has the reasons in order of urgency.
+"""
 
 import math
 from collections.abc import Iterator, Mapping

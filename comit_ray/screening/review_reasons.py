@@ -1,4 +1,4 @@
-"""Reasons why a radiologist should look at an image: each reason of the review queue as a condition in SQL.
+"""Reasons why a radiologist should look at an image, the most urgent first, each as a condition in SQL.
 
 The conditions apply to rows of `predictions` (`p`) and of the manifest (`m`). Numbers are compared in the precision of
 their columns (32 bits), as they stand in the tables. A null score or mask measurement gives no reason.

@@ -1,4 +1,4 @@
-"""Control charts of shares and counts: is this period like those before it, or has something changed?
+"""Control charts of shares and counts: is this period like all earlier ones together, or has something changed?
 
 A period (a night, a week) has `count` of `total` images with some property. It is compared with all earlier periods
 together. An alarm needs two kinds of evidence, and the weaker of the two counts:

@@ -52,7 +52,7 @@ class View(StrEnum):
 
 
 class ReviewReason(StrEnum):
-    """Why an image is in the review queue; `comit_ray.screening.review_queue.MOST_URGENT_FIRST` orders them."""
+    """Why an image is in the review queue; `comit_ray.screening.review_reasons.MOST_URGENT_FIRST` orders them."""
 
     ABOVE_OPERATING_POINT = "above_operating_point"
     LABEL_DISAGREES = "label_disagrees"

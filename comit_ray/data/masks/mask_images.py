@@ -1,9 +1,8 @@
-"""Decodes a mask image into 0, 1 and `IGNORE`; all mask images are read here.
+"""Decodes a mask image into 0, 1 and `IGNORE`, and turns drawn lungs into two boxes; all mask images are read here.
 
-Drawn lungs -> two solid rectangles, one a lung: the form of the paper's lung annotation.
-
-"Two solid bounding boxes, corresponding to the area covered by each lung" (section 3.1). A lung may be drawn in several
-pieces, and two lungs as one piece joined over the mediastinum, so pieces are sorted into sides first:
+The paper annotates the lungs as "two solid bounding boxes, corresponding to the area covered by each lung" (section
+3.1). A lung may be drawn in several pieces, and two lungs as one piece joined over the mediastinum, so pieces are
+sorted into sides first:
 
 1. Pieces (8-connected) of less than `SPECK` of the largest one's area are specks and count for nothing.
 2. A piece whose column sums have two humps, with a valley below `VALLEY` of the lower one between them, is two lungs:

@@ -48,7 +48,7 @@ SOURCES: dict[str, str] = {
     "images": "comit_ray.data.sources.image_files",
     "phantom": "comit_ray.data.sources.phantom",
 }
-"""Name -> module with the function `rows` (see `this module's first lines`)."""
+"""Name -> module with the function `rows` (see the first lines of this module)."""
 
 
 def adapter(source: str) -> Adapter:
