@@ -33,6 +33,7 @@ SOON = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "4",
     "RAY_worker_niceness": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 """A node that is gone is seen to be gone within seconds; and a busy machine does not starve Ray's workers.

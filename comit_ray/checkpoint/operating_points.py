@@ -21,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from comit_ray.config.config_base import EVERY_SOURCE, SPECIFICITIES, Config, Fraction, operating_point_name
+from comit_ray.config.config_base import EVERY_SOURCE, Config, Fraction, operating_point_name
 from comit_ray.errors import ConfigError
 from comit_ray.statistics import roc
 from comit_ray.storage import storage
+from comit_ray.tables.vocabulary import SPECIFICITIES
 
 ONLY_WHERE_SET = ("model_id", "calibration", "sources")
 FILE = "operating_points.json"

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import ray
 from ray.util.annotations import RayDeprecationWarning
@@ -112,6 +112,8 @@ def check_address() -> None:
 
 _SOCKET = "ray/session_2026-11-30_00-00-00_000000_{pid}/sockets/plasma_store"
 """The longest path of a socket that Ray cannot do without, below its temporary directory."""
+IDLE_MS = 60_000
+"""Milliseconds that a worker of a Ray of this process may be idle before it ends."""
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 
 
@@ -150,15 +152,19 @@ def start(logging_config: ray.LoggingConfig | None = None) -> None:
     if alone:
         # Nobody takes this machine away with notice: a process a training that would only watch for that.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        # Ray ends a worker that was idle for a second. The next one needs 3 s of CPU time to import what it runs.
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(IDLE_MS))
     check_address()
     if alone:
         check_temporary_directory()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray reports every run to its developers
     filter_standard_error()
-    if logging_config is None:
-        ray.init(logging_level=logging.WARNING)
-    else:
-        ray.init(logging_config=logging_config)
+    settings: dict[str, Any] = {"logging_level": logging.WARNING}
+    if logging_config is not None:
+        settings = {"logging_config": logging_config}
+    if alone:
+        settings["include_dashboard"] = False  # a person with a dashboard starts Ray first, and gives its address
+    ray.init(**settings)
 
 
 def hold_back(logs: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The base class of all options: it refuses unknown keys; common ranges and default specificities are here too."""
+"""The base class of all options, which refuses unknown keys, and common ranges of values."""
 
 import hashlib
 import json
@@ -16,10 +16,6 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 AboveZero = Annotated[float, Field(gt=0, le=1)]
 """A specificity or sensitivity that a user asks for."""
 
-SPECIFICITY = 0.90
-"""The specificity where only one is used: for the default operating point, for curves and for comparisons."""
-SPECIFICITIES = (SPECIFICITY, 0.99)
-"""Default specificities for operating points and for reported sensitivities: the two of the paper."""
 SENSITIVITIES = (0.90, 0.95)
 """Default sensitivities for reported specificities."""
 

@@ -8,16 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config.config_base import (
-    ADVANCED,
-    SPECIFICITIES,
-    SPECIFICITY,
-    AboveZero,
-    Config,
-    PositiveFloat,
-    PositiveInt,
-    operating_point_name,
-)
+from comit_ray.config.config_base import ADVANCED, AboveZero, Config, PositiveFloat, PositiveInt, operating_point_name
+from comit_ray.tables.vocabulary import SPECIFICITIES, SPECIFICITY
 
 LabelName = Literal["covid", "unhealthy"]
 """Labels of the manifest to which a classifier is fitted. Its score is `p_covid` or `p_unhealthy`."""

@@ -4,16 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comit_ray.config.config_base import (
-    ADVANCED,
-    SENSITIVITIES,
-    SPECIFICITIES,
-    AboveZero,
-    Config,
-    PositiveInt,
-)
+from comit_ray.config.config_base import ADVANCED, SENSITIVITIES, AboveZero, Config, PositiveInt
 from comit_ray.config.image_config import DecodeLimits, MasksConfig
 from comit_ray.config.monitor_config import MEMORY_GIB, MemoryGib
+from comit_ray.tables.vocabulary import SPECIFICITIES
 
 
 class EvaluateConfig(Config):

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 from comit_ray.config.config_base import (
     ADVANCED,
     EVERY_SOURCE,
-    SPECIFICITIES,
     AboveZero,
     Config,
     Fraction,
@@ -20,6 +19,7 @@ from comit_ray.config.config_base import (
     operating_point_name,
 )
 from comit_ray.config.image_config import DecodeLimits, FrameConfig, MasksConfig
+from comit_ray.tables.vocabulary import SPECIFICITIES
 
 TaskName = Literal["lung", "disease", "health", "covid"]
 """The values of `comit_ray.tables.vocabulary.Task`, as the command line takes them."""

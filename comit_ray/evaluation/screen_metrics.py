@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comit_ray.config.config_base import SENSITIVITIES, SPECIFICITIES
+from comit_ray.config.config_base import SENSITIVITIES
 from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
@@ -21,7 +21,7 @@ from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MASKS, PREDICTIONS
-from comit_ray.tables.vocabulary import SCORES, counted
+from comit_ray.tables.vocabulary import SCORES, SPECIFICITIES, counted
 
 LABELS = [
     *("image_id", *PLACE_COLUMNS, "dataset", "site", "patient_id", "study_id", "sex", "age", "device", "illness_day"),

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation import metrics_report
 from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, operating_points
@@ -14,7 +13,7 @@ from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import chosen_where, stored_operating_point
 from comit_ray.statistics.metric import Metric
-from comit_ray.tables.vocabulary import counted
+from comit_ray.tables.vocabulary import SPECIFICITY, counted
 
 ANSWERS = frozenset({*(f"The answer: {name}" for name in NAMES.values()), "The answer: masks"})
 """First cells of the rows with metrics."""

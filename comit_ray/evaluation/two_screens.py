@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES
 from comit_ray.evaluation.report.document import Table
@@ -15,7 +14,7 @@ from comit_ray.evaluation.report.metric_words import at_in_words, metric_in_word
 from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.evaluation.study.study_words import p_value
 from comit_ray.statistics.comparison import Comparison, compare_auroc, compare_flags, compare_ranked, holm
-from comit_ray.tables.vocabulary import counted
+from comit_ray.tables.vocabulary import SPECIFICITY, counted
 
 SIGNIFICANT = 0.05
 """A difference counts as significant if its adjusted p-value is below this."""

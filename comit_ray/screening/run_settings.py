@@ -9,12 +9,12 @@ from comit_ray.checkpoint.checkpoint_facts import CheckpointFacts
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks import run_record
 from comit_ray.chunks.plan import Plan
-from comit_ray.config.config_base import SPECIFICITY, operating_point_name
+from comit_ray.config.config_base import operating_point_name
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
 from comit_ray.inference import optimised
 from comit_ray.screening import mask_choice, variants
-from comit_ray.tables.vocabulary import Task, scores_of
+from comit_ray.tables.vocabulary import SPECIFICITY, Task, scores_of
 
 
 def choose_temperatures(config: ScreenConfig, checkpoint: CheckpointFacts) -> dict[str, float]:

@@ -25,6 +25,7 @@ from comit_ray.statistics import roc
 from comit_ray.storage import storage
 from comit_ray.sweep import sweep_record
 from comit_ray.sweep.study import ClassifierTrial, Member, PlannedTrial
+from comit_ray.tables.vocabulary import SPECIFICITIES
 from comit_ray.training import run_directory
 from comit_ray.training.early_stopping import best_epoch, whole
 from comit_ray.training.run_training import train
@@ -52,8 +53,7 @@ def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float |
     return {
         "auroc": roc.auroc(*covid),
         "eer": roc.eer(*covid),
-        "sensitivity_at_90": roc.sensitivity_at_specificity(*covid, 0.90),
-        "sensitivity_at_99": roc.sensitivity_at_specificity(*covid, 0.99),
+        **{f"sensitivity_at_{100 * at:g}": roc.sensitivity_at_specificity(*covid, at) for at in SPECIFICITIES},
         "unhealthy_auroc": roc.auroc(*unhealthy),
         "lung_iou": float(ious.mean()) if len(ious) else None,
         "disease_tpr": hits / true if true else None,

@@ -9,6 +9,7 @@ import pyarrow as pa
 from comit_ray.tables.arrays import column, table_of
 from comit_ray.tables.manifest_schema import MANIFEST, PREPARED
 from comit_ray.tables.review_schema import EXPORTS, PERIODS, REVIEWS
+from comit_ray.tables.vocabulary import SPECIFICITIES
 
 _FRACTION = pa.float32()
 
@@ -254,8 +255,14 @@ TRIALS = table_of(
         ),
         column("auroc", pa.float64(), "of COVID-19"),
         column("eer", pa.float64(), "equal error rate of COVID-19"),
-        column("sensitivity_at_90", pa.float64(), "to COVID-19, at 90% specificity on the scored images themselves"),
-        column("sensitivity_at_99", pa.float64(), "as `sensitivity_at_90`, at 99%"),
+        *(
+            column(
+                f"sensitivity_at_{100 * specificity:g}",
+                pa.float64(),
+                f"to COVID-19, at {100 * specificity:g}% specificity on the scored images themselves",
+            )
+            for specificity in SPECIFICITIES
+        ),
         column("unhealthy_auroc", pa.float64(), "of unhealthy"),
         column("lung_iou", pa.float64(), "mean over images"),
         column("disease_tpr", pa.float64(), "pooled over pixels"),

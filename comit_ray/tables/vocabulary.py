@@ -15,6 +15,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+SPECIFICITY = 0.90
+"""The specificity where only one is used: for the default operating point, for curves and for comparisons."""
+SPECIFICITIES = (SPECIFICITY, 0.99)
+"""Default specificities for operating points and for reported sensitivities: the two of the paper."""
+
+
 class Task(StrEnum):
     """The paper's tasks t1..t4 (section 2): one decoder or branch of COMiT-Net each."""
 

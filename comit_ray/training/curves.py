@@ -9,8 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comit_ray.config.config_base import SPECIFICITY
-from comit_ray.tables.vocabulary import ALL_TASKS, counted
+from comit_ray.tables.vocabulary import ALL_TASKS, SPECIFICITY, counted
 from comit_ray.training.early_stopping import best_epoch
 from comit_ray.training.validation import TIMED, EpochMetrics
 

@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from comit_ray.checkpoint import temperature
 from comit_ray.checkpoint.operating_points import Document, choose, choose_for_every_source
-from comit_ray.config.config_base import SPECIFICITY
 from comit_ray.config.train_config import LossConfig
 from comit_ray.statistics import roc
-from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, scores_of
+from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, SPECIFICITY, scores_of
 
 EpochMetrics = dict[str, float | None]
 """Name -> value; None if it is undefined (no positive, no mask, ...)."""
@@ -92,14 +91,14 @@ class Validation:
         return values[labels >= 0], labels[labels >= 0]
 
     def metrics(self, config: LossConfig) -> EpochMetrics:
-        """Returns losses, AUROC and sensitivity at 90% specificity of each score, and the mean IoU of each mask."""
+        """Returns losses, AUROC and sensitivity at `SPECIFICITY` of each score, and the mean IoU of each mask."""
         figures = self.losses.metrics("val", config)
         for name in SCREENED:
             if name in self.scores:
                 scores, labels = self.known(name)
                 figures[f"val_auroc_{name}"] = roc.auroc(scores, labels)
-                at_90 = roc.sensitivity_at_specificity(scores, labels, SPECIFICITY)
-                figures[f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}"] = at_90
+                found = roc.sensitivity_at_specificity(scores, labels, SPECIFICITY)
+                figures[f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}"] = found
         for task, values in self.ious.items():
             figures[f"val_{task}_iou"] = float(np.mean(values)) if values else None
         return figures
@@ -175,8 +174,8 @@ def progress_line(epoch: int, epochs: int, figures: EpochMetrics) -> str:
     parts.append(f"({', '.join(tasks)})")
     for name in SCREENED:
         if f"val_auroc_{name}" in figures:
-            at_90 = show(f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}")
-            parts.append(f"{name} AUROC {show(f'val_auroc_{name}')} sens@90 {at_90}")
+            found = show(f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}")
+            parts.append(f"{name} AUROC {show(f'val_auroc_{name}')} sens@{100 * SPECIFICITY:g} {found}")
     parts += [f"{task} IoU {show(f'val_{task}_iou')}" for task in ("lung", "disease") if f"val_{task}_iou" in figures]
     parts.append(f"{show('images_per_second', 1)} images/s")
     if "seconds_waiting" in figures:

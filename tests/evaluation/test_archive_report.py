@@ -96,5 +96,5 @@ def test_of_a_file_that_has_changed_the_newest_version_counts(tmp_path: Path) ->
 def test_an_image_with_two_rows_is_refused(tmp_path: Path) -> None:
     rows = [prediction_row("a/0", 0.9), prediction_row("a/0", 0.1), prediction_row("a/1", 0.2)]
     results, uri = write_results(tmp_path, [manifest_row(f"a/{n}", split=None) for n in range(2)], rows, [])
-    with pytest.raises(ManifestError, match="expected one row per image, 1 rows are of an image that has another"):
+    with pytest.raises(ManifestError, match="expected one row per image, got 1 rows of images that have another row"):
         archive_report.write(EvaluateConfig(results=results, manifest=uri, output=str(tmp_path / "report")))

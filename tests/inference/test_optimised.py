@@ -97,14 +97,14 @@ def test_a_model_of_other_weights_is_refused(uri: str) -> None:
         lambda: optimised.facts(uri, "openvino", "int8"),
         lambda: load_model(uri, "openvino", precision="int8"),
     ):
-        with pytest.raises(CheckpointError, match="was made of model 0123456789ab, and the checkpoint is"):
+        with pytest.raises(CheckpointError, match="was made from model 0123456789ab, but the checkpoint is"):
             ask()
 
 
 def test_a_file_that_was_exchanged_is_refused(uri: str) -> None:
     stored(uri, "int8", 2.0)
     Path(optimised.place(uri, "int8"), "operating_points.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"operating_points\.json is not the file that was made"):
+    with pytest.raises(CheckpointError, match=r"operating_points\.json has another hash than its record says"):
         optimised.facts(uri, "openvino", "int8")
 
 
@@ -112,7 +112,7 @@ def test_a_record_that_is_none_is_refused(uri: str) -> None:
     stored(uri, "int8", 2.0)
     path = Path(optimised.place(uri, "int8"), "record.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": "int4"}))
-    with pytest.raises(CheckpointError, match="not what comit-ray optimise writes"):
+    with pytest.raises(CheckpointError, match="expected the record that comit-ray optimise writes"):
         optimised.read_record(uri, "int8")
 
 

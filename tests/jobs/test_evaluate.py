@@ -62,7 +62,7 @@ def test_a_model_with_some_heads_alone_is_evaluated(cxr, tmp_path, heads):
 
 def test_tables_that_do_not_belong_together_are_refused(tmp_path):
     results, uri = write_results(tmp_path, [manifest_row("a/1")], [prediction_row("b/1")], [])
-    with pytest.raises(ManifestError, match=r"expected images of .* in .*, there is none"):
+    with pytest.raises(ManifestError, match=r"expected images of .* in .*, found none"):
         evaluate.job(EvaluateConfig(results=results, manifest=uri, output=str(tmp_path / "report")))
 
 
