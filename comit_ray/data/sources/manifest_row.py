@@ -1,4 +1,4 @@
-"""`ManifestRow`, what a source says of one image, and helpers that fill it (age, sex, identifiers)."""
+"""Defines `ManifestRow`, what a source says of one image, and helpers that fill it (age, sex, identifiers)."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The list of sources (`SOURCES`), and the interface that a source's module must have.
+"""Lists the sources (`SOURCES`), and defines the interface that a source's module must have.
 
 A source is a module of this package with one function,
 
@@ -27,7 +27,7 @@ class Adapter(Protocol):
     """The function `rows` of a source's module."""
 
     def __call__(self, files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-        """Every image among `files`."""
+        """Yields every image among `files`."""
         ...
 
 
@@ -48,7 +48,7 @@ SOURCES: dict[str, str] = {
     "images": "comit_ray.data.sources.image_files",
     "phantom": "comit_ray.data.sources.phantom",
 }
-"""Name -> module with the function `rows` (see `this module's first lines`)."""
+"""Name -> module with the function `rows` (see the top of this module)."""
 
 
 def adapter(source: str) -> Adapter:
