@@ -182,7 +182,7 @@ class _Serving:
             self._bound(None)  # reporting the error takes memory, too
             detail = f"expected decoding to take at most {memory:,} bytes of memory, it wanted more"
             kind, made, buffers = FAULT, pickle.dumps(DecodeError(Reason.TOO_LARGE, detail)), []
-        except Exception as error:  # a fault of this package: reported without values of a header
+        except Exception as error:  # noqa: BLE001 a fault of this package: reported without values of a header
             last = traceback.extract_tb(error.__traceback__)[-1]
             kind, made = BUG, f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}".encode()
             buffers = []

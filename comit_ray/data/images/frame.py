@@ -1,14 +1,14 @@
 """Resamples a radiograph into the frame of the model; `prepare`, `train` and `screen` all use this function.
 
-        original -> shrink: longest side at most 512 px -> the model's frame: stretched, or letterboxed on black
-                 -> grey values equalised, if the frame says so
+    original -> shrink: longest side at most 512 px -> the model's frame: stretched, or letterboxed on black
+             -> grey values equalised, if the frame says so
 
-    Both steps use Pillow's triangle filter (`BILINEAR`, which widens with the reduction and so does not alias), in its
-    8-bit fixed-point arithmetic. `shrink` leaves small images alone, so a stored, shrunken image and its original give
-    the same frame, bit for bit.
+Both steps use Pillow's triangle filter (`BILINEAR`, which widens with the reduction and so does not alias), in its
+8-bit fixed-point arithmetic. `shrink` leaves small images alone, so a stored, shrunken image and its original give
+the same frame, bit for bit.
 
-    The module also computes statistics of a frame's pixels that depend on how it was made: brightness, contrast, black,
-    white.
+The module also computes statistics of a frame's pixels that depend on how it was made: brightness, contrast, black,
+white.
 """
 
 from dataclasses import dataclass
