@@ -1,13 +1,13 @@
 """A study's directory: settings, and one row per trial that commits all its results.
 
-STUDY/run.json                     the question: study, split, manifest, and every trial that is planned
+STUDY/run.json                     settings: study, split, manifest, and every planned trial
 STUDY/trials/<trial>.parquet       one row (comit_ray.tables.schema.TRIALS), written last
 STUDY/predictions/<trial>.parquet  the scored split's rows (comit_ray.tables.schema.STUDY_PREDICTIONS)
 STUDY/results/<trial>/             the trial's screen: predictions/, masks/, ...
-STUDY/runs/<trial>/                its training
-STUDY/attempts/<trial>/<n>.json    when it was begun
+STUDY/runs/<trial>/                the trial's training
+STUDY/attempts/<trial>/<n>.json    time at which an attempt began
 
-The manifest a study is scored on: that of its training data and no other.
+A study is scored only on the manifest of its training data.
 """
 
 import json
@@ -158,12 +158,12 @@ def scored_rows(uri: str, trial: str, variant: str, seed: int, ids: list[str]) -
 
 
 def find(config: SweepConfig) -> tuple[str, str]:
-    """URI of the manifest, and its training hash (`comit_ray.data.manifest.manifest.training_hash`).
+    """Returns the URI of the manifest, and its training hash (`comit_ray.data.manifest.manifest.training_hash`).
 
     Raises:
         ConfigError: its splits or labels are not those of the training data: a patient of its test split may have been
             trained on.
-        ManifestError: it is not a whole manifest, or the training table is not whole.
+        ManifestError: the manifest or the training table is not whole.
         StorageError: it cannot be read.
     """
     data = storage.normalise(config.data)
