@@ -1,14 +1,15 @@
-"""Calibration in bins: the mean score of a bin against its share of positives.
+"""Calibration in bins: the mean score of a bin compared with its share of positives.
 
-Scores that are equal are never parted. Shapes: N images, G different scores, B bins that hold an image.
+Equal scores are never split. Shapes: N images, G different scores, B bins that hold an image.
 
-Logistic recalibration: how far, and in which way, scores are from the probabilities that the labels suggest.
+The module also computes the logistic recalibration: how far, and in which direction, scores differ from the
+probabilities that the labels suggest.
 
-The log-odds of a positive label are set to `a + b * log-odds of the score` (D. R. Cox 1958, "Two further applications
-of a model for binary regression"). The slope is b of the joint fit: below 1 where scores are too extreme. The intercept
-is a with b = 1: below 0 where scores are too high throughout (B. Van Calster et al. 2016, "A calibration hierarchy for
-risk models was defined", doi:10.1016/j.jclinepi.2015.12.005). Both are fitted by maximum likelihood, each image counted
-as often as a bootstrap draw took it. Shapes: N images.
+The log-odds of a positive label are modelled as `a + b * log-odds of the score` (D. R. Cox 1958, "Two further
+applications of a model for binary regression"). The slope is b of the joint fit: below 1 if scores are too extreme. The
+intercept is a with b = 1: below 0 if scores are too high throughout (B. Van Calster et al. 2016, "A calibration
+hierarchy for risk models was defined", doi:10.1016/j.jclinepi.2015.12.005). Both are fitted by maximum likelihood, with
+each image counted as often as a bootstrap draw took it.
 """
 
 import math
@@ -69,7 +70,7 @@ class ScoreBins:
         self._positive_M = np.asarray(positive_N, bool)[self._rows_M]
 
     def equal_mass(self, weights_N: IntArray, bins: int = BINS) -> Binned:
-        """Bins with as equal numbers of images as ties allow: equal scores share the bin of the first of them."""
+        """Bins with numbers of images as equal as ties allow: equal scores share the bin of the first of them."""
         images_G, positives_G = self._groups(weights_N)
         return self._binned(_equal_mass(images_G, bins), images_G, positives_G)
 
@@ -86,7 +87,7 @@ class ScoreBins:
         return found
 
     def _groups(self, weights_N: IntArray) -> tuple[IntArray, IntArray]:
-        """Images and positives of every score."""
+        """Number of images and of positives for every score."""
         if not self._rows_M.size:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         weights_M = weights_N[self._rows_M]
@@ -152,9 +153,9 @@ def errors_by_chance(
 
 
 NEAREST = 2.0**-24
-"""Scores nearer than this to 0 or 1, whose log-odds may be infinite, are taken to lie here: float32's step below 1."""
+"""Scores nearer than this to 0 or 1, whose log-odds may be infinite, are set to it: float32's step below 1."""
 STEPS, ENOUGH = 60, 1e-9
-"""Newton steps at most, and the step (in log-odds) below which a fit has ended."""
+"""Most Newton steps, and the step (in log-odds) below which a fit ends."""
 
 
 def log_odds(scores_N: npt.ArrayLike) -> FloatArray:
@@ -193,7 +194,7 @@ def fit_intercept(log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntA
 
 
 def _apart(x_N: FloatArray, positive_N: BoolArray) -> bool:
-    """Whether a threshold parts the classes, ties on it allowed, or a class is absent: no finite slope is the best."""
+    """Whether a threshold separates the classes, ties allowed, or a class is absent; then no finite slope is best."""
     above, below = x_N[positive_N], x_N[~positive_N]
     if not above.size or not below.size:
         return True
@@ -203,7 +204,7 @@ def _apart(x_N: FloatArray, positive_N: BoolArray) -> bool:
 def _newton(
     x_N: FloatArray, positive_N: BoolArray, weights_N: FloatArray, start: tuple[float, float], slope: bool
 ) -> tuple[float, float]:
-    """The maximum of the log-likelihood, which is concave and has one; steps are halved until it grows."""
+    """Maximises the log-likelihood, which is concave with one maximum; steps are halved until it grows."""
     a, b = start
     value, p_N = _likelihood(a + b * x_N, positive_N, weights_N)
     for _ in range(STEPS):
@@ -219,7 +220,7 @@ def _newton(
             )
         elif not slope and c00 > 0:
             step = gradient[0] / c00, 0.0
-        else:  # every p is 0 or 1 to the last digit: there is no curvature to go by
+        else:  # every p is 0 or 1 to the last digit, so there is no curvature
             return math.nan, math.nan
         if max(map(abs, step)) < ENOUGH:
             return a, b
@@ -229,7 +230,7 @@ def _newton(
             if tried >= value - 1e-12 * abs(value):
                 break
             length /= 2
-            if length < 1e-6:  # no step helps: the maximum, to the last digit
+            if length < 1e-6:  # no step helps: this is the maximum to the last digit
                 return a, b
         a, b, value = a + length * step[0], b + length * step[1], tried
     return math.nan, math.nan

@@ -1,10 +1,9 @@
 """Compares two models on the same images: differences, and permutation tests.
 
-Could the difference of two models on the same images be chance? Randomisation tests that exchange patients.
-
-Were the two alike, what they say of a patient could as well be exchanged between them (all images of the patient
-together). The p-value is the share of such exchanges that differ as much as the two really do. A bootstrap's own
-p-value would be too small with few positives: of 17, five misses against none give 0.005 there, and 0.06 here.
+Randomisation tests ask whether the difference of two models on the same images could be chance. If the models were
+alike, their results for a patient could be exchanged (for all images of the patient together). The p-value is the share
+of such exchanges with a difference at least as large as the observed one. A bootstrap's own p-value would be too small
+with few positives: of 17, five misses against none give 0.005 there, and 0.06 here.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -21,9 +20,9 @@ from comit_ray.statistics.roc import checked
 from comit_ray.statistics.weighted import BoolArray, FloatArray, RankedScores, Rates
 
 Name = TypeVar("Name", bound=Hashable)
-BLOCK = 50  # draws at a time
+BLOCK = 50  # number of draws computed together
 TIE = 1e-9
-"""Differences closer than this are the same: they are sums of fractions."""
+"""Differences closer than this count as equal: they are sums of fractions."""
 
 
 def rank_test(
@@ -100,7 +99,7 @@ def flag_test(first_N: npt.ArrayLike, second_N: npt.ArrayLike, patients: pd.Seri
 MCNEMAR, FLAGS = "McNemar, exact", "exchange of patients' flags, exact"
 DELONG, RANKS = "DeLong", "exchange of patients' ranks"
 ENOUGH = 10
-"""Images of each class from which on DeLong's normal approximation is used."""
+"""Least number of images of each class for DeLong's normal approximation."""
 NO_VARIANCE = 1e-12
 
 
@@ -202,7 +201,7 @@ def compare_auroc(
         )
         covariance = delong_covariance(tables, positive_N)
         variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-        if variance > NO_VARIANCE:  # else both order the images alike, or perfectly: the approximation says nothing
+        if variance > NO_VARIANCE:  # otherwise both order the images alike, or perfectly, and the approximation fails
             error = variance**0.5
             p_value = float(2 * norm.sf(abs(one - other) / error))
             low, high = one - other - Z * error, one - other + Z * error
@@ -275,10 +274,10 @@ def delong_covariance(scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike) -> np
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The same comparisons with p-values adjusted by Holm's method; those without one are not counted.
+    """Returns the comparisons with p-values adjusted by Holm's method; those without a p-value are not counted.
 
-    S. Holm 1979, "A simple sequentially rejective multiple test procedure": whatever is called different below an
-    adjusted 0.05, the chance that any of it is not is at most 5%.
+    S. Holm 1979, "A simple sequentially rejective multiple test procedure": if all with an adjusted p-value below 0.05
+    are called different, the chance that any of them is not different is at most 5%.
     """
     tested = sorted(
         (i for i, one in enumerate(comparisons) if one.p_value is not None), key=lambda i: _p(comparisons[i])

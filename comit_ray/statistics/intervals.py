@@ -1,6 +1,7 @@
 """Confidence intervals (95% by default): Wilson's for one share, the bootstrap by patient for other metrics.
 
-The spread of a figure over seeds: what another initialisation and order of training changes.
+It also computes the spread of a metric over seeds, which shows what another initialisation and order of training
+change.
 """
 
 import math
@@ -19,7 +20,7 @@ LEVEL = 0.95
 Z = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
 MOST_UNDEFINED = 0.05
-"""Share of draws without a value above which there is no interval: the rest are not like all draws."""
+"""Share of draws without a value above which there is no interval, because the rest would not represent all draws."""
 WILSON, NEWCOMBE = "wilson", "newcombe over patients"
 PATIENTS, IMAGES = "patient bootstrap", "image bootstrap"
 
@@ -64,7 +65,7 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
     middle = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     whole = 1 + z**2 / n
-    # At none and all one end is exact; rounding would leave it a little beside.
+    # With no hits, or only hits, one end is exact; rounding would shift it a little.
     low, high = (middle - half) / whole, (middle + half) / whole
     return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high, WILSON)
 
@@ -144,7 +145,7 @@ def bootstrap(
 
 
 def varied(interval: Interval) -> Interval:
-    """The bootstrap's interval, unless all of its draws gave the same: of none or all it would be a point, a claim."""
+    """Returns the bootstrap's interval unless all its draws gave the same value: a point would claim certainty."""
     if interval.low is None or interval.low != interval.high:
         return interval
     return Interval(None, None, interval.method, "every draw of patients gives the same value")
@@ -159,7 +160,7 @@ def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> 
 
 
 def _spans(starts: IntArray, sizes: IntArray) -> IntArray:
-    """start, start + 1, ... of every span, one after another."""
+    """Returns start, start + 1, ... of every span, one span after another."""
     ends = np.cumsum(sizes)
     rows: IntArray = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
     return rows

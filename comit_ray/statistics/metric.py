@@ -1,8 +1,8 @@
 """`Metric`, one number of a report with its interval, and `measure`, which chooses the kind of interval.
 
-All are computed from how often each image counts. A bootstrap draw is then nothing but other weights: an image of a
-patient drawn twice counts twice, one of a patient not drawn does not count. Shapes: N images, F metrics. A `Metric` is
-one number of a report, as it stands in `metrics.json`.
+All metrics are computed from how often each image counts. So a bootstrap draw is only a set of weights: an image of a
+patient drawn twice counts twice, an image of a patient not drawn does not count. Shapes: N images, F metrics. A
+`Metric` is one number of a report, as in `metrics.json`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ import pandas as pd
 from comit_ray.statistics.intervals import Interval, bootstrap, newcombe, patient_codes, varied, wilson
 
 Level = Literal["image", "study", "patient"]
-"""What is counted: a study or a patient is flagged where any image of it is."""
+"""Unit that is counted: a study or a patient is flagged if any of its images is flagged."""
 LEVELS: tuple[Level, ...] = ("image", "study", "patient")
 
 
@@ -63,7 +63,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 OVER_PATIENTS = "wilson over patients"
-"""A share of none or all: every draw of a bootstrap gives the same, so patients are counted, each as one."""
+"""Interval for a share of 0 or 1, for which every draw of a bootstrap is equal: patients are counted, each as one."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, un
 
 
 def undefined(metric: str, images: int, why: str) -> Block:
-    """A metric without a value, over none of so many images."""
+    """A metric without a value, with as many images, none of which count."""
     return Block((MetricEntry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
 
 
@@ -213,7 +213,7 @@ def measure(
 
 
 def _told(interval: Interval, value: float, entry: MetricEntry, codes_N: IntArray) -> Interval:
-    """The bootstrap's interval, unless all of its draws gave the same."""
+    """Returns the bootstrap's interval; if all draws gave the same value, another kind of interval or none."""
     if value not in (0, 1) or interval.low is None or interval.low != interval.high:
         return varied(interval)
 

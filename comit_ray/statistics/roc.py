@@ -1,9 +1,9 @@
 """ROC metrics and counts of images by label and flag; each metric is computed here only.
 
-What is undefined is None or NaN, never a number. Shapes: N images, T tables of scores, K thresholds from the strictest
-to the mildest. Scores are compared as float32, as the tables store them, so that a threshold means the same everywhere.
-Nothing is interpolated: a threshold lies where the data have one. Metrics of a bootstrap, which counts an image several
-times, are in `weighted` and `metric`.
+An undefined metric is None or NaN, never a number. Shapes: N images, T tables of scores, K thresholds from the
+strictest to the mildest. Scores are compared as float32, as the tables store them, so that a threshold means the same
+everywhere. Thresholds are not interpolated: they come from the data. The metrics of a bootstrap, which counts an image
+several times, are in `weighted` and `metric`.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def equal_error_rate(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
     """
     defined_T = (true_TK[:, -1] > 0) & (false_TK[:, -1] > 0)
     hits_TK, alarms_TK = (counts / np.maximum(counts[:, -1:], 1) for counts in (true_TK, false_TK))
-    excess_TK = alarms_TK + hits_TK - 1  # over the false negative rate: from -1 to 1, never falling
+    excess_TK = alarms_TK + hits_TK - 1  # minus the false negative rate: from -1 to 1, never falling
     after_T = np.maximum(np.argmax(excess_TK >= 0, axis=1), 1)
     rows = np.arange(len(after_T))
     low_T, high_T = excess_TK[rows, after_T - 1], excess_TK[rows, after_T]
@@ -182,7 +182,7 @@ def _midway_above(score: np.float32, values: ScoreArray) -> float:
     step_up = np.nextafter(score, np.float32(np.inf))
     higher = values[values > score]
     ceiling = higher.min() if higher.size else max(np.float32(1), step_up)
-    middle = np.float32((float(score) + float(ceiling)) / 2)  # of neighbouring float32 it may round down to `score`
+    middle = np.float32((float(score) + float(ceiling)) / 2)  # between neighbours it may round down to `score`
     return float(max(middle, step_up))
 
 
