@@ -8,9 +8,9 @@ from torch import Tensor
 from comit_ray.data.masks.mask_images import IGNORE
 
 LEAST_PIXELS = 4
-"""A component of fewer pixels is no instance: a crumb of resampling."""
+"""Least pixels of an instance; a smaller component is a fragment from resampling."""
 LEAST_PROBABILITY = 1e-4
-"""Where nothing is detected. Not 0: its logit, and the cross entropy of a missed pixel, would be infinite."""
+"""Probability where nothing is detected. It is not 0, because logit and cross entropy would then be infinite."""
 
 
 def has_known_pixel(mask_BHW: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from comit_ray.models.layers import check_sides, conv_layer, scaled
 BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of convolutions of each block (section 2.1: 2, 2, 3, 3, 3)."""
 STRIDE = 2 ** len(BLOCKS)
-"""The poolings divide both sides of the frame by this, 32."""
+"""Factor by which the poolings divide both sides of the frame: 32."""
 
 
 def block_channels(width: float) -> list[int]:

@@ -134,7 +134,7 @@ def read_state_dict(uri: str) -> dict[str, Tensor]:
         raise CheckpointError(f"weights: {error}") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{uri} is not a whole safetensors file: {error}") from error
-    except Exception as error:  # torch.load raises whatever the broken file makes it stumble on
+    except Exception as error:  # torch.load raises various errors for a broken file
         raise CheckpointError(f"{uri} is not a whole file of plain tensors: {type(error).__name__}") from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{uri} holds no state dict of tensors")
