@@ -1,7 +1,7 @@
 """Grad-CAM heat maps (Selvaraju et al., arXiv:1610.02391; figure 12 of the paper).
 
-captum's LayerGradCam makes the map: each channel of the last feature map times the spatial mean of the log-odds'
-gradient on it, summed, negative values cut off. A map shows where the network looked, not whether it was right to.
+captum's LayerGradCam computes the map: each channel of the last feature map times the spatial mean of the log-odds'
+gradient on it, summed, with negative values cut off. A map shows where the network looked, not whether that was right.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from comit_ray.models.outputs import ModelOutput
 from comit_ray.tables.vocabulary import Task
 
 MAPPED_SCORES = {Task.COVID: "covid", Task.HEALTH: "unhealthy"}
-"""Head -> its score that has a map."""
+"""Head -> the score that has a map."""
 
 
 def library() -> ModuleType:
