@@ -1,7 +1,7 @@
 """Converts numpy arrays to columns of Arrow tables and back, without Python objects per value.
 
-A column of images or masks is fixed-size binary: N values of as many bytes each, one after the other, so that numpy
-reads it where it lies.
+A column of images or masks is fixed-size binary: N values of equal length, one after the other, so that numpy reads it
+in place.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import pyarrow as pa
 BoolN = npt.NDArray[np.bool_]
 
 SCHEMA_VERSION = "2"
-"""Of all tables; in every file's metadata."""
+"""Version of all tables, in every file's metadata."""
 
 
 def column(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
