@@ -8,7 +8,7 @@ from comit_ray.chunks.plan import BARE, DECODE, FETCH, GRAPH, MEASURE, PREDICT, 
 
 STAGES = (FETCH, DECODE, PREDICT, MEASURE, WRITE)
 TASKS_EACH = 4
-"""Reading tasks of the small screen for every process, so that all have begun before the further images come."""
+"""Reading tasks per process in the small screen, so that all have begun before the additional images come."""
 
 
 @dataclass(frozen=True)
