@@ -169,7 +169,7 @@ def write(predicted: Sequence[Mapping[str, pa.Table]], output: str, layout: Layo
 
 
 def written_bytes(output: str, tables: Sequence[str]) -> int:
-    """Bytes of the Parquet files of `tables` below `output`."""
+    """Returns the number of bytes in the Parquet files of `tables` below `output`."""
     return sum(entry.size for name in tables for entry in storage.list_files(storage.join(output, name), ".parquet"))
 
 

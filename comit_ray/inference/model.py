@@ -69,7 +69,7 @@ class Model(ABC):
         return concatenate(self._in_batches(frames_BHW, lambda part_BHW: self._scores(part_BHW, masks)))
 
     def heat_maps(self, frames_BHW: Frames) -> HeatMaps:
-        """Grad-CAM maps of each score that has one: float32 (B, H, W), not finite where the model fails.
+        """Computes Grad-CAM maps of each score that has one: float32 (B, H, W), not finite where the model fails.
 
         Maps take four bytes per pixel at frame size, so request many frames in several calls.
 

@@ -61,7 +61,7 @@ class OptimisedRecord(Config):
 
 
 def instruction_set() -> str:
-    """The names in `INSTRUCTIONS` that this machine has, joined by +; `unknown` if the machine does not say."""
+    """Returns the names in `INSTRUCTIONS` that this machine has, joined by +; `unknown` if the machine does not say."""
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return "unknown"
@@ -71,7 +71,7 @@ def instruction_set() -> str:
 
 
 def computed(backend: str, precision: str) -> dict[str, str]:
-    """The settings that decide the arithmetic of an optimised model on this machine; empty for plain PyTorch.
+    """Returns the settings that decide the arithmetic of an optimised model on this machine; empty for plain PyTorch.
 
     The same file gives other numbers with another version of the library, or on a processor with other instructions.
     """
@@ -88,7 +88,7 @@ def computed(backend: str, precision: str) -> dict[str, str]:
 
 
 def place(uri: str, precision: str) -> str:
-    """URI of the optimised model of a checkpoint."""
+    """Returns the URI of the optimised model of a checkpoint."""
     return storage.join(storage.normalise(uri), FOLDER, f"{OPENVINO}-{precision}")
 
 
@@ -112,13 +112,13 @@ def read_record(uri: str, precision: str) -> OptimisedRecord:
 
 
 def there(uri: str) -> list[tuple[str, str]]:
-    """Backend and precision of each optimised model beside the checkpoint; empty if OpenVINO is not installed."""
+    """Lists backend and precision of each optimised model beside the checkpoint; none if OpenVINO is not installed."""
     known = [name for name in PRECISIONS if storage.exists(storage.join(place(uri, name), RECORD))]
     return [(OPENVINO, name) for name in known] if installed() else []
 
 
 def read_files(uri: str, precision: str, record: OptimisedRecord) -> dict[str, bytes]:
-    """Name -> bytes of each file of an optimised model, compared with the hashes of its record.
+    """Returns name -> bytes of each file of an optimised model, compared with the hashes of its record.
 
     Raises:
         CheckpointError: a file is missing, or its hash differs.

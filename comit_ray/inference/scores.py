@@ -67,7 +67,7 @@ class Scores:
             _check(f"masks[{task}]", bits, np.uint8, (count, size))
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Returns the number of images."""
         return len(self.finite)
 
     @property
@@ -77,7 +77,7 @@ class Scores:
         return {name: values for name, values in found.items() if values is not None}
 
     def scaled(self, temperatures: Mapping[str, float]) -> dict[str, FloatB]:
-        """The `probabilities`, with temperature scaling for scores that have a temperature (Guo et al. 2017).
+        """Returns the `probabilities`, with temperature scaling for scores that have a temperature (Guo et al. 2017).
 
         Args:
             temperatures: score name -> temperature; names of scores that the model lacks are ignored.
@@ -88,12 +88,12 @@ class Scores:
         }
 
     def mask_BHW(self, task: Task) -> Masks | None:
-        """The lung or disease mask as (B, H, W) Booleans; None if the model has no such head."""
+        """Returns the lung or disease mask as (B, H, W) Booleans; None if the model has no such head."""
         bits = self.masks.get(task)
         return None if bits is None else unpack_masks(bits, self.height, self.width)
 
     def take(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> "Scores":
-        """The scores of selected images, given as Booleans (B,), as numbers, or as a slice."""
+        """Returns the scores of selected images, given as Booleans (B,), as numbers, or as a slice."""
         return Scores(
             embedding=self.embedding[chosen],
             finite=self.finite[chosen],

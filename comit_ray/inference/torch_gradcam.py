@@ -64,11 +64,11 @@ class GradCam:
         self.scores = tuple(score for task, score in MAPPED_SCORES.items() if getattr(network, task) is not None)
 
     def maps(self, x_B3HW: Tensor) -> dict[str, npt.NDArray[np.float32]]:
-        """Score -> (B, H, W) maps of a normalised batch, for every score that has one."""
+        """Returns score -> (B, H, W) maps of a normalised batch, for every score that has one."""
         return {score: self.map_BHW(x_B3HW, score) for score in self.scores}
 
     def map_BHW(self, x_B3HW: Tensor, score: str) -> npt.NDArray[np.float32]:
-        """(B, H, W) maps of `covid` or `unhealthy`, from 0 up, in log-odds times activation; bilinear from the layer.
+        """Returns (B, H, W) maps of `covid` or `unhealthy`, from 0 up, in log-odds times activation, bilinear.
 
         The target is the log-odds: of COVID-19 its logit, of the unhealthy the difference of the two. A probability
         near 0 or 1 has no gradient left; a temperature would only scale the map.

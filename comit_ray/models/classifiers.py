@@ -84,12 +84,12 @@ class Classifier(Branches):
         return self.backbone.get_submodule(self._last)
 
     def classify(self, x_B3HW: Tensor) -> ModelOutput:
-        """Same as `forward`, because there are no decoders."""
+        """Does the same as `forward`, because there are no decoders."""
         output: ModelOutput = self(x_B3HW)
         return output
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch with sides of at least 32 pixels."""
+        """Returns the logits of `x_B3HW`, a normalised batch with sides of at least 32 pixels."""
         embedding = self.backbone(x_B3HW).mean(dim=(2, 3))
         health, covid = self.branch_logits(embedding)
         return ModelOutput(
@@ -102,7 +102,7 @@ class Classifier(Branches):
 
 
 def densenet121(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """DenseNet-121, Huang et al., arXiv:1608.06993; `width` scales growth rate (32) and first convolution (64)."""
+    """Builds DenseNet-121 (Huang et al., arXiv:1608.06993); `width` scales growth rate (32), first convolution (64)."""
     growth, first = scaled(32, width), scaled(64, width)
     network = torchvision.models.DenseNet(growth, (6, 12, 24, 16), first)
     network.features.add_module("relu5", nn.ReLU(inplace=True))  # torchvision applies it in `forward`
@@ -110,19 +110,19 @@ def densenet121(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Clas
 
 
 def mobilenet_v2(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """MobileNetV2, Sandler et al., arXiv:1801.04381; `width` is its multiplier, but below 1 the last 1280 stay."""
+    """Builds MobileNetV2 (Sandler et al., arXiv:1801.04381); `width` is its multiplier; below 1 the last 1280 stay."""
     network = torchvision.models.MobileNetV2(width_mult=width)
     return Classifier(network.features, network.last_channel, tasks, width)
 
 
 def resnet18(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """ResNet-18, He et al., arXiv:1512.03385; `width` scales the four stages."""
+    """Builds ResNet-18 (He et al., arXiv:1512.03385); `width` scales the four stages."""
     backbone = resnet18_backbone(width)
     return Classifier(backbone, backbone.stages[-1], tasks, width)
 
 
 def vgg19(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """VGG19, Simonyan and Zisserman, arXiv:1409.1556, configuration E: convolutions only, no batch normalisation."""
+    """Builds VGG19 (Simonyan and Zisserman, arXiv:1409.1556, configuration E): convolutions, no batch normalisation."""
     channels = [scaled(size, width) if isinstance(size, int) else size for size in cfgs["E"]]
     backbone = make_layers(channels).apply(he_initialise)
     before_pooling = str(len(backbone) - 2)  # as in COMiT-Net

@@ -60,7 +60,7 @@ class COMiTNet(Branches):
         )
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch (see `comit_ray.models.outputs.normalise`).
+        """Returns the logits of `x_B3HW`, a normalised batch (see `comit_ray.models.outputs.normalise`).
 
         Raises:
             ConfigError: a side is not a multiple of 32.

@@ -49,7 +49,7 @@ class Branches(nn.Module):
     covid: Branch | None
 
     def branch_logits(self, embedding_BE: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """(B, 2) logits of health and of COVID-19, from (B, E) embeddings; None without the branch."""
+        """Returns (B, 2) logits of health and of COVID-19, from (B, E) embeddings; None without the branch."""
         health_B2 = self.health(embedding_BE) if self.health else None
         covid_B2 = self.covid(embedding_BE) if self.covid else None
         if self.within_unhealthy and not self.training and health_B2 is not None and covid_B2 is not None:

@@ -85,7 +85,7 @@ class MaskRCNN(nn.Module):
         )
 
     def instance_loss(self, x_B3HW: Tensor, mask_BHW: Tensor) -> Tensor:
-        """Sum of torchvision's five losses: objectness and boxes of the proposals, then classes, boxes and masks.
+        """Sums torchvision's five losses: objectness and boxes of the proposals, then classes, boxes and masks.
 
         Images without a known pixel are left out. Every parameter gets a gradient, zero if necessary, even if no image
         is left or none has a positive box, because DistributedDataParallel waits for all of them.
@@ -119,7 +119,7 @@ class MaskRCNN(nn.Module):
         return loss + torch.stack([*first.values(), *second.values()]).sum()
 
     def _features(self, x_B3HW: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
-        """The pyramid's levels, in float32 for torchvision's operators on boxes; the convolutions may be bfloat16."""
+        """Returns the pyramid's levels in float32 for torchvision's box operators; the convolutions may be bfloat16."""
         check_sides(x_B3HW, 32, LEAST_SIDE)
         features = OrderedDict((name, level.float()) for name, level in self.network.backbone(x_B3HW).items())
         return ImageList(x_B3HW, [tuple(x_B3HW.shape[-2:])] * len(x_B3HW)), features
@@ -129,7 +129,7 @@ class FrameAnchors(AnchorGenerator):  # type: ignore[misc]
     """Anchors whose sizes are fractions of the frame's longer side."""
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """(A, 4) boxes of each image, in pixels."""
+        """Returns (A, 4) boxes of each image, in pixels."""
         side = max(image_list.tensors.shape[-2:])
         self.cell_anchors = [
             self.generate_anchors([fraction * side for fraction in sizes], ratios)

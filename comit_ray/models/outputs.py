@@ -75,7 +75,7 @@ class ModelOutput:
 
 
 def within_unhealthy(covid_B2: Tensor, health_B2: Tensor) -> Tensor:
-    """(B, 2) log-odds of COVID-19 and other disease times the probability of unhealthy.
+    """Returns (B, 2) log-odds of COVID-19 and other disease times the probability of unhealthy.
 
     A product of two probabilities, sigmoid(c) and sigmoid(h), has the odds 1 / (exp(-c) + exp(-h) + exp(-c - h)).
 

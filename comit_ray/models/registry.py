@@ -105,7 +105,7 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def entry_of(config: ModelConfig) -> ModelEntry:
-    """The registered network that `config` names.
+    """Returns the registered network that `config` names.
 
     Raises:
         ConfigError: no network has that name; the message lists those that exist.
@@ -116,7 +116,7 @@ def entry_of(config: ModelConfig) -> ModelEntry:
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """The network of `config` with random weights; `comit_ray.models.weights.load_pretrained` loads others.
+    """Returns the network of `config` with random weights; `comit_ray.models.weights.load_pretrained` loads others.
 
     Raises:
         ConfigError: no network has that name, or it cannot have those heads.

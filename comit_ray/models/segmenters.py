@@ -48,7 +48,7 @@ class UNet(nn.Module):
         self.apply(he_initialise)
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch.
+        """Returns the logits of `x_B3HW`, a normalised batch.
 
         Raises:
             ConfigError: a side is not a multiple of 16.
@@ -80,7 +80,7 @@ class SegNet(nn.Module):
         self.apply(he_initialise)
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch.
+        """Returns the logits of `x_B3HW`, a normalised batch.
 
         Raises:
             ConfigError: a side is not a multiple of 32.

@@ -86,7 +86,7 @@ def fill(part: nn.Module, file: ImageNetFile, weights: dict[str, Tensor], origin
 
 
 def torchvision_names(part: nn.Module, prefix: str) -> dict[str, str]:
-    """Pairs of names of each entry of `part`: in torchvision's file, and ours.
+    """Returns for each entry of `part` its name in torchvision's file and our name.
 
     They differ by `prefix`, except in the VGG encoder (`features.0.weight` -> `blocks.0.0.0.weight`): in `features` a
     layer takes three places (convolution, batch norm, ReLU) and a pooling takes one.
@@ -104,7 +104,7 @@ def torchvision_names(part: nn.Module, prefix: str) -> dict[str, str]:
 
 
 def _imagenet(file: ImageNetFile) -> Path:
-    """The file in torch.hub's directory, downloaded if it is not there."""
+    """Returns the file in torch.hub's directory, downloaded if it is not there."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / file.name
     if not path.is_file():
         sha256 = path.stem.rpartition("-")[2]

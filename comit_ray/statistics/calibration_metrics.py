@@ -45,7 +45,7 @@ class Binned:
     scores_B: FloatArray
 
     def error(self) -> float:
-        """The expected calibration error: |mean score - share of positives|, averaged over images; NaN without any.
+        """Returns the expected calibration error, the mean |mean score - share of positives|; NaN without images.
 
         M. P. Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning", AAAI.
         """
@@ -70,16 +70,16 @@ class ScoreBins:
         self._positive_M = np.asarray(positive_N, bool)[self._rows_M]
 
     def equal_mass(self, weights_N: IntArray, bins: int = BINS) -> Binned:
-        """Bins with numbers of images as equal as ties allow: equal scores share the bin of the first of them."""
+        """Makes bins with numbers of images as equal as ties allow: equal scores share the first one's bin."""
         images_G, positives_G = self._groups(weights_N)
         return self._binned(_equal_mass(images_G, bins), images_G, positives_G)
 
     def equal_width(self, weights_N: IntArray, bins: int = BINS) -> Binned:
-        """Bins of equal width from 0 to 1. A score on a border belongs to the upper bin, a score of 1 to the last."""
+        """Makes bins of equal width from 0 to 1. A score on a border belongs to the upper bin, 1 to the last."""
         return self._binned(_equal_width(self._scores_G, bins), *self._groups(weights_N))
 
     def places(self, kind: BinKind, bins: int = BINS) -> IntArray:
-        """Number (N,) of each image's bin, every image counted once; -1 without a score. Bins may be empty."""
+        """Returns (N,) the number of each image's bin, counting images once; -1 without a score. Bins may be empty."""
         images_G, _ = self._groups(np.ones(self._images, np.int64))
         places_G = _equal_mass(images_G, bins) if kind == "equal mass" else _equal_width(self._scores_G, bins)
         found = np.full(self._images, -1, np.int64)
@@ -87,7 +87,7 @@ class ScoreBins:
         return found
 
     def _groups(self, weights_N: IntArray) -> tuple[IntArray, IntArray]:
-        """Number of images and of positives for every score."""
+        """Returns the number of images and of positives for every score."""
         if not self._rows_M.size:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         weights_M = weights_N[self._rows_M]
@@ -120,7 +120,7 @@ def errors_by_chance(
     seed: int = 0,
     bins: int = BINS,
 ) -> FloatArray:
-    """Expected calibration errors (draws,) that perfectly calibrated scores would show on these images by chance.
+    """Draws (draws,) expected calibration errors that perfectly calibrated scores would show here by chance.
 
     Labels are drawn from the scores. With few images the error is above 0 although nothing is wrong; the fewer the
     images, the larger the error. All images of a patient share one random number, so their labels agree as far as their
@@ -159,14 +159,14 @@ STEPS, ENOUGH = 60, 1e-9
 
 
 def log_odds(scores_N: npt.ArrayLike) -> FloatArray:
-    """(N,) log-odds of scores 0 to 1, from -16.6 to 16.6."""
+    """Returns (N,) log-odds of scores 0 to 1, from -16.6 to 16.6."""
     return np.asarray(logit(np.clip(np.asarray(scores_N, np.float64), NEAREST, 1 - NEAREST)))
 
 
 def fit_slope(
     log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntArray, start: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-    """Intercept and slope of the joint fit; NaN where no finite fit exists.
+    """Returns the intercept and slope of the joint fit; NaN where no finite fit exists.
 
     No fit exists if a class is absent, if a threshold separates the classes, or if all scores are equal: the likelihood
     then grows without limit.
@@ -185,7 +185,7 @@ def fit_slope(
 
 
 def fit_intercept(log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntArray, start: float = 0.0) -> float:
-    """Intercept of the fit with slope 1; NaN if a class is absent. Arguments as in `fit_slope`."""
+    """Returns the intercept of the fit with slope 1; NaN if a class is absent. Arguments as in `fit_slope`."""
     drawn_N = weights_N > 0
     x, y, w = log_odds_N[drawn_N], positive_N[drawn_N], weights_N[drawn_N].astype(np.float64)
     if y.all() or not y.any():
@@ -237,7 +237,7 @@ def _newton(
 
 
 def _likelihood(eta_N: FloatArray, positive_N: BoolArray, weights_N: FloatArray) -> tuple[float, FloatArray]:
-    """Log-likelihood of log-odds, and their probabilities, without overflow."""
+    """Returns the log-likelihood of log-odds, and their probabilities, without overflow."""
     small_N = np.exp(-np.abs(eta_N))
     p_N = np.where(eta_N >= 0, 1.0, small_N) / (1 + small_N)
     log_N = np.where(positive_N, eta_N, 0.0) - np.maximum(eta_N, 0) - np.log1p(small_N)

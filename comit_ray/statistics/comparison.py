@@ -34,7 +34,7 @@ def rank_test(
     draws: int,
     seed: int,
 ) -> dict[Name, float]:
-    """Two-sided p-values for differences in metrics that depend only on the order of the scores.
+    """Returns two-sided p-values for differences in metrics that depend only on the order of the scores.
 
     Ranks are exchanged instead of scores, so that models on different scales can be compared: Bandos et al. 2005, "A
     permutation test sensitive to differences in areas for comparing ROC curves from a paired design",
@@ -71,7 +71,7 @@ def rank_test(
 
 
 def flag_test(first_N: npt.ArrayLike, second_N: npt.ArrayLike, patients: pd.Series) -> float:
-    """Exact two-sided p-value for the difference in the number of flagged images, over all exchanges of patients.
+    """Returns the exact two-sided p-value for the difference in numbers of flagged images, over exchanges of patients.
 
     With one image per patient this is McNemar's exact test (Q. McNemar 1947, "Note on the sampling error of the
     difference between correlated proportions"). With several it is the same test over patients, whose images stay
@@ -253,7 +253,7 @@ def compare_ranked(
 
 
 def delong_covariance(scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """(T, T) covariance of the areas under the ROC curves of T score tables.
+    """Returns (T, T) covariance of the areas under the ROC curves of T score tables.
 
     By mid-ranks: X. Sun and W. Xu 2014, "Fast implementation of DeLong's algorithm", doi:10.1109/LSP.2014.2337313.
 

@@ -103,7 +103,7 @@ def bootstrap(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of many statistics, from the same draws of patients.
+    """Computes percentile intervals of many statistics, from the same draws of patients.
 
     A draw takes as many patients as there are, with replacement, each with all their images. Images of one patient are
     alike; drawn one by one they would make the interval too narrow. Everything that a statistic derives from the
@@ -152,7 +152,7 @@ def varied(interval: Interval) -> Interval:
 
 
 def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> IntArray:
-    """Codes (N,): a whole number from 0 for each patient; a null is a patient of its own."""
+    """Returns codes (N,): a whole number from 0 for each patient; a null is a patient of its own."""
     found: IntArray = pd.factorize(np.asarray(patients, dtype=object))[0].astype(np.int64)
     alone = found < 0
     found[alone] = found.max(initial=-1) + 1 + np.arange(int(alone.sum()))

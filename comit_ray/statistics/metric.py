@@ -54,7 +54,7 @@ class Metric:
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain values, in a fixed order."""
+        """Returns the fields as plain values, in a fixed order."""
         return asdict(self)
 
 
@@ -128,14 +128,14 @@ def share(
     level: Level = "image",
     undefined: str = "there is nothing to count",
 ) -> Ratio:
-    """The share of the counted images that are hits."""
+    """Returns the share of the counted images that are hits."""
     hits, counted = np.asarray(hits_N, bool), np.asarray(counted_N, bool)
     entry = MetricEntry(metric, counted, at, level, undefined, share=True)
     return Ratio(entry, (hits & counted).astype(np.float64), counted.astype(np.float64))
 
 
 def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, undefined: str = "") -> Ratio:
-    """The mean of the values that are not NaN."""
+    """Returns the mean of the values that are not NaN."""
     values = np.asarray(values_N, np.float64)
     known = ~np.isnan(values)
     entry = MetricEntry(metric, known, at, undefined=undefined)
@@ -143,12 +143,12 @@ def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, un
 
 
 def undefined(metric: str, images: int, why: str) -> Block:
-    """A metric without a value, with as many images, none of which count."""
+    """Returns a metric without a value, for as many images, none of which count."""
     return Block((MetricEntry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
 
 
 def ratios(found: Sequence[Ratio]) -> Block:
-    """Several ratios as one block."""
+    """Returns several ratios as one block."""
     parts_FN, wholes_FN = (np.stack([getattr(one, name) for one in found]) for name in ("parts_N", "wholes_N"))
 
     def values(weights_N: IntArray) -> FloatArray:
@@ -161,7 +161,7 @@ def ratios(found: Sequence[Ratio]) -> Block:
 def measure(
     blocks: Sequence[Block], patients: pd.Series, split: str, group: str, draws: int = 1000, seed: int = 0
 ) -> list[Metric]:
-    """Metrics of a group of images with 95% intervals, in the order of the blocks.
+    """Computes metrics of a group of images with 95% intervals, in the order of the blocks.
 
     Wilson's interval, if the threshold is stored (not chosen on these images) and no patient has several of the counted
     images. Else the bootstrap that draws patients with all their images and computes everything again, thresholds

@@ -50,7 +50,7 @@ class Bounded:
 
 
 def at_prevalence(sensitivity: Metric, specificity: Metric, prevalence: float) -> dict[str, Metric]:
-    """The metrics of `METRICS`, in its order; null with a reason if undefined.
+    """Returns the metrics of `METRICS`, in its order; null with a reason if undefined.
 
     Args:
         sensitivity: sensitivity at a threshold.
@@ -88,7 +88,7 @@ def at_prevalence(sensitivity: Metric, specificity: Metric, prevalence: float) -
 
 
 def ratio_interval(above: Bounded, below: Bounded) -> tuple[float, float]:
-    """The interval of the ratio of two independent shares (Donner and Zou 2012, equation 9).
+    """Returns the interval of the ratio of two independent shares (Donner and Zou 2012, equation 9).
 
     Its upper end is infinite where the lower end of `below` is 0.
     """
@@ -103,7 +103,7 @@ def ratio_interval(above: Bounded, below: Bounded) -> tuple[float, float]:
 
 
 def sum_interval(first: Bounded, second: Bounded, weight: float) -> tuple[float, float]:
-    """The interval of weight * first + (1 - weight) * second, of independent shares (Zou and Donner 2008)."""
+    """Returns the interval of weight * first + (1 - weight) * second, of independent shares (Zou and Donner 2008)."""
     value = weight * first.value + (1 - weight) * second.value
     down = math.hypot(weight * (first.value - first.low), (1 - weight) * (second.value - second.low))
     up = math.hypot(weight * (first.high - first.value), (1 - weight) * (second.high - second.value))

@@ -38,15 +38,15 @@ class Rates:
         return np.asarray((self.true_TN[:, -1] > 0) & (self.false_TN[:, -1] > 0))
 
     def auroc(self) -> FloatArray:
-        """Areas (T,) under the ROC curve; NaN if a class is absent."""
+        """Returns the areas (T,) under the ROC curve; NaN if a class is absent."""
         return roc.area_under_roc(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def eer(self) -> FloatArray:
-        """Equal error rates (T,); NaN if a class is absent."""
+        """Returns equal error rates (T,); NaN if a class is absent."""
         return roc.equal_error_rate(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def sensitivity(self, specificity: float) -> FloatArray:
-        """Sensitivities (T,), each at its table's own threshold, as in `roc.sensitivity_at_specificity`.
+        """Returns sensitivities (T,), each at its table's own threshold, as in `roc.sensitivity_at_specificity`.
 
         Args:
             specificity: above 0 and at most 1.
@@ -84,7 +84,7 @@ class RankedScores:
         self._positive_TN, self._negative_TN = positive & known, ~positive & known
 
     def rates(self, weights_N: npt.ArrayLike) -> Rates:
-        """The rates with every image counted by its weight.
+        """Returns the rates with every image counted by its weight.
 
         Args:
             weights_N: whole numbers, how often each image counts.
@@ -121,7 +121,7 @@ class Area:
         self._ties = self._starts_G.size < self._rows_M.size
 
     def __call__(self, weights_N: IntArray) -> FloatArray:
-        """The area, (1,); NaN if a class is absent.
+        """Returns the area, (1,); NaN if a class is absent.
 
         Args:
             weights_N: how often each image counts.

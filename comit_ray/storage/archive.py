@@ -93,7 +93,7 @@ class Member:
 
 
 def archive_kind(path: str) -> ArchiveKind | None:
-    """The kind of archive, judged by the file name; None for other files."""
+    """Returns the kind of archive, judged by the file name; None for other files."""
     lower = path.lower()
     return next((kind for suffix, kind in _SUFFIXES.items() if lower.endswith(suffix)), None)
 
@@ -298,7 +298,7 @@ class _Header(tarfile.TarInfo):
 
 
 def decompressed(raw: BinaryIO, kind: ArchiveKind) -> Compressed:
-    """The uncompressed bytes of a compressed tar; several compressed streams in a row are read as one."""
+    """Returns the uncompressed bytes of a compressed tar; several compressed streams in a row are read as one."""
     if kind is ArchiveKind.TAR_BZ2:
         return bz2.BZ2File(raw)
     return lzma.LZMAFile(raw) if kind is ArchiveKind.TAR_XZ else gzip.GzipFile(fileobj=raw)
@@ -334,5 +334,5 @@ class AtOnce(io.RawIOBase):
 
 
 def absent() -> DecodeError:
-    """The error for a member that does not exist."""
+    """Returns the error for a member that does not exist."""
     return DecodeError(Reason.MISSING, "the archive has no member of this name")

@@ -50,7 +50,7 @@ class FileRef:
     offset: int | None = None
 
     def to_text(self) -> str:
-        """The reference as text: the URI of a loose file, or JSON for a member: `{"uri": ..., "member": ...}`."""
+        """Returns the reference as text: the URI of a loose file, or JSON `{"uri": ..., "member": ...}` of a member."""
         if self.member is None:
             return self.uri
         fields = {"uri": self.uri, "member": self.member}

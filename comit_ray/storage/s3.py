@@ -47,7 +47,7 @@ def anonymous() -> bool:
 
 @lru_cache(maxsize=1)
 def client() -> "S3Client":
-    """The boto3 client of this process.
+    """Returns the boto3 client of this process.
 
     Raises:
         StorageError: requests must be signed and there are no credentials.
@@ -73,7 +73,7 @@ def client() -> "S3Client":
 
 @lru_cache(maxsize=1)
 def filesystem() -> pafs.S3FileSystem:
-    """The pyarrow file system of this process, with the endpoint and region that boto3 finds."""
+    """Returns the pyarrow file system of this process, with the endpoint and region that boto3 finds."""
     found = client()
     return pafs.S3FileSystem(
         endpoint_override=found.meta.endpoint_url if _own_endpoint(found) else None,
@@ -147,7 +147,7 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def error_code(error: Exception) -> str | None:
-    """The error code that the store sent, such as `NoSuchBucket`; None if no store sent the error."""
+    """Returns the error code that the store sent, such as `NoSuchBucket`; None if no store sent the error."""
     response = getattr(error, "response", None)  # only `ClientError` has it
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return None if code is None else str(code)

@@ -42,7 +42,7 @@ class FileEntry:
 
 
 def normalise(uri: str | Path) -> str:
-    """The canonical form of a URI: absolute local path, `s3://` URI or DICOMweb URL, without a trailing slash.
+    """Returns the canonical form of a URI: absolute local path, `s3://` URI or DICOMweb URL, without a trailing slash.
 
     Raises:
         ConfigError: the URL contains a user or a password.
@@ -99,7 +99,7 @@ def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> N
 
 
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The pyarrow file system for `uri`, and the path within it."""
+    """Returns the pyarrow file system for `uri`, and the path within it."""
     uri = normalise(uri)
     web.refuse(uri)
     return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
@@ -115,7 +115,7 @@ def exists(uri: str) -> bool:
 
 
 def size(uri: str) -> int:
-    """Size in bytes of the file at `uri`.
+    """Returns the size in bytes of the file at `uri`.
 
     Raises:
         NotFoundError: there is no file.

@@ -33,7 +33,7 @@ OK, STOPPED, FAILED = "ok", "stopped", "failed"
 
 
 def directory(config: SweepConfig) -> str:
-    """URI of the study's directory.
+    """Returns the URI of the study's directory.
 
     Raises:
         ConfigError: the name cannot be the name of a directory.
@@ -46,7 +46,7 @@ def directory(config: SweepConfig) -> str:
 def study_settings(
     name: str, study: StudyConfig, data: str, manifest: str, training_hash: str, trials: list[PlannedTrial]
 ) -> dict[str, Any]:
-    """The settings of a study; a later sweep with other settings is refused.
+    """Returns the settings of a study; a later sweep with other settings is refused.
 
     Args:
         name: name of the study.
@@ -106,7 +106,7 @@ def begin(uri: str, trial: str) -> int:
 
 
 def attempts(uri: str, trial: str) -> int:
-    """How often the trial has begun."""
+    """Returns how often the trial has begun."""
     where = storage.join(uri, ATTEMPTS, trial)
     return len(list(storage.list_files(where, ".json"))) if storage.exists(where) else 0
 
@@ -117,7 +117,7 @@ def is_open(status: str | None) -> bool:
 
 
 def recorded(uri: str) -> dict[str, str]:
-    """Trial -> status, for every trial with a row."""
+    """Returns trial -> status, for every trial with a row."""
     try:
         table = parquet.read_table(storage.join(uri, TRIALS_TABLE), ["trial", "status"])
     except NotFoundError:
@@ -126,7 +126,7 @@ def recorded(uri: str) -> dict[str, str]:
 
 
 def results(uri: str, trial: str) -> str:
-    """URI of the trial's screen."""
+    """Returns the URI of the trial's screen."""
     return storage.join(uri, RESULTS, trial)
 
 
@@ -146,7 +146,7 @@ def commit(uri: str, row: dict[str, Any], scored: pa.Table | None = None) -> Non
 
 
 def scored_rows(uri: str, trial: str, variant: str, seed: int, ids: list[str]) -> pa.Table:
-    """The predictions of the trial's screen for the images `ids`, as STUDY_PREDICTIONS."""
+    """Returns the predictions of the trial's screen for the images `ids`, as STUDY_PREDICTIONS."""
     table = read_predictions(results(uri, trial))
     table = table.filter(pc.is_in(table["image_id"], pa.array(ids, pa.string())))
     key = {"trial": trial, "variant": variant, "seed": seed}

@@ -32,7 +32,7 @@ from comit_ray.training.validation import EpochMetrics
 
 
 def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
-    """AUROC, EER and sensitivities of COVID-19, AUROC of unhealthy, lung IoU, and disease TPR and precision of a trial.
+    """Returns a trial's AUROC, EER, sensitivities of COVID-19, AUROC of unhealthy, lung IoU, disease TPR and precision.
 
     A metric is None if the model has no such head, or the images have no such labels. Intervals are part of the report
     (`comit-ray evaluate`).
@@ -62,7 +62,7 @@ def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float |
 
 
 def _known(images: pd.DataFrame, label: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and labels of the images that have both."""
+    """Returns scores and labels of the images that have both."""
     rows = images[images[label].notna() & images[f"p_{label}"].notna()]
     return rows[f"p_{label}"].to_numpy(np.float32), rows[label].to_numpy(np.int8)
 

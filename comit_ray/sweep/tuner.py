@@ -59,7 +59,7 @@ def sweep(
 
 
 def room(trials: Sequence[PlannedTrial], concurrent: int | None) -> int:
-    """Number of trials to run at a time on the Ray cluster, or on a local Ray that this starts.
+    """Returns the number of trials to run at a time on the Ray cluster, or on a local Ray that this starts.
 
     Args:
         trials: trials of the study.

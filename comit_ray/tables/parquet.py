@@ -98,7 +98,7 @@ def defused(cell: str) -> str:
 
 
 def parts(uri: str) -> list[str]:
-    """URIs of the Parquet files of a table: all parts of a directory, sorted by name, or one `.parquet` file.
+    """Returns the URIs of a table's Parquet files: all parts of a directory, sorted by name, or one `.parquet` file.
 
     Raises:
         NotFoundError: nothing lies at `uri`, or there is no Parquet file in it.
@@ -205,7 +205,7 @@ def read_schema(uri: str) -> pa.Schema:
 
 
 def count_rows(uri: str) -> int:
-    """Number of rows of one Parquet file, from its footer.
+    """Returns the number of rows of one Parquet file, from its footer.
 
     Raises:
         StorageError: the file cannot be read as Parquet.

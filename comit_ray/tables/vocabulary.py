@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun, in the singular or the plural: `1 image`, `2,000 images`.
+    """Returns a number with its noun, in the singular or the plural: `1 image`, `2,000 images`.
 
     Args:
         number: the number.
@@ -36,7 +36,7 @@ SCORES: tuple[str, ...] = ("covid", "unhealthy", "other")
 
 
 def scores_of(tasks: Iterable[Task | str]) -> tuple[str, ...]:
-    """The scores of a model with the heads `tasks`, in the order of `SCORES_OF`."""
+    """Returns the scores of a model with the heads `tasks`, in the order of `SCORES_OF`."""
     heads = set(tasks)
     return tuple(score for task, scores in SCORES_OF.items() if task in heads for score in scores)
 

@@ -108,7 +108,7 @@ def rows_of(
 
 
 def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
-    """32 hex digits of HMAC-SHA256 over `kind` (patient, study) and the identifier; None for a blank identifier."""
+    """Returns 32 hex digits of HMAC-SHA256 over `kind` (patient, study) and the identifier; None for a blank one."""
     identifier = identifier.strip()
     if not identifier:
         return None
@@ -125,7 +125,7 @@ def _stem(name: str) -> str:
 
 
 def read_key() -> bytes | None:
-    """The key in the environment, or None if there is none.
+    """Returns the key in the environment, or None if there is none.
 
     Raises:
         ConfigError: the key is too short to protect anybody.

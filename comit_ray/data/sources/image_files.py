@@ -31,7 +31,7 @@ class MaskFiles:
         return _IN_A_MASK_FOLDER.fullmatch(path) is not None
 
     def take(self, path: str, stem: str) -> tuple[str | None, str | None]:
-        """URIs of the lung mask and the disease mask of the image at the relative `path`; None for a missing mask.
+        """Returns the URIs of lung mask and disease mask of the image at the relative `path`; None for a missing mask.
 
         Raises:
             ManifestError: another image uses the same mask, or two masks have this stem, so that the pairing would be a

@@ -67,7 +67,7 @@ def read_csv(
     *,
     unknown_as_blank: bool = True,
 ) -> tuple[list[str], Iterator[list[str]]]:
-    """The header of a CSV table, and its rows one by one; blank lines are left out.
+    """Returns the header of a CSV table, and its rows one by one; blank lines are left out.
 
     Rows shorter than the header are filled with empty strings, because spreadsheets drop trailing commas. Cells that
     say that a value is not known (see `is_unknown`) become empty strings too, unless `unknown_as_blank` is false.
@@ -107,7 +107,7 @@ def _filled(lines: Iterator[list[str]], width: int, unknown_as_blank: bool) -> I
 
 
 def read_sheet(files: SourceFiles, file: SourceFile) -> tuple[list[str], list[list[str]]]:
-    """The header of the first sheet, and its rows as stripped text; rows without any cell are left out.
+    """Returns the header of the first sheet, and its rows as stripped text; rows without any cell are left out.
 
     Raises:
         ManifestError: the file is not an Excel workbook, or its first sheet is empty.

@@ -59,7 +59,7 @@ SCHEMA = pa.schema([("path", pa.string()), ("member", pa.string()), ("size", pa.
 
 
 def why(name: str, member: str | None) -> Why:
-    """The reason why a file that nothing has used is not a row, judged by its name."""
+    """Returns the reason why a file that nothing has used is not a row, judged by its name."""
     if archive_kind(name) is not None:
         return Why.OTHER if member is None else Why.NESTED
     if _UNREAD.fullmatch(name):
@@ -94,16 +94,16 @@ class Skipped:
         return sum(self._counts.values())
 
     def counts(self) -> dict[str, int]:
-        """Number of files per reason, the most frequent first."""
+        """Returns the number of files per reason, the most frequent first."""
         return dict(self._counts.most_common())
 
     def table(self) -> pa.Table:
-        """One row per file: `path`, `member`, `size`, `reason`."""
+        """Returns one row per file: `path`, `member`, `size`, `reason`."""
         self._flush()
         return pa.Table.from_batches(self._batches, schema=SCHEMA)
 
     def describe(self) -> str:
-        """The number of files per reason, with the most frequent file endings."""
+        """Returns the number of files per reason, with the most frequent file endings."""
         lines = [f"passed over: {counted(len(self), 'file')} below the root"]
         for reason, count in self.counts().items():
             endings = ", ".join(

@@ -132,7 +132,7 @@ class SourceFiles:
         return int(self._table.num_rows)
 
     def __iter__(self) -> Iterator[SourceFile]:
-        """Loose files by path, then the members of one archive after another, in its order."""
+        """Yields loose files by path, then the members of one archive after another, in its order."""
         at = 0
         for batch in self._table.to_batches(max_chunksize=_BATCH):
             columns = (batch.column(name).to_pylist() for name in _LISTING.names)
@@ -141,12 +141,12 @@ class SourceFiles:
                 at += 1
 
     def matching(self, pattern: str) -> Iterator[SourceFile]:
-        """Files whose whole name matches the regular expression, ignoring case, in the order of iteration."""
+        """Returns files whose whole name matches the regular expression, ignoring case, in the order of iteration."""
         compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)  # a name may hold a line break
         return (file for file in self if compiled.fullmatch(file.name))
 
     def find(self, name: str) -> SourceFile | None:
-        """The file of this name, or None. If several archives have it, the first.
+        """Returns the file of this name, or None. If several archives have it, the first.
 
         `é` as one character and as two (NFC and NFD) are the same name, unless both exist.
         """
@@ -164,21 +164,21 @@ class SourceFiles:
         return alike
 
     def first(self, *names: str) -> SourceFile | None:
-        """The first of `names` that exists, or None."""
+        """Returns the first of `names` that exists, or None."""
         return next((file for name in names if (file := self.find(name)) is not None), None)
 
     def reference(self, file: SourceFile) -> FileRef:
-        """The reference to the bytes of the file. The file then counts as used."""
+        """Returns the reference to the bytes of the file. The file then counts as used."""
         self._used[file.position] = True
         return FileRef(f"{self.root}/{file.path}", file.member, file.offset)
 
     def first_uri(self, *names: str) -> str | None:
-        """The reference, as text, to the first of `names` that exists, or None; the form of a mask column."""
+        """Returns the reference, as text, to the first of `names` that exists, or None; the form of a mask column."""
         file = self.first(*names)
         return None if file is None else self.reference(file).to_text()
 
     def table(self, pattern: str, expected: str) -> SourceFile:
-        """The one file that matches `pattern`.
+        """Returns the one file that matches `pattern`.
 
         Raises:
             ManifestError: no file matches, or several; the message names what was `expected`.
@@ -190,7 +190,7 @@ class SourceFiles:
         return found[0]
 
     def read(self, file: SourceFile, at_most: int = 2**30) -> bytes:
-        """The bytes of the file, at most `at_most`.
+        """Returns the bytes of the file, at most `at_most`.
 
         Raises:
             ManifestError: the file cannot be read.
@@ -212,7 +212,7 @@ class SourceFiles:
         return file
 
     def untaken(self, pattern: str) -> Iterator[SourceFile]:
-        """Files that match `pattern` and that no table has named."""
+        """Returns files that match `pattern` and that no table has named."""
         return (file for file in self.matching(pattern) if not self._taken[file.position])
 
     def use(self, path: str, member: str | None, position: int) -> None:
@@ -228,7 +228,7 @@ class SourceFiles:
         self.skipped.add(file.path, file.member, file.size, reason)
 
     def passed_over(self) -> Skipped:
-        """All files below the root that are neither a row nor used by the source. Ask once, after the rows."""
+        """Returns all files below the root that are neither a row nor used by the source. Ask once, after the rows."""
         for file in self:
             opened = file.member is None and (file.path in self._opened or file.path.endswith(SUFFIX))
             if not (self._used[file.position] or self._taken[file.position] or opened):

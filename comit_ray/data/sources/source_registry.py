@@ -52,7 +52,7 @@ SOURCES: dict[str, str] = {
 
 
 def adapter(source: str) -> Adapter:
-    """The function `rows` of `source`. Its module is imported on demand, because some sources need a DICOM library.
+    """Returns the function `rows` of `source`; imports its module on demand, as some sources need a DICOM library.
 
     Raises:
         ConfigError: the name is unknown; the message lists the known names.
