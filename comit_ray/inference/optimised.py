@@ -178,7 +178,7 @@ def choose(uri: str, backend: str, precision: str | None) -> tuple[str, str, str
             there[name] = read_record(uri, name).speed
     best = max(there, key=lambda name: there[name], default=None)
     if best is None and backend == OPENVINO:
-        read_record(uri, INT8)  # says how to make it
+        read_record(uri, INT8)  # its error says how to make the model
     if best is None or (backend != OPENVINO and (there[best] <= 1 or not installed())):
         why = "no optimised model lies beside the checkpoint" if best is None else "no optimised model is faster here"
         if best is not None and not installed():

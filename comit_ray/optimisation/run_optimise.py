@@ -141,7 +141,7 @@ def _store(
     problems = changes.beyond(found, config.bounds)
     folder = optimised.place(config.checkpoint, precision)
     if storage.exists(storage.join(folder, optimised.RECORD)):
-        storage.delete(storage.join(folder, optimised.RECORD))  # of an earlier model, which does not count without it
+        storage.delete(storage.join(folder, optimised.RECORD))  # an earlier model does not count without it
     if not problems:
         known = {name: now.finite & (labels[name] >= 0) for name in now.log_odds}
         odds = {name: (values[known[name]], labels[name][known[name]]) for name, values in now.log_odds.items()}

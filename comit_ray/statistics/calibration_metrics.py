@@ -45,9 +45,10 @@ class Binned:
     scores_B: FloatArray
 
     def error(self) -> float:
-        """Returns the expected calibration error, the mean |mean score - share of positives|; NaN without images.
+        """Returns the expected calibration error, |mean score - share of positives| averaged over images, or NaN.
 
-        M. P. Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning", AAAI.
+        It is NaN without images. M. P. Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian
+        binning", AAAI.
         """
         whole = int(self.images_B.sum())
         return float(np.abs(self.scores_B - self.positives_B).sum() / whole) if whole else float("nan")

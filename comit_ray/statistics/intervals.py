@@ -44,7 +44,7 @@ class Interval:
 
 
 def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of a share. It needs n independent cases, and a threshold that does not come from them.
+    """Computes Wilson's score interval of a share. It needs independent cases, and a threshold that is not from them.
 
     E. B. Wilson 1927, "Probable inference, the law of succession, and statistical inference".
 
@@ -71,7 +71,7 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
 
 
 def newcombe(area: float, positives: int, negatives: int) -> Interval:
-    """Newcombe's score interval of an area under the ROC curve; it also works for areas of 0 and 1.
+    """Computes Newcombe's score interval of an area under the ROC curve; it also works for areas of 0 and 1.
 
     R. G. Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2",
     method 5: the areas t with |area - t| = z * sqrt(V(t)), where V is the variance of Hanley and McNeil (1982) with the

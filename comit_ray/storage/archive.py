@@ -74,7 +74,7 @@ class Member:
     """One regular file inside an archive.
 
     Attributes:
-        name: its name, as stored in the archive.
+        name: name as stored in the archive.
         size: uncompressed size in bytes.
         offset: byte offset of its first header in an uncompressed tar; None in other archives.
         link: whether it is a link to another member; links are not followed.

@@ -128,7 +128,7 @@ class _AskingScheduler(ASHAScheduler):
         self.place, self.epochs, self.judged_by = place, epochs, options["metric"]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Never stops a trial at once; an epoch without the metric, and the last epoch, never ask for an end."""
+        """Continues every trial; asks poor trainings to end, but not at an epoch without the metric, nor the last."""
         name = trial.config["trial"]
         if result.get(self.judged_by) is None or result["epoch"] >= self.epochs[name]:
             return str(TrialScheduler.CONTINUE)

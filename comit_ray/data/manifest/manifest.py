@@ -237,7 +237,7 @@ def check_ids(table: pa.Table) -> None:
     """
     hashes = np.fromiter((hash(image_id) for image_id in _values(table, "image_id")), np.int64, len(table))
     found = np.sort(hashes)
-    suspects = set(found[1:][found[1:] == found[:-1]].tolist())  # equal ids or, hardly ever, a collision
+    suspects = set(found[1:][found[1:] == found[:-1]].tolist())  # equal ids or, very rarely, a collision
     if not suspects:
         return
     seen: set[str] = set()

@@ -117,7 +117,7 @@ def parse_sex(text: str) -> str | None:
 
 
 def parse_age(text: str) -> float | None:
-    """Years from `58`, `58.0`, `058Y`, `018M`, `006W` or `012D`; None if blank, unreadable or above 120 years."""
+    """Returns years from `58`, `58.0`, `058Y`, `018M`, `006W` or `012D`; None if blank, unreadable or above 120."""
     text = text.strip().upper()
     unit = _AGE_UNITS.get(text[-1:])
     try:

@@ -50,7 +50,7 @@ def read_lines(files: SourceFiles, file: SourceFile, encoding: str = "utf-8-sig"
 
 def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
     plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if name.lower().endswith(".gz") else stream
-    # newline="": the csv module wants the line ends inside quotes as they are
+    # newline="" keeps line ends inside quotes, as the csv module needs
     yield from io.TextIOWrapper(plain, encoding=encoding, newline="")
 
 

@@ -82,7 +82,7 @@ class Study:
         return storage.join(self.uri, trial.row["results"])
 
     def joined(self, trial: Trial) -> pd.DataFrame:
-        """Labels and predictions of the trial, N rows; `status` is that of the image."""
+        """Returns labels and predictions of the trial, N rows; `status` is that of the image."""
         predictions = self.scores[trial.id].drop(columns=["image_id"])
         return pd.concat([self.images, predictions], axis=1)
 

@@ -69,7 +69,7 @@ class ImageFinder:
         return names[0], None
 
     def names(self, templates: tuple[str, ...], record: Record, folder: str) -> Iterator[str]:
-        """Yields the names that templates give, relative to the root; no blank cells, nothing above the root."""
+        """Yields the names from templates, relative to the root, except those with a blank cell or above the root."""
         for template in templates:
             text = fill(template, record)
             if text is None:
