@@ -27,8 +27,8 @@ def measure(was: Scores, now: Scores, was_points: Document, now_points: Document
         labels: labels of the images.
 
     Returns:
-        `images`; `not_finite`, the number of images for which only `now` has no finite numbers; per score `score_p99`,.
-        `score_max`, `auroc`, `auroc_before`; per operating point and score `flags_changed` (share of the images); per.
+        `images`; `not_finite`, the number of images for which only `now` has no finite numbers; per score `score_p99`,
+        `score_max`, `auroc`, `auroc_before`; per operating point and score `flags_changed` (share of the images); per
         mask `<task>_iou`, the mean over images where either model draws something, and `<task>_iou_p05`.
     """
     both = was.finite & now.finite

@@ -280,7 +280,7 @@ def _check_values(table: pa.Table, where: str) -> None:
 
 
 def _check_chunks(table: pa.Table, where: str) -> None:
-    """Checks that a chunk's rows are consecutive and of one dataset, since a chunk is read and predicted as one."""
+    """Checks that a chunk's rows are consecutive and of one dataset: it is read, predicted and committed as one."""
     starts = run_starts(table["dataset"], table["chunk"])[:-1]
     chunks = table["chunk"].take(pa.array(starts))
     counts = pc.value_counts(chunks.combine_chunks())

@@ -1,6 +1,6 @@
 """Lists files that tables name but storage lacks, and files that no table names, as a CSV.
 
-It also counts what a manifest holds and prints the counts.
+It also counts what a manifest holds, as a text for its author.
 """
 
 import pandas as pd

@@ -2,7 +2,7 @@
 
 A file that changed (size, ETag or time of change, or a checksum that the source states) becomes a new version of the
 image: a new row whose image_id ends in `@2`. The earlier row stays, marked `superseded`. A file that is gone is marked;
-no row is deleted. No patient changes the split: a new image of a known patient joins the patient's split. A new
+no row is deleted. No patient changes its split: a new image of a known patient joins the patient's split. A new
 patient's split is drawn by a hash of seed and name alone, since shares must hold over many nights of few patients.
 """
 

@@ -59,7 +59,7 @@ class Marks:
     gone: Mapping[str, str]
 
     def excluding(self, rows: pa.Table) -> pa.Table:
-        """Returns the rows, with `excluded` = `superseded` where the file has a newer version."""
+        """Returns the rows, with `excluded` = `superseded` where the file has a newer version, so it is not read."""
         if not self.superseded:
             return rows
         old = pc.is_in(rows["image_id"], pa.array(list(self.superseded), pa.string()))

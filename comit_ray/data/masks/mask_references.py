@@ -13,8 +13,7 @@ corner of the stated frame, `[height, width]`; a `null` frame is that of the rad
 
 The union of several shapes is one mask. An empty list is a mask that shows nothing; a null in the manifest means that
 there is no mask. COCO's forms are those of its API (Lin et al., "Microsoft COCO", 2014); SIIM-ACR's is that of its
-Pneumothorax
-Segmentation challenge (2019).
+Pneumothorax Segmentation challenge (2019).
 """
 
 import json
@@ -170,7 +169,7 @@ def referenced_files(reference: str) -> tuple[FileRef, ...]:
 
 
 def boxes_reference(boxes: Sequence[Box], frame_height: int | None, frame_width: int | None) -> str:
-    """Returns the mask reference of the filled union of `boxes` (x, y, width, height in pixels of the frame)."""
+    """Returns the reference of the filled `boxes`: x, y, width, height in pixels of the frame (None: the image's)."""
     return _text({"boxes": [_rounded(box) for box in boxes], "frame": _frame(frame_height, frame_width)})
 
 

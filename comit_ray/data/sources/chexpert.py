@@ -56,8 +56,8 @@ Seen = tuple[View, str, Reason | None]
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
     """Yields every row of the present tables, then the images that no table lists (without labels).
 
-    `CheXpert-v1.0-small/` before a path is dropped. The images may lie below any folders, including those into which
-    the large copy is divided. The test table has only paths and labels.
+    The prefix `CheXpert-v1.0-small/` of a path is dropped. The images may lie below any folders, including those into
+    which the large copy is divided. The test table has only paths and labels.
 
     Raises:
         ManifestError: if there is no table, one lacks a column or has an unknown value, or an image occurs twice.

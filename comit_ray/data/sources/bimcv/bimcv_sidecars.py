@@ -195,7 +195,7 @@ class Sidecars:
 
 
 def unlike(name: str, other: str) -> tuple[bool, bool, str]:
-    """Returns a sort key for how little two names have in common apart from numbers; smaller is more alike."""
+    """Returns a sort key: how little two names share apart from numbers. Smaller is more alike; ties go by name."""
     stem, other_stem = name.rpartition(".")[0], other.rpartition(".")[0]
     same_series = _NUMBERS.sub("", stem) == _NUMBERS.sub("", other_stem)
     same_device = stem.rpartition("_")[2] == other_stem.rpartition("_")[2]  # cr or dx
