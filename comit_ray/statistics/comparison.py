@@ -71,7 +71,7 @@ def rank_test(
 
 
 def flag_test(first_N: npt.ArrayLike, second_N: npt.ArrayLike, patients: pd.Series) -> float:
-    """Returns the exact two-sided p-value for the difference in numbers of flagged images, over exchanges of patients.
+    """Returns the exact two-sided p-value for the difference in images flagged, over all exchanges of patients.
 
     With one image per patient this is McNemar's exact test (Q. McNemar 1947, "Note on the sampling error of the
     difference between correlated proportions"). With several it is the same test over patients, whose images stay
