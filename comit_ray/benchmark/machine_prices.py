@@ -1,9 +1,9 @@
-"""The price of a million radiographs on machines that a user lists in a YAML, from what the benchmark measured.
+"""Projects the price of a million radiographs on machines from a user's YAML, by the benchmark's measurements.
 
     c7i.4xlarge: {cpus: 16, price_per_hour: 0.80}
     one-gpu:     {cpus: 16, gpus: 1, price_per_hour: 4.50}
 
-Machines are the user's, and so are their prices, in any one currency: none come with the package.
+The user supplies machines and prices, in any one currency; none come with the package.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ class Machine(Config):
     """A machine type."""
 
     cpus: Annotated[float, Field(gt=0)]
-    """Cores that Ray may use; those of a machine with hyperthreads are half its virtual CPUs."""
+    """Cores that Ray may use; for a machine with hyperthreads half its virtual CPUs."""
     gpus: Annotated[int, Field(ge=0)] = 0
-    """Of the kind that was measured on."""
+    """Number of GPUs, of the kind that was measured."""
     price_per_hour: Annotated[float, Field(ge=0)]
-    """In any currency."""
+    """Price per hour, in any currency."""
 
 
 _MACHINES = TypeAdapter(dict[str, Machine])
@@ -38,14 +38,14 @@ _MACHINES = TypeAdapter(dict[str, Machine])
 
 @dataclass(frozen=True)
 class Price:
-    """Of `IMAGES` radiographs on one machine.
+    """The price of `IMAGES` radiographs on one machine.
 
-    Args:
-        machine: its name.
-        rate: images a second; None: what was measured does not tell.
-        hours: that it takes; None likewise.
-        price: in the list's currency; None likewise.
-        reason: why it is not told; empty: it is.
+    Attributes:
+        machine: name of the machine.
+        rate: images per second; None if the measurements do not tell.
+        hours: duration in hours; None if unknown.
+        price: price in the list's currency; None if unknown.
+        reason: why there is no price; empty if there is one.
     """
 
     machine: str
@@ -56,11 +56,11 @@ class Price:
 
 
 def read(uri: str) -> dict[str, Machine]:
-    """The machines of the YAML at `uri`.
+    """Reads the machines of the YAML at `uri`.
 
     Raises:
-        ConfigError: it is not such a file.
-        StorageError: it cannot be read.
+        ConfigError: the file is not such a YAML.
+        StorageError: the file cannot be read.
     """
     try:
         return _MACHINES.validate_python(yaml.safe_load(storage.read_bytes(uri)))
@@ -72,10 +72,10 @@ def read(uri: str) -> dict[str, Machine]:
 
 
 def prices(found: Throughput, machines: Mapping[str, Machine]) -> list[Price]:
-    """What each machine costs for `IMAGES` radiographs, the cheapest first.
+    """Returns the price of `IMAGES` radiographs on each machine, the cheapest first.
 
-    On CPUs the rate goes with the cores, as docs/sizing.md shows it. With GPUs a machine does what its cores or its
-    GPUs allow, the less of both, times the share of that bound which the measured cluster reached.
+    On CPUs the rate is proportional to the cores, as docs/sizing.md shows. With GPUs the cores or the GPUs limit a
+    machine, whichever allows less; that limit is multiplied by the share of it that the measured cluster reached.
     """
     told = [_price(found, name, machine) for name, machine in machines.items()]
     return sorted(told, key=lambda one: (one.price is None, one.price or 0.0))
@@ -97,7 +97,7 @@ def _price(found: Throughput, name: str, machine: Machine) -> Price:
 
 
 def lines(told: list[Price]) -> list[str]:
-    """The prices for a person; nothing where no machine was listed."""
+    """Returns the prices as lines of text; none if no machine was listed."""
     if not told:
         return []
     said = [f"{'machine':<28}{'images/s':>10}{'hours':>10}{'price':>12}   of a million radiographs (projected)"]

@@ -8,7 +8,7 @@ from comit_ray.chunks.plan import BARE, DECODE, FETCH, GRAPH, MEASURE, PREDICT, 
 
 STAGES = (FETCH, DECODE, PREDICT, MEASURE, WRITE)
 TASKS_EACH = 4
-"""Reading tasks of the small screen for every process, so that all have begun before the further images come."""
+"""Reading tasks per process in the small screen, so that all have begun before the additional images come."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class EndToEnd:
         return 1 / self._each(self.seconds, self.fewer_seconds)
 
     def each(self, stage: str) -> float:
-        """Seconds per image of a stage, or of the graph, after the start and beside all other stages."""
+        """Returns the seconds per image of a stage, or of the graph, after the start and beside all other stages."""
         return self._each(self.took.get(stage, 0.0), self.fewer_took.get(stage, 0.0))
 
     def _each(self, all_of_it: float, fewer: float) -> float:
@@ -77,7 +77,7 @@ class Throughput:
     row_bytes: float
 
     def seconds(self, name: str) -> float:
-        """Seconds of one core, or one predictor, per image of this archive in a stage.
+        """Returns the seconds of one core, or one predictor, per image of this archive in a stage.
 
         Images that ended before the stage count as 0.
         """
@@ -132,12 +132,12 @@ class Throughput:
         return [name for name in STAGES if not (self.gpu and name == PREDICT)]
 
     def hours(self, images: int) -> float:
-        """Hours for so many images on this cluster."""
+        """Returns the hours for so many images on this cluster."""
         return (self.whole.startup + images / self.whole.rate) / 3600
 
 
 def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None) -> list[str]:
-    """The benchmark as lines of text."""
+    """Returns the benchmark as lines of text."""
     unit = "predictor" if found.gpu else "core"
     said = [f"{'stage':<46}{'images':>8}{'ms each':>10}{'a second':>10}{'MB/s':>8}"]
     for stage in found.stages:
@@ -171,7 +171,7 @@ def lines(found: Throughput, numbers: Sequence[int], cost_per_hour: float | None
 
 
 def other_cluster(before: float, after: float) -> str | None:
-    """A warning if the cluster grew or lost a node during the measurement.
+    """Returns a warning if the cluster grew or lost a node during the measurement.
 
     Args:
         before: CPUs before.
@@ -186,14 +186,14 @@ def other_cluster(before: float, after: float) -> str | None:
 
 
 def fewer_predictors(asked: int, ran: int) -> str | None:
-    """A warning if there was no room, or no work, for some of the predictors."""
+    """Returns a warning if there was no room, or no work, for some of the predictors."""
     if ran >= asked:
         return None
     return f"of {asked} predictors {ran} ran, and figures are of these: there was no room, or no work, for more"
 
 
 def too_few(fewer: int, chunk_rows: int, readers: float) -> str | None:
-    """A warning if the start of processes is a large part of the measurement; None if it is not.
+    """Returns a warning if the start of processes is a large part of the measurement; None if it is not.
 
     Args:
         fewer: images of the small screen.

@@ -34,11 +34,11 @@ from comit_ray.screening.screen_tables import layout
 from comit_ray.storage import storage
 
 ALONE, WARM = 256, 32
-"""Most images whose stages are measured alone, and images of a screen that warms the cluster up."""
+"""Most images for measuring stages alone, and images of the screen that warms the cluster up."""
 PYTORCH = ((optimised.TORCH, optimised.FLOAT32), (optimised.TORCH_FUSED, optimised.FLOAT32))
-"""Backend and precision of what every checkpoint can be computed with."""
+"""Backends and precisions that work with every checkpoint."""
 FEWER = 4
-"""The small screen is of one image in so many."""
+"""The small screen has one image in this many."""
 
 
 def measure(config: BenchmarkConfig) -> str:
@@ -54,7 +54,7 @@ def measure(config: BenchmarkConfig) -> str:
         graph.check_gpus_here()
     kinds = machine_prices.read(config.machines) if config.machines else {}
     rows = images_of(config, output)
-    rng = np.random.default_rng(config.seed + 1)  # every sample is of the same mix of sources and formats
+    rng = np.random.default_rng(config.seed + 1)  # every sample has the same mix of sources and formats
     ray_start.start()
     if config.gpu:
         graph.check_gpus()
@@ -107,7 +107,7 @@ def images_of(config: BenchmarkConfig, output: str) -> pa.Table:
 
 
 def _drawn(rows: pa.Table, count: int, rng: np.random.Generator) -> pa.Table:
-    """So many rows at random, or all that there are, in their order: archives are read from front to back."""
+    """Draws `count` rows at random, or all if there are fewer, and keeps their order, as archives are read in order."""
     return rows.take(pa.array(np.sort(rng.permutation(len(rows))[:count])))
 
 
@@ -116,12 +116,12 @@ def _cpus() -> float:
 
 
 def _alone(config: BenchmarkConfig, output: str, rows: pa.Table) -> list[Stage]:
-    """Every stage while nothing else runs, on a node that a screen would run it on, which the driver's need not be."""
+    """Measures every stage while nothing else runs, on a node where a screen would run it, maybe not the driver's."""
     backend, precision, _ = optimised.choose(config.checkpoint, config.backend, config.precision)
     loaded = optimised.facts(config.checkpoint, backend, precision)
     point = run_settings.choose_operating_point(_options(config, storage.join(output, "manifest"), output), loaded)
     device = "cuda" if config.gpu else "cpu"
-    threads = None if config.gpu else 1  # as Ray gives an actor with one CPU
+    threads = None if config.gpu else 1  # as Ray sets it for an actor with one CPU
     settings = PredictorSettings(
         config.checkpoint,
         loaded.model_id,
@@ -163,14 +163,14 @@ def _options(config: BenchmarkConfig, uri: str, output: str) -> ScreenConfig:
 
 
 def _predictors(config: BenchmarkConfig, uri: str) -> int:
-    """Predictors that a screen of the manifest at `uri` starts."""
+    """Returns the number of predictors that a screen of the manifest at `uri` starts."""
     known = checkpoint_facts.read_facts(config.checkpoint)[0].config
     image_s = pool_sizes.image_seconds(known.model.name, known.model.width, known.frame.size)
     return screen_pipeline.pool_of(_options(config, uri, ""), plan.make_plan(uri, "all"), image_s).predictors
 
 
 def _screen(config: BenchmarkConfig, output: str, rows: pa.Table, name: str) -> tuple[float, dict[str, float]]:
-    """Seconds of a whole screen of these rows, and of its graph and stages."""
+    """Returns the seconds of a whole screen of these rows, and of its graph and stages."""
     index = rows.schema.get_field_index("chunk")
     rows = rows.set_column(index, rows.schema.field(index), manifest_chunks.chunk_names(rows, config.chunk_rows))
     uri = storage.join(output, name, "manifest")

@@ -26,7 +26,7 @@ from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
 
 OTHER = "bare model by"
-"""Begins the name of the stage of another backend, which no screen here takes."""
+"""Start of the name of the stage for another backend, which no screen here uses."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def predict(
             done = predictor(packed)
         found.append(plan.unpack(done)[1])
     frames_BHW = frames_of(fetched)
-    with watches.timed(BARE, images=len(frames_BHW)):  # the network on the same frames in memory, and nothing else
+    with watches.timed(BARE, images=len(frames_BHW)):  # only the network, on the same frames in memory
         predictor.model.embed(frames_BHW)
     predictor.close()
     return watches.stages, found
@@ -127,15 +127,15 @@ def bare_networks(
     device: str,
     threads: int | None,
 ) -> list[Stage]:
-    """The bare network of other backends, on the same frames in memory, beside the one that a screen would take.
+    """Times the bare networks of other backends on the same frames in memory, beside the one that a screen would use.
 
     Args:
-        fetched: rows as the reader gives them, all ok.
-        uri: of the checkpoint.
-        models: backend and precision of each.
-        batch_size: images of a forward pass.
+        fetched: rows as the reader returns them, all ok.
+        uri: URI of the checkpoint.
+        models: backend and precision of each network.
+        batch_size: images in a forward pass.
         device: `cpu` or `cuda`.
-        threads: that compute; None: the library's choice.
+        threads: number of threads; None: the library's choice.
     """
     watches = Stopwatches()
     frames_BHW = frames_of(fetched)
@@ -169,7 +169,7 @@ def write(predicted: Sequence[Mapping[str, pa.Table]], output: str, layout: Layo
 
 
 def written_bytes(output: str, tables: Sequence[str]) -> int:
-    """Bytes of the Parquet files of `tables` below `output`."""
+    """Returns the number of bytes in the Parquet files of `tables` below `output`."""
     return sum(entry.size for name in tables for entry in storage.list_files(storage.join(output, name), ".parquet"))
 
 
@@ -184,7 +184,7 @@ def _fetched(
             try:
                 data = reader.read(Place.of(row).file)
             except DecodeError:
-                continue  # the screen itself says what becomes of it
+                continue  # the screen itself records the reason
             watches.add(FETCH, "", 1, perf_counter() - began, len(data))
             held = _Held(limits.max_bytes, data, reader)
             with watches.timed(DECODE, _format(data), size=len(data)):
@@ -195,14 +195,14 @@ def _fetched(
 
 
 class _Held(FileReader):
-    """A reader that has the file already, so that decoding is timed alone."""
+    """A reader that already has the file, so that decoding is timed alone."""
 
     def __init__(self, max_bytes: int, data: bytes, behind: FileReader) -> None:
         super().__init__(max_bytes)
         self._data, self._behind, self._given = data, behind, False
 
     def read(self, ref: Any, at_most: int | None = None) -> bytes:
-        """The file that is held; then, for a sidecar, what lies behind it."""
+        """Returns the held file first; then, for a sidecar, what the other reader returns."""
         if not self._given:
             self._given = True
             return self._data
@@ -210,7 +210,7 @@ class _Held(FileReader):
 
 
 def _format(data: bytes) -> str:
-    """PNG, JPEG, or DICOM with the name of its transfer syntax."""
+    """Returns PNG, JPEG, or DICOM with the name of its transfer syntax."""
     if data.startswith(PNG_SIGNATURE):
         return "PNG"
     if data.startswith(JPEG_SIGNATURE):

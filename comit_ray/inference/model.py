@@ -1,7 +1,7 @@
-"""The interface that every inference backend implements (`Model`), and `load_model`.
+"""Defines the interface that every inference backend implements (`Model`), and `load_model`.
 
-A backend is one class: it computes the `Scores` of a batch, and lets go of what it holds when it is closed. Checks,
-batches, and halving a batch that the device cannot hold are the same for all of them.
+A backend is one class: it computes the `Scores` of a batch, and releases its resources when it is closed. Checks,
+batches, and the halving of a batch that exceeds the device's memory are common to all backends.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ from comit_ray.tables.vocabulary import Task
 Frames = npt.NDArray[np.uint8]
 """(B, H, W) radiographs in the display sense, in the model's frame (`comit_ray.data.images.frame.to_frame`)."""
 HeatMaps = Mapping[str, npt.NDArray[np.float32]]
-"""Score -> (B, H, W): where in the frame it comes from, from 0 up."""
+"""Score -> (B, H, W): the contribution of each place of the frame, from 0 up."""
 
 Result = TypeVar("Result")
 
@@ -32,7 +32,7 @@ class Model(ABC):
 
     Attributes:
         backend: name of the backend in `BACKENDS`.
-        model_id: first 12 hex digits of the hash of the checkpoint's weights; an optimised model has more behind them.
+        model_id: first 12 hex digits of the hash of the checkpoint's weights; an optimised model has a suffix.
         frame: size and fit that radiographs must be resampled to.
         tasks: heads of the network.
         reference: statistics of the training data that the checkpoint stores; None if it has none.
@@ -41,7 +41,7 @@ class Model(ABC):
     """
 
     OUT_OF_MEMORY: ClassVar[tuple[type[Exception], ...]] = ()
-    """What the backend raises where a batch is too large for the device: it is then halved."""
+    """Errors of the backend for a batch that exceeds the device's memory; the batch is then halved."""
 
     backend: str
     model_id: str
@@ -69,9 +69,9 @@ class Model(ABC):
         return concatenate(self._in_batches(frames_BHW, lambda part_BHW: self._scores(part_BHW, masks)))
 
     def heat_maps(self, frames_BHW: Frames) -> HeatMaps:
-        """Grad-CAM maps of each score that has one: float32 (B, H, W), not finite where the model fails.
+        """Computes Grad-CAM maps of each score that has one: float32 (B, H, W), not finite where the model fails.
 
-        Maps take four bytes a pixel at frame size, so ask for many frames in several calls.
+        Maps take four bytes per pixel at frame size, so request many frames in several calls.
 
         Raises:
             ValueError: as `predict`; there is no frame; or the model was loaded without `gradcam`.
@@ -83,7 +83,7 @@ class Model(ABC):
         return {score: np.concatenate([part[score] for part in parts]) for score in parts[0]}
 
     def embed(self, frames_BHW: Frames) -> npt.NDArray[np.float32]:
-        """Embeddings (B, C) from a run of the whole network; nothing else is fetched, so it times the network alone.
+        """Runs the whole network but returns only embeddings (B, C), which times the network alone.
 
         Raises:
             ValueError: as `predict`, or there is no frame.
@@ -111,23 +111,23 @@ class Model(ABC):
 
     @abstractmethod
     def _scores(self, frames_BHW: Frames, masks: bool) -> Scores:
-        """Of one batch, at least one frame."""
+        """Returns the scores of one batch with at least one frame."""
 
     @abstractmethod
     def _embed(self, frames_BHW: Frames) -> npt.NDArray[np.float32]:
-        """(B, C) embeddings of one batch."""
+        """Returns (B, C) embeddings of one batch."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Let go of everything; called once."""
+        """Releases all resources; called once."""
 
     def _heat_maps(self, frames_BHW: Frames) -> HeatMaps:
-        """Of one batch. A backend that gives no gradient has none, and refuses `gradcam` when it is loaded."""
+        """Returns the maps of one batch. A backend without gradients has none, and refuses `gradcam` when loaded."""
         raise ValueError("heat_maps: the model was loaded without Grad-CAM: load_model(..., gradcam=True)")
 
     @abstractmethod
     def _free_memory(self) -> None:
-        """Give back what the device still holds of a batch that was too large."""
+        """Frees what the device still holds of a batch that was too large."""
 
     def _check(self, frames_BHW: Frames) -> None:
         if not self._open:
@@ -143,7 +143,7 @@ class Model(ABC):
             )
 
     def _in_batches(self, frames_BHW: Frames, forward: Callable[[Frames], Result]) -> list[Result]:
-        """`forward` of batch after batch."""
+        """Calls `forward` on one batch after the other."""
         found: list[Result] = []
         batch, start = self.batch_size, 0
         while start < len(frames_BHW):
@@ -155,7 +155,7 @@ class Model(ABC):
             except self.OUT_OF_MEMORY:
                 if batch == 1:
                     raise
-            batch //= 2  # not in the handler: while the error is there, its traceback holds the batch's memory
+            batch //= 2  # not in the handler: the error's traceback still holds the batch's memory there
             self._free_memory()
         return found
 
@@ -163,7 +163,7 @@ class Model(ABC):
 def _torch(
     uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str, fused: bool = False
 ) -> Model:
-    from comit_ray.inference.torch_model import TorchModel  # late: only who predicts with PyTorch imports it
+    from comit_ray.inference.torch_model import TorchModel  # late: only users of PyTorch import it
 
     if precision != "float32":
         name = "torch-fused" if fused else "torch"
@@ -172,7 +172,7 @@ def _torch(
 
 
 def _openvino(uri: str, device: str, batch_size: int, gradcam: bool, threads: int | None, precision: str) -> Model:
-    from comit_ray.inference.openvino_model import OpenVinoModel  # late: it wants the extra `cpu`
+    from comit_ray.inference.openvino_model import OpenVinoModel  # late: it needs the extra `cpu`
 
     return OpenVinoModel(uri, device, batch_size, gradcam, threads, precision)
 
@@ -181,9 +181,9 @@ Backend = Callable[[str, str, int, bool, int | None, str], Model]
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {"torch": _torch, "torch-fused": partial(_torch, fused=True), "openvino": _openvino}
 )
-"""Name -> what loads a model: URI, device, batch size, whether Grad-CAM is asked for, threads, precision.
+"""Name -> function that loads a model from URI, device, batch size, whether Grad-CAM is needed, threads, precision.
 
-Each imports its library in its own body, so that whoever makes rows of scores imports none.
+Each function imports its library itself, so that code that only writes rows of scores imports none.
 """
 
 
@@ -196,21 +196,21 @@ def load_model(
     threads: int | None = None,
     precision: str = "float32",
 ) -> Model:
-    """The model of the checkpoint at `uri`, ready to be asked.
+    """Loads the model of the checkpoint at `uri`.
 
     Args:
-        uri: of the checkpoint.
-        backend: what computes: a name in `BACKENDS`.
+        uri: URI of the checkpoint.
+        backend: name of the backend in `BACKENDS`.
         device: `cpu` or `cuda`.
-        batch_size: most images of a forward pass; one that the device cannot hold is halved.
-        gradcam: whether `heat_maps` will be asked for.
-        threads: of a CPU, for this whole process; None: the library's choice.
-        precision: of the arithmetic: `float32`; with `openvino` also `bfloat16` or `int8`.
+        batch_size: most images in a forward pass; a batch that exceeds the device's memory is halved.
+        gradcam: whether `heat_maps` will be called.
+        threads: CPU threads of this whole process; None: the library's choice.
+        precision: arithmetic: `float32`; with `openvino` also `bfloat16` or `int8`.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ConfigError: no backend has that name or precision, a number is below 1, or `gradcam` is asked for and cannot
-            be given.
+        ConfigError: no backend has that name or precision, a number is below 1, or `gradcam` is requested but not
+            supported.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"backend: unknown {backend!r}; known: {', '.join(sorted(BACKENDS))}")

@@ -1,8 +1,8 @@
-"""A checkpoint's network in OpenVINO's form, in float32 or with int8 ranges: only `comit-ray optimise` imports this.
+"""Converts a checkpoint's network to OpenVINO, in float32 or with int8 ranges; only `comit-ray optimise` imports this.
 
 OpenVINO has no unpooling by indices, so both sides of a pooling are written without them. The encoder's pooling gives
-the place of each maximum as a mask of the size of its input, 1 at the first of equal values, as `MaxPool2d` has it;
-unpooling repeats each value 2 x 2 and multiplies by the mask. The result is `MaxUnpool2d`'s, bit for bit.
+the place of each maximum as a mask of the size of its input, 1 at the first of equal values, as in `MaxPool2d`;
+unpooling repeats each value 2 x 2 and multiplies by the mask. The result equals `MaxUnpool2d`'s, bit for bit.
 
 In int8, places are taken from values that are not quantised: among 256 levels many values are equal, and masks tear.
 """
@@ -27,16 +27,16 @@ from comit_ray.models.outputs import ModelOutput, normalise
 from comit_ray.tables.vocabulary import Task
 
 REFUSED = {"mask_rcnn": "its detections are of another number in every image"}
-"""Networks that cannot be had in this form, and why."""
+"""Networks that cannot be converted, and why."""
 PLACES = "Equal"
-"""OpenVINO's operation that finds the place of a maximum: what it compares must not be quantised."""
+"""OpenVINO's operation that finds the place of a maximum; its inputs must not be quantised."""
 
 
 class PoolToPlaces(nn.Module):
-    """2 x 2 max pooling that gives the places of the maxima as a mask instead of indices."""
+    """2 x 2 max pooling that returns the places of the maxima as a mask instead of indices."""
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The maxima, (B, C, H/2, W/2), and (B, C, H, W), 1 at the first maximum of each 2 x 2 window, else 0."""
+        """Returns maxima, (B, C, H/2, W/2), and a mask (B, C, H, W), 1 at the first maximum of each 2 x 2 window."""
         height, width = x_BCHW.shape[-2:]
         largest = functional.max_pool2d(x_BCHW, 2)
         rank_HW = torch.tensor([[4.0, 3.0], [2.0, 1.0]], device=x_BCHW.device).repeat(height // 2, width // 2)
@@ -45,20 +45,20 @@ class PoolToPlaces(nn.Module):
 
 
 class UnpoolToPlaces(nn.Module):
-    """The inverse: values at the places of the maxima, 0 elsewhere."""
+    """The inverse of `PoolToPlaces`: puts values at the places of the maxima, and 0 elsewhere."""
 
     def forward(self, x_BChw: Tensor, places_BCHW: Tensor) -> Tensor:
-        """(B, C, 2 h, 2 w)."""
+        """Returns (B, C, 2 h, 2 w) values."""
         return doubled(x_BChw) * places_BCHW
 
 
 def doubled(x_BChw: Tensor) -> Tensor:
-    """Each value repeated 2 x 2."""
+    """Returns each value repeated 2 x 2."""
     return functional.interpolate(x_BChw, scale_factor=2.0, mode="nearest")
 
 
 def without_indices(network: nn.Module) -> nn.Module:
-    """The network with its poolings by indices replaced; it is changed."""
+    """Replaces the network's poolings by indices, in place, and returns the network."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.MaxPool2d) and child.return_indices:
@@ -69,14 +69,14 @@ def without_indices(network: nn.Module) -> nn.Module:
 
 
 class _Outputs(nn.Module):
-    """uint8 frames in, what `comit_ray.inference.openvino_outputs` names out."""
+    """A module from uint8 frames to the outputs that `comit_ray.inference.openvino_outputs` names."""
 
     def __init__(self, network: nn.Module, tasks: tuple[Task, ...]) -> None:
         super().__init__()
         self.network, self.tasks = network, tasks
 
     def forward(self, frames_BHW: Tensor) -> tuple[Tensor, ...]:
-        """The outputs in the order of `comit_ray.inference.openvino_outputs.output_names`."""
+        """Returns the outputs in the order of `comit_ray.inference.openvino_outputs.output_names`."""
         output: ModelOutput = self.network(normalise(frames_BHW))
         found = [output.embedding]
         found += [logits for logits in (output.covid, output.health) if logits is not None]
@@ -88,10 +88,10 @@ class _Outputs(nn.Module):
 
 
 def convert(loaded: Checkpoint) -> Any:
-    """The network as a model of OpenVINO in float32; the checkpoint's module is changed and no longer to be used.
+    """Converts the network to OpenVINO in float32; the checkpoint's module is changed and must not be used again.
 
     Raises:
-        ConfigError: the network cannot be had in this form, or OpenVINO is not installed.
+        ConfigError: the network cannot be converted, or OpenVINO is not installed.
     """
     name = loaded.config.model.name
     if name in REFUSED:
@@ -102,7 +102,7 @@ def convert(loaded: Checkpoint) -> Any:
     network = _Outputs(without_indices(loaded.model.eval()), tasks)
     example_BHW = torch.zeros(2, size, size, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a trace says of every size that it is now fixed; it is
+        warnings.simplefilter("ignore")  # tracing warns that every size is now fixed, as it should be
         found = openvino.convert_model(
             network, example_input=example_BHW, input=[openvino.PartialShape([-1, size, size])]
         )
@@ -111,12 +111,12 @@ def convert(loaded: Checkpoint) -> Any:
 
 
 def quantised(network: Any, frames: Iterator[npt.NDArray[np.uint8]], images: int) -> Any:
-    """The same network with 8-bit ranges of its activations and weights, which NNCF takes of `frames`.
+    """Returns the network with 8-bit ranges of activations and weights, which NNCF measures on `frames`.
 
     Args:
-        network: as `convert` gives it.
+        network: network from `convert`.
         frames: (1, size, size) training frames.
-        images: how many.
+        images: number of frames.
 
     Raises:
         ConfigError: NNCF is not installed.
@@ -139,10 +139,10 @@ def quantised(network: Any, frames: Iterator[npt.NDArray[np.uint8]], images: int
 
 
 def _compare_exact_values(network: Any) -> None:
-    """Take the places of maxima from values before they are quantised, on both sides of the comparison.
+    """Takes the places of maxima from values before they are quantised, on both sides of the comparison.
 
     NNCF quantises between an activation and its pooling, or before the repeating. Compared with the activation itself,
-    hardly a value would then be equal; and of values of 256 levels too many would be.
+    hardly any value would then be equal; and among values of 256 levels too many would be.
     """
     operations = library().opset13
     for node in network.get_ops():
@@ -167,7 +167,7 @@ def _compare_exact_values(network: Any) -> None:
 
 
 def files(network: Any) -> Mapping[str, bytes]:
-    """The two files of OpenVINO's form. Weights stay in float32 where they are not int8."""
+    """Returns the two files of OpenVINO's form. Weights stay in float32 where they are not int8."""
     openvino = library()
     with tempfile.TemporaryDirectory() as directory:
         xml = Path(directory, optimised.XML)

@@ -1,7 +1,7 @@
-"""An optimised model that is asked through OpenVINO, on CPUs: no PyTorch is imported.
+"""Runs an optimised model through OpenVINO, on CPUs: no PyTorch is imported.
 
 A pass always has the same number of images, and a batch that is not full is filled up with copies. So an image's
-numbers do not depend on which images are beside it, nor on the batch size.
+scores depend neither on the images beside it nor on the batch size.
 """
 
 import os
@@ -28,24 +28,24 @@ from comit_ray.inference.scores import Bits, Scores
 from comit_ray.tables.vocabulary import MASK_TASKS, SCORE_TASKS, Task
 
 PASS = 8
-"""Images of a pass, unless a batch has fewer: the outputs of a layer then stay near the core."""
+"""Images per pass, unless a batch has fewer: a layer's outputs then stay in the caches near the core."""
 
 
 class OpenVinoModel(Model):
     """An optimised model of `comit_ray.inference.optimised`.
 
     Args:
-        uri: of the checkpoint that it lies beside.
+        uri: URI of the checkpoint that it belongs to.
         device: `cpu`.
-        batch_size: most images that are asked for at once; a pass has at most `PASS`.
-        gradcam: heat maps need gradients, which OpenVINO does not give.
-        threads: that compute; None: one a core.
-        precision: of the model.
+        batch_size: most images in a request; a pass has at most `PASS`.
+        gradcam: must be False, because heat maps need gradients, which OpenVINO does not give.
+        threads: number of threads; None: one per core.
+        precision: precision of the model.
 
     Raises:
         CheckpointError: the checkpoint or the model cannot be loaded.
-        ConfigError: OpenVINO is not installed, there is no such model, the device is another, heat maps are asked for,
-            or the processor cannot compute so.
+        ConfigError: OpenVINO is not installed, there is no such model, the device is another, heat maps are requested,
+            or the processor does not support the precision.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class OpenVinoModel(Model):
             "INFERENCE_PRECISION_HINT": "bf16" if precision == optimised.BFLOAT16 else "f32",
             "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
             "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # two processes of a thread each would be pinned to the same core
+            "ENABLE_CPU_PINNING": False,  # otherwise two processes of one thread each would be pinned to the same core
         }
         try:
             self._network: Any = self._core.read_model(
@@ -117,7 +117,7 @@ class OpenVinoModel(Model):
         return embedding
 
     def _outputs(self, frames_BHW: Frames, masks: bool) -> dict[str, npt.NDArray[Any]]:
-        """Output -> values of each frame, pass after pass."""
+        """Returns output -> values of each frame, pass by pass."""
         request = self._request(masks)
         parts: dict[str, list[npt.NDArray[Any]]] = {}
         for start in range(0, len(frames_BHW), self._pass):
@@ -126,12 +126,12 @@ class OpenVinoModel(Model):
             full_BHW = np.concatenate([given_BHW, np.repeat(given_BHW[-1:], lacking, axis=0)]) if lacking else given_BHW
             request.infer([np.ascontiguousarray(full_BHW)])
             for index in range(len(request.model_outputs)):
-                values = np.array(request.get_output_tensor(index).data[: len(given_BHW)])  # the buffer is used again
+                values = np.array(request.get_output_tensor(index).data[: len(given_BHW)])  # the buffer is reused
                 parts.setdefault(self._names[index], []).append(values)
         return {name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in parts.items()}
 
     def _request(self, masks: bool) -> Any:
-        """What computes all outputs, or those of the branches alone: compiled when it is first asked."""
+        """Returns the request that computes all outputs, or only those of the branches; compiled at first use."""
         masks = masks or not set(SCORE_TASKS) & set(self.tasks)
         if masks not in self._requests:
             network = self._network
@@ -142,7 +142,7 @@ class OpenVinoModel(Model):
         return self._requests[masks]
 
     def _free_memory(self) -> None:
-        """Nothing is held beside the network itself."""
+        """Does nothing: only the network itself is held."""
 
     def _close(self) -> None:
         self._requests.clear()

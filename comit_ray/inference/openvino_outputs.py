@@ -1,4 +1,4 @@
-"""Names what a network in OpenVINO's form gives, and opens the library itself, without what tells others of its use."""
+"""Names the outputs of a network in OpenVINO's form, and imports the library without its usage reports."""
 
 import sys
 from types import ModuleType
@@ -8,17 +8,17 @@ from comit_ray.errors import ConfigError
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
 
 EMBEDDING, COVID, HEALTH = "embedding", "covid", "health"
-"""Outputs of the network: (B, C) and (B, 2) logits; of a mask see `mask_output` and `sum_output`."""
+"""Outputs of the network: (B, C) embedding and (B, 2) logits; for masks see `mask_output` and `sum_output`."""
 
 
 def library() -> ModuleType:
-    """The package `openvino`, without the one that tells its makers of every use.
+    """Imports the package `openvino` without the package that reports every use to its makers.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: OpenVINO is not installed.
     """
     modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # None: it cannot be imported
+    modules.setdefault("openvino_telemetry", None)  # None prevents its import
     try:
         import openvino
     except ImportError as error:
@@ -31,17 +31,17 @@ def library() -> ModuleType:
 
 
 def mask_output(task: Task) -> str:
-    """Name of the output of a mask: (B, H, W), 1 in the foreground."""
+    """Returns the name of a mask's output: (B, H, W), 1 in the foreground."""
     return f"{task}_mask"
 
 
 def sum_output(task: Task) -> str:
-    """Name of the output that tells whether a mask is of finite numbers: (B,) sum of its log-odds."""
+    """Returns the name of the output that tells whether a mask's values are finite: (B,) sum of its log-odds."""
     return f"{task}_sum"
 
 
 def output_names(tasks: tuple[Task, ...]) -> list[str]:
-    """Names of the outputs of a network with these heads, in their order; those of the branches come first."""
+    """Returns the names of a network's outputs for these heads, in order; those of the branches come first."""
     names = [EMBEDDING]
     names += [name for name, task in ((COVID, Task.COVID), (HEALTH, Task.HEALTH)) if task in tasks]
     return names + [name(task) for task in MASK_TASKS if task in tasks for name in (mask_output, sum_output)]

@@ -1,12 +1,12 @@
-"""Optimised models beside a checkpoint: what `comit-ray optimise` stores, which model a run takes, and its id.
+"""Finds optimised models beside a checkpoint: what `comit-ray optimise` stores, which model a run takes, and its id.
 
 CHECKPOINT/optimised/openvino-int8/
     model.xml, model.bin    the network in OpenVINO's form
     operating_points.json   thresholds chosen for these scores, on the same validation images as the checkpoint's
-    temperatures.json       likewise
+    temperatures.json       temperatures for these scores, on the same images
     record.json             versions and measurements; written last, so that an unfinished model does not count
 
-A model with other arithmetic is another model. Its rows have their own id: the checkpoint's id and the first digits of
+A model with other arithmetic is another model. Its rows have a separate id: the checkpoint's id and the first digits of
 the hash of the optimised files. So no table mixes two models, and a threshold of one is refused for the other.
 """
 
@@ -61,7 +61,7 @@ class OptimisedRecord(Config):
 
 
 def instruction_set() -> str:
-    """The names in `INSTRUCTIONS` that this machine has, joined by +; `unknown` if the machine does not say."""
+    """Returns the names in `INSTRUCTIONS` that this machine has, joined by +; `unknown` if the machine does not say."""
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return "unknown"
@@ -71,7 +71,7 @@ def instruction_set() -> str:
 
 
 def computed(backend: str, precision: str) -> dict[str, str]:
-    """The settings that decide the arithmetic of an optimised model on this machine; empty for plain PyTorch.
+    """Returns the settings that decide the arithmetic of an optimised model on this machine; empty for plain PyTorch.
 
     The same file gives other numbers with another version of the library, or on a processor with other instructions.
     """
@@ -88,7 +88,7 @@ def computed(backend: str, precision: str) -> dict[str, str]:
 
 
 def place(uri: str, precision: str) -> str:
-    """URI of the optimised model of a checkpoint."""
+    """Returns the URI of the optimised model of a checkpoint."""
     return storage.join(storage.normalise(uri), FOLDER, f"{OPENVINO}-{precision}")
 
 
@@ -112,13 +112,13 @@ def read_record(uri: str, precision: str) -> OptimisedRecord:
 
 
 def there(uri: str) -> list[tuple[str, str]]:
-    """Backend and precision of each optimised model beside the checkpoint; empty if OpenVINO is not installed."""
+    """Lists backend and precision of each optimised model beside the checkpoint; none if OpenVINO is not installed."""
     known = [name for name in PRECISIONS if storage.exists(storage.join(place(uri, name), RECORD))]
     return [(OPENVINO, name) for name in known] if installed() else []
 
 
 def read_files(uri: str, precision: str, record: OptimisedRecord) -> dict[str, bytes]:
-    """Name -> bytes of each file of an optimised model, compared with the hashes of its record.
+    """Returns name -> bytes of each file of an optimised model, compared with the hashes of its record.
 
     Raises:
         CheckpointError: a file is missing, or its hash differs.
@@ -136,14 +136,14 @@ def read_files(uri: str, precision: str, record: OptimisedRecord) -> dict[str, b
 
 
 def variant_id(record: OptimisedRecord) -> str:
-    """The model's id in tables: that of the weights, backend, precision, and a hash of the optimised network."""
+    """Returns the model's id in tables: id of the weights, backend, precision, and a hash of the optimised network."""
     made_of = "".join(record.files[name] for name in sorted(record.files) if name in (XML, BIN))
     short = hashlib.sha256(made_of.encode()).hexdigest()[:8]
     return f"{record.model_id}-{record.backend}-{record.precision}-{short}"
 
 
 def fused_id(model_id: str) -> str:
-    """The id in tables of a model whose batch norms are folded (`comit_ray.inference.torch_model`)."""
+    """Returns the id in tables of a model whose batch norms are folded (`comit_ray.inference.torch_model`)."""
     return f"{model_id}-{TORCH_FUSED}"
 
 
@@ -151,10 +151,10 @@ def choose(uri: str, backend: str, precision: str | None) -> tuple[str, str, str
     """Chooses backend and precision.
 
     Args:
-        uri: of the checkpoint.
+        uri: URI of the checkpoint.
         backend: `torch`, `torch-fused`, `openvino`, or `auto`: the fastest optimised model beside the checkpoint that
             was within its bounds.
-        precision: the wanted one; None means float32 for PyTorch, and the fastest otherwise.
+        precision: precision to use; None means float32 for PyTorch, and the fastest otherwise.
 
     Returns:
         Backend, precision, and the reason in one line for a person.
@@ -178,7 +178,7 @@ def choose(uri: str, backend: str, precision: str | None) -> tuple[str, str, str
             there[name] = read_record(uri, name).speed
     best = max(there, key=lambda name: there[name], default=None)
     if best is None and backend == OPENVINO:
-        read_record(uri, INT8)  # says how to make it
+        read_record(uri, INT8)  # its error says how to make the model
     if best is None or (backend != OPENVINO and (there[best] <= 1 or not installed())):
         why = "no optimised model lies beside the checkpoint" if best is None else "no optimised model is faster here"
         if best is not None and not installed():
@@ -195,7 +195,7 @@ def installed() -> bool:
 
 
 def facts(uri: str, backend: str, precision: str) -> CheckpointFacts:
-    """The facts of the checkpoint for this backend, with its own thresholds, temperatures and id.
+    """Returns the facts of the checkpoint for this backend, with the model's own thresholds, temperatures and id.
 
     Raises:
         CheckpointError: a file of the checkpoint or the optimised model is missing or damaged, or they do not belong
@@ -219,7 +219,7 @@ def facts(uri: str, backend: str, precision: str) -> CheckpointFacts:
 
 
 def checked(uri: str, precision: str, model_id: str) -> OptimisedRecord:
-    """The record of the optimised model that was made from these weights.
+    """Returns the record of the optimised model, after checking that it was made from these weights.
 
     Raises:
         CheckpointError: it was made from other weights.

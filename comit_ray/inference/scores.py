@@ -1,4 +1,4 @@
-"""`Scores`: the output of a model as plain arrays, the same for every backend."""
+"""Defines `Scores`, the output of a model as plain arrays, the same for every backend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from scipy.special import expit
 from comit_ray.tables.vocabulary import MASK_TASKS, SCORES, SCORES_OF, Task
 
 FOREGROUND = 0.5
-"""A pixel is lung, or disease, from this probability on (paper, section 4.1)."""
+"""Least probability of a pixel that counts as lung or disease (paper, section 4.1)."""
 
 FloatB = npt.NDArray[np.float32]
 LogOddsB = npt.NDArray[np.float64]
@@ -21,21 +21,21 @@ Bits = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a model says of B radiographs, in their order. Every array is on the host.
+    """A model's output for B radiographs, in their order. Every array is on the host.
 
     Attributes:
         embedding: (B, C) float32, the encoder's output after global average pooling.
         finite: (B,) whether every output for the image is a finite number: probabilities, masks, embedding. Where it is
             false none of the image's values may be used.
         height: rows of the frames and of the masks.
-        width: their columns.
+        width: columns of the frames and of the masks.
         p_unhealthy: (B,) float32, probability in 0..1 of any radiological finding (paper, eq. 4); None: no health head.
         p_covid: (B,) float32, score in 0..1 of COVID-19 (eq. 6); None: no COVID head.
         p_other: (B,) float32, score in 0..1 of another disease (eq. 6); None: no COVID head.
-        log_odds: score (`SCORES`) -> (B,) float64, log-odds of the logits, of every score that is there. A
-            probability near 1 no longer tells them.
-        masks: lung or disease -> (B, ceil(height * width / 8)) uint8, foreground row by row, eight pixels a byte;
-            without the tasks that the model has no head for.
+        log_odds: score (`SCORES`) -> (B,) float64, log-odds from the logits, for every present score. A probability
+            near 1 has lost them.
+        masks: lung or disease -> (B, ceil(height * width / 8)) uint8, foreground row by row, eight pixels per byte;
+            tasks without a head are left out.
 
     Raises:
         ValueError: an array has another type or another number of images.
@@ -67,7 +67,7 @@ class Scores:
             _check(f"masks[{task}]", bits, np.uint8, (count, size))
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Returns the number of images."""
         return len(self.finite)
 
     @property
@@ -77,7 +77,7 @@ class Scores:
         return {name: values for name, values in found.items() if values is not None}
 
     def scaled(self, temperatures: Mapping[str, float]) -> dict[str, FloatB]:
-        """The `probabilities`, with temperature scaling for scores that have a temperature (Guo et al. 2017).
+        """Returns the `probabilities`, with temperature scaling for scores that have a temperature (Guo et al. 2017).
 
         Args:
             temperatures: score name -> temperature; names of scores that the model lacks are ignored.
@@ -88,12 +88,12 @@ class Scores:
         }
 
     def mask_BHW(self, task: Task) -> Masks | None:
-        """The lung or disease mask as (B, H, W) Booleans; None if the model has no such head."""
+        """Returns the lung or disease mask as (B, H, W) Booleans; None if the model has no such head."""
         bits = self.masks.get(task)
         return None if bits is None else unpack_masks(bits, self.height, self.width)
 
     def take(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> "Scores":
-        """The scores of selected images, given as Booleans (B,), as numbers, or as a slice."""
+        """Returns the scores of selected images, given as Booleans (B,), as numbers, or as a slice."""
         return Scores(
             embedding=self.embedding[chosen],
             finite=self.finite[chosen],
@@ -106,7 +106,7 @@ class Scores:
 
 
 def empty(tasks: Sequence[Task], height: int, width: int, masks: bool = True) -> Scores:
-    """Of no image: every array that a model with these heads gives has length 0."""
+    """Returns scores of no image: every array that a model with these heads gives has length 0."""
     names = [name for task in tasks for name in SCORES_OF.get(task, ())]
     size = -(-height * width // 8)
     return Scores(

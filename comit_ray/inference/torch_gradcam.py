@@ -1,7 +1,7 @@
 """Grad-CAM heat maps (Selvaraju et al., arXiv:1610.02391; figure 12 of the paper).
 
-captum's LayerGradCam makes the map: each channel of the last feature map times the spatial mean of the log-odds'
-gradient on it, summed, negative values cut off. A map shows where the network looked, not whether it was right to.
+captum's LayerGradCam computes the map: each channel of the last feature map times the spatial mean of the log-odds'
+gradient on it, summed, with negative values cut off. A map shows where the network looked, not whether that was right.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from comit_ray.models.outputs import ModelOutput
 from comit_ray.tables.vocabulary import Task
 
 MAPPED_SCORES = {Task.COVID: "covid", Task.HEALTH: "unhealthy"}
-"""Head -> its score that has a map."""
+"""Head -> the score that has a map."""
 
 
 def library() -> ModuleType:
@@ -64,11 +64,11 @@ class GradCam:
         self.scores = tuple(score for task, score in MAPPED_SCORES.items() if getattr(network, task) is not None)
 
     def maps(self, x_B3HW: Tensor) -> dict[str, npt.NDArray[np.float32]]:
-        """Score -> (B, H, W) maps of a normalised batch, for every score that has one."""
+        """Returns score -> (B, H, W) maps of a normalised batch, for every score that has one."""
         return {score: self.map_BHW(x_B3HW, score) for score in self.scores}
 
     def map_BHW(self, x_B3HW: Tensor, score: str) -> npt.NDArray[np.float32]:
-        """(B, H, W) maps of `covid` or `unhealthy`, from 0 up, in log-odds times activation; bilinear from the layer.
+        """Returns (B, H, W) maps of `covid` or `unhealthy`, from 0 up, in log-odds times activation, bilinear.
 
         The target is the log-odds: of COVID-19 its logit, of the unhealthy the difference of the two. A probability
         near 0 or 1 has no gradient left; a temperature would only scale the map.

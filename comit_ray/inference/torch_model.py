@@ -25,18 +25,18 @@ class TorchModel(Model):
         network: the module, on the device; None once the model is closed.
 
     Args:
-        uri: of the checkpoint.
+        uri: URI of the checkpoint.
         device: `cpu` or `cuda`.
-        batch_size: most images of a forward pass.
-        gradcam: whether heat maps will be asked for; the network's parameters are then frozen.
-        threads: that PyTorch computes with on CPUs, in this whole process; None: its own choice.
+        batch_size: most images in a forward pass.
+        gradcam: whether heat maps will be requested; the network's parameters are then frozen.
+        threads: PyTorch's CPU threads in this whole process; None: PyTorch's choice.
         fused: whether batch norms are folded into the convolutions, and feature maps lie channels last in memory:
             faster on CPUs, with scores that differ in about the sixth digit.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ConfigError: the device is not there; with `gradcam`, captum is not installed, the model has no score, or
-            `fused` is asked for too.
+        ConfigError: the device does not exist; with `gradcam`, captum is not installed, the model has no score, or
+            `fused` is set too.
     """
 
     OUT_OF_MEMORY = (torch.OutOfMemoryError,)
@@ -102,17 +102,17 @@ class TorchModel(Model):
             return _host(self._forward(frames_BHW).embedding)  # the copy waits for the device
 
     def _forward(self, frames_BHW: Frames, masks: bool = True) -> ModelOutput:
-        """The network's output; without masks its decoders do not run, where it can be asked for scores alone."""
+        """Returns the network's output; without masks its decoders do not run, if it can compute scores alone."""
         assert self.network is not None, "a closed model is refused before"
         ask: Callable[[Tensor], ModelOutput] = self.network
         branches = getattr(self.network, "classify", None)
-        # What has a layer for Grad-CAM has branches, and gives them alone (`comit_ray.models.registry.ModelEntry`).
+        # A network with a layer for Grad-CAM has branches and runs them alone (`comit_ray.models.registry.ModelEntry`).
         if not masks and branches is not None and getattr(self.network, "gradcam_layer", None) is not None:
             ask = branches
         return ask(self._normalised(frames_BHW))
 
     def _normalised(self, frames_BHW: Frames) -> Tensor:
-        """(B, 3, H, W), uint8 until the device. Copied, for PyTorch warns of memory that it may not write to."""
+        """Returns (B, 3, H, W), uint8 until the device; copies, because PyTorch warns of read-only memory."""
         x_BCHW = normalise(torch.from_numpy(frames_BHW.copy()).to(self.device))
         return x_BCHW.contiguous(memory_format=self._layout)
 
@@ -126,7 +126,7 @@ class TorchModel(Model):
 
 
 def fuse_batch_norms(network: nn.Module) -> nn.Module:
-    """Fold each `BatchNorm2d` that directly follows a `Conv2d` of the same `Sequential` into it.
+    """Folds each `BatchNorm2d` that directly follows a `Conv2d` of the same `Sequential` into it.
 
     A batch norm in evaluation mode is a fixed scale and shift of each channel. The convolution before it can apply both
     in its own weights and bias, so one pass over the feature maps is saved. The sums are then rounded differently.
@@ -166,14 +166,14 @@ def _host(values: Tensor) -> npt.NDArray[np.float32]:
 
 
 def _masks(output: ModelOutput) -> tuple[dict[Task, Bits], BoolB]:
-    """The bits of each mask, and (B,) whether an image's probabilities are all finite.
+    """Returns the bits of each mask, and (B,) whether an image's probabilities are all finite.
 
-    Both are decided on the device: the probabilities themselves are four times as many bytes to fetch.
+    Both are computed on the device, because the probabilities would be four times as many bytes to fetch.
     """
     found = {Task.LUNG: output.p_lung_BHW, Task.DISEASE: output.p_disease_BHW}
     there = {task: p_BHW for task, p_BHW in found.items() if p_BHW is not None}
     finite_B = torch.ones(len(output.embedding), dtype=torch.bool, device=output.embedding.device)
     for p_BHW in there.values():
-        finite_B &= p_BHW.sum(dim=(1, 2)).isfinite()  # each is in 0..1, or no number
+        finite_B &= p_BHW.sum(dim=(1, 2)).isfinite()  # each is in 0..1 or not a number
     bits = {task: pack_masks((p_BHW >= FOREGROUND).cpu().numpy()) for task, p_BHW in there.items()}
     return bits, finite_B.cpu().numpy()

@@ -1,8 +1,8 @@
 """Classification networks of the comparison (section 4.2, table 4): torchvision's, with COMiT-Net's branches.
 
-The paper says "+ FC" and no more of what replaces the ImageNet classifier. Each network here gets what COMiT-Net has:
-global average pooling, then the same three fully connected layers a task, so that rows of the table differ by the
-backbone alone.
+The paper only says "+ FC" about the layers that replace the ImageNet classifier. Each network here gets those of
+COMiT-Net: global average pooling, then the same three fully connected layers per task. So rows of the table differ by
+the backbone alone.
 
 Residual networks (He et al., arXiv:1512.03385) have a width. At width 1 their layers, names and initial values are
 torchvision's, so that its weight files fit; torchvision itself has no multiplier of the channels.
@@ -34,7 +34,7 @@ class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no types
     """
 
     def __init__(self, block: type[nn.Module], depths: list[int], width: float = 1.0) -> None:
-        self._width = width  # before torchvision's constructor, which builds the stages
+        self._width = width  # set before torchvision's constructor, which builds the stages
         self.stages: list[int] = []
         super().__init__(block, depths)
         del self.avgpool, self.fc
@@ -50,12 +50,12 @@ class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no types
 
 
 def resnet18_backbone(width: float = 1.0) -> Backbone:
-    """18 layers: two blocks of two 3x3 convolutions a stage, 512 channels at width 1."""
+    """Builds 18 layers: two blocks of two 3x3 convolutions per stage, 512 channels at width 1."""
     return Backbone(BasicBlock, [2, 2, 2, 2], width)
 
 
 def resnet50_backbone(width: float = 1.0) -> Backbone:
-    """50 layers: 3, 4, 6 and 3 bottlenecks, 2048 channels at width 1."""
+    """Builds 50 layers: 3, 4, 6 and 3 bottlenecks, 2048 channels at width 1."""
     return Backbone(Bottleneck, [3, 4, 6, 3], width)
 
 
@@ -84,12 +84,12 @@ class Classifier(Branches):
         return self.backbone.get_submodule(self._last)
 
     def classify(self, x_B3HW: Tensor) -> ModelOutput:
-        """Same as `forward`, because there are no decoders."""
+        """Does the same as `forward`, because there are no decoders."""
         output: ModelOutput = self(x_B3HW)
         return output
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch with sides of at least 32 pixels."""
+        """Returns the logits of `x_B3HW`, a normalised batch with sides of at least 32 pixels."""
         embedding = self.backbone(x_B3HW).mean(dim=(2, 3))
         health, covid = self.branch_logits(embedding)
         return ModelOutput(
@@ -102,27 +102,27 @@ class Classifier(Branches):
 
 
 def densenet121(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """Huang et al., arXiv:1608.06993; `width` scales the growth rate (32) and the first convolution (64)."""
+    """Builds DenseNet-121 (Huang et al., arXiv:1608.06993); `width` scales growth rate (32), first convolution (64)."""
     growth, first = scaled(32, width), scaled(64, width)
     network = torchvision.models.DenseNet(growth, (6, 12, 24, 16), first)
-    network.features.add_module("relu5", nn.ReLU(inplace=True))  # torchvision has it in `forward`
+    network.features.add_module("relu5", nn.ReLU(inplace=True))  # torchvision applies it in `forward`
     return Classifier(network.features, network.classifier.in_features, tasks, width)
 
 
 def mobilenet_v2(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """Sandler et al., arXiv:1801.04381; `width` is its multiplier, below 1 the last 1280 channels stay."""
+    """Builds MobileNetV2 (Sandler et al., arXiv:1801.04381); `width` is its multiplier; below 1 the last 1280 stay."""
     network = torchvision.models.MobileNetV2(width_mult=width)
     return Classifier(network.features, network.last_channel, tasks, width)
 
 
 def resnet18(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """He et al., arXiv:1512.03385; `width` scales the four stages."""
+    """Builds ResNet-18 (He et al., arXiv:1512.03385); `width` scales the four stages."""
     backbone = resnet18_backbone(width)
     return Classifier(backbone, backbone.stages[-1], tasks, width)
 
 
 def vgg19(tasks: Iterable[Task] = SCORE_TASKS, width: float = 1.0) -> Classifier:
-    """Simonyan and Zisserman, arXiv:1409.1556, configuration E without batch normalisation, convolutions only."""
+    """Builds VGG19 (Simonyan and Zisserman, arXiv:1409.1556, configuration E): convolutions, no batch normalisation."""
     channels = [scaled(size, width) if isinstance(size, int) else size for size in cfgs["E"]]
     backbone = make_layers(channels).apply(he_initialise)
     before_pooling = str(len(backbone) - 2)  # as in COMiT-Net

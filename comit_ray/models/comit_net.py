@@ -11,7 +11,7 @@ from comit_ray.tables.vocabulary import ALL_TASKS, Task
 
 
 class COMiTNet(Branches):
-    """One encoder, and a head for each task: two decoders, two branches.
+    """COMiT-Net: one encoder, and one head for each task (two decoders, two branches).
 
     Encoder: 13 convolutions with batch normalisation (14,723,136 parameters at width 1). Each decoder: 13 convolutions,
     12 of them with batch normalisation (14,721,026). Each branch: three fully connected layers (164,482). With all four
@@ -60,7 +60,7 @@ class COMiTNet(Branches):
         )
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch (see `comit_ray.models.outputs.normalise`).
+        """Returns the logits of `x_B3HW`, a normalised batch (see `comit_ray.models.outputs.normalise`).
 
         Raises:
             ConfigError: a side is not a multiple of 32.

@@ -39,7 +39,7 @@ class EmbeddingClassifier:
     unit: float = 1.0
 
     def score(self, x_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores (N,) in 0..1 that order images by how positive they look; they are not calibrated probabilities.
+        """Returns scores (N,) in 0..1 that order images by how positive they look; they are not calibrated.
 
         The forest's score is the share of its trees' votes. The support vector machine's score is the logistic function
         of its decision value: it keeps the order of the images, and so the ROC curve, and means nothing more.
@@ -86,13 +86,13 @@ def fit(
 
 
 def parameters(method: MethodConfig) -> dict[str, Any]:
-    """Everything except the images that decides a fit, with scikit-learn's defaults and version, as plain values."""
+    """Returns all that decides a fit except the images, with scikit-learn's defaults and version, as plain values."""
     decisive: dict[str, Any] = {k: v for k, v in _estimator(method).get_params().items() if k != "n_jobs"}
     return decisive | {"method": method.name, "standardised": method.name in KERNELS, "sklearn": sklearn.__version__}
 
 
 def _estimator(method: MethodConfig) -> Any:
-    """The unfitted estimator."""
+    """Returns the unfitted estimator."""
     weight = None if method.class_weight == "none" else method.class_weight
     if method.name in KERNELS:
         return SVC(C=method.cost, kernel=KERNELS[method.name], gamma=method.gamma, class_weight=weight)

@@ -8,18 +8,18 @@ from torch import Tensor
 from comit_ray.data.masks.mask_images import IGNORE
 
 LEAST_PIXELS = 4
-"""A component of fewer pixels is no instance: a crumb of resampling."""
+"""Least pixels of an instance; a smaller component is a fragment from resampling."""
 LEAST_PROBABILITY = 1e-4
-"""Where nothing is detected. Not 0: its logit, and the cross entropy of a missed pixel, would be infinite."""
+"""Probability where nothing is detected. It is not 0, because logit and cross entropy would then be infinite."""
 
 
 def has_known_pixel(mask_BHW: Tensor) -> Tensor:
-    """Booleans (B,): whether any pixel of the image has a known label."""
+    """Returns Booleans (B,): whether any pixel of the image has a known label."""
     return (mask_BHW != IGNORE).flatten(1).any(dim=1)
 
 
 def targets_of(mask_HW: Tensor) -> dict[str, Tensor]:
-    """The connected components (8 neighbours) of a mask, in the form of torchvision's detection networks.
+    """Returns the connected components (8 neighbours) of a mask, in the form of torchvision's detection networks.
 
     Args:
         mask_HW: uint8, 1 in the region of the task; 0 and 255 (unknown) count as background.
@@ -45,7 +45,7 @@ def targets_of(mask_HW: Tensor) -> dict[str, Tensor]:
 
 
 def pixel_logits(masks_N1HW: list[Tensor]) -> Tensor:
-    """(B, 2, H, W) logits of background and region, whose softmax is a pixel's highest probability in any instance.
+    """Returns (B, 2, H, W) logits of background and region; their softmax is the highest probability of any instance.
 
     Args:
         masks_N1HW: of each image, the mask probabilities in 0..1 of its N >= 0 instances.

@@ -6,16 +6,16 @@ from comit_ray.errors import ConfigError
 from comit_ray.models.outputs import within_unhealthy
 
 BRANCH_WIDTHS = (256, 128)
-"""Hidden sizes of the classification branches. The paper gives their depth (three layers) alone: these are ours."""
+"""Hidden sizes of the classification branches. They are ours: the paper gives only their depth (three layers)."""
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded, at least 1."""
+    """Returns `channels` times `width`, rounded, at least 1."""
     return max(1, round(channels * width))
 
 
 def conv_layer(inputs: int, outputs: int) -> nn.Sequential:
-    """3x3 convolution that keeps the size, batch normalisation, ReLU."""
+    """Returns a 3x3 convolution that keeps the size, batch normalisation, and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
@@ -49,7 +49,7 @@ class Branches(nn.Module):
     covid: Branch | None
 
     def branch_logits(self, embedding_BE: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """(B, 2) logits of health and of COVID-19, from (B, E) embeddings; None without the branch."""
+        """Returns (B, 2) logits of health and of COVID-19, from (B, E) embeddings; None without the branch."""
         health_B2 = self.health(embedding_BE) if self.health else None
         covid_B2 = self.covid(embedding_BE) if self.covid else None
         if self.within_unhealthy and not self.training and health_B2 is not None and covid_B2 is not None:
@@ -58,7 +58,7 @@ class Branches(nn.Module):
 
 
 def he_initialise(module: nn.Module) -> None:
-    """He initialisation for layers before a ReLU, as torchvision's VGG has it."""
+    """Applies He initialisation for layers before a ReLU, as in torchvision's VGG."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(
             module.weight, mode="fan_out" if isinstance(module, nn.Conv2d) else "fan_in", nonlinearity="relu"

@@ -1,13 +1,13 @@
 """Mask R-CNN (He et al., arXiv:1703.06870): torchvision's, with the output of the other networks.
 
-What is ours, as the paper gives only the name, its frames of 224 x 224 and the optimiser:
+The paper gives only the name, the frames of 224 x 224 and the optimiser. The other choices are ours:
 
-- Anchors are fractions of the frame. torchvision's 32 to 512 pixels are for photographs of 800.
-- Frames are neither resized nor normalised here: they come as `comit_ray.models.outputs.normalise` leaves them.
-- Batch normalisation of the backbone is an ordinary one. torchvision's is frozen, which suits ImageNet weights and
-  batches of two, not random weights; `train.batch_norm: frozen` gives it back. All stages are trained.
-- 128 boxes an image train the second stage, of 500 proposals (512 of 2000 in torchvision): a frame has a handful of
-  regions, not dozens.
+- Anchors are fractions of the frame. torchvision's 32 to 512 pixels suit photographs of 800.
+- Frames are neither resized nor normalised here: `comit_ray.models.outputs.normalise` has prepared them.
+- Batch normalisation of the backbone is the usual one. torchvision's is frozen, which suits ImageNet weights and
+  batches of two, not random weights; `train.batch_norm: frozen` restores it. All stages are trained.
+- 128 boxes per image train the second stage, from 500 proposals (512 of 2000 in torchvision), because a frame has a
+  handful of regions, not dozens.
 """
 
 from collections import OrderedDict
@@ -36,11 +36,11 @@ ANCHORS = ((1 / 16, 1 / 11), (1 / 8, 1 / 6), (1 / 4, 1 / 2), (3 / 8, 2 / 3), (3 
 """Sides of the square anchors on each level, finest first, as fractions of the frame's longer side. A lung is about a
 third of the frame wide and two thirds high; regions of disease begin at a 20th."""
 RATIOS = (0.5, 1.0, 2.0)
-"""Height over width of the anchors, torchvision's."""
+"""Height over width of the anchors, as in torchvision."""
 SCORE = 0.5
-"""Instances with a higher score are drawn; the paper's threshold of masks (section 4.1)."""
+"""Instances with a higher score are drawn; it is the paper's threshold for masks (section 4.1)."""
 LEAST_SIDE = 64
-"""Of the frame, in pixels: below, the coarsest level is a single cell."""
+"""Least side of the frame, in pixels: below it, the coarsest level is a single cell."""
 
 
 class MaskRCNN(nn.Module):
@@ -85,7 +85,7 @@ class MaskRCNN(nn.Module):
         )
 
     def instance_loss(self, x_B3HW: Tensor, mask_BHW: Tensor) -> Tensor:
-        """Sum of torchvision's five losses: objectness and boxes of the proposals, then classes, boxes and masks.
+        """Sums torchvision's five losses: objectness and boxes of the proposals, then classes, boxes and masks.
 
         Images without a known pixel are left out. Every parameter gets a gradient, zero if necessary, even if no image
         is left or none has a positive box, because DistributedDataParallel waits for all of them.
@@ -119,7 +119,7 @@ class MaskRCNN(nn.Module):
         return loss + torch.stack([*first.values(), *second.values()]).sum()
 
     def _features(self, x_B3HW: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
-        """The pyramid's levels, in float32 for torchvision's operators on boxes; the convolutions may be bfloat16."""
+        """Returns the pyramid's levels in float32 for torchvision's box operators; the convolutions may be bfloat16."""
         check_sides(x_B3HW, 32, LEAST_SIDE)
         features = OrderedDict((name, level.float()) for name, level in self.network.backbone(x_B3HW).items())
         return ImageList(x_B3HW, [tuple(x_B3HW.shape[-2:])] * len(x_B3HW)), features
@@ -129,7 +129,7 @@ class FrameAnchors(AnchorGenerator):  # type: ignore[misc]
     """Anchors whose sizes are fractions of the frame's longer side."""
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """(A, 4) boxes of each image, in pixels."""
+        """Returns (A, 4) boxes of each image, in pixels."""
         side = max(image_list.tensors.shape[-2:])
         self.cell_anchors = [
             self.generate_anchors([fraction * side for fraction in sizes], ratios)
@@ -152,7 +152,7 @@ def _network(width: float) -> nn.Module:
         box_predictor=FastRCNNPredictor(boxes, num_classes=2),
         box_batch_size_per_image=128,
         box_score_thresh=SCORE,
-        # Levels by torchvision's rule, made for 224 px: in smaller frames nearly all boxes read the finest level.
+        # Levels follow torchvision's rule, for 224 px: in smaller frames nearly all boxes read the finest level.
         mask_roi_pool=MultiScaleRoIAlign(list(levels.values()), output_size=14, sampling_ratio=2),
         mask_head=MaskRCNNHeads(pyramid, [masks] * 4, dilation=1),
         mask_predictor=MaskRCNNPredictor(masks, masks, num_classes=2),
@@ -162,7 +162,7 @@ def _network(width: float) -> nn.Module:
 
 @contextmanager
 def _mode(module: nn.Module, *, training: bool) -> Iterator[None]:
-    """Every part of `module` in training or evaluation mode, and afterwards as it was: frozen parts stay frozen."""
+    """Sets every part of `module` to training or evaluation mode, then restores each; frozen parts stay frozen."""
     before = {part: part.training for part in module.modules()}
     for part in before:
         part.training = training

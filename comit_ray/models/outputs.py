@@ -1,6 +1,6 @@
-"""What every network returns: one field per head, `None` where the network has no such head.
+"""The output of every network: one field per head, `None` if the network has no such head.
 
-Frames as the networks want them, on the device.
+The module also turns frames into the input of the networks, on the device.
 """
 
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ class ModelOutput:
 
 
 def within_unhealthy(covid_B2: Tensor, health_B2: Tensor) -> Tensor:
-    """(B, 2) log-odds of COVID-19 and other disease times the probability of unhealthy.
+    """Returns (B, 2) log-odds of COVID-19 and other disease times the probability of unhealthy.
 
     A product of two probabilities, sigmoid(c) and sigmoid(h), has the odds 1 / (exp(-c) + exp(-h) + exp(-c - h)).
 
@@ -90,18 +90,18 @@ def within_unhealthy(covid_B2: Tensor, health_B2: Tensor) -> Tensor:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of pixels in 0..1, by channel: what torchvision's weights were trained with."""
+"""Standard deviation by channel of pixels in 0..1, with which torchvision's weights were trained."""
 
 
 def normalise(frames_BHW: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Three equal channels with ImageNet's mean and deviation, on the tensor's device.
+    """Returns frames as three equal channels with ImageNet's mean and deviation, on the tensor's device.
 
     Args:
         frames_BHW: uint8 frames.
-        dtype: of the result, the model's precision.
+        dtype: type of the result, the model's precision.
 
     Returns:
-        (B, 3, H, W).
+        Tensor (B, 3, H, W).
     """
     mean, std = (torch.tensor(values, device=frames_BHW.device) for values in (IMAGENET_MEAN, IMAGENET_STD))
     scaled_B1HW = (frames_BHW.unsqueeze(1).float()) / 255

@@ -1,4 +1,4 @@
-"""Networks by name: COMiT-Net and the networks that the paper compares it with."""
+"""Finds networks by name: COMiT-Net and the networks that the paper compares it with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,13 +56,13 @@ class ModelEntry:
     """One network.
 
     Attributes:
-        build: from its tasks, in the order of `ALL_TASKS`, and its width; the module returns a `ModelOutput` from a
-            normalised (B, 3, H, W) batch. One that has a method `instance_loss` is trained by it. One with a health or
-            COVID head has `gradcam_layer`, the module whose result Grad-CAM reads, and `classify`, which gives those
-            heads alone; of the others `gradcam_layer` is None or absent.
-        tasks: heads it can have.
-        file: its ImageNet weights at width 1; None: there are none.
-        one_task: whether it has one head at a time.
+        build: function that builds it from its tasks, in the order of `ALL_TASKS`, and its width. The module returns a
+            `ModelOutput` for a normalised (B, 3, H, W) batch. A module with a method `instance_loss` is trained by that
+            loss. A module with a health or COVID head has `gradcam_layer`, whose output Grad-CAM reads, and `classify`,
+            which returns those heads alone; in others `gradcam_layer` is None or absent.
+        tasks: heads that it can have.
+        file: its ImageNet weights at width 1; None if there are none.
+        one_task: whether it has only one head at a time.
     """
 
     build: Build
@@ -80,9 +80,9 @@ VGG19 = ImageNetFile("vgg19", "backbone", "features.", "classifier.")
 
 
 def _later(module: str, name: str) -> Build:
-    """What builds a network that torchvision has a part in, imported when it is asked for.
+    """Returns the builder of a network that uses torchvision, which is imported only when it builds.
 
-    torchvision costs each process a second and 150 MB, which one that predicts with COMiT-Net need not pay.
+    torchvision costs each process a second and 150 MB, which a process that predicts with COMiT-Net does not need.
     """
 
     def build(tasks: tuple[Task, ...], width: float) -> nn.Module:
@@ -105,7 +105,7 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def entry_of(config: ModelConfig) -> ModelEntry:
-    """The registered network that `config` names.
+    """Returns the registered network that `config` names.
 
     Raises:
         ConfigError: no network has that name; the message lists those that exist.
@@ -116,7 +116,7 @@ def entry_of(config: ModelConfig) -> ModelEntry:
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """The network of `config` with random weights; `comit_ray.models.weights.load_pretrained` loads others.
+    """Returns the network of `config` with random weights; `comit_ray.models.weights.load_pretrained` loads others.
 
     Raises:
         ConfigError: no network has that name, or it cannot have those heads.

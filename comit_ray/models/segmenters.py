@@ -1,6 +1,6 @@
 """Segmentation networks of the comparison (section 4.1): U-Net and SegNet.
 
-The paper trains one network a mask. Both tasks at once share everything but the last convolution.
+The paper trains one network per mask. Networks with both tasks share everything except the last convolution.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from comit_ray.models.vgg import Decoder, Encoder
 from comit_ray.tables.vocabulary import MASK_TASKS, Task
 
 UNET_CHANNELS = (64, 128, 256, 512, 1024)
-"""Of U-Net's five resolutions, from the frame's to a 16th of it."""
+"""Channels of U-Net's five resolutions, from the frame's to a 16th of it."""
 
 
 class UNet(nn.Module):
     """U-Net, Ronneberger et al., arXiv:1505.04597 (figure 1), with two changes.
 
-    Its convolutions are padded, so that masks have the frame's size: the original's are smaller than its images and
-    need mirrored tiles. Each is followed by batch normalisation, which the original (2015) does without: from random
-    weights it makes 25 epochs at the paper's learning rate go somewhere. There is no dropout. The paper says nothing of
-    either.
+    Its convolutions are padded, so that masks have the frame's size; the original's masks are smaller than its images
+    and need mirrored tiles. Batch normalisation follows each convolution, unlike in the original (2015): it lets a
+    network with random weights learn in 25 epochs at the paper's learning rate. There is no dropout. The paper
+    specifies neither.
 
     Args:
         tasks: lung, disease or both.
@@ -48,7 +48,7 @@ class UNet(nn.Module):
         self.apply(he_initialise)
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch.
+        """Returns the logits of `x_B3HW`, a normalised batch.
 
         Raises:
             ConfigError: a side is not a multiple of 16.
@@ -80,7 +80,7 @@ class SegNet(nn.Module):
         self.apply(he_initialise)
 
     def forward(self, x_B3HW: Tensor) -> ModelOutput:
-        """Logits of `x_B3HW`, a normalised batch.
+        """Returns the logits of `x_B3HW`, a normalised batch.
 
         Raises:
             ConfigError: a side is not a multiple of 32.
@@ -94,6 +94,6 @@ def _two_layers(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _segmented(logits: Tensor, tasks: tuple[Task, ...], embedding: Tensor) -> ModelOutput:
-    """Two channels a task, in the order of `tasks`, as a model's output."""
+    """Returns a model's output from two channels per task, in the order of `tasks`."""
     by_task = dict(zip(tasks, logits.chunk(len(tasks), dim=1), strict=True))
     return ModelOutput(by_task.get(Task.LUNG), by_task.get(Task.DISEASE), None, None, embedding)

@@ -11,11 +11,11 @@ from comit_ray.models.layers import check_sides, conv_layer, scaled
 BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of convolutions of each block (section 2.1: 2, 2, 3, 3, 3)."""
 STRIDE = 2 ** len(BLOCKS)
-"""The poolings divide both sides of the frame by this, 32."""
+"""Factor by which the poolings divide both sides of the frame: 32."""
 
 
 def block_channels(width: float) -> list[int]:
-    """Output channels of the five blocks at `width`; at 1.0: 64, 128, 256, 512, 512."""
+    """Returns the output channels of the five blocks at `width`; at 1.0: 64, 128, 256, 512, 512."""
     return [scaled(channels, width) for channels, _ in BLOCKS]
 
 
@@ -36,7 +36,7 @@ class Encoder(nn.Module):
         self.channels = inputs
 
     def forward(self, x_B3HW: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The features, (B, 512 x width, H/32, W/32), and the indices of the five poolings from first to last.
+        """Returns the features, (B, 512 x width, H/32, W/32), and the indices of the five poolings from first to last.
 
         Raises:
             ConfigError: a side is not a multiple of 32, so that unpooling could not restore it.
@@ -70,7 +70,7 @@ class Decoder(nn.Module):
         self.classify = nn.Conv2d(channels[0], classes, kernel_size=3, padding=1)
 
     def forward(self, features: Tensor, indices: list[Tensor]) -> Tensor:
-        """(B, 2, H, W) logits from the encoder's features and pooling indices."""
+        """Returns (B, 2, H, W) logits from the encoder's features and pooling indices."""
         for block, index in zip(self.blocks, reversed(indices), strict=True):
             features = block(self.unpool(features, index))
         logits: Tensor = self.classify(features)

@@ -86,7 +86,7 @@ def fill(part: nn.Module, file: ImageNetFile, weights: dict[str, Tensor], origin
 
 
 def torchvision_names(part: nn.Module, prefix: str) -> dict[str, str]:
-    """Pairs of names of each entry of `part`: in torchvision's file, and ours.
+    """Returns for each entry of `part` its name in torchvision's file and our name.
 
     They differ by `prefix`, except in the VGG encoder (`features.0.weight` -> `blocks.0.0.0.weight`): in `features` a
     layer takes three places (convolution, batch norm, ReLU) and a pooling takes one.
@@ -104,7 +104,7 @@ def torchvision_names(part: nn.Module, prefix: str) -> dict[str, str]:
 
 
 def _imagenet(file: ImageNetFile) -> Path:
-    """The file in torch.hub's directory, downloaded if it is not there."""
+    """Returns the file in torch.hub's directory, downloaded if it is not there."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / file.name
     if not path.is_file():
         sha256 = path.stem.rpartition("-")[2]
@@ -134,7 +134,7 @@ def read_state_dict(uri: str) -> dict[str, Tensor]:
         raise CheckpointError(f"weights: {error}") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{uri} is not a whole safetensors file: {error}") from error
-    except Exception as error:  # torch.load raises whatever the broken file makes it stumble on
+    except Exception as error:  # torch.load raises various errors for a broken file
         raise CheckpointError(f"{uri} is not a whole file of plain tensors: {type(error).__name__}") from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{uri} holds no state dict of tensors")

@@ -1,4 +1,4 @@
-"""What changes when a model computes otherwise: scores, ranking, flags and masks of the same images, compared."""
+"""Compares scores, ranking, flags and masks of the same images between a model and its optimised form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,23 +13,23 @@ from comit_ray.statistics import roc
 from comit_ray.tables.vocabulary import Task
 
 Labels = Mapping[str, npt.NDArray[np.int8]]
-"""Score -> (N,) 1, 0, or -1 where unknown."""
+"""Score -> (N,) labels 1, 0, or -1 if unknown."""
 
 
 def measure(was: Scores, now: Scores, was_points: Document, now_points: Document, labels: Labels) -> dict[str, Any]:
-    """Figures of the difference; each is None where it is not defined.
+    """Measures the differences; a metric is None if it is undefined.
 
     Args:
-        was: scores of the N validation images by PyTorch in float32.
-        now: the same by the optimised model.
+        was: scores of the N validation images from PyTorch in float32.
+        now: scores of the same images from the optimised model.
         was_points: thresholds of the checkpoint.
-        now_points: thresholds chosen of `now`.
-        labels: of the images.
+        now_points: thresholds chosen from `now`.
+        labels: labels of the images.
 
     Returns:
-        `images`; `not_finite`, images that only `now` has no finite numbers for; by score `score_p99`, `score_max`,
-        `auroc`, `auroc_before`; by operating point and score `flags_changed` (share of the images); by mask
-        `<task>_iou`, the mean over images where either model draws something, and `<task>_iou_p05`.
+        `images`; `not_finite`, the number of images for which only `now` has no finite numbers; per score `score_p99`,
+        `score_max`, `auroc`, `auroc_before`; per operating point and score `flags_changed` (share of the images); per
+        mask `<task>_iou`, the mean over images where either model draws something, and `<task>_iou_p05`.
     """
     both = was.finite & now.finite
     found: dict[str, Any] = {"images": len(was), "not_finite": int((was.finite & ~now.finite).sum())}
@@ -57,7 +57,7 @@ def measure(was: Scores, now: Scores, was_points: Document, now_points: Document
 
 
 def _iou(was: Scores, now: Scores, task: Task, both: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Of each image where either model draws something."""
+    """Returns the IoU of each image where either model draws something."""
     one, other = was.take(both).mask_BHW(task), now.take(both).mask_BHW(task)
     assert one is not None
     assert other is not None, "both models have the same heads"
@@ -68,7 +68,7 @@ def _iou(was: Scores, now: Scores, task: Task, both: npt.NDArray[np.bool_]) -> n
 
 
 def beyond(found: Mapping[str, Any], bounds: BoundsConfig) -> list[str]:
-    """What is worse than the bounds allow, a sentence each; empty: nothing."""
+    """Returns one sentence for each metric that is worse than the bounds allow; empty if none is."""
     said = []
     if found["not_finite"]:
         said.append(f"{found['not_finite']} images have no finite scores any more")
@@ -90,7 +90,7 @@ def beyond(found: Mapping[str, Any], bounds: BoundsConfig) -> list[str]:
 
 
 def lines(name: str, found: Mapping[str, Any], speed: float) -> list[str]:
-    """What a person reads of it."""
+    """Returns the differences as lines of text."""
     said = [f"{name}: {speed:.2f} times PyTorch in float32, on {found['images']:,} validation images:"]
     for score, apart in found["score_p99"].items():
         auroc, before = (_shown(found[key][score]) for key in ("auroc", "auroc_before"))

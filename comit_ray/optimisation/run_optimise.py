@@ -1,4 +1,4 @@
-"""Makes optimised models of a checkpoint: convert, calibrate, measure on the validation split, store what holds."""
+"""Makes optimised models of a checkpoint: converts, calibrates, measures on the validation split, stores good ones."""
 
 import hashlib
 import tempfile
@@ -27,28 +27,28 @@ from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
 
 FEWEST = 20
-"""Validation images, and training images, without which nothing can be said."""
+"""Least number of validation images, and of training images, for a result."""
 TIMED = 32
-"""Images that the two are timed on, in turns."""
+"""Images on which both models are timed, in turns."""
 TURNS = 3
 SCREENED = ("covid", "unhealthy")
 """Scores that have thresholds."""
 
 
 def optimise(config: OptimiseConfig) -> dict[str, list[str]]:
-    """Make each precision that is asked for, and store it beside the checkpoint if it is within the bounds.
+    """Makes each requested precision, and stores it beside the checkpoint if it is within the bounds.
 
     Args:
-        config: of the job.
+        config: configuration of the job.
 
     Returns:
-        Precision -> what is worse than the bounds allow; empty: it is stored.
+        Precision -> what is worse than the bounds allow; empty if it was stored.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
-        ConfigError: the network cannot be had in this form, a library is not installed, or `--data` is no training
-            table or has too few images.
-        StorageError: the table cannot be read, or the model not be written.
+        ConfigError: the network cannot be converted, a library is not installed, or `--data` is not a training table or
+            has too few images.
+        StorageError: the table cannot be read, or the model cannot be written.
     """
     loaded = checkpoint.load(config.checkpoint)
     training, validation = _stores(config, loaded)
@@ -71,7 +71,7 @@ def optimise(config: OptimiseConfig) -> dict[str, list[str]]:
 
 
 def _stores(config: OptimiseConfig, loaded: Checkpoint) -> tuple[FrameStore, FrameStore]:
-    """Training and validation frames of the table."""
+    """Returns the training and validation frames of the table."""
     table = open_prepared(config.data)
     if table is None:
         raise ConfigError(f"--data {config.data}: expected a training table: comit-ray prepare makes one of a manifest")
@@ -109,7 +109,7 @@ def _store(
     datasets: Sequence[str],
     training: int,
 ) -> list[str]:
-    """Measure the model in a copy of the checkpoint, and store it beside the checkpoint if it is within the bounds."""
+    """Measures the model in a copy of the checkpoint, and stores it beside the checkpoint if within the bounds."""
     files = dict(openvino_export.files(network))
     files |= {operating_points.FILE: b"{}", temperature.FILE: b"{}"}
     int8 = precision == optimised.INT8
@@ -141,7 +141,7 @@ def _store(
     problems = changes.beyond(found, config.bounds)
     folder = optimised.place(config.checkpoint, precision)
     if storage.exists(storage.join(folder, optimised.RECORD)):
-        storage.delete(storage.join(folder, optimised.RECORD))  # of one that was there: without it, it is none
+        storage.delete(storage.join(folder, optimised.RECORD))  # an earlier model does not count without it
     if not problems:
         known = {name: now.finite & (labels[name] >= 0) for name in now.log_odds}
         odds = {name: (values[known[name]], labels[name][known[name]]) for name, values in now.log_odds.items()}
@@ -154,10 +154,10 @@ def _store(
 
 
 def publish(folder: str, files: dict[str, bytes], record: OptimisedRecord) -> None:
-    """Write the files, and after them the record with their hashes.
+    """Writes the files, and after them the record with their hashes.
 
     Raises:
-        StorageError: they cannot be written.
+        StorageError: the files cannot be written.
     """
     for name, data in files.items():
         storage.write_bytes(storage.join(folder, name), data)
@@ -167,7 +167,7 @@ def publish(folder: str, files: dict[str, bytes], record: OptimisedRecord) -> No
 
 
 def _points(scores: Scores, labels: changes.Labels, datasets: Sequence[str], loaded: Checkpoint) -> Document:
-    """The operating points that the training chose, chosen of these scores."""
+    """Returns the training's operating points, with thresholds chosen from these scores."""
     train = loaded.config.train
     found: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], list[str]]] = {}
     for name in SCREENED:
@@ -182,7 +182,7 @@ def _points(scores: Scores, labels: changes.Labels, datasets: Sequence[str], loa
 
 
 def _speed(before: Model, after: Model, frames_BHW: Frames) -> float:
-    """How many times as fast: the best of some turns of each."""
+    """Returns how many times as fast `after` is, by the best of some turns of each."""
     seconds: dict[int, list[float]] = {0: [], 1: []}
     for _ in range(TURNS):
         for index, model in enumerate((before, after)):

@@ -1,14 +1,15 @@
-"""Calibration in bins: the mean score of a bin against its share of positives.
+"""Calibration in bins: the mean score of a bin compared with its share of positives.
 
-Scores that are equal are never parted. Shapes: N images, G different scores, B bins that hold an image.
+Equal scores are never split. Shapes: N images, G different scores, B bins that hold an image.
 
-Logistic recalibration: how far, and in which way, scores are from the probabilities that the labels suggest.
+The module also computes the logistic recalibration: how far, and in which direction, scores differ from the
+probabilities that the labels suggest.
 
-The log-odds of a positive label are set to `a + b * log-odds of the score` (D. R. Cox 1958, "Two further applications
-of a model for binary regression"). The slope is b of the joint fit: below 1 where scores are too extreme. The intercept
-is a with b = 1: below 0 where scores are too high throughout (B. Van Calster et al. 2016, "A calibration hierarchy for
-risk models was defined", doi:10.1016/j.jclinepi.2015.12.005). Both are fitted by maximum likelihood, each image counted
-as often as a bootstrap draw took it. Shapes: N images.
+The log-odds of a positive label are modelled as `a + b * log-odds of the score` (D. R. Cox 1958, "Two further
+applications of a model for binary regression"). The slope is b of the joint fit: below 1 if scores are too extreme. The
+intercept is a with b = 1: below 0 if scores are too high throughout (B. Van Calster et al. 2016, "A calibration
+hierarchy for risk models was defined", doi:10.1016/j.jclinepi.2015.12.005). Both are fitted by maximum likelihood, with
+each image counted as often as a bootstrap draw took it.
 """
 
 import math
@@ -44,9 +45,10 @@ class Binned:
     scores_B: FloatArray
 
     def error(self) -> float:
-        """The expected calibration error: |mean score - share of positives|, averaged over images; NaN without any.
+        """Returns the expected calibration error, |mean score - share of positives| averaged over images, or NaN.
 
-        M. P. Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning", AAAI.
+        It is NaN without images. M. P. Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian
+        binning", AAAI.
         """
         whole = int(self.images_B.sum())
         return float(np.abs(self.scores_B - self.positives_B).sum() / whole) if whole else float("nan")
@@ -69,16 +71,16 @@ class ScoreBins:
         self._positive_M = np.asarray(positive_N, bool)[self._rows_M]
 
     def equal_mass(self, weights_N: IntArray, bins: int = BINS) -> Binned:
-        """Bins with as equal numbers of images as ties allow: equal scores share the bin of the first of them."""
+        """Makes bins with numbers of images as equal as ties allow: equal scores share the first one's bin."""
         images_G, positives_G = self._groups(weights_N)
         return self._binned(_equal_mass(images_G, bins), images_G, positives_G)
 
     def equal_width(self, weights_N: IntArray, bins: int = BINS) -> Binned:
-        """Bins of equal width from 0 to 1. A score on a border belongs to the upper bin, a score of 1 to the last."""
+        """Makes bins of equal width from 0 to 1. A score on a border belongs to the upper bin, 1 to the last."""
         return self._binned(_equal_width(self._scores_G, bins), *self._groups(weights_N))
 
     def places(self, kind: BinKind, bins: int = BINS) -> IntArray:
-        """Number (N,) of each image's bin, every image counted once; -1 without a score. Bins may be empty."""
+        """Returns (N,) the number of each image's bin, counting images once; -1 without a score. Bins may be empty."""
         images_G, _ = self._groups(np.ones(self._images, np.int64))
         places_G = _equal_mass(images_G, bins) if kind == "equal mass" else _equal_width(self._scores_G, bins)
         found = np.full(self._images, -1, np.int64)
@@ -86,7 +88,7 @@ class ScoreBins:
         return found
 
     def _groups(self, weights_N: IntArray) -> tuple[IntArray, IntArray]:
-        """Images and positives of every score."""
+        """Returns the number of images and of positives for every score."""
         if not self._rows_M.size:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         weights_M = weights_N[self._rows_M]
@@ -119,7 +121,7 @@ def errors_by_chance(
     seed: int = 0,
     bins: int = BINS,
 ) -> FloatArray:
-    """Expected calibration errors (draws,) that perfectly calibrated scores would show on these images by chance.
+    """Draws (draws,) expected calibration errors that perfectly calibrated scores would show here by chance.
 
     Labels are drawn from the scores. With few images the error is above 0 although nothing is wrong; the fewer the
     images, the larger the error. All images of a patient share one random number, so their labels agree as far as their
@@ -152,20 +154,20 @@ def errors_by_chance(
 
 
 NEAREST = 2.0**-24
-"""Scores nearer than this to 0 or 1, whose log-odds may be infinite, are taken to lie here: float32's step below 1."""
+"""Scores nearer than this to 0 or 1, whose log-odds may be infinite, are set to it: float32's step below 1."""
 STEPS, ENOUGH = 60, 1e-9
-"""Newton steps at most, and the step (in log-odds) below which a fit has ended."""
+"""Most Newton steps, and the step (in log-odds) below which a fit ends."""
 
 
 def log_odds(scores_N: npt.ArrayLike) -> FloatArray:
-    """(N,) log-odds of scores 0 to 1, from -16.6 to 16.6."""
+    """Returns (N,) log-odds of scores 0 to 1, from -16.6 to 16.6."""
     return np.asarray(logit(np.clip(np.asarray(scores_N, np.float64), NEAREST, 1 - NEAREST)))
 
 
 def fit_slope(
     log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntArray, start: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-    """Intercept and slope of the joint fit; NaN where no finite fit exists.
+    """Returns the intercept and slope of the joint fit; NaN where no finite fit exists.
 
     No fit exists if a class is absent, if a threshold separates the classes, or if all scores are equal: the likelihood
     then grows without limit.
@@ -184,7 +186,7 @@ def fit_slope(
 
 
 def fit_intercept(log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntArray, start: float = 0.0) -> float:
-    """Intercept of the fit with slope 1; NaN if a class is absent. Arguments as in `fit_slope`."""
+    """Returns the intercept of the fit with slope 1; NaN if a class is absent. Arguments as in `fit_slope`."""
     drawn_N = weights_N > 0
     x, y, w = log_odds_N[drawn_N], positive_N[drawn_N], weights_N[drawn_N].astype(np.float64)
     if y.all() or not y.any():
@@ -193,7 +195,7 @@ def fit_intercept(log_odds_N: FloatArray, positive_N: BoolArray, weights_N: IntA
 
 
 def _apart(x_N: FloatArray, positive_N: BoolArray) -> bool:
-    """Whether a threshold parts the classes, ties on it allowed, or a class is absent: no finite slope is the best."""
+    """Whether a threshold separates the classes, ties allowed, or a class is absent; then no finite slope is best."""
     above, below = x_N[positive_N], x_N[~positive_N]
     if not above.size or not below.size:
         return True
@@ -203,7 +205,7 @@ def _apart(x_N: FloatArray, positive_N: BoolArray) -> bool:
 def _newton(
     x_N: FloatArray, positive_N: BoolArray, weights_N: FloatArray, start: tuple[float, float], slope: bool
 ) -> tuple[float, float]:
-    """The maximum of the log-likelihood, which is concave and has one; steps are halved until it grows."""
+    """Maximises the log-likelihood, which is concave with one maximum; steps are halved until it grows."""
     a, b = start
     value, p_N = _likelihood(a + b * x_N, positive_N, weights_N)
     for _ in range(STEPS):
@@ -219,7 +221,7 @@ def _newton(
             )
         elif not slope and c00 > 0:
             step = gradient[0] / c00, 0.0
-        else:  # every p is 0 or 1 to the last digit: there is no curvature to go by
+        else:  # every p is 0 or 1 to the last digit, so there is no curvature
             return math.nan, math.nan
         if max(map(abs, step)) < ENOUGH:
             return a, b
@@ -229,14 +231,14 @@ def _newton(
             if tried >= value - 1e-12 * abs(value):
                 break
             length /= 2
-            if length < 1e-6:  # no step helps: the maximum, to the last digit
+            if length < 1e-6:  # no step helps: this is the maximum to the last digit
                 return a, b
         a, b, value = a + length * step[0], b + length * step[1], tried
     return math.nan, math.nan
 
 
 def _likelihood(eta_N: FloatArray, positive_N: BoolArray, weights_N: FloatArray) -> tuple[float, FloatArray]:
-    """Log-likelihood of log-odds, and their probabilities, without overflow."""
+    """Returns the log-likelihood of log-odds, and their probabilities, without overflow."""
     small_N = np.exp(-np.abs(eta_N))
     p_N = np.where(eta_N >= 0, 1.0, small_N) / (1 + small_N)
     log_N = np.where(positive_N, eta_N, 0.0) - np.maximum(eta_N, 0) - np.log1p(small_N)

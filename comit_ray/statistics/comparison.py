@@ -1,10 +1,9 @@
 """Compares two models on the same images: differences, and permutation tests.
 
-Could the difference of two models on the same images be chance? Randomisation tests that exchange patients.
-
-Were the two alike, what they say of a patient could as well be exchanged between them (all images of the patient
-together). The p-value is the share of such exchanges that differ as much as the two really do. A bootstrap's own
-p-value would be too small with few positives: of 17, five misses against none give 0.005 there, and 0.06 here.
+Randomisation tests ask whether the difference of two models on the same images could be chance. If the models were
+alike, their results for a patient could be exchanged (for all images of the patient together). The p-value is the share
+of such exchanges with a difference at least as large as the observed one. A bootstrap's own p-value would be too small
+with few positives: of 17, five misses against none give 0.005 there, and 0.06 here.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -21,9 +20,9 @@ from comit_ray.statistics.roc import checked
 from comit_ray.statistics.weighted import BoolArray, FloatArray, RankedScores, Rates
 
 Name = TypeVar("Name", bound=Hashable)
-BLOCK = 50  # draws at a time
+BLOCK = 50  # number of draws computed together
 TIE = 1e-9
-"""Differences closer than this are the same: they are sums of fractions."""
+"""Differences closer than this count as equal: they are sums of fractions."""
 
 
 def rank_test(
@@ -35,7 +34,7 @@ def rank_test(
     draws: int,
     seed: int,
 ) -> dict[Name, float]:
-    """Two-sided p-values for differences in metrics that depend only on the order of the scores.
+    """Returns two-sided p-values for differences in metrics that depend only on the order of the scores.
 
     Ranks are exchanged instead of scores, so that models on different scales can be compared: Bandos et al. 2005, "A
     permutation test sensitive to differences in areas for comparing ROC curves from a paired design",
@@ -72,7 +71,7 @@ def rank_test(
 
 
 def flag_test(first_N: npt.ArrayLike, second_N: npt.ArrayLike, patients: pd.Series) -> float:
-    """Exact two-sided p-value for the difference in the number of flagged images, over all exchanges of patients.
+    """Returns the exact two-sided p-value for the difference in images flagged, over all exchanges of patients.
 
     With one image per patient this is McNemar's exact test (Q. McNemar 1947, "Note on the sampling error of the
     difference between correlated proportions"). With several it is the same test over patients, whose images stay
@@ -100,7 +99,7 @@ def flag_test(first_N: npt.ArrayLike, second_N: npt.ArrayLike, patients: pd.Seri
 MCNEMAR, FLAGS = "McNemar, exact", "exchange of patients' flags, exact"
 DELONG, RANKS = "DeLong", "exchange of patients' ranks"
 ENOUGH = 10
-"""Images of each class from which on DeLong's normal approximation is used."""
+"""Least number of images of each class for DeLong's normal approximation."""
 NO_VARIANCE = 1e-12
 
 
@@ -202,7 +201,7 @@ def compare_auroc(
         )
         covariance = delong_covariance(tables, positive_N)
         variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-        if variance > NO_VARIANCE:  # else both order the images alike, or perfectly: the approximation says nothing
+        if variance > NO_VARIANCE:  # otherwise both order the images alike, or perfectly, and the approximation fails
             error = variance**0.5
             p_value = float(2 * norm.sf(abs(one - other) / error))
             low, high = one - other - Z * error, one - other + Z * error
@@ -254,7 +253,7 @@ def compare_ranked(
 
 
 def delong_covariance(scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """(T, T) covariance of the areas under the ROC curves of T score tables.
+    """Returns (T, T) covariance of the areas under the ROC curves of T score tables.
 
     By mid-ranks: X. Sun and W. Xu 2014, "Fast implementation of DeLong's algorithm", doi:10.1109/LSP.2014.2337313.
 
@@ -275,10 +274,10 @@ def delong_covariance(scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike) -> np
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The same comparisons with p-values adjusted by Holm's method; those without one are not counted.
+    """Returns the comparisons with p-values adjusted by Holm's method; those without a p-value are not counted.
 
-    S. Holm 1979, "A simple sequentially rejective multiple test procedure": whatever is called different below an
-    adjusted 0.05, the chance that any of it is not is at most 5%.
+    S. Holm 1979, "A simple sequentially rejective multiple test procedure": if all with an adjusted p-value below 0.05
+    are called different, the chance that any of them is not different is at most 5%.
     """
     tested = sorted(
         (i for i, one in enumerate(comparisons) if one.p_value is not None), key=lambda i: _p(comparisons[i])

@@ -1,7 +1,7 @@
 """Control charts of shares and counts: is this period like all earlier ones together, or has something changed?
 
 A period (a night, a week) has `count` of `total` images with some property. It is compared with all earlier periods
-together. An alarm needs two kinds of evidence, and the weaker of the two counts:
+together. An alarm needs two kinds of evidence, and the weaker of the two decides:
 
 1. By chance alone: the exact tail of the beta-binomial distribution that the earlier counts predict (Jeffreys' prior),
    so that three failures of five images are judged as well as three hundred of five thousand.
@@ -9,10 +9,10 @@ together. An alarm needs two kinds of evidence, and the weaker of the two counts
    for attributes", Quality Engineering 14), the width of the limits is multiplied by the spread of the earlier periods'
    z scores, and never made narrower. Shares are compared after the arcsine transformation (Freeman and Tukey 1950).
    The spread is itself an estimate, so the limits are those of Student's t. `BELIEF` periods of mere chance are
-   believed beforehand, or the first weeks would have no limits.
+   assumed beforehand, because otherwise the first weeks would have no limits.
 
-Many looks are taken: every chart, every period, both sides. `look_level` divides the false alarms that are borne in a
-year by the looks of a year (Bonferroni), which holds however the charts depend on each other, and by `SAFETY`.
+Many comparisons are made: every chart, every period, both sides. `look_level` divides the accepted false alarms of a
+year by the comparisons of a year (Bonferroni), which holds however the charts depend on each other, and by `SAFETY`.
 """
 
 import math
@@ -26,30 +26,31 @@ from scipy.special import gammaln, logsumexp, ndtr, stdtr
 FloatArray = npt.NDArray[np.float64]
 
 BELIEF = 8
-"""Periods' worth of belief that periods differ by chance alone, beside those that were seen."""
+"""Number of assumed periods that differ by chance alone, in addition to the observed ones."""
 MOST_OF_AN_ALARM = 16.0
-"""The most that an alarm adds to the squares of which the spread is made: four standard deviations."""
+"""Most that an alarm adds to the sum of squares for the spread: four standard deviations."""
 SAFETY = 3.0
-"""What false alarms are divided by beside the number of looks: the spread of periods is estimated, and simulated years
-whose periods differ twice as much as by chance have two to three times the alarms that the p-values promise."""
+"""Further divisor of the false alarms, because the spread of periods is estimated: simulated years whose periods differ
+twice as much as by chance have two to three times the alarms that the p-values promise."""
 EXACT = 2000
-"""Images of a period up to which the tail is summed exactly; beyond, the arcsine of a share is normal."""
+"""Most images of a period for which the tail is summed exactly; above, the arcsine of a share counts as normal."""
 
 
 @dataclass(frozen=True)
 class PeriodLook:
     """One period on a chart.
 
-    Args:
-        count: images with the property.
-        total: images that could have it.
-        before: periods that it is compared with.
-        expected: share of the earlier periods, 0..1; of a count per period the mean. None: nothing to compare with.
-        low: the least share (count) that gives no alarm; None: there are no limits yet.
-        high: the largest.
-        p: of the two-sided comparison, 0..1; None: there was none.
-        alarm: whether it lies outside the limits.
-        squared: z score by chance alone, squared.
+    Attributes:
+        count: number of images with the property.
+        total: number of images that could have it.
+        before: number of periods that it is compared with.
+        expected: share of the earlier periods (0..1), or their mean for a chart of counts; None if there is nothing to
+            compare with.
+        low: least share (or count) without an alarm; None if there are no limits yet.
+        high: largest share (or count) without an alarm.
+        p: p-value of the two-sided comparison (0..1); None if there was none.
+        alarm: whether the period lies outside the limits.
+        squared: squared z score by chance alone.
     """
 
     count: int
@@ -64,17 +65,17 @@ class PeriodLook:
 
     @property
     def share(self) -> float | None:
-        """Of the period, 0..1; None of no image."""
+        """Share of the period (0..1); None without images."""
         return self.count / self.total if self.total else None
 
 
 def look_level(false_alarms: float, charts: int, periods_a_year: float) -> float:
-    """The p-value below which one look is an alarm.
+    """Returns the p-value below which one comparison is an alarm.
 
     Args:
-        false_alarms: expected number a year that is borne, of all charts together.
-        charts: that are watched.
-        periods_a_year: looks of a chart.
+        false_alarms: accepted number of false alarms per year, over all charts together.
+        charts: number of charts.
+        periods_a_year: number of periods per year on a chart.
     """
     return min(0.05, false_alarms / (SAFETY * max(1.0, charts * periods_a_year)))
 
@@ -86,14 +87,14 @@ def shares(
     least_before: int,
     comparable: Sequence[object] | None = None,
 ) -> list[PeriodLook]:
-    """A chart of shares: every period against all earlier ones that gave no alarm.
+    """Makes a chart of shares, with every period against all earlier ones that gave no alarm.
 
     Args:
-        counts: images with the property, a period each, in order.
-        totals: images that could have it.
-        level: p-value of an alarm; of `look_level`.
-        least_before: periods with images that are needed before there are limits.
-        comparable: what must be equal for periods to be compared, such as the model; None: all are.
+        counts: number of images with the property, one per period, in order.
+        totals: number of images that could have it, one per period.
+        level: p-value of an alarm, from `look_level`.
+        least_before: least number of earlier periods with images for limits to exist.
+        comparable: values that must be equal for periods to be compared, such as the model; None: all are comparable.
 
     Raises:
         ValueError: a count is outside 0 to its total.
@@ -126,15 +127,15 @@ def share_look(
     least_before: int,
     alarmed: Sequence[float] = (),
 ) -> PeriodLook:
-    """One period against earlier ones.
+    """Compares one period with earlier ones.
 
     Args:
-        count: images with the property.
-        total: images that could have it.
-        counts: the same of earlier periods, each with at least one image.
-        totals: likewise.
+        count: number of images with the property.
+        total: number of images that could have it.
+        counts: number of images with the property in earlier periods.
+        totals: number of images that could have it in earlier periods, at least one each.
         level: p-value of an alarm.
-        least_before: earlier periods that are needed.
+        least_before: least number of earlier periods.
         alarmed: `squared` of earlier periods that gave an alarm.
     """
     hits, known = sum(counts), sum(totals)
@@ -149,12 +150,12 @@ def share_look(
 
 
 def counts(values: Sequence[int], level: float, least_before: int) -> list[PeriodLook]:
-    """A chart of how many images come in a period, by square roots, whose variance is a quarter by chance alone.
+    """Makes a chart of images per period, by square roots, whose variance is a quarter by chance alone.
 
     Args:
-        values: a period each, in order; those in which nothing came are 0.
+        values: number of images per period, in order; 0 for a period without images.
         level: p-value of an alarm.
-        least_before: periods that are needed before there are limits.
+        least_before: least number of earlier periods for limits to exist.
     """
     roots_M = np.sqrt(np.asarray(values, np.float64) + 0.375)
     looks: list[PeriodLook] = []
@@ -188,11 +189,11 @@ def _arcsine(count: npt.ArrayLike, total: npt.ArrayLike) -> FloatArray:
 
 
 def _spread(counts_: Sequence[int], totals: Sequence[int], share: float, alarmed: Sequence[float]) -> float:
-    """Variance of the earlier periods over that of chance alone, with the belief in chance; at least 1.
+    """Returns the variance of the earlier periods over that of chance alone, with `BELIEF` included; at least 1.
 
-    The larger of two estimates: of shares after the arcsine transformation, and of counts (Pearson), which sees single
-    periods far above a small share. Periods that gave an alarm count too, up to a bound: left out, the usual spread
-    would seem smaller than it is, and alarms would make more alarms.
+    It is the larger of two estimates: from shares after the arcsine transformation, and from counts (Pearson), which
+    detects single periods far above a small share. Periods that gave an alarm count too, up to a limit: without them
+    the usual spread would seem smaller than it is, and alarms would cause more alarms.
     """
     total_M = np.asarray(totals, np.float64)
     z_M = (_arcsine(counts_, totals) - math.asin(math.sqrt(share))) * np.sqrt(4 * total_M + 2)
@@ -206,7 +207,7 @@ def _spread(counts_: Sequence[int], totals: Sequence[int], share: float, alarmed
 def _judged(
     count: int, total: int, hits: int, known: int, spread: float, freedom: int, level: float
 ) -> tuple[float, int, int]:
-    """The p-value of a count of `total`, and the least and largest counts that give no alarm."""
+    """Returns the p-value of a count of `total`, and the least and largest counts that give no alarm."""
     expected = float(_arcsine(hits, known))
     alone = math.sqrt(1 / (4 * total + 2) + 1 / (4 * known + 2))
     wide = alone * math.sqrt(spread)
@@ -219,7 +220,7 @@ def _judged(
         return p, math.ceil(low), math.floor(high)
     count_K = np.arange(total + 1)
     between_K = 2 * stdtr(freedom, -np.abs(_arcsine(count_K, total) - expected) / wide)
-    # As if the earlier images were as few as tell as much: those of one period are alike where periods differ.
+    # Images of one period are alike where periods differ, so the earlier images count as the fewer independent ones.
     typical = known / (freedom - BELIEF + 1)
     alike = (typical - 1) / (spread - 1) - 1 if spread > 1 and typical > spread else math.inf
     worth = min(1.0, alike / (alike + known)) if alike < math.inf else 1.0
@@ -229,7 +230,7 @@ def _judged(
 
 
 def tails(total: int, a: float, b: float) -> FloatArray:
-    """(total + 1,) twice the smaller tail of the beta-binomial distribution at each count, at most 1."""
+    """Returns (total + 1,) twice the smaller tail of the beta-binomial distribution at each count, at most 1."""
     k = np.arange(total + 1)
     log_pmf = (
         gammaln(total + 1) - gammaln(k + 1) - gammaln(total - k + 1)

@@ -1,6 +1,7 @@
 """Confidence intervals (95% by default): Wilson's for one share, the bootstrap by patient for other metrics.
 
-The spread of a figure over seeds: what another initialisation and order of training changes.
+It also computes the spread of a metric over seeds, which shows what another initialisation and order of training
+change.
 """
 
 import math
@@ -19,7 +20,7 @@ LEVEL = 0.95
 Z = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
 MOST_UNDEFINED = 0.05
-"""Share of draws without a value above which there is no interval: the rest are not like all draws."""
+"""Share of draws without a value above which there is no interval, because the rest would not represent all draws."""
 WILSON, NEWCOMBE = "wilson", "newcombe over patients"
 PATIENTS, IMAGES = "patient bootstrap", "image bootstrap"
 
@@ -43,7 +44,7 @@ class Interval:
 
 
 def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of a share. It needs n independent cases, and a threshold that does not come from them.
+    """Computes Wilson's score interval of a share. It needs independent cases, and a threshold that is not from them.
 
     E. B. Wilson 1927, "Probable inference, the law of succession, and statistical inference".
 
@@ -64,13 +65,13 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
     middle = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     whole = 1 + z**2 / n
-    # At none and all one end is exact; rounding would leave it a little beside.
+    # With no hits, or only hits, one end is exact; rounding would shift it a little.
     low, high = (middle - half) / whole, (middle + half) / whole
     return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high, WILSON)
 
 
 def newcombe(area: float, positives: int, negatives: int) -> Interval:
-    """Newcombe's score interval of an area under the ROC curve; it also works for areas of 0 and 1.
+    """Computes Newcombe's score interval of an area under the ROC curve; it also works for areas of 0 and 1.
 
     R. G. Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2",
     method 5: the areas t with |area - t| = z * sqrt(V(t)), where V is the variance of Hanley and McNeil (1982) with the
@@ -102,7 +103,7 @@ def bootstrap(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of many statistics, from the same draws of patients.
+    """Computes percentile intervals of many statistics, from the same draws of patients.
 
     A draw takes as many patients as there are, with replacement, each with all their images. Images of one patient are
     alike; drawn one by one they would make the interval too narrow. Everything that a statistic derives from the
@@ -144,14 +145,14 @@ def bootstrap(
 
 
 def varied(interval: Interval) -> Interval:
-    """The bootstrap's interval, unless all of its draws gave the same: of none or all it would be a point, a claim."""
+    """Returns the bootstrap's interval unless all its draws gave the same value: a point would claim certainty."""
     if interval.low is None or interval.low != interval.high:
         return interval
     return Interval(None, None, interval.method, "every draw of patients gives the same value")
 
 
 def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> IntArray:
-    """Codes (N,): a whole number from 0 for each patient; a null is a patient of its own."""
+    """Returns codes (N,): a whole number from 0 for each patient; a null is a patient of its own."""
     found: IntArray = pd.factorize(np.asarray(patients, dtype=object))[0].astype(np.int64)
     alone = found < 0
     found[alone] = found.max(initial=-1) + 1 + np.arange(int(alone.sum()))
@@ -159,7 +160,7 @@ def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> 
 
 
 def _spans(starts: IntArray, sizes: IntArray) -> IntArray:
-    """start, start + 1, ... of every span, one after another."""
+    """Returns start, start + 1, ... of every span, one span after another."""
     ends = np.cumsum(sizes)
     rows: IntArray = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
     return rows

@@ -1,8 +1,8 @@
 """`Metric`, one number of a report with its interval, and `measure`, which chooses the kind of interval.
 
-All are computed from how often each image counts. A bootstrap draw is then nothing but other weights: an image of a
-patient drawn twice counts twice, one of a patient not drawn does not count. Shapes: N images, F metrics. A `Metric` is
-one number of a report, as it stands in `metrics.json`.
+All metrics are computed from how often each image counts. So a bootstrap draw is only a set of weights: an image of a
+patient drawn twice counts twice, an image of a patient not drawn does not count. Shapes: N images, F metrics. A
+`Metric` is one number of a report, as in `metrics.json`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ import pandas as pd
 from comit_ray.statistics.intervals import Interval, bootstrap, newcombe, patient_codes, varied, wilson
 
 Level = Literal["image", "study", "patient"]
-"""What is counted: a study or a patient is flagged where any image of it is."""
+"""Unit that is counted: a study or a patient is flagged if any of its images is flagged."""
 LEVELS: tuple[Level, ...] = ("image", "study", "patient")
 
 
@@ -54,7 +54,7 @@ class Metric:
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain values, in a fixed order."""
+        """Returns the fields as plain values, in a fixed order."""
         return asdict(self)
 
 
@@ -63,7 +63,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 OVER_PATIENTS = "wilson over patients"
-"""A share of none or all: every draw of a bootstrap gives the same, so patients are counted, each as one."""
+"""Interval for a share of 0 or 1, for which every draw of a bootstrap is equal: patients are counted, each as one."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,14 @@ def share(
     level: Level = "image",
     undefined: str = "there is nothing to count",
 ) -> Ratio:
-    """The share of the counted images that are hits."""
+    """Returns the share of the counted images that are hits."""
     hits, counted = np.asarray(hits_N, bool), np.asarray(counted_N, bool)
     entry = MetricEntry(metric, counted, at, level, undefined, share=True)
     return Ratio(entry, (hits & counted).astype(np.float64), counted.astype(np.float64))
 
 
 def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, undefined: str = "") -> Ratio:
-    """The mean of the values that are not NaN."""
+    """Returns the mean of the values that are not NaN."""
     values = np.asarray(values_N, np.float64)
     known = ~np.isnan(values)
     entry = MetricEntry(metric, known, at, undefined=undefined)
@@ -143,12 +143,12 @@ def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, un
 
 
 def undefined(metric: str, images: int, why: str) -> Block:
-    """A metric without a value, over none of so many images."""
+    """Returns a metric without a value, for as many images, none of which count."""
     return Block((MetricEntry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
 
 
 def ratios(found: Sequence[Ratio]) -> Block:
-    """Several ratios as one block."""
+    """Returns several ratios as one block."""
     parts_FN, wholes_FN = (np.stack([getattr(one, name) for one in found]) for name in ("parts_N", "wholes_N"))
 
     def values(weights_N: IntArray) -> FloatArray:
@@ -161,7 +161,7 @@ def ratios(found: Sequence[Ratio]) -> Block:
 def measure(
     blocks: Sequence[Block], patients: pd.Series, split: str, group: str, draws: int = 1000, seed: int = 0
 ) -> list[Metric]:
-    """Metrics of a group of images with 95% intervals, in the order of the blocks.
+    """Computes metrics of a group of images with 95% intervals, in the order of the blocks.
 
     Wilson's interval, if the threshold is stored (not chosen on these images) and no patient has several of the counted
     images. Else the bootstrap that draws patients with all their images and computes everything again, thresholds
@@ -213,7 +213,7 @@ def measure(
 
 
 def _told(interval: Interval, value: float, entry: MetricEntry, codes_N: IntArray) -> Interval:
-    """The bootstrap's interval, unless all of its draws gave the same."""
+    """Returns the bootstrap's interval; if all draws gave the same value, another kind of interval or none."""
     if value not in (0, 1) or interval.low is None or interval.low != interval.high:
         return varied(interval)
 

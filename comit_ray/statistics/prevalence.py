@@ -1,13 +1,14 @@
 """Predictive values at a given prevalence, from a sensitivity and a specificity.
 
-An evaluation set is seldom as an archive is: its share of positives is what was collected. Sensitivity and specificity
-do not depend on it (as long as positives and negatives are of the same kinds), predictive values do.
+An evaluation set seldom resembles an archive: its share of positives depends on how it was collected. Sensitivity and
+specificity do not depend on this share (as long as positives and negatives are of the same kinds); predictive values
+do.
 
-Intervals are made from those of sensitivity and specificity, which are of different images and so independent, but for
-patients with images of both classes: the method of variance estimates recovery, "MOVER" (G. Y. Zou and A. Donner 2008,
-"Construction of confidence limits about effect measures: a general approach"; of a ratio: A. Donner and G. Y. Zou 2012,
-"Closed-form confidence intervals for functions of the normal mean and standard deviation", equation 9). A bootstrap
-would take a specificity of 1 on 30 images for certain.
+Intervals are derived from those of sensitivity and specificity, which come from different images and so are
+independent, except for patients with images of both classes. The method is the method of variance estimates recovery,
+"MOVER" (G. Y. Zou and A. Donner 2008, "Construction of confidence limits about effect measures: a general approach"; of
+a ratio: A. Donner and G. Y. Zou 2012, "Closed-form confidence intervals for functions of the normal mean and standard
+deviation", equation 9). A bootstrap would treat a specificity of 1 on 30 images as certain.
 """
 
 import math
@@ -17,8 +18,8 @@ from comit_ray.statistics.metric import Metric
 
 METHOD = "MOVER of sensitivity and specificity"
 METRICS = ("ppv", "npv", "sent", "sent_per_case")
-"""Share of the flagged that is positive; share of the others that is negative; share of images that is flagged, and so
-sent to readers; images sent for each positive one among them."""
+"""Share of the flagged that is positive; share of the others that is negative; share of images that is flagged and so
+sent to readers; images sent per positive image among them."""
 UNDEFINED = {
     "ppv": "no image is flagged at this threshold",
     "npv": "every image is flagged at this threshold",
@@ -49,7 +50,7 @@ class Bounded:
 
 
 def at_prevalence(sensitivity: Metric, specificity: Metric, prevalence: float) -> dict[str, Metric]:
-    """The metrics of `METRICS`, in its order; null with a reason if undefined.
+    """Returns the metrics of `METRICS`, in its order; null with a reason if undefined.
 
     Args:
         sensitivity: sensitivity at a threshold.
@@ -87,13 +88,13 @@ def at_prevalence(sensitivity: Metric, specificity: Metric, prevalence: float) -
 
 
 def ratio_interval(above: Bounded, below: Bounded) -> tuple[float, float]:
-    """The interval of the ratio of two independent shares (Donner and Zou 2012, equation 9).
+    """Returns the interval of the ratio of two independent shares (Donner and Zou 2012, equation 9).
 
     Its upper end is infinite where the lower end of `below` is 0.
     """
     product = above.value * below.value
-    # The equation's lower end, with the difference of roots brought below: as it stands it would divide by 0 where
-    # below.high is twice the value, and lose its digits near there.
+    # The equation's lower end, with the difference of roots moved to the denominator: unchanged, it would divide by 0
+    # where below.high is twice the value, and lose its digits near there.
     first, last = above.low * (2 * above.value - above.low), below.low * (2 * below.value - below.low)
     root = math.sqrt(max(0.0, product**2 - first * below.high * (2 * below.value - below.high)))
     low = first / (product + root) if first else 0.0
@@ -102,7 +103,7 @@ def ratio_interval(above: Bounded, below: Bounded) -> tuple[float, float]:
 
 
 def sum_interval(first: Bounded, second: Bounded, weight: float) -> tuple[float, float]:
-    """The interval of weight * first + (1 - weight) * second, of independent shares (Zou and Donner 2008)."""
+    """Returns the interval of weight * first + (1 - weight) * second, of independent shares (Zou and Donner 2008)."""
     value = weight * first.value + (1 - weight) * second.value
     down = math.hypot(weight * (first.value - first.low), (1 - weight) * (second.value - second.low))
     up = math.hypot(weight * (first.high - first.value), (1 - weight) * (second.high - second.value))
@@ -121,7 +122,7 @@ def _values(sensitivity: float, specificity: float, prevalence: float) -> dict[s
 
 
 def _intervals(sensitivity: Bounded, specificity: Bounded, prevalence: float) -> dict[str, tuple[float, float]]:
-    """Predictive values rise and fall with the ratios of likelihoods, of a flag and of none."""
+    """Computes the intervals; predictive values rise and fall with the likelihood ratios of a flag and of no flag."""
     odds = prevalence / (1 - prevalence)
     flag_low, flag_high = ratio_interval(sensitivity, specificity.rest)
     none_low, none_high = ratio_interval(sensitivity.rest, specificity)
@@ -141,5 +142,5 @@ def _share(odds: float) -> float:
 def _bounded(metric: Metric) -> Bounded | None:
     if metric.value is None or metric.low is None or metric.high is None:
         return None
-    # A percentile of draws may lie a rounding error beside the value it is an end of.
+    # A percentile of draws may differ by a rounding error from the value that it bounds.
     return Bounded(metric.value, min(metric.low, metric.value), max(metric.high, metric.value))

@@ -1,9 +1,9 @@
 """ROC metrics and counts of images by label and flag; each metric is computed here only.
 
-What is undefined is None or NaN, never a number. Shapes: N images, T tables of scores, K thresholds from the strictest
-to the mildest. Scores are compared as float32, as the tables store them, so that a threshold means the same everywhere.
-Nothing is interpolated: a threshold lies where the data have one. Metrics of a bootstrap, which counts an image several
-times, are in `weighted` and `metric`.
+An undefined metric is None or NaN, never a number. Shapes: N images, T tables of scores, K thresholds from the
+strictest to the mildest. Scores are compared as float32, as the tables store them, so that a threshold means the same
+everywhere. Thresholds are not interpolated: they come from the data. The metrics of a bootstrap, which counts an image
+several times, are in `weighted` and `metric`.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
-    """Area under the receiver operating characteristic (ROC) curve; None if a class is absent.
+    """Returns the area under the receiver operating characteristic (ROC) curve; None if a class is absent.
 
     Args:
         scores: (N,) finite scores; higher means more positive.
@@ -35,7 +35,7 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
 
 
 def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
-    """Equal error rate, where the false positive rate equals the false negative rate; None if a class is absent.
+    """Returns the equal error rate, where false positive and false negative rate are equal; None if a class is absent.
 
     Args:
         scores: (N,) finite scores; higher means more positive.
@@ -51,7 +51,7 @@ def eer(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float | None:
 
 
 def area_under_roc(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
-    """Areas (T,) under ROC curves that are given as counts; NaN if a class is absent.
+    """Returns the areas (T,) under ROC curves that are given as counts; NaN if a class is absent.
 
     The share of pairs of a positive and a negative in which the positive has the higher score; ties count half (the
     statistic of Mann and Whitney). Counts are whole numbers, so only the last division rounds.
@@ -67,7 +67,7 @@ def area_under_roc(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
 
 
 def equal_error_rate(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
-    """Equal error rates (T,): the share of flagged negatives equals the share of missed positives. NaN for one class.
+    """Returns equal error rates (T,): shares of flagged negatives and missed positives are equal. NaN for one class.
 
     A finite sample seldom has a threshold where both are equal. The rate is interpolated linearly along the ROC curve,
     between the two points where (false positive rate - false negative rate) changes its sign.
@@ -78,7 +78,7 @@ def equal_error_rate(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
     """
     defined_T = (true_TK[:, -1] > 0) & (false_TK[:, -1] > 0)
     hits_TK, alarms_TK = (counts / np.maximum(counts[:, -1:], 1) for counts in (true_TK, false_TK))
-    excess_TK = alarms_TK + hits_TK - 1  # over the false negative rate: from -1 to 1, never falling
+    excess_TK = alarms_TK + hits_TK - 1  # minus the false negative rate: from -1 to 1, never falling
     after_T = np.maximum(np.argmax(excess_TK >= 0, axis=1), 1)
     rows = np.arange(len(after_T))
     low_T, high_T = excess_TK[rows, after_T - 1], excess_TK[rows, after_T]
@@ -88,7 +88,7 @@ def equal_error_rate(true_TK: IntArray, false_TK: IntArray) -> DoubleArray:
 
 
 def _flagged(values: ScoreArray, positive: BoolArray) -> tuple[IntArray, IntArray]:
-    """(1, K) positives and negatives flagged at each different score; the first threshold flags nothing."""
+    """Returns (1, K) positives and negatives flagged at each different score; the first threshold flags nothing."""
     _, places = np.unique(-values, return_inverse=True)
     counts = (np.bincount(places, chosen).astype(np.int64) for chosen in (positive, ~positive))
     true, false = (np.concatenate([[0], np.cumsum(count)])[None] for count in counts)
@@ -96,7 +96,7 @@ def _flagged(values: ScoreArray, positive: BoolArray) -> tuple[IntArray, IntArra
 
 
 def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
-    """The lowest threshold t at which the share of negatives with score >= t is at most 1 - specificity.
+    """Returns the lowest threshold t at which the share of negatives with score >= t is at most 1 - specificity.
 
     It lies midway between the highest negative that must not be flagged and the next higher score of any image, or 1 if
     no score is higher. Every threshold in this gap decides these data alike, and the middle still does if another batch
@@ -123,25 +123,25 @@ def threshold_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, speci
 
 
 def specificity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
-    """Share of the negatives with score < threshold; None if there is no negative."""
+    """Returns the share of the negatives with score < threshold; None if there is no negative."""
     values, positive = checked(scores, labels)
     return float(np.mean(values[~positive] < np.float32(threshold))) if not positive.all() else None
 
 
 def sensitivity_at(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> float | None:
-    """Share of the positives with score >= threshold; None if there is no positive."""
+    """Returns the share of the positives with score >= threshold; None if there is no positive."""
     values, positive = checked(scores, labels)
     return float(np.mean(values[positive] >= np.float32(threshold))) if positive.any() else None
 
 
 def sensitivity_at_specificity(scores: npt.ArrayLike, labels: npt.ArrayLike, specificity: float) -> float | None:
-    """Sensitivity at a threshold chosen on these same data (the paper's way); None if a class is absent."""
+    """Returns the sensitivity at a threshold chosen on these same data (the paper's way); None if a class is absent."""
     threshold = threshold_at_specificity(scores, labels, specificity)
     return None if threshold is None else sensitivity_at(scores, labels, threshold)
 
 
 def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None) -> float | None:
-    """Intersection over union of one image's mask, over the pixels with a known label; None if both masks are empty.
+    """Returns the intersection over union of one image's mask, over pixels of known label; None if both are empty.
 
     Args:
         prediction: (H, W) predicted foreground.
@@ -160,7 +160,7 @@ def iou(prediction: BoolArray, truth: BoolArray, known: BoolArray | None = None)
 
 
 def checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[ScoreArray, BoolArray]:
-    """Validated inputs: (N,) scores as float32 and (N,) labels as Booleans.
+    """Checks the inputs and returns (N,) scores as float32 and (N,) labels as Booleans.
 
     Raises:
         ValueError: labels other than 0 and 1, scores that are not finite, or different lengths.
@@ -178,11 +178,11 @@ def checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[ScoreArray, B
 
 
 def _midway_above(score: np.float32, values: ScoreArray) -> float:
-    """The float32 midway between `score` and the next higher of `values`, else 1; always above `score`."""
+    """Returns the float32 midway between `score` and the next higher of `values`, else 1; always above `score`."""
     step_up = np.nextafter(score, np.float32(np.inf))
     higher = values[values > score]
     ceiling = higher.min() if higher.size else max(np.float32(1), step_up)
-    middle = np.float32((float(score) + float(ceiling)) / 2)  # of neighbouring float32 it may round down to `score`
+    middle = np.float32((float(score) + float(ceiling)) / 2)  # between neighbours it may round down to `score`
     return float(max(middle, step_up))
 
 
@@ -205,7 +205,7 @@ class Curve:
 
 
 def roc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | None:
-    """The receiver operating characteristic at every threshold of the data; None if a class is absent.
+    """Returns the receiver operating characteristic at every threshold of the data; None if a class is absent.
 
     Args:
         scores: (N,) finite scores; higher means more positive.
@@ -224,7 +224,7 @@ def roc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | None:
 
 
 def precision_recall(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve | None:
-    """Precision over recall, from the lowest threshold to one that flags nothing (recall 0, by convention precision 1).
+    """Returns precision over recall, from the lowest threshold to one that flags nothing (precision 1 by convention).
 
     None if a class is absent. Arguments and errors as in `roc`.
     """

@@ -1,12 +1,10 @@
 """Metrics of many score tables at once, with images weighted by how often a bootstrap draw took them.
 
-The same figures as those of `comit_ray.statistics.roc` (tested equal), without sorting again for every draw.
-Shapes: T tables of scores (a seed of a variant each), N images, the same in every table.
+They equal the metrics of `comit_ray.statistics.roc` (tested), but do not sort again for every draw. Shapes: T tables of
+scores (each of one seed of a variant), N images, the same in every table.
 
-The area under the ROC curve alone, of images that each count as often as a bootstrap draw took them.
-
-`weighted` gives it too, of many score tables and with all their rates; a report by subgroups asks for it a hundred
-thousand times, of one table each, and has only the counts made for it.
+`Area` computes only the area under the ROC curve, for one table. `Rates` gives it too, for many tables with all their
+rates. But a report by subgroups needs it a hundred thousand times, and so computes only the counts for it.
 """
 
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ class Rates:
 
     Args:
         true_TN: flagged positives if image i of the sorted scores is the last flagged one; ties are not split.
-        false_TN: flagged negatives likewise.
+        false_TN: flagged negatives in the same way.
     """
 
     true_TN: IntArray
@@ -40,20 +38,20 @@ class Rates:
         return np.asarray((self.true_TN[:, -1] > 0) & (self.false_TN[:, -1] > 0))
 
     def auroc(self) -> FloatArray:
-        """Areas (T,) under the ROC curve; NaN if a class is absent."""
+        """Returns the areas (T,) under the ROC curve; NaN if a class is absent."""
         return roc.area_under_roc(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def eer(self) -> FloatArray:
-        """Equal error rates (T,); NaN if a class is absent."""
+        """Returns equal error rates (T,); NaN if a class is absent."""
         return roc.equal_error_rate(_from_zero(self.true_TN), _from_zero(self.false_TN))
 
     def sensitivity(self, specificity: float) -> FloatArray:
-        """Sensitivities (T,), each at its table's own threshold, as in `roc.sensitivity_at_specificity`.
+        """Returns sensitivities (T,), each at its table's own threshold, as in `roc.sensitivity_at_specificity`.
 
         Args:
             specificity: above 0 and at most 1.
         """
-        share = 1 - Fraction(str(specificity))  # exact: in floating point one false positive could be lost
+        share = 1 - Fraction(str(specificity))  # exact, because in floating point one false positive could be lost
         allowed_T = share.numerator * self.false_TN[:, -1] // share.denominator
         flagged_T = (self.false_TN <= allowed_T[:, None]).sum(axis=1)
         hits_T = _from_zero(self.true_TN)[np.arange(len(flagged_T)), flagged_T]
@@ -78,7 +76,7 @@ class RankedScores:
         ordered = np.take_along_axis(scores, self._order_TN, axis=1)
         images = scores.shape[1]
         is_last = np.ones(scores.shape, bool)
-        is_last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]  # NaN differs from all, and weighs nothing
+        is_last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]  # NaN differs from everything and has no weight
         places = np.where(is_last, np.arange(images), images)
         self._last_TN = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
         positive = np.asarray(labels_N, bool)[self._order_TN]
@@ -86,7 +84,7 @@ class RankedScores:
         self._positive_TN, self._negative_TN = positive & known, ~positive & known
 
     def rates(self, weights_N: npt.ArrayLike) -> Rates:
-        """The rates with every image counted by its weight.
+        """Returns the rates with every image counted by its weight.
 
         Args:
             weights_N: whole numbers, how often each image counts.
@@ -100,7 +98,7 @@ class RankedScores:
 
 
 def _from_zero(counts_TN: IntArray) -> IntArray:
-    """With the threshold before them that flags nothing."""
+    """Returns the counts with a first threshold that flags nothing."""
     return np.concatenate([np.zeros((len(counts_TN), 1), counts_TN.dtype), counts_TN], axis=1)
 
 
@@ -123,7 +121,7 @@ class Area:
         self._ties = self._starts_G.size < self._rows_M.size
 
     def __call__(self, weights_N: IntArray) -> FloatArray:
-        """The area, (1,); NaN if a class is absent.
+        """Returns the area, (1,); NaN if a class is absent.
 
         Args:
             weights_N: how often each image counts.
@@ -133,7 +131,7 @@ class Area:
         negatives = weights_M - positives
         if self._ties:
             positives, negatives = (np.add.reduceat(counts, self._starts_G) for counts in (positives, negatives))
-        # With the threshold before them that flags nothing.
+        # A first threshold flags nothing.
         true_1K, false_1K = np.zeros((2, 1, len(positives) + 1), np.int64)
         np.cumsum(positives, out=true_1K[0, 1:])
         np.cumsum(negatives, out=false_1K[0, 1:])

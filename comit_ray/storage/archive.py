@@ -1,6 +1,6 @@
 """Lists and reads members of tar and zip archives in place, without unpacking them.
 
-A zip has a directory at its end and an uncompressed tar its members at known offsets: both are read at random. A
+A zip has a directory at its end, and an uncompressed tar has its members at known offsets: both allow random access. A
 compressed tar (gzip, bzip2, xz) can only be read from its beginning: `comit_ray.storage.tar_stream` reads it once.
 """
 
@@ -23,7 +23,7 @@ from comit_ray.storage import storage
 from comit_ray.storage.raw_file import STREAM_BUFFER
 
 BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-"""What the libraries raise on a damaged tar, compressed or not; the storage's own errors are `StorageError`."""
+"""Errors of the libraries for a damaged tar, compressed or not; the storage's own errors are `StorageError`."""
 
 Compressed = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 
@@ -31,18 +31,18 @@ _BROKEN_ZIP = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
     *(UnicodeDecodeError, NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
-"""What `zipfile` raises on damaged or unusual bytes; found by mutating archives."""
+"""Errors of `zipfile` for damaged or unusual bytes; found by mutating archives."""
 
 
 _NO_GZIP = "Not a gzipped file"
 _ENCRYPTED, _UTF_8 = 0x1, 0x800
 """Bits of a zip entry's flags (APPNOTE 4.4.4)."""
 _ZIP_MEMBER = b"PK\3\4"
-"""How the header of a zip's member begins (APPNOTE 4.3.7)."""
+"""First bytes of the header of a zip's member (APPNOTE 4.3.7)."""
 
 
 class ArchiveKind(StrEnum):
-    """How one reaches the members of an archive."""
+    """The kind of an archive, which decides how its members can be reached."""
 
     TAR = "tar"
     TAR_GZ = "tar.gz"
@@ -52,7 +52,7 @@ class ArchiveKind(StrEnum):
 
     @property
     def streamed(self) -> bool:
-        """Whether it can only be read from its beginning."""
+        """Whether the archive can only be read from its beginning."""
         return self in (ArchiveKind.TAR_GZ, ArchiveKind.TAR_BZ2, ArchiveKind.TAR_XZ)
 
 
@@ -74,7 +74,7 @@ class Member:
     """One regular file inside an archive.
 
     Attributes:
-        name: its name, as stored in the archive.
+        name: name as stored in the archive.
         size: uncompressed size in bytes.
         offset: byte offset of its first header in an uncompressed tar; None in other archives.
         link: whether it is a link to another member; links are not followed.
@@ -93,7 +93,7 @@ class Member:
 
 
 def archive_kind(path: str) -> ArchiveKind | None:
-    """The kind of archive, judged by the file name; None for other files."""
+    """Returns the kind of archive, judged by the file name; None for other files."""
     lower = path.lower()
     return next((kind for suffix, kind in _SUFFIXES.items() if lower.endswith(suffix)), None)
 
@@ -146,12 +146,12 @@ def _tar_member(info: tarfile.TarInfo, offset: int | None) -> Member:
 
 
 def _follows_another(archive: zipfile.ZipFile) -> bool:
-    """Whether a second zip stands before the first member that the directory at the end knows (`cat a.zip b.zip`)."""
+    """Whether a second zip stands before the first member in the directory at the end (`cat a.zip b.zip`)."""
     first = min((entry.header_offset for entry in archive.infolist()), default=0)
     if not first or archive.fp is None:
         return False
     archive.fp.seek(0)
-    return archive.fp.read(len(_ZIP_MEMBER)) == _ZIP_MEMBER  # a program that unpacks itself begins otherwise
+    return archive.fp.read(len(_ZIP_MEMBER)) == _ZIP_MEMBER  # a self-extracting program begins differently
 
 
 @contextmanager
@@ -197,7 +197,7 @@ def read_zip_member(archive: zipfile.ZipFile, name: str, at_most: int) -> bytes:
 
 
 def _zip_name(entry: zipfile.ZipInfo) -> str:
-    """The name of a zip's member: many writers store UTF-8 without saying so, and zipfile takes it for cp437."""
+    """Returns the name of a zip's member; many writers store UTF-8 without a flag, which zipfile reads as cp437."""
     if entry.flag_bits & _UTF_8 or entry.filename.isascii():
         return entry.filename
     try:
@@ -207,7 +207,7 @@ def _zip_name(entry: zipfile.ZipInfo) -> str:
 
 
 def _stored_name(archive: zipfile.ZipFile, name: str) -> str:
-    """The key under which zipfile has the member that `_zip_name` names so."""
+    """Returns zipfile's key for the member that `_zip_name` gives this name."""
     if name in archive.NameToInfo or name.isascii():
         return name
     try:
@@ -254,7 +254,7 @@ def walk(stream: BinaryIO, mode: str, *, devices: bool = False) -> Iterator[tupl
     Args:
         stream: uncompressed bytes.
         mode: `r:` for a stream that can seek, `r|` for one that cannot.
-        devices: whether pipes and devices are wanted, too.
+        devices: whether to yield pipes and devices, too.
 
     Raises:
         EOFError: the stream ends inside a member or a header, or (`r:`) without an end mark.
@@ -264,7 +264,7 @@ def walk(stream: BinaryIO, mode: str, *, devices: bool = False) -> Iterator[tupl
         fileobj=stream, mode=mode, tarinfo=_Header, bufsize=STREAM_BUFFER, ignore_zeros=True
     ) as tar:
         while (info := tar.next()) is not None:
-            tar.members = []  # it would keep every header
+            tar.members = []  # otherwise the tar would keep every header
             tar.end_mark = False
             if info.isreg() or info.islnk() or info.issym() or (devices and info.isdev()):
                 yield info, tar
@@ -273,13 +273,13 @@ def walk(stream: BinaryIO, mode: str, *, devices: bool = False) -> Iterator[tupl
 
 
 class _Tar(tarfile.TarFile):
-    """A tar that knows whether the mark of its end was read."""
+    """A tar that records whether its end mark was read."""
 
     end_mark = False
 
 
 class _Header(tarfile.TarInfo):
-    """A header that does not pass for the archive's end when it is damaged, as `tarfile` lets it."""
+    """A header that raises if it is damaged; `tarfile` would take it for the archive's end."""
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:  # the name in the base class shadows the module
@@ -289,7 +289,7 @@ class _Header(tarfile.TarInfo):
             if isinstance(tarfile_, _Tar):
                 tarfile_.end_mark = True
             raise
-        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]  # where gzip's own end is well, so is the tar's
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]  # if gzip's own end is intact, so is the tar's
             raise
         except tarfile.TruncatedHeaderError as error:  # type: ignore[attr-defined]
             raise EOFError(str(error)) from None
@@ -298,14 +298,14 @@ class _Header(tarfile.TarInfo):
 
 
 def decompressed(raw: BinaryIO, kind: ArchiveKind) -> Compressed:
-    """The uncompressed bytes of a compressed tar; several compressed streams in a row are read as one."""
+    """Returns the uncompressed bytes of a compressed tar; several compressed streams in a row are read as one."""
     if kind is ArchiveKind.TAR_BZ2:
         return bz2.BZ2File(raw)
     return lzma.LZMAFile(raw) if kind is ArchiveKind.TAR_XZ else gzip.GzipFile(fileobj=raw)
 
 
 def to_the_end(stream: Compressed) -> None:
-    """Read on to where the checksum is; what follows the last compressed stream, as padding, is no damage."""
+    """Reads on to the checksum at the end; padding after the last compressed stream does not count as damage."""
     try:
         while stream.read(STREAM_BUFFER):
             pass
@@ -315,24 +315,24 @@ def to_the_end(stream: Compressed) -> None:
 
 
 class AtOnce(io.RawIOBase):
-    """A compressed stream that gives what it has before it says that the rest is damaged."""
+    """A compressed stream that yields the bytes it has before it reports that the rest is damaged."""
 
     def __init__(self, stream: Compressed) -> None:
         self._stream = stream
         self._begun = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; fewer where the next ones are not at hand."""
+        """Returns at most `size` bytes; fewer if the next ones are not decompressed yet."""
         try:
             data = self._stream.read1(size)
         except gzip.BadGzipFile as error:
             if not (self._begun and str(error).startswith(_NO_GZIP)):
                 raise
-            return b""  # padding behind the last gzip member
+            return b""  # padding after the last gzip member
         self._begun = True
         return bytes(data)
 
 
 def absent() -> DecodeError:
-    """The error for a member that does not exist."""
+    """Returns the error for a member that does not exist."""
     return DecodeError(Reason.MISSING, "the archive has no member of this name")

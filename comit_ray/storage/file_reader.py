@@ -1,6 +1,6 @@
 """Reads files by reference: loose, or members of archives that stay open during a task.
 
-Where one file's bytes are: a URI, and for a member of an archive its name; as text in a column of a table.
+A `FileRef` gives the place of a file's bytes, a URI and for a member of an archive its name, and can be stored as text.
 """
 
 import json
@@ -50,7 +50,7 @@ class FileRef:
     offset: int | None = None
 
     def to_text(self) -> str:
-        """The reference as text: the URI of a loose file, or JSON for a member: `{"uri": ..., "member": ...}`."""
+        """Returns the reference as text: the URI of a loose file, or JSON `{"uri": ..., "member": ...}` of a member."""
         if self.member is None:
             return self.uri
         fields = {"uri": self.uri, "member": self.member}
@@ -82,7 +82,7 @@ class FileRef:
 
 _OF_BYTES = frozenset({Reason.CORRUPT, Reason.TRUNCATED, Reason.MISSING})
 _LOOKS = 100
-"""Second looks at one zip: each reads its directory again."""
+"""Most second reads per zip, since each reads the zip's directory again."""
 
 
 class FileReader:
@@ -118,7 +118,7 @@ class FileReader:
         self._open.close()
 
     def read(self, ref: FileRef, at_most: int | None = None) -> bytes:
-        """The bytes of a file, at most `at_most`, or `max_bytes` + 1.
+        """Returns the bytes of a file, at most `at_most`, or `max_bytes` + 1.
 
         Raises:
             DecodeError: `missing`, `unreadable` or `storage_...` for errors of the storage; for a member also
@@ -138,7 +138,7 @@ class FileReader:
                     Reason.STORAGE_ABSENT,
                     f"the storage said that there is no {what}, and lists it: the next run looks again",
                 ) from None
-            # A PACS that knows no such instance has answered; a file system that shows nothing at all may be away.
+            # A PACS that lacks the instance has answered; a file system that shows nothing at all may be unavailable.
             if web.is_web(ref.uri) or storage.has_sibling(ref.uri):
                 raise DecodeError(Reason.MISSING, f"no {what} where the manifest says") from None
             raise DecodeError(
@@ -158,10 +158,10 @@ class FileReader:
                 self.seconds += perf_counter() - began
 
     def verify_archive(self, uri: str, checksum: str | None) -> DecodeError | None:
-        """Why the tar.gz at `uri`, which was read from, is not what it should be; see `TarStream.verify`.
+        """Returns what is wrong with the tar.gz at `uri`, which was read from, or None; see `TarStream.verify`.
 
-        One that does not fit, or is damaged, is read once more. If it is whole then, bytes changed on the way, nobody
-        knows which, and the reason is `storage_changed`.
+        An archive with another checksum, or with damage, is read once more. If it is whole then, unknown bytes changed
+        on the way, and the reason is `storage_changed`.
         """
         stream = self._tars.get(uri)
         try:
@@ -197,7 +197,7 @@ class FileReader:
         raise absent()
 
     def _read_zip(self, uri: str, member: str, limit: int) -> bytes:
-        """A member of a zip; one that fails is asked of the storage once more: an open zip keeps what it has read."""
+        """Reads a member of a zip; after a failure it opens the zip anew, as an open zip keeps what it has read."""
         try:
             return read_zip_member(self._zip(uri), member, limit)
         except DecodeError as error:

@@ -1,6 +1,6 @@
-"""Lists the versions of all files of a directory, so that a copy is known to be one of the present bytes.
+"""Lists the versions of all files of a directory, so that a copy can be compared with the present files.
 
-A listing of S3 has 1,000 keys a request: 20 requests for the 19,532 chunk files of ten million images.
+S3 lists 1,000 keys per request: 20 requests for the 19,532 chunk files of ten million images.
 """
 
 import os
@@ -10,14 +10,14 @@ from comit_ray.storage import s3, storage
 
 
 def versions(uri: str, suffix: str) -> dict[str, tuple[str, int]]:
-    """Name -> version and size in bytes of every visible file directly in the directory `uri`, in order of the names.
+    """Returns name -> version and size in bytes of every visible file directly in the directory `uri`, sorted by name.
 
     The version changes when a file is replaced: in S3 the ETag, on a local disk the time of the last change, the inode
     and the size.
 
     Args:
-        uri: of a directory.
-        suffix: how the names end.
+        uri: URI of a directory.
+        suffix: end of the files' names.
 
     Raises:
         NotFoundError: there is no directory.
@@ -53,7 +53,7 @@ def _of_disk(uri: str) -> dict[str, tuple[str, int]]:
             for entry in entries:
                 try:
                     status = entry.stat()
-                except FileNotFoundError:  # a temporary file that took its place meanwhile
+                except FileNotFoundError:  # a temporary file that was renamed meanwhile
                     continue
                 if entry.is_file():
                     version = f"{status.st_mtime_ns}-{status.st_ino}-{status.st_size}"

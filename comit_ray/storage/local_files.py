@@ -1,4 +1,4 @@
-"""Local files: walks directories in a stable order, and writes files and directories atomically."""
+"""Handles local files: walks directories in a stable order, and writes files and directories atomically."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ from pathlib import Path
 from comit_ray.errors import StorageError
 
 NOT_A_FILE, BROKEN_LINK, LINK_ABOVE, UNREADABLE = "not_a_file", "broken_link", "link_above", "unreadable_directory"
-"""Pipes, sockets and devices; links that lead nowhere, or to themselves; to a directory that holds them; no permission.
-"""
+"""Reasons: pipes, sockets and devices; links that lead nowhere or to themselves; links to a directory that contains the
+link; directories without permission."""
 Found = tuple[str, int, str | None, str | None]
-"""Path relative to the root, bytes, and why it is no file to be read; None: it is one."""
+"""Path relative to the root, size in bytes, reason why it is not read (None: it is a file), and tag."""
 
 
 def walk_local(root: str) -> Iterator[Found]:
@@ -36,7 +36,7 @@ def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> It
             raise
         yield prefix, 0, UNREADABLE, None
         return
-    # "/" after a directory's name: that is the order of whole paths
+    # "/" after a directory's name gives the order of whole paths
     entries.sort(key=lambda pair: f"{pair[0].name}/" if pair[1] else pair[0].name)
     for entry, is_directory in entries:
         path = f"{prefix}{entry.name}"
@@ -49,7 +49,7 @@ def _walk(directory: str, prefix: str, above: tuple[tuple[int, int], ...]) -> It
         elif _is(entry.is_file, entry):
             try:
                 there = entry.stat()
-            except FileNotFoundError:  # another process's temporary file, which has its name by now
+            except FileNotFoundError:  # another process's temporary file, which was renamed meanwhile
                 continue
             yield path, there.st_size, None, f"mtime {there.st_mtime_ns}"
         else:
@@ -61,7 +61,7 @@ def _is(question: Callable[[], bool], entry: os.DirEntry[str]) -> bool:
     try:
         return question()
     except OSError:
-        if entry.is_symlink():  # to itself, or through a directory without permission
+        if entry.is_symlink():  # a link to itself, or through a directory without permission
             return False
         raise
 
@@ -95,7 +95,7 @@ def settle_directory(directory: Path) -> None:
         return
     try:
         os.fsync(handle)
-    except OSError:  # some network file systems do not know it for directories
+    except OSError:  # some network file systems do not support this for directories
         return
     finally:
         os.close(handle)
@@ -122,7 +122,7 @@ def beside(path: Path, data: bytes) -> Iterator[Path]:
 
 @contextmanager
 def replacing_directory(directory: str) -> Iterator[Path]:
-    """A new local directory that replaces `directory` at the end of the block, completely or not at all.
+    """Yields a new local directory that replaces `directory` at the end of the block, completely or not at all.
 
     If the new directory cannot take its place, the old one stays. S3 has no rename, so this works on local disks only.
 

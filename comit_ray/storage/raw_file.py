@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from comit_ray.errors import ShortReadError, StorageError
 
-STREAM_BUFFER = 2**20  # bytes a request: a thousand a GB from object storage
+STREAM_BUFFER = 2**20  # bytes per request: about a thousand requests per GB of object storage
 SEEK_BUFFER = 2**17
 
 
 class RawFile(io.RawIOBase):
-    """pyarrow's file for Python's buffers, which its own reads go without."""
+    """A pyarrow file as a raw stream under Python's buffered readers, which pyarrow's own reads do not use."""
 
     def __init__(self, file: pa.NativeFile, uri: str, length: int) -> None:
         self._file = file
@@ -20,15 +20,15 @@ class RawFile(io.RawIOBase):
         self._length, self._at = length, 0
 
     def readable(self) -> bool:
-        """Always."""
+        """Returns True."""
         return True
 
     def seekable(self) -> bool:
-        """Whether the file below is."""
+        """Returns whether the underlying file is seekable."""
         return bool(self._file.seekable())
 
     def readinto(self, buffer: Any, /) -> int:
-        """Bytes read into `buffer`; raises ShortReadError where the file ends too early."""
+        """Reads into `buffer` and returns the number of bytes; raises ShortReadError if the file ends too early."""
         try:
             count = int(self._file.readinto(buffer))
             self._at += count
@@ -37,17 +37,17 @@ class RawFile(io.RawIOBase):
                     f"cannot read {self._uri}: expected {self._length:,} bytes, it ended after {self._at:,}"
                 )
             return count
-        except OSError as error:  # not to be taken for damage of what is read
+        except OSError as error:  # not to be mistaken for damage of the content
             raise StorageError(f"cannot read {self._uri}: {error}") from error
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """The place after the move."""
+        """Moves to a position and returns it."""
         try:
             self._at = int(self._file.seek(offset, whence))
             return self._at
-        except pa.ArrowInvalid as error:  # before the beginning: Python's files raise OSError
+        except pa.ArrowInvalid as error:  # a position before the beginning: Python's files raise OSError
             raise OSError(str(error)) from None
 
     def tell(self) -> int:
-        """The place in the file, in bytes."""
+        """Returns the position in the file, in bytes."""
         return int(self._file.tell())

@@ -1,9 +1,8 @@
 """Clients for S3 and compatible stores (MinIO, Ceph), and key listings in constant memory.
 
-Where and as whom comes from the usual AWS places alone, never from a command line or URI: environment
+Endpoint and credentials come only from the usual AWS places, never from a command line or URI: environment
 (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`), configuration files, roles of containers and
-instances.
-`COMIT_S3_ANONYMOUS=1` signs nothing, for public buckets.
+instances. With `COMIT_S3_ANONYMOUS=1` requests are not signed, for public buckets.
 """
 
 import base64
@@ -30,7 +29,7 @@ NO_CREDENTIALS = (
     "~/.aws (and AWS_ENDPOINT_URL for a store that is not Amazon's); for a public bucket set COMIT_S3_ANONYMOUS=1"
 )
 PUTS = 3
-"""Tries of a PUT whose bytes came otherwise than they were sent."""
+"""Attempts of a PUT whose bytes changed on the way."""
 _OTHER_BYTES = ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch")
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
@@ -48,19 +47,19 @@ def anonymous() -> bool:
 
 @lru_cache(maxsize=1)
 def client() -> "S3Client":
-    """The boto3 client of this process.
+    """Returns the boto3 client of this process.
 
     Raises:
         StorageError: requests must be signed and there are no credentials.
     """
-    import boto3  # a second's import, needed for S3 alone
+    import boto3  # the import takes a second, and only S3 needs it
     from botocore import UNSIGNED
     from botocore.config import Config
 
     options: dict[str, Any] = {"retries": {"max_attempts": ATTEMPTS, "mode": "standard"}}
     if anonymous():
         options["signature_version"] = UNSIGNED
-    region = os.environ.get("AWS_REGION")  # which boto3, unlike other tools of AWS, does not look at
+    region = os.environ.get("AWS_REGION")  # boto3, unlike other AWS tools, ignores it
     found = boto3.client("s3", region_name=region, config=Config(**options))
     if not anonymous() and boto3.DEFAULT_SESSION is not None and boto3.DEFAULT_SESSION.get_credentials() is None:
         raise StorageError(NO_CREDENTIALS)
@@ -74,7 +73,7 @@ def client() -> "S3Client":
 
 @lru_cache(maxsize=1)
 def filesystem() -> pafs.S3FileSystem:
-    """The pyarrow file system of this process, with the endpoint and region that boto3 finds."""
+    """Returns the pyarrow file system of this process, with the endpoint and region that boto3 finds."""
     found = client()
     return pafs.S3FileSystem(
         endpoint_override=found.meta.endpoint_url if _own_endpoint(found) else None,
@@ -130,7 +129,7 @@ def has_sibling(bucket: str, key: str) -> bool:
 
 
 def is_listed(bucket: str, key: str) -> bool:
-    """Whether the bucket lists the object: a second opinion where a read says that there is none."""
+    """Whether the bucket lists the object; asked when a read reports that there is none."""
     try:
         return any(found == key for found, *_ in islice(list_keys(bucket, key), 1))
     except errors():
@@ -138,9 +137,9 @@ def is_listed(bucket: str, key: str) -> bool:
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """What boto3 raises: the store's refusals, connections that fail, credentials or regions that are missing.
+    """Returns the exceptions of boto3: refusals of the store, failed connections, missing credentials or regions.
 
-    `ValueError` is botocore's for an endpoint that is no URL. A function, so that botocore is imported for S3 alone.
+    botocore raises `ValueError` for an endpoint that is not a URL. This is a function so that only S3 imports botocore.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -148,8 +147,8 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def error_code(error: Exception) -> str | None:
-    """The error code that the store sent, such as `NoSuchBucket`; None if no store sent the error."""
-    response = getattr(error, "response", None)  # of `ClientError` alone
+    """Returns the error code that the store sent, such as `NoSuchBucket`; None if no store sent the error."""
+    response = getattr(error, "response", None)  # only `ClientError` has it
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return None if code is None else str(code)
 

@@ -1,6 +1,6 @@
-"""Files by URI (local path or `s3://bucket/key`): reads, lists, and writes atomically.
+"""Reads, lists and atomically writes files by URI (local path or `s3://bucket/key`).
 
-The URL of an instance on a DICOMweb server (`comit_ray.storage.web`) can be read, and nothing else be done with it.
+The URL of an instance on a DICOMweb server (`comit_ray.storage.web`) can be read, and not used in any other way.
 
 Credentials, region and endpoint of S3 come from the places that `comit_ray.storage.s3` names, never from the command
 line or a URI.
@@ -42,7 +42,7 @@ class FileEntry:
 
 
 def normalise(uri: str | Path) -> str:
-    """The canonical form of a URI: absolute local path, `s3://` URI or DICOMweb URL, without a trailing slash.
+    """Returns the canonical form of a URI: absolute local path, `s3://` URI or DICOMweb URL, without a trailing slash.
 
     Raises:
         ConfigError: the URL contains a user or a password.
@@ -99,7 +99,7 @@ def refuse_inside(option: str, uri: str, outer: str, directory: str | None) -> N
 
 
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The pyarrow file system for `uri`, and the path within it."""
+    """Returns the pyarrow file system for `uri`, and the path within it."""
     uri = normalise(uri)
     web.refuse(uri)
     return (s3.filesystem(), uri.removeprefix("s3://")) if is_s3(uri) else (pafs.LocalFileSystem(), uri)
@@ -115,7 +115,7 @@ def exists(uri: str) -> bool:
 
 
 def size(uri: str) -> int:
-    """Size in bytes of the file at `uri`.
+    """Returns the size in bytes of the file at `uri`.
 
     Raises:
         NotFoundError: there is no file.
@@ -161,17 +161,17 @@ def has_sibling(uri: str) -> bool:
 
 
 def is_listed(uri: str) -> bool:
-    """Whether the storage shows a file that it did not give: then it is not known to be absent."""
+    """Whether the storage lists a file that it did not return; such a file is not known to be absent."""
     uri = normalise(uri)
     return s3.is_listed(*s3.split(uri)) if is_s3(uri) else Path(uri).is_file()
 
 
 def _read_odd(uri: str, at_most: int | None) -> bytes:
-    """The bytes of an object whose key is no path."""
+    """Reads the bytes of an object whose key is not a valid path."""
     bucket, key = s3.split(uri)
     try:
         return s3.client().get_object(Bucket=bucket, Key=key)["Body"].read(at_most)
-    except Exception as error:  # botocore makes its error classes at run time
+    except Exception as error:  # botocore creates its error classes at run time
         if getattr(error, "response", {}).get("Error", {}).get("Code") in ("NoSuchKey", "404"):
             raise NotFoundError(f"no file at {uri}") from error
         raise StorageError(f"cannot read {uri}: {error}") from error
@@ -179,7 +179,7 @@ def _read_odd(uri: str, at_most: int | None) -> bytes:
 
 @contextmanager
 def _reading(uri: str) -> Iterator[None]:
-    """Pyarrow's errors on the way to a file's bytes as ours."""
+    """Turns pyarrow's errors in reading a file into ours."""
     try:
         yield
     except FileNotFoundError as error:
@@ -297,7 +297,7 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def write_file(uri: str, path: str) -> None:
-    """Put the local file `path` at `uri`, as `write_bytes` puts bytes; to a local disk without holding it in memory."""
+    """Puts the local file `path` at `uri`, as `write_bytes` does; on a local disk without holding it in memory."""
     uri = normalise(uri)
     web.refuse(uri)
     if is_s3(uri):

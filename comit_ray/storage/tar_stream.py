@@ -16,18 +16,18 @@ from comit_ray.storage.archive import BROKEN, AtOnce, absent, archive_kind, deco
 from comit_ray.storage.raw_file import STREAM_BUFFER
 
 IN_MEMORY = 256 * 2**20
-"""Bytes of one archive's members that are held in memory before they are asked for."""
+"""Most bytes of one archive's members that are kept in memory until they are requested."""
 
 
 class TarStream:
-    """A compressed tar for several threads that ask for members in about the order of the archive.
+    """A compressed tar for several threads that request members in about the order of the archive.
 
-    A wanted member that comes before anyone asks for it is kept until then; a member that several images share is kept
-    until the last of them. A member that was not kept costs another pass over the archive.
+    A wanted member that is reached before its request is kept until then; a member that several images share is kept
+    until its last request. A member that was not kept costs another pass over the archive.
 
     Args:
         uri: URI of the archive.
-        wanted: names that will be asked for, each as often as it will be.
+        wanted: names that will be requested, each as often as it will be.
         max_member: largest size in bytes. Of a larger member one byte more is read, so that the caller notices.
 
     Attributes:
@@ -38,12 +38,12 @@ class TarStream:
         self.uri = uri
         self.passes = 0
         self._max_member = max_member
-        self._to_come = Counter(list(wanted))  # how often each will still be asked for
+        self._to_come = Counter(list(wanted))  # remaining requests of each member
         self._held = _Held()
         self._seen: set[str] = set()
-        self._damage: DecodeError | None = None  # once it is known, nothing behind it is looked for again
+        self._damage: DecodeError | None = None  # once damage is known, no member after it is searched again
         self._crc_failed = False
-        self._complete = False  # a pass has reached the end, or the damage
+        self._complete = False  # a pass has reached the end or the damage
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._members: Iterator[tuple[str, bytes | None]] = iter(())
@@ -66,7 +66,7 @@ class TarStream:
         return self._damage is not None
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member, at most `max_member` + 1.
+        """Returns the bytes of a member, at most `max_member` + 1.
 
         Raises:
             DecodeError: MISSING if there is no such member; TRUNCATED or CORRUPT if the archive is damaged before it.
@@ -77,7 +77,7 @@ class TarStream:
             if data is None and self.passes and name not in self._seen:
                 try:
                     data = self._advance_to(name)
-                except StorageError:  # once more from the beginning; a second time it is told
+                except StorageError:  # read once more from the beginning; a second failure is raised
                     self._to_come[name] = max(self._to_come[name], 1)
                     self._rewind("sha1")
                     data = self._advance_to(name)
@@ -140,7 +140,7 @@ class TarStream:
         return None
 
     def _pass(self, raw: "_Hashing") -> Iterator[tuple[str, bytes | None]]:
-        """Name of every member, and its bytes if it is still to come."""
+        """Yields the name of every member, with its bytes if it will still be requested."""
         try:
             kind = archive_kind(self.uri)
             assert kind is not None, self.uri
@@ -164,10 +164,10 @@ class TarStream:
 
 
 class _Held:
-    """Members that passed by and are still to be asked for: in memory, and beyond `IN_MEMORY` in a temporary file.
+    """Members that were read but not yet requested: in memory, and beyond `IN_MEMORY` in a temporary file.
 
-    In an archive where images and what belongs to them lie near each other little is held; where all masks lie behind
-    all images, most is.
+    Little is kept if an archive stores images and the files that belong to them near each other; most is kept if all
+    masks come after all images.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 def map_ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    """Like `pool.map`, in order, but at most `ahead` items are begun and not yet returned."""
+    """Does the same as `pool.map`, in order, but with at most `ahead` items begun and not yet returned."""
     begun: deque[Future[Result]] = deque()
     for item in items:
         begun.append(pool.submit(function, item))

@@ -1,10 +1,10 @@
 """A DICOMweb client (PS3.18): QIDO-RS, WADO-RS and STOW-RS over HTTP, with retries.
 
-The bytes of an instance are taken as the server has them; rendered frames, which a server windows as it likes, are
-never asked for. A request is sent with its length: some servers answer 200 to a chunked one and store nothing. So what
-a server answered is not believed: whoever stores asks by QIDO what is there.
+An instance is fetched as the server stores it; rendered frames, whose window the server chooses, are never requested. A
+request states its length, because some servers answer 200 to a chunked one and store nothing. For the same reason the
+answer to a store is not trusted: the caller asks by QIDO what is stored.
 
-Who we are comes from the environment alone: `COMIT_DICOMWEB_TOKEN` (a bearer token), or `COMIT_DICOMWEB_USER` and
+Credentials come only from the environment: `COMIT_DICOMWEB_TOKEN` (a bearer token), or `COMIT_DICOMWEB_USER` and
 `COMIT_DICOMWEB_PASSWORD`; `COMIT_DICOMWEB_CA` (file of certificates to trust), `COMIT_DICOMWEB_CERT` and
 `COMIT_DICOMWEB_KEY` (files of our own certificate and its key); `COMIT_DICOMWEB_PATIENCE` (seconds for which a server
 that does not answer is asked again, 60).
@@ -22,9 +22,9 @@ from urllib.parse import quote, urlsplit
 from comit_ray.errors import ConfigError, NotFoundError, StorageError
 
 TIMEOUT = (10, 120)
-"""Seconds to connect, and between two pieces of an answer."""
+"""Time limits in seconds for connecting, and between two pieces of an answer."""
 PAGE = 500
-"""Results of a search asked for at a time."""
+"""Number of search results per request."""
 PATIENCE_S, FIRST_WAIT_S, LONGEST_WAIT_S = 60.0, 0.25, 8.0
 _BUSY = {408, 425, 429, 502, 503, 504}
 _GONE = {404, 410}
@@ -39,25 +39,25 @@ def is_web(uri: str) -> bool:
 
 
 def refuse(uri: str) -> None:
-    """Raise for a URI of a DICOMweb server where one of files is needed.
+    """Raises for a URI of a DICOMweb server where files are needed.
 
     Raises:
-        StorageError: it is one.
+        StorageError: the URI is that of a DICOMweb server.
     """
     if is_web(uri):
         raise StorageError("expected a local path or an s3:// URI, got that of a DICOMweb server")
 
 
 def instance_path(study: str, series: str, instance: str) -> str:
-    """Of an instance below the server's root (PS3.18 section 10.4)."""
+    """Returns the path of an instance below the server's root (PS3.18 section 10.4)."""
     return f"studies/{study}/series/{series}/instances/{instance}"
 
 
 def check_root(url: str) -> str:
-    """The URL of a server without a trailing slash.
+    """Returns the URL of a server without a trailing slash.
 
     Raises:
-        ConfigError: it is none, or holds a user or password, which would end up in tables and logs.
+        ConfigError: it is not a URL, or holds a user or password, which would end up in tables and logs.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -71,11 +71,11 @@ def check_root(url: str) -> str:
 
 
 def read_instance(uri: str, at_most: int | None = None) -> bytes:
-    """The DICOM file of an instance, by WADO-RS; its first `at_most` bytes.
+    """Returns the DICOM file of an instance, by WADO-RS, or its first `at_most` bytes.
 
     Raises:
-        NotFoundError: the server has it no more.
-        StorageError: it refuses it, or does not answer; the message holds no more than the status.
+        NotFoundError: the server no longer has it.
+        StorageError: the server refuses it, or does not answer; the message holds only the status.
     """
     headers = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 
@@ -96,17 +96,17 @@ def read_instance(uri: str, at_most: int | None = None) -> bytes:
 def search(
     root: str, level: str, filters: Mapping[str, str], fields: Sequence[str] = (), page: int = PAGE
 ) -> Iterator[dict[str, Any]]:
-    """Every result of a search by QIDO-RS, page by page, as DICOM JSON (PS3.18, annex F).
+    """Yields every result of a search by QIDO-RS, page by page, as DICOM JSON (PS3.18, annex F).
 
     Args:
         root: URL of the server.
         level: `studies`, `series` or `instances`, or a path that ends in one of them.
         filters: attribute -> value to match.
-        fields: attributes that are wanted beside the server's own.
-        page: results a request.
+        fields: attributes to return beside the server's own.
+        page: results per request.
 
     Raises:
-        StorageError: the server refuses, does not answer, or gives no JSON.
+        StorageError: the server refuses, does not answer, or returns no JSON.
     """
     query = "&".join(
         [
@@ -125,7 +125,7 @@ def search(
 
 
 def store(root: str, study: str, files: Sequence[bytes]) -> tuple[int, str]:
-    """Send instances of one study by STOW-RS: the answer's status and its words; 200 and 202 are not yet believed.
+    """Sends instances of one study by STOW-RS, and returns the answer's status and text; 200 and 202 prove nothing yet.
 
     Raises:
         StorageError: the server does not answer.
@@ -149,7 +149,7 @@ def store(root: str, study: str, files: Sequence[bytes]) -> tuple[int, str]:
 
 
 def parts_of(body: bytes, content_type: str) -> Iterator[bytes]:
-    """The contents of a `multipart/related` answer (RFC 2387), the last one perhaps cut; another answer is one part."""
+    """Yields the parts of a `multipart/related` answer (RFC 2387), the last perhaps cut; another answer is one part."""
     kind, *parameters = (part.strip() for part in content_type.split(";"))
     if kind.lower() != "multipart/related":
         yield body
@@ -179,13 +179,13 @@ def _json(answer: Any) -> list[dict[str, Any]]:
 def _request(
     method: str, url: str, take: Callable[[Any], Any], *, refused: bool = False, stream: bool = False, **more: Any
 ) -> Any:
-    """What `take` makes of the answer; a server that is busy or away is asked again, with growing waits.
+    """Sends a request and returns what `take` makes of the answer; retries a busy or absent server, with growing waits.
 
     Args:
-        method: GET or POST; what is posted may be posted twice, as an instance that is there already stays as it is.
-        url: of the resource; never in a message, for it may hold what was searched for.
-        take: reads the answer, while which the connection may break, too.
-        refused: whether `take` wants answers that refuse as well.
+        method: GET or POST; a POST may be sent twice, because an instance that is stored already stays as it is.
+        url: URL of the resource; never part of a message, because it may hold the searched values.
+        take: reads the answer; the connection may break meanwhile, too.
+        refused: whether `take` handles refusals as well.
         stream: whether `take` reads the body itself.
         more: headers and data.
     """
@@ -210,7 +210,7 @@ def _request(
         except requests.exceptions.SSLError as error:
             raise StorageError(f"no trusted connection to {urlsplit(url).hostname}: {type(error).__name__}") from None
         except (requests.exceptions.RequestException, ValueError) as error:
-            # its text holds the URL
+            # the error's text holds the URL
             cause = StorageError(
                 f"the DICOMweb server at {urlsplit(url).netloc} gave no answer: {type(error).__name__}"
             )
@@ -221,7 +221,7 @@ def _request(
 
 
 def _session() -> Any:
-    """This thread's connections, with what the environment says of us; made anew where that changed."""
+    """Returns this thread's connections, with the environment's credentials; new ones if these changed."""
     import requests
 
     names = ("TOKEN", "USER", "PASSWORD", "CERT", "KEY")
@@ -239,7 +239,7 @@ def _session() -> Any:
 
 
 class _Bearer:
-    """Authentication by a token; as an object of its own, so that a `.netrc` cannot take its place."""
+    """Authentication by a token; it is a separate object so that a `.netrc` cannot replace it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -262,15 +262,15 @@ def _asked_to_wait(header: str | None) -> float:
 
 
 def viewer_link(template: str, uri: str) -> str | None:
-    """The site's own viewer at the study of an instance; None for a file, of whose study only a hash is known.
+    """Returns the URL of the study in the site's own viewer; None for a file, whose study is known only as a hash.
 
     Args:
         template: URL with `{study}` where the study's UID belongs, such as
             `https://viewer.example/viewer?StudyInstanceUIDs={study}`.
-        uri: of the image, as in a manifest.
+        uri: URI of the image, as in a manifest.
 
     Raises:
-        ConfigError: the template has no such place, or is no URL.
+        ConfigError: the template has no `{study}`, or is not a URL.
     """
     if not is_web(template) or template.count("{study}") != 1:
         raise ConfigError(f"expected a viewer's URL with one {{study}} in it, got {template!r}")

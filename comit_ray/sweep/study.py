@@ -1,6 +1,7 @@
 """Expands a study's file into trials: every variant with every seed, as a full configuration.
 
-Points of a random search, drawn before anything runs: the same seed gives the same points, so a study can resume.
+It also draws the points of a random search before anything runs: the same seed gives the same points, so a study can
+resume.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from comit_ray.errors import ConfigError
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Task
 
-TRIES = 100  # draws a point that is wanted, until one is new
+TRIES = 100  # draws per wanted point, until one is new
 
 
 def draw(search: SearchConfig) -> list[tuple[str, dict[str, Any]]]:
@@ -126,7 +127,7 @@ def read(path: Path) -> StudyConfig:
 
 
 def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[PlannedTrial]:
-    """All trials of the study, seed by seed.
+    """Returns all trials of the study, seed by seed.
 
     Later entries win: the study's base, the files of the points, the sweep's overlays, the study's options, the options
     of the points, the sweep's options, the seed.
@@ -176,7 +177,7 @@ def trials(study: StudyConfig, path: Path, sweep: SweepConfig) -> list[PlannedTr
 
 
 def _points(study: StudyConfig) -> list[tuple[str, dict[str, Any]]]:
-    """Every combination of the axes' points, and of what is drawn: its name and its options."""
+    """Returns every combination of the axes' points and the drawn points: its name and its options."""
     axes = [list(points.items()) for points in study.axes.values()]
     combinations: list[tuple[str, dict[str, Any]]] = []
     for combination in itertools.product(*axes):
@@ -206,7 +207,7 @@ def _check_names(study: StudyConfig, variants: Sequence[str]) -> None:
 
 
 def _check_differ(trials: Sequence[PlannedTrial]) -> None:
-    """Variants that overlays or --options made the same would be compared under two names."""
+    """Refuses variants that overlays or --options made equal: they would be compared under two names."""
     seen: dict[str, str] = {}
     for trial in trials:
         options = {key: value for key, value in trial.config.flat().items() if key != "name"}
@@ -216,7 +217,7 @@ def _check_differ(trials: Sequence[PlannedTrial]) -> None:
 
 
 def _check_judge(study: StudyConfig, variant: str, config: TrainConfig) -> None:
-    """A search can be judged by a figure of a head that the network has."""
+    """Checks that the search uses a metric of a head that the network has."""
     words = study.search.metric.split("_") if study.search else []
     heads = {Task.HEALTH if word == "unhealthy" else Task(word) for word in words if word in (*Task, "unhealthy")}
     if not heads <= set(config.model.tasks):
@@ -227,7 +228,7 @@ def _check_judge(study: StudyConfig, variant: str, config: TrainConfig) -> None:
 
 
 def _check_keys(study: StudyConfig, given: Mapping[str, Any], sweep: SweepConfig) -> None:
-    """No option that would be given up without a word: what the sweep sets itself, and what is named for another."""
+    """Refuses options that would be overridden silently: those the sweep sets itself, and those that name trials."""
     ours = sorted(OURS & {*study.options, *given, *sweep.options})
     if ours:
         raise ConfigError(f"{ours[0]}: every trial is given its own (seeds: --seeds, data: --data); leave it out")
@@ -265,7 +266,7 @@ def _classifiers(study: StudyConfig, directory: Path, network: str, seed: int) -
 
 
 def _id(variant: str, seed: int, options: Mapping[str, Any]) -> str:
-    """A directory's name: the variant's words, the seed, and eight digits that change with any option."""
+    """Returns a directory name: the variant's words, the seed, and eight digits that change with any option."""
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
     words = re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")[:48].rstrip("-")
     return f"{words}-s{seed}-{digest}"
@@ -279,19 +280,19 @@ def _names(value: Any) -> list[str]:
 
 
 def _options(name: str, beside: Path | None = None) -> dict[str, Any]:
-    """Options of a shipped file, by its name, or of one's own."""
+    """Reads the options of a shipped file by its name, or of the user's own file."""
     return config_yaml.read(config_yaml.find(name, beside=beside))
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
-    """`{"a": {"b": value}}` of the dotted key `a.b`."""
+    """Returns `{"a": {"b": value}}` for the dotted key `a.b`."""
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, option by option."""
+    """Returns `above` merged over `below`, option by option."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)

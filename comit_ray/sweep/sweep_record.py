@@ -1,13 +1,13 @@
 """A study's directory: settings, and one row per trial that commits all its results.
 
-STUDY/run.json                     the question: study, split, manifest, and every trial that is planned
+STUDY/run.json                     settings: study, split, manifest, and every planned trial
 STUDY/trials/<trial>.parquet       one row (comit_ray.tables.schema.TRIALS), written last
 STUDY/predictions/<trial>.parquet  the scored split's rows (comit_ray.tables.schema.STUDY_PREDICTIONS)
 STUDY/results/<trial>/             the trial's screen: predictions/, masks/, ...
-STUDY/runs/<trial>/                its training
-STUDY/attempts/<trial>/<n>.json    when it was begun
+STUDY/runs/<trial>/                the trial's training
+STUDY/attempts/<trial>/<n>.json    time at which an attempt began
 
-The manifest a study is scored on: that of its training data and no other.
+A study is scored only on the manifest of its training data.
 """
 
 import json
@@ -33,7 +33,7 @@ OK, STOPPED, FAILED = "ok", "stopped", "failed"
 
 
 def directory(config: SweepConfig) -> str:
-    """URI of the study's directory.
+    """Returns the URI of the study's directory.
 
     Raises:
         ConfigError: the name cannot be the name of a directory.
@@ -46,7 +46,7 @@ def directory(config: SweepConfig) -> str:
 def study_settings(
     name: str, study: StudyConfig, data: str, manifest: str, training_hash: str, trials: list[PlannedTrial]
 ) -> dict[str, Any]:
-    """The settings of a study; a later sweep with other settings is refused.
+    """Returns the settings of a study; a later sweep with other settings is refused.
 
     Args:
         name: name of the study.
@@ -106,7 +106,7 @@ def begin(uri: str, trial: str) -> int:
 
 
 def attempts(uri: str, trial: str) -> int:
-    """How often the trial has begun."""
+    """Returns how often the trial has begun."""
     where = storage.join(uri, ATTEMPTS, trial)
     return len(list(storage.list_files(where, ".json"))) if storage.exists(where) else 0
 
@@ -117,7 +117,7 @@ def is_open(status: str | None) -> bool:
 
 
 def recorded(uri: str) -> dict[str, str]:
-    """Trial -> status, for every trial with a row."""
+    """Returns trial -> status, for every trial with a row."""
     try:
         table = parquet.read_table(storage.join(uri, TRIALS_TABLE), ["trial", "status"])
     except NotFoundError:
@@ -126,7 +126,7 @@ def recorded(uri: str) -> dict[str, str]:
 
 
 def results(uri: str, trial: str) -> str:
-    """URI of the trial's screen."""
+    """Returns the URI of the trial's screen."""
     return storage.join(uri, RESULTS, trial)
 
 
@@ -146,7 +146,7 @@ def commit(uri: str, row: dict[str, Any], scored: pa.Table | None = None) -> Non
 
 
 def scored_rows(uri: str, trial: str, variant: str, seed: int, ids: list[str]) -> pa.Table:
-    """The predictions of the trial's screen for the images `ids`, as STUDY_PREDICTIONS."""
+    """Returns the predictions of the trial's screen for the images `ids`, as STUDY_PREDICTIONS."""
     table = read_predictions(results(uri, trial))
     table = table.filter(pc.is_in(table["image_id"], pa.array(ids, pa.string())))
     key = {"trial": trial, "variant": variant, "seed": seed}
@@ -158,12 +158,12 @@ def scored_rows(uri: str, trial: str, variant: str, seed: int, ids: list[str]) -
 
 
 def find(config: SweepConfig) -> tuple[str, str]:
-    """URI of the manifest, and its training hash (`comit_ray.data.manifest.manifest.training_hash`).
+    """Returns the URI of the manifest, and its training hash (`comit_ray.data.manifest.manifest.training_hash`).
 
     Raises:
         ConfigError: its splits or labels are not those of the training data: a patient of its test split may have been
             trained on.
-        ManifestError: it is not a whole manifest, or the training table is not whole.
+        ManifestError: the manifest or the training table is not whole.
         StorageError: it cannot be read.
     """
     data = storage.normalise(config.data)

@@ -1,6 +1,6 @@
 """Runs one trial of a study: trains, screens the scored split, fits classifiers on embeddings, records a row.
 
-The chief figures of a trial, from the tables it left: the columns of `trials` that analysts sort by.
+It also computes the main metrics of a trial from its tables: the columns of `trials` by which users sort.
 """
 
 import json
@@ -33,7 +33,7 @@ from comit_ray.training.validation import EpochMetrics
 
 
 def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float | None]:
-    """AUROC, EER and sensitivities of COVID-19, AUROC of unhealthy, lung IoU, and disease TPR and precision of a trial.
+    """Returns a trial's AUROC, EER, sensitivities of COVID-19, AUROC of unhealthy, lung IoU, disease TPR and precision.
 
     A metric is None if the model has no such head, or the images have no such labels. Intervals are part of the report
     (`comit-ray evaluate`).
@@ -62,7 +62,7 @@ def trial_metrics(images: pd.DataFrame, masks: MasksConfig) -> dict[str, float |
 
 
 def _known(images: pd.DataFrame, label: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and labels of the images that have both."""
+    """Returns scores and labels of the images that have both."""
     rows = images[images[label].notna() & images[f"p_{label}"].notna()]
     return rows[f"p_{label}"].to_numpy(np.float32), rows[label].to_numpy(np.int8)
 
@@ -115,7 +115,7 @@ def run(trial: PlannedTrial, place: TrialPlace, callbacks: Sequence[UserCallback
 
 
 def _network(trial: PlannedTrial, left: Sequence[Member], place: TrialPlace, callbacks: Sequence[UserCallback]) -> bool:
-    """Train and screen; whether there is something for its classifiers, else all that is left has a row now."""
+    """Trains and screens. Returns whether its classifiers have input; if not, all unfinished members have a row now."""
     began = time.monotonic()
     try:
         run_uri = _train(trial, place, callbacks)
@@ -130,19 +130,19 @@ def _network(trial: PlannedTrial, left: Sequence[Member], place: TrialPlace, cal
             sweep_record.commit(place.uri, row(member, trial, place) | _failure(error, time.monotonic() - began))
         return False
     end = {"status": sweep_record.STOPPED, "detail": STOPPED_EARLY, "seconds": time.monotonic() - began}
-    for member in reversed(left):  # the network last: a classifier without a row would want its embeddings
+    for member in reversed(left):  # the network comes last: a classifier without a row would need its embeddings
         sweep_record.commit(place.uri, (trained if member is trial else row(member, trial, place)) | end)
     return False
 
 
 def _ended_early(trial: PlannedTrial, run_uri: str, history: Sequence[EpochMetrics]) -> bool:
-    """Whether the training was asked to stop before its end; asked later, it has all it wanted."""
+    """Returns whether the training was asked to stop before its end; a later request has no effect."""
     train = trial.config.train
     return run_directory.asked_to_stop(run_uri) and not whole(history, train.epochs, train.patience)
 
 
 def row(member: Member, trial: PlannedTrial, place: TrialPlace) -> dict[str, Any]:
-    """What is known of a trial before it runs: the columns of TRIALS that its plan decides."""
+    """Returns the columns of TRIALS that the plan of a trial decides, before it runs."""
     tasks: tuple[str, ...]
     if isinstance(member, PlannedTrial):
         kind, model, tasks = "network", member.config.model.name, member.config.model.tasks
@@ -168,7 +168,7 @@ def _failure(error: ComitError, seconds: float) -> dict[str, Any]:
 
 
 def _train(trial: PlannedTrial, place: TrialPlace, callbacks: Sequence[UserCallback]) -> str:
-    """Train unless that is done; URI of the run."""
+    """Trains unless the training is finished, and returns the URI of the run."""
     runs = storage.join(place.uri, sweep_record.RUNS)
     run_uri = storage.join(runs, trial.id)
     if not run_directory.finished(run_uri):
@@ -177,7 +177,7 @@ def _train(trial: PlannedTrial, place: TrialPlace, callbacks: Sequence[UserCallb
 
 
 def _summary(history: Sequence[EpochMetrics], place: TrialPlace) -> dict[str, Any]:
-    """What the training says of itself."""
+    """Returns the training's own metrics for the row of TRIALS."""
     best = best_epoch(history)
     assert best is not None, "a published run has a best epoch"
     return {
@@ -190,7 +190,7 @@ def _summary(history: Sequence[EpochMetrics], place: TrialPlace) -> dict[str, An
 
 
 def _screen(trial: PlannedTrial, place: TrialPlace, best: str) -> None:
-    """Screen the scored split, or every split where classifiers are to be fitted and given thresholds."""
+    """Screens the scored split, or every split if classifiers must be fitted and given thresholds."""
     workers = trial.config.workers
     options = ScreenConfig(
         manifest=place.manifest,
@@ -199,18 +199,18 @@ def _screen(trial: PlannedTrial, place: TrialPlace, best: str) -> None:
         split="all" if trial.classifiers else place.split,
         embeddings=trial.embeddings or bool(trial.classifiers),
         gradcam=trial.gradcam,
-        predictors=1,  # others train and screen beside it
+        predictors=1,  # other trials train and screen beside it
         gpu=workers.gpu,
         decode=trial.config.decode,
     )
-    # No more than it held, for others train beside it; on a GPU it held no CPU that they could want.
+    # It takes no more CPUs than its training did, as others train beside it; on a GPU the training held no CPU.
     taken = screen(options, cpus=None if workers.gpu else workers.least * workers.cpus)
     if not taken.balanced:
         raise StorageError(f"the screen of trial {trial.id} is not whole: {next(iter(taken.problems), 'no row')}")
 
 
 def _record(member: Member, place: TrialPlace, masks: MasksConfig, seconds: float, more: dict[str, Any]) -> None:
-    """Read back what the member's screen left, and commit its predictions and its row."""
+    """Reads what the member's screen wrote, and commits its predictions and its row."""
     where = sweep_record.results(place.uri, member.id)
     images = join_tables(where, place.manifest, place.split)
     trial_row = more | {

@@ -21,8 +21,8 @@ from comit_ray.sweep.trial import TrialPlace, row, run
 from comit_ray.training import run_directory
 
 NOTHING = {"memory": 1.0}
-"""Of the cluster, for a trial's own process: it only waits for its workers, whose CPUs it must not take. Tune refuses
-an empty wish; with a hundredth of a CPU one trial fewer would train at a time than there is room for."""
+"""Resources of a trial's own process, which only waits for its workers and must not take their CPUs. Tune refuses an
+empty request; with a hundredth of a CPU one trial fewer than possible would train at a time."""
 
 
 def sweep(
@@ -59,7 +59,7 @@ def sweep(
 
 
 def room(trials: Sequence[PlannedTrial], concurrent: int | None) -> int:
-    """Number of trials to run at a time on the Ray cluster, or on a local Ray that this starts.
+    """Returns the number of trials to run at a time on the Ray cluster, or on a local Ray that this starts.
 
     Args:
         trials: trials of the study.
@@ -78,7 +78,7 @@ def room(trials: Sequence[PlannedTrial], concurrent: int | None) -> int:
 
 
 def _room(trials: Sequence[PlannedTrial], nodes: Sequence[Mapping[str, float]]) -> int:
-    """Of the trial that wants most; a worker is on one node, the workers of a trial may be on several."""
+    """Returns the number of the most demanding trial that fit; one worker needs one node, a trial may use several."""
     least = sys.maxsize
     for trial in trials:
         workers = trial.config.workers
@@ -95,7 +95,7 @@ def _room(trials: Sequence[PlannedTrial], nodes: Sequence[Mapping[str, float]]) 
 
 
 def _earlier(uri: str) -> set[str]:
-    """Names of Tune's own directories of this study: each sweep has another."""
+    """Returns the names of Tune's own directories of this study; each sweep has a new one."""
     return {entry.path.split("/")[0] for entry in storage.list_files(uri) if entry.path.startswith("tune_")}
 
 
@@ -112,15 +112,15 @@ def _scheduler(trials: Sequence[PlannedTrial], search: SearchConfig | None, plac
         max_t=epochs,
         grace_period=min(search.grace_epochs, epochs),
         reduction_factor=search.reduction,
-        stop_last_trials=False,  # one that has all its epochs is still to be screened
+        stop_last_trials=False,  # a trial with all its epochs still has to be screened
     )
 
 
 class _AskingScheduler(ASHAScheduler):
-    """ASHA that asks a training to end after its epoch, where Tune's own kills the trial.
+    """ASHA that asks a training to end after its epoch, where Tune's own scheduler kills the trial.
 
-    A killed trial leaves its workers' placement group to an actor that finds out through Ray's dashboard (2.60,
-    PlacementGroupCleaner); without one it keeps its CPUs, and the study waits for ever.
+    A killed trial leaves its workers' placement group to an actor that learns of the end through Ray's dashboard (2.60,
+    PlacementGroupCleaner). Without a dashboard the group keeps its CPUs, and the study waits for ever.
     """
 
     def __init__(self, place: TrialPlace, epochs: Mapping[str, int], **options: Any) -> None:
@@ -128,7 +128,7 @@ class _AskingScheduler(ASHAScheduler):
         self.place, self.epochs, self.judged_by = place, epochs, options["metric"]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Never to stop at once; neither an epoch whose figure is undefined nor the last is a reason to."""
+        """Continues every trial; asks poor trainings to end, but not at an epoch without the metric, nor the last."""
         name = trial.config["trial"]
         if result.get(self.judged_by) is None or result["epoch"] >= self.epochs[name]:
             return str(TrialScheduler.CONTINUE)
@@ -141,30 +141,30 @@ class _AskingScheduler(ASHAScheduler):
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Its end is judged only by a figure that there is."""
+        """Passes the end of a trial to ASHA only if its last result has the metric."""
         if result.get(self.judged_by) is not None:
             super().on_trial_complete(tune_controller, trial, result)
 
 
 def _attempt(options: dict[str, Any], by_id: dict[str, PlannedTrial], place: TrialPlace) -> None:
-    """What Tune runs: one trial, its epochs reported."""
-    ray.data.DataContext.get_current().enable_progress_bars = False  # of all trials they would run into one another
+    """Runs one trial for Tune, and reports its epochs."""
+    ray.data.DataContext.get_current().enable_progress_bars = False  # bars of several trials would overwrite each other
     run(by_id[options["trial"]], place, [TuneReportCallback()])  # type: ignore[no-untyped-call]
 
 
 class _Recorder(tune.Callback):
-    """Tells of every trial's end, and records those that failed too often to record themselves."""
+    """Reports every trial's end, and records trials that failed too often to record themselves."""
 
     def __init__(self, by_id: dict[str, PlannedTrial], place: TrialPlace) -> None:
         self.by_id, self.place = by_id, place
         self.ended = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """It ran to its end, and has recorded itself."""
+        """Reports a trial that ran to its end and has recorded itself."""
         self._tell(self.by_id[trial.config["trial"]])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """It failed once more than it may."""
+        """Records a trial that failed more often than it may."""
         mine = self.by_id[trial.config["trial"]]
         error = trial.get_error()
         end = {"status": sweep_record.FAILED, "detail": _in_short(error) if error else "Ray Tune gives no error"}
@@ -178,7 +178,7 @@ class _Recorder(tune.Callback):
         self.ended += 1
         try:
             statuses = sweep_record.recorded(self.place.uri)
-        except StorageError as error:  # raised here, Tune would take it for the trial's failure
+        except StorageError as error:  # if raised here, Tune would count it as the trial's failure
             print(
                 f"[{self.ended}/{len(self.by_id)}] {trial.id} ended; its rows cannot be read now: {error}", flush=True
             )
@@ -188,6 +188,6 @@ class _Recorder(tune.Callback):
 
 
 def _in_short(error: Exception) -> str:
-    """An error's own words: of a remote traceback its last line."""
+    """Returns an error's own words; for a remote traceback its last line."""
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"

@@ -1,7 +1,7 @@
 """Converts numpy arrays to columns of Arrow tables and back, without Python objects per value.
 
-A column of images or masks is fixed-size binary: N values of as many bytes each, one after the other, so that numpy
-reads it where it lies.
+A column of images or masks is fixed-size binary: N values of equal length, one after the other, so that numpy reads it
+in place.
 """
 
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ import pyarrow as pa
 BoolN = npt.NDArray[np.bool_]
 
 SCHEMA_VERSION = "2"
-"""Of all tables; in every file's metadata."""
+"""Version of all tables, in every file's metadata."""
 
 
 def column(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
-    """An Arrow field with the meaning of the column in its metadata."""
+    """Returns an Arrow field with the meaning of the column in its metadata."""
     return pa.field(name, type_, nullable=nullable, metadata={"meaning": meaning})
 
 
 def table_of(name: str, fields: list[pa.Field]) -> pa.Schema:
-    """An Arrow schema with the name and version of the table in its metadata."""
+    """Returns an Arrow schema with the name and version of the table in its metadata."""
     return pa.schema(fields, metadata={"comit_ray.table": name, "comit_ray.version": SCHEMA_VERSION})
 
 
 def fixed_binary(values_NB: npt.NDArray[np.uint8], there_N: BoolN | None = None) -> pa.Array:
-    """A fixed-size binary column of N values of B bytes each, without copying `values_NB`.
+    """Returns a fixed-size binary column of N values of B bytes each, without copying `values_NB`.
 
     Args:
         values_NB: uint8 array, any shape after N; it must not be written to afterwards.
@@ -42,7 +42,7 @@ def fixed_binary(values_NB: npt.NDArray[np.uint8], there_N: BoolN | None = None)
 
 
 def fixed_values(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """The (N, B) bytes of a fixed-size binary column, without a copy. Bytes of null values are undefined."""
+    """Returns the (N, B) bytes of a fixed-size binary column, without a copy. Bytes of null values are undefined."""
     size = column.type.byte_width
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if not len(array):
@@ -52,21 +52,21 @@ def fixed_values(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
 
 
 def spread(values: npt.NDArray[np.generic], at_N: BoolN, type_: pa.DataType) -> pa.Array:
-    """A column that holds `values`, in order, where `at_N` is true, and nulls elsewhere."""
+    """Returns a column that holds `values`, in order, where `at_N` is true, and nulls elsewhere."""
     whole_N = np.zeros(len(at_N), values.dtype)
     whole_N[at_N] = values
     return pa.array(whole_N, type_, mask=~at_N)
 
 
 def lists(values_NC: npt.NDArray[np.generic], type_: pa.DataType) -> pa.Array:
-    """A column of N lists with C values each."""
+    """Returns a column of N lists with C values each."""
     count, size = values_NC.shape
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * size)
     return pa.ListArray.from_arrays(offsets, pa.array(values_NC.reshape(-1), type_.value_type), type=type_)
 
 
 def table(columns: Mapping[str, pa.Array | pa.ChunkedArray], schema: pa.Schema, rows: int) -> pa.Table:
-    """A table of `schema`; columns that are not given are filled with nulls.
+    """Returns a table of `schema`; columns that are not given are filled with nulls.
 
     Args:
         columns: name -> `rows` values of the type of the field.

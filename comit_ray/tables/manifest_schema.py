@@ -1,4 +1,4 @@
-"""Columns of the manifest and of the training table that is made of it; `comit_ray.tables.schema` has the others."""
+"""Defines the columns of the manifest and of the training table; `comit_ray.tables.schema` has the others."""
 
 import pyarrow as pa
 

@@ -1,6 +1,7 @@
 """Reads and writes tables by URI (Parquet and CSV); a write is complete or absent.
 
-Rows of a screen's side table for a few images, part by part: an archive's maps and embeddings fit no memory.
+It also reads rows of a screen's side table for a few images, part by part, because an archive's heat maps and
+embeddings do not fit into memory.
 """
 
 import hashlib
@@ -19,18 +20,18 @@ from comit_ray.tables import seal
 from comit_ray.tables.seal import CheckedFile
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How formulas begin, the wide signs of East Asian spreadsheets among them."""
+"""First characters of formulas, including the wide signs of East Asian spreadsheets."""
 _PERHAPS_A_FORMULA = r"^[ \t\r\n\x{00A0}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
-"""A column without such a cell (in the words of RE2) has none that `defused` changes."""
+"""Pattern (RE2) for cells that `defused` may change; a column without a match stays as it is."""
 _NUMBERS = re.compile(r"([-+]?[\d.,]+(e[-+]?\d+)?%?|to|[-\u2013\u00b1;:()\[\]\s])*", re.IGNORECASE)
 """Numbers, alone or as an interval."""
 
 
 WHOLE = 16 * 2**20
-"""Bytes: a file up to this is read whole, and compared with its seal, also where only some columns are asked for."""
+"""Bytes up to which a file is read whole and compared with its seal, even if only some columns are requested."""
 
 PIECE = 65_536
-"""Rows of a piece of a large file."""
+"""Rows per piece of a large file."""
 
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> str:
@@ -45,7 +46,7 @@ def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) ->
 
 
 def write_batches(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> str:
-    """Write one sealed Parquet file at a local path, batch by batch, a row group each; hex SHA-256 of the file."""
+    """Writes one sealed Parquet file at a local path, one row group per batch, and returns its hex SHA-256."""
     with pq.ParquetWriter(path, seal.marked(schema), compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             writer.write_batch(batch.replace_schema_metadata(seal.marked(schema).metadata))
@@ -53,7 +54,7 @@ def write_batches(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schem
 
 
 def write_csv(uri: str, table: pa.Table) -> None:
-    """Write one CSV file at `uri`, whole or not at all; cells that a spreadsheet would run are defused."""
+    """Writes one CSV file at `uri`, whole or not at all; cells that a spreadsheet would execute are defused."""
     buffer = pa.BufferOutputStream()
     csv.write_csv(_defused(table), buffer)
     storage.write_bytes(uri, buffer.getvalue().to_pybytes())
@@ -61,14 +62,14 @@ def write_csv(uri: str, table: pa.Table) -> None:
 
 @contextmanager
 def csv_file(path: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
-    """A CSV file at a local path, written piece by piece as `write_csv` writes it whole.
+    """Opens a CSV file at a local path that is written piece by piece, in the form of `write_csv`.
 
     Args:
-        path: of the file.
-        schema: of the pieces: the file begins with its names.
+        path: path of the file.
+        schema: schema of the pieces; the file begins with its names.
 
     Returns:
-        What is called with each piece.
+        The function to call with each piece.
     """
     with open(path, "wb") as file:
         csv.write_csv(schema.empty_table(), file)
@@ -97,7 +98,7 @@ def defused(cell: str) -> str:
 
 
 def parts(uri: str) -> list[str]:
-    """URIs of the Parquet files of a table: all parts of a directory, sorted by name, or one `.parquet` file.
+    """Returns the URIs of a table's Parquet files: all parts of a directory, sorted by name, or one `.parquet` file.
 
     Raises:
         NotFoundError: nothing lies at `uri`, or there is no Parquet file in it.
@@ -144,13 +145,13 @@ def read_part(uri: str, columns: list[str] | None = None, optional: Collection[s
 
 
 def read_pieces(uri: str, columns: list[str]) -> Iterator[pa.Table]:
-    """Columns of one Parquet file, its bytes compared with its seal first; piece by piece where it is large.
+    """Yields columns of one Parquet file, after comparing its bytes with its seal; piece by piece if it is large.
 
     Each piece has the file's metadata. Columns that the file lacks are left out.
 
     Raises:
-        DamagedError: its bytes are not those that were written.
-        StorageError: if it cannot be read as Parquet.
+        DamagedError: the bytes differ from those that were written.
+        StorageError: the file cannot be read as Parquet.
     """
     fs, path = storage.filesystem(uri)
     try:
@@ -189,10 +190,10 @@ def check_part(uri: str) -> CheckedFile:
 
 
 def read_schema(uri: str) -> pa.Schema:
-    """Columns of one Parquet file and its metadata, without the mark of its seal.
+    """Reads the columns of one Parquet file and its metadata, without the mark of its seal.
 
     Raises:
-        StorageError: if it cannot be read as Parquet.
+        StorageError: the file cannot be read as Parquet.
     """
     fs, path = storage.filesystem(uri)
     try:
@@ -204,7 +205,7 @@ def read_schema(uri: str) -> pa.Schema:
 
 
 def count_rows(uri: str) -> int:
-    """Number of rows of one Parquet file, from its footer.
+    """Returns the number of rows of one Parquet file, from its footer.
 
     Raises:
         StorageError: the file cannot be read as Parquet.
@@ -228,7 +229,7 @@ def read_parts(uris: Iterable[str], columns: list[str] | None = None) -> pa.Tabl
 
 
 def read_rows(uri: str, image_ids: Iterable[str]) -> pa.Table:
-    """The rows of the table at `uri` for these images, in no particular order.
+    """Returns the rows of the table at `uri` for these images, in no particular order.
 
     Raises:
         NotFoundError: there is no such table.

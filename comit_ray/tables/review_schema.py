@@ -1,6 +1,6 @@
-"""Columns of the tables that follow a screen: verdicts, objects sent to a PACS, and the counts of the monitor.
+"""Defines the tables that follow a screen: verdicts, objects sent to a PACS, and the counts of the monitor.
 
-Made as those of `comit_ray.tables.schema`, which names them all.
+`comit_ray.tables.schema` lists them with the other tables.
 """
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ REVIEWS = table_of(
         column("abnormal", pa.bool_(), "the reader sees a radiological abnormality; null: could not say"),
         column("covid", pa.bool_(), "the reader suspects COVID-19; null: could not say, or was not asked"),
         column("read_at", pa.timestamp("ms", tz="UTC"), "when; the last reading of a reader counts"),
-        # What the reading room adds; null in tables that came another way.
+        # Columns of the reading room; null in tables from another origin.
         column("revision", pa.int32(), "from 1: which verdict of this reader on this image; the highest counts"),
         column("role", pa.string(), "first, second or adjudicator"),
         column(

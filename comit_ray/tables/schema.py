@@ -1,7 +1,7 @@
-"""Columns of every table: names, Arrow types, meanings and units; and the model's tasks.
+"""Defines the columns of every table (names, Arrow types, meanings and units) and lists the tables.
 
 Every table is a directory of Parquet files of plain types: DuckDB, pandas, Polars and Spark read them without Ray.
-A column's meaning travels in its Arrow field metadata; the table's name and version in the schema metadata.
+A column's meaning is in its Arrow field metadata; the table's name and version are in the schema metadata.
 """
 
 import pyarrow as pa

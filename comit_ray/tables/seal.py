@@ -1,10 +1,10 @@
-"""The seal of a Parquet file: a SHA-256 of all of it, in 40 bytes that other readers ignore.
+"""The seal of a Parquet file: a SHA-256 of the whole file, in 40 bytes that other readers ignore.
 
-Page checksums do not cover the headers of pages nor the footer. So the digest of every other byte stands just before
-the footer. Parquet finds its pages by offsets from the file's beginning, and its footer from the end: bytes between
-the two are nobody's, and DuckDB, pandas, Polars and Spark read such a file as any other.
+Page checksums cover neither page headers nor the footer. So the digest of every other byte stands just before the
+footer. Parquet finds its pages by offsets from the file's beginning, and its footer from the end. Bytes between them
+belong to neither, so DuckDB, pandas, Polars and Spark read such a file as any other.
 
-The footer's metadata says that there is a seal, so that a seal which is gone is damage too.
+The footer's metadata says that there is a seal, so a missing seal counts as damage too.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ MARK = b"COMITSHA"
 SIZE = len(MARK) + 32
 KEY, VALUE = b"comit_ray.sealed", b"sha256"
 _TAIL = 8
-"""Bytes behind the footer: its length, and the magic number."""
+"""Bytes after the footer: its length, and the magic number."""
 _AT_ONCE = 8 * 2**20
 
 
@@ -48,12 +48,12 @@ class CheckedFile:
 
 
 def marked(schema: pa.Schema) -> pa.Schema:
-    """The schema of a file that will have a seal."""
+    """Returns the schema of a file that will have a seal."""
     return schema.with_metadata((schema.metadata or {}) | {KEY: VALUE})
 
 
 def put_on(path: str) -> str:
-    """Seal a local Parquet file of a `marked` schema, in place; hex SHA-256 of the sealed file."""
+    """Seals a local Parquet file of a `marked` schema in place, and returns the hex SHA-256 of the sealed file."""
     with open(path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(size - _TAIL)

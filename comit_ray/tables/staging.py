@@ -1,9 +1,9 @@
-"""Tables of any size, asked in SQL within a bounded memory: read and checked once, kept in a DuckDB file on local disk.
+"""Queries tables of any size in SQL within bounded memory: reads and checks them once into a local DuckDB file.
 
-A table of ten million rows does not fit the memory of a small machine. So its files are read one by one, each compared
-with its seal, and only the columns that are needed go into a DuckDB database in a temporary directory (`TMPDIR`). What
-DuckDB cannot hold of a sort or a join it writes there too. One pass over the storage, local or S3, serves any number of
-questions; DuckDB never lists or opens a file of ours itself. So no directory can be taken for a column.
+A table of ten million rows does not fit into the memory of a small machine. So its files are read one by one, each
+compared with its seal, and only the needed columns go into a DuckDB database in a temporary directory (`TMPDIR`), where
+DuckDB also puts what exceeds memory in a sort or a join. One pass over the storage, local or S3, serves any number of
+queries. DuckDB itself never lists or opens a file of a table, so it cannot take a directory name for a column.
 """
 
 import tempfile
@@ -23,38 +23,38 @@ from comit_ray.storage.threads import map_ahead
 from comit_ray.tables import parquet
 
 THREADS, AHEAD = 4, 8
-"""Files that are read side by side, and read but not yet taken."""
+"""Number of files that are read in parallel, and of files read ahead."""
 BATCH = 65_536
-"""Rows of a batch of an answer."""
+"""Rows per batch of a result."""
 MEMORY_GIB = 1.0
-"""GiB for the database, unless told otherwise; with Python and reading a process then stays below 2 GB."""
+"""Default memory of the database in GiB; with Python and reading a process then stays below 2 GB."""
 LEAST_GIB = 0.25
-"""Memory below which DuckDB cannot sort: asked for less, it takes this."""
+"""Least memory in GiB; below it DuckDB cannot sort, so a smaller request gets this."""
 
 Check = Callable[[str, pa.Table], None]
-"""Is given the URI of a file and rows of it, with the file's metadata; raises if it must not be read."""
+"""Function that takes the URI of a file and some of its rows, with the file's metadata; raises to refuse the file."""
 
 
 class Staged:
-    """Tables under their names, in a database that only this process sees; `staging` makes it.
+    """Tables by name in a database that only this process sees; created by `staging`.
 
     Args:
-        connection: of DuckDB.
+        connection: connection to DuckDB.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
     def add(self, name: str, files: Iterable[str], fields: Sequence[pa.Field], check: Check | None = None) -> int:
-        """Stage columns of Parquet files as the table `name`; how many rows it has.
+        """Stages columns of Parquet files as the table `name`, and returns its number of rows.
 
         NaN is staged as null, and a time as UTC without a zone. A column that a file lacks is null.
 
         Args:
-            name: of the table in questions.
-            files: URIs.
+            name: name of the table in queries.
+            files: URIs of the files.
             fields: names and types of the columns.
-            check: of each file, before its rows count; None: every file counts.
+            check: check of each file before its rows count; None accepts every file.
 
         Raises:
             StorageError: a file cannot be read, or is damaged, or `check` refuses it.
@@ -73,7 +73,7 @@ class Staged:
             return self.add_tables(name, chain.from_iterable(map_ahead(pool, read, files, AHEAD)), fields)
 
     def add_tables(self, name: str, tables: Iterable[pa.Table], fields: Sequence[pa.Field]) -> int:
-        """Stage columns of tables that are in memory, one after the other; the rest as for `add`."""
+        """Stages columns of tables in memory, one table after the other; see `add`."""
         schema = pa.schema([pa.field(field.name, _plain(field.type)) for field in fields])
         raised: list[Exception] = []
 
@@ -82,7 +82,7 @@ class Staged:
                 for table in tables:
                     yield from _cast(table, schema).to_batches()
             except (ComitError, pa.ArrowException) as error:
-                raised.append(error)  # DuckDB would tell it as an error of its own
+                raised.append(error)  # DuckDB would report it as an error of its own
                 raise
 
         try:
@@ -92,7 +92,7 @@ class Staged:
         return int(self.rows(f"SELECT count(*) FROM {name}")[0][0])  # noqa: S608 a name of ours
 
     def add_batches(self, name: str, batches: pa.RecordBatchReader | pa.Table) -> None:
-        """Stage rows that are there already as the table `name`."""
+        """Stages rows in memory as the table `name`."""
         self._connection.register("incoming", batches)
         try:
             self._run(f"CREATE TABLE {name} AS SELECT * FROM incoming")  # noqa: S608 a name of ours
@@ -100,20 +100,20 @@ class Staged:
             self._connection.unregister("incoming")
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
-        """A statement without an answer, such as `CREATE TABLE ... AS SELECT ...`."""
+        """Runs a statement without a result, such as `CREATE TABLE ... AS SELECT ...`."""
         self._run(sql, parameters)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The answer to a question, in memory: for aggregates."""
+        """Returns the result of a query in memory; meant for aggregates."""
         return [*self._run(sql, parameters).fetchall()]
 
     def column(self, table: str, name: str) -> pd.Series:
-        """One column of numbers, in memory, null where it is not known; in the order of the files that were staged."""
+        """Returns one column of numbers in memory, null where unknown, in the order of the staged files."""
         found: pd.Series = self._connection.sql(f"SELECT {name} FROM {table}").to_arrow_table()[name].to_pandas()  # noqa: S608
         return found
 
     def batches(self, sql: str, schema: pa.Schema, rows: int = BATCH) -> Iterator[pa.RecordBatch]:
-        """The answer to a question, batch by batch, as columns of `schema`, which has the names of the answer."""
+        """Yields the result of a query in batches, as columns of `schema`, which has the names of the result."""
         for batch in self._connection.sql(sql).to_arrow_reader(rows):
             columns = [pa.array(batch.column(field.name)).cast(field.type) for field in schema]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -130,11 +130,11 @@ class Staged:
 
 @contextmanager
 def staging(memory_gib: float = MEMORY_GIB, threads: int = 2) -> Iterator[Staged]:
-    """A database for the time of a question; its file is deleted in the end.
+    """Opens a database for the block; its file is deleted at the end.
 
     Args:
-        memory_gib: GiB that the database may hold in memory; reading and Python need about 0.5 beside.
-        threads: of the database.
+        memory_gib: memory of the database in GiB; reading and Python need about 0.5 in addition.
+        threads: number of threads of the database.
     """
     with (
         tempfile.TemporaryDirectory(prefix="comit-ray-tables-") as directory,
@@ -147,7 +147,7 @@ def staging(memory_gib: float = MEMORY_GIB, threads: int = 2) -> Iterator[Staged
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
-    """A time without its zone: DuckDB needs an extension to take the day of one that has a zone."""
+    """Returns a time type without its zone: DuckDB needs an extension to take the day of a time with a zone."""
     return pa.timestamp(type_.unit) if pa.types.is_timestamp(type_) else type_
 
 

@@ -1,14 +1,14 @@
-"""Terms that every table and job shares: tasks, views, splits, reasons for a review."""
+"""Terms that all tables and jobs share: tasks, views, splits, reasons for a review."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun, in the singular or the plural: `1 image`, `2,000 images`.
+    """Returns a number with its noun, in the singular or the plural: `1 image`, `2,000 images`.
 
     Args:
-        number: how many.
+        number: the number.
         noun: the noun in the singular.
         plural: the plural; empty if it is the noun with an s.
     """
@@ -22,7 +22,7 @@ SPECIFICITIES = (SPECIFICITY, 0.99)
 
 
 class Task(StrEnum):
-    """The paper's tasks t1..t4 (section 2): one decoder or branch of COMiT-Net each."""
+    """The paper's tasks t1..t4 (section 2); each has one decoder or branch of COMiT-Net."""
 
     LUNG = "lung"
     DISEASE = "disease"
@@ -36,13 +36,13 @@ MASK_TASKS: tuple[Task, ...] = (Task.LUNG, Task.DISEASE)
 SCORE_TASKS: tuple[Task, ...] = (Task.HEALTH, Task.COVID)
 """Heads whose output is a score."""
 SCORES_OF: dict[Task, tuple[str, ...]] = {Task.COVID: ("covid", "other"), Task.HEALTH: ("unhealthy",)}
-"""Head -> its scores, the one that is screened by first. A score's column is `p_<score>`, its label's `<score>`."""
+"""Head -> its scores, the screened one first. A score's column is `p_<score>`, its label's column is `<score>`."""
 SCORES: tuple[str, ...] = ("covid", "unhealthy", "other")
-"""Every score, in the order in which they are told."""
+"""Every score, in the order of reports."""
 
 
 def scores_of(tasks: Iterable[Task | str]) -> tuple[str, ...]:
-    """The scores of a model with the heads `tasks`, in the order of `SCORES_OF`."""
+    """Returns the scores of a model with the heads `tasks`, in the order of `SCORES_OF`."""
     heads = set(tasks)
     return tuple(score for task, scores in SCORES_OF.items() if task in heads for score in scores)
 
@@ -90,7 +90,7 @@ REVIEW_WORDS: dict[ReviewReason, str] = {
     ReviewReason.FLAGS_UNTRUSTED: "the archive is unlike the training data, so flags are not trusted",
     ReviewReason.RANDOM_NEGATIVE: "random sample of images without another reason",
 }
-"""Reason of a review -> what a person reads."""
+"""Reason of a review -> its text for a reader."""
 
 
 class Split(StrEnum):

@@ -1,9 +1,9 @@
 """Reads the header of a JPEG, JPEG-LS or JPEG 2000 stream without decompressing it.
 
-Decoders allocate what the stream claims, whatever the DICOM header around it said, and several of them fill what
-is missing with grey. So sizes and the end of the stream are looked at first.
+Decoders allocate what the stream claims, whatever the DICOM header around it says, and several fill missing parts with
+grey. So the sizes and the end of the stream are checked first.
 
-RGB that is really grey -> grey; a coloured picture is no radiograph and is refused.
+The module also converts RGB that is really grey to grey; a coloured picture is not a radiograph and is refused.
 """
 
 import re
@@ -18,11 +18,11 @@ from PIL import Image
 from comit_ray.errors import DecodeError, Reason
 
 MAX_SCANS = 200
-"""Scans of one JPEG. A progressive file has about ten; each costs a pass over the whole image."""
+"""Most scans of one JPEG. A progressive file has about ten; each costs a pass over the whole image."""
 MAX_SEGMENTS = 100_000
-"""Segments or tile-parts of one stream; real ones have some tens, and those of JPEG 2000 some thousand."""
+"""Most segments or tile-parts of one stream; real ones have tens, those of JPEG 2000 about a thousand."""
 
-# Inside entropy-coded data 0xFF is followed by a stuffed byte below 0x80 or a restart marker (T.81 B.1.1.5, T.87 C).
+# In entropy-coded data a stuffed byte below 0x80 or a restart marker follows 0xFF (T.81 B.1.1.5, T.87 C).
 _MARKER = re.compile(rb"\xff[^\x00-\x7f\xd0-\xd7\xff]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # SOF0..15 and JPEG-LS SOF55
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -36,12 +36,12 @@ class Codestream:
     """The frame header of a compressed image.
 
     Attributes:
-        height: pixels.
-        width: pixels.
-        components: samples a pixel.
-        precision: bits a sample.
+        height: height in pixels.
+        width: width in pixels.
+        components: samples per pixel.
+        precision: bits per sample.
         coding: `JPEG`, `lossless JPEG`, `JPEG-LS` or `JPEG 2000`.
-        signed: whether the stream says that its samples are; JPEG never does.
+        signed: whether the stream declares signed samples; JPEG never does.
     """
 
     height: int
@@ -53,10 +53,10 @@ class Codestream:
 
 
 def inspect(stream: bytes) -> Codestream:
-    """The frame header of a complete JPEG, JPEG-LS or JPEG 2000 stream; bytes after its end are ignored.
+    """Reads the frame header of a complete JPEG, JPEG-LS or JPEG 2000 stream; bytes after its end are ignored.
 
     Raises:
-        DecodeError: TRUNCATED if the stream has no end marker, CORRUPT if it is no such stream.
+        DecodeError: TRUNCATED if the stream has no end marker, CORRUPT if it is another kind of stream.
     """
     if stream[:2] == b"\xff\xd8":
         return _inspect_jpeg(stream)
@@ -127,7 +127,7 @@ def _inspect_jpeg_2000(stream: bytes, start: int) -> Codestream:
         marker = stream[at : at + 2]
         if marker == b"\xff\xd9":
             return frame
-        if marker == b"\xff\x90":  # SOT: a tile-part states its own length, 0 for "up to the end"
+        if marker == b"\xff\x90":  # SOT: a tile-part states its own length; 0 means "up to the end"
             if at + 10 > len(stream):
                 break
             length = int.from_bytes(stream[at + 6 : at + 10])
@@ -148,12 +148,12 @@ def _inspect_jpeg_2000(stream: bytes, start: int) -> Codestream:
 
 
 def _coding(marker: int) -> str:
-    """T.81 table B.1: frames 3, 7, 11 and 15 are lossless; T.87 has the frame of JPEG-LS."""
+    """Returns the coding of a frame marker. T.81 table B.1: 3, 7, 11 and 15 are lossless; T.87 defines JPEG-LS."""
     return "JPEG-LS" if marker == 0xF7 else "lossless JPEG" if marker & 3 == 3 else "JPEG"
 
 
 def _end_of_fill(stream: bytes, at: int) -> int:
-    """The last of the fill bytes that begin at `at`: it begins the marker."""
+    """Returns the position of the last of the fill bytes that begin at `at`, which begins the marker."""
     found = _FILL.match(stream, at)
     assert found is not None, at
     return found.end() - 1
@@ -166,18 +166,18 @@ def _counted(segments: int) -> int:
 
 
 CHANNEL_SPREAD = 16
-"""Grey levels of 256 that red, green and blue of a grey pixel may lie apart: ten times what JPEG's colour conversion
-rounds by, and above the chroma noise of scanned films."""
+"""Grey levels of 256 by which red, green and blue of a grey pixel may differ: ten times the rounding of JPEG's colour
+conversion, and above the chroma noise of scanned films."""
 COLOURED_SHARE = 0.01
-"""Share of pixels that may exceed it: coloured side markers and annotations, not a coloured picture."""
+"""Share of pixels that may exceed `CHANNEL_SPREAD`: coloured side markers and annotations, not a coloured picture."""
 
 
 BAND_PIXELS = 2**21
-"""Pixels that are looked at together: a picture of 64 million in one piece would take a gigabyte more."""
+"""Pixels processed together: 64 million pixels in one piece would take a gigabyte more."""
 
 
 def to_grey(rgb_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Luma (ITU-R BT.601) of a grey picture stored as RGB, uint8 (height, width).
+    """Returns the luma (ITU-R BT.601) of a grey picture stored as RGB, uint8 (height, width).
 
     Raises:
         DecodeError: NOT_GRAYSCALE if more than 1% of the pixels are coloured.
@@ -187,13 +187,13 @@ def to_grey(rgb_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """Rows of about `BAND_PIXELS` pixels, from the top."""
+    """Yields slices of rows with about `BAND_PIXELS` pixels each, from the top."""
     step = max(1, BAND_PIXELS // max(1, width))
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def grey_bands(rgb: Iterable[NDArray[np.uint8]], height: int, width: int) -> NDArray[np.uint8]:
-    """As `to_grey`, from the `bands` of a picture, (rows, width, 3) each."""
+    """Does the same as `to_grey`, from the `bands` of a picture, (rows, width, 3) each."""
     grey_HW, coloured = np.empty((height, width), np.uint8), 0
     for rows, rgb_HWC in zip(bands(height, width), rgb, strict=True):
         spread_HW = rgb_HWC.max(axis=2) - rgb_HWC.min(axis=2)

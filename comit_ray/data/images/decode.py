@@ -1,9 +1,9 @@
-"""Bytes of one file -> `Radiograph`, or a `DecodeError` that says why not: the only door to pixels.
+"""Turns the bytes of one file into a `Radiograph`, or raises `DecodeError` with the reason; pixels come only from here.
 
-The first bytes tell the format; a file's name is never asked. Nothing is repaired, and half a file is no radiograph.
+The first bytes decide the format; the file's name is never used. Nothing is repaired, and half a file is refused.
 
-`framed` and `shrunken` give what the jobs keep of a radiograph. A decoding process (`decoder_host`) runs these, so
-nothing here imports a library that decoding does not need.
+`framed` and `shrunken` return what the jobs keep of a radiograph. A decoding process (`decoder_host`) runs these, so
+this module imports only libraries that decoding needs.
 """
 
 from contextlib import ExitStack
@@ -63,7 +63,7 @@ def decode(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> R
 def decode_with_values(
     data: bytes, limits: DecodeLimits, sidecar: bytes | None = None
 ) -> tuple[Radiograph, StoredImage]:
-    """The radiograph, and the stored values that it shows. Arguments and errors as in `decode`."""
+    """Returns the radiograph, and the stored values that it shows. Arguments and errors as in `decode`."""
     with decoder_guard("decode the file"), ExitStack() as held:
         check_bytes(data, limits)
         image = _dispatch(data, limits, sidecar, held)
@@ -74,7 +74,7 @@ def decode_with_values(
 
 
 def show(image: StoredImage) -> Radiograph:
-    """The radiograph as it is screened, and as a reader sees it first.
+    """Returns the radiograph as it is screened, and as a reader sees it first.
 
     Raises:
         DecodeError: as `comit_ray.data.images.dicom_display.display_table`. For windows and tables of a sidecar the
@@ -105,7 +105,7 @@ def _dispatch(data: bytes, limits: DecodeLimits, sidecar: bytes | None, held: Ex
 
 
 def framed(data: bytes, limits: DecodeLimits, sidecar: bytes | None, frame: FrameConfig) -> Frame:
-    """The radiograph in `data`, resampled to `frame`; raises as `decode`."""
+    """Returns the radiograph in `data`, resampled to `frame`; raises as `decode`."""
     radiograph = decode(data, limits, sidecar)
     return Frame(
         pixels_HW=to_frame(radiograph.pixels_HW, frame),
@@ -118,6 +118,6 @@ def framed(data: bytes, limits: DecodeLimits, sidecar: bytes | None, frame: Fram
 
 
 def shrunken(data: bytes, limits: DecodeLimits, sidecar: bytes | None) -> Radiograph:
-    """The radiograph in `data` with the pixels of `frame.shrink`; height and width are the original's."""
+    """Returns the radiograph in `data` with the pixels of `frame.shrink`; height and width are the original's."""
     radiograph = decode(data, limits, sidecar)
     return replace(radiograph, pixels_HW=shrink(radiograph.pixels_HW))

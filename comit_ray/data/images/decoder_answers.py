@@ -1,8 +1,8 @@
-"""What a decoding process made, on its way back: plain values in a few bytes, and pixels as they lie in memory.
+"""Carries the result of a decoding process back: plain values in a few bytes, and pixels as they lie in memory.
 
-An answer is on its way for every image, and pickle takes a tenth of a millisecond for one: as long as decoding a small
-image takes for some hundred rows. So `Frame` and `Radiograph` travel as their fields, by marshal, and their
-pixels beside them. Anything else is pickled. Both ends are the same program, started by the same job.
+Every image needs one answer, and pickling takes a tenth of a millisecond, as long as decoding some hundred rows of a
+small image. So `Frame` and `Radiograph` travel as their fields, by marshal, with their pixels beside them. Anything
+else is pickled. Both ends are the same program, started by the same job.
 """
 
 import marshal
@@ -22,12 +22,12 @@ _CLASSES: tuple[type, ...] = (Frame, FrameMap, Radiograph)
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _CLASSES}
 _NUMBER = {kind: number for number, kind in enumerate(_CLASSES)}
 _ARRAY, _VIEW, _TUPLE, _PICKLE = range(len(_CLASSES), len(_CLASSES) + 4)
-"""First value of a tuple on its way: which class the others are fields of, or one of these."""
+"""First value of a tuple in an answer: the class that the other values are fields of, or one of these codes."""
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
 def to_bytes(made: Any) -> tuple[bytes, list[memoryview]]:
-    """What stands for `made`, and the memory of its arrays, which is not copied."""
+    """Returns the bytes that stand for `made`, and the memory of its arrays, which is not copied."""
     arrays: list[np.ndarray[Any, Any]] = []
     try:
         plain = _to_plain(made, arrays)
@@ -37,7 +37,7 @@ def to_bytes(made: Any) -> tuple[bytes, list[memoryview]]:
 
 
 def from_bytes(data: bytes | memoryview, buffers: Sequence[Any]) -> Any:
-    """What `to_bytes` was given; its arrays lie in the buffers, and can be written to where these can."""
+    """Returns the object that `to_bytes` was given; its arrays lie in the buffers, writable if these are."""
     return _from_plain(marshal.loads(data), iter(buffers))  # noqa: S302 - from a process of our own
 
 

@@ -1,8 +1,8 @@
-"""The other side of `decoder_processes`: a host that forks decoding processes, and what one of them does.
+"""The host that forks decoding processes for `decoder_processes`, and the work of one such process.
 
 The host has one thread and has imported what decoding needs, so a new process costs some milliseconds and shares the
-libraries' memory. A process takes one request after the other until its socket closes. Time and memory are bounded by
-the kernel, which also ends a loop in C code that never returns to Python.
+libraries' memory. A process takes one request after the other until its socket closes. The kernel limits time and
+memory, and so also ends a loop in C code that never returns to Python.
 """
 
 import gc
@@ -25,26 +25,26 @@ from comit_ray.data.images import decoder_answers, radiograph
 from comit_ray.errors import DecodeError, Reason
 
 ANSWER, FAULT, BUG, ROOM, GO = b"a", b"f", b"b", b"r", b"g"
-"""Kinds of message between a process and who asks it: what was made, why it was not (a `DecodeError`, or a fault of
-this package), memory is asked for, it is there."""
+"""Kinds of message between a process and its client: the result, a `DecodeError`, a fault of this package, a request
+for memory, and the memory granted."""
 NEW, KILL = b"n", b"k"
-"""What the host is told: fork a process for the sockets that come with the message, or end the one of that number.
-Only the process has the first socket, so that its end is seen there; on the second the host says how it ended."""
+"""Orders to the host: fork a process for the sockets that come with the message, or kill the process of that number.
+Only the process has the first socket, so its end is seen there; on the second the host reports how it ended."""
 STATUS = struct.Struct("<q")
-"""How a process ended: as `os.waitstatus_to_exitcode`."""
+"""The end of a process, as in `os.waitstatus_to_exitcode`."""
 READY = b"!"
-"""What the host says first."""
+"""The first message of the host."""
 FREE = 12 * 2**20
-"""Bytes that each process may take without asking: a question costs as much as decoding a very small image."""
+"""Bytes that each process may take without asking, since asking costs as much as decoding a very small image."""
 HEAD = struct.Struct("<cQB")
-"""Kind, length of the payload, and number of buffers of a message; of one to the host kind, number and 0."""
+"""Kind, payload length and number of buffers of a message; in an order to the host: kind, number and 0."""
 REQUEST = struct.Struct("<QQqdQ")
-"""Lengths of the pickled request (0: that of the last file), of the file and of its sidecar (-1: none), seconds of CPU,
-and bytes of memory."""
+"""Lengths of the pickled request (0: same as for the last file), of the file and of its sidecar (-1: none), seconds of
+CPU, and bytes of memory."""
 
 
 def send_all(to: socket.socket, parts: Sequence[bytes | memoryview]) -> None:
-    """All parts, one behind the other: mostly in one call, so that who waits for them wakes up once."""
+    """Sends all parts in order, mostly in one call, so that the receiver wakes up once."""
     left = [memoryview(part) for part in parts if len(part)]
     while left:
         sent = to.sendmsg(left[:_PARTS])
@@ -55,23 +55,23 @@ def send_all(to: socket.socket, parts: Sequence[bytes | memoryview]) -> None:
 
 
 _PARTS = 512
-"""Of a message in one call; the kernel takes 1,024."""
+"""Most parts of a message in one call; the kernel takes 1,024."""
 
 
 def send(to: socket.socket, kind: bytes, payload: bytes = b"", buffers: Sequence[memoryview] = ()) -> None:
-    """One message: its kind, the lengths of its buffers and its payload, and the buffers, which are not copied."""
+    """Sends one message: kind, lengths of its buffers, payload, and the buffers, which are not copied."""
     sizes = struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
     send_all(to, [HEAD.pack(kind, len(sizes) + len(payload), len(buffers)) + sizes + payload, *buffers])
 
 
 def receive(source: socket.socket, count: int) -> bytes:
-    """Exactly `count` bytes, without a copy of them.
+    """Receives exactly `count` bytes, without copying them.
 
     Raises:
         EOFError: the other side closed the socket before.
     """
     data = source.recv(count, socket.MSG_WAITALL) if count else b""
-    while len(data) < count:  # a signal came in between
+    while len(data) < count:  # a signal interrupted the call
         more = source.recv(count - len(data), socket.MSG_WAITALL)
         if not more:
             raise EOFError
@@ -80,14 +80,14 @@ def receive(source: socket.socket, count: int) -> bytes:
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a process for every pair of sockets that comes over `control`, and say how it ended."""
-    tellers: dict[int, tuple[int, socket.socket]] = {}  # process id -> number, and where its end is told
+    """Forks a process for every pair of sockets that arrives over `control`, and reports how it ended."""
+    tellers: dict[int, tuple[int, socket.socket]] = {}  # process id -> number, and the socket for its end
     woken, waker = socket.socketpair()
     for end in (woken, waker):
         end.setblocking(False)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    Image.preinit()  # else each process would look for the formats anew
+    Image.preinit()  # otherwise each process would look for the formats again
     gc.freeze()
     with selectors.DefaultSelector() as waiting:
         waiting.register(control, selectors.EVENT_READ)
@@ -99,7 +99,7 @@ def serve(control: socket.socket) -> None:
                     _bury(tellers)
                     continue
                 order, handles, _, _ = socket.recv_fds(control, HEAD.size, 2)
-                if len(order) < HEAD.size:  # whoever asked has ended
+                if len(order) < HEAD.size:  # the client has ended
                     for pid in tellers:
                         os.kill(pid, signal.SIGKILL)
                     return
@@ -126,12 +126,12 @@ def _bury(tellers: dict[int, tuple[int, socket.socket]]) -> None:
         if not pid:
             return
         _, teller = tellers.pop(pid)
-        with teller, suppress(OSError):  # where nobody waits for it
+        with teller, suppress(OSError):  # nobody may be waiting for it
             teller.sendall(STATUS.pack(os.waitstatus_to_exitcode(status)))
 
 
 def _work(asked: socket.socket) -> NoReturn:
-    """One decoding process: requests in, answers out, until the socket closes."""
+    """Runs one decoding process, which answers requests until the socket closes."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold a patient's image
@@ -149,7 +149,7 @@ def _work(asked: socket.socket) -> NoReturn:
 
 
 class _Serving:
-    """What a decoding process keeps from file to file: its socket, the last request, and its limit of memory."""
+    """The state that a decoding process keeps between files: its socket, the last request, and its memory limit."""
 
     def __init__(self, asked: socket.socket) -> None:
         self._socket = asked
@@ -157,10 +157,10 @@ class _Serving:
         self._memory: int | None = None
 
     def answer(self) -> None:
-        """One file in, one answer out.
+        """Reads one file and sends one answer.
 
         Raises:
-            EOFError: whoever asks has ended.
+            EOFError: the client has ended.
         """
         length, size, beside, seconds, memory = REQUEST.unpack(receive(self._socket, REQUEST.size))
         if length:
@@ -179,10 +179,10 @@ class _Serving:
         except DecodeError as error:
             kind, made, buffers = FAULT, pickle.dumps(error), []
         except MemoryError:
-            self._bound(None)  # to say so takes memory, too
+            self._bound(None)  # reporting the error takes memory, too
             detail = f"expected decoding to take at most {memory:,} bytes of memory, it wanted more"
             kind, made, buffers = FAULT, pickle.dumps(DecodeError(Reason.TOO_LARGE, detail)), []
-        except Exception as error:  # noqa: BLE001 a fault of this package: told, without values of a header
+        except Exception as error:  # noqa: BLE001 a fault of this package: reported without values of a header
             last = traceback.extract_tb(error.__traceback__)[-1]
             kind, made = BUG, f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}".encode()
             buffers = []
@@ -190,14 +190,14 @@ class _Serving:
         send(self._socket, kind, made, buffers)
 
     def ask_for_room(self, need: int) -> None:
-        """Wait until who asks has `need` bytes to spare for this file."""
+        """Waits until the client has `need` bytes to spare for this file."""
         if need <= FREE:
             return
         send(self._socket, ROOM, struct.pack("<Q", need))
         receive(self._socket, HEAD.size)
 
     def _bound(self, memory: int | None) -> None:
-        """Let the kernel give this process `memory` bytes beside what it has now; None: as much as there is."""
+        """Limits this process to `memory` bytes beside what it has now; None removes the limit."""
         self._memory = memory
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         has = None if memory is None else _address_space()
@@ -209,7 +209,7 @@ class _Serving:
 
 
 def _address_space() -> int | None:
-    """Bytes of address space of this process; None elsewhere than on Linux: there memory has no limit."""
+    """Returns the bytes of address space of this process; None outside Linux, where memory has no limit."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
@@ -217,7 +217,7 @@ def _address_space() -> int | None:
 
 
 def main(handle: int) -> None:
-    """Be the host for the process at the other end of the socket with this handle."""
+    """Serves as the host for the process at the other end of the socket with this handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the job
     with socket.socket(fileno=handle) as control:
         control.sendall(READY)

@@ -1,8 +1,8 @@
-"""Decoding in processes of their own: a file that kills or stalls its decoder costs one row, and never the job.
+"""Decodes in separate processes: a file that kills or stalls its decoder costs one row, and never the job.
 
-Decoders are C code on foreign bytes. Each thread that decodes has a process that is kept alive from file to file. All
-are forked by one host (`decoder_host`), which this process starts when it first decodes something: a fork of this
-process itself, with its threads, would not be safe. Bytes of the file go in, and what is made of them comes back.
+Decoders are C code on foreign bytes. Each thread that decodes has a process that is kept from file to file. One host
+(`decoder_host`) forks them all; this process starts the host when it first decodes something, because forking this
+process itself, with its threads, would not be safe. A file's bytes go to the process, and the result comes back.
 """
 
 import atexit
@@ -47,10 +47,10 @@ More = ParamSpec("More")
 Made = TypeVar("Made")
 
 CLOCK = 20
-"""Seconds by the clock for each second of CPU that a file may take: a decoder that waits uses none. Many, since on a
-machine with too much work a sound file waits for its CPU."""
+"""Seconds by the clock for each CPU second that a file may take, since a decoder that waits uses no CPU. The number is
+large because on an overloaded machine a sound file waits for its CPU."""
 START_S = 300.0
-"""For the host to import its libraries, on a machine that does much else."""
+"""Seconds for the host to import its libraries on a busy machine."""
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -67,19 +67,19 @@ def run(
     *more: More.args,
     **named: More.kwargs,
 ) -> Made:
-    """What `work` makes of a file, in another process.
+    """Runs `work` on a file in another process, and returns the result.
 
     Args:
-        work: a function of a module; what it takes and gives travels as a pickle.
+        work: function of a module; its arguments and result travel as a pickle.
         data: the file.
-        limits: bounds; those of time and memory are the kernel's to keep.
-        sidecar: of the file.
+        limits: limits; the kernel enforces those of time and memory.
+        sidecar: sidecar of the file, or None.
         more: further arguments of `work`.
-        named: likewise.
+        named: further keyword arguments of `work`.
 
     Raises:
-        DecodeError: that `work` raised, or CRASHED_DECODER or TIMED_OUT.
-        ComitError: no process can be started, or `work` has a fault; nothing is said of the file.
+        DecodeError: error that `work` raised, or CRASHED_DECODER or TIMED_OUT.
+        ComitError: no process can be started, or `work` has a fault; this does not concern the file.
     """
     request = _Request(work, limits, more, named)
     for _ in range(2):
@@ -104,7 +104,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is to be made of a file. Files that follow each other mostly have the same, which then travels once."""
+    """The work for a file. Consecutive files mostly have the same request, which then travels once."""
 
     work: Callable[..., Any]
     limits: DecodeLimits
@@ -112,7 +112,7 @@ class _Request:
     named: dict[str, Any]
 
     def is_that_of(self, other: "_Request | None") -> bool:
-        """Whether both are of the same objects; these are not changed, once made."""
+        """Returns whether both requests have the same objects; these are not changed once made."""
         return (
             other is not None
             and self.work is other.work
@@ -124,16 +124,16 @@ class _Request:
         )
 
     def pickled(self) -> bytes:
-        """For a process that has not seen it."""
+        """Returns the request as bytes, for a process that has not seen it."""
         return pickle.dumps((self.work, (self.limits, *self.more), self.named), pickle.HIGHEST_PROTOCOL)
 
 
 class _HostEndedError(Exception):
-    """The host is gone, and with it the process that was asked."""
+    """The host has ended, and with it the process that was asked."""
 
 
 class _Decoder:
-    """One decoding process, as the thread that asks it sees it."""
+    """One decoding process, as seen by the thread that uses it."""
 
     def __init__(self, host: "_Host", number: int, own: socket.socket, told: socket.socket) -> None:
         self.host, self.number, self.socket, self._told = host, number, own, told
@@ -142,11 +142,11 @@ class _Decoder:
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a file, and has a host to end it: the end of either is seen on a socket."""
+        """Whether the process waits for a file and has a living host; the end of either is seen on a socket."""
         return not select.select([self.socket, self._told], [], [], 0)[0]
 
     def ask(self, request: _Request, data: bytes, sidecar: bytes | None) -> tuple[bytes, memoryview, list[memoryview]]:
-        """Kind, payload and buffers of its answer to one request."""
+        """Sends one request, and returns kind, payload and buffers of the answer."""
         limits = request.limits
         clock = CLOCK * limits.max_seconds
         if clock != self._clock:
@@ -175,11 +175,11 @@ class _Decoder:
                 raise self._death(limits) from None
 
     def _death(self, limits: DecodeLimits) -> "DecodeError | _HostEndedError":
-        """Why the process ended, by the words of its host."""
+        """Returns the error for a process that ended, by the report of its host."""
         self._told.settimeout(START_S)
         try:
             said = self._told.recv(STATUS.size)
-        except OSError:  # it says nothing
+        except OSError:  # the host does not report
             said = b""
         if len(said) < STATUS.size:
             return _HostEndedError()
@@ -192,7 +192,7 @@ class _Decoder:
         return DecodeError(Reason.CRASHED_DECODER, f"expected pixels, the decoder's process ended with {how}")
 
     def close(self) -> None:
-        """Nobody asks it any more: it ends."""
+        """Closes the sockets, so that the process ends."""
         self.socket.close()
         self._told.close()
 
@@ -205,10 +205,10 @@ class _Decoder:
         return kind, payload[8 * count :], [self._exactly(size) for size in sizes]
 
     def _exactly(self, count: int) -> memoryview:
-        """So many bytes.
+        """Receives exactly `count` bytes.
 
         Raises:
-            BlockingIOError: for the time of the socket nothing came.
+            BlockingIOError: nothing arrived within the socket's time limit.
             EOFError: the process ended.
         """
         view, at = np.empty(count, np.uint8).data, 0
@@ -221,7 +221,7 @@ class _Decoder:
 
 
 class _Host:
-    """The process that forks decoding processes, and the socket that it takes orders from."""
+    """The process that forks decoding processes, and the socket on which it takes orders."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
@@ -247,11 +247,11 @@ class _Host:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is gone."""
+        """Whether the host's process has ended."""
         return self._process.poll() is not None
 
     def fork(self) -> _Decoder:
-        """A new decoding process.
+        """Returns a new decoding process.
 
         Raises:
             OSError: the host has ended.
@@ -269,19 +269,19 @@ class _Host:
         return _Decoder(self, self._numbers, own, told)
 
     def kill(self, decoder: _Decoder) -> None:
-        """End a process that does not end by itself."""
+        """Kills a process that does not end by itself."""
         with suppress(OSError):  # then the host has ended, and its processes with it
             self._control.sendall(HEAD.pack(KILL, decoder.number, 0))
 
     def end(self) -> None:
-        """Let the host end its processes and itself."""
+        """Lets the host end its processes and itself."""
         self._control.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
 
 
 class _Pool:
-    """The decoding processes of this process: as many as threads ever decoded at one time."""
+    """The decoding processes of this process: as many as threads have ever decoded at one time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -289,7 +289,7 @@ class _Pool:
         self._host: _Host | None = None
 
     def take(self) -> _Decoder:
-        """A process that waits for a file."""
+        """Returns a process that waits for a file."""
         with self._lock:
             while self._idle:
                 decoder = self._idle.pop()
@@ -306,18 +306,18 @@ class _Pool:
                 return self._host.fork()
 
     def give(self, decoder: _Decoder) -> None:
-        """Have it back for the next file."""
+        """Takes a process back for the next file."""
         with self._lock:
             self._idle.append(decoder)
 
     def end(self, decoder: _Decoder) -> None:
-        """It is of no more use."""
+        """Ends a process that can no longer be used."""
         with self._lock:
             decoder.host.kill(decoder)
         decoder.close()
 
     def close(self) -> None:
-        """End all of them; the next file begins anew."""
+        """Ends all processes; the next file starts new ones."""
         with self._lock:
             for decoder in self._idle:
                 decoder.close()
@@ -332,7 +332,7 @@ atexit.register(lambda: _pool.close())
 
 
 def _after_fork() -> None:
-    """A fork of this process has no part in its pool."""
+    """Gives a fork of this process an empty pool of its own."""
     global _pool
     _pool = _Pool()
 

@@ -1,14 +1,14 @@
 """DICOM's grayscale pipeline: turns stored values into display values.
 
 PS3.3 C.11, PS3.4 N.2: padding is set aside, then Modality LUT or rescale, then VOI LUT or the first window (else
-percentiles), then MONOCHROME1 is inverted, once. The stored values may come from a DICOM file, or from a PNG whose
+percentiles), then MONOCHROME1 is inverted, once. The stored values come from a DICOM file, or from a PNG whose
 elements lie beside it (`comit_ray.data.images.sidecar`): the same values and elements give the same pixels.
 
-Elements of a data set are plain text: absent, blank and unreadable ones are all the same, nothing. But a number that
-decides how pixels look, and is none, is told, with its element and its value.
+Elements of a data set are read as plain text: absent, blank and unreadable elements count as nothing. But if an element
+that decides how pixels look holds no number, an error names the element and its value.
 
 All steps (PS3.3 C.11) are functions of the stored value alone, so they are computed once for each of its 256 or 65,536
-possible values. Pixels are touched twice, in blocks: to count and to look up.
+possible values. Pixels are read twice, in blocks: to count and to look up.
 """
 
 import math
@@ -28,23 +28,23 @@ _PLAIN = re.compile(r"[0-9A-Za-z+.,\- ]*")
 
 
 def texts(elements: Dataset, keyword: str) -> list[str]:
-    """The values of an element as text; none if it is absent or cannot be read."""
+    """Returns the values of an element as text; an empty list if it is absent or cannot be read."""
     try:
         value = elements.get(keyword)
         values = [] if value is None else [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
         return [str(one).strip().strip("\0") for one in values if str(one).strip()]
-    except Exception:  # noqa: BLE001 pydicom converts lazily and raises anything; one bad tag makes no bad radiograph
+    except Exception:  # noqa: BLE001 pydicom converts lazily and raises anything; one bad tag refuses no radiograph
         return []
 
 
 def text(elements: Dataset, keyword: str) -> str:
-    """The first value of an element as text, or an empty string."""
+    """Returns the first value of an element as text, or an empty string."""
     values = texts(elements, keyword)
     return values[0] if values else ""
 
 
 def code_meaning(elements: Dataset, keyword: str) -> str:
-    """CodeMeaning of the first item of a code sequence, or an empty string."""
+    """Returns CodeMeaning of the first item of a code sequence, or an empty string."""
     try:
         items = elements.get(keyword)
         return text(items[0], "CodeMeaning") if items else ""
@@ -53,9 +53,9 @@ def code_meaning(elements: Dataset, keyword: str) -> str:
 
 
 def stated(elements: Dataset, keyword: str) -> list[str]:
-    """The values of an element as they are written, blank ones among them; none if it is absent.
+    """Returns the values of an element as they are written, including blank ones; an empty list if it is absent.
 
-    What pydicom cannot convert is given as it stands in the file.
+    A value that pydicom cannot convert is returned as it stands in the file.
     """
     if keyword not in elements:
         return []
@@ -71,10 +71,10 @@ def stated(elements: Dataset, keyword: str) -> list[str]:
 
 
 def number(elements: Dataset, keyword: str) -> float | None:
-    """The first value of an element as a finite number; None if it is absent or blank.
+    """Returns the first value of an element as a finite number; None if it is absent or blank.
 
     Raises:
-        DecodeError: CORRUPT, with the element and its value, if it is no number.
+        DecodeError: CORRUPT, with the element and its value, if it is not a number.
     """
     values = stated(elements, keyword)
     if not values or not values[0]:
@@ -86,7 +86,7 @@ def number(elements: Dataset, keyword: str) -> float | None:
 
 
 def whole_number(elements: Dataset, keyword: str) -> int | None:
-    """As `number`, of an element that must be whole; `2.0` is 2."""
+    """Returns the same as `number`, for an element that must be whole; `2.0` is 2."""
     found = number(elements, keyword)
     if found is not None and not found.is_integer():
         raise DecodeError(Reason.CORRUPT, f"expected a whole number in {keyword}, got {found:g}")
@@ -94,7 +94,7 @@ def whole_number(elements: Dataset, keyword: str) -> int | None:
 
 
 def to_number(value: str) -> float | None:
-    """A finite number, or None."""
+    """Returns a finite number, or None."""
     try:
         found = float(value)
     except ValueError:
@@ -103,20 +103,20 @@ def to_number(value: str) -> float | None:
 
 
 def shown(value: str) -> str:
-    """A value for an error's text, cut short; one that is no plain word or number is not shown: it may be a name."""
+    """Returns a value for an error message, cut short; hides text that is no plain word or number: it may be a name."""
     if len(value) <= _SHOWN and _PLAIN.fullmatch(value):
         return repr(value)
     return f"a value of {len(value)} characters"
 
 
 PERCENTILES = (0.5, 99.5)
-"""The range spread over black to white where a file names neither window nor VOI LUT."""
+"""Percentiles that become black and white if a file names neither window nor VOI LUT."""
 
 _BLOCK_PIXELS = 2**20
 
 
 def possible_values(stored_HW: NDArray[np.generic]) -> NDArray[np.int64]:
-    """Every value the array's type can hold, at the place its bit pattern has when read as unsigned."""
+    """Returns every value that the array's type can hold, indexed by its bit pattern read as unsigned."""
     dtype = stored_HW.dtype
     assert dtype.kind in "iu", dtype
     assert dtype.itemsize <= 2, dtype
@@ -125,7 +125,7 @@ def possible_values(stored_HW: NDArray[np.generic]) -> NDArray[np.int64]:
 
 
 def count_values(stored_HW: NDArray[np.generic]) -> NDArray[np.int64]:
-    """How many pixels hold each of `possible_values`."""
+    """Returns how many pixels hold each of `possible_values`."""
     size = 2 ** (8 * stored_HW.dtype.itemsize)
     counts = np.zeros(size, np.int64)
     for _, block in _blocks(stored_HW):
@@ -134,7 +134,7 @@ def count_values(stored_HW: NDArray[np.generic]) -> NDArray[np.int64]:
 
 
 def look_up(stored_HW: NDArray[np.generic], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`table`, ordered as `possible_values`, at every pixel."""
+    """Returns `table`, ordered as `possible_values`, at every pixel."""
     shown = np.empty(stored_HW.shape, np.uint8)
     for rows, block in _blocks(stored_HW):
         shown[rows] = table[block]
@@ -144,10 +144,10 @@ def look_up(stored_HW: NDArray[np.generic], table: NDArray[np.uint8]) -> NDArray
 def apply_window(
     values: NDArray[np.float64], center: float, width: float, function: str = "LINEAR"
 ) -> NDArray[np.float64]:
-    """Values through a window, as 0 (black) to 1 (PS3.3 C.11.2.1.2; `function` as in C.11.2.1.3).
+    """Returns values through a window, from 0 (black) to 1 (PS3.3 C.11.2.1.2; `function` as in C.11.2.1.3).
 
     Raises:
-        ValueError: a width or function the standard does not allow.
+        ValueError: a width or function that the standard does not allow.
     """
     if function == "LINEAR":
         if not width >= 1:
@@ -167,9 +167,9 @@ def apply_window(
 
 
 def spread_values(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values between the 0.5 and 99.5 percentile of the counted pixels, as 0 to 1.
+    """Returns values between the 0.5 and 99.5 percentile of the counted pixels, from 0 to 1.
 
-    Where 99% of the pixels are one value, the full range takes the percentiles' place; where all are, all is 0.
+    If 99% of the pixels have one value, the full range replaces the percentiles; if all have one value, all become 0.
     """
     present = np.flatnonzero(counts)
     if not present.size:
@@ -187,12 +187,12 @@ def spread_values(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDA
 
 
 def to_uint8(shown: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """0 to 1 as 0 to 255, rounded."""
+    """Returns 0 to 1 as 0 to 255, rounded."""
     return np.rint(shown * 255).astype(np.uint8)
 
 
 def _blocks(stored_HW: NDArray[np.generic]) -> Iterator[tuple[slice, NDArray[np.generic]]]:
-    """Bands of rows, as unsigned indices: numpy widens an index to 8 bytes a pixel, too much for a whole image."""
+    """Yields bands of rows as unsigned indices; numpy takes 8 bytes per index, too much for a whole image."""
     height, width = stored_HW.shape
     step = max(1, _BLOCK_PIXELS // max(1, width))
     unsigned = f"u{stored_HW.dtype.itemsize}"
@@ -206,16 +206,16 @@ PIXEL_KEYWORDS = (
     "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
     "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape",
 )  # fmt: skip
-"""Keywords of all elements that `display` looks at."""
+"""Keywords of all elements that `display` uses."""
 _SHAPES = {"IDENTITY": "MONOCHROME2", "INVERSE": "MONOCHROME1"}
-"""PresentationLUTShape and the one photometric interpretation that it goes with (PS3.3 C.8.11.3.1.1)."""
+"""PresentationLUTShape -> the only photometric interpretation that fits it (PS3.3 C.8.11.3.1.1)."""
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def display(
     stored_HW: NDArray[np.generic], elements: Dataset, photometric: str
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Pixels in the display sense, and what was applied (as `Radiograph` names it); see `display_table`."""
+    """Returns pixels in the display sense, and the applied steps (as in `Radiograph`); see `display_table`."""
     table, applied = display_table(stored_HW, elements, photometric)
     return look_up(stored_HW, table), applied
 
@@ -223,20 +223,20 @@ def display(
 def display_table(
     stored_HW: NDArray[np.generic], elements: Dataset, photometric: str
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """PS3.3 C.11 for every value a pixel can hold: its grey, in the order of `possible_values`.
+    """Applies PS3.3 C.11 to every value that a pixel can hold: returns its grey, in the order of `possible_values`.
 
     Args:
         stored_HW: stored values, integers of 8 or 16 bits, signed if PixelRepresentation says so.
-        elements: of the header; `PIXEL_KEYWORDS` are used.
+        elements: elements of the header; `PIXEL_KEYWORDS` are used.
         photometric: MONOCHROME1 (the least value is white) or MONOCHROME2.
 
     Returns:
-        The table, and what was applied.
+        The table, and the applied steps.
 
     Raises:
-        DecodeError: CORRUPT, with the element and its value: a number that is none, a look-up table that does not fit
-            its descriptor, an unknown function; BLANK if a window shows pixels that differ as one value; BAD_GEOMETRY
-            if PresentationLUTShape and the photometric interpretation contradict each other.
+        DecodeError: CORRUPT, with the element and its value: a value that is not a number, a look-up table that does
+            not fit its descriptor, an unknown function; BLANK if a window shows differing pixels as one value;
+            BAD_GEOMETRY if PresentationLUTShape and the photometric interpretation contradict each other.
     """
     shape = text(elements, "PresentationLUTShape").upper()
     if _SHAPES.get(shape, photometric) != photometric:
@@ -265,7 +265,7 @@ def display_table(
 def modality_values(
     possible: NDArray[np.int64], elements: Dataset
 ) -> tuple[NDArray[np.float64], Literal["rescale", "modality_lut"] | None]:
-    """Stored values through the modality's table or rescale, and which of them it was; None: as they are stored."""
+    """Returns stored values through the modality's table or rescale, and which one was used; None: neither."""
     values = possible.astype(np.float64)
     table = read_look_up_table(elements, "ModalityLUTSequence")
     slope, intercept = number(elements, "RescaleSlope"), number(elements, "RescaleIntercept")
@@ -279,13 +279,13 @@ def modality_values(
 def _values_of_interest(
     values: NDArray[np.float64], counts: NDArray[np.int64], elements: Dataset
 ) -> tuple[NDArray[np.float64], str]:
-    """VOI LUT, else the first usable window, else percentiles; as 0 to 1."""
+    """Returns values from 0 to 1 by the VOI LUT, else the first usable window, else percentiles."""
     table = read_look_up_table(elements, "VOILUTSequence")
     if table is not None:
         present = np.flatnonzero(counts)
         reach = values[present] if present.size else values
         levels = table.apply(values, float(reach.min()), float(reach.max()))
-        # LUTDescriptor's bits are often 16 for entries of 12: the entries themselves say how many they need.
+        # LUTDescriptor often states 16 bits for entries of 12, so the entries decide how many bits they need.
         return levels / max(1, 2 ** int(levels.max()).bit_length() - 1), "voi_lut"
     window = window_shown(values, counts, elements)
     if window is not None:
@@ -296,10 +296,10 @@ def _values_of_interest(
 def window_shown(
     values: NDArray[np.float64], counts: NDArray[np.int64], elements: Dataset
 ) -> tuple[float, float] | None:
-    """Center and width of the first window that does not show all pixels as one value; None: percentiles do.
+    """Returns center and width of the first window that shows more than one value; None: percentiles apply.
 
     Raises:
-        DecodeError: CORRUPT for an unknown function; BLANK if every window shows pixels that differ as one value.
+        DecodeError: CORRUPT for an unknown function; BLANK if every window shows differing pixels as one value.
     """
     present = np.flatnonzero(counts)
     windows, function = windows_of(elements), function_of(elements)
@@ -317,12 +317,12 @@ def window_shown(
 
 
 def function_of(elements: Dataset) -> str:
-    """VOILUTFunction, which absent is LINEAR (PS3.3 C.11.2.1.3)."""
+    """Returns VOILUTFunction; if absent, LINEAR (PS3.3 C.11.2.1.3)."""
     return text(elements, "VOILUTFunction").upper() or "LINEAR"
 
 
 def windows_of(elements: Dataset) -> list[tuple[float, float]]:
-    """The windows that are numbers and have a width (PS3.3 C.11.2.1.2), in the file's order."""
+    """Returns the windows that are numbers and have a width (PS3.3 C.11.2.1.2), in the file's order."""
     narrowest = 1 if function_of(elements) == "LINEAR" else np.finfo(np.float64).tiny
     found = []
     for texts in zip(stated(elements, "WindowCenter"), stated(elements, "WindowWidth"), strict=False):
@@ -337,7 +337,7 @@ def _is_flat(values: NDArray[np.float64]) -> bool:
 
 
 def padding_of(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which possible values are padding: PixelPaddingValue up to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2)."""
+    """Returns which possible values are padding: PixelPaddingValue up to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2)."""
     value, limit = whole_number(elements, "PixelPaddingValue"), whole_number(elements, "PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(possible.shape, np.bool_)
@@ -346,5 +346,5 @@ def padding_of(elements: Dataset, possible: NDArray[np.int64]) -> NDArray[np.boo
 
 
 def _as_stored(value: int, possible: NDArray[np.int64]) -> int:
-    """A value written as unsigned in a file of signed pixels (63536 for -2000) as the pixels hold it."""
+    """Returns a value written as unsigned in a file of signed pixels (63536 for -2000) as the pixels hold it."""
     return value - possible.size if value > int(possible.max()) else value

@@ -1,8 +1,8 @@
 """Parses DICOM bytes within limits: the requested header elements, and the bytes of the pixel data.
 
-pydicom's `dcmread` inflates a deflated file whole before it reads a tag, keeps every element and swallows the end of a
-truncated file. So the file is opened here with pydicom's `read_dataset`: only named elements are kept (the patient's
-name is never read), the header may take 16 MiB, and a deflated file is inflated no further than its pixels.
+pydicom's `dcmread` inflates a whole deflated file before it reads a tag, keeps every element and accepts a truncated
+file. So this module uses pydicom's `read_dataset`: it keeps only named elements (the patient's name is never read),
+limits the header to 16 MiB, and inflates a deflated file no further than its pixels.
 """
 
 import struct
@@ -31,27 +31,27 @@ from comit_ray.data.images.radiograph import decoder_guard
 from comit_ray.errors import DecodeError, Reason
 
 MAX_HEADER_BYTES = 16 * 2**20
-"""All that may precede the pixel data, and the part of a deflated file inflated to read its header."""
+"""Most bytes before the pixel data, and of a deflated file inflated to read its header."""
 MAX_ELEMENTS = 100_000
-"""Elements that may precede the pixel data, those inside sequences too; headers of radiographs have some hundred."""
+"""Most elements before the pixel data, including those inside sequences; headers of radiographs have some hundred."""
 MAX_FRAGMENTS = 100_000
-"""Items of compressed pixel data; those of a single frame are seldom more than one."""
+"""Most items of compressed pixel data; a single frame seldom has more than one."""
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PIXELS = 0x7FE00010
 _OVERLAY_BIT_POSITIONS = tuple(range(0x60000102, 0x60200102, 0x20000))
-"""Of the sixteen overlays: above 0 where the overlay lies in unused bits of the pixels."""
+"""Elements of the sixteen overlays; a value above 0 means that the overlay lies in unused bits of the pixels."""
 _STREAMS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
-"""How JPEG and JPEG-LS, JPEG 2000, and a JP2 file around it begin."""
+"""First bytes of JPEG and JPEG-LS, of JPEG 2000, and of a JP2 file around it."""
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split())
 
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where the pixel data lie: `at` is the offset of the value in the (inflated) data set's bytes."""
+    """The place of the pixel data; `at` is the offset of the value in the (inflated) data set's bytes."""
 
     at: int
     length: int
@@ -80,7 +80,7 @@ class DicomFile:
 
 
 def looks_like_dicom(data: bytes) -> bool:
-    """Part 10 magic, or the first element of a bare data set (group 0002 or 0008), in either byte order."""
+    """Whether the bytes have the Part 10 magic, or begin a bare data set (group 0002 or 0008, in either byte order)."""
     if data[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC:
         return True
     if len(data) < 12:
@@ -136,7 +136,7 @@ def open_dicom(data: bytes, keywords: tuple[str, ...], inflated_bytes: int = MAX
 
 
 def encapsulated_frame(file: DicomFile) -> bytes:
-    """The compressed frame of a single-frame image: its fragments, joined (PS3.5 A.4).
+    """Joins the fragments of the compressed frame of a single-frame image (PS3.5 A.4).
 
     Raises:
         DecodeError: TRUNCATED if a fragment ends beyond the file; CORRUPT if the value is not a sequence of fragments;
@@ -169,7 +169,7 @@ def encapsulated_frame(file: DicomFile) -> bytes:
 
 
 def native_frame(file: DicomFile, data: bytes, keywords: tuple[str, ...], expected: int, limits: DecodeLimits) -> bytes:
-    """The `expected` bytes of an uncompressed frame; padding after them is ignored.
+    """Returns the `expected` bytes of an uncompressed frame; padding after them is ignored.
 
     Raises:
         DecodeError: TRUNCATED if the file or the element holds fewer bytes; MULTI_FRAME if it holds twice as many.
@@ -195,7 +195,7 @@ def native_frame(file: DicomFile, data: bytes, keywords: tuple[str, ...], expect
 
 
 def _read_items(elements: Dataset, keyword: str, implicit: bool, little: bool) -> None:
-    """Puts the items of a sequence in its place: pydicom would read them later, without a bound."""
+    """Replaces a sequence by its parsed items, because pydicom would read them later, without a limit."""
     raw = elements.get_item(keyword)
     if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):
         source = _Counted(raw.value)
@@ -205,7 +205,7 @@ def _read_items(elements: Dataset, keyword: str, implicit: bool, little: bool) -
 
 
 class _Counted(BytesIO):
-    """A header that pydicom reads; every element, nested or not, costs it a read or more."""
+    """A header that pydicom reads; it counts reads, of which every element, nested or not, needs at least one."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -220,7 +220,7 @@ class _Counted(BytesIO):
 
 @contextmanager
 def _bounded(source: _Counted) -> Iterator[None]:
-    """Where pydicom reads a header: its own errors for what is too much become ours again."""
+    """Wraps pydicom's reading of a header, and turns its errors for too much data into ours."""
     try:
         with decoder_guard("read the DICOM header"):
             yield
@@ -231,7 +231,7 @@ def _bounded(source: _Counted) -> Iterator[None]:
 
 
 class _HeaderReader:
-    """pydicom's `stop_when` callback: stops at the pixel data, and looks at every element's length on the way."""
+    """pydicom's `stop_when` callback: checks every element's length, and stops at the pixel data."""
 
     def __init__(self, head: BytesIO, cut: bool) -> None:
         self.pixels: PixelElement | None = None
@@ -265,7 +265,7 @@ def _header_too_large() -> DecodeError:
 
 
 def _evident_syntax(first: bytes) -> UID:
-    """The encoding of a data set that states none: explicit if its first element carries a VR."""
+    """Returns the encoding of a data set that states none: explicit if its first element carries a VR."""
     if first[4:6] not in _VRS:
         return ImplicitVRLittleEndian
     return ExplicitVRBigEndian if first[0] == 0 and first[1] != 0 else ExplicitVRLittleEndian

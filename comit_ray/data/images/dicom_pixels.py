@@ -1,7 +1,7 @@
 """Decodes DICOM pixel data into stored values, with one named decoder for each transfer syntax.
 
-pydicom would try every installed decoder in turn; here each syntax has its own, so that pixels are the same on every
-machine and a decoder's failure is not covered by another's guess. All are permissively licensed.
+pydicom would try every installed decoder in turn. Here each syntax has its own, so that pixels are the same on every
+machine and no other decoder's guess hides a failure. All decoders are permissively licensed.
 """
 
 from dataclasses import dataclass
@@ -51,10 +51,10 @@ _CODINGS = {
     uid.JPEGLSLossless: "JPEG-LS",
     uid.JPEGLSNearLossless: "JPEG-LS",
 }
-"""What a stream must be; all others are JPEG 2000."""
+"""Required coding of a stream; all other syntaxes need JPEG 2000."""
 _RLE_HEADER = 64
 _RLE_EXPANSION = 64
-"""Most bytes that one byte of RLE can stand for: a pair repeats one byte up to 128 times (PS3.5 G.3)."""
+"""Most bytes per byte of RLE: a pair repeats one byte up to 128 times (PS3.5 G.3)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Geometry:
 
 
 def geometry_of(elements: Dataset, limits: DecodeLimits) -> Geometry:
-    """The pixel format the header states.
+    """Returns the pixel format that the header states.
 
     Raises:
         DecodeError: BAD_GEOMETRY, TOO_LARGE, TOO_SMALL or NOT_GRAYSCALE.
@@ -114,16 +114,16 @@ def geometry_of(elements: Dataset, limits: DecodeLimits) -> Geometry:
 def decode_stored(
     file: DicomFile, data: bytes, keywords: tuple[str, ...], geometry: Geometry, limits: DecodeLimits
 ) -> tuple[NDArray[np.generic], tuple[str, ...]]:
-    """Stored values (height, width), integers of at most 16 bits, and what was done to them, if anything was.
+    """Returns stored values (height, width), integers of at most 16 bits, and the steps applied to them, if any.
 
     With `limits.reduce` JPEG 2000 may be smaller (`comit_ray.data.images.jpeg2000_reduced`).
 
     Args:
-        file: as opened.
-        data: its bytes, to inflate a deflated file further.
-        keywords: as `file` was opened with.
-        geometry: of `file`, checked.
-        limits: bounds.
+        file: the opened file.
+        data: bytes of the file, to inflate a deflated file further.
+        keywords: keywords that `file` was opened with.
+        geometry: checked geometry of `file`.
+        limits: limits for the image.
 
     Raises:
         DecodeError: UNSUPPORTED_TRANSFER_SYNTAX, TRUNCATED, CORRUPT, BAD_GEOMETRY, NOT_GRAYSCALE, TOO_LARGE.
@@ -174,18 +174,18 @@ def decode_stored(
 
 
 def _as_stated(patterns_HW: NDArray[np.generic], geometry: Geometry) -> NDArray[np.generic]:
-    """Values of the bits that the header states, from unsigned ones of all bits that the stream or the pixel has.
+    """Cuts unsigned values of all bits of the stream or the pixel to the bits that the header states.
 
-    Some writers state 16 bits in the stream for a picture of 12; others have 12 there and 10 in the header. The values
-    tell: those that need more bits than stated would wrap if they were cut. An overlay in the unused bits (retired, but
-    old archives have it) is named by the header, and cut.
+    Some writers state 16 bits in the stream for a picture of 12; others have 12 there and 10 in the header. So the
+    values decide: values that need more bits than stated would wrap if they were cut, and are refused. An overlay in
+    unused bits (retired, but present in old archives) is named by the header, and is cut off.
 
     Raises:
-        DecodeError: BAD_GEOMETRY if there are such values.
+        DecodeError: BAD_GEOMETRY if values need more bits than stated.
     """
     bits, depth = geometry.bits_stored, 8 * patterns_HW.dtype.itemsize
     patterns = np.flatnonzero(dicom_display.count_values(patterns_HW))
-    above = patterns >> bits  # none, or all like the sign
+    above = patterns >> bits  # all 0, or all equal to the sign bit
     spread = geometry.signed & (patterns >> (bits - 1) & 1 == 1) & (above == 2 ** (depth - bits) - 1)
     if not ((above == 0) | spread).all():
         raise DecodeError(Reason.BAD_GEOMETRY, f"the header says BitsStored {bits}, its pixels go up to {patterns[-1]}")
@@ -197,9 +197,9 @@ def _as_stated(patterns_HW: NDArray[np.generic], geometry: Geometry) -> NDArray[
 
 
 def _check_frame(frame: bytes, syntax: uid.UID, geometry: Geometry, limits: DecodeLimits) -> tuple[str, int]:
-    """The decoder for a compressed frame, after comparing what it would allocate with what the header allows.
+    """Returns the decoder for a compressed frame, after comparing what it would allocate with what the header allows.
 
-    Also the bits a sample to decode: more than the header states where the decoder would cut values to these.
+    Also returns the bits per sample to decode: more than the header states if the decoder would cut values.
     """
     if syntax == uid.RLELossless:
         _check_rle(frame, geometry, limits)
@@ -233,7 +233,7 @@ def _check_frame(frame: bytes, syntax: uid.UID, geometry: Geometry, limits: Deco
 
 
 def _check_rle(frame: bytes, geometry: Geometry, limits: DecodeLimits) -> None:
-    """Adds up what the runs of a long RLE frame expand to; a short one cannot exceed the bound (PS3.5 G.3)."""
+    """Adds up the expanded size of a long RLE frame; a short one cannot exceed the limit (PS3.5 G.3)."""
     if len(frame) > 2 * geometry.frame_bytes + _RLE_HEADER:
         raise DecodeError(Reason.CORRUPT, "RLE of more than twice the bytes of its picture")
     if len(frame) * _RLE_EXPANSION <= limits.max_decoded_bytes:

@@ -1,8 +1,7 @@
 """Reads one DICOM radiograph: header facts, and stored values.
 
-The header is read first: it excludes what is no frontal chest radiograph, and bounds what the pixels may cost, before
-anything is decompressed. What the stored values look like on a screen is `comit_ray.data.images.dicom_display`'s
-business.
+The header is read first: it excludes images that are not a frontal chest radiograph, and limits the cost of the pixels,
+before anything is decompressed. `comit_ray.data.images.dicom_display` turns stored values into what a screen shows.
 """
 
 import re
@@ -23,7 +22,7 @@ from comit_ray.errors import DecodeError, Reason
 from comit_ray.tables.vocabulary import View
 
 MAX_AGE = 120.0
-"""Years; an age above it is a slip of the keyboard, and unknown."""
+"""Years; a higher age is a typing error, and counts as unknown."""
 
 FACTS = (
     "PatientID", "StudyInstanceUID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName",
@@ -31,14 +30,14 @@ FACTS = (
     "ProtocolName", "StudyDescription", "ViewPosition", "ViewCodeSequence", "PatientOrientation", "NumberOfFrames",
     "SOPClassUID", "ImageType", "PresentationIntentType",
 )  # fmt: skip
-"""Elements that say whose a radiograph is, how it was taken, and whether it is one of a chest."""
+"""Elements that tell whose a radiograph is, how it was taken, and whether it shows a chest."""
 _PIXEL_FACTS = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation",
 )  # fmt: skip
 _KEYWORDS = FACTS + _PIXEL_FACTS + PIXEL_KEYWORDS
 _PEAK = {False: 2.5, True: 5.0}
-"""Bytes at the peak of decoding for each byte of pixels, as they are and compressed (RLE takes most); measured."""
+"""Peak bytes of decoding per byte of pixels, uncompressed and compressed (RLE takes most); measured."""
 _YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 
@@ -70,7 +69,7 @@ class DicomHeader:
 
 
 def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
-    """Header facts, without reading pixels; `data` may end anywhere after the tag of the pixel data.
+    """Reads header facts without reading pixels; `data` may end anywhere after the tag of the pixel data.
 
     Raises:
         DecodeError: the bytes are not a readable DICOM file, or a file that should hold an image holds none.
@@ -81,7 +80,7 @@ def read_header(data: bytes, limits: DecodeLimits) -> DicomHeader:
 
 
 def stored_dicom(data: bytes, limits: DecodeLimits, held: ExitStack) -> StoredImage:
-    """Stored values of a DICOM radiograph, and the elements that say how to display them.
+    """Returns stored values of a DICOM radiograph, and the elements that say how to display them.
 
     Args:
         data: the file.
@@ -101,7 +100,7 @@ def stored_dicom(data: bytes, limits: DecodeLimits, held: ExitStack) -> StoredIm
     peak = _PEAK[compressed] * pixel_bytes
     held.enter_context(decoding_room(geometry.height * geometry.width, peak, len(data), 1))
     stored_HW, applied = decode_stored(file, data, _KEYWORDS, geometry, limits)
-    # RGB is display values already: it has neither window nor inversion.
+    # RGB holds display values already: it has neither window nor inversion.
     photometric = geometry.photometric if geometry.samples == 1 else None
     original = (geometry.height, geometry.width)
     return StoredImage(
@@ -125,7 +124,7 @@ def _open(data: bytes, limits: DecodeLimits) -> tuple[DicomFile, DicomHeader]:
 
 
 def facts(elements: Dataset) -> DicomHeader:
-    """What the elements named by `FACTS` say; those that are absent are unknown."""
+    """Returns what the elements named by `FACTS` say; absent elements count as unknown."""
     position, series = text(elements, "ViewPosition"), text(elements, "SeriesDescription")
     view_code = code_meaning(elements, "ViewCodeSequence")
     view, source = views.view_of(position, series, view_code, texts(elements, "PatientOrientation"))

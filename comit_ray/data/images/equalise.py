@@ -1,8 +1,8 @@
-"""Grey values made alike: histogram equalisation of a whole frame, or of its tiles with limited contrast (CLAHE).
+"""Equalises grey values: histogram equalisation of a whole frame, or of its tiles with limited contrast (CLAHE).
 
 Sources differ in the grey values that they store. After equalisation each frame uses all of them about equally often,
-so brightness and contrast of the whole no longer tell the source. Part of the model's frame: what a network was trained
-with, every screen of it does.
+so overall brightness and contrast no longer reveal the source. Equalisation is part of the model's frame: every screen
+of a network applies what the network was trained with.
 """
 
 from itertools import pairwise
@@ -12,26 +12,26 @@ import numpy.typing as npt
 
 LEVELS = 256
 TILES = 4
-"""Tiles a side of CLAHE."""
+"""Number of CLAHE tiles per side."""
 CLIP = 3.0
-"""No grey value counts for more than this many times the mean count of one."""
+"""Limit for the count of a grey value, as a multiple of the mean count."""
 
 
 def equalise_histogram(pixels_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Each grey value replaced by the share of pixels at or below it, from 0 to 255.
+    """Replaces each grey value by the share of pixels at or below it, scaled from 0 to 255.
 
-    An image of one value is given back as it is.
+    An image of one value is returned unchanged.
     """
     counts = np.bincount(pixels_HW.ravel(), minlength=LEVELS)
     return _table(counts.astype(np.float64))[pixels_HW] if np.count_nonzero(counts) > 1 else pixels_HW
 
 
 def equalise_tiles(pixels_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994, VIII.5).
+    """Applies contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994, VIII.5).
 
-    Each of 4 x 4 tiles has its own table of grey values, made of a clipped histogram; between the centres of tiles the
-    tables are interpolated, so that no edge of a tile is seen. The darkest and the brightest value become 0 and 255
-    first, as in scikit-image: the limit would otherwise leave a dark radiograph dark.
+    Each of 4 x 4 tiles has its own table of grey values, computed from a clipped histogram. Between the centres of
+    tiles the tables are interpolated, so that no tile edge is visible. The darkest and the brightest value become 0 and
+    255 first, as in scikit-image, because the limit would otherwise leave a dark radiograph dark.
     """
     pixels_HW = _stretched(pixels_HW)
     height, width = pixels_HW.shape
@@ -68,7 +68,7 @@ def _edges(length: int) -> npt.NDArray[np.int64]:
 def _between(
     edges: npt.NDArray[np.int64], length: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The tile before and the tile after each pixel, and how near it is to the second, 0..1."""
+    """Returns the tile before and the tile after each pixel, and the pixel's nearness to the second (0..1)."""
     centres = (edges[1:] + edges[:-1]) / 2
     place = np.interp(np.arange(length) + 0.5, centres, np.arange(len(centres)))
     before = np.floor(place).astype(np.int64)
@@ -76,7 +76,7 @@ def _between(
 
 
 def _clipped(tile_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Counts of the grey values, what is above the limit shared out among all."""
+    """Returns the counts of the grey values; counts above the limit are spread over all values."""
     counts = np.bincount(tile_HW.ravel(), minlength=LEVELS).astype(np.float64)
     limit = max(1.0, CLIP * tile_HW.size / LEVELS)
     over = np.maximum(counts - limit, 0).sum()
@@ -85,7 +85,7 @@ def _clipped(tile_HW: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 
 def _table(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Grey value -> its new one: the share of pixels at or below it, least to 0, greatest to 255."""
+    """Returns grey value -> new value: the share of pixels at or below it, the least as 0, the greatest as 255."""
     total = np.cumsum(counts)
     least = total[np.flatnonzero(counts)[0]]
     spread = np.clip((total - least) / max(total[-1] - least, 1e-9), 0, 1)

@@ -1,13 +1,14 @@
 """Resamples a radiograph into the frame of the model; `prepare`, `train` and `screen` all use this function.
 
     original -> shrink: longest side at most 512 px -> the model's frame: stretched, or letterboxed on black
-             -> grey values equalised, where the frame says so
+             -> grey values equalised, if the frame says so
 
-Both steps are Pillow's triangle filter (`BILINEAR`, which widens with the reduction and so does not alias), in its
-fixed-point arithmetic for 8 bits. `shrink` leaves what is small enough alone, so a stored, shrunken image and its
-original give the same frame, bit for bit.
+Both steps use Pillow's triangle filter (`BILINEAR`, which widens with the reduction and so does not alias), in its
+8-bit fixed-point arithmetic. `shrink` leaves small images alone, so a stored, shrunken image and its original give
+the same frame, bit for bit.
 
-What a frame's pixels say of how it was made, not of what it shows: brightness, contrast, black, white.
+The module also computes statistics of a frame's pixels that depend on how it was made: brightness, contrast, black,
+white.
 """
 
 from dataclasses import dataclass
@@ -21,14 +22,14 @@ from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.images.equalise import equalise_histogram, equalise_tiles
 
 LONGEST_SIDE = 512
-"""Pixels of the longest side after `shrink`."""
+"""Length in pixels of the longest side after `shrink`."""
 
 
 @dataclass(frozen=True)
 class FrameMap:
     """Where pixels of the original lie in the frame: frame_row = top + row * rows_per_pixel, and the same for columns.
 
-    Coordinates are those of pixel edges: pixel 0 spans 0 to 1, and its centre is 0.5.
+    Coordinates refer to pixel edges: pixel 0 spans 0 to 1, and its centre is 0.5.
     """
 
     fit: str
@@ -49,7 +50,7 @@ class _Content:
 
 
 def shrink(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The radiograph with its longest side at most 512 px and its aspect ratio kept; unchanged if it is that small."""
+    """Returns the radiograph with its longest side at most 512 px and its aspect ratio kept; small ones unchanged."""
     height, width = pixels_HW.shape
     if max(height, width) <= LONGEST_SIDE:
         return pixels_HW
@@ -57,7 +58,7 @@ def shrink(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def to_frame(pixels_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uint8]:
-    """The radiograph in the frame of the model, uint8 (size, size), equalised if it says so; borders are black."""
+    """Returns the radiograph in the model's frame, uint8 (size, size), equalised if it says so; borders are black."""
     height, width = pixels_HW.shape
     content = _content(height, width, frame)
     inside = _resample(shrink(pixels_HW), content.height, content.width)
@@ -69,14 +70,14 @@ def to_frame(pixels_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uin
 
 
 def mask_to_frame(mask_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.uint8]:
-    """A mask of the original's size in the frame of the model, uint8 (size, size).
+    """Returns a mask of the original's size in the model's frame, uint8 (size, size).
 
     Every frame pixel takes the value of the mask pixel under its centre, so values are never mixed. Letterbox borders
-    are 0, background.
+    are 0 (background).
     """
     height, width = mask_HW.shape
     content = _content(height, width, frame)
-    # The centre of row r is (r + 1/2) * height / content.height; in integers, so that no rounding can move it.
+    # The centre of row r is (r + 1/2) * height / content.height; integers avoid any rounding.
     rows = (2 * np.arange(content.height) + 1) * height // (2 * content.height)
     columns = (2 * np.arange(content.width) + 1) * width // (2 * content.width)
     framed = np.zeros((frame.size, frame.size), np.uint8)
@@ -87,7 +88,7 @@ def mask_to_frame(mask_HW: NDArray[np.uint8], frame: FrameConfig) -> NDArray[np.
 
 
 def frame_map(height: int, width: int, frame: FrameConfig) -> FrameMap:
-    """How `to_frame` and `mask_to_frame` place an original of height x width pixels."""
+    """Returns how `to_frame` and `mask_to_frame` place an original of height x width pixels."""
     content = _content(height, width, frame)
     return FrameMap(
         fit=frame.fit,
@@ -106,7 +107,7 @@ def _shrunken(height: int, width: int) -> tuple[int, int]:
 
 
 def _content(height: int, width: int, frame: FrameConfig) -> _Content:
-    """From the shrunken size, so that an original and its shrunken copy fill the same rectangle."""
+    """Returns the filled rectangle, by the shrunken size, so that a shrunken copy fills the same rectangle."""
     if frame.fit == "stretch":
         return _Content(0, 0, frame.size, frame.size)
     height, width = _shrunken(height, width)
@@ -122,16 +123,16 @@ def _resample(pixels_HW: NDArray[np.uint8], height: int, width: int) -> NDArray[
 
 
 STATISTICS = ("pixel_mean", "pixel_sd", "pixel_black", "pixel_white")
-"""Mean and standard deviation of the grey values, and the shares of pixels that are black and white."""
+"""Mean and standard deviation of the grey values, and the shares of black and of white pixels."""
 
 WHITE = 255
 
 
 def statistics(frames_BHW: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-    """`STATISTICS` of each frame, (B,) each: fractions, 0..1, of white or of the frame.
+    """Returns `STATISTICS` of each frame, (B,) each: fractions (0..1) of white or of the frame.
 
     Args:
-        frames_BHW: radiographs at the model's frame, padding included.
+        frames_BHW: radiographs in the model's frame, padding included.
     """
     pixels_BN = frames_BHW.reshape(len(frames_BHW), -1)
     found = {

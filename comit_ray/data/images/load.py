@@ -1,7 +1,7 @@
-"""One radiograph from where it lies to what a job needs of it: fetch, check, decode, resample. Every job shares it.
+"""Loads one radiograph for a job: fetches, checks, decodes and resamples it. Every job uses this module.
 
-A file is decoded in a process of its own (`decoder_processes`), so that one that kills or stalls its decoder costs one
-row. Such a file is fetched and tried once more, for bytes may have changed on the way.
+A file is decoded in a separate process (`decoder_processes`), so a file that kills or stalls its decoder costs one row.
+Such a file is fetched and tried once more, because bytes may have changed on the way.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ More = ParamSpec("More")
 Made = TypeVar("Made")
 
 PLACE_COLUMNS = ("uri", "member", "member_offset", "sidecar", "checksum")
-"""Columns of the manifest that say where a radiograph is."""
+"""Columns of the manifest that give the place of a radiograph."""
 
 KNOWN = "known from the manifest: "
-"""How the sentence of a row begins that the manifest itself excludes."""
+"""Start of the sentence for a row that the manifest itself excludes."""
 _KNOWN = {
     Reason.UNREADABLE: "a link in an archive, or a name that is no text or leads out of the root",
     Reason.ENCRYPTED: "a member of a zip that needs a password: unpack it",
@@ -36,7 +36,7 @@ _KNOWN = {
     Reason.FOR_PROCESSING: "PresentationIntentType or the SOP class says that the values are raw",
     Reason.NOT_FRONTAL: "the header says oblique, decubitus or cross-table",
 }
-"""What the manifest's reason means, where the source has looked at the file itself."""
+"""Meaning of the manifest's reasons, for those that come from looking at the file itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Place:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The place in a row of the manifest (columns `PLACE_COLUMNS`)."""
+        """Returns the place in a row of the manifest (columns `PLACE_COLUMNS`)."""
         sidecar = row.get("sidecar")
         return cls(
             FileRef(row["uri"], row["member"], row.get("member_offset")),
@@ -65,12 +65,12 @@ class Place:
 
     @property
     def streamed(self) -> bool:
-        """Whether it is a member of an archive that can only be read from its beginning."""
+        """Whether the file is a member of an archive that can only be read from its beginning."""
         return self.file.member is not None and is_streamed(self.file.uri)
 
 
 def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
-    """All files that reading `places` needs, for `FileReader`."""
+    """Yields all files that reading `places` needs, for `FileReader`."""
     for place in places:
         yield place.file
         if place.sidecar is not None:
@@ -78,36 +78,36 @@ def wanted(places: Iterable[Place]) -> Iterator[FileRef]:
 
 
 def load_radiograph(place: Place, reader: FileReader, limits: DecodeLimits) -> Radiograph:
-    """The radiograph at `place`, in the display sense.
+    """Returns the radiograph at `place`, in the display sense.
 
     Raises:
-        DecodeError: with the reason it cannot, or must not, be scored: the reader's and the decoder's reasons, or
+        DecodeError: the reason why it cannot, or must not, be scored: the reader's or the decoder's reason, or
             `checksum_mismatch`.
     """
     return _apart(place, reader, limits, decode)
 
 
 def load_shrunken(place: Place, reader: FileReader, limits: DecodeLimits) -> Radiograph:
-    """The radiograph at `place` with the pixels of `frame.shrink`; raises as `load_radiograph`."""
+    """Returns the radiograph at `place` with the pixels of `frame.shrink`; raises as `load_radiograph`."""
     return _apart(place, reader, limits, shrunken)
 
 
 def load_frame(place: Place, reader: FileReader, frame: FrameConfig, limits: DecodeLimits) -> Frame:
-    """The radiograph at `place`, resampled to `frame`; raises as `load_radiograph`."""
+    """Returns the radiograph at `place`, resampled to `frame`; raises as `load_radiograph`."""
     return _apart(place, reader, limits, framed, frame)
 
 
 def load_with_values(place: Place, reader: FileReader, limits: DecodeLimits) -> tuple[Radiograph, StoredImage]:
-    """The radiograph at `place`, and the stored values that it shows, decoded in this process.
+    """Returns the radiograph at `place`, and the stored values that it shows, decoded in this process.
 
-    For a reader who looks at one image. A screen, which came before, read it apart. Raises as `load_radiograph`.
+    It serves a reader who looks at one image; an earlier screen decoded it separately. Raises as `load_radiograph`.
     """
     data, sidecar = _fetch(place, reader)
     return decode_with_values(data, limits, sidecar)
 
 
 def _fetch(place: Place, reader: FileReader) -> tuple[bytes, bytes | None]:
-    """The file's bytes, and its sidecar's."""
+    """Returns the bytes of the file and of its sidecar."""
     data = reader.read(place.file)
     if place.checksum is not None and place.file.member is None:
         check(data, place.checksum)
@@ -115,7 +115,7 @@ def _fetch(place: Place, reader: FileReader) -> tuple[bytes, bytes | None]:
 
 
 def decode_apart(data: bytes, limits: DecodeLimits, sidecar: bytes | None = None) -> Radiograph:
-    """The radiograph in the bytes of a file; raises as `load_radiograph`."""
+    """Returns the radiograph in the bytes of a file; raises as `load_radiograph`."""
     return _twice(lambda: (data, sidecar), limits, decode)
 
 
@@ -127,11 +127,11 @@ def _apart(
     *more: More.args,
     **named: More.kwargs,
 ) -> Made:
-    """What `work` makes of the file at `place`."""
+    """Runs `work` on the file at `place`, and returns the result."""
     held: list[tuple[bytes, bytes | None]] = []
 
     def fetch() -> tuple[bytes, bytes | None]:
-        if not held or not place.streamed:  # of a tar.gz the bytes come once; its own checksums hold for them
+        if not held or not place.streamed:  # a tar.gz yields the bytes once, and has its own checksums
             held[:] = [_fetch(place, reader)]
         return held[0]
 
@@ -145,7 +145,7 @@ def _twice(
     *more: More.args,
     **named: More.kwargs,
 ) -> Made:
-    """What `work` makes of a file, in a process of its own; a file that ends it twice has failed."""
+    """Runs `work` on a file in a separate process; a file that ends the process twice has failed."""
     data, sidecar = fetch()
     if not limits.processes:
         return work(data, limits, sidecar, *more, **named)
@@ -164,7 +164,7 @@ def _twice(
 
 
 def known_exclusion(row: Mapping[str, Any]) -> DecodeError | None:
-    """Why the manifest says that a row must not be read (columns `excluded`, `view`), or None."""
+    """Returns why the manifest says that a row must not be read (columns `excluded`, `view`), or None."""
     known = row["excluded"] or (Reason.LATERAL if row["view"] == View.LATERAL else None)
     if known is None:
         return None

@@ -1,7 +1,7 @@
-"""DICOM look-up tables: the modality LUT and the VOI LUT (PS3.3 C.11.1.1 and C.11.2.1.1).
+"""Reads DICOM look-up tables: the modality LUT and the VOI LUT (PS3.3 C.11.1.1 and C.11.2.1.1).
 
-They are read here from their bytes, for real ones differ from the standard: a descriptor of the wrong sign, 8-bit
-entries in 8 or in 16 bits, more bits stated than the entries have. What cannot be told is refused, never guessed.
+They are read from their bytes, because real tables differ from the standard: a descriptor of the wrong sign, 8-bit
+entries in 8 or in 16 bits, more bits stated than the entries have. An ambiguous table is refused, never guessed.
 """
 
 from dataclasses import dataclass
@@ -22,26 +22,26 @@ class LookUpTable:
     """A table of at most 65,536 entries.
 
     Attributes:
-        entries: int64, 0 to 65,535.
-        first: the input value of the first entry, as written: read as signed or as unsigned.
+        entries: int64 values, 0 to 65,535.
+        first: input value of the first entry, as written, read as signed or as unsigned.
     """
 
     entries: NDArray[np.int64]
     first: int
 
     def apply(self, values: NDArray[np.float64], lowest: float, highest: float) -> NDArray[np.float64]:
-        """The entries for `values`, rounded; below the table its first entry, above it its last (PS3.3 C.11.2.1.1).
+        """Returns the entries for rounded `values`; the first entry below the table, the last above (PS3.3 C.11.2.1.1).
 
         Args:
-            values: input.
-            lowest: of the values that the image can have, which decides how the sign of `first` is read.
-            highest: of them.
+            values: input values.
+            lowest: lowest value that the image can have; both ends decide how the sign of `first` is read.
+            highest: highest value that the image can have.
         """
         index = np.rint(values).astype(np.int64) - self._first_for(lowest, highest)
         return self.entries[np.clip(index, 0, len(self.entries) - 1)].astype(np.float64)
 
     def _first_for(self, lowest: float, highest: float) -> int:
-        """`first` with the other sign, where the table as written lies beside all values, and so lies among them."""
+        """Returns `first`, with the other sign if only then the table overlaps the values."""
         other = self.first - 2 * _SIGN if self.first >= _SIGN else self.first + 2 * _SIGN if self.first < 0 else None
 
         def reaches(first: int) -> bool:
@@ -51,7 +51,7 @@ class LookUpTable:
 
 
 def read_look_up_table(elements: Dataset, keyword: str) -> LookUpTable | None:
-    """The first item of a sequence of look-up tables; None if there is none.
+    """Reads the first item of a sequence of look-up tables; returns None if there is none.
 
     Raises:
         DecodeError: CORRUPT if its LUTDescriptor or LUTData is absent, or they do not fit each other.
@@ -85,7 +85,7 @@ def _entries(item: Dataset, keyword: str, count: int, bits: int) -> NDArray[np.i
 
 
 def _words(item: Dataset, keyword: str, sequence: str) -> NDArray[np.int64]:
-    """The 16-bit numbers of an element, whatever it says its type is."""
+    """Returns the 16-bit numbers of an element, whatever type it states."""
     if keyword not in item:
         raise _bad(sequence, f"a {keyword}, got none")
     element = item.get_item(keyword)

@@ -1,12 +1,11 @@
 """A decoded radiograph: its pixels for display, or stored values and how to display them.
 
-The edge to the libraries that parse foreign bytes: silent, and nothing but DecodeError comes out.
+The module also guards the libraries that parse foreign bytes: they stay silent, and only DecodeError leaves them.
+pydicom warns and logs with values of the header in its messages. Those must not reach a log, and under `-W error` must
+not fail a sound image. `warnings.catch_warnings` swaps state of the whole process, which breaks if threads leave it in
+another order than they entered; so the first thread in swaps it and the last one out restores it.
 
-pydicom warns and logs with the values of the header in its messages: those must reach no log, and under
-`-W error` must not fail a sound image. `warnings.catch_warnings` swaps state of the whole process, which breaks when
-threads leave it in another order than they entered; so the first thread in swaps it and the last one out restores it.
-
-The bounds on one image, checked before anything is decompressed or allocated.
+Finally, the module holds the limits for one image, checked before anything is decompressed or allocated.
 """
 
 import logging
@@ -58,8 +57,8 @@ class StoredImage:
         view: as in `Radiograph`.
         view_source: as in `Radiograph`.
         applied: steps that were already applied, as in `Radiograph`.
-        sidecar: whether `elements` come from a sidecar, whose errors have a reason of their own.
-        original: rows and columns of the picture, where `values_HW` is a smaller one of it; None: they are its own.
+        sidecar: whether `elements` come from a sidecar, whose errors have a separate reason.
+        original: rows and columns of the picture if `values_HW` is a smaller copy of it; None if it is the picture.
     """
 
     values_HW: NDArray[np.generic]
@@ -86,7 +85,7 @@ def decoder_guard(doing: str = "read the file") -> Iterator[None]:
     """Silences the decoding libraries, and turns every error of theirs into a DecodeError.
 
     Args:
-        doing: the current step, for the message. Of the library's error only the type is shown.
+        doing: current step, for the message, which shows only the type of the library's error.
     """
     _enter()
     try:
@@ -124,8 +123,8 @@ def _leave() -> None:
 
 
 ROOM = 640 * 2**20
-"""Bytes that all threads of a process, with the processes that decode for them, may take for decoding at one time. A
-task that reads reserves 1 GiB, of which its libraries and its rows take some 300 MiB."""
+"""Bytes that all threads of a process, with their decoding processes, may take for decoding at one time. A task that
+reads reserves 1 GiB, of which its libraries and its rows take some 300 MiB."""
 
 _room = threading.Condition()
 _held = 0
@@ -159,7 +158,7 @@ def decoding_room(pixels: int, bytes_per_pixel: float, file_bytes: int, copies: 
 
 @contextmanager
 def room(need: int) -> Iterator[None]:
-    """Waits until `need` bytes of `ROOM` are there, and holds them."""
+    """Waits until `need` bytes of `ROOM` are free, and holds them."""
     global _held
     with _room:
         _room.wait_for(lambda: _held + need <= ROOM)
@@ -177,7 +176,7 @@ _ask: Callable[[int], None] | None = None
 
 @contextmanager
 def room_asked_of(ask: Callable[[int], None]) -> Iterator[None]:
-    """In the block `decoding_room` asks another process for room, which holds it until the block has ended."""
+    """Makes `decoding_room` in the block ask another process for room, which holds it until the block has ended."""
     global _ask
     _ask = ask
     try:

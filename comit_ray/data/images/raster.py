@@ -3,11 +3,11 @@
 8-bit pixels are taken as they are: somebody already chose how they look. 16-bit grey PNGs hold stored values and no
 window, so their 0.5 to 99.5 percentiles are spread over black to white, as for a DICOM file without a window.
 
-Where the elements of the DICOM file that a PNG was made of lie beside it (`comit_ray.data.images.sidecar`), a grey PNG
-of 8 or 16 bits is that file's stored values, and goes through the same pipeline. Colour, transparency and JPEG are
-display values already, as RGB is in a DICOM file; but not where the elements say MONOCHROME1: some converters invert it
-and some do not, and nothing in the picture tells. Transparency lies on black. An EXIF orientation is honoured: viewers
-and annotators saw the picture turned.
+If the DICOM elements that a PNG was made from lie beside it (`comit_ray.data.images.sidecar`), a grey PNG of 8 or 16
+bits holds the stored values of that file, and goes through the same pipeline. Colour, transparency and JPEG hold
+display values already, as RGB does in a DICOM file; but not if the elements say MONOCHROME1: some converters invert it
+and some do not, and the picture does not tell. Transparency is put on black. An EXIF orientation is applied, because
+viewers and annotators saw the picture turned.
 """
 
 import struct
@@ -37,23 +37,23 @@ _ORIENTATION = 0x0112
 _GREY = 0
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PEAK = {False: 4.0, True: 9.0}
-"""Bytes a pixel at the peak of decoding 8-bit grey, and 16 bits, colours, or a turned picture; measured."""
+"""Peak bytes per pixel for decoding 8-bit grey, and for 16 bits, colours, or a turned picture; measured."""
 MAX_CHUNKS = 150_000
-"""Chunks of one PNG; the largest file in chunks of 8 KiB, which most writers make, has 32,768."""
+"""Most chunks of one PNG; the largest file in chunks of 8 KiB, which most writers make, has 32,768."""
 _BLOCK = 2**18
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""Top, left, and steps down and to the right, of each pass."""
+"""Top, left, and steps down and to the right, for each Adam7 pass."""
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
 
 
 def stored_png(data: bytes, limits: DecodeLimits, held: ExitStack, elements: Dataset | None = None) -> StoredImage:
-    """A PNG of any bit depth and colour type; 16 bits only in grey.
+    """Returns the image of a PNG of any bit depth and colour type; 16 bits only in grey.
 
     Args:
         data: the file.
-        limits: bounds.
-        held: keeps the room in memory until the caller has shown the values.
-        elements: of its sidecar, if it has one.
+        limits: limits for the image.
+        held: keeps the reserved memory until the caller has displayed the values.
+        elements: elements of its sidecar, if it has one.
 
     Raises:
         DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, MULTI_FRAME, NOT_GRAYSCALE, BAD_GEOMETRY, BAD_SIDECAR.
@@ -81,13 +81,13 @@ def stored_png(data: bytes, limits: DecodeLimits, held: ExitStack, elements: Dat
 
 
 def stored_jpeg(data: bytes, limits: DecodeLimits, held: ExitStack, elements: Dataset | None = None) -> StoredImage:
-    """An 8-bit JPEG, grey or colour that is really grey; CMYK is refused: it is ink, not light.
+    """Returns the image of an 8-bit JPEG, grey or colour that is really grey; CMYK is refused, as it is ink, not light.
 
     Args:
         data: the file.
-        limits: bounds.
-        held: keeps the room in memory until the caller has shown the values.
-        elements: of its sidecar, if it has one.
+        limits: limits for the image.
+        held: keeps the reserved memory until the caller has displayed the values.
+        elements: elements of its sidecar, if it has one.
 
     Raises:
         DecodeError: TRUNCATED, CORRUPT, TOO_LARGE, TOO_SMALL, NOT_GRAYSCALE, UNSUPPORTED_TRANSFER_SYNTAX, BAD_SIDECAR.
@@ -107,7 +107,7 @@ def stored_jpeg(data: bytes, limits: DecodeLimits, held: ExitStack, elements: Da
 
 
 def _open(data: bytes, file_format: str) -> tuple[Image.Image, list[str]]:
-    """The picture, upright, and whether it had to be turned."""
+    """Returns the picture upright, and the step `exif_orientation` if it had to be turned."""
     applied: list[str] = []
     try:
         with Image.open(BytesIO(data), formats=[file_format]) as image:
@@ -138,7 +138,7 @@ def _image(
 
 
 def _described(image: Image.Image, depth: int, applied: list[str], elements: Dataset) -> StoredImage:
-    """A grey PNG of stored values, for the DICOM pipeline."""
+    """Returns a grey PNG of stored values, for the DICOM pipeline."""
     photometric = photometric_of(elements)
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DecodeError(
@@ -153,7 +153,7 @@ def _described(image: Image.Image, depth: int, applied: list[str], elements: Dat
 
 
 def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
-    """Grey values, transparency on black; band by band where there are colours, for these take most memory."""
+    """Returns grey values, transparency on black; colours are converted in bands, because they take most memory."""
     if image.mode in ("1", "L") and not image.has_transparency_data:
         return np.array(image.convert("L"))
     width, height = image.size
@@ -177,9 +177,9 @@ def _grey(image: Image.Image, applied: list[str]) -> NDArray[np.uint8]:
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
-    """The chunks that matter up to IEND, the checksums of the critical ones compared; Pillow skips those of the pixels.
+    """Returns the needed chunks up to IEND, and checks the checksums of critical ones; Pillow skips those of pixels.
 
-    Profiles and texts are left out: they are compressed, need no bound, and change no grey value here.
+    Profiles and texts are left out: they are compressed, need no limit, and change no grey value here.
     """
     view = memoryview(data)
     chunks: list[tuple[bytes, memoryview]] = []
@@ -203,7 +203,7 @@ def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
 
 
 def _check_length(chunks: list[tuple[bytes, memoryview]]) -> None:
-    """Compares the inflated bytes with those that the header's picture needs; Pillow leaves what is absent black.
+    """Compares the inflated bytes with those that the header's picture needs; Pillow leaves missing pixels black.
 
     Raises:
         DecodeError: TRUNCATED if there are fewer, CORRUPT if they cannot be inflated.
@@ -228,7 +228,7 @@ def _check_length(chunks: list[tuple[bytes, memoryview]]) -> None:
 
 
 def _passes(height: int, width: int, interlaced: bool) -> list[tuple[int, int]]:
-    """Rows and columns of each of Adam7's passes that has pixels (PNG 8.2); of a plain picture one."""
+    """Returns rows and columns of each Adam7 pass that has pixels (PNG 8.2); a plain picture has one pass."""
     if not interlaced:
         return [(height, width)]
     sizes = [(-(-(height - top) // down), -(-(width - left) // right)) for top, left, down, right in _ADAM7]
@@ -236,7 +236,7 @@ def _passes(height: int, width: int, interlaced: bool) -> list[tuple[int, int]]:
 
 
 def _essential(chunks: list[tuple[bytes, memoryview]]) -> bytes:
-    """The PNG of these chunks alone."""
+    """Returns a PNG that holds only these chunks."""
     parts: list[bytes | memoryview] = [PNG_SIGNATURE]
     for kind, body in chunks:
         checksum = zlib.crc32(body, zlib.crc32(kind))

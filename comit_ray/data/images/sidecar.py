@@ -1,8 +1,8 @@
 """Reads the DICOM JSON beside a PNG of stored values: the elements that say what the values mean.
 
 PS3.18 F.2: an object of `ggggeeee` tags, each `{"vr": ..., "Value": [...]}`, where `Value` may be absent. Only the
-elements named here are looked at, among them no name, birth date or number of a patient. A value of another form than
-its element has is refused: half a description would be a guess at the other half.
+elements named here are read; none is the name, birth date or number of a patient. A value whose form does not fit its
+element is refused, because half a description would leave the other half to a guess.
 """
 
 import base64
@@ -24,11 +24,11 @@ from comit_ray.data.images.dicom_display import text
 from comit_ray.errors import DecodeError, Reason
 
 MAX_BYTES = 2**20
-"""A sidecar of BIMCV has some 10 kB, one with a look-up table of 65,536 entries half a megabyte."""
+"""Most bytes. A sidecar of BIMCV has some 10 kB, one with a look-up table of 65,536 entries half a megabyte."""
 MAX_VALUES = 64
-"""Of one element; PatientOrientation has two, a window rarely more than ten."""
+"""Most values of one element; PatientOrientation has two, a window rarely more than ten."""
 MAX_ENTRIES = 2**16
-"""Of a look-up table (PS3.3 C.11.1.1)."""
+"""Most entries of a look-up table (PS3.3 C.11.1.1)."""
 
 _TEXTS = (
     "StudyDate", "Modality", "Manufacturer", "ManufacturerModelName", "SeriesDescription", "PatientSex", "PatientAge",
@@ -43,12 +43,12 @@ _LOOK_UP_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 
 
 def read_sidecar(data: bytes) -> Dataset:
-    """The elements of a sidecar, as a DICOM file's header would give them; a blank element is absent.
+    """Returns the elements of a sidecar, as a DICOM file's header would have them; a blank element counts as absent.
 
-    Bytes that are no UTF-8 count as unknown letters: no element that decides anything has them.
+    Bytes that are not UTF-8 count as unknown letters: no element that decides anything has them.
 
     Raises:
-        DecodeError: BAD_SIDECAR if it is longer than 1 MiB, no DICOM JSON, or an element is not of its form.
+        DecodeError: BAD_SIDECAR if it is longer than 1 MiB, not DICOM JSON, or an element does not have its form.
     """
     if len(data) > MAX_BYTES:
         raise _bad(f"of at most {MAX_BYTES} bytes, got {len(data)}")
@@ -70,10 +70,10 @@ def read_sidecar(data: bytes) -> Dataset:
 
 
 def photometric_of(elements: Dataset) -> str:
-    """MONOCHROME1, MONOCHROME2, or that of a colour picture.
+    """Returns MONOCHROME1, MONOCHROME2, or the interpretation of a colour picture.
 
     Raises:
-        DecodeError: BAD_SIDECAR if it is absent: whether black is white would be a guess.
+        DecodeError: BAD_SIDECAR if it is absent, since whether black is white would be a guess.
     """
     stated = text(elements, "PhotometricInterpretation").upper()
     if not stated:
@@ -82,7 +82,7 @@ def photometric_of(elements: Dataset) -> str:
 
 
 def check_shown(elements: Dataset | None) -> None:
-    """Refuses a picture of display values (colour, JPEG) whose sidecar says MONOCHROME1, or does not say.
+    """Refuses a picture of display values (colour, JPEG) whose sidecar says MONOCHROME1, or states nothing.
 
     Some converters invert MONOCHROME1 when they make such a picture, some do not, and none says so.
 
@@ -94,14 +94,14 @@ def check_shown(elements: Dataset | None) -> None:
 
 
 def as_stored(png_HW: NDArray[np.uint8] | NDArray[np.uint16], elements: Dataset) -> NDArray[np.generic]:
-    """The values of a grey PNG as the DICOM file held them: signed where PixelRepresentation says so.
+    """Returns the values of a grey PNG as the DICOM file held them: signed if PixelRepresentation says so.
 
-    A PNG knows no sign, so a signed value is in it as its bit pattern, with or without the sign spread over the bits
+    A PNG has no sign, so it holds a signed value as its bit pattern, with or without the sign spread over the bits
     above BitsStored. (None of the 3,178 radiographs of BIMCV-COVID19+, iteration 1, is signed.)
 
     Args:
-        png_HW: uint8 or uint16, as the PNG's depth is.
-        elements: of its sidecar.
+        png_HW: uint8 or uint16, by the PNG's depth.
+        elements: elements of its sidecar.
 
     Returns:
         The same integers, or signed ones of the same size.
@@ -116,7 +116,7 @@ def as_stored(png_HW: NDArray[np.uint8] | NDArray[np.uint16], elements: Dataset)
         raise _bad(f"of an image of at most the PNG's {depth} bits, got BitsStored {bits}")
     signed = int(elements.get("PixelRepresentation", 0)) == 1
     patterns = np.flatnonzero(dicom_display.count_values(png_HW))
-    above = patterns >> bits  # the bits above BitsStored: none, or all like the sign
+    above = patterns >> bits  # the bits above BitsStored: all 0, or all equal to the sign bit
     spread = signed & (patterns >> (bits - 1) & 1 == 1) & (above == 2 ** (depth - bits) - 1)
     if not ((above == 0) | spread).all():
         raise _bad(f"of an image of {bits} bits, got a PNG with values such as {patterns[-1]}")
@@ -137,7 +137,7 @@ def _malformed(keyword: str) -> DecodeError:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    """The tags in upper case, as F.2.2 writes them, and their elements."""
+    """Returns tag -> element, with the tags in upper case, as F.2.2 writes them."""
     try:
         parsed = json.loads(data.decode("utf-8-sig", errors="replace"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -159,7 +159,7 @@ def _element(tags: dict[str, Any], keyword: str) -> dict[str, Any]:
 
 
 def _values(tags: dict[str, Any], keyword: str, at_most: int = MAX_VALUES) -> list[Any]:
-    """The element's values, empty ones as empty strings; none if all are, or the element or its `Value` is absent."""
+    """Returns the element's values, empty ones as ""; none if all are empty, or the element or `Value` is absent."""
     values = _element(tags, keyword).get("Value", [])
     if not isinstance(values, list) or len(values) > at_most:
         raise _malformed(keyword)
@@ -187,7 +187,7 @@ def _text(keyword: str, value: object) -> str:
 
 
 def _decimal(keyword: str, value: object) -> float:
-    """A finite number; DS and IS may also be strings (F.2.3.1)."""
+    """Returns a finite number; DS and IS may also be strings (F.2.3.1)."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -205,7 +205,7 @@ def _integer(keyword: str, value: object) -> int:
 
 
 def _look_up_table(keyword: str, item: object) -> Dataset:
-    """The first item of a sequence of look-up tables: LUTDescriptor (entries, first value, bits) and LUTData."""
+    """Reads the first item of a sequence of look-up tables: LUTDescriptor (entries, first value, bits) and LUTData."""
     if not isinstance(item, dict):
         raise _malformed(keyword)
     tags = {str(tag).upper(): element for tag, element in item.items()}
@@ -222,7 +222,7 @@ def _look_up_table(keyword: str, item: object) -> Dataset:
 
 
 def _inline(keyword: str, tags: dict[str, Any]) -> list[int]:
-    """LUTData of the type OW: little-endian words in base64 (F.2.7)."""
+    """Reads LUTData of the type OW: little-endian words in base64 (F.2.7)."""
     encoded = _element(tags, "LUTData").get("InlineBinary", "")
     try:
         words = base64.b64decode(encoded, validate=True)

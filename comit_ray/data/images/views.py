@@ -1,11 +1,11 @@
 """Decides from the DICOM header whether an image is a frontal chest radiograph.
 
 Every rule is conservative: an absent or unknown value is no reason to exclude, and free text counts only through the
-words below. Nothing of the free text itself is returned: it may hold names.
+words below. The free text itself is never returned, since it may hold names.
 
 The order of evidence for the view was measured on the 3,178 radiographs of BIMCV-COVID19+ (iteration 1) whose
 position was read by hand. ViewPosition alone is wrong for 228 of the 1,714 that have one, nearly always laterals that
-claim PA or AP: of the 71 whose SeriesDescription says lateral all but one are. So a lateral in either wins.
+claim PA or AP. Of the 71 whose SeriesDescription says lateral, all but one are laterals. So a lateral in either wins.
 """
 
 import re
@@ -19,9 +19,9 @@ RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG"})
 """Modalities that are projection radiographs (PS3.3 C.7.3.1.1.1; DR is common, though not a defined term)."""
 
 UNSTATED = frozenset({"", "OT", "SC", "XR", "XC"})
-"""Modalities that say nothing of how the picture was made: accepted where the header names the chest, and ..."""
+"""Modalities that do not say how the picture was made: accepted if the header names the chest, and ..."""
 _OTHER = frozenset({"OT", "SC", "XC"})
-"""... of these, which mean "something else", only in a file of a radiograph's SOP class."""
+"""... of these, those that mean "something else", only in a file of a radiograph's SOP class."""
 _RADIOGRAPH_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.1(\.1(\.1)?)?")
 _CAPTURE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.[1-4])?")
 _PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"
@@ -71,9 +71,9 @@ _OTHER_PARTS = re.compile(
     r"|КОЛЕН|КИСТ|СТОП[АЫ]|ТАЗ\b|ЧЕРЕП|ПЛЕЧ|ЖИВОТ|БРЮШН|膝|手|足|骨盆|頭|头|腹|肩"  # noqa: RUF001 Cyrillic letters
 )
 _PART_ONLY = re.compile(r"(MAIN|BRAS|COU|DOS|COL|FACE|NEZ|BACK|RUG|RUCKEN|EL|DIZ|BARK|AXEL|ANCHE)( [DGLR])?")
-"""Words that are body parts as the whole of BodyPartExamined, and anything in a description ("main series")."""
+"""Words that are body parts as the whole of BodyPartExamined, but not in a description ("main series")."""
 _UNRELIABLE_PARTS = frozenset({"SKULL"})
-"""Values of BodyPartExamined that chests carry by a console's default: all 22 SKULL of BIMCV-COVID19+ are chests."""
+"""Values of BodyPartExamined that consoles set by default: all 22 SKULL of BIMCV-COVID19+ are chests."""
 
 _LYING = r"(?!\w*\W*DECUB)"
 _LATERAL = re.compile(
@@ -83,9 +83,9 @@ _LATERAL = re.compile(
     r"|БОКОВ|側面|侧位|側位|측면"
 )
 _LATERAL_CODES = frozenset({"L", "R", "LL", "RL", "ML", "LM", "LATL", "LATR", "LLAT", "RLAT", "SWIMMERS"})
-"""ViewPosition as a whole: codes that mean a lateral, the letters of a side alone among them."""
+"""Values of ViewPosition as a whole that mean a lateral, including the letter of a side alone."""
 _LATERAL_WORD = re.compile(r"\b(LL|RL|LLAT|RLAT|LATL|LATR)\b")
-"""Of these codes, those that mean a lateral beside other words too (`LL ERECT`), unless an AP or PA stands there."""
+"""Those of these codes that also mean a lateral beside other words (`LL ERECT`), unless an AP or PA stands there."""
 _AP = re.compile(r"\bA\W?P\b|\bANTERO\W?POST")
 _PA = re.compile(r"\bP\W?A\b|\bPOSTERO\W?ANT")
 _FRONTAL = re.compile(r"\bFRONT|\bPORTAB|\bPORTAT|\bSUPIN")
@@ -101,25 +101,25 @@ _CROSS_TABLE = re.compile(r"\bX\W?TABLE|\bCROSS\W?TABLE|\bXTL\b|\bHBL\b|\bHORIZO
 
 
 def plain(text: str) -> str:
-    """Upper case, without accents, underscores as blanks: what the words are compared with."""
+    """Returns the text in upper case, without accents, with blanks for underscores, to compare it with the words."""
     decomposed = unicodedata.normalize("NFKD", text.upper())
     return "".join(" " if c == "_" else c for c in decomposed if not unicodedata.combining(c)).strip()
 
 
 def names_chest(*texts: str) -> bool:
-    """Whether one of the texts names the chest (and not the thoracic spine)."""
+    """Returns whether one of the texts names the chest (and not the thoracic spine)."""
     return any(_CHEST.search(plain(text)) and not _SPINE.search(plain(text)) for text in texts)
 
 
 def wrong_modality(
     modality: str, body_part: str, descriptions: Sequence[str], sop_class: str = ""
 ) -> DecodeError | None:
-    """The exclusion of an image that another device made, or that nothing says is a chest radiograph.
+    """Returns the exclusion of an image that another device made, or that nothing identifies as a chest radiograph.
 
     Args:
         modality: Modality (0008,0060).
         body_part: BodyPartExamined (0018,0015).
-        descriptions: of series, protocol, anatomy and study.
+        descriptions: descriptions of series, protocol, anatomy and study.
         sop_class: SOPClassUID (0008,0016); an empty one says nothing.
     """
     stated = plain(modality)
@@ -139,7 +139,7 @@ def wrong_modality(
 
 
 def no_picture(descriptions: Sequence[str]) -> DecodeError | None:
-    """The exclusion of a report or a screen that was stored as an image, by ImageType and descriptions."""
+    """Returns the exclusion of a report or a screen that was stored as an image, by ImageType and descriptions."""
     for text in descriptions:
         found = _NO_PICTURE.search(plain(text))
         if found:
@@ -148,7 +148,7 @@ def no_picture(descriptions: Sequence[str]) -> DecodeError | None:
 
 
 def for_processing(intent: str, sop_class: str) -> DecodeError | None:
-    """The exclusion of raw values that are not meant to be looked at (PS3.3 C.8.11.1): their grey levels are open."""
+    """Returns the exclusion of raw values not meant for viewing (PS3.3 C.8.11.1), whose grey levels are undefined."""
     if plain(intent) == "FOR PROCESSING" or sop_class == _PROCESSING_CLASS:
         return DecodeError(
             Reason.FOR_PROCESSING, "expected an image for presentation, PresentationIntentType says FOR PROCESSING"
@@ -157,10 +157,10 @@ def for_processing(intent: str, sop_class: str) -> DecodeError | None:
 
 
 def not_a_chest(body_part: str, series: Sequence[str], study: str) -> DecodeError | None:
-    """The exclusion of another body part.
+    """Returns the exclusion of another body part.
 
     BodyPartExamined is often wrong, so a series-level text that names the chest outweighs it. StudyDescription may
-    cover several images, so it is asked only where these say nothing.
+    cover several images, so it is used only if these say nothing.
     """
     own = list(series) if plain(body_part) in _UNRELIABLE_PARTS else [body_part, *series]
     for texts in (own, [study]):
@@ -177,13 +177,13 @@ def not_a_chest(body_part: str, series: Sequence[str], study: str) -> DecodeErro
 
 
 def view_of(position: str, series: str, view_code: str, orientation: Sequence[str]) -> tuple[View, str]:
-    """The view and the tag that says so.
+    """Returns the view and the tag that states it.
 
     Args:
         position: ViewPosition (0018,5101).
         series: SeriesDescription (0008,103E).
         view_code: meaning of the first ViewCodeSequence (0054,0220) item.
-        orientation: PatientOrientation (0020,0020): where rows and columns point; L or R rows are frontal.
+        orientation: PatientOrientation (0020,0020), the directions of rows and columns; L or R rows are frontal.
     """
     by_position, by_series = _position(position), _described(series)
     if by_position is View.LATERAL:
@@ -204,7 +204,7 @@ def view_of(position: str, series: str, view_code: str, orientation: Sequence[st
 
 
 def not_frontal(view: View, source: str, position: str, series: str, view_code: str) -> DecodeError | None:
-    """The exclusion of lateral, oblique and decubitus views."""
+    """Returns the exclusion of lateral, oblique and decubitus views."""
     if view is View.LATERAL:
         return DecodeError(Reason.LATERAL, f"expected a frontal view, {source} says {_said(position, series, source)}")
     for text, tag in ((position, "ViewPosition"), (series, "SeriesDescription"), (view_code, "ViewCodeSequence")):
@@ -217,14 +217,14 @@ def not_frontal(view: View, source: str, position: str, series: str, view_code: 
 
 
 def _said(position: str, series: str, source: str) -> str:
-    """The word of a tag that says lateral: of the vocabulary, never the text around it."""
+    """Returns the word of a tag that says lateral; always a word of the vocabulary, never the text around it."""
     words = plain({"ViewPosition": position, "SeriesDescription": series}.get(source, ""))
     found = _LATERAL.search(words) or (_LATERAL_WORD.search(words) if source == "ViewPosition" else None)
     return found[0] if found else words if words in _LATERAL_CODES else "lateral"
 
 
 def _position(text: str) -> View | None:
-    """A ViewPosition: it describes one image, so that one that names a lateral at all is one, whatever else it says."""
+    """Returns the view of a ViewPosition; it describes one image, so any lateral in it makes the image a lateral."""
     words = plain(text)
     code = re.sub(r"[\W_]", "", words)
     if _DECUBITUS.search(words) and not _ON_THE_BACK.search(words):
@@ -236,7 +236,7 @@ def _position(text: str) -> View | None:
 
 
 def _described(text: str) -> View | None:
-    """The one view a description names; None if it names none, or several that contradict each other."""
+    """Returns the one view that a description names; None if it names none, or several that contradict each other."""
     words = plain(text)
     lateral, ap, pa = (bool(pattern.search(words)) for pattern in (_LATERAL, _AP, _PA))
     if lateral:

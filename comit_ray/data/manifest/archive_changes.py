@@ -1,8 +1,8 @@
-"""Compares an archive's listing with the rows of a manifest: which files are new, changed, gone, or as they were.
+"""Compares an archive's listing with the rows of a manifest: which files are new, changed, gone or unchanged.
 
-A file has changed if its size or its tag (ETag, time of change) is another, or a checksum that the source states. What
-one of both does not know decides nothing. A member of an archive that was written anew is as it was if its own size,
-place and tag are.
+A file has changed if its size, its tag (ETag or time of change) or the checksum that the source states differs. A fact
+that only one side knows decides nothing. If an archive was written anew, a member is unchanged when its own size,
+place and tag are unchanged.
 """
 
 from dataclasses import dataclass, field
@@ -19,23 +19,30 @@ from comit_ray.storage.storage import FileEntry
 from comit_ray.tables.manifest_schema import MANIFEST
 
 COMPARED = ["image_id", "dataset", "member", "member_offset", "version", "file_size", "file_tag", "checksum"]
-"""Columns of the manifest that this needs."""
+"""Columns of the manifest that a comparison needs."""
 Row = dict[str, Any]
 
 
 @dataclass
 class KnownImages:
-    """The newest version of every image of one dataset, by path below the root, and what the listing says of it."""
+    """The newest version of every image of one dataset, and which of their files the listing has shown so far.
+
+    Attributes:
+        rows: columns `COMPARED` of the images.
+        by_path: path below the root -> index into `rows`.
+        members: archive -> indices into `rows` of its members.
+        seen: indices into `rows` of the images whose file is there and unchanged.
+    """
 
     rows: list[Row]
     by_path: dict[str, int]
     archives: dict[str, str | None]
-    """Archive -> its part of its members' tags; None: not known."""
+    """Archive -> the part of its members' tags that describes the archive; None if unknown."""
     members: dict[str, list[int]]
     seen: set[int] = field(default_factory=set)
 
     def passes(self, entry: FileEntry, *, only_new: bool) -> bool:
-        """Whether a listed file is to be looked at; one that is a row, and has not changed, is noted as there."""
+        """Returns whether a listed file must be looked at; notes the file of an unchanged row in `seen`."""
         at = self.by_path.get(entry.path)
         if entry.passed is not None:
             return True
@@ -52,10 +59,10 @@ class KnownImages:
 
 
 def known_rows(columns: pa.Table, marks: Marks, dataset: str) -> KnownImages:
-    """The newest versions of the images of `dataset`, from rows of the manifest with `COMPARED`.
+    """Returns the newest versions of the images of `dataset`, from rows of the manifest with the columns `COMPARED`.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: the manifest has no rows of `dataset`.
     """
     rows = columns.filter(pc.equal(columns["dataset"], dataset))
     if not len(rows):
@@ -78,14 +85,14 @@ def known_rows(columns: pa.Table, marks: Marks, dataset: str) -> KnownImages:
 
 
 def _same(row: Row, size: int | None, tag: str | None) -> bool:
-    """Whether a file is still what the row's was; what one of both does not know decides nothing."""
+    """Returns whether size and tag are still those of the row; a fact that only one side knows decides nothing."""
     pairs = ((row["file_size"], size), (row["file_tag"], tag))
     return all(before is None or now is None or before == now for before, now in pairs)
 
 
 def _same_file(before: Row, now: Row) -> bool:
-    """The same of two rows. A member of an archive that was written anew is the same if its own facts are."""
-    stated = (before["checksum"], now["checksum"])  # of a member it is the archive's
+    """Returns whether two rows show the same file; a member of a rewritten archive counts by its own facts."""
+    stated = (before["checksum"], now["checksum"])  # a member's row states the checksum of its archive
     if before["member"] is None and None not in stated and stated[0] != stated[1]:
         return False
     if now["member"] is None or before["file_tag"] is None or now["file_tag"] is None:
@@ -98,18 +105,18 @@ def _same_file(before: Row, now: Row) -> bool:
 
 
 def sorted_out(rows: pa.Table, known: KnownImages, *, by_rows: bool) -> tuple[pa.Table, dict[str, str]]:
-    """The rows that are new, or of a file that changed; and of the latter the earlier image_id -> the new one.
+    """Returns the rows that are new or whose file changed, and for the changed the earlier image_id -> the new one.
 
     Args:
-        rows: of the source.
-        known: what there is; files that are as they were are noted as there.
-        by_rows: whether a row stands for its file, as nothing can be listed.
+        rows: rows of the source.
+        known: what the manifest has; unchanged files are noted in `known.seen`.
+        by_rows: whether a row stands for its file, because nothing can be listed.
     """
     keep: list[int] = []
     ids: list[str] = []
     versions: list[int] = []
     changed: dict[str, str] = {}
-    sized = any(row["file_size"] is not None for row in known.rows)  # not in manifests of before
+    sized = any(row["file_size"] is not None for row in known.rows)  # older manifests have no sizes
     for index, row in enumerate(rows.select(COMPARED).to_pylist()):
         at = known.by_path.get(row["image_id"].removeprefix(f"{row['dataset']}/"))
         if at is None:
@@ -118,7 +125,7 @@ def sorted_out(rows: pa.Table, known: KnownImages, *, by_rows: bool) -> tuple[pa
             versions.append(1)
             continue
         before = known.rows[at]
-        if row["file_size"] is None and not by_rows:  # a table names it, and there is no file
+        if row["file_size"] is None and not by_rows:  # a table names the file, but storage lacks it
             continue
         came = before["file_size"] is None and sized and not by_rows
         if _same_file(before, row) and not came:
@@ -137,7 +144,7 @@ def sorted_out(rows: pa.Table, known: KnownImages, *, by_rows: bool) -> tuple[pa
 
 
 def with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:
-    """The table with other values in some columns."""
+    """Returns the table with new values in the named columns."""
     for name, values in columns.items():
         at = MANIFEST.get_field_index(name)
         table = table.set_column(at, MANIFEST.field(at), values)

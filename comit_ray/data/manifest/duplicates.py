@@ -1,23 +1,23 @@
 """Handles near-duplicates in a manifest: keeps one row per picture, and one split per patient.
 
-The same picture in **different datasets** is kept once, so that a patient is not counted twice. The row with most
-annotations stays; nothing of the other row is carried over. Where two such rows contradict each other in a label both
-stay, since nobody can tell here which is right: the table of pairs says so. The same picture twice **inside one
-dataset** stays too: what its rows mean is the source's business.
+A picture in **different datasets** is kept once, so that a patient is not counted twice. The row with most annotations
+stays; it takes nothing over from the other row. If two such rows contradict each other in a label, both stay, since
+nothing here tells which one is right; the table of pairs says so. A picture that occurs twice **inside one dataset**
+stays twice: what its rows mean is the source's business.
 
-Whoever shares a picture, the same or nearly, shares a `split_group`, inside a dataset as well, so that no model is
-tested on a picture it was trained on.
+Patients who share a picture, the same or nearly the same, share a `split_group`, also inside a dataset. So no model is
+tested on a picture that it was trained on.
 
-Which images show the same picture, and which nearly the same: candidates by hash, decided by thumbnails.
+Hashes find the candidates; thumbnails decide which images show the same picture and which nearly the same.
 
-`same` is the picture itself, resized, recompressed or in another brightness; `near` one that was cropped or turned a
-little as well, or another film of the same patient in the same position.
+`same` is the picture itself, resized, recompressed or at another brightness. `near` is a picture that was also cropped
+or turned a little, or another radiograph of the same patient in the same position.
 
-The thresholds were chosen on 1,260 public radiographs and altered copies of 187. Of their 792,330 pairs of different
-patients none is taken for alike; 18 have hashes within `near_bits` (2 in 100,000), none within `same_bits`. Found are
-all copies at JPEG quality 20, resized to 224 px, of gamma 0.6 to 1.6, with text burned in, letterboxed, or cropped by
-2% on every side; 99% of those cropped by 3% on every side, 94% of the equalised, 89% of those too bright in places;
-but only 38% of those cropped by 5% on every side. A negative or a mirror image is never found.
+The thresholds were chosen on 1,260 public radiographs and altered copies of 187 of them. None of their 792,330 pairs of
+different patients is taken for alike; 18 have hashes within `near_bits` (2 in 100,000), none within `same_bits`. All
+copies are found at JPEG quality 20, resized to 224 px, of gamma 0.6 to 1.6, with text burned in, letterboxed, or
+cropped by 2% on every side; 99% of those cropped by 3% on every side, 94% of the equalised, 89% of those too bright in
+places; but only 38% of those cropped by 5% on every side. A negative or a mirror image is never found.
 """
 
 import os
@@ -47,13 +47,13 @@ _THREADS = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class SimilarityThresholds:
-    """When two pictures count as alike.
+    """The thresholds at which two pictures count as alike.
 
-    Args:
-        same_bits: of 256, in which the hashes of the same picture may differ.
-        same_correlation: its thumbnails have at least, as they lie.
-        near_bits: as `same_bits`, of nearly the same pictures.
-        near_correlation: their thumbnails have at least, after alignment.
+    Attributes:
+        same_bits: most bits of 256 in which the hashes of the same picture may differ.
+        same_correlation: least correlation (-1..1) of the thumbnails of the same picture, not aligned.
+        near_bits: most bits of 256 in which the hashes of nearly the same pictures may differ.
+        near_correlation: least correlation (-1..1) of the thumbnails of nearly the same pictures, after alignment.
     """
 
     same_bits: int = 32
@@ -63,19 +63,19 @@ class SimilarityThresholds:
 
 
 CHOSEN = SimilarityThresholds()
-"""Chosen on public radiographs; `tests/data/manifest/test_look_alikes.py` holds them to it."""
+"""Thresholds chosen on public radiographs; `tests/data/manifest/test_look_alikes.py` checks what they find."""
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Pairs of rows, first < second, in this order, each once.
+    """Pairs of rows that look alike, each pair once, sorted by first and second row; first < second.
 
-    Args:
-        first: int64 (P,).
-        second: int64 (P,).
+    Attributes:
+        first: int64 (P,), first row of each pair.
+        second: int64 (P,), second row of each pair.
         distance: uint16 (P,), bits of 256 in which the hashes differ.
-        correlation: float32 (P,) of the thumbnails: of the same picture as they lie, else after alignment.
-        same: bool (P,): the same picture, else nearly the same.
+        correlation: float32 (P,), correlation of the thumbnails; not aligned for `same` pairs, aligned for the others.
+        same: bool (P,), True for the same picture, False for nearly the same.
     """
 
     first: NDArray[np.int64]
@@ -86,14 +86,14 @@ class NearDuplicates:
 
 
 def find(fingerprints: pa.ChunkedArray, thresholds: SimilarityThresholds) -> NearDuplicates:
-    """All pairs of rows whose pictures are the same or nearly the same; a null fingerprint is like nothing.
+    """Returns all pairs of rows whose pictures are the same or nearly the same; a null fingerprint matches nothing.
 
     Raises:
-        ManifestError: if a value is no fingerprint, or there are more pairs than `hash_search.MAX_PAIRS`.
+        ManifestError: if a value is not a fingerprint, or there are more pairs than `matching.MAX_PAIRS`.
     """
     pictures = unpack(fingerprints)
     one, other, distance = find_pairs(pictures.hashes, max(thresholds.same_bits, thresholds.near_bits), _THREADS)
-    apart = pictures.row[one] != pictures.row[other]  # not the whole and the trimmed picture of one image
+    apart = pictures.row[one] != pictures.row[other]  # leaves out the whole and the trimmed picture of one image
     one, other, distance = one[apart], other[apart], distance[apart]
     correlation = _compare(pictures, one, other, in_place)
     same = (distance <= thresholds.same_bits) & (correlation >= thresholds.same_correlation)
@@ -113,7 +113,7 @@ def _compare(
     other: NDArray[np.int64],
     correlate: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.floating]],
 ) -> NDArray[np.float32]:
-    """Correlation of each pair of records; which of the two is moved depends on their hashes, not on their order."""
+    """Returns the correlation of each pair of records; the hashes, not the order, decide which record is moved."""
     keys = pictures.hashes.view(f"S{pictures.hashes.itemsize * pictures.hashes.shape[1]}")[:, 0]
 
     def batch(start: int) -> NDArray[np.floating]:
@@ -129,7 +129,7 @@ def _compare(
 
 
 def _best(found: NearDuplicates) -> NearDuplicates:
-    """Of the pairs of records of two rows, the one that is most alike."""
+    """Returns for each pair of rows the pair of records that is most alike."""
     order = np.lexsort((found.distance, -found.correlation, ~found.same, found.second, found.first))
     first, second = found.first[order], found.second[order]
     new = np.ones(len(order), np.bool_)
@@ -155,9 +155,9 @@ PAIRS = pa.schema(
         pa.field("labels_agree", pa.bool_(), nullable=False),
     ]
 )
-"""One row a pair, the same picture first: bits of 256 in which the hashes differ, correlation of the thumbnails, `same`
-or `near`, the image that is kept and the one that is excluded because of it (null: both stay, or another is kept for
-it), and whether no label contradicts (unknown contradicts nothing)."""
+"""One row per pair, the same pictures first: bits of 256 in which the hashes differ, correlation of the thumbnails,
+`same` or `near`, the image that is kept and the one that is excluded because of it (null: both stay, or a third image
+replaces one of them), and whether no label contradicts (an unknown label contradicts nothing)."""
 
 _LABELS = ("unhealthy", "covid", "other")
 _KNOWN = ("lung_mask", "disease_mask", "patient_id")
@@ -167,10 +167,10 @@ _KNOWN = ("lung_mask", "disease_mask", "patient_id")
 class Resolution:
     """A manifest and the images in it that look alike.
 
-    Args:
-        table: the manifest with `excluded` and `split_group` brought up to date, its rows in their order.
-        pairs: of the schema `PAIRS`.
-        compared: images that had a picture to compare.
+    Attributes:
+        table: the manifest with new `excluded` and `split_group`, its rows in their old order.
+        pairs: table of the schema `PAIRS`.
+        compared: number of images that had a picture to compare.
     """
 
     table: pa.Table
@@ -181,23 +181,23 @@ class Resolution:
 def resolve(
     table: pa.Table, fingerprints: pa.Table, thresholds: SimilarityThresholds = CHOSEN, exclude: bool = True
 ) -> Resolution:
-    """Find images that look alike, keep one row of a picture that several datasets have, and group patients.
+    """Finds images that look alike, keeps one row of a picture that several datasets have, and groups patients.
 
-    A row is excluded (`duplicate`) only because of a row of another dataset that shows the same picture itself, is
-    used and stays. It is the one with fewer known labels; then with fewer masks, patient and view known; then that of
-    the dataset that comes later in the table. Rows that are excluded already stay as they are and replace none.
+    A row is excluded (`duplicate`) only because of a row of another dataset that shows the same picture, is used and
+    stays. The excluded row is the one with fewer known labels; then with fewer masks, patient and view known; then of
+    the dataset that comes later in the table. Rows that were excluded before stay excluded and replace none.
 
-    `split_group` is the smallest patient of the group, or the smallest image if it has no patient; all rows of the
-    group's patients bear it. Groups the table has already stay together.
+    `split_group` is the smallest patient id of the group, or the smallest image id if it has no patient; all rows of
+    the group's patients carry it. Groups that the table already has stay together.
 
     Args:
-        table: a manifest.
+        table: manifest.
         fingerprints: `image_id` and `fingerprint` of the same rows in the same order, null where there is no picture.
         thresholds: when two pictures count as alike.
-        exclude: whether to exclude anything; groups are made all the same.
+        exclude: whether to exclude duplicates; groups are made in any case.
 
     Raises:
-        ManifestError: if the fingerprints are not those of the table's rows, or too many images look alike.
+        ManifestError: if the fingerprints do not belong to the table's rows, or too many images look alike.
     """
     if not fingerprints["image_id"].equals(table["image_id"]):
         raise ManifestError(
@@ -214,14 +214,14 @@ def resolve(
 
 
 def write(output: str, pairs: pa.Table) -> str:
-    """Write the pairs beside a manifest, as CSV; their URI."""
+    """Writes the pairs beside a manifest as CSV, and returns the URI."""
     uri = storage.join(output, FILE)
     parquet.write_csv(uri, pairs)
     return uri
 
 
 def describe(found: Resolution) -> str:
-    """What was found and done, in a few lines."""
+    """Returns a few lines that say what was found and done."""
     pairs, table = found.pairs, found.table
     apart = pc.not_equal(pairs["dataset_a"], pairs["dataset_b"])
     contradicting = pairs.filter(pc.invert(pairs["labels_agree"]))
@@ -245,7 +245,7 @@ def describe(found: Resolution) -> str:
 
 
 def _labels_agree(table: pa.Table, found: NearDuplicates) -> NDArray[np.bool_]:
-    """Whether no label is 1 in one row of a pair and 0 in the other."""
+    """Returns for each pair whether no label is 1 in one row and 0 in the other."""
     agree = np.ones(len(found.first), np.bool_)
     for name in _LABELS:
         values = pc.fill_null(table[name], -1).to_numpy()
@@ -255,10 +255,10 @@ def _labels_agree(table: pa.Table, found: NearDuplicates) -> NDArray[np.bool_]:
 
 
 def _kept_for(table: pa.Table, found: NearDuplicates, agree: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each row the row that is kept instead of it, or -1.
+    """Returns for each row the row that is kept instead of it, or -1.
 
-    Best rows first, each that is still there removes those it makes superfluous. So a removed row always shows the same
-    picture as the row kept for it, not only as one that shows the same picture as that one.
+    The best rows go first; each that is still there removes the rows that show its picture. So a removed row always
+    shows the same picture as the row kept for it, and is never linked to it only through a third row.
     """
     dataset, used = _codes(table["dataset"]), pc.is_null(table["excluded"]).to_numpy()
     counts = found.same & agree & used[found.first] & used[found.second]
@@ -278,7 +278,7 @@ def _kept_for(table: pa.Table, found: NearDuplicates, agree: NDArray[np.bool_]) 
 
 
 def _rank(table: pa.Table, dataset: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place of each row, 0 the best: by known labels, by what else is known, by dataset, by order."""
+    """Returns each row's rank, 0 the best: by known labels, by what else is known, by dataset, by order."""
     labels = sum(pc.is_valid(table[name]).to_numpy().astype(np.int64) for name in _LABELS)
     known = sum(pc.is_valid(table[name]).to_numpy().astype(np.int64) for name in _KNOWN)
     known += pc.not_equal(table["view"], str(View.UNKNOWN)).to_numpy()
@@ -309,10 +309,10 @@ def _pairs(table: pa.Table, found: NearDuplicates, agree: NDArray[np.bool_], kep
 
 
 def _split_groups(table: pa.Table, found: NearDuplicates) -> pa.Array:
-    """The group of every row; null where a patient shares no picture with another."""
+    """Returns the group of every row; null where a patient shares no picture with another."""
     patient, group = _codes(table["patient_id"]), _codes(table["split_group"])
     count = len(table)
-    # Nodes: the patients, the rows (for those without a patient), the groups there were.
+    # Nodes: the patients, the rows (for those without a patient), the earlier groups.
     node = np.where(patient >= 0, patient, patient.max(initial=-1) + 1 + np.arange(count))
     grouped = np.flatnonzero(group >= 0)
     group_node = patient.max(initial=-1) + 1 + count + group[grouped]
@@ -331,7 +331,7 @@ def _split_groups(table: pa.Table, found: NearDuplicates) -> pa.Array:
 
 
 def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """A number for every value, in order of appearance; -1 for null."""
+    """Returns a number for every value, in order of appearance; -1 for null."""
     codes = pc.index_in(column, column.unique().drop_null(), skip_nulls=True)
     numbers: NDArray[np.int64] = pc.fill_null(codes, -1).to_numpy().astype(np.int64)
     return numbers

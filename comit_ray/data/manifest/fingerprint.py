@@ -1,15 +1,16 @@
-"""Perceptual hashes of a radiograph, a few kilobytes each, to find copies among hundreds of thousands.
+"""Makes perceptual fingerprints of a few kilobytes each, to find copies of a radiograph among hundreds of thousands.
 
-A fingerprint is one or two records: of the whole picture and, where it has a uniform border (film edge, letterbox,
-collimation), of the picture without it. A record is a hash, which finds candidates, and a thumbnail, which
-`comit_ray.data.manifest.matching` compares: frontal chests are so alike that no hash of this size is specific enough
-alone.
+A fingerprint has one or two records: one of the whole picture and, if it has a uniform border (film edge, letterbox,
+collimation), one of the picture without the border. A record holds a hash, which finds candidates, and a thumbnail,
+which `comit_ray.data.manifest.matching` compares: frontal chests are so alike that no hash of this size is specific
+enough alone.
 
 The hash is ImageHash's `phash` (256 bits: signs of the low frequencies of a cosine transform) of the picture faded to
-grey towards its edges. Fading is what makes it bear crops and text in the corners. On 1,260 public radiographs
+grey towards its edges. Fading makes the hash robust against crops and text in the corners. On 1,260 public radiographs
 (ChestX-ray14, covid-chestxray, Figure 1), at the distance below which lie 1 in 100,000 pairs of different patients,
-it finds 99% of copies cropped by 3% on every side and all with text burned in; `phash` unfaded finds 61% and 90%,
-`dhash` of 242 bits 63% and all, but half of those that are too bright, of which the faded hash finds all.
+it finds 99% of copies cropped by 3% on every side and all with text burned in. `phash` without fading finds 61% and
+90%; `dhash` of 242 bits finds 63% and all, but only half of the copies that are too bright, of which the faded hash
+finds all.
 """
 
 from dataclasses import dataclass
@@ -27,13 +28,13 @@ from comit_ray.errors import ManifestError
 HASH_SIDE = 16
 HASH_BYTES = HASH_SIDE**2 // 8
 THUMBNAIL = 48
-"""Pixels of a thumbnail's side: the picture stretched to a square."""
+"""Side of a thumbnail in pixels; the picture is stretched to a square."""
 RECORD_BYTES = HASH_BYTES + THUMBNAIL**2
 
-_FADED = 64  # pixels of the side of the picture that is hashed: `phash` takes 4 times its own side
+_FADED = 64  # side in pixels of the picture that is hashed; `phash` takes 4 times its own side
 _UNIFORM = 12  # grey levels between the 2nd and 98th percentile of a row or column of a border
 _WORTH_TRIMMING = 0.97  # below this share of height or width the trimmed picture has a record of its own
-_LEAST_KEPT = 1 / 3  # of height and width: a picture that is nearly all uniform is left as it is
+_LEAST_KEPT = 1 / 3  # least share of height and width; a picture that is nearly all uniform is not trimmed
 _BATCH = 4096  # fingerprints held as Python objects at a time
 
 
@@ -41,10 +42,10 @@ _BATCH = 4096  # fingerprints held as Python objects at a time
 class Pictures:
     """The records of many fingerprints, one after another.
 
-    Args:
-        row: int64 (R,), which fingerprint each record is of.
-        hashes: uint64 (R, 4).
-        thumbnails: uint8 (R, 48, 48).
+    Attributes:
+        row: int64 (R,), index of the fingerprint that each record belongs to.
+        hashes: uint64 (R, 4), hash of each record.
+        thumbnails: uint8 (R, 48, 48), thumbnail of each record.
     """
 
     row: NDArray[np.int64]
@@ -53,9 +54,9 @@ class Pictures:
 
 
 def fingerprint(pixels_HW: NDArray[np.uint8]) -> bytes:
-    """The records of a radiograph, in the display sense (bone bright); 2,336 bytes each.
+    """Returns the records of a radiograph in the display sense (bone bright); 2,336 bytes each.
 
-    A negative of it has another fingerprint, and so has its mirror image.
+    A negative or a mirror image of the radiograph has another fingerprint.
     """
     whole_HW = shrink(pixels_HW)
     trimmed_HW = _without_border(whole_HW)
@@ -66,10 +67,10 @@ def fingerprint(pixels_HW: NDArray[np.uint8]) -> bytes:
 
 
 def unpack(fingerprints: pa.ChunkedArray) -> Pictures:
-    """The records of a column of fingerprints; a null has none.
+    """Returns the records of a column of fingerprints; a null has none.
 
     Raises:
-        ManifestError: if a value is no fingerprint.
+        ManifestError: if a value is not a fingerprint.
     """
     total = (pc.sum(pc.binary_length(fingerprints)).as_py() or 0) // RECORD_BYTES
     rows = np.empty(total, np.int64)
@@ -94,7 +95,7 @@ def unpack(fingerprints: pa.ChunkedArray) -> Pictures:
 def _hash(pixels_HW: NDArray[np.uint8]) -> bytes:
     square = _square(pixels_HW, _FADED).astype(np.float32)
     fading = np.sin(np.pi * (np.arange(_FADED) + 0.5) / _FADED)
-    # About the median, so that a border or a mark does not shift all of the picture.
+    # Fading starts from the median, so that a border or a mark does not shift the whole picture.
     faded = (square - np.median(square)) * np.outer(fading, fading) + 128
     image = Image.fromarray(np.clip(np.rint(faded), 0, 255).astype(np.uint8))
     return np.packbits(imagehash.phash(image, HASH_SIDE).hash).tobytes()
@@ -106,7 +107,7 @@ def _square(pixels_HW: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _without_border(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture without the uniform rows and columns at its edges; all of it if too little would be left."""
+    """Returns the picture without the uniform rows and columns at its edges; all of it if too little would be left."""
     top, bottom = _span(pixels_HW)
     left, right = _span(pixels_HW[top:bottom].T)
     height, width = pixels_HW.shape
@@ -116,7 +117,7 @@ def _without_border(pixels_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _span(lines: NDArray[np.uint8]) -> tuple[int, int]:
-    """First line that is not uniform, and one after the last; 0, 0 if all are."""
+    """Returns the first line that is not uniform, and one after the last such line; 0, 0 if all are uniform."""
     if not lines.size:
         return 0, 0
     low, high = np.percentile(lines, [2, 98], axis=1)

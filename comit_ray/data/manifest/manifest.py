@@ -1,9 +1,9 @@
-"""The manifest, one row per image: validates, reads and writes it in parts and chunks.
+"""Validates, reads and writes the manifest, one row per image, in parts and chunks.
 
-A **chunk** is `chunk_rows` consecutive rows of one dataset, named `dataset-00012`; a **part** is a Parquet file of
-whole chunks of one dataset. Every part bears the hash of the whole manifest's content and the number of parts, so that
-a reader sees all of one manifest or an error, on storage where a directory cannot be swapped at once. It grows by
-updates (`manifest_updates`), which touch none of these parts.
+A **chunk** is `chunk_rows` consecutive rows of one dataset, named like `dataset-00012`; a **part** is a Parquet file of
+whole chunks of one dataset. Every part carries the hash of the whole manifest's content and the number of parts. So a
+reader sees one whole manifest or an error, even where storage cannot swap a directory at once. The manifest grows by
+updates (`manifest_updates`), which change none of these parts.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ from comit_ray.tables.arrays import SCHEMA_VERSION
 from comit_ray.tables.manifest_schema import LATE_COLUMNS, MANIFEST
 from comit_ray.tables.vocabulary import Split, View
 
-DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
+DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # the name becomes part of file names
 _PART_NAME = re.compile(r"part-\d{5,}\.parquet")
 CONTENT, CONFIG, BASE = b"comit_ray.manifest", b"comit_ray.config", b"comit_ray.base"
-"""Keys of the metadata of parts: hash of all rows that were written together, options, and of a part that an update
-added the hash of the rows that were first."""
+"""Metadata keys of parts: the hash of all rows that were written together, the options, and, in a part that an update
+added, the hash of the rows that were written first."""
 _PARTS = b"comit_ray.parts"
-_HASHED = tuple(name for name in MANIFEST.names if name != "added_on")  # the same archive on another day is the same
+_HASHED = tuple(name for name in MANIFEST.names if name != "added_on")  # an archive hashes the same on any day
 _KNOWN: dict[str, list[str]] = {
     "view": [str(view) for view in View],
     "split": [str(split) for split in Split],
@@ -45,11 +45,11 @@ _HASHED_ROWS = 65536  # rows held as Python objects at a time
 
 
 def part_uris(uri: str) -> list[str]:
-    """URIs of the manifest's parts, in order, those that updates added last.
+    """Returns the URIs of the manifest's parts in order; parts that updates added come last.
 
     Raises:
-        NotFoundError: if there is none.
-        ManifestError: one that an update added is not there.
+        NotFoundError: there is no part.
+        ManifestError: a part that an update added is missing.
     """
     if uri.endswith(".parquet"):
         return parquet.parts(uri)
@@ -58,10 +58,10 @@ def part_uris(uri: str) -> list[str]:
 
 
 def read(uri: str) -> pa.Table:
-    """The whole manifest at `uri`, validated; earlier versions of files that changed are `excluded` as `superseded`.
+    """Reads and validates the manifest at `uri`; earlier versions of changed files are `excluded` as `superseded`.
 
     Raises:
-        ManifestError: if it is no manifest, or parts are missing or left over from another one.
+        ManifestError: if it is not a manifest, or parts are missing or left over from another one.
         StorageError: if it cannot be read.
     """
     parts = [parquet.read_part(part) for part in part_uris(uri)]
@@ -71,10 +71,10 @@ def read(uri: str) -> pa.Table:
 
 
 def read_columns(part: str, columns: list[str]) -> pa.Table:
-    """Some columns of one part; those that are younger than the part are null.
+    """Reads some columns of one part; columns that are newer than the part are null.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: the part cannot be read.
     """
     table = parquet.read_part(part, columns, LATE_COLUMNS)
     for name in (name for name in LATE_COLUMNS if name in columns and name not in table.column_names):
@@ -83,15 +83,15 @@ def read_columns(part: str, columns: list[str]) -> pa.Table:
 
 
 def read_marks(uri: str) -> manifest_updates.Marks:
-    """What the manifest's updates say of earlier rows; a manifest that is one file has none."""
+    """Reads what the manifest's updates say of earlier rows; a manifest that is one file has no updates."""
     return manifest_updates.marks([]) if uri.endswith(".parquet") else manifest_updates.read_marks(uri)
 
 
 def check_whole(uri: str, schemas: list[pa.Schema]) -> None:
-    """The parts at `uri`, in their schemas' metadata, are all the parts of one manifest.
+    """Checks by the schemas' metadata that the parts at `uri` are all the parts of one manifest.
 
     Raises:
-        ManifestError: if some are missing, or left over from another one.
+        ManifestError: if parts are missing, or left over from another manifest.
     """
     first = [schema.metadata or {} for schema in schemas if BASE not in (schema.metadata or {})]
     stamps = {tuple(metadata.get(key) for key in (CONTENT, _PARTS)) for metadata in first}
@@ -107,24 +107,24 @@ def check_whole(uri: str, schemas: list[pa.Schema]) -> None:
 
 
 def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
-    """Write the manifest as `uri/part-00000.parquet` and so on; a manifest already there is replaced as a whole.
+    """Writes the manifest as `uri/part-00000.parquet` and so on; an earlier manifest there is replaced as a whole.
 
-    Parts are put one by one, then those left over from a longer manifest are deleted. Until that is done `read`
-    refuses the directory, because its parts bear different hashes or numbers of parts.
+    Parts are put one by one, then parts left over from a longer manifest are deleted. Until then `read` refuses the
+    directory, because its parts carry different hashes or numbers of parts.
 
     Args:
-        uri: a directory that is new, empty, or holds a manifest.
-        table: from `finish`.
-        part_rows: the most rows of a part; a part has at least one chunk.
+        uri: directory that is new, empty, or holds a manifest.
+        table: table from `finish`.
+        part_rows: most rows of a part; a part has at least one chunk.
         config: the resolved configuration as JSON, for the tables' metadata.
 
     Raises:
-        ConfigError: if other Parquet files are at `uri`: they would be read as parts of the manifest.
+        ConfigError: if other Parquet files are at `uri`; they would be read as parts of the manifest.
         StorageError: if it cannot be written.
     """
     old = _replaceable_parts(uri)
     for name in sorted(name for name in old if RECORD.fullmatch(name)):
-        storage.delete(storage.join(uri, name))  # first: without them the parts that they added are no part of it
+        storage.delete(storage.join(uri, name))  # records go first: without them their parts do not count
         old.discard(name)
     cuts = part_cuts(table, part_rows)
     metadata = {
@@ -143,10 +143,10 @@ def write(uri: str, table: pa.Table, part_rows: int, config: str = "") -> None:
 
 
 def validate(table: pa.Table, where: str) -> pa.Table:
-    """`table` with exactly the columns and types of `MANIFEST`; columns of the reader's own are left out.
+    """Returns `table` with exactly the columns and types of `MANIFEST`; further columns are dropped.
 
     Raises:
-        ManifestError: as `conform`; or an id or a chunk is there twice, or a patient in two splits.
+        ManifestError: as `conform`; or an id or a chunk occurs twice, or a patient lies in two splits.
     """
     table = conform(table, where)
     check_ids(table)
@@ -156,10 +156,10 @@ def validate(table: pa.Table, where: str) -> pa.Table:
 
 
 def conform(table: pa.Table, where: str) -> pa.Table:
-    """What `validate` asks of every row for itself.
+    """Checks and converts what `validate` asks of each row alone.
 
     Raises:
-        ManifestError: naming `where` and what is wrong: columns, types, version, or a value that is not known.
+        ManifestError: naming `where` and what is wrong: columns, types, version, or an unknown value.
     """
     version = (table.schema.metadata or {}).get(b"comit_ray.version", SCHEMA_VERSION.encode()).decode()
     if version != SCHEMA_VERSION:
@@ -182,23 +182,23 @@ def conform(table: pa.Table, where: str) -> pa.Table:
 
 
 def content_hash(table: pa.Table, columns: Sequence[str] = _HASHED) -> str:
-    """16 hex digits over the values of `columns` in order of rows; how Arrow cuts or types the table does not matter.
+    """Returns 16 hex digits over the values of `columns` in order of rows, however Arrow cuts or types the table.
 
-    112,120 rows of all columns take about a second.
+    112,120 rows with all columns take about a second.
     """
     digest = hashlib.sha256(json.dumps(list(columns)).encode())
     for start in range(0, len(table), _HASHED_ROWS):
         rows = table.slice(start, _HASHED_ROWS)
         for name in columns:
-            digest.update(json.dumps(rows.column(name).to_pylist(), default=str).encode())  # str: days
+            digest.update(json.dumps(rows.column(name).to_pylist(), default=str).encode())  # str is for days
     return digest.hexdigest()[:16]
 
 
 def training_hash(table: pa.Table) -> str:
-    """16 hex digits over what a model learns from and is tested on: every image's split, exclusion, labels and masks.
+    """Returns 16 hex digits over what a model is trained and tested on: images' split, exclusion, labels and masks.
 
     The order of the rows, their chunks and where the archive is mounted do not matter: a mask below the root of its
-    image counts with its path relative to that root.
+    image counts by its path relative to that root.
     """
     table = table.sort_by("image_id")
     for name in _MASKS:
@@ -208,7 +208,7 @@ def training_hash(table: pa.Table) -> str:
 
 
 def _relative(table: pa.Table, mask: str) -> list[str | None]:
-    """References of the column `mask`, those below the root of their image relative to it."""
+    """Returns the references in the column `mask`; those below the root of their image are relative to it."""
     relative: list[str | None] = []
     needed = [mask, "uri", "image_id", "dataset", "member", "version"]
     for batch in table.select(needed).to_batches(max_chunksize=_HASHED_ROWS):
@@ -224,20 +224,20 @@ def _relative(table: pa.Table, mask: str) -> list[str | None]:
 
 
 def path_of(image_id: str, dataset: str, version: int | None) -> str:
-    """Path of a file below its root, of a member `archive!member`: the image's id without dataset and version."""
+    """Returns a file's path below its root, `archive!member` for a member: the image id without dataset and version."""
     path = image_id.removeprefix(f"{dataset}/")
     return path.removesuffix(f"@{version}") if version is not None and version > 1 else path
 
 
 def check_ids(table: pa.Table) -> None:
-    """Every image once.
+    """Checks that every image occurs once.
 
     Raises:
-        ManifestError: naming the first id that is there twice.
+        ManifestError: naming the first id that occurs twice.
     """
     hashes = np.fromiter((hash(image_id) for image_id in _values(table, "image_id")), np.int64, len(table))
     found = np.sort(hashes)
-    suspects = set(found[1:][found[1:] == found[:-1]].tolist())  # equal hashes: equal ids, or (hardly ever) a collision
+    suspects = set(found[1:][found[1:] == found[:-1]].tolist())  # equal ids or, very rarely, a collision
     if not suspects:
         return
     seen: set[str] = set()
@@ -249,13 +249,13 @@ def check_ids(table: pa.Table) -> None:
 
 
 def _values(table: pa.Table, name: str) -> Iterator[str]:
-    """The values of a column, some of them as Python objects at a time."""
+    """Yields the values of a column, a batch of them as Python objects at a time."""
     for batch in table.select([name]).to_batches(max_chunksize=_HASHED_ROWS):
         yield from batch.column(0).to_pylist()
 
 
 def _wrong_types(table: pa.Table) -> list[str]:
-    """The columns whose values are not of the manifest's types: name, type, and the type that was expected."""
+    """Returns name, type and expected type of each column whose values do not have the manifest's type."""
     wrong = []
     for field in MANIFEST:
         column = table.column(field.name)
@@ -272,7 +272,7 @@ def _check_values(table: pa.Table, where: str) -> None:
             if value is not None and value not in known:
                 raise ManifestError(f"{where}: unknown {name} {value!r}; known: {', '.join(known)}")
     for sidecar in pc.unique(table.column("sidecar")).drop_null().to_pylist():
-        FileRef.from_text(sidecar)  # raises where it has no known form
+        FileRef.from_text(sidecar)  # raises if the reference has no known form
     for name in _LABELS:
         for value in pc.unique(table.column(name)).to_pylist():
             if value not in (None, 0, 1):
@@ -280,7 +280,7 @@ def _check_values(table: pa.Table, where: str) -> None:
 
 
 def _check_chunks(table: pa.Table, where: str) -> None:
-    """Rows of a chunk follow each other and are of one dataset: a chunk is read, predicted and committed as one."""
+    """Checks that a chunk's rows are consecutive and of one dataset: it is read, predicted and committed as one."""
     starts = run_starts(table["dataset"], table["chunk"])[:-1]
     chunks = table["chunk"].take(pa.array(starts))
     counts = pc.value_counts(chunks.combine_chunks())
@@ -291,7 +291,7 @@ def _check_chunks(table: pa.Table, where: str) -> None:
 
 
 def _check_patients(table: pa.Table, where: str) -> None:
-    """A patient, or a picture, that trains and is tested makes every figure too good."""
+    """Checks that no patient or picture lies in two splits, which would make every metric too good."""
     for column, what in (("patient_id", "patients"), ("split_group", "groups of look-alikes")):
         known = table.select([column, "split"])
         if table.column(column).null_count:
@@ -304,7 +304,7 @@ def _check_patients(table: pa.Table, where: str) -> None:
 
 
 def _replaceable_parts(uri: str) -> set[str]:
-    """Names of the parts of the manifest that lies at `uri`; empty if nothing does."""
+    """Returns the file names of the manifest that lies at `uri`; empty if there is none."""
     try:
         found = {entry.path for entry in storage.list_files(uri) if _is_ours(entry.path)}
     except NotFoundError:
@@ -323,10 +323,10 @@ def _replaceable_parts(uri: str) -> set[str]:
 
 
 def _is_added(name: str) -> bool:
-    """Whether a file of this name is of an update."""
+    """Returns whether a file of this name belongs to an update."""
     return ADDED_PART.fullmatch(name) is not None or RECORD.fullmatch(name) is not None
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a file of this name would be read as a part, or is of an update."""
+    """Returns whether a file of this name would be read as a part, or belongs to an update."""
     return name.endswith(".parquet") or _is_added(name)

@@ -23,18 +23,18 @@ from comit_ray.storage import storage
 from comit_ray.tables.manifest_schema import MANIFEST
 
 _BATCH = 8192  # rows held as Python objects at a time
-_TOGETHER = 32  # batches that are put into one
+_TOGETHER = 32  # batches that are combined into one
 _FIRST_RADIOGRAPH = date(1896, 1, 1)
 _PLACEHOLDER_YEARS = frozenset({1900, 1901, 1904, 1910, 1950, 1960, 1970, 1980})
 _LAST_YEAR = 2300  # collections with shifted dates go to about 2200
 
 
 ARCHIVE_TAG = " | "
-"""Between the archive's part of a member's tag and its own."""
+"""Separates, in a member's tag, the part that describes its archive from the member's own part."""
 
 
 class NoRowError(ManifestError):
-    """A source without a row."""
+    """A source has no row."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,24 @@ class SourceTable:
     """The rows of one source.
 
     Attributes:
-        table: as a manifest without chunks.
-        listed: whether a table of the source names each.
-        skipped: every file below the root that is no row and that the source does not use; None: not known.
+        table: rows as in a manifest, without chunks.
+        listed: whether a table of the source names each row.
+        skipped: files below the root that are not a row and that the source does not use; None if unknown.
     """
 
     table: pa.Table
     listed: pa.Array
     skipped: Skipped | None = None
     placeholder_dates: int = 0
-    """Days of acquisition that anonymisation put there, and that are null in `table`."""
+    """Number of acquisition dates that are placeholders of an anonymisation; they are null in `table`."""
 
 
 def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: SourceOptions) -> SourceTable:
-    """Every image of one source; an archive that could not be listed to its end is a failed row of its own.
+    """Reads every image of one source; an archive that could not be listed to its end becomes one failed row.
 
     Raises:
         ConfigError: if `dataset` cannot be part of a file name.
-        ManifestError: if a table does not have its form, there is no row, or two have one id.
+        ManifestError: if a table lacks its expected form, there is no row, or two rows have one id.
     """
     rows = chain(_marked(adapter(files, dataset, options), files), _broken(files))
     try:
@@ -70,10 +70,10 @@ def read_source(adapter: Adapter, files: SourceFiles, dataset: str, options: Sou
 
 
 def _stamped(table: pa.Table, files: SourceFiles) -> pa.Table:
-    """Rows with size and tag of their files; null where none is listed.
+    """Returns the rows with size and tag of their files; null where a file is not listed.
 
-    The tag of a member is size and tag of its archive, and its own, so that members of an archive that did not change
-    are known not to have changed without opening it.
+    A member's tag holds size and tag of its archive, and the member's own tag. So members of an unchanged archive are
+    known to be unchanged without opening the archive.
     """
     paths = pc.utf8_slice_codeunits(table["uri"], len(files.root) + 1)
     listed = files.listed
@@ -91,32 +91,32 @@ def _stamped(table: pa.Table, files: SourceFiles) -> pa.Table:
 
 
 def archive_tag(sizes: pa.ChunkedArray, tags: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The archive's part of the tags of its members."""
+    """Returns the part of the members' tags that describes their archives."""
     return pc.binary_join_element_wise(sizes.cast(pa.string()), pc.fill_null(tags, "?"), " ")
 
 
 def _file_keys(paths: pa.ChunkedArray, members: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Path and member as one text; a loose file's ends in an empty member."""
+    """Returns path and member as one text; that of a loose file ends in an empty member."""
     return pc.binary_join_element_wise(paths, pc.fill_null(members, ""), "\0")
 
 
 def from_rows(
     rows: Iterable[ManifestRow], root: str, dataset: str, checksums: Mapping[str, str] | None = None
 ) -> SourceTable:
-    """The rows of one source as a manifest without chunks, its `split` being the source's own.
+    """Returns the rows of one source as a manifest without chunks; `split` is the source's own.
 
-    Loose files come first, in the adapter's order; then the members of one archive after another, in its order, as one
-    pass needs them.
+    Loose files come first, in the adapter's order; then the members of each archive in the archive's order, so that one
+    pass reads them.
 
     Args:
-        rows: what the source's adapter gives.
+        rows: rows from the source's adapter.
         root: URI of the source's directory.
         dataset: name of the source, the first part of every `image_id`.
-        checksums: file, relative to the root -> `algorithm:hex digest`, where known.
+        checksums: file relative to the root -> `algorithm:hex digest`, where known.
 
     Raises:
         ConfigError: if `dataset` cannot be part of a file name.
-        ManifestError: if there is no row, or two have one id.
+        ManifestError: if there is no row, or two rows have one id.
     """
     check_name(dataset)
     root, stream = storage.normalise(root), iter(rows)
@@ -142,14 +142,14 @@ def from_rows(
         lengths = [len(batch) for batch in listed]
         filled = [np.zeros((n, 2), np.int64) if p is None else p for p, n in zip(places, lengths, strict=True)]
         archive, position = np.concatenate(filled).T
-        order = np.lexsort((position, archive))  # stable: loose files, all of archive and position 0, stay in order
+        order = np.lexsort((position, archive))  # stable: loose files (archive and position 0) keep their order
         table, is_listed = table.take(pa.array(order)), is_listed[order]
     check_ids(table)
     return SourceTable(table, pa.array(is_listed), placeholder_dates=placeholders)
 
 
 def is_placeholder(day: date | None) -> bool:
-    """Whether anonymisation put this day there: before there were radiographs, after 2300, 1 January 1900 and alike.
+    """Returns whether a day is a placeholder of an anonymisation: before 1896, after 2300, 1 January 1900 and the like.
 
     Real dates that were shifted by years, as in MIMIC-CXR, are kept: months and order inside a patient still hold.
     """
@@ -168,9 +168,9 @@ def check_name(dataset: str) -> None:
 def _places(
     rows: Sequence[ManifestRow], archives: dict[str, int]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.int64]] | None:
-    """Of each row the number of its archive, from 1 in order of appearance, and its place in it; 0, 0 for a loose file.
+    """Returns each row's archive number, from 1 in order of appearance, and its place in it; 0, 0 for a loose file.
 
-    None where all are loose.
+    Returns None if all files are loose.
     """
     if all(row.member is None for row in rows):
         return None
@@ -182,7 +182,7 @@ def _places(
 
 
 def _marked(rows: Iterable[ManifestRow], files: SourceFiles) -> Iterator[ManifestRow]:
-    """The rows, with the reason of those at whose place nothing can be read."""
+    """Yields the rows; a row whose file cannot be read gets the reason in `excluded`."""
     for row in rows:
         files.use(row.path, row.member, row.position)
         reason = files.unusable.get((row.path, row.member)) if files.unusable else None
@@ -190,16 +190,16 @@ def _marked(rows: Iterable[ManifestRow], files: SourceFiles) -> Iterator[Manifes
 
 
 def _broken(files: SourceFiles) -> Iterator[ManifestRow]:
-    """A failed row for every archive that could not be listed to its end: images of it may be missing."""
+    """Yields a failed row for every archive that could not be listed to its end: it may hold further images."""
     for archive in files.broken:
         yield ManifestRow(path=archive.path, excluded=archive.reason, listed=False)
 
 
 def merge(inputs: Sequence[str]) -> pa.Table:
-    """The rows of several manifests as one, dataset after dataset; `split` is that of the inputs.
+    """Returns the rows of several manifests as one table, dataset after dataset; `split` is that of the inputs.
 
     Raises:
-        ManifestError: if an input is no manifest, an image is in two of them, or one name stands for two datasets,
+        ManifestError: if an input is not a manifest, an image is in two of them, or one name stands for two datasets,
             whose patients would be taken for each other's.
         StorageError: if an input cannot be read.
     """
@@ -219,7 +219,7 @@ def merge(inputs: Sequence[str]) -> pa.Table:
 
 
 def _roots(table: pa.Table) -> Iterator[tuple[str, str]]:
-    """Each dataset of a manifest and the root its first image lies below."""
+    """Yields each dataset of a manifest and the root of its first image."""
     for dataset in table.column("dataset").unique().to_pylist():
         first = table.filter(pc.equal(table["dataset"], dataset)).slice(0, 1)
         row = first.select(["image_id", "uri", "member", "version"]).to_pylist()[0]
@@ -229,13 +229,13 @@ def _roots(table: pa.Table) -> Iterator[tuple[str, str]]:
 
 
 def finish(table: pa.Table, split: SplitConfig, chunk_rows: int, added_on: date | None = None) -> pa.Table:
-    """The manifest with its splits decided and its chunks cut; the `split` column so far counts as the source's own.
+    """Returns the manifest with splits and chunks; its present `split` column counts as the source's own split.
 
     Args:
-        table: rows of sources, or of manifests, whose days of adding stay.
+        table: rows of sources, or of manifests, whose `added_on` stays.
         split: shares and seed.
-        chunk_rows: the most rows of a chunk.
-        added_on: day of rows that have none; None: today (UTC).
+        chunk_rows: most rows of a chunk.
+        added_on: day for rows that have none; None means today (UTC).
     """
     splits = assign(table, split, source_split=table.column("split").combine_chunks())
     days = pc.fill_null(table["added_on"], pa.scalar(added_on or today(), pa.date32()))
@@ -247,16 +247,16 @@ def finish(table: pa.Table, split: SplitConfig, chunk_rows: int, added_on: date 
 
 
 def today() -> date:
-    """The day in UTC."""
+    """Returns today's date in UTC."""
     return datetime.now(UTC).date()
 
 
 def mark_missing(table: pa.Table, files: SourceFiles | None = None) -> pa.Table:
-    """Marks rows whose file is absent: `excluded` = `missing` where nothing else excludes it; old marks go.
+    """Marks rows whose file is absent (`excluded` = `missing`) unless they are excluded already; old marks are cleared.
 
     Args:
-        table: a manifest.
-        files: of its one root, if they are listed already.
+        table: manifest.
+        files: the listed files of the manifest's one root, if they are known already.
     """
     missing = pa.scalar(str(Reason.MISSING))
     index = MANIFEST.get_field_index("excluded")
@@ -267,10 +267,10 @@ def mark_missing(table: pa.Table, files: SourceFiles | None = None) -> pa.Table:
 
 
 def present_only(table: pa.Table, files: SourceFiles | None = None) -> pa.Table:
-    """The rows whose file lies where the manifest says.
+    """Returns the rows whose file lies where the manifest says.
 
     Raises:
-        ManifestError: if there is none.
+        ManifestError: if no file is there.
     """
     kept = table.filter(_present(table, files))
     if not len(kept):
@@ -279,7 +279,7 @@ def present_only(table: pa.Table, files: SourceFiles | None = None) -> pa.Table:
 
 
 def _record(row: ManifestRow, root: str, dataset: str, checksums: Mapping[str, str]) -> dict[str, object]:
-    """A row's columns; `split` holds the source's own for now, `chunk` nothing."""
+    """Returns a row's columns; `split` holds the source's own split, and `chunk` is not set yet."""
     return {
         "image_id": f"{dataset}/{row.path}" if row.member is None else f"{dataset}/{row.path}!{row.member}",
         "uri": f"{root}/{row.path}",
@@ -311,7 +311,7 @@ def _record(row: ManifestRow, root: str, dataset: str, checksums: Mapping[str, s
 
 
 def _present(table: pa.Table, files: SourceFiles | None) -> pa.Array:
-    """Whether each row's file exists, from one listing of every root rather than a look at every file."""
+    """Returns whether each row's file exists; lists every root once instead of asking for each file."""
     roots: dict[str, SourceFiles] = {} if files is None else {files.root: files}
     found = []
     for batch in table.select(["image_id", "dataset", "uri", "member", "version"]).to_batches(max_chunksize=_BATCH):

@@ -1,6 +1,6 @@
 """Lists files that tables name but storage lacks, and files that no table names, as a CSV.
 
-What a manifest holds, counted: for the person who made it.
+It also counts what a manifest holds, as a text for its author.
 """
 
 import pandas as pd
@@ -17,11 +17,11 @@ EXAMPLES = 3
 
 
 def differences(table: pa.Table, listed: pa.Array) -> pa.Table:
-    """One row a difference: `image_id`, `problem` (missing or unlisted), `uri`.
+    """Returns one row per difference: `image_id`, `problem` (missing or unlisted), `uri`.
 
     Args:
         table: rows of one source, absent files marked `missing`.
-        listed: whether a table of the source names each.
+        listed: whether a table of the source names each row.
     """
     missing = pc.fill_null(pc.equal(table["excluded"], str(Reason.MISSING)), False)
     parts = []
@@ -32,14 +32,14 @@ def differences(table: pa.Table, listed: pa.Array) -> pa.Table:
 
 
 def write(output: str, found: pa.Table) -> str:
-    """Write the differences beside a manifest; their URI."""
+    """Writes the differences beside a manifest, and returns the URI."""
     uri = storage.join(output, FILE)
     parquet.write_csv(uri, found)
     return uri
 
 
 def describe_check(found: pa.Table) -> str:
-    """How many of each, with the first few."""
+    """Returns the number of differences of each kind, with the first few as examples."""
     lines = []
     for problem, meaning in (("missing", "in a table, not in storage"), ("unlisted", "in storage, in no table")):
         ids = found.filter(pc.equal(found["problem"], problem))["image_id"]
@@ -53,7 +53,7 @@ _LABELS = ["unknown", "not covid", "healthy", "unhealthy", "other disease", "cov
 
 
 def counts(table: pa.Table) -> pd.DataFrame:
-    """Images and patients by dataset, view, label, masks, exclusion and split, one row a group that is not empty."""
+    """Counts images and patients by dataset, view, label, masks, exclusion and split; one row per non-empty group."""
     code = pa.array(_LABELS, pa.string())
     rows = pa.table(
         {
@@ -73,13 +73,13 @@ def counts(table: pa.Table) -> pd.DataFrame:
 
 
 def describe_manifest(table: pa.Table) -> str:
-    """The counts as text, and the totals by split under them."""
+    """Returns the counts as text, followed by the totals by split."""
     excluded = len(table) - table.column("excluded").null_count
     patients = table.column("patient_id")
     known = len(patients.unique().drop_null())
     by_split = {item["values"]: item["counts"] for item in pc.value_counts(table.column("split")).to_pylist()}
     splits = ", ".join(f"{by_split.get(name, 0):,} {name}" for name in ("train", "val", "test"))
-    if not known:  # neither split nor patients mean anything for who only screens
+    if not known:  # a user who only screens needs neither split nor patients
         merged = counts(table).groupby([name for name in _GROUPS if name != "split"], sort=False)["images"].sum()
         return (
             f"{merged.reset_index().to_string(index=False)}\n\n"
@@ -94,7 +94,7 @@ def describe_manifest(table: pa.Table) -> str:
 
 
 def _label(table: pa.Table) -> pa.ChunkedArray:
-    """Index into `_LABELS` of each row: the one word for three labels."""
+    """Returns for each row the index into `_LABELS` of the one word that sums up its three labels."""
     unhealthy, covid, other = (table[name] for name in ("unhealthy", "covid", "other"))
     code = pc.if_else(pc.is_null(covid), 0, 1)
     code = pc.if_else(pc.fill_null(pc.equal(unhealthy, 0), False), 2, code)

@@ -1,7 +1,7 @@
 """Divides a manifest into chunks (units of work) and parts (units of reading).
 
-The members of one tar.gz can only be read in one pass, so they lie in one part, whatever its size; other rows are cut
-where the numbers say. Small archives share a chunk; a chunk ends where the next archive would not fit whole.
+The members of one tar.gz can only be read in one pass, so they lie in one part, whatever its size. Other rows are cut
+at the numbers given. Small archives share a chunk; a chunk ends where the next archive would not fit as a whole.
 """
 
 from itertools import pairwise
@@ -17,7 +17,7 @@ Starts = npt.NDArray[np.int64]
 
 
 def run_starts(*columns: pa.ChunkedArray) -> Starts:
-    """First row of every run of rows that are equal in all columns, and the number of rows at the end."""
+    """Returns the first row of every run of rows that are equal in all columns, and last the number of rows."""
     rows = len(columns[0])
     differs = np.zeros(rows, np.bool_)
     differs[:1] = True
@@ -28,7 +28,7 @@ def run_starts(*columns: pa.ChunkedArray) -> Starts:
 
 
 def streamed(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """Whether each row is a member of a tar.gz."""
+    """Returns whether each row is a member of a tar.gz."""
     if table["member"].null_count == len(table):
         return np.zeros(len(table), np.bool_)
     archives = [uri for uri in table["uri"].unique().to_pylist() if is_streamed(uri)]
@@ -37,12 +37,12 @@ def streamed(table: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def chunk_names(table: pa.Table, chunk_rows: int, prefix: str = "", first: int = 0) -> pa.Array:
-    """The chunk of every row: `dataset-00012`, counted in each dataset, of at most `chunk_rows` rows.
+    """Returns the chunk name of every row, such as `dataset-00012`, counted in each dataset.
 
     Args:
         table: rows of a manifest.
-        chunk_rows: the most rows of a chunk.
-        prefix: of every name; an update's is its day, so that files of one night's chunks have names that begin alike.
+        chunk_rows: most rows of a chunk.
+        prefix: start of every name; an update uses its day, so that names of one night's chunks begin alike.
         first: number of the first chunk of each dataset.
     """
     archived = streamed(table)
@@ -60,7 +60,7 @@ def chunk_names(table: pa.Table, chunk_rows: int, prefix: str = "", first: int =
 
 
 def part_cuts(table: pa.Table, part_rows: int) -> list[tuple[int, int]]:
-    """First and last-plus-one row of every part: whole chunks of one dataset, an archive in one part."""
+    """Returns the first and last-plus-one row of every part: whole chunks of one dataset, an archive in one part."""
     archived = streamed(table)
     starts = run_starts(table["dataset"], table["chunk"])
     cuts: list[tuple[int, int]] = []
@@ -76,7 +76,7 @@ def part_cuts(table: pa.Table, part_rows: int) -> list[tuple[int, int]]:
 
 
 def _chunk_lengths(uris: pa.ChunkedArray, archived: npt.NDArray[np.bool_], chunk_rows: int) -> list[int]:
-    """Rows of each chunk of one dataset."""
+    """Returns the number of rows of each chunk of one dataset."""
     lengths: list[int] = []
     open_rows = 0
     changes = run_starts(uris) if archived.any() else np.array([0, len(uris)])

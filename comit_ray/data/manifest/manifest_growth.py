@@ -1,9 +1,9 @@
-"""Adds what is new in an archive to its manifest, as new parts; no old part is touched.
+"""Adds what is new in an archive to its manifest, as new parts; no earlier part is changed.
 
 A file that changed (size, ETag or time of change, or a checksum that the source states) becomes a new version of the
-image: a row of its own, whose image_id ends in `@2`. The old row stays, marked `superseded`. A file that is gone is
-marked, and no row deleted. Nobody changes sides: a new image of a known patient goes to the patient's split. A new
-patient's split is drawn by a hash of seed and name alone, since shares are to hold over many nights of few patients.
+image: a new row whose image_id ends in `@2`. The earlier row stays, marked `superseded`. A file that is gone is marked;
+no row is deleted. No patient changes its split: a new image of a known patient joins the patient's split. A new
+patient's split is drawn by a hash of seed and name alone, since shares must hold over many nights of few patients.
 """
 
 import hashlib
@@ -31,26 +31,26 @@ from comit_ray.tables.manifest_schema import LATE_COLUMNS, MANIFEST
 from comit_ray.tables.vocabulary import Split
 
 READ_BY_BYTES = ("files", "dicom")
-"""Sources that look into files: of these only what is new or changed is read again."""
+"""Sources that read the files themselves; for these only new or changed files are read again."""
 FEW = 10
-"""So many files may change or go at once, however few there are."""
+"""Number of files that may change or go at once, however few files are known."""
 _COLUMNS = [*dict.fromkeys([*COMPARED, "patient_id", "split", "split_group", "chunk", *LATE_COLUMNS])]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What of an archive is asked.
+    """The archive to update from, and the options for its new rows.
 
     Attributes:
         source: name of the source.
         root: URI of the archive.
-        dataset: of the rows.
-        options: of the source.
-        split: shares and seed of patients that are new.
-        chunk_rows: the most rows of a chunk.
-        part_rows: the most rows of a part.
-        most_changed: share (0..1) of the known files that may have changed or be gone; more look like a share that is
-            not mounted, or an archive that was copied.
+        dataset: dataset of the rows.
+        options: options of the source.
+        split: shares and seed for new patients.
+        chunk_rows: most rows of a chunk.
+        part_rows: most rows of a part.
+        most_changed: share (0..1) of the known files that may have changed or be gone; more suggests a network share
+            that is not mounted, or an archive that was copied.
         trust_listings: see `SourceFiles`.
     """
 
@@ -70,12 +70,12 @@ class Growth:
     """What an update found.
 
     Attributes:
-        images: of the manifest now, without earlier versions.
-        new: images that were not there.
-        changed: image_id of an earlier version -> that of the new one.
-        gone: image_ids whose file is no more.
+        images: number of images in the manifest now, without earlier versions.
+        new: number of images that were not there before.
+        changed: image_id of an earlier version -> image_id of the new version.
+        gone: image_ids whose file is gone.
         returned: image_ids whose file is there again.
-        skipped: files that are no row.
+        skipped: files that are not a row.
     """
 
     images: int
@@ -91,19 +91,19 @@ class Growth:
         return bool(self.new or self.changed or self.gone or self.returned)
 
     def describe(self) -> str:
-        """One line for a person."""
+        """Returns one line that tells a person what changed."""
         told = f"{self.new:,} new images, {len(self.changed):,} changed, {len(self.gone):,} gone"
         back = f", {len(self.returned):,} there again" if self.returned else ""
         return f"update: {told}{back}; {self.images:,} images now"
 
 
 def grow(uri: str, asked: Asked, added_on: date) -> Growth:
-    """Add to the manifest at `uri` what is new in its archive, and mark what has changed or is gone.
+    """Adds to the manifest at `uri` what is new in its archive, and marks what has changed or is gone.
 
     Args:
-        uri: of the manifest.
-        asked: of which archive.
-        added_on: day of the rows.
+        uri: URI of the manifest.
+        asked: the archive and its options.
+        added_on: day of the new rows.
 
     Raises:
         ConfigError: the archive lies elsewhere than the manifest says.
@@ -156,7 +156,7 @@ def grow(uri: str, asked: Asked, added_on: date) -> Growth:
 
 
 def _check_root(uri: str, names: list[str], asked: Asked) -> None:
-    """Refuse another archive of the same name: the files of the one that is known would all be gone.
+    """Refuses another archive of the same name, since all files of the known one would count as gone.
 
     Raises:
         ConfigError: the rows of the dataset lie below another root.
@@ -175,7 +175,7 @@ def _check_root(uri: str, names: list[str], asked: Asked) -> None:
 
 
 def _entries(known: KnownImages, asked: Asked) -> Iterator[storage.FileEntry] | None:
-    """The archive's listing; of sources that look into files without those that have not changed."""
+    """Returns the archive's listing; for sources that read the files themselves, only new and changed files."""
     if web.is_web(storage.normalise(asked.root)):
         return None
     only_new = asked.source in READ_BY_BYTES
@@ -184,7 +184,7 @@ def _entries(known: KnownImages, asked: Asked) -> Iterator[storage.FileEntry] | 
 
 
 def _refuse_too_many(uri: str, changed: int, gone: int, known: int, most: float) -> None:
-    """Refuse what looks like a share that is not mounted, or an archive that was copied.
+    """Refuses an update that suggests a network share that is not mounted, or an archive that was copied.
 
     Raises:
         ManifestError: more than `FEW` files, and more than the share `most` of the known ones, changed or are gone.
@@ -198,10 +198,10 @@ def _refuse_too_many(uri: str, changed: int, gone: int, known: int, most: float)
 
 
 def _finished(fresh: pa.Table, there: pa.Table, asked: Asked, added_on: date) -> pa.Table:
-    """The new rows with split, chunk and day; validated beside the rows that are there."""
+    """Returns the new rows with split, chunk and day, validated beside the present rows."""
     day = f"{added_on.isoformat()}-"
     same_day = pc.starts_with(there["chunk"], day)
-    first = len(there["chunk"].filter(same_day).unique())  # a second update of a day goes on counting
+    first = len(there["chunk"].filter(same_day).unique())  # a second update of a day continues the count
     splits, groups = _sides(fresh, there, asked)
     fresh = with_columns(
         fresh,
@@ -218,7 +218,7 @@ def _finished(fresh: pa.Table, there: pa.Table, asked: Asked, added_on: date) ->
 
 
 def _sides(fresh: pa.Table, there: pa.Table, asked: Asked) -> tuple[pa.Array, pa.Array]:
-    """Split and group of look-alikes of every new row."""
+    """Returns the split and the group of look-alikes of every new row."""
     used = there.filter(pc.is_valid(there["split"]))
     known = used.filter(pc.is_valid(used["patient_id"])).select(["patient_id", "split", "split_group"])
     firsts = known.group_by("patient_id", use_threads=False).aggregate([("split", "min"), ("split_group", "max")])
@@ -227,7 +227,7 @@ def _sides(fresh: pa.Table, there: pa.Table, asked: Asked) -> tuple[pa.Array, pa
     of_dataset = used.filter(pc.equal(used["dataset"], asked.dataset))["split"].unique().to_pylist()
     whole = of_dataset[0] if len(of_dataset) == 1 else None  # a dataset in one split stays there
     keep = bool(asked.split.keep_source)
-    own: dict[str, set[str]] = {}  # patient -> splits of the source's own lists
+    own: dict[str, set[str]] = {}  # patient -> splits in the source's own lists
     pairs = list(zip(fresh["patient_id"].to_pylist(), fresh["split"].to_pylist(), strict=True))
     for patient, side in pairs:
         if keep and patient is not None and side is not None:
@@ -249,7 +249,7 @@ def _sides(fresh: pa.Table, there: pa.Table, asked: Asked) -> tuple[pa.Array, pa
 
 
 def drawn_split(patient: str, shares: SplitConfig) -> str:
-    """The split of a patient whom nobody knows: by a hash of seed and name, whoever else comes the same night."""
+    """Returns the split of an unknown patient by a hash of seed and name, whoever else arrives the same night."""
     digest = hashlib.blake2b(f"{shares.seed}:{patient}".encode(), digest_size=8).digest()
     number = int.from_bytes(digest) / 2**64
     if number < shares.test:
@@ -258,7 +258,7 @@ def drawn_split(patient: str, shares: SplitConfig) -> str:
 
 
 def _write(uri: str, fresh: pa.Table, content: bytes, parts: int, asked: Asked) -> list[str]:
-    """The new parts, whose names hold a hash of their rows; they count when the update's record names them."""
+    """Writes the new parts, whose names hold a hash of their rows; they count once the update's record names them."""
     names = []
     metadata = {**MANIFEST.metadata, manifest.BASE: content, manifest.CONFIG: asked.options.model_dump_json().encode()}
     for number, (start, stop) in enumerate(part_cuts(fresh, asked.part_rows), parts):

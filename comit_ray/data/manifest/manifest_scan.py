@@ -1,8 +1,8 @@
 """Reads and validates a manifest part by part, without holding all of it in memory.
 
-Ten million rows are 2 GB in memory, of which planning a screen needs a few columns of a part at a time. What must hold
-over all rows (every image once, every chunk in one piece, every patient in one split) is checked on 64-bit hashes and
-on names; where these raise a suspicion the whole manifest is read, and its own check decides and says what is wrong.
+Ten million rows take 2 GB of memory, of which planning a screen needs a few columns of one part at a time. Rules over
+all rows (every image once, every chunk in one piece, every patient in one split) are checked on 64-bit hashes and on
+names. If these raise a suspicion, the whole manifest is read, and its own check decides and says what is wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ Hashes = npt.NDArray[np.int64]
 
 
 def scan(uri: str, columns: Sequence[str], *, marked: bool = True) -> Iterator[tuple[str, pa.Table]]:
-    """The parts of the manifest at `uri`, in order: URI and rows with `columns`.
+    """Yields the parts of the manifest at `uri` in order: the URI and the rows with `columns`.
 
-    Earlier versions of files that changed are `excluded` as `superseded`, unless not `marked`: then as was written.
+    Earlier versions of changed files are `excluded` as `superseded`; if not `marked`, the rows stay as written.
 
-    Each part is validated before it is given; what must hold over all parts is known only after the last.
+    Each part is validated before it is yielded; rules over all parts are checked only after the last.
 
     Raises:
         ManifestError: as `manifest.read`.
@@ -57,7 +57,7 @@ def _read(uri: str) -> tuple[pa.Schema, pa.Table]:
 
 
 class _Across:
-    """Hashes of what must be unique, or of one split, over all parts."""
+    """Hashes over all parts of what must be unique or lie in one split."""
 
     def __init__(self) -> None:
         self._ids: list[Hashes] = []
@@ -65,7 +65,7 @@ class _Across:
         self._members: dict[str, list[Hashes]] = {"patient_id": [], "split_group": []}
 
     def add(self, rows: pa.Table) -> None:
-        """The rows of one part."""
+        """Adds the rows of one part."""
         self._ids.append(_hashes(rows["image_id"]))
         chunks = rows["chunk"].combine_chunks()
         self._chunks += chunks.take(pa.array(run_starts(rows["dataset"], rows["chunk"])[:-1])).to_pylist()
@@ -73,12 +73,12 @@ class _Across:
         for name, found in self._members.items():
             known_N = rows[name].is_valid().to_numpy() & (split_N >= 0)
             if known_N.any():
-                # The split in the lowest two bits: of one member in two splits, neighbours after sorting.
+                # The lowest two bits hold the split: a member of two splits gives neighbours after sorting.
                 found.append(np.unique((_hashes(rows[name]) << 2 | split_N)[known_N]))
 
     @property
     def suspicious(self) -> bool:
-        """Whether something may be there twice; equal hashes of unlike texts are hardly ever the cause."""
+        """Whether something may occur twice; unequal texts hardly ever have equal hashes."""
         if len(set(self._chunks)) < len(self._chunks) or _twice(np.concatenate([*self._ids, np.zeros(0, np.int64)])):
             return True
         return any(_twice(np.unique(np.concatenate(found)) >> 2) for found in self._members.values() if found)

@@ -1,9 +1,9 @@
 """Records the updates of a manifest: each adds parts and marks rows; its record, written last, is the commit.
 
-`MANIFEST/update-00001.json` names the parts that an update added, and marks rows of earlier parts without touching
-these: `superseded` by a newer version of the file, or `gone` from the archive. Parts that no record names were left
-by an update that was stopped; they are no part of the manifest. Names of added parts hold a hash of their rows, so two
-updates at the same moment write different files, and only the one whose record is put first counts.
+`MANIFEST/update-00001.json` names the parts that an update added. It marks rows of earlier parts, without changing
+these parts, as `superseded` by a newer version of the file or `gone` from the archive. Parts that no record names
+come from an interrupted update and do not belong to the manifest. Names of added parts hold a hash of their rows, so
+two updates at the same moment write different files, and only the update whose record is put first counts.
 """
 
 import json
@@ -26,14 +26,14 @@ class Update:
     """What one update did.
 
     Attributes:
-        number: of the update, from 1, without a gap.
-        added_on: day (UTC, ISO) that its rows have.
-        base: hash of the rows of the manifest that was written first; that of another manifest is not ours.
-        parts: names of the parts that it added, in order.
-        rows: of these parts.
-        superseded: image_id of an earlier version of a file -> that of the newer one.
-        gone: image_ids whose file was there before, and is no more.
-        returned: image_ids that were gone, and whose file is there again as it was.
+        number: number of the update, from 1 without a gap.
+        added_on: day (UTC, ISO) of its rows.
+        base: hash of the rows that were written first; it differs if the update belongs to another manifest.
+        parts: names of the parts that the update added, in order.
+        rows: number of rows in these parts.
+        superseded: image_id of an earlier version of a file -> image_id of the newer version.
+        gone: image_ids whose file was there before and is gone.
+        returned: image_ids that were gone and whose unchanged file is there again.
     """
 
     number: int
@@ -51,15 +51,15 @@ class Marks:
     """What the updates of a manifest say of earlier rows.
 
     Attributes:
-        superseded: image_id -> that of the newer version.
-        gone: image_id -> day (ISO) since which its file is not in the archive.
+        superseded: image_id -> image_id of the newer version.
+        gone: image_id -> day (ISO) since which its file is missing from the archive.
     """
 
     superseded: Mapping[str, str]
     gone: Mapping[str, str]
 
     def excluding(self, rows: pa.Table) -> pa.Table:
-        """Rows of a manifest with `superseded` in `excluded` where the file has a newer version: it is read no more."""
+        """Returns the rows, with `excluded` = `superseded` where the file has a newer version, so it is not read."""
         if not self.superseded:
             return rows
         old = pc.is_in(rows["image_id"], pa.array(list(self.superseded), pa.string()))
@@ -72,7 +72,7 @@ NO_MARKS = Marks({}, {})
 
 
 def marks(updates: Sequence[Update]) -> Marks:
-    """What all updates together say."""
+    """Returns what all updates together say of earlier rows."""
     superseded: dict[str, str] = {}
     gone: dict[str, str] = {}
     for update in updates:
@@ -84,25 +84,25 @@ def marks(updates: Sequence[Update]) -> Marks:
 
 
 def read_marks(uri: str) -> Marks:
-    """What the updates of the manifest at `uri` say of earlier rows.
+    """Reads what the updates of the manifest at `uri` say of earlier rows.
 
     Raises:
-        ManifestError: a record is missing, or has another form.
-        StorageError: it cannot be read.
+        ManifestError: a record is missing or has another form.
+        StorageError: a record cannot be read.
     """
     return marks(read_updates(uri, _names(uri)))
 
 
 def read_updates(uri: str, names: Sequence[str]) -> list[Update]:
-    """The updates of the manifest at `uri`, in order.
+    """Reads the updates of the manifest at `uri`, in order.
 
     Args:
-        uri: of the manifest.
-        names: of the files there.
+        uri: URI of the manifest.
+        names: names of the files there.
 
     Raises:
-        ManifestError: a record is missing, or has another form.
-        StorageError: it cannot be read.
+        ManifestError: a record is missing or has another form.
+        StorageError: a record cannot be read.
     """
     found = sorted(name for name in names if RECORD.fullmatch(name))
     updates = [_read(storage.join(uri, name)) for name in found]
@@ -115,11 +115,11 @@ def read_updates(uri: str, names: Sequence[str]) -> list[Update]:
 
 
 def files(uri: str) -> tuple[list[str], list[Update]]:
-    """Names of the Parquet files that make up the manifest at `uri`, in order, and its updates.
+    """Returns the names of the manifest's Parquet files in order, and its updates.
 
     Raises:
         NotFoundError: there is no Parquet file.
-        ManifestError: a part that an update added is not there.
+        ManifestError: a part that an update added is missing.
     """
     names = _names(uri)
     base = [name for name in names if name.endswith(".parquet") and not ADDED_PART.fullmatch(name)]
@@ -134,7 +134,7 @@ def files(uri: str) -> tuple[list[str], list[Update]]:
 
 
 def is_there(uri: str) -> bool:
-    """Whether a manifest lies at `uri`, or one that is not whole."""
+    """Returns whether a manifest lies at `uri`, be it whole or not."""
     try:
         return any(name.endswith(".parquet") for name in _names(uri))
     except NotFoundError:
@@ -142,7 +142,7 @@ def is_there(uri: str) -> bool:
 
 
 def put(uri: str, update: Update) -> None:
-    """Commit an update whose parts lie there.
+    """Commits an update whose parts are written already.
 
     Raises:
         ManifestError: another process has updated the manifest meanwhile; nothing of this update counts.
@@ -157,7 +157,7 @@ def put(uri: str, update: Update) -> None:
 
 
 def _names(uri: str) -> list[str]:
-    """Files at `uri`, by name; those of the records and parts of a manifest are not in folders."""
+    """Returns the names of the files at `uri`; a manifest's records and parts do not lie in subfolders."""
     return [entry.path for entry in storage.list_files(uri)]
 
 

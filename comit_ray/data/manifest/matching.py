@@ -1,14 +1,14 @@
 """Finds all pairs of hashes that differ in few bits, by comparing every pair in cache-sized blocks.
 
-Banding (only pairs that agree in one of several slices of their bits) is exact too and faster where at most 31 of 256
-bits may differ; for the distances that cropped copies need it would look at more pairs than there are.
+Banding (comparing only pairs that agree in one of several slices of their bits) is exact too, and faster if at most 31
+of 256 bits may differ. At the distances that cropped copies need it would compare more pairs than there are.
 
-Whether two thumbnails show one radiograph: correlation of their local contrast, in place or after alignment.
+Whether two thumbnails show one radiograph is decided by the correlation of their local contrast, aligned or not.
 
 Local contrast (the deviation from the surroundings, in units of the surroundings' spread) keeps ribs, vessels and
-devices, and takes away brightness, gamma and the shape that all chests have. Of 309 pairs of different patients in
-public collections whose hashes are alike (66 bits of 256 or fewer) none correlates by more than 0.84 after alignment,
-or 0.80 in place; copies recompressed at JPEG quality 20 or cropped by 5% on every side do by 0.93 at least, aligned.
+devices, and removes brightness, gamma and the shape that all chests have. Of 309 pairs of different patients in public
+collections with similar hashes (66 bits of 256 or fewer differ) none correlates by more than 0.84 after alignment, or
+0.80 without. Copies recompressed at JPEG quality 20 or cropped by 5% on every side reach at least 0.93 after alignment.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -22,27 +22,27 @@ from comit_ray.errors import ManifestError
 from comit_ray.storage.threads import map_ahead
 
 MAX_PAIRS = 50_000_000
-"""Pairs at most, of 20 bytes. More are a sign of pictures that are no radiographs, or of a dataset taken many times."""
-_STRIPE = 1024  # rows that one thread looks at in one go
-_ROWS, _COLUMNS = 64, 4096  # of a block: 2 MB of 64-bit words
+"""Most pairs, 20 bytes each. More suggest pictures that are not radiographs, or a dataset taken many times."""
+_STRIPE = 1024  # rows that one thread compares in one task
+_ROWS, _COLUMNS = 64, 4096  # size of a block: 2 MB of 64-bit words
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]
-"""Index of the first and of the second hash of each pair, first < second, in this order; bits that differ."""
+"""Indices of the first and second hash of each pair, first < second, sorted so; then the number of bits that differ."""
 
 
 def find_pairs(hashes: NDArray[np.uint64], at_most: int, threads: int = 1, max_pairs: int = MAX_PAIRS) -> Pairs:
-    """Every pair of hashes that differ in `at_most` bits or fewer.
+    """Returns every pair of hashes that differ in `at_most` bits or fewer.
 
-    About 4 ns a pair of 256-bit hashes and thread: 20 seconds for 100,000 hashes, 8 minutes for 500,000.
+    A pair of 256-bit hashes takes a thread about 4 ns: 20 seconds for 100,000 hashes, 8 minutes for 500,000.
 
     Args:
-        hashes: uint64 (N, W): W words a hash.
-        at_most: bits.
-        threads: that share the search.
+        hashes: uint64 (N, W), W words per hash.
+        at_most: most bits that may differ.
+        threads: number of threads that share the search.
         max_pairs: see `MAX_PAIRS`.
 
     Raises:
-        ManifestError: if there are more than `max_pairs`.
+        ManifestError: if there are more than `max_pairs` pairs.
     """
     words = np.ascontiguousarray(hashes.T)
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))]
@@ -58,7 +58,7 @@ def find_pairs(hashes: NDArray[np.uint64], at_most: int, threads: int = 1, max_p
 
 
 def _stripe(words: NDArray[np.uint64], start: int, at_most: int, max_pairs: int) -> Pairs:
-    """The pairs whose first hash is one of `_STRIPE` from `start` on."""
+    """Returns the pairs whose first hash is one of the `_STRIPE` hashes from `start` on."""
     count = words.shape[1]
     stop = min(start + _STRIPE, count)
     buffers = _Buffers()
@@ -68,10 +68,10 @@ def _stripe(words: NDArray[np.uint64], start: int, at_most: int, max_pairs: int)
         for left in range(top, count, _COLUMNS):
             above, beside = slice(top, min(top + _ROWS, stop)), slice(left, left + _COLUMNS)
             distances = buffers.distances(words[:, above], words[:, beside])
-            if distances.min() > at_most:  # as nearly everywhere
+            if distances.min() > at_most:  # the case nearly everywhere
                 continue
             first, second = np.nonzero(distances <= at_most)
-            # A block on the diagonal holds pairs twice, and every hash with itself.
+            # A block on the diagonal holds each pair twice, and every hash with itself.
             later = second + left > first + top
             first, second = first[later], second[later]
             found.append((first + top, second + left, distances[first, second]))
@@ -93,7 +93,7 @@ def _check(total: int, max_pairs: int, at_most: int) -> None:
 
 
 class _Buffers:
-    """Memory of one block, used again and again: to allocate it anew takes as long as to fill it."""
+    """Memory for one block, reused because allocating it takes as long as filling it."""
 
     def __init__(self) -> None:
         self._differing = np.empty((_ROWS, _COLUMNS), np.uint64)
@@ -101,7 +101,10 @@ class _Buffers:
         self._distances = np.empty((_ROWS, _COLUMNS), np.uint16)
 
     def distances(self, above: NDArray[np.uint64], beside: NDArray[np.uint64]) -> NDArray[np.uint16]:
-        """Bits in which each hash `above`, (W, rows), differs from each `beside`, (W, columns); good until the next."""
+        """Counts the bits that differ between each of `above` (W, rows) and `beside` (W, columns).
+
+        The next call overwrites the result.
+        """
         block = np.s_[: above.shape[1], : beside.shape[1]]
         differing, bits, distances = self._differing[block], self._bits[block], self._distances[block]
         distances[...] = 0
@@ -113,20 +116,20 @@ class _Buffers:
 
 
 SPREAD = 2.5
-"""Pixels of a thumbnail: the standard deviation of the surroundings."""
+"""Standard deviation of the surroundings, in pixels of a thumbnail."""
 MARGIN = 3
-"""Pixels by which a thumbnail may be shifted against the other, each way."""
+"""Pixels of a thumbnail by which it may be shifted against the other in each direction."""
 ZOOMS = (0.92, 0.96, 1.0, 1.04, 1.08)
-"""Sizes of one thumbnail that are tried, of both sides; the best is varied by `_STEP` on each side alone."""
+"""Zoom factors tried on both sides of a thumbnail; the best is then varied by `_STEP` on each side alone."""
 _STEP = 0.04
 _FLOOR = 2.0  # grey levels added to the spread, so that the noise of a uniform area does not count as contrast
 
 Stack = NDArray[np.floating]
-"""Thumbnails (P, S, S), one a pair; S above 2 * MARGIN."""
+"""Thumbnails (P, S, S), one per pair; S is above 2 * MARGIN."""
 
 
 def in_place(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """Correlation -1..1 of each pair of thumbnails (P, S, S) as they lie, marks near the edges counting little."""
+    """Returns the correlation (-1..1) of each pair of thumbnails (P, S, S), not aligned; edges have little weight."""
     one, other = _contrast(first), _contrast(second)
     weight_SS = np.pad(_weight(one.shape[1] - 2 * MARGIN), MARGIN)
     mean, other_mean = _mean(one, weight_SS), _mean(other, weight_SS)
@@ -136,10 +139,10 @@ def in_place(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.
 
 
 def aligned(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """The best correlation of each pair when the first is shifted by up to 3 px and enlarged or reduced by up to 12%.
+    """Returns each pair's best correlation with the first shifted by up to 3 px and enlarged or reduced by up to 12%.
 
-    Height and width are changed together or apart, as by a crop at one edge. 1.3 ms a pair. Swapping the two
-    changes little, but something.
+    Height and width change together or apart, as by a crop at one edge. A pair takes 1.3 ms. Swapping the two changes
+    the result a little.
     """
     image, template = first.astype(np.float32), _centred(_contrast(second)[:, MARGIN:-MARGIN, MARGIN:-MARGIN])
     by_zoom = np.stack([_best_shift(image, template, zoom, zoom) for zoom in ZOOMS])
@@ -156,11 +159,11 @@ def aligned(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.f
 
 
 def _best_shift(image: Stack, template: Stack, down: float, across: float) -> NDArray[np.floating]:
-    """The best correlation over all shifts of `template` (see `_centred`) on the zoomed images."""
+    """Returns the best correlation over all shifts of `template` (see `_centred`) on the zoomed images."""
     side = image.shape[1]
     enlarged = _zoom(side, down) @ image @ _zoom(side, across).T
     zoomed = _contrast(enlarged)
-    sums = _windows(side)  # one weighted sum of each row and column under the template, a shift
+    sums = _windows(side)  # one weighted sum of each row and column under the template per shift
     mean = sums @ zoomed @ sums.T
     variance = sums @ (zoomed * zoomed) @ sums.T - mean**2
     under = np.lib.stride_tricks.sliding_window_view(zoomed, template.shape[1:], axis=(1, 2))
@@ -170,14 +173,14 @@ def _best_shift(image: Stack, template: Stack, down: float, across: float) -> ND
 
 
 def _correlation(covariance: Stack, variances: Stack) -> NDArray[np.floating]:
-    """Covariance over the root of the variances' product; 0 where one does not vary."""
+    """Returns the covariance over the root of the variances' product; 0 where one does not vary."""
     varies = variances > 1e-6
     correlation: Stack = np.where(varies, covariance / np.sqrt(np.where(varies, variances, 1)), 0)
     return correlation
 
 
 def _centred(template: Stack) -> Stack:
-    """Weighted, with weighted mean 0 and weighted variance 1: its sum with an image is their weighted covariance."""
+    """Returns templates of weighted mean 0 and variance 1; their sum with an image is the weighted covariance."""
     weight = _weight(template.shape[1])
     centred = template - _mean(template, weight)[:, None, None]
     variance = np.maximum(_mean(centred * centred, weight), 1e-6)[:, None, None]
@@ -199,7 +202,7 @@ def _mean(stack: Stack, weight_SS: NDArray[np.floating]) -> NDArray[np.floating]
 
 @cache
 def _fading(side: int) -> NDArray[np.floating]:
-    """Weights of sum 1 that fall towards both ends."""
+    """Returns weights of sum 1 that fall towards both ends."""
     weights = np.sqrt(np.sin(np.pi * (np.arange(side) + 0.5) / side))
     return np.asarray(weights / weights.sum(), np.float32)
 
@@ -210,7 +213,7 @@ def _weight(side: int) -> NDArray[np.floating]:
 
 @cache
 def _windows(side: int) -> NDArray[np.floating]:
-    """(shifts, side): row s holds the template's weights from s on."""
+    """Returns a matrix (shifts, side) whose row s holds the template's weights from s on."""
     length = side - 2 * MARGIN
     rows = np.zeros((2 * MARGIN + 1, side), np.float32)
     for shift in range(2 * MARGIN + 1):
@@ -220,12 +223,12 @@ def _windows(side: int) -> NDArray[np.floating]:
 
 @cache
 def _blur(side: int) -> NDArray[np.floating]:
-    """(side, side): a Gaussian of `SPREAD`, edges repeated."""
+    """Returns a matrix (side, side) that blurs with a Gaussian of `SPREAD`, edges repeated."""
     return np.asarray(gaussian_filter1d(np.eye(side), SPREAD, axis=0, mode="nearest"), np.float32)
 
 
 @cache
 def _zoom(side: int, factor: float) -> NDArray[np.floating]:
-    """(side, side): linear interpolation about the centre; beyond the edges 0."""
+    """Returns a matrix (side, side) that zooms about the centre by linear interpolation; 0 beyond the edges."""
     source = (np.arange(side) + 0.5 - side / 2) / factor + side / 2 - 0.5
     return np.asarray(np.maximum(0, 1 - np.abs(source[:, None] - np.arange(side))), np.float32)

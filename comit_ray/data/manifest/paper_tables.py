@@ -1,9 +1,10 @@
 """Prints the paper's Tables 1 to 3 beside the same counts of a manifest.
 
-An image of the manifest counts if nothing excludes it. The paper has no validation split, so its training images may be
-our training and validation images together.
+An image of the manifest counts if nothing excludes it. The paper has no validation split, so its training images may
+correspond to our training and validation images together.
 
-The numbers of the paper's Tables 1 to 3 (section 3.1), and where they disagree with each other and the text.
+The module holds the numbers of the paper's Tables 1 to 3 (section 3.1) and lists where they contradict each other and
+the text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,12 +31,12 @@ UNHEALTHY: dict[str, dict[View, int]] = {
 """Table 1: unhealthy images of each database by view."""
 
 DATASETS: dict[str, str] = {"nih": "ChestX-ray14", "chexpert": "CheXpert"}
-"""Names that a manifest gives the databases of Table 1 unless told otherwise."""
+"""Default: dataset in the manifest -> database in Table 1."""
 
 
 @dataclass(frozen=True)
 class CovidSource:
-    """A line of Table 2, all of COVID-19 images; `ap` and `pa` are None where the paper has `NA`."""
+    """A line of Table 2, which has only COVID-19 images; `ap` and `pa` are None where the paper prints `NA`."""
 
     name: str
     ap: int | None
@@ -52,25 +53,25 @@ COVID_SOURCES = (
     CovidSource("EuroRad", 6, 18, 24),
     CovidSource("BIMCV-COVID19+", None, None, 2_098),
 )
-"""Table 2."""
+"""Table 2: COVID-19 images by source."""
 COVID_IMAGES = 2_513
-"""Table 2: its total."""
+"""Table 2: total of COVID-19 images."""
 
 SPLIT_COLUMNS = ("lung mask", "disease mask", "normal", "covid", "others", "PA", "AP")
-"""Table 3: images with either mask, of each class, of each view."""
+"""Table 3: columns; images with either mask, of each class, of each view."""
 TRAIN: tuple[int, ...] = (8_730, 1_456, 8_173, 1_740, 16_551, 10_161, 16_690)
-"""Table 3: training images, those of COVID-19 augmented (`AUGMENTED` for each)."""
+"""Table 3: training images; those of COVID-19 are counted augmented (`AUGMENTED` for each)."""
 TEST: tuple[int, ...] = (1_837, 251, 2_077, 2_223, 4_097, 2_464, 3_968)
 """Table 3: test images."""
 TOTAL: tuple[int, ...] = (10_567, 1_707, 10_250, 3_963, 20_648, 12_625, 20_658)
-"""Table 3: both."""
+"""Table 3: training and test images together."""
 
 AUGMENTED = 6
-"""Training images made of one of COVID-19: itself, two rotations, three shifts."""
+"""Training images made from one COVID-19 image: the image itself, two rotations, three shifts."""
 
 
 def disagreements() -> list[str]:
-    """Sums that do not come out, each a sentence; every figure is computed from the tables above."""
+    """Returns one sentence for each sum of the paper that disagrees, computed from the tables above."""
     healthy, unhealthy = _sum(HEALTHY), _sum(UNHEALTHY)
     ratios = ", ".join(
         f"{sum(UNHEALTHY[name].values()) / sum(HEALTHY[name].values()):.2f} in {name}" for name in HEALTHY
@@ -120,18 +121,18 @@ SITES: dict[str, str] = {
     "covid19_posi": "BIMCV-COVID19+",
     "bimcv": "BIMCV-COVID19+",
 }
-"""`site` of a row -> line of Table 2. The paper's Spanish images are one thread of Twitter."""
+"""`site` of a row -> line of Table 2. The paper's Spanish images come from one thread on Twitter."""
 GITHUB = "covid-chestxray"
-"""`dataset` whose other COVID-19 images count as the paper's GitHub."""
+"""Dataset whose other COVID-19 images count as the paper's source GitHub."""
 
 _WIDTH = 120  # columns of the text
 
 
 def compare(table: pa.Table, datasets: Mapping[str, str] = DATASETS) -> str:
-    """The three tables, the paper's figures beside ours, and the sums of the paper that do not come out.
+    """Returns the three tables, the paper's numbers beside ours, and the sums of the paper that disagree.
 
     Args:
-        table: a manifest.
+        table: manifest.
         datasets: `dataset` of the rows -> name of the database in Table 1.
     """
     used = table.filter(pc.is_null(table["excluded"]))
@@ -141,7 +142,7 @@ def compare(table: pa.Table, datasets: Mapping[str, str] = DATASETS) -> str:
 
 
 def _databases(used: pa.Table, datasets: Mapping[str, str]) -> str:
-    """Table 1."""
+    """Returns Table 1 with our counts beside the paper's."""
     rows: list[tuple[str, ...]] = []
     totals = [0, 0]
     for database in HEALTHY:
@@ -160,7 +161,7 @@ def _databases(used: pa.Table, datasets: Mapping[str, str]) -> str:
 
 
 def _covid_sources(used: pa.Table) -> str:
-    """Table 2."""
+    """Returns Table 2 with our counts beside the paper's."""
     covid = used.filter(pa.array(_is(used, "covid", 1)))
     lines = np.array([_line(*row) for row in zip(covid["site"].to_pylist(), covid["dataset"].to_pylist(), strict=True)])
     ap, pa_ = _is(covid, "view", str(View.AP)), _is(covid, "view", str(View.PA))
@@ -179,12 +180,12 @@ def _covid_sources(used: pa.Table) -> str:
 
 
 def _line(site: str | None, dataset: str) -> str:
-    """The line of Table 2 that an image of COVID-19 belongs to."""
+    """Returns the line of Table 2 that a COVID-19 image belongs to."""
     return SITES.get(site or "", "GitHub" if dataset == GITHUB else "other")
 
 
 def _splits(used: pa.Table) -> str:
-    """Table 3."""
+    """Returns Table 3 with our counts beside the paper's."""
     covid = _is(used, "covid", 1)
     columns = [
         pc.is_valid(used["lung_mask"]).to_numpy(),
@@ -228,7 +229,7 @@ def _numbers(numbers: Iterable[int | None]) -> list[str]:
 
 
 def _columns(header: tuple[str, ...], rows: list[tuple[str, ...]], text: int = 1) -> str:
-    """Lines of a table: the first `text` columns to the left, numbers to the right."""
+    """Returns the lines of a table: the first `text` columns left-aligned, the numbers right-aligned."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = []
     for row in [header, *rows]:

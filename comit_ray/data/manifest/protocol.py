@@ -1,9 +1,9 @@
 """Selects images from manifests of whole datasets by the paper's rules (section 3.1).
 
-What the text says: frontal PA and AP images; all of pneumonia, and all whose disease is marked; about 50% more
-unhealthy than healthy; the two views in balance as far as may be, more AP from CheXpert; all COVID-19 images. How many
-healthy images of each database and view those are, Table 1 says, and they are the targets here. The rest of Table 1
-contradicts the text (2.06 times as many unhealthy as healthy) and Table 3, and is not aimed at.
+The text asks for frontal PA and AP images; all images of pneumonia, and all with a marked disease; about 50% more
+unhealthy than healthy images; views in balance as far as possible, more AP from CheXpert; all COVID-19 images. Table 1
+gives the number of healthy images of each database and view, which are the targets here. The rest of Table 1
+contradicts the text (2.06 times as many unhealthy as healthy) and Table 3, and is not a target.
 """
 
 import hashlib
@@ -19,26 +19,26 @@ from comit_ray.errors import ManifestError, Reason
 from comit_ray.tables.manifest_schema import MANIFEST
 
 PNEUMONIA = "Pneumonia"
-"""The finding of that name in ChestX-ray14 and CheXpert."""
+"""The finding's name in ChestX-ray14 and CheXpert."""
 UNHEALTHY_PER_HEALTHY = 1.5
 
 
 def select_paper(table: pa.Table, seed: int, datasets: Mapping[str, str] = DATASETS) -> pa.Table:
     """Marks the rows that the paper's protocol does not take: `excluded` = `not_in_protocol`, where nothing else is.
 
-    In each of `datasets` and each of PA and AP: as many healthy images as Table 1 has, or all if there are fewer; all
-    unhealthy ones of pneumonia, with a disease mask or of COVID-19; other unhealthy ones until there are one and a half
-    times as many as healthy ones chosen. Whom the draw takes depends on the seed and the image's id alone. Rows of
-    unknown health and of other views are not taken. Other datasets are kept whole. Marks of an earlier selection go;
-    rows that are excluded for another reason stay so and count as absent, so duplicates are to be resolved first.
+    For each of `datasets` and each of PA and AP it takes as many healthy images as Table 1 has, or all if there are
+    fewer; all unhealthy ones with pneumonia, a disease mask or COVID-19; and other unhealthy ones until there are one
+    and a half times as many as chosen healthy ones. The draw depends on the seed and the image's id alone. Rows of
+    unknown health and of other views are not taken. Other datasets are kept whole. Marks of an earlier selection are
+    cleared; rows that are excluded for another reason stay so and count as absent, so resolve duplicates first.
 
     Args:
-        table: a manifest.
-        seed: of the draw.
+        table: manifest.
+        seed: seed of the draw.
         datasets: `dataset` of the rows -> name of the database in Table 1.
 
     Raises:
-        ManifestError: if the table has none of the datasets: nothing would be selected.
+        ManifestError: if the table has none of the datasets, so nothing would be selected.
     """
     present = table["dataset"].unique().to_pylist()
     if not set(datasets) & set(present):
@@ -67,7 +67,7 @@ def select_paper(table: pa.Table, seed: int, datasets: Mapping[str, str] = DATAS
 
 
 def _wanted(table: pa.Table) -> NDArray[np.bool_]:
-    """Rows that are taken if they are unhealthy, whatever their number."""
+    """Returns the rows that are taken if they are unhealthy, whatever their number."""
     wanted: NDArray[np.bool_] = pc.is_valid(table["disease_mask"]).to_numpy() | _is(table, "covid", 1)
     findings = table["findings"].combine_chunks()
     named = pc.equal(pc.list_flatten(findings), PNEUMONIA)
@@ -81,7 +81,7 @@ def _is(table: pa.Table, label: str, value: int) -> NDArray[np.bool_]:
 
 
 def _drawn(table: pa.Table, rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """`count` of the rows, or all if there are fewer: those first in the order of a hash of seed and id."""
+    """Returns `count` of the rows, or all if there are fewer, the first in the order of a hash of seed and id."""
     names = table["image_id"].take(pa.array(rows)).to_pylist()
     keys = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest() for name in names]
     order = sorted(range(len(rows)), key=keys.__getitem__)

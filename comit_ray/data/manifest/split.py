@@ -1,10 +1,10 @@
-"""Divides patients into train, val and test: stratified, and the same for the same rows and seed.
+"""Divides patients into train, val and test: stratified, and reproducible from the same rows and seed.
 
-All images of a patient go one way. The patients of a dataset are grouped into strata (label, views, masks), put in the
-order of a hash of seed and name, which does not depend on the order of the rows, and dealt out stratum after stratum so
-that each share holds within about one patient in every stratum and over the dataset. Datasets are dealt one by one. A
-patient more or less in a dataset, or one that is excluded, moves others: so a merge keeps the split of its inputs
-(`keep_source`), and a model never meets its training patients in a test.
+All images of a patient go into one split. The patients of a dataset are grouped into strata (label, views, masks) and
+sorted by a hash of seed and name, which does not depend on the order of the rows. They are dealt out stratum by
+stratum, so each share holds within about one patient in every stratum and over the dataset. Datasets are dealt one by
+one. Adding or excluding a patient of a dataset moves others; so a merge keeps the split of its inputs (`keep_source`),
+and a model never meets its training patients in a test.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ import pyarrow.compute as pc
 from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.tables.vocabulary import Split
 
-_BATCH = 65_536  # patients held twice, as Arrow has them and as Python objects
+_BATCH = 65_536  # patients held twice, by Arrow and as Python objects
 
 
 _LABELS = ("covid", "unhealthy", "healthy", "unknown")
-"""The rarest first: a patient of several labels counts as the first of them."""
+"""Labels, the rarest first: a patient with several labels counts as the first of them."""
 _SIDES: list[Split | None] = [None, *Split]
 
 
 @dataclass(frozen=True, slots=True)
 class _Patient:
-    """What the strata need to know of a patient, or of a group of them: the union over all images that are used."""
+    """What the strata need of a patient or of a group of patients, over all used images."""
 
     datasets: tuple[str, ...]
     stratum: tuple[str, ...]
@@ -36,19 +36,19 @@ class _Patient:
 
 
 def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None = None) -> pa.Array:
-    """The split of every row of a manifest, as strings of `Split`; null for excluded rows.
+    """Returns the split of every row of a manifest, as strings of `Split`; null for excluded rows.
 
-    A row without a patient trains: nobody can tell whether its patient has other images. It follows its source into
-    val or test only if the whole source lies there: by the source's own lists (`keep_source`), or as one share is 1.
-    Patients of one `split_group` go one way, and with them its rows without a patient: such a group trains.
+    A row without a patient trains, since nobody can tell whether its patient has other images. It joins val or test
+    only if its whole source lies there: by the source's own lists (`keep_source`), or because one share is 1. Patients
+    of one `split_group` go into one split; a group that has rows without a patient trains.
 
-    With `keep_source`, rows of a dataset that has its own split keep it, and what is new of a patient or a group
-    follows, except that those whose images lie on several sides train. If the source knows no val, val is drawn from
+    With `keep_source`, rows of a dataset with its own split keep that split, and new rows of a patient or a group
+    join it; patients or groups whose images lie in several splits train. If the source has no val, val is drawn from
     the patients of its train part, with the share `val / (train + val)`. Datasets without a split of their own are
     divided as usual.
 
     Args:
-        table: a manifest; its own `split` column is not looked at.
+        table: manifest; its own `split` column is ignored.
         config: shares, seed and whether to keep a source's split.
         source_split: the source's own split of each row, null where it has none.
     """
@@ -70,7 +70,7 @@ def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None =
     decided = _decide(_patients(counted), config)
     for name in counted.filter(pc.and_(counted["without_patient"], pc.is_valid(counted["key"])))["key"].unique():
         decided[name.as_py()] = Split.TRAIN
-    # Two look-ups for all rows: the split of each key, and of each dataset for the rows without one.
+    # Two look-ups serve all rows: the split of each key, and of each dataset for the rows without a key.
     by_key = _look_up(rows["key"], decided)
     alone = pc.fill_null(_look_up(rows["dataset"], _whole_datasets(counted, config)), str(Split.TRAIN))
     split = pc.if_else(pc.is_null(rows["key"]), alone, by_key)
@@ -79,12 +79,12 @@ def assign(table: pa.Table, config: SplitConfig, source_split: pa.Array | None =
 
 
 def _kept(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
-    """The rows of `mask`, without a copy where it keeps all."""
+    """Returns the rows of `mask`, without a copy if it keeps all."""
     return rows if pc.all(mask).as_py() else rows.filter(mask)
 
 
 def _keys(table: pa.Table) -> pa.ChunkedArray:
-    """Whom each row belongs to: its group, else its patient's group, else its patient; null if all are unknown."""
+    """Returns each row's unit: its group, else its patient's group, else its patient; null if all are unknown."""
     patients, groups = table["patient_id"], table["split_group"]
     if groups.null_count == len(groups):
         return patients
@@ -107,13 +107,13 @@ def _keys(table: pa.Table) -> pa.ChunkedArray:
 
 
 def _labels(table: pa.Table) -> pa.ChunkedArray:
-    """Index into `_LABELS` of each row."""
+    """Returns for each row the index into `_LABELS`."""
     healthy = pc.fill_null(pc.subtract(pa.scalar(2, pa.int8()), table["unhealthy"]), 3)
     return pc.if_else(pc.fill_null(pc.equal(table["covid"], 1), False), pa.scalar(0, pa.int8()), healthy)
 
 
 def _look_up(keys: pa.ChunkedArray, values: Mapping[str, str]) -> pa.ChunkedArray:
-    """`values` at every key; null where there is none."""
+    """Returns `values` at every key; null where there is none."""
     index = pc.index_in(keys, pa.array(list(values), pa.string()), skip_nulls=True)
     return pc.take(pa.array(list(values.values()), pa.string()), index)
 
@@ -123,7 +123,7 @@ def _patients(counted: pa.Table) -> dict[str, _Patient]:
     columns = [("dataset", "distinct"), ("view", "distinct"), ("label", "min"), ("lung", "any"), ("disease", "any")]
     found = known.group_by("key", use_threads=False).aggregate([*columns, ("side", "distinct")])
     patients: dict[str, _Patient] = {}
-    alike: dict[_Patient, _Patient] = {}  # one object for all patients that do not differ
+    alike: dict[_Patient, _Patient] = {}  # equal patients share one object
     for batch in found.to_batches(max_chunksize=_BATCH):
         for row in batch.to_pylist():
             datasets = tuple(sorted(row["dataset_distinct"]))
@@ -147,7 +147,7 @@ def _decide(patients: dict[str, _Patient], config: SplitConfig) -> dict[str, Spl
     free: list[str] = []
     train_part: list[str] = []
     for name, patient in patients.items():
-        sides = patient.sides - {None} or patient.sides  # an image that had no split follows the patient's others
+        sides = patient.sides - {None} or patient.sides  # an image without a split joins the patient's others
         if sides == {None}:
             free.append(name)
         elif sides in ({Split.TEST}, {Split.VAL}):
@@ -166,7 +166,7 @@ def _decide(patients: dict[str, _Patient], config: SplitConfig) -> dict[str, Spl
 
 
 def _by_dataset(names: Iterable[str], patients: dict[str, _Patient], seed: int) -> Iterator[list[str]]:
-    """Names of one dataset after another: stratum by stratum, inside one in the order of a hash of seed and name."""
+    """Yields the names of one dataset after another, by stratum and then by a hash of seed and name."""
 
     def key(name: str) -> tuple[tuple[str, ...], bytes]:
         return patients[name].stratum, hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
@@ -176,7 +176,7 @@ def _by_dataset(names: Iterable[str], patients: dict[str, _Patient], seed: int) 
 
 
 def _deal(names: list[str], shares: list[float]) -> dict[str, Split]:
-    """Deal `names` out: each goes to the split (test, val, train) that lags furthest behind its share so far."""
+    """Deals `names` out: each goes to the split (test, val, train) that lags furthest behind its share so far."""
     splits = (Split.TEST, Split.VAL, Split.TRAIN)
     dealt = [0, 0, 0]
     result: dict[str, Split] = {}
@@ -189,13 +189,13 @@ def _deal(names: list[str], shares: list[float]) -> dict[str, Split]:
 
 
 def _whole_datasets(counted: pa.Table, config: SplitConfig) -> dict[str, Split]:
-    """Datasets that lie in one split as a whole, and which."""
+    """Returns the datasets that lie in one split as a whole -> that split."""
     shares = {Split.TRAIN: config.train, Split.VAL: config.val, Split.TEST: config.test}
     only = next((split for split, share in shares.items() if share == 1), None)
     result: dict[str, Split] = {}
     for row in counted.group_by("dataset").aggregate([("side", "distinct")]).to_pylist():
         sides = [_SIDES[side + 1] for side in row["side_distinct"]]
         split = sides[0] or only
-        if len(sides) == 1 and split:  # one side alone, by the source's lists or by the shares
+        if len(sides) == 1 and split:  # one split alone, by the source's lists or by the shares
             result[row["dataset"]] = split
     return result

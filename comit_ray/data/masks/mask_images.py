@@ -1,16 +1,16 @@
-"""Decodes a mask image into 0, 1 and `IGNORE`, and turns drawn lungs into two boxes; all mask images are read here.
+"""Decodes a mask image into 0, 1 and `IGNORE`, and turns drawn lungs into boxes; all mask images are read here.
 
-The paper annotates the lungs as "two solid bounding boxes, corresponding to the area covered by each lung" (section
-3.1). A lung may be drawn in several pieces, and two lungs as one piece joined over the mediastinum, so pieces are
-sorted into sides first:
+It also turns drawn lungs into two solid rectangles, one per lung: the form of the paper's lung annotation,
+"two solid bounding boxes, corresponding to the area covered by each lung" (section 3.1). A lung may be drawn in several
+pieces, and two lungs as one piece joined over the mediastinum, so pieces are first sorted into sides:
 
-1. Pieces (8-connected) of less than `SPECK` of the largest one's area are specks and count for nothing.
-2. A piece whose column sums have two humps, with a valley below `VALLEY` of the lower one between them, is two lungs:
+1. Pieces (8-connected) of less than `SPECK` of the largest one's area are specks and are ignored.
+2. A piece whose column sums have two humps, with a valley below `VALLEY` of the lower hump between them, is two lungs:
    it is cut in the valley, the mediastinum.
-3. Pieces whose columns overlap by more than half of the narrower one's width lie above one another: one lung.
-4. Of what is left, the two sides are divided at the widest gap between neighbouring centres.
+3. Pieces whose columns overlap by more than half of the narrower one's width lie above one another: they are one lung.
+4. The remaining pieces are divided into two sides at the widest gap between neighbouring centres.
 
-One side alone gives one rectangle. No anatomy is invented: what is not drawn is not boxed.
+If only one side is drawn, there is one rectangle. No anatomy is invented: what is not drawn gets no box.
 """
 
 import io
@@ -34,13 +34,13 @@ MAX_PIXELS = DecodeLimits().max_pixels
 
 Mask = npt.NDArray[np.uint8]
 
-# between them: ignore; soft edges of resized masks are ignored, not guessed
+# levels between them are ignored: soft edges of resized masks are not guessed
 _BACKGROUND_UP_TO, _INSIDE_FROM = 63, 192
-_IGNORE_LEVELS = range(120, 137)  # 127 and 128 with the noise of JPEG
+_IGNORE_LEVELS = range(120, 137)  # 127 and 128 with JPEG noise
 
 
 def read_mask_image(file: FileRef, reader: FileReader) -> Mask:
-    """A mask image as uint8 (height, width) in its own size: 0 outside, 1 inside, `IGNORE`.
+    """Reads a mask image as uint8 (height, width) in its own size: 0 outside, 1 inside, `IGNORE`.
 
     Grey levels: 0 background, 255 inside, 127 or 128 ignore. An image of 0 and 1 is accepted too.
 
@@ -84,18 +84,18 @@ SPECK = 0.02
 """Share of the largest piece's area below which a piece is a speck."""
 VALLEY = 0.7
 """Depth of a valley: its column sum as a share of the lower hump's, below which the piece is two lungs."""
-_SMALLEST_SIDE = 0.15  # of a piece's area, left and right of a cut
+_SMALLEST_SIDE = 0.15  # least share of a piece's area left and right of a cut
 _Piece = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
 
 
 def lung_rectangles(mask_HW: Mask) -> Mask:
-    """A lung mask with each lung's bounding box filled.
+    """Returns a lung mask with each lung's bounding box filled.
 
     Args:
         mask_HW: uint8 (height, width): 0 outside, 1 lung, 255 ignore.
 
     Returns:
-        The same shape: 1 in the rectangles, 255 where it was outside of them, else 0; without a lung unchanged.
+        The same shape: 1 in the rectangles, 255 where it was outside of them, else 0; unchanged if there is no lung.
     """
     boxed = np.where(mask_HW == 1, 0, mask_HW).astype(np.uint8)
     for top, bottom, left, right in lung_boxes(mask_HW):
@@ -104,7 +104,7 @@ def lung_rectangles(mask_HW: Mask) -> Mask:
 
 
 def lung_boxes(mask_HW: Mask) -> list[_Piece]:
-    """Top, bottom, left and right (ends exclusive) of each lung; the lung further left in the image comes first."""
+    """Returns top, bottom, left and right (ends exclusive) of each lung; the leftmost lung in the image comes first."""
     groups: list[_Piece] = []
     for piece in sorted(_pieces(mask_HW), key=_width):
         alike = [group for group in groups if _above_one_another(piece, group)]
@@ -141,13 +141,13 @@ def _pieces(mask_HW: Mask) -> list[_Piece]:
 
 
 def _mediastinum(sums_W: npt.NDArray[np.int64]) -> int:
-    """The column to cut a piece before, from its column sums; 0 if it is one lung."""
+    """Returns the column before which to cut a piece, from its column sums; 0 if the piece is one lung."""
     humps = np.minimum(np.maximum.accumulate(sums_W), np.maximum.accumulate(sums_W[::-1])[::-1])
     share = np.cumsum(sums_W) / sums_W.sum()
     depth = np.where((share > _SMALLEST_SIDE) & (share < 1 - _SMALLEST_SIDE), sums_W / humps, 1.0)
     if depth.min() >= VALLEY:
         return 0
-    floors, _ = ndimage.label(depth <= 1.1 * depth.min())  # a joint of even height has no lowest column: its middle
+    floors, _ = ndimage.label(depth <= 1.1 * depth.min())  # a joint of even height has no lowest column: cut its middle
     floor = np.flatnonzero(floors == floors[np.argmin(depth)])
     return int(floor[len(floor) // 2])
 

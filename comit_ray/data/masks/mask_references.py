@@ -1,19 +1,19 @@
 """Mask references, the text in a mask column of the manifest: parses them strictly and makes them.
 
 A reference is the URI of a mask image, or JSON of exactly one of these forms. Coordinates are pixels from the top left
-corner of the stated frame, `[height, width]`; a frame of `null` is that of the radiograph itself, whatever its size.
+corner of the stated frame, `[height, width]`; a `null` frame is that of the radiograph itself, whatever its size.
 
     {"uri": ..., "member": ...}                                 a mask image inside an archive (`FileRef`)
-    {"boxes": [[x, y, width, height], ...], "frame": ...}       filled
-    {"polygons": [[x1, y1, x2, y2, ...], ...], "frame": ...}    filled
+    {"boxes": [[x, y, width, height], ...], "frame": ...}       filled boxes
+    {"polygons": [[x1, y1, x2, y2, ...], ...], "frame": ...}    filled polygons
     {"rle": [{"counts": ..., "size": [height, width]}, ...]}    COCO's run lengths, compressed (text) or not (list)
     {"siim": ["gap run gap run ...", ...], "frame": ...}        SIIM-ACR's relative run lengths, column after column
     {"pasted": [{"uri": ..., "member": ..., "top": ..., "left": ..., "height": ..., "width": ...}, ...], "frame": ...}
                                                                 mask images, each of a rectangle of the frame
 
-Several shapes are one mask, their union. An empty list is a mask that shows nothing; no mask at all is a null in the
-manifest. COCO's forms are those of its API (Lin et al., "Microsoft COCO", 2014); SIIM-ACR's is that of its Pneumothorax
-Segmentation challenge (2019).
+The union of several shapes is one mask. An empty list is a mask that shows nothing; a null in the manifest means that
+there is no mask. COCO's forms are those of its API (Lin et al., "Microsoft COCO", 2014); SIIM-ACR's is that of its
+Pneumothorax Segmentation challenge (2019).
 """
 
 import json
@@ -29,7 +29,7 @@ from comit_ray.storage.file_reader import FileRef
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
 Part = tuple[FileRef, int, int, int, int]
-"""A mask image, and the top, left, height and width of the place it covers in the frame."""
+"""A mask image, and top, left, height and width of its place in the frame."""
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Frame = tuple[PositiveInt, PositiveInt]
@@ -48,33 +48,33 @@ class ImageForm(_Form):
 
     @property
     def file(self) -> FileRef:
-        """The reference to its bytes."""
+        """The reference to the image's bytes."""
         return FileRef(self.uri, self.member, self.offset)
 
 
 class BoxesForm(_Form):
-    """Boxes: x, y, width, height."""
+    """Boxes as x, y, width, height."""
 
     boxes: tuple[tuple[_Number, _Number, _Number, _Number], ...]
     frame: _Frame | None
 
 
 class PolygonsForm(_Form):
-    """Polygons, each a flat list of x and y, closed by itself."""
+    """Polygons, each a flat list of x and y; each closes itself."""
 
     polygons: tuple[Annotated[tuple[_Number, ...], Field(min_length=6)], ...]
     frame: _Frame | None
 
 
 class Runs(_Form):
-    """Run lengths in COCO's form: of 0, of 1, of 0 ..., column after column."""
+    """Run lengths in COCO's form: alternately of 0 and 1, beginning with 0, column after column."""
 
     counts: str | tuple[int, ...]
     size: _Frame
 
 
 class RleForm(_Form):
-    """Run lengths in COCO's form, at least one of them: each states the frame."""
+    """At least one set of run lengths in COCO's form; each states the frame."""
 
     rle: Annotated[tuple[Runs, ...], Field(min_length=1)]
 
@@ -87,7 +87,7 @@ class SiimForm(_Form):
 
 
 class PastedPart(ImageForm):
-    """A mask image of one rectangle of the frame."""
+    """A mask image for one rectangle of the frame."""
 
     top: int
     left: int
@@ -96,7 +96,7 @@ class PastedPart(ImageForm):
 
 
 class PastedForm(_Form):
-    """Mask images, each of one rectangle of the frame."""
+    """Mask images, each for one rectangle of the frame."""
 
     pasted: tuple[PastedPart, ...]
     frame: _Frame | None
@@ -113,7 +113,7 @@ _FORMS: dict[str, type[_Form]] = {
     "siim": SiimForm,
     "pasted": PastedForm,
 }
-"""Key that tells a form -> the form."""
+"""Key that identifies a form -> the form."""
 _SHOWN = {
     "uri": '{"uri": ..., "member": ...}',
     "boxes": '{"boxes": [[x, y, width, height], ...], "frame": [height, width] or null}',
@@ -157,7 +157,7 @@ def parse_reference(reference: str) -> FileRef | BoxesForm | DrawnForm:
 
 
 def referenced_files(reference: str) -> tuple[FileRef, ...]:
-    """The files that a mask needs; none for boxes, polygons and run lengths.
+    """Returns the files that a mask needs; none for boxes, polygons and run lengths.
 
     Raises:
         ManifestError: as `parse_reference`.
@@ -169,17 +169,17 @@ def referenced_files(reference: str) -> tuple[FileRef, ...]:
 
 
 def boxes_reference(boxes: Sequence[Box], frame_height: int | None, frame_width: int | None) -> str:
-    """Mask reference of the filled union of `boxes` (x, y, width, height in pixels of the frame; None: the image's)."""
+    """Returns the reference of the filled `boxes`: x, y, width, height in pixels of the frame (None: the image's)."""
     return _text({"boxes": [_rounded(box) for box in boxes], "frame": _frame(frame_height, frame_width)})
 
 
 def polygons_reference(polygons: Sequence[Sequence[float]], frame_height: int | None, frame_width: int | None) -> str:
-    """Mask reference of the filled union of `polygons`, each x1, y1, x2, y2, ... in pixels of the frame."""
+    """Returns the mask reference of the filled union of `polygons`, each x1, y1, x2, y2, ... in pixels of the frame."""
     return _text({"polygons": [_rounded(points) for points in polygons], "frame": _frame(frame_height, frame_width)})
 
 
 def rle_reference(runs: Sequence[dict[str, Any]]) -> str:
-    """Mask reference of the union of COCO run lengths: `counts` (text, bytes or list) and `size` of each."""
+    """Returns the mask reference of the union of COCO run lengths, each `counts` (text, bytes or list) and `size`."""
     plain = [
         {"counts": run["counts"].decode("ascii") if isinstance(run["counts"], bytes) else run["counts"]}
         | {"size": list(run["size"])}
@@ -189,12 +189,12 @@ def rle_reference(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def siim_reference(runs: Sequence[str], frame_height: int | None = 1024, frame_width: int | None = 1024) -> str:
-    """Mask reference of the union of SIIM-ACR's relative run lengths, `gap run gap run ...`."""
+    """Returns the mask reference of the union of SIIM-ACR's relative run lengths, `gap run gap run ...`."""
     return _text({"siim": list(runs), "frame": _frame(frame_height, frame_width)})
 
 
 def pasted_reference(parts: Sequence[Part], frame_height: int | None, frame_width: int | None) -> str:
-    """Mask reference of mask images pasted at their places in the frame."""
+    """Returns the mask reference of mask images pasted at their places in the frame."""
     pasted = []
     for file, top, left, height, width in parts:
         place = {"top": top, "left": left, "height": height, "width": width}

@@ -1,6 +1,6 @@
 """Draws masks given as polygons, run lengths or pasted parts.
 
-What hangs over the frame's edge is cut off; a shape that lies wholly outside belongs to another frame and is an error.
+Shapes are cut off at the frame's edge; a shape that lies wholly outside belongs to another frame and is an error.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -36,10 +36,10 @@ def check_aspect(what: str, shape: tuple[int, ...], height: int, width: int, who
 
 
 def check_inside(what: str, box: tuple[float, float, float, float], frame: tuple[int, int]) -> None:
-    """Refuses a shape with the extent `box` (left, top, right, bottom) that has no part in the frame (height, width).
+    """Refuses a shape with the extent `box` (left, top, right, bottom) that lies outside the frame (height, width).
 
     Raises:
-        ManifestError: it names the shape's extent and the frame.
+        ManifestError: the message names the shape's extent and the frame.
     """
     left, top, right, bottom = box
     if right <= 0 or bottom <= 0 or left >= frame[1] or top >= frame[0]:
@@ -93,7 +93,7 @@ def _draw_rle(form: RleForm) -> Mask:
 
 
 def _decode(counts: Sequence[int], frame: tuple[int, int]) -> _Binary:
-    """Run lengths of 0, 1, 0 ..., column after column; checked here, as pycocotools reads past what is too short."""
+    """Decodes run lengths of 0, 1, 0 ... by column; checks them, as pycocotools reads beyond those that end early."""
     height, width = frame
     if any(count < 0 for count in counts) or sum(counts) != height * width:
         raise ManifestError(
@@ -105,9 +105,9 @@ def _decode(counts: Sequence[int], frame: tuple[int, int]) -> _Binary:
 
 
 def _counts(counts: str | Sequence[int]) -> Sequence[int]:
-    """Run lengths, from COCO's compressed text too: each is the difference to the one two before, 5 bits a character.
+    """Returns run lengths, also from COCO's compressed text: differences to the run before last, 5 bits per character.
 
-    A character less 48 holds the 5 bits, lowest first, with 32 if more follow; the last one's 16 is the sign.
+    A character code less 48 holds 5 bits, lowest first, plus 32 if more follow; the last character's 16 is the sign.
     """
     if not isinstance(counts, str):
         return counts
@@ -131,7 +131,7 @@ def _counts(counts: str | Sequence[int]) -> Sequence[int]:
 
 
 def _siim(text: str, frame: tuple[int, int]) -> _Binary:
-    """`gap run gap run ...`, each gap counted from the end of the run before; `-1` is no mask."""
+    """Draws `gap run gap run ...`, each gap counted from the end of the previous run; `-1` is no mask."""
     tokens = text.split()
     if tokens == ["-1"]:
         return np.zeros(frame, np.bool_)
@@ -147,7 +147,7 @@ def _siim(text: str, frame: tuple[int, int]) -> _Binary:
 
 
 def _fill(points: Sequence[float], frame: tuple[int, int]) -> _Binary:
-    """A polygon filled by COCO's rules; one that covers no pixel's worth is the pixel under its middle."""
+    """Fills a polygon by COCO's rules; one that covers no pixel becomes the pixel under its middle."""
     height, width = frame
     if len(points) % 2:
         raise ManifestError(f"expected pairs of x and y in a polygon, got {len(points)} numbers")
@@ -166,7 +166,7 @@ def _fill(points: Sequence[float], frame: tuple[int, int]) -> _Binary:
 
 
 def _paste(form: PastedForm, frame: tuple[int, int], read_image: Callable[[FileRef], Mask]) -> Mask:
-    """Inside wins over ignore, and ignore over background, where parts overlap."""
+    """Pastes the parts; where they overlap, inside wins over ignore, and ignore over background."""
     pasted = np.zeros(frame, np.uint8)
     for part in form.pasted:
         bottom, right = part.top + part.height, part.left + part.width
@@ -185,5 +185,5 @@ def _paste(form: PastedForm, frame: tuple[int, int], read_image: Callable[[FileR
 
 
 def resize_nearest(mask_HW: Mask, height: int, width: int) -> Mask:
-    """The mask at another size, by nearest neighbour: values are never mixed."""
+    """Returns the mask at another size, by nearest neighbour, so that values are never mixed."""
     return np.asarray(Image.fromarray(mask_HW).resize((width, height), Image.Resampling.NEAREST))

@@ -1,6 +1,6 @@
-"""Masks: from a reference to the frame of the model, to 1-bit PNG, and back to the original's pixels.
+"""Turns a mask reference into the model's frame, into a 1-bit PNG, and back to the original's pixels.
 
-Other modules read masks through this one. `comit_ray.data.masks.mask_references` has the forms of a reference,
+Other modules read masks through this one. `comit_ray.data.masks.mask_references` defines the forms of a reference,
 `mask_shapes` draws them, and `mask_images` reads mask images and turns drawn lungs into the paper's two boxes.
 """
 
@@ -55,7 +55,7 @@ Binary = npt.NDArray[np.bool_]
 
 
 def read_mask(reference: str, frame: FrameConfig, height: int, width: int, *, reader: FileReader | None = None) -> Mask:
-    """The mask as uint8 (size, size) in the frame of the model: 0 outside, 1 inside, `IGNORE`.
+    """Reads the mask as uint8 (size, size) in the frame of the model: 0 outside, 1 inside, `IGNORE`.
 
     Every connected part of the mask keeps at least one pixel, so that a small lesion does not vanish.
 
@@ -86,7 +86,7 @@ def needs_no_file(reference: str) -> bool:
 
 
 def draw_mask(reference: str, height: int, width: int, *, reader: FileReader | None = None) -> Mask:
-    """A mask other than boxes, in the size in which it was drawn: uint8, 0 outside, 1 inside, `IGNORE`.
+    """Draws a mask other than boxes, in the size in which it was drawn: uint8, 0 outside, 1 inside, `IGNORE`.
 
     Arguments and errors as in `read_mask`.
     """
@@ -103,7 +103,7 @@ def draw_mask(reference: str, height: int, width: int, *, reader: FileReader | N
 
 
 def to_png(mask_HW: Binary) -> bytes:
-    """A binary mask as a 1-bit PNG."""
+    """Returns a binary mask as a 1-bit PNG."""
     buffer = io.BytesIO()
     height, width = mask_HW.shape
     Image.frombytes("1", (width, height), np.packbits(mask_HW, axis=1).tobytes()).save(buffer, "PNG")
@@ -111,13 +111,13 @@ def to_png(mask_HW: Binary) -> bytes:
 
 
 def from_png(png: bytes) -> Binary:
-    """The binary mask of a 1-bit PNG."""
+    """Returns the binary mask of a 1-bit PNG."""
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image.convert("1"), dtype=bool)
 
 
 def to_original(mask_HW: Binary, frame_map: FrameMap, height: int, width: int) -> Binary:
-    """A mask in the frame of the model as bool (height, width), on the pixels of the original radiograph.
+    """Returns a mask in the frame of the model as bool (height, width), on the pixels of the original radiograph.
 
     Each original pixel takes the frame pixel under its centre. The computation uses integers, as in `mask_to_frame`, so
     that the rounded scale in a table (float32) moves no pixel: a mask that is brought back and framed again is
@@ -129,15 +129,15 @@ def to_original(mask_HW: Binary, frame_map: FrameMap, height: int, width: int) -
 
 
 def _under_centres(count: int, start: float, scale: float, size: int) -> npt.NDArray[np.intp]:
-    """The centre of pixel r of `count` lies at (r + 1/2) * filled / count of the frame pixels that all of them fill."""
+    """Returns the frame pixel under each original pixel r's centre, (r + 1/2) * filled / count from the first one."""
     filled = round(count * scale)
     under: npt.NDArray[np.intp] = round(start) + (2 * np.arange(count, dtype=np.intp) + 1) * filled // (2 * count)
     return under.clip(0, size - 1)
 
 
 def fit_mask(mask: Mask, frame: FrameConfig, height: int, width: int) -> Mask:
-    """A mask from `draw_mask` in the model's frame of a radiograph of this height and width."""
-    # nearest, so that a label stays a label; within the tolerance this stretches by less than the drawing errs
+    """Returns a mask from `draw_mask` in the model's frame, for a radiograph of this height and width."""
+    # nearest, so that a label stays a label; within the tolerance it stretches by less than the drawing's error
     resized = mask if mask.shape == (height, width) else resize_nearest(mask, height, width)
     framed = mask_to_frame(resized, frame)
     placed = frame_map(height, width, frame)
@@ -147,7 +147,7 @@ def fit_mask(mask: Mask, frame: FrameConfig, height: int, width: int) -> Mask:
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         part = labels[box] == label
         below, beside = rows[box[0]], columns[box[1]]
-        if not (part & (framed[np.ix_(below, beside)] == 1)).any():  # between the centres of the frame's pixels
+        if not (part & (framed[np.ix_(below, beside)] == 1)).any():  # it lies between the frame's pixel centres
             row, column = np.argwhere(part)[np.count_nonzero(part) // 2]
             framed[below[row], beside[column]] = 1
     return framed
@@ -173,7 +173,7 @@ def _fill_boxes(form: BoxesForm, frame: FrameConfig, height: int, width: int) ->
 
 
 def _covered(start: float, stop: float, size: int) -> slice:
-    """Pixels whose centres lie in [start, stop), or the one under its middle: a small lesion does not vanish."""
+    """Returns the pixels whose centres lie in [start, stop), or else the one under its middle: no lesion vanishes."""
     first, end = int(np.floor(start + 0.5)), int(np.floor(stop + 0.5))
     if first < end:
         return slice(first, end)

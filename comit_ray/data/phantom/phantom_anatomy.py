@@ -1,8 +1,8 @@
 """The chest of a synthetic radiograph as maps of X-ray density: soft tissue, lungs, heart, bones, vessels.
 
 A patient's anatomy (`Patient`) stays the same from study to study; a `Canvas` says how it lies in one radiograph.
-Densities are display values: 0 is black (air), 1 white. The shapes are drawn after frontal radiographs by eye; they
-are no simulation of X-ray physics.
+Densities are display values: 0 is black (air), 1 is white. The shapes were drawn by eye after frontal radiographs; they
+do not simulate X-ray physics.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from scipy.ndimage import distance_transform_edt
 
 from comit_ray.data.phantom.phantom_canvas import Canvas, Line, Map, Points, closed_curve, curve, sigmoid, soften
 
-RIGHT, LEFT = -1, 1  # of the patient: the right lung lies at negative u, on the image's left
+RIGHT, LEFT = -1, 1  # sides of the patient: the right lung lies at negative u, on the image's left
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What stays the same in all radiographs of one patient. Lengths are factors of the average, or u and v."""
+    """The anatomy common to all radiographs of one patient. Lengths are factors of the average, or in u and v."""
 
     sex: Literal["M", "F"]
     age: int
     wall: float  # breadth of the upper chest
     fat: float  # u, soft tissue outside the ribs
     heart: float  # size of the heart
-    aorta: float  # u, by which the aortic arch stands out
+    aorta: float  # u, by which the aortic arch protrudes
     dome: float  # v, height of the right diaphragm above the left
     rib_slope: float  # v, by which a rib falls from spine to wall
     rib_density: float
@@ -33,7 +33,7 @@ class Patient:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Patient":
-        """A random patient: mostly adults, 4% children."""
+        """Draws a random patient: mostly adults, 4% children."""
         sex: Literal["M", "F"] = "F" if rng.random() < 0.47 else "M"
         age = int(rng.integers(6, 16)) if rng.random() < 0.04 else int(np.clip(rng.normal(56, 17), 18, 94))
         return cls(
@@ -54,9 +54,13 @@ class Patient:
 class Chest:
     """The chest of one patient in one radiograph, before any disease.
 
-    `density_HW` is the display value without lung vessels and noise; `air_HW` is by how much the lungs darken it (0
-    outside the lungs); `vessels_HW` by how much vessels brighten it. `lung_HW` are both lungs, `side_HW` is -1 in
-    the patient's right lung, 1 in the left and 0 elsewhere.
+    Attributes:
+        canvas: the frame.
+        density_HW: display value without lung vessels and noise.
+        air_HW: amount by which the lungs darken the density (0 outside the lungs).
+        vessels_HW: amount by which vessels brighten it.
+        lung_HW: both lungs.
+        side_HW: -1 in the patient's right lung, 1 in the left and 0 elsewhere.
     """
 
     canvas: Canvas
@@ -68,13 +72,13 @@ class Chest:
 
 
 def build(patient: Patient, canvas: Canvas, *, supine: bool = False, heart_scale: float = 1.0) -> Chest:
-    """The chest of `patient` in `canvas`.
+    """Draws the chest of `patient` in `canvas`.
 
     Args:
         patient: the anatomy.
-        canvas: the frame and where the thorax lies in it.
-        supine: as in an AP radiograph taken in bed: larger heart, scapulae over the lungs.
-        heart_scale: enlarges the heart (cardiomegaly).
+        canvas: the frame and the place of the thorax in it.
+        supine: whether it is an AP radiograph taken in bed: larger heart, scapulae over the lungs.
+        heart_scale: factor that enlarges the heart (cardiomegaly).
     """
     sides = {side: _hemithorax(patient, side) for side in (RIGHT, LEFT)}
     heart = _heart(patient.heart * heart_scale * (1.07 if supine else 1.0))
@@ -87,7 +91,7 @@ def build(patient: Patient, canvas: Canvas, *, supine: bool = False, heart_scale
     density, body = _soft_tissue(patient, canvas)
     density += 0.19 * soften(_below_domes(sides, canvas), 1.5 * blur) * body
     core = soften(canvas.fill(middle), 5 * blur)
-    core *= 0.15 + 0.85 * sigmoid((1.02 - canvas.v_HW) / 0.05)  # the mediastinum ends
+    core *= 0.15 + 0.85 * sigmoid((1.02 - canvas.v_HW) / 0.05)  # the mediastinum ends here
     density += 0.16 * np.maximum(core, 0.85 * soften(canvas.fill(heart), 4 * blur)) * body
     density += _spine_and_airways(canvas) * body
     depth = 1 - np.exp(-distance_transform_edt(lung > 0.5).astype(np.float32) / np.float32(0.16 * canvas.unit_u))
@@ -101,7 +105,7 @@ def build(patient: Patient, canvas: Canvas, *, supine: bool = False, heart_scale
 
 
 def _hemithorax(patient: Patient, side: int) -> Points:
-    """Outline of the space one lung shares with half the mediastinum: apex, lateral wall, costophrenic angle, dome."""
+    """Outlines the space that a lung shares with half the mediastinum: apex, lateral wall, costophrenic angle, dome."""
     dome = patient.dome if side == RIGHT else 0.0
     up = patient.wall
     wall = curve(
@@ -136,7 +140,7 @@ def _mediastinum(patient: Patient) -> Points:
 
 
 def _soft_tissue(patient: Patient, canvas: Canvas) -> tuple[Map, Map]:
-    """Body without lungs (torso, neck and arms, thinner towards the skin; breasts), and the body's coverage."""
+    """Draws the body without lungs (torso, neck, arms, thinner towards the skin; breasts), and the body's coverage."""
     side = 1.06 + patient.fat
     half = curve(
         [
@@ -163,7 +167,7 @@ def _soft_tissue(patient: Patient, canvas: Canvas) -> tuple[Map, Map]:
 
 
 def _below_domes(sides: dict[int, Points], canvas: Canvas) -> Map:
-    """The abdomen: everything below the two domes."""
+    """Returns the abdomen: everything below the two domes."""
     polygons = []
     for side, outline in sides.items():
         base = outline[48:]
@@ -172,7 +176,7 @@ def _below_domes(sides: dict[int, Points], canvas: Canvas) -> Map:
 
 
 def _spine_and_airways(canvas: Canvas) -> Map:
-    """Vertebrae behind the mediastinum; trachea and main bronchi in front, darker."""
+    """Draws vertebrae behind the mediastinum, and trachea and main bronchi in front, which are darker."""
     u, v = canvas.u_HW, canvas.v_HW
     pitch = 0.088 * (1 + 0.18 * v)
     phase = np.mod(v / pitch, 1.0)
@@ -189,7 +193,7 @@ def _spine_and_airways(canvas: Canvas) -> Map:
 
 
 def _ribs(patient: Patient, canvas: Canvas, sides: dict[int, Points]) -> Map:
-    """Posterior ribs from the spine to the wall, anterior ribs from the wall down towards the sternum."""
+    """Draws posterior ribs from the spine to the wall, and anterior ribs from the wall down towards the sternum."""
     posterior: list[Line] = []
     shaft: list[Line] = []
     anterior: list[Line] = []
@@ -226,7 +230,7 @@ def _ribs(patient: Patient, canvas: Canvas, sides: dict[int, Points]) -> Map:
 
 
 def _shoulder_girdle(patient: Patient, canvas: Canvas, supine: bool) -> Map:
-    """Clavicles, scapulae and humeri. Lying down, the scapulae cover the upper lateral lungs."""
+    """Draws clavicles, scapulae and humeri. In a supine patient the scapulae cover the upper lateral lungs."""
     clavicles, cores, arms, blades, spines = [], [], [], [], []
     inward = 0.12 if supine else 0.0
     for side in (RIGHT, LEFT):
@@ -249,7 +253,7 @@ def _shoulder_girdle(patient: Patient, canvas: Canvas, supine: bool) -> Map:
 
 
 def _vessels(patient: Patient, canvas: Canvas) -> Map:
-    """Pulmonary vessels: from each hilum outwards, branching, thinner with each generation."""
+    """Draws pulmonary vessels: from each hilum outwards, branching, thinner with each generation."""
     rng = np.random.default_rng(patient.vessels)
     lines: list[Line] = []
     tree = np.zeros((canvas.height, canvas.width), np.float32)
@@ -262,10 +266,10 @@ def _vessels(patient: Patient, canvas: Canvas) -> Map:
 
 
 def _tree(rng: np.random.Generator, hilum: Points, side: int) -> list[Line]:
-    """The vessels of one lung. Angle 0 points away from the midline, a positive one downwards."""
+    """Draws the vessels of one lung. Angle 0 points away from the midline, a positive one downwards."""
     angles = np.linspace(-1.5, 1.4, 10) + rng.normal(0, 0.16, 10)
     starts = hilum + rng.normal(0, 0.05, (10, 2))
-    widths = np.where(angles > 0, 0.034, 0.026)  # standing, the lower zones are better perfused
+    widths = np.where(angles > 0, 0.034, 0.026)  # in a standing patient the lower zones are better perfused
     lines: list[Line] = []
     for generation in range(5):
         count = len(angles)

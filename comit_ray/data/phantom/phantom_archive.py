@@ -1,11 +1,11 @@
 """Makes a synthetic archive as a hospital might send it: patients, studies, file formats, broken files.
 
     images/<patient>/<stem>.dcm|.png|.jpg   the radiographs
-    lung_masks/<stem>.png                   lungs, 8 bit, 0 or 255, the image's size; not of every image
-    disease_masks/<stem>.png                lesions, likewise; only of diseased images, not of every one
+    lung_masks/<stem>.png                   lungs, 8 bit, 0 or 255, in the image's size; not for every image
+    disease_masks/<stem>.png                lesions in the same form; for some of the diseased images only
     labels.csv                              `COLUMNS`, one line per file, written last; blank means unknown
 
-Format, size and missing masks are drawn without regard to the class.
+Format, size and missing masks are drawn independently of the class.
 """
 
 import csv
@@ -37,7 +37,7 @@ DEVICES = {
 }
 """Site -> manufacturer and model of its devices."""
 PLACEHOLDER, PLACEHOLDERS = "19010101", 0.02
-"""What anonymisation leaves of some studies' dates, and the share of studies."""
+"""Date that anonymisation leaves in some studies, and the share of such studies."""
 SHARES = {PhantomKind.HEALTHY: 0.4, PhantomKind.COVID: 0.3, PhantomKind.OTHER: 0.3}
 LUNG_MASKS, DISEASE_MASKS = 0.8, 0.75  # share of the images that have one
 UNKNOWN_CAUSE = 0.05  # share of the diseased images that are labelled unhealthy, without a diagnosis
@@ -47,15 +47,15 @@ UNKNOWN_CAUSE = 0.05  # share of the diseased images that are labelled unhealthy
 class PhantomFile:
     """One file of the archive.
 
-    Args:
+    Attributes:
         file: path below the archive's root.
-        kind: the class; None for a troublemaker.
+        kind: class; None for a troublemaker.
         form: one of `FORMATS`, or the troublemaker's name.
-        seed: of the phantom: `draw(seed, kind, patient=patient_seed)`.
-        patient_seed: of the anatomy.
-        patient: the patient's name.
-        study: the study's name.
-        reason: what decoding must give; None for a sound radiograph.
+        seed: seed of the phantom: `draw(seed, kind, patient=patient_seed)`.
+        patient_seed: seed of the anatomy.
+        patient: name of the patient.
+        study: name of the study.
+        reason: reason that decoding must give; None for a sound radiograph.
     """
 
     file: str
@@ -74,7 +74,7 @@ class PhantomFile:
 
 
 def plan(count: int, seed: int) -> list[PhantomFile]:
-    """What an archive of `count` files holds, in its order, without drawing anything.
+    """Plans an archive of `count` files, in its order, without drawing anything.
 
     Raises:
         ConfigError: if `count` leaves no room for one image of each class beside the troublemakers.
@@ -107,12 +107,12 @@ def plan(count: int, seed: int) -> list[PhantomFile]:
 
 
 def write(output: str, count: int, seed: int) -> list[PhantomFile]:
-    """Draw and write the archive; equal arguments give equal bytes.
+    """Draws and writes the archive; equal arguments give equal bytes.
 
     Args:
         output: URI of its root; must be empty.
-        count: files listed in `labels.csv`, troublemakers included.
-        seed: of everything.
+        count: number of files listed in `labels.csv`, troublemakers included.
+        seed: seed of everything.
 
     Raises:
         ConfigError: if `count` is too small, or files lie at `output`: masks of another archive would become truth.
@@ -134,7 +134,7 @@ def write(output: str, count: int, seed: int) -> list[PhantomFile]:
 
 
 def summary(entries: list[PhantomFile]) -> str:
-    """What was written, in three lines."""
+    """Returns three lines that say what was written."""
     kinds = Counter(entry.kind for entry in entries if entry.kind)
     suffixes = Counter(entry.file.rpartition(".")[2] for entry in entries)
     troubles = [entry.form for entry in entries if entry.reason]
@@ -149,7 +149,7 @@ def summary(entries: list[PhantomFile]) -> str:
 
 
 def _patients(rng: np.random.Generator, images: int) -> Iterator[list[tuple[PhantomKind, int]]]:
-    """Patients of one class each: a list of (class, visit) of 1 to 3 visits of 1 or 2 images, `images` in all."""
+    """Yields patients of one class each: lists of (class, visit), 1 to 3 visits of 1 or 2 images, `images` in all."""
     made: Counter[PhantomKind] = Counter()
     while (left := images - made.total()) > 0:
         kind = max(PhantomKind, key=lambda kind: SHARES[kind] * images - made[kind])
@@ -160,13 +160,13 @@ def _patients(rng: np.random.Generator, images: int) -> Iterator[list[tuple[Phan
 
 
 def _deck(rng: np.random.Generator) -> Iterator[str]:
-    """File formats without end, each as often as `FORMATS` says: every class gets the same mixture."""
+    """Yields file formats without end, each as often as in `FORMATS`, so that every class gets the same mixture."""
     while True:
         yield from (str(form) for form in rng.permutation(FORMATS))
 
 
 def _taken(entry: PhantomFile) -> tuple[str, tuple[str, str], str]:
-    """Site, device (manufacturer, model) and day (YYYYMMDD) of a file: of its patient, and of its study."""
+    """Returns site, device (manufacturer, model) and day (YYYYMMDD) of a file; the site depends on the patient only."""
     rng = np.random.default_rng([8, entry.patient_seed])
     site = str(rng.choice(list(DEVICES)))
     first = date(2020, 1, 1) + timedelta(days=int(rng.integers(0, 300)))
@@ -178,12 +178,12 @@ def _taken(entry: PhantomFile) -> tuple[str, tuple[str, str], str]:
 
 
 def _write_entry(output: str, entry: PhantomFile) -> dict[str, str | int]:
-    """Write one file and its masks; its line of `labels.csv`."""
+    """Writes one file and its masks, and returns its line of `labels.csv`."""
     rng = np.random.default_rng([6, entry.seed])
     modality: Literal["CR", "DX"] = "CR" if rng.random() < 0.4 else "DX"
     body_part = "CHEST" if rng.random() < 0.85 else ""
     view_known = rng.random() < 0.9
-    rng.integers(1, 13), rng.integers(1, 29)  # earlier versions drew the date here: what follows stays as it was
+    rng.integers(1, 13), rng.integers(1, 29)  # earlier versions drew the date here: this keeps the later draws the same
     site, device, day = _taken(entry)
     with_lung, with_disease, with_cause = rng.random(3) < (LUNG_MASKS, DISEASE_MASKS, 1 - UNKNOWN_CAUSE)
     line: dict[str, str | int] = {"file": entry.file, "patient": entry.patient, "study": entry.study}

@@ -1,6 +1,6 @@
-"""The files of a synthetic archive that are no usable radiographs: broken, foreign, hostile, absent.
+"""Makes the unusable files of a synthetic archive: broken, foreign, hostile, absent.
 
-Each comes with the reason that decoding must give for it, so that nothing is lost and nothing is guessed.
+Each has the reason that decoding must give for it, so that nothing is lost and nothing is guessed.
 """
 
 import io
@@ -19,18 +19,18 @@ from comit_ray.data.phantom.phantom_drawing import PhantomKind, draw
 from comit_ray.data.phantom.phantom_files import Header, Pixels, dicom, encode, save_dicom, save_image
 from comit_ray.errors import Reason
 
-BOMB_SIDE = 60_000  # pixels: the side a PNG of some 100 bytes claims
+BOMB_SIDE = 60_000  # pixels: the side that a PNG of some 100 bytes claims
 
 
 @dataclass(frozen=True)
 class Troublemaker:
-    """One such file.
+    """One unusable file.
 
-    Args:
-        name: says what is wrong with it.
-        suffix: of its file name, with the dot.
-        reason: what decoding it must give.
-        make: its bytes from a seed and a header; None for a file that is listed and absent.
+    Attributes:
+        name: short name of the fault.
+        suffix: suffix of its file name, with the dot.
+        reason: reason that decoding must give.
+        make: function that returns its bytes from a seed and a header; None for a file that is listed but absent.
     """
 
     name: str
@@ -58,7 +58,7 @@ def _text(seed: int, header: Header) -> bytes:
 
 
 def _lateral(seed: int, header: Header) -> bytes:
-    """A side view: spine behind (image left), heart in front, the lungs over each other."""
+    """Draws a side view: spine behind (image left), heart in front, the lungs over each other."""
     canvas = Canvas(420, 360, centre=180, apex=60, unit_u=130, unit_v=270)
     v, u = canvas.v_HW, canvas.u_HW
     trunk = sigmoid((1.05 - np.abs(u - 0.03)) / 0.04) * sigmoid((v + 0.12) / 0.05)
@@ -111,7 +111,7 @@ def _multi_frame(seed: int, header: Header) -> bytes:
 
 
 def _unsupported(seed: int, header: Header) -> bytes:
-    """A radiograph said to be an MPEG-4 film: a transfer syntax for which no image decoder exists."""
+    """Writes a radiograph declared as an MPEG-4 film: a transfer syntax for which no image decoder exists."""
     dataset = dicom(draw(seed, PhantomKind.HEALTHY, size=(256, 256)).pixels_HW, "dicom-8bit", header)
     dataset.file_meta.TransferSyntaxUID = MPEG4HP41
     dataset.PixelData = encapsulate([np.random.default_rng(seed).bytes(4096)])
@@ -120,7 +120,7 @@ def _unsupported(seed: int, header: Header) -> bytes:
 
 
 def _photograph(seed: int, header: Header) -> bytes:
-    """A landscape in colour."""
+    """Draws a landscape in colour."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:360, 0:480] / 360
     ridge = 0.55 + 0.08 * np.sin(5 * columns + 1) + 0.03 * np.sin(17 * columns)
@@ -138,7 +138,7 @@ def _black(seed: int, header: Header) -> bytes:
 
 
 def _bomb(seed: int, header: Header) -> bytes:
-    """A PNG whose header claims 3.6 thousand million pixels."""
+    """Writes a PNG whose header claims 3.6 thousand million pixels."""
     buffer = io.BytesIO(b"")
     buffer.write(b"\x89PNG\r\n\x1a\n")
     size = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 8, 0, 0, 0, 0)
@@ -162,4 +162,4 @@ TROUBLEMAKERS: tuple[Troublemaker, ...] = (
     Troublemaker("bomb", ".png", Reason.TOO_LARGE, _bomb),
     Troublemaker("absent", ".png", Reason.MISSING, None),
 )
-"""One of each; every archive holds them all."""
+"""One troublemaker of each kind; every archive holds them all."""

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 Map = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 
-OVERSAMPLING = 2  # shapes are drawn this much larger and averaged: smooth edges
+OVERSAMPLING = 2  # shapes are drawn this much larger and averaged, for smooth edges
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Line:
 
 
 def curve(points: Sequence[tuple[float, float]] | Points, count: int = 48) -> Points:
-    """`count` points of a smooth open curve through `points`, shape (count, 2); not to be written to."""
+    """Returns `count` points of a smooth open curve through `points`, shape (count, 2); the result is read-only."""
     return _curve(np.asarray(points, dtype=np.float64).tobytes(), count)
 
 
 @lru_cache(maxsize=1024)
 def _curve(points: bytes, count: int) -> Points:
-    """Of the same points once: both sides of a chest have the same ribs, and all chests the same airways."""
+    """Computes a curve once for equal points: both sides have the same ribs, and all chests the same airways."""
     knots = np.frombuffer(points).reshape(-1, 2)
     length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(knots, axis=0).T))])
     found = np.asarray(Akima1DInterpolator(length, knots)(np.linspace(0, length[-1], count)))
@@ -45,7 +45,7 @@ def _curve(points: bytes, count: int) -> Points:
 
 
 def closed_curve(points: Sequence[tuple[float, float]] | Points, count: int = 120) -> Points:
-    """`count` points of a smooth closed curve through `points`, shape (count, 2)."""
+    """Returns `count` points of a smooth closed curve through `points`, shape (count, 2)."""
     knots = np.asarray(points, dtype=np.float64)
     around = np.concatenate([knots[-3:], knots, knots[:3]])
     length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(around, axis=0).T))])
@@ -54,7 +54,7 @@ def closed_curve(points: Sequence[tuple[float, float]] | Points, count: int = 12
 
 
 def soften(map_HW: npt.NDArray[np.generic], sigma: float) -> Map:
-    """Gaussian blur; `sigma` in pixels. Wide ones are three box blurs, whose cost does not grow with the width."""
+    """Applies a Gaussian blur, `sigma` in pixels. Wide ones use three box blurs of constant cost."""
     soft_HW = np.asarray(map_HW, dtype=np.float32)
     if sigma < 2:
         return np.asarray(gaussian_filter(soft_HW, sigma, mode="nearest", truncate=3.0))
@@ -65,7 +65,7 @@ def soften(map_HW: npt.NDArray[np.generic], sigma: float) -> Map:
 
 
 def sigmoid(map_HW: npt.NDArray[np.floating]) -> Map:
-    """A soft step from 0 to 1."""
+    """Returns a soft step from 0 to 1."""
     return np.asarray(1 / (1 + np.exp(-np.clip(map_HW, -30, 30))), dtype=np.float32)
 
 
@@ -73,14 +73,14 @@ def sigmoid(map_HW: npt.NDArray[np.floating]) -> Map:
 class Canvas:
     """The frame of one radiograph and where the thorax lies in it.
 
-    Args:
-        height: pixels.
-        width: pixels.
-        centre: column of the midline at the apices, pixels.
-        apex: row of the lungs' apices, pixels.
+    Attributes:
+        height: height in pixels.
+        width: width in pixels.
+        centre: column of the midline at the apices, in pixels.
+        apex: row of the lungs' apices, in pixels.
         unit_u: pixels of one u.
         unit_v: pixels of one v.
-        tilt: rotation of the patient in the image plane, radians.
+        tilt: rotation of the patient in the image plane, in radians.
     """
 
     height: int
@@ -101,23 +101,23 @@ class Canvas:
         object.__setattr__(self, "v_HW", (cos * dy - sin * dx) / np.float32(self.unit_v))
 
     def pixels(self, points: Points) -> Points:
-        """Thorax coordinates as pixel columns and rows, shape (..., 2) both."""
+        """Returns thorax coordinates as pixel columns and rows, shape (..., 2) both."""
         x, y = points[..., 0] * self.unit_u, points[..., 1] * self.unit_v
         cos, sin = np.cos(self.tilt), np.sin(self.tilt)
         return np.stack([self.centre + cos * x - sin * y, self.apex + sin * x + cos * y], axis=-1)
 
     def fill(self, *polygons: Points) -> Map:
-        """Coverage 0..1 of the union of polygons in thorax coordinates."""
+        """Returns the coverage (0..1) of the union of polygons in thorax coordinates."""
         image, draw = self._sheet()
         for polygon in polygons:
             draw.polygon((self.pixels(polygon) * OVERSAMPLING).ravel().tolist(), fill=255)
         return self._coverage(image)
 
     def stroke(self, *lines: Line) -> Map:
-        """Coverage 0..1 of lines; where lines cross, the last one wins."""
+        """Returns the coverage (0..1) of lines; where lines cross, the last one wins."""
         image, draw = self._sheet()
         ribbons: dict[int, list[float]] = {}
-        for count in {len(line.points) for line in lines}:  # all lines of equal length at once: a lung has hundreds
+        for count in {len(line.points) for line in lines}:  # lines of equal length go together: a lung has hundreds
             alike = [index for index, line in enumerate(lines) if len(line.points) == count]
             points = self.pixels(np.stack([lines[index].points for index in alike])) * OVERSAMPLING
             along = np.gradient(points, axis=1)
@@ -132,7 +132,7 @@ class Canvas:
         return self._coverage(image)
 
     def disc(self, u: float, v: float, radius_u: float, radius_v: float) -> Map:
-        """Distance from the centre of an ellipse in its radii: below 1 inside. Radii in u and v."""
+        """Returns the distance from the centre of an ellipse in units of its radii (in u and v): below 1 inside."""
         distance = np.hypot((self.u_HW - u) / radius_u, (self.v_HW - v) / radius_v)
         return np.asarray(distance, dtype=np.float32)
 

@@ -1,14 +1,13 @@
 """Draws synthetic frontal chest radiographs with known lungs and lesions, for the demo and for tests.
 
-They look like chests at a glance and teach nothing about real ones: a network trained on them is good for showing that
-every part of this software works, and for nothing else. Only the lungs (and an enlarged heart) tell the classes apart:
-position, exposure, noise, markers and lines are drawn without regard to the class, and pixels outside the lungs
-are equal with a lesion and without it.
+They look like chests at a glance but teach nothing about real ones: a network trained on them can show that every part
+of this software works, and nothing else. Only the lungs (and an enlarged heart) distinguish the classes: position,
+exposure, noise, markers and lines are drawn independently of the class, and pixels outside the lungs are equal with
+and without a lesion.
 
-Diseases of the phantoms: how much of the lung's air each point has lost, and where that is disease.
-
-A lesion is a map of filling: 0 aerated, 1 as dense as soft tissue. It can only take air away, so it lies in the lungs
-and brightens them; vessels drown in it (the silhouette sign).
+A phantom's disease is how much of the lung's air each point has lost, and where a reader would call that disease. A
+lesion is a map of filling: 0 aerated, 1 as dense as soft tissue. It can only take air away, so it lies in the lungs
+and brightens them; vessels disappear in it (the silhouette sign).
 """
 
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Lesion:
-    """Lost air and its mask: `filling_HW` 0..1, `mask_HW` where a reader would draw the disease."""
+    """Lost air and its mask: `filling_HW` is 0..1, `mask_HW` is where a reader would draw the disease."""
 
     filling_HW: Map
     mask_HW: Mask
@@ -35,13 +34,13 @@ class Lesion:
 
     @classmethod
     def none(cls, chest: Chest, finding: str) -> "Lesion":
-        """No lost air: a healthy lung, or a disease outside the lungs."""
+        """Returns a lesion without lost air: a healthy lung, or a disease outside the lungs."""
         return cls(np.zeros(chest.lung_HW.shape, np.float32), np.zeros(chest.lung_HW.shape, np.bool_), finding)
 
 
 def draw_covid(rng: np.random.Generator, chest: Chest) -> Lesion:
-    """Ground-glass opacities in both lungs: patchy, peripheral, mostly in the lower zones; some confluent."""
-    severity = rng.beta(2.0, 2.0)  # a continuum: from a faint patch at each base to most of both lungs
+    """Draws ground-glass opacities in both lungs: patchy, peripheral, mostly in the lower zones; some confluent."""
+    severity = rng.beta(2.0, 2.0)  # continuous: from a faint patch at each base to most of both lungs
     filling = np.zeros(chest.lung_HW.shape, np.float32)
     mask = np.zeros(chest.lung_HW.shape, np.bool_)
     cloud = _cloud(rng, chest.canvas, 0.09)
@@ -60,7 +59,7 @@ def draw_covid(rng: np.random.Generator, chest: Chest) -> Lesion:
 
 
 def draw_other(rng: np.random.Generator, chest: Chest, finding: str) -> Lesion:
-    """One of `OTHER_FINDINGS`; cardiomegaly changes the heart, not the lungs, and has no lesion here."""
+    """Draws one of `OTHER_FINDINGS`; cardiomegaly changes the heart, not the lungs, and has no lesion here."""
     side = RIGHT if rng.random() < 0.55 else LEFT
     if finding == "consolidation":
         return _consolidation(rng, chest, side)
@@ -76,7 +75,7 @@ OTHER_FINDINGS = ("consolidation", "effusion", "mass", "cardiomegaly")
 
 
 def _consolidation(rng: np.random.Generator, chest: Chest, side: int) -> Lesion:
-    """A lobe filled: dense, one-sided, ending sharply at the fissure, with air bronchograms."""
+    """Fills a lobe: dense, one-sided, ending sharply at the fissure, with air bronchograms."""
     canvas = chest.canvas
     fissure = canvas.v_HW - np.float32(rng.uniform(0.42, 0.56)) - 0.12 * (np.abs(canvas.u_HW) - 0.5)
     upper = rng.random() < 0.45
@@ -91,7 +90,7 @@ def _consolidation(rng: np.random.Generator, chest: Chest, side: int) -> Lesion:
 
 
 def _mass(rng: np.random.Generator, chest: Chest, side: int) -> Lesion:
-    """One or a few round, well-defined nodules or a mass."""
+    """Draws one or a few round, well-defined nodules or a mass."""
     canvas = chest.canvas
     filling = np.zeros(chest.lung_HW.shape, np.float32)
     mask = np.zeros(chest.lung_HW.shape, np.bool_)
@@ -108,7 +107,7 @@ def _mass(rng: np.random.Generator, chest: Chest, side: int) -> Lesion:
 
 
 def _effusion(rng: np.random.Generator, chest: Chest, side: int) -> Lesion:
-    """Fluid at one base: dense, its upper border a meniscus that climbs along the lateral wall."""
+    """Draws fluid at one base: dense, its upper border a meniscus that climbs along the lateral wall."""
     canvas = chest.canvas
     level = rng.uniform(0.58, 0.9)
     lateral = np.clip((np.abs(canvas.u_HW) - 0.25) / 0.75, 0, 1)
@@ -120,18 +119,18 @@ def _effusion(rng: np.random.Generator, chest: Chest, side: int) -> Lesion:
 
 
 def _patch(distance: Map, softness: float) -> Map:
-    """1 inside (distance below 1), 0 outside, with a border of the given softness."""
+    """Returns 1 inside (distance below 1) and 0 outside, with a border of the given softness."""
     return sigmoid((1 - distance) / softness)
 
 
 def _cloud(rng: np.random.Generator, canvas: Canvas, scale: float) -> Map:
-    """Smooth noise of mean 0 and deviation 1; `scale` is its correlation length in u."""
+    """Returns smooth noise of mean 0 and deviation 1; `scale` is its correlation length in u."""
     noise = soften(rng.standard_normal((canvas.height, canvas.width), np.float32), scale * canvas.unit_u)
     return np.asarray((noise - noise.mean()) / noise.std(), dtype=np.float32)
 
 
 class PhantomKind(StrEnum):
-    """What ails a phantom."""
+    """The class of a phantom."""
 
     HEALTHY = "healthy"
     COVID = "covid"
@@ -140,17 +139,17 @@ class PhantomKind(StrEnum):
 
 @dataclass(frozen=True)
 class Phantom:
-    """One synthetic radiograph and all that is known of it.
+    """One synthetic radiograph and its known truth.
 
-    Args:
+    Attributes:
         pixels_HW: uint8, air dark and bone bright; the patient's left is the image's right.
         lung_HW: both lungs, diseased parts included, without heart and mediastinum.
-        disease_HW: the lesions; all False if healthy and for cardiomegaly. Lies within `lung_HW`.
-        kind: the class.
+        disease_HW: lesions, within `lung_HW`; all False if healthy and for cardiomegaly.
+        kind: class.
         finding: `no finding`, `covid-19`, `consolidation`, `effusion`, `mass` or `cardiomegaly`.
         view: projection, `PA` or `AP` (supine).
-        sex: of the patient.
-        age: of the patient, years.
+        sex: sex of the patient.
+        age: age of the patient in years.
     """
 
     pixels_HW: npt.NDArray[np.uint8]
@@ -164,14 +163,14 @@ class Phantom:
 
 
 def draw(seed: int, kind: PhantomKind, *, patient: int | None = None, size: tuple[int, int] | None = None) -> Phantom:
-    """One phantom; equal arguments give equal pixels.
+    """Draws one phantom; equal arguments give equal pixels.
 
     Phantoms of one seed and different kinds show the same chest in the same position with the same noise.
 
     Args:
-        seed: of the position, exposure, noise and lesions; not negative.
-        kind: the class.
-        patient: seed of the anatomy, sex and age; default `seed`. Give it to draw several radiographs of one patient.
+        seed: seed of position, exposure, noise and lesions; not negative.
+        kind: class.
+        patient: seed of anatomy, sex and age; default `seed`. Give it to draw several radiographs of one patient.
         size: height and width in pixels; default: drawn, 352 to 448 each.
     """
     anatomy = Patient.draw(np.random.default_rng([1, seed if patient is None else patient]))
@@ -204,7 +203,7 @@ def draw(seed: int, kind: PhantomKind, *, patient: int | None = None, size: tupl
 
 
 def _position(rng: np.random.Generator, anatomy: Patient, height: int, width: int) -> Canvas:
-    """Where the chest lies in the frame: centring, magnification, depth of inspiration, tilt."""
+    """Draws the place of the chest in the frame: centring, magnification, depth of inspiration, tilt."""
     child = 0.86 if anatomy.age < 16 else 1.0
     scale = min(height * 0.98, width) * child
     return Canvas(
@@ -221,12 +220,12 @@ def _position(rng: np.random.Generator, anatomy: Patient, height: int, width: in
 def _expose(
     rng: np.random.Generator, noise: np.random.Generator, chest: Chest, lesion: Lesion, supine: bool
 ) -> npt.NDArray[np.uint8]:
-    """Density to grey values: scatter, lesions, foreign bodies, exposure, noise and markers.
+    """Turns density into grey values: scatter, lesions, foreign bodies, exposure, noise and markers.
 
-    Scatter and exposure are those of the chest without lesion, so that a lesion changes nothing outside the lungs.
+    Scatter and exposure are those of the chest without a lesion, so that a lesion changes nothing outside the lungs.
     """
     canvas = chest.canvas
-    rotation = 1 + float(rng.normal(0, 0.05)) * canvas.u_HW  # a turned patient: one side more exposed
+    rotation = 1 + float(rng.normal(0, 0.05)) * canvas.u_HW  # a turned patient: one side is more exposed
     grain = soften(noise.standard_normal(rotation.shape, np.float32), 1.1)
     parenchyma = 1 + 0.045 * grain / grain.std()
     healthy = chest.density_HW + chest.vessels_HW
@@ -249,7 +248,7 @@ def _expose(
 
 
 def _devices(rng: np.random.Generator, canvas: Canvas, supine: bool) -> Map:
-    """Electrodes with their leads, and a central line: common in bed, whatever the disease."""
+    """Draws electrodes with their leads, and a central line: common in bed, whatever the disease."""
     if rng.random() > (0.6 if supine else 0.08):
         return np.zeros((canvas.height, canvas.width), np.float32)
     lines = []
@@ -265,7 +264,7 @@ def _devices(rng: np.random.Generator, canvas: Canvas, supine: bool) -> Map:
 
 
 def _markers(rng: np.random.Generator, canvas: Canvas) -> Map:
-    """The side marker in an upper corner: L at the image's right or R at its left."""
+    """Draws the side marker in an upper corner: L at the image's right or R at its left."""
     sheet = Image.new("L", (canvas.width, canvas.height))
     left = rng.random() < 0.6
     font = ImageFont.load_default(size=round(canvas.height * rng.uniform(0.035, 0.06)))

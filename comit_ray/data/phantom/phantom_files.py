@@ -39,7 +39,7 @@ DICOM_FORMATS = (
 )
 RASTER_FORMATS = ("png", "png", "png", "png-16bit", "png-rgb", "png-rgba", "jpeg", "jpeg", "jpeg", "jpeg-rgb")
 FORMATS = DICOM_FORMATS + RASTER_FORMATS
-"""Names `encode` takes; a name stands as often as it is common."""
+"""Formats that `encode` takes; a name occurs as often as it is common."""
 
 _SYNTAX = {
     "implicit": ImplicitVRLittleEndian,
@@ -49,28 +49,28 @@ _SYNTAX = {
     "deflated": DeflatedExplicitVRLittleEndian,
     "jpeg": JPEGBaseline8Bit,
 }
-# Named, so that the bytes do not depend on what is installed; GDCM's RLE encoder also aborts the process.
+# Named, so that the bytes do not depend on installed encoders; GDCM's RLE encoder also aborts the process.
 _ENCODERS = {RLELossless: "pydicom", JPEG2000Lossless: "pylibjpeg", JPEGLSLossless: "pyjpegls"}
-_STEP, _BASE = 14, 180  # of 12-bit values: stored = base + step * grey, the window undoes it
+_STEP, _BASE = 14, 180  # for 12-bit values: stored = base + step * grey; the window undoes this
 JPEG_QUALITY = 93
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a DICOM file says beside its pixels.
+    """Header values of a DICOM file.
 
-    Args:
+    Attributes:
         patient: PatientID.
-        study: a name of the study, unique in the archive: its UID is made from it.
-        image: a name of the image, unique in the archive.
+        study: name of the study, unique in the archive; its UID is made from it.
+        image: name of the image, unique in the archive.
         view: ViewPosition; may be blank, as in real archives.
         sex: PatientSex.
-        age: years.
+        age: age in years.
         modality: CR or DX.
         body_part: BodyPartExamined; may be blank.
         date: StudyDate, YYYYMMDD.
         manufacturer: Manufacturer.
-        device: ManufacturerModelName; blank: none.
+        device: ManufacturerModelName; blank for none.
     """
 
     patient: str
@@ -87,7 +87,7 @@ class Header:
 
 
 def encode(pixels_HW: Pixels, form: str, header: Header) -> bytes:
-    """The file of a radiograph in one of `FORMATS`; equal arguments give equal bytes."""
+    """Returns the file of a radiograph in one of `FORMATS`; equal arguments give equal bytes."""
     if form.startswith("dicom"):
         return save_dicom(dicom(pixels_HW, form, header))
     if form.startswith("jpeg"):
@@ -100,12 +100,12 @@ def encode(pixels_HW: Pixels, form: str, header: Header) -> bytes:
 
 
 def suffix(form: str) -> str:
-    """File name suffix of a format, with its dot."""
+    """Returns the file name suffix of a format, with its dot."""
     return {"dicom": ".dcm", "png": ".png", "jpeg": ".jpg"}[form.partition("-")[0]]
 
 
 def dicom(pixels_HW: Pixels, form: str, header: Header) -> Dataset:
-    """A CR or DX dataset of one frame (DICOM PS3.3 A.2 and A.26), compressed as `form` says."""
+    """Returns a CR or DX dataset of one frame (DICOM PS3.3 A.2 and A.26), compressed as `form` says."""
     words = form.split("-")
     inverted = "monochrome1" in words
     dataset = blank_dicom(header)
@@ -140,7 +140,7 @@ def dicom(pixels_HW: Pixels, form: str, header: Header) -> Dataset:
 
 
 def blank_dicom(header: Header) -> Dataset:
-    """A dataset with its header and without pixels, to be filled."""
+    """Returns a dataset with its header and without pixels, to be filled."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     storage_class = {"CR": ComputedRadiographyImageStorage, "DX": DigitalXRayImageStorageForPresentation}
@@ -167,14 +167,14 @@ def blank_dicom(header: Header) -> Dataset:
 
 
 def save_dicom(dataset: Dataset) -> bytes:
-    """A DICOM file (PS3.10): preamble, file meta information, dataset."""
+    """Returns a DICOM file (PS3.10): preamble, file meta information, dataset."""
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
 def save_image(image: Image.Image, kind: Literal["PNG", "JPEG"]) -> bytes:
-    """A PNG or JPEG file."""
+    """Returns a PNG or JPEG file."""
     buffer = io.BytesIO()
     if kind == "JPEG":
         image.save(buffer, "JPEG", quality=JPEG_QUALITY)

@@ -1,7 +1,8 @@
 """Source `actualmed`: `metadata.csv` (latin-1) and `images/<imagename>`.
 
-A finding is what radiologists wrote at the end of their report: `COVID-19` is "images compatible with COVID-19", blank
-is "inconclusive", and `No finding` is "normal; COVID-19 is excluded" (the notes repeat the second half alone).
+A finding is the radiologists' conclusion at the end of their report. `COVID-19` means "images compatible with
+COVID-19", blank means "inconclusive", and `No finding` means "normal; COVID-19 is excluded" (the notes repeat only the
+second half).
 """
 
 import re
@@ -18,7 +19,7 @@ _DAY = re.compile(r"date taken \(YYYYMMDD\):\s*(\d{8})")
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
+    """Yields every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
 
     Raises:
         ManifestError: if `metadata.csv` is absent, lacks a column or has a row without an image.
@@ -47,7 +48,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def _day(notes: str) -> date | None:
-    """The day from `Inconclusive, date taken (YYYYMMDD): 20200313`."""
+    """Returns the day from `Inconclusive, date taken (YYYYMMDD): 20200313`; None if there is none."""
     found = _DAY.search(notes)
     try:
         return datetime.strptime(found[1], "%Y%m%d").date() if found else None

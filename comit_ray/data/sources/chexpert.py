@@ -1,12 +1,13 @@
 """Source `chexpert`: tables `train.csv`, `valid.csv`, `test.csv`, and `train/patientN/studyN/viewN_frontal.jpg`.
 
 Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019.
-The labels of `train.csv` come from reports by a labeller: 1.0 stated, 0.0 denied, -1.0 uncertain, blank not mentioned.
-Taken from 2002 to 2017, so that no image is of COVID-19.
+A labeller took the labels of `train.csv` from reports: 1.0 stated, 0.0 denied, -1.0 uncertain, blank not mentioned. The
+radiographs were taken from 2002 to 2017, so no image shows COVID-19.
 
-A radiograph is healthy only where `No Finding` is 1.0. That no pathology is stated is no proof: the labeller withholds
-`No Finding` also for what has no column (emphysema, scoliosis ...), as it does for 4,184 frontal images on which no
-pathology is even uncertain. So `uncertain: positive` adds findings, and `negative` gives the labels of `ignore`.
+A radiograph is healthy only if `No Finding` is 1.0. A report that states no pathology does not prove health: the
+labeller withholds `No Finding` also for findings without a column (emphysema, scoliosis ...), as it does for 4,184
+frontal images on which no pathology is even uncertain. So `uncertain: positive` adds findings, and `negative` gives the
+same labels as `ignore`.
 """
 
 import re
@@ -49,17 +50,17 @@ _PROJECTIONS = {"AP": View.AP, "PA": View.PA, "": View.FRONTAL}
 _SIDEWAYS = {"LL", "RL"}  # lateral projections
 
 Seen = tuple[View, str, Reason | None]
-"""A view, the evidence for it, and why it excludes the image."""
+"""A view, the evidence for it, and the reason to exclude the image, if any."""
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every row of the tables at hand, then the images that none lists (without labels).
+    """Yields every row of the present tables, then the images that no table lists (without labels).
 
-    `CheXpert-v1.0-small/` before a path is dropped. The images may lie below any folders, also those into which the
-    large copy is divided. The test table has paths and labels alone.
+    The prefix `CheXpert-v1.0-small/` of a path is dropped. The images may lie below any folders, including those into
+    which the large copy is divided. The test table has only paths and labels.
 
     Raises:
-        ManifestError: if there is no table, one lacks a column or has an unknown value, or an image is there twice.
+        ManifestError: if there is no table, one lacks a column or has an unknown value, or an image occurs twice.
     """
     folders = sorted({found["folder"] for file in files if (found := _IMAGE.fullmatch(file.name))})
     tables = _tables(files)
@@ -83,9 +84,9 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def labels(findings: tuple[str, ...]) -> tuple[int | None, int | None, int | None]:
-    """Unhealthy, COVID-19 and other disease from the names of the columns that count as findings.
+    """Returns unhealthy, COVID-19 and other disease from the names of the columns that count as findings.
 
-    Unknown where there is neither `No Finding` nor a pathology, or both. Support devices are no disease.
+    The labels are unknown if there is neither `No Finding` nor a pathology, or both. Support devices are not a disease.
     """
     healthy = NO_FINDING in findings
     ill = not _PATHOLOGIES.isdisjoint(findings)
@@ -95,9 +96,10 @@ def labels(findings: tuple[str, ...]) -> tuple[int | None, int | None, int | Non
 
 
 def view_of(side: str, projection: str) -> Seen | None:
-    """The view from `Frontal/Lateral` and `AP/PA`; None if a word is unknown.
+    """Returns the view from `Frontal/Lateral` and `AP/PA`; None if a word is unknown.
 
-    What one column calls frontal and the other a lateral projection is left out: 17 images of `train.csv`.
+    An image that one column calls frontal and the other calls a lateral projection is excluded: 17 images of
+    `train.csv`.
     """
     if side == "Lateral":
         return View.LATERAL, "Frontal/Lateral", Reason.LATERAL
@@ -109,7 +111,7 @@ def view_of(side: str, projection: str) -> Seen | None:
 
 
 def view_of_name(name: str) -> Seen:
-    """The view from the end of `view1_frontal.jpg`."""
+    """Returns the view from the end of a name such as `view1_frontal.jpg`."""
     stem = name.rpartition(".")[0].lower()
     if stem.endswith("lateral"):
         return View.LATERAL, "file name", Reason.LATERAL
@@ -119,7 +121,7 @@ def view_of_name(name: str) -> Seen:
 
 
 def _tables(files: SourceFiles) -> dict[Split, SourceFile]:
-    """The label tables at hand, by the split they are of."""
+    """Returns the present label tables: split -> table."""
     patterns = {split: rf"(?:.*/)?{stem}\.csv(?:\.gz)?" for split, stem in _TABLES.items()}
     return {
         split: files.table(pattern, f"table of the {split} split")
@@ -181,9 +183,9 @@ def _listed(
 
 
 def _where(files: SourceFiles, folders: list[str], part: str, image: str) -> dict[str, Any]:
-    """Where the image of this name below `train/`, `valid/` or `test/` is, whatever folder holds its patient here.
+    """Returns the place of the image with this name below `train/`, `valid/` or `test/`, in whatever folder it lies.
 
-    Patients are numbered through all parts, so that `patientN/studyN/NAME` is one image.
+    Patients are numbered across all parts, so `patientN/studyN/NAME` identifies one image.
     """
     found = [file for folder in folders if (file := files.find(f"{folder}{image}")) is not None]
     if len(found) > 1:

@@ -1,12 +1,10 @@
 """Source `covid-chestxray`: `metadata.csv`, with images from papers and teaching sites.
 
-Cohen et al., "COVID-19 Image Data Collection: Prospective Predictions Are the Future", 2020. Masks of its images were
-made by others too; see `comit_ray.data.sources.covid_chestxray`.
+Cohen et al., "COVID-19 Image Data Collection: Prospective Predictions Are the Future", 2020. Others also made masks of
+its images. Besides mask files of one image each, the source reads boxes and cropped masks:
 
-Annotations of the images of covid-chestxray that are not one mask file an image: boxes, and cropped masks.
-
-- `imageannotation_ai_lung_bounding_boxes.json`: COCO, a box for the right and one for the left lung;
-- `structure.csv` of GeneralBlockchain/covid-19-chest-xray-segmentations-dataset: masks drawn by radiologists, one a
+- `imageannotation_ai_lung_bounding_boxes.json`: COCO, one box for the right and one for the left lung;
+- `structure.csv` of GeneralBlockchain/covid-19-chest-xray-segmentations-dataset: masks drawn by radiologists, one per
   structure, each cropped to its box.
 """
 
@@ -33,12 +31,12 @@ _DISEASES = {"ground glass opacities", "ground glass opacity", "consolidation", 
 
 
 def lung_boxes(files: SourceFiles) -> dict[str, str]:
-    """File name -> reference of the boxes of both lungs; empty without the annotation file.
+    """Returns file name -> reference of the boxes of both lungs; empty without the annotation file.
 
-    An image with a box for one lung alone is left out: its other lung would count as background.
+    An image with a box for only one lung is left out, because its other lung would count as background.
 
     Raises:
-        ManifestError: if the file is no COCO JSON of right and left lungs.
+        ManifestError: if the file is not a COCO JSON of right and left lungs.
     """
     if next(files.matching(_BOXES), None) is None:
         return {}
@@ -57,8 +55,8 @@ class DrawnMasks:
     """Masks drawn by radiologists, as mask references by the image's file name.
 
     Attributes:
-        folder: of `structure.csv`, ending in `/` unless it is the root; None without that table.
-        lung: the union of right and left lung; an image with one lung alone is left out.
+        folder: folder of `structure.csv`, ending in `/` unless it is the root; None without that table.
+        lung: the union of right and left lung; an image with only one lung is left out.
         disease: the union of ground glass opacities, consolidation, pleural effusion and pneumothorax.
     """
 
@@ -68,12 +66,12 @@ class DrawnMasks:
 
 
 def drawn_masks(files: SourceFiles) -> DrawnMasks:
-    """The masks of `structure.csv`; its other classes (airways, tubes ...) are neither lung nor disease.
+    """Returns the masks of `structure.csv`; its other classes (airways, tubes ...) are neither lung nor disease.
 
-    A structure without a file of its own (a blank `Mask`) makes its image's union unknown, and so none.
+    A structure without a mask file (a blank `Mask`) makes the union of its image unknown, so the image gets no mask.
 
     Raises:
-        ManifestError: if the table lacks a column, or a row has a wrong number or names a mask that is not there.
+        ManifestError: if the table lacks a column, or a row has a wrong number or names a mask that is missing.
     """
     if next(files.matching(_STRUCTURE), None) is None:
         return DrawnMasks()
@@ -94,7 +92,7 @@ def drawn_masks(files: SourceFiles) -> DrawnMasks:
 
 @dataclass
 class _Union:
-    """The cropped masks of one image that make one mask."""
+    """The cropped masks of one image that together make one mask."""
 
     whole: bool = True
     structures: set[str] = field(default_factory=set)
@@ -102,7 +100,7 @@ class _Union:
     frame: tuple[int, int] | None = None  # height, width
 
     def add(self, structure: str, record: dict[str, str], files: SourceFiles, table: SourceFile) -> None:
-        """Takes one row of `table` in."""
+        """Adds one row of `table` to the union."""
         self.structures.add(structure)
         if not record["mask"]:
             self.whole = False
@@ -129,13 +127,13 @@ class _Union:
         self.parts.append((files.reference(file), top, left, box_height, box_width))
 
     def reference(self) -> str:
-        """The mask reference of a whole union."""
+        """Returns the mask reference of a whole union."""
         assert self.frame is not None
         return pasted_reference(self.parts, *self.frame)
 
 
 def _coco_boxes(document: dict[str, list[dict[str, object]]]) -> Iterator[tuple[str, str]]:
-    """File name and boxes reference of every image with a box for each lung."""
+    """Yields file name and boxes reference of every image with a box for each lung."""
     lungs = {str(each["name"]).lower(): each["id"] for each in document["categories"]}
     wanted = {lungs[name] for name in _LUNGS}
     boxes: dict[object, list[Box]] = {image["id"]: [] for image in document["images"]}
@@ -163,9 +161,9 @@ _DAY_FORMATS = ("%B %d, %Y", "%b %d, %Y", "%Y-%m-%d", "%d %B %Y", "%d %b %Y")
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
+    """Yields every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
 
-    An image that lies beside `structure.csv` a second time is excluded as a duplicate.
+    A second copy of an image beside `structure.csv` is excluded as a duplicate.
 
     Raises:
         ManifestError: if `metadata.csv` is absent or lacks a column, or an annotation file has another form.
@@ -210,7 +208,7 @@ def _row(
         unhealthy=unhealthy,
         covid=covid,
         other=other,
-        # drawn by hand before drawn by a network, pixels before boxes
+        # masks drawn by hand come before masks from a network, pixels before boxes
         lung_mask=files.first_uri(f"{annotations}/lung_masks/{stem}.png")
         or drawn.lung.get(name)
         or files.first_uri(f"{annotations}/lungVAE-masks/{stem}_mask.png")
@@ -221,9 +219,9 @@ def _row(
 
 
 def parse_day(text: str) -> date | None:
-    """The day from `January 22, 2020`, `Mar 4, 2020`, `2020-03-04` or `2/29/2020`; None for a year alone.
+    """Returns the day from `January 22, 2020`, `Mar 4, 2020`, `2020-03-04` or `2/29/2020`; None for a year alone.
 
-    A numeric day that could be read either way (`3/7/2020`) is None rather than a guess.
+    A numeric day that can be read in two ways (`3/7/2020`) is None rather than a guess.
     """
     for form in _DAY_FORMATS:
         try:

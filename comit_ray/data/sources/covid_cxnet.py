@@ -1,9 +1,9 @@
 """Source `covid-cxnet`: `metadata.csv` and `chest_xray_images/covid19/NNN[p][-].ext`.
 
 Haghanifar et al., "COVID-CXNet: Detecting COVID-19 in frontal chest X-ray images using deep learning", 2020. The table
-begins at image 260; of images before it, and of the folders `normal` and `pneumonia` that fuller copies have, the
-folder is the label and patients are unknown. In the names `p` stands for a child. `-` stands mostly where the column
-`opacification` is 0: COVID-19 by PCR, of which the radiograph shows no opacity.
+begins at image 260. For images before it, and in the folders `normal` and `pneumonia` of fuller copies, the folder is
+the label and patients are unknown. In the names `p` stands for a child. `-` mostly stands where the column
+`opacification` is 0: COVID-19 confirmed by PCR, but no opacity on the radiograph.
 """
 
 import re
@@ -33,7 +33,7 @@ _FOLDERS: dict[str, Labels] = {"covid19": COVID, "normal": HEALTHY, "pneumonia":
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every row of `metadata.csv`, if there is one, then the images that it does not list, labelled by their folder.
+    """Yields every row of `metadata.csv`, if present, then the images that it does not list, labelled by their folder.
 
     A blank label is unknown, whatever the folder.
 
@@ -51,14 +51,14 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def seen(name: str, opacification: str = "", other: str = "") -> int | None:
-    """Whether a radiograph with COVID-19 shows disease: None where the table, or else the name, says no opacity.
+    """Returns 1 if a radiograph with COVID-19 shows disease; None if the table, or else the name, reports no opacity.
 
-    Without opacity it may still show something, so that it is not known to be healthy.
+    Without opacity it may still show something else, so it is not known to be healthy.
 
     Args:
-        name: of the file.
+        name: name of the file.
         opacification: `1`, `0` or blank.
-        other: what else is seen, such as `pneumothorax`.
+        other: other visible findings, such as `pneumothorax`.
     """
     doubtful = opacification == "0" or (not opacification and re.fullmatch(r".*-\.\w+", name))
     return None if doubtful and not other else 1

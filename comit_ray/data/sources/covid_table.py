@@ -1,7 +1,7 @@
 """Reads tables in the form of covid-chestxray's `metadata.csv`, which other collections share.
 
-Their headers drifted (`Patientid` or `patientid`, ` url`, `clinical notes` or `clinical_notes`); their findings and
-views are the same words everywhere.
+Their headers vary (`Patientid` or `patientid`, ` url`, `clinical notes` or `clinical_notes`); findings and views use
+the same words everywhere.
 """
 
 import re
@@ -28,18 +28,18 @@ _CT_VIEWS = {"AXIAL", "CORONAL", "SAGITTAL", "CT"}
 def read_records(
     files: SourceFiles, table: SourceFile, columns: tuple[str, ...], encoding: str = "utf-8-sig"
 ) -> Iterator[dict[str, str]]:
-    """The rows of a table, one by one, as normalised column name -> cell; both stripped.
+    """Yields the rows of a table as normalised column name -> cell; both are stripped.
 
     Column names are in lower case with `_` for spaces.
 
     Args:
-        files: of the source.
+        files: files of the source.
         table: the CSV file.
-        columns: those that must be there; the first names the image, and no row may leave it blank.
-        encoding: of the table.
+        columns: required columns; the first names the image, and no row may leave it blank.
+        encoding: encoding of the table.
 
     Raises:
-        ManifestError: (while reading) if a column is absent, a row names no image, or the file is no such table.
+        ManifestError: (while reading) if a column is absent, a row names no image, or the file is not such a table.
     """
     header, lines = read_csv(files, table, encoding=encoding)
     names = [re.sub(r"\s+", "_", name.lower()) for name in header]
@@ -56,20 +56,20 @@ def read_records(
 
 
 def beside(table: SourceFile, name: str) -> str:
-    """The name of a file given relative to the folder of `table`."""
+    """Returns the name of a file given relative to the folder of `table`."""
     folder = table.name.rpartition("/")[0]
     return f"{folder}/{name}" if folder else name
 
 
 def tokens(finding: str) -> tuple[str, ...]:
-    """The parts of a finding, old form (`COVID-19, ARDS`) or new (`Pneumonia/Viral/COVID-19`)."""
+    """Splits a finding into its parts, in the old form (`COVID-19, ARDS`) or the new (`Pneumonia/Viral/COVID-19`)."""
     return tuple(token.strip() for token in re.split(r"[/,]", finding) if token.strip())
 
 
 def labels(findings: tuple[str, ...]) -> Labels:
-    """Unhealthy, COVID-19 and other disease from the `tokens` of a finding.
+    """Returns unhealthy, COVID-19 and other disease from the `tokens` of a finding.
 
-    `COVID-19, ARDS` and `Pneumonia/Viral/COVID-19` are COVID-19: its complications are no other disease.
+    `COVID-19, ARDS` and `Pneumonia/Viral/COVID-19` are COVID-19: its complications do not count as another disease.
     """
     known = {token.lower() for token in findings} - _UNDECIDED
     if not known:
@@ -80,7 +80,7 @@ def labels(findings: tuple[str, ...]) -> Labels:
 
 
 def view_of(view: str, modality: str) -> tuple[View, Reason | None]:
-    """The view and, where the row is no frontal radiograph, why it is excluded.
+    """Returns the view and, if the row is not a frontal radiograph, the reason to exclude it.
 
     The earliest copies have no `modality` and say `CT` under `view`. A blank view or `?` is unknown, not excluded.
     """
@@ -97,7 +97,7 @@ def view_of(view: str, modality: str) -> tuple[View, Reason | None]:
 
 
 def whole(text: str) -> int | None:
-    """A whole number of days from `3` or `3.0`; else None."""
+    """Returns a whole number of days from `3` or `3.0`; None for anything else."""
     try:
         number = float(text)
     except ValueError:

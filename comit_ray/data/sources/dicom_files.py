@@ -2,7 +2,7 @@
 
 The key is the environment variable `COMIT_ID_KEY` (16 bytes or more of text). The same key gives the same
 pseudonym in every run, so that archives of one hospital can be merged. Without a key, patients and studies stay
-unknown: an unkeyed hash of a record number is found again by hashing all record numbers.
+unknown: anyone could undo an unkeyed hash of a record number by hashing all record numbers.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ KEY_VARIABLE = "COMIT_ID_KEY"
 MIN_KEY_BYTES = 16
 SUFFIXES = (".dcm", ".dicom")
 _NAMED = re.compile(r".*\.(dcm|dicom|dic|dc3|ima|acr|\d+)|[^.]*|[\d.]+", re.IGNORECASE | re.DOTALL)
-"""Names of DICOM files: an ending that says so, none, or a UID. Of any other name the first bytes decide."""
+"""Names of DICOM files: a known ending, no ending, or a UID. For any other name the first bytes decide."""
 WITHOUT_KEY = (
     f"{KEY_VARIABLE} is not set: patients and studies stay unknown, so that no image can enter val or test. "
     f"Set it to a secret of {MIN_KEY_BYTES} characters or more to have them as keyed hashes."
@@ -41,7 +41,7 @@ WITHOUT_KEY = (
 _HEAD = 4096
 HEAD_BYTES = 2**20  # headers have some kilobytes, radiographs megabytes
 THREADS = 8
-WINDOW = 64  # files in flight: bounds memory while reading ahead hides the storage's latency
+WINDOW = 64  # files in flight: few enough to bound memory, enough to hide the storage's latency
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
@@ -70,14 +70,14 @@ def rows_of(
     accepts: Callable[[bytes], bool] = looks_like_dicom,
     leave: Callable[[str], bool] = lambda name: False,
 ) -> Iterator[ManifestRow]:
-    """The same, beside another source of the same files.
+    """Yields the same rows as `rows`, for files that another source reads too.
 
     Args:
-        files: below the root.
-        masks: that other images may have taken already.
-        key: makes hashes of patients and studies; None: they stay unknown.
-        accepts: whether a file whose name says nothing is an image, by its first bytes.
-        leave: whether the file of a name is of the other source.
+        files: files below the root.
+        masks: masks, some of which other images may have taken already.
+        key: key for the hashes of patients and studies; None leaves them unknown.
+        accepts: whether the first bytes show an image, for a file whose name does not tell.
+        leave: whether a file of this name belongs to the other source.
     """
     limits = DecodeLimits()
 
@@ -108,7 +108,7 @@ def rows_of(
 
 
 def pseudonym(identifier: str, key: bytes, kind: str) -> str | None:
-    """32 hex digits of HMAC-SHA256 over `kind` (patient, study) and the identifier; None for a blank identifier."""
+    """Returns 32 hex digits of HMAC-SHA256 over `kind` (patient, study) and the identifier; None for a blank one."""
     identifier = identifier.strip()
     if not identifier:
         return None
@@ -125,7 +125,7 @@ def _stem(name: str) -> str:
 
 
 def read_key() -> bytes | None:
-    """The key in the environment, or None if there is none.
+    """Returns the key in the environment, or None if there is none.
 
     Raises:
         ConfigError: the key is too short to protect anybody.
@@ -139,9 +139,9 @@ def read_key() -> bytes | None:
 
 
 def _read_header(reader: FileReader, ref: FileRef, size: int, limits: DecodeLimits) -> DicomHeader:
-    """Header facts from the first bytes; from the whole file where they do not reach to the pixels or are deflated.
+    """Reads the header from the first bytes; from the whole file if they end before the pixels or are deflated.
 
-    A member of an archive is read whole at once: a tar.gz gives it only once.
+    A member of an archive is read whole at once, because a tar.gz yields it only once.
     """
     if ref.member is None:
         try:
@@ -160,7 +160,7 @@ def _row(
     limits: DecodeLimits,
     accepts: Callable[[bytes], bool],
 ) -> ManifestRow | None:
-    """The row of one file, or None if it is no image."""
+    """Returns the row of one file, or None if it is not an image."""
     ref = files.reference(file)
     named = _NAMED.fullmatch(_base(file)) is not None
     maybe = ManifestRow(**place(file)) if named else None
@@ -170,7 +170,7 @@ def _row(
         whole: bytes | None = None
         if not named:
             is_small_member = file.member is not None and file.size <= limits.max_bytes
-            whole = reader.read(ref) if is_small_member else None  # a tar.gz gives a member only once
+            whole = reader.read(ref) if is_small_member else None  # a tar.gz yields a member only once
             if not accepts(reader.read(ref, _HEAD) if whole is None else whole[:_HEAD]):
                 return None
             maybe = ManifestRow(**place(file))
@@ -178,7 +178,7 @@ def _row(
             return maybe
         header = _read_header(reader, ref, file.size, limits) if whole is None else read_header(whole, limits)
     except DecodeError as error:
-        if isinstance(error.__cause__, StorageError):  # an encrypted member of a zip is unreadable too, and stays a row
+        if isinstance(error.__cause__, StorageError):  # an encrypted member of a zip stays a row, too
             raise StorageError(f"cannot read {ref}: {error.detail}; run again when the storage answers") from error
         return maybe
     return ManifestRow(
@@ -190,7 +190,7 @@ def _row(
 
 
 def known_of(header: DicomHeader) -> dict[str, Any]:
-    """The columns of a row that its header fills in, wherever it came from: view, sex, age, device, day, exclusion."""
+    """Returns the columns that a header from any origin fills in: view, sex, age, device, day, exclusion."""
     return {
         "view": header.view,
         "view_source": header.view_source,

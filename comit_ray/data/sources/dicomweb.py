@@ -1,8 +1,8 @@
 """Source `dicomweb`: a PACS; one row per instance, found by QIDO-RS, fetched by WADO-RS during a screen.
 
 Patients and studies are keyed hashes, as for files (`comit_ray.data.sources.dicom_files`). The image's address on the
-server (`uri`) is made of its UIDs, for there is no other way to fetch it: who may read the table learns them, and needs
-the server's consent to learn more.
+server (`uri`) consists of its UIDs, since it can be fetched in no other way. So a reader of the table learns the UIDs,
+but needs the server's permission to learn more.
 """
 
 import sys
@@ -24,14 +24,14 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every instance that the options select, by study, series and instance UID.
+    """Yields every instance that the options select, by study, series and instance UID.
 
-    The server is asked page by page, once for each modality; all rows are held (about 1 kB each) until the last page,
-    for their order must not depend on the server's. What it does not say, such as a view, the file will when read.
-    Excluded are instances that are no frontal radiograph of a chest by what the server says of them.
+    The server is asked page by page, once for each modality. All rows are held (about 1 kB each) until the last page,
+    so that their order does not depend on the server. What the server does not state, such as a view, the file states
+    when it is read. Instances that are not a frontal chest radiograph by the server's answer are excluded.
 
     Raises:
-        ConfigError: if the root is no DICOMweb server's, a date is none, or the key is too short.
+        ConfigError: if the root is not a DICOMweb server, a date is invalid, or the key is too short.
         ManifestError: if an answer names no instance.
         StorageError: if the server refuses or does not answer.
     """
@@ -60,7 +60,7 @@ def _filters(options: DicomwebOptions, today: date) -> Iterator[dict[str, str]]:
 
 
 def _dates(options: DicomwebOptions, today: date) -> str | None:
-    """The range of study dates (PS3.4 C.2.2.2.5)."""
+    """Returns the range of study dates (PS3.4 C.2.2.2.5); None if the options set none."""
     if options.since is None:
         return options.study_date
     if options.study_date is not None:

@@ -1,7 +1,7 @@
 """Source `figure1`: `metadata.csv`, and `images/<patientid>.jpg` or `.png`.
 
-A `patientid` is an image: `COVID-00003a` and `COVID-00003b` are two of one patient, whose id has no letter here. Ages
-such as `50+` or `early 40s` are no number and stay unknown.
+A `patientid` identifies an image: `COVID-00003a` and `COVID-00003b` are two images of one patient, whose id here has no
+letter. Ages such as `50+` or `early 40s` are not numbers and stay unknown.
 """
 
 import re
@@ -19,7 +19,7 @@ _LETTER = re.compile(r"(?<=\d)[a-z]$")
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
+    """Yields every row of `metadata.csv`, then the images of `images/` that it does not list (without labels).
 
     A blank finding is unknown, whatever the notes say.
 
@@ -50,7 +50,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def _where(files: SourceFiles, table: SourceFile, name: str) -> dict[str, Any]:
-    """Where the image of this id is; one that is not at hand bears the name it would have as `.jpg`."""
+    """Returns the place of the image with this id; an absent image gets the name that it would have as `.jpg`."""
     candidates = [beside(table, f"images/{name}.{suffix}") for suffix in _SUFFIXES]
     file = files.first(*candidates)
     return {"path": candidates[0]} if file is None else place(files.take(file))

@@ -1,10 +1,10 @@
 """Source `hannover` (Hannover Medical School): `data.csv` and `png/<image_id>.png`.
 
 Winther et al., "COVID-19 Image Repository", 2020. Every patient was admitted with COVID-19, but some images were taken
-before that. `admission_offset` is the day of admission as seen from the image: -21 is an image of day 21, 23 one taken
-23 days earlier (the repository's issues 2 and 4). Its owners' rule for the label, from issue 4: more than 14 days
-before admission is not COVID-19, 7 to 14 days before unknown, all others COVID-19. They publish no radiological
-findings (issue 8).
+before that. `admission_offset` is the day of admission relative to the image: -21 means an image of day 21, 23 an image
+taken 23 days before admission (the repository's issues 2 and 4). The owners' rule for the label, from issue 4: more
+than 14 days before admission is not COVID-19, 7 to 14 days before is unknown, all others are COVID-19. They publish no
+radiological findings (issue 8).
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.tables.vocabulary import View
 
 BEFORE: Labels = (None, 0, None)
-"""Not yet COVID-19; why the radiograph was taken, and what it shows, nobody says."""
+"""Not yet COVID-19; the source does not say why the radiograph was taken or what it shows."""
 
 _COLUMNS = ("image_id", "patient_id", "admission_offset", "modality", "projection")
 _RADIOGRAPHY = {"CR", "DX"}
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every row of `data.csv`, then the images of `png/` that it does not list (without labels).
+    """Yields every row of `data.csv`, then the images of `png/` that it does not list (without labels).
 
     Raises:
         ManifestError: if `data.csv` is absent, lacks a column or has a row without an image.
@@ -52,7 +52,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def labels(illness_day: int | None) -> Labels:
-    """Unhealthy, COVID-19 and other disease by the day of the image, counted from admission."""
+    """Returns unhealthy, COVID-19 and other disease by the day of the image, counted from admission."""
     if illness_day is None or -14 <= illness_day <= -7:
         return UNKNOWN
     return BEFORE if illness_day < -14 else COVID

@@ -1,6 +1,6 @@
 """Source `images`: PNG and JPEG files, with masks of the same stem in `lung_masks/` and `disease_masks/`.
 
-Any tree of PNG and JPEG files: nothing is known of them but where they are and which masks lie beside them.
+Any tree of PNG and JPEG files; only their places and the masks beside them are known.
 """
 
 import re
@@ -31,7 +31,7 @@ class MaskFiles:
         return _IN_A_MASK_FOLDER.fullmatch(path) is not None
 
     def take(self, path: str, stem: str) -> tuple[str | None, str | None]:
-        """URIs of the lung mask and the disease mask of the image at the relative `path`; None for a missing mask.
+        """Returns the URIs of lung mask and disease mask of the image at the relative `path`; None for a missing mask.
 
         Raises:
             ManifestError: another image uses the same mask, or two masks have this stem, so that the pairing would be a
@@ -75,7 +75,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def rows_of(files: SourceFiles, masks: MaskFiles) -> Iterator[ManifestRow]:
-    """The same, with the masks that other images may have taken already."""
+    """Yields the same rows as `rows`, with masks some of which other images may have taken already."""
     for file in files.matching(IMAGE):
         if not masks.holds(file.name):
             lung, disease = masks.take(file.name, file.name.rpartition("/")[2].rpartition(".")[0])

@@ -1,7 +1,7 @@
 """Writes the list of files below a root to Parquet, so that a bucket of millions is listed once.
 
-`OUTPUT/part-00000.parquet` ... hold path and size, in the order of the paths' bytes; `OUTPUT/listing.json`, written
-last, says of which root and how many files. Memory holds one part, whatever the number of files.
+`OUTPUT/part-00000.parquet` ... hold path and size, in the order of the paths' bytes. `OUTPUT/listing.json`, written
+last, states the root and the number of files. Memory holds one part, whatever the number of files.
 """
 
 import json
@@ -90,7 +90,7 @@ def read(uri: str, root: str) -> Iterator[FileEntry]:
         part = parquet.read_part(storage.join(uri, f"part-{number:05d}.parquet"))
         for batch in part.to_batches(max_chunksize=65_536):
             columns = [batch.column("path").to_pylist(), batch.column("size").to_pylist()]
-            if "passed" in batch.schema.names:  # listings of before have files alone
+            if "passed" in batch.schema.names:  # older listings have only files
                 columns.append(batch.column("passed").to_pylist())
             if "tag" in batch.schema.names:
                 columns.append(batch.column("tag").to_pylist())

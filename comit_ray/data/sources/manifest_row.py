@@ -1,4 +1,4 @@
-"""`ManifestRow`, what a source says of one image, and helpers that fill it (age, sex, identifiers)."""
+"""Defines `ManifestRow`, what a source says of one image, and helpers that fill it (age, sex, identifiers)."""
 
 import re
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ class ManifestRow:
 
 
 def located(files: SourceFiles, name: str) -> dict[str, Any]:
-    """The place of the image with this name, as fields of a `ManifestRow`. The file counts as named by a table.
+    """Returns the place of the image with this name, as fields of a `ManifestRow`. The file counts as named by a table.
 
     If no file has the name, the name is kept; the screen finds out that the file is missing.
     """
@@ -85,7 +85,7 @@ def located(files: SourceFiles, name: str) -> dict[str, Any]:
 
 
 def place(file: SourceFile) -> dict[str, Any]:
-    """The place of the file, as fields of a `ManifestRow`."""
+    """Returns the place of the file, as fields of a `ManifestRow`."""
     return {
         "path": file.path,
         "member": file.member,
@@ -95,29 +95,29 @@ def place(file: SourceFile) -> dict[str, Any]:
 
 
 def unlisted(files: SourceFiles, pattern: str = IMAGES) -> Iterator[ManifestRow]:
-    """Rows without labels for all images that no table names."""
+    """Returns rows without labels for all images that no table names."""
     return (ManifestRow(**place(file), listed=False) for file in files.untaken(pattern))
 
 
 def plain_number(identifier: str) -> str:
-    """The identifier unchanged, or `2` for `2.0`, which tools write for a column of numbers with gaps."""
+    """Returns the identifier unchanged, or `2` for `2.0`, which tools write for a column of numbers with gaps."""
     found = re.fullmatch(r"(\d+)[.,]0+", identifier.strip())
     return found[1] if found else identifier.strip()
 
 
 def scoped(dataset: str, identifier: str) -> str | None:
-    """`dataset/identifier`; None if the identifier is blank or says that it is not known (NaN)."""
+    """Returns `dataset/identifier`; None if the identifier is blank or says that it is not known (NaN)."""
     identifier = "" if is_unknown(identifier) else plain_number(identifier)
     return f"{dataset}/{identifier}" if identifier else None
 
 
 def parse_sex(text: str) -> str | None:
-    """M or F from `M`, `male`, `F`, `female` in any case; else None."""
+    """Returns M or F from `M`, `male`, `F`, `female` in any case; else None."""
     return {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F"}.get(text.strip().upper())
 
 
 def parse_age(text: str) -> float | None:
-    """Years from `58`, `58.0`, `058Y`, `018M`, `006W` or `012D`; None if blank, unreadable or above 120 years."""
+    """Returns years from `58`, `58.0`, `058Y`, `018M`, `006W` or `012D`; None if blank, unreadable or above 120."""
     text = text.strip().upper()
     unit = _AGE_UNITS.get(text[-1:])
     try:

@@ -14,7 +14,7 @@ from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.source_files import SourceFiles
 
 NAME = "files"
-"""Of the source; also `dataset` of its rows, unless another name is given."""
+"""Name of the source, and `dataset` of its rows unless another name is given."""
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
@@ -36,7 +36,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def has_dicom(name: str) -> bool:
-    """Whether a row of this file name was read as DICOM: any that is not named as a PNG or JPEG file."""
+    """Whether a row of this file name was read as DICOM: any name that is not a PNG or JPEG name."""
     return not image_files.is_image_name(name)
 
 

@@ -1,9 +1,9 @@
 """Source `nih` (ChestX-ray14): tables of labels and boxes, official splits, images in one folder or twelve.
 
-All of them may lie in folders: copies are `images/x.png`, `images_001/images/x.png`, and the distribution's own
-`images/images_01.tar.gz` with `images/x.png` inside, which here is `images/images/x.png`.
+All of them may lie in folders. Copies have `images/x.png` or `images_001/images/x.png`; the distribution has
+`images/images_01.tar.gz` with `images/x.png` inside, which becomes `images/images/x.png` here.
 
-Wang et al., "ChestX-ray8", CVPR 2017; the tables and lists are those of the NIH Clinical Center's distribution.
+Wang et al., "ChestX-ray8", CVPR 2017; tables and lists come from the NIH Clinical Center's distribution.
 """
 
 import unicodedata
@@ -19,7 +19,7 @@ from comit_ray.data.sources.source_files import SourceFile, SourceFiles
 from comit_ray.errors import ManifestError
 from comit_ray.tables.vocabulary import Split, View
 
-BOX_FRAME = 1024  # pixels: boxes are in this square whatever the size of the file at hand
+BOX_FRAME = 1024  # pixels: boxes refer to this square, whatever the size of the file
 IMAGE = r"(?:.*/)?images/[^/]+\.png"
 NO_FINDING = "No Finding"
 _VIEWS = {"PA": View.PA, "AP": View.AP}
@@ -27,10 +27,10 @@ _SPLITS = {"train_val_list": Split.TRAIN, "test_list": Split.TEST}
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every row of the label table, then the images that it does not list (without labels).
+    """Yields every row of the label table, then the images that it does not list (without labels).
 
-    An image that is not at hand bears the path it has in a flat `images/` beside the label table. Masks are looked for
-    in `lung_masks/`, `disease_masks/` and `annotations/` beside the label table, then at the root.
+    An absent image gets the path that it would have in a flat `images/` beside the label table. Masks are searched in
+    `lung_masks/`, `disease_masks/` and `annotations/` beside the label table, then at the root.
 
     Raises:
         ManifestError: if the label table is absent or lacks a column, or two folders hold an image of the same name.
@@ -57,14 +57,14 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
         yield ManifestRow(
             **_where(files, found, name, top),
             patient_id=scoped(dataset, plain_number(line[patient_at]).zfill(8)) if line[patient_at].strip() else None,
-            study_id=scoped(dataset, stem),  # the stem is patient_follow-up: one image a visit
+            study_id=scoped(dataset, stem),  # the stem is patient_follow-up: one image per visit
             view=view,
             view_source="none" if view is View.UNKNOWN else "View Position",
             sex=parse_sex(line[sex_at]),
             age=parse_age(line[age_at]),
             findings=findings,
             unhealthy=(0 if healthy else 1) if findings else None,
-            covid=0 if findings else None,  # taken in 1992 to 2015
+            covid=0 if findings else None,  # taken from 1992 to 2015
             other=(0 if healthy else 1) if findings else None,
             lung_mask=_mask(files, top, "lung_masks", stem),
             disease_mask=_mask(files, top, "disease_masks", stem) or boxes.get(name),
@@ -75,7 +75,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def _column(header: list[str], name: str, table: SourceFile, alternative: str | None = None) -> int:
-    """Index of the first column that begins with `name` (or `alternative`): later names differ between copies."""
+    """Returns the index of the first column that begins with `name` or `alternative`; copies differ in the rest."""
     for index, column in enumerate(header):
         if column.lower().startswith((name.lower(), (alternative or name).lower())):
             return index
@@ -83,7 +83,7 @@ def _column(header: list[str], name: str, table: SourceFile, alternative: str | 
 
 
 def _images(files: SourceFiles) -> dict[str, SourceFile]:
-    """File name -> the image of that name, of all at hand."""
+    """Returns file name -> image, for all images that are present."""
     found: dict[str, SourceFile] = {}
     for file in files.matching(IMAGE):
         name = unicodedata.normalize("NFC", file.name.rpartition("/")[2])
@@ -99,14 +99,14 @@ def _where(files: SourceFiles, found: dict[str, SourceFile], name: str, top: str
 
 
 def _boxes(files: SourceFiles) -> dict[str, str]:
-    """File name -> mask reference of the union of its boxes; empty without a box table."""
+    """Returns file name -> mask reference of the union of its boxes; empty without a box table."""
     pattern = r"(?:.*/)?BBox_List_2017\.csv(\.gz)?"
     if next(files.matching(pattern), None) is None:
         return {}
     table = files.table(pattern, "BBox_List_2017.csv[.gz]")
     header, lines = read_csv(files, table)
     name_at = _column(header, "Image Index", table)
-    left_at = _column(header, "Bbox", table)  # `Bbox [x,y,w,h]` is four columns: its commas divide the header
+    left_at = _column(header, "Bbox", table)  # `Bbox [x,y,w,h]` is four columns, because its commas split the header
     boxes: dict[str, list[Box]] = {}
     for line in lines:
         numbers = line[left_at : left_at + 4]
@@ -121,7 +121,7 @@ def _boxes(files: SourceFiles) -> dict[str, str]:
 
 
 def _source_splits(files: SourceFiles) -> dict[str, Split]:
-    """File name -> its part in the official lists; empty without them."""
+    """Returns file name -> its split in the official lists; empty without them."""
     splits: dict[str, Split] = {}
     for stem, split in _SPLITS.items():
         for file in files.matching(rf"(?:.*/)?{stem}[^/]*\.txt"):

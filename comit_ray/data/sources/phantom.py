@@ -20,10 +20,10 @@ _VIEWS = {"": View.UNKNOWN, "PA": View.PA, "AP": View.AP}
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every line of `labels.csv[.gz]`, broken and absent files too: finding them out is the decoder's work.
+    """Yields every line of `labels.csv[.gz]`, also for broken and absent files, which the decoder has to detect.
 
     Raises:
-        ManifestError: if the table is absent, lacks a column, or holds a label or view of another kind.
+        ManifestError: if the table is absent, lacks a column, or holds an unknown label or view.
     """
     table = files.table(r"labels\.csv(\.gz)?", TABLE)
     header, lines = read_csv(files, table)
@@ -57,7 +57,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def _day(text: str) -> date | None:
-    """The day of a cell YYYYMMDD; archives of earlier versions have none."""
+    """Returns the day of a cell YYYYMMDD; None for a blank cell, as in older archives."""
     try:
         return datetime.strptime(text, "%Y%m%d").date() if text else None
     except ValueError:
@@ -65,10 +65,10 @@ def _day(text: str) -> date | None:
 
 
 def _one_of(cells: dict[str, str], column: str, known: dict[str, Value]) -> Value:
-    """The meaning of a cell.
+    """Returns the meaning of a cell.
 
     Raises:
-        ManifestError: if it is none of the known ones.
+        ManifestError: if the cell has no known meaning.
     """
     if cells[column] not in known:
         options = ", ".join(repr(option) for option in known)

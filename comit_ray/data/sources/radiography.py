@@ -1,8 +1,8 @@
 """Source `radiography` (COVID-19 Radiography Database): a folder and a sheet per class, lung masks.
 
-Chowdhury et al., "Can AI Help in Screening Viral and COVID-19 Pneumonia?", 2020; Rahman et al., 2021 (masks). Images
-are gathered from other collections (the `site`, from the sheet's URL), without patients: which images show one
-patient, or lie in another source too, cannot be told here. `Viral Pneumonia` and a part of `Normal` are children.
+Chowdhury et al., "Can AI Help in Screening Viral and COVID-19 Pneumonia?", 2020; Rahman et al., 2021 (masks). The
+images come from other collections (the `site`, from the sheet's URL), without patients. So it is unknown which images
+show one patient or also belong to another source. `Viral Pneumonia` and a part of `Normal` are children.
 """
 
 import re
@@ -30,11 +30,11 @@ _LABELS: dict[str, Labels] = {
 }
 
 Key = tuple[str, str, str]
-"""Folder that holds the classes, class and image, the last two without case, spaces and underscores."""
+"""Folder that holds the classes, class and image; class and image are without case, spaces and underscores."""
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every image of a class folder, the images that a sheet names and that are not at hand, and those elsewhere.
+    """Yields every image of a class folder, the absent images that a sheet names, and all other images.
 
     Sheet and file names are matched without regard to case and spaces: `NORMAL-1` is `Normal-1.png`.
 
@@ -66,7 +66,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def _listed(files: SourceFiles) -> dict[Key, tuple[str, str]]:
-    """Key of every image that a sheet names -> the path it has in the present version, and its URL."""
+    """Returns key of every image that a sheet names -> its path in the present version, and its URL."""
     found: dict[Key, tuple[str, str]] = {}
     for file in files.matching(_SHEET):
         header, lines = read_sheet(files, file)
@@ -83,13 +83,13 @@ def _listed(files: SourceFiles) -> dict[Key, tuple[str, str]]:
 
 
 def _labelled(row: ManifestRow, kind: str) -> ManifestRow:
-    """The row with the labels of its class."""
+    """Returns the row with the labels of its class."""
     unhealthy, covid, other = _LABELS[_plain(kind)]
     return replace(row, findings=(kind,), unhealthy=unhealthy, covid=covid, other=other)
 
 
 def _parts(pattern: str, name: str) -> dict[str, str]:
-    """The named groups of a file name that matches."""
+    """Returns the named groups of a file name that matches."""
     found = re.fullmatch(pattern, name, re.IGNORECASE)
     assert found is not None
     return found.groupdict()

@@ -1,8 +1,7 @@
 """Reads a source's text tables line by line: plain or gzip, loose or inside an archive.
 
-The first sheet of an Excel workbook, read as a table of text.
-
-Where on the web an image came from, by its URL: what the column `site` says of collections of published images.
+It also reads the first sheet of an Excel workbook as a table of text, and derives from a URL the website that an image
+of a published collection comes from (the column `site`).
 """
 
 import codecs
@@ -51,12 +50,12 @@ def read_lines(files: SourceFiles, file: SourceFile, encoding: str = "utf-8-sig"
 
 def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
     plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if name.lower().endswith(".gz") else stream
-    # newline="": the csv module wants the line ends inside quotes as they are
+    # newline="" keeps line ends inside quotes, as the csv module needs
     yield from io.TextIOWrapper(plain, encoding=encoding, newline="")
 
 
 def is_unknown(cell: str) -> bool:
-    """Whether a cell is blank, or says in the way of some tool that the value is not known (`NaN`, `#N/A`, `-`)."""
+    """Whether a cell is blank or marks an unknown value as some tool does (`NaN`, `#N/A`, `-`)."""
     return cell.strip().casefold() in _UNKNOWN
 
 
@@ -68,7 +67,7 @@ def read_csv(
     *,
     unknown_as_blank: bool = True,
 ) -> tuple[list[str], Iterator[list[str]]]:
-    """The header of a CSV table, and its rows one by one; blank lines are left out.
+    """Returns the header of a CSV table, and its rows one by one; blank lines are left out.
 
     Rows shorter than the header are filled with empty strings, because spreadsheets drop trailing commas. Cells that
     say that a value is not known (see `is_unknown`) become empty strings too, unless `unknown_as_blank` is false.
@@ -85,7 +84,7 @@ def read_csv(
 
 
 def _strict(reader: "_csv.Reader", files: SourceFiles, file: SourceFile) -> Iterator[list[str]]:
-    """The rows; an error names the line in which its row begins: the reader finds it at the end of the file."""
+    """Yields the rows; an error names the line where its row begins, since the reader finds it at the file's end."""
     while True:
         line = reader.line_num + 1
         try:
@@ -108,7 +107,7 @@ def _filled(lines: Iterator[list[str]], width: int, unknown_as_blank: bool) -> I
 
 
 def read_sheet(files: SourceFiles, file: SourceFile) -> tuple[list[str], list[list[str]]]:
-    """The header of the first sheet, and its rows as stripped text; rows without any cell are left out.
+    """Returns the header of the first sheet, and its rows as stripped text; rows without any cell are left out.
 
     Raises:
         ManifestError: the file is not an Excel workbook, or its first sheet is empty.
@@ -130,16 +129,16 @@ def read_sheet(files: SourceFiles, file: SourceFile) -> tuple[list[str], list[li
     return header, [line + [""] * (len(header) - len(line)) for line in rest]
 
 
-_SITES = ("sirm", "radiopaedia", "eurorad", "bsti", "rsna", "figure1", "bimcv")  # known by a label of the host name
-_SHARED_HOSTS = {"github.com", "kaggle.com"}  # one host, many collections: the first folder tells them apart
-_SHELVES = {"c", "competitions", "datasets"}  # folders of Kaggle before the collection's own
+_SITES = ("sirm", "radiopaedia", "eurorad", "bsti", "rsna", "figure1", "bimcv")  # recognised by a part of the host name
+_SHARED_HOSTS = {"github.com", "kaggle.com"}  # one host, many collections: the first folder distinguishes them
+_SHELVES = {"c", "competitions", "datasets"}  # Kaggle's folders before the folder of a collection
 
 
 def site_of(url: str) -> str | None:
-    """`sirm`, `radiopaedia`, `eurorad` ... from the URL's host; an unknown host stands for itself.
+    """Returns `sirm`, `radiopaedia`, `eurorad` ... from the URL's host; an unknown host is returned as it is.
 
-    On GitHub and Kaggle the owner or the competition is the site: `https://github.com/ml-workgroup/x` is
-    `ml-workgroup`. None for a blank cell or one that is no URL.
+    On GitHub and Kaggle the owner or the competition is the site: `https://github.com/ml-workgroup/x` gives
+    `ml-workgroup`. Returns None for a blank cell or text that is not a URL.
     """
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")

@@ -1,6 +1,6 @@
-"""Counts and lists files below a root that are no row of the manifest, each with its reason.
+"""Counts and lists files below a root that are not a row of the manifest, each with its reason.
 
-What a table of the source names, and masks and other files that belong to an image, are used, not passed over.
+Files that a table of the source names, masks and other files that belong to an image count as used, not passed over.
 """
 
 import re
@@ -59,7 +59,7 @@ SCHEMA = pa.schema([("path", pa.string()), ("member", pa.string()), ("size", pa.
 
 
 def why(name: str, member: str | None) -> Why:
-    """The reason why a file that nothing has used is not a row, judged by its name."""
+    """Returns the reason why a file that nothing has used is not a row, judged by its name."""
     if archive_kind(name) is not None:
         return Why.OTHER if member is None else Why.NESTED
     if _UNREAD.fullmatch(name):
@@ -70,7 +70,7 @@ def why(name: str, member: str | None) -> Why:
 
 
 class Skipped:
-    """Files that are no rows, in the order in which they were found; about 100 bytes per file."""
+    """Files that are not a row, in the order in which they were found; about 100 bytes per file."""
 
     def __init__(self) -> None:
         self._batches: list[pa.RecordBatch] = []
@@ -94,16 +94,16 @@ class Skipped:
         return sum(self._counts.values())
 
     def counts(self) -> dict[str, int]:
-        """Number of files per reason, the most frequent first."""
+        """Returns the number of files per reason, the most frequent first."""
         return dict(self._counts.most_common())
 
     def table(self) -> pa.Table:
-        """One row per file: `path`, `member`, `size`, `reason`."""
+        """Returns one row per file: `path`, `member`, `size`, `reason`."""
         self._flush()
         return pa.Table.from_batches(self._batches, schema=SCHEMA)
 
     def describe(self) -> str:
-        """The number of files per reason, with the most frequent file endings."""
+        """Returns the number of files per reason, with the most frequent file endings."""
         lines = [f"passed over: {counted(len(self), 'file')} below the root"]
         for reason, count in self.counts().items():
             endings = ", ".join(
@@ -127,7 +127,7 @@ class Skipped:
 
 
 def member_name(folder: str, name: str) -> str:
-    """Where a member lies as if its archive in `folder` were unpacked: without `.`, `..`, doubled and leading slashes.
+    """Returns a member's name as if its archive in `folder` were unpacked: without `.`, `..` and superfluous slashes.
 
     A name that leads out of the root begins with `../`.
     """
@@ -142,6 +142,6 @@ def member_name(folder: str, name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a part of the name begins with a dot, or is what a Mac puts beside files; `.` and `..` are no names."""
+    """Whether a part of the name begins with a dot, or is what macOS puts beside files; `.` and `..` do not count."""
     parts = name.split("/")
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in parts)

@@ -1,7 +1,7 @@
 """Lists a source's files once: loose files, and members of archives.
 
 The files of an archive count as if it were unpacked where it lies: its member `images/a.png` in `part1/b.tar.gz` has
-the name `part1/images/a.png`. If a loose file has that name already, the archive was unpacked, and counts once.
+the name `part1/images/a.png`. If a loose file already has that name, the archive was unpacked and the file counts once.
 """
 
 import re
@@ -24,7 +24,7 @@ from comit_ray.storage.archive import Member, archive_kind, is_streamed, list_me
 from comit_ray.storage.file_reader import FileReader, FileRef
 
 IMAGES = r".+\.(png|jpe?g|dcm|dicom)"
-"""Names that are taken for images where no table says so."""
+"""Names that count as images if no table decides."""
 
 _BATCH = 65_536
 _Listed = tuple[str, str | None, int | None, int, str | None, str | None]
@@ -35,7 +35,7 @@ _LISTING = pa.schema(
         ("member", pa.string()),
         ("offset", pa.int64()),
         ("size", pa.int64()),
-        ("name", pa.string()),  # null: the same as `path`
+        ("name", pa.string()),  # null means the same as `path`
         ("tag", pa.string()),
     ]
 )
@@ -71,22 +71,22 @@ class BrokenArchive:
 
 
 class SourceFiles:
-    """The files below a source's root: one listing, so that looking for masks never asks the storage again.
+    """The files below a source's root, listed once, so that looking for masks never asks the storage again.
 
-    Some 100 bytes a file are held. Looking a name up costs about 3 microseconds.
+    A file takes about 100 bytes. Looking a name up takes about 3 microseconds.
 
     Args:
-        root: URI of the source's directory; a DICOMweb server has no files that could be listed.
+        root: URI of the source's directory; a DICOMweb server has no files to list.
         inside_archives: whether to list the members of archives too.
-        listing: URI of what `comit_ray.data.sources.listing` wrote of the root; None: list it now.
-        entries: the listing itself, of all files or of those that matter; None: all, by `listing`.
-        trust_listings: whether a `tar-tvf.txt` stands for its archive where that is at hand too.
+        listing: URI of the listing of the root that `comit_ray.data.sources.listing` wrote; None lists the root now.
+        entries: the listing itself, of all files or only of those needed; None takes all, by `listing`.
+        trust_listings: whether a `tar-tvf.txt` replaces its archive's own headers even if the archive is present.
 
     Attributes:
         broken: archives that could not be listed to their end.
-        unusable: path and member -> why nothing can be read there: links, names that are no text or stand twice in an
-            archive, or lead out of the root; encrypted members, members that a listing names and its archive lacks.
-        skipped: what was passed over so far; `passed_over` has all.
+        unusable: path and member -> why nothing can be read there: links; names that are not text, occur twice in an
+            archive or lead out of the root; encrypted members; members that a listing names and its archive lacks.
+        skipped: files passed over so far; `passed_over` has all.
         checksums: file, relative to the root -> `sha1:hex digest`, where a `sha1sum.txt` states it.
 
     Raises:
@@ -107,7 +107,7 @@ class SourceFiles:
         self.unusable: dict[tuple[str, str | None], Reason] = {}
         self.skipped = Skipped()
         self._trust_listings = trust_listings
-        loose: Iterator[storage.FileEntry] = iter(())  # of a DICOMweb server, which is searched and not listed
+        loose: Iterator[storage.FileEntry] = iter(())  # empty for a DICOMweb server, which is searched, not listed
         if entries is not None:
             loose = entries
         elif not web.is_web(self.root):
@@ -132,7 +132,7 @@ class SourceFiles:
         return int(self._table.num_rows)
 
     def __iter__(self) -> Iterator[SourceFile]:
-        """Loose files by path, then the members of one archive after another, in its order."""
+        """Yields loose files by path, then the members of one archive after another, in its order."""
         at = 0
         for batch in self._table.to_batches(max_chunksize=_BATCH):
             columns = (batch.column(name).to_pylist() for name in _LISTING.names)
@@ -141,12 +141,12 @@ class SourceFiles:
                 at += 1
 
     def matching(self, pattern: str) -> Iterator[SourceFile]:
-        """Files whose whole name matches the regular expression, ignoring case, in the order of iteration."""
+        """Returns files whose whole name matches the regular expression, ignoring case, in the order of iteration."""
         compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)  # a name may hold a line break
         return (file for file in self if compiled.fullmatch(file.name))
 
     def find(self, name: str) -> SourceFile | None:
-        """The file of this name, or None. If several archives have it, the first.
+        """Returns the file of this name, or None. If several archives have it, the first.
 
         `é` as one character and as two (NFC and NFD) are the same name, unless both exist.
         """
@@ -164,21 +164,21 @@ class SourceFiles:
         return alike
 
     def first(self, *names: str) -> SourceFile | None:
-        """The first of `names` that exists, or None."""
+        """Returns the first of `names` that exists, or None."""
         return next((file for name in names if (file := self.find(name)) is not None), None)
 
     def reference(self, file: SourceFile) -> FileRef:
-        """The reference to the bytes of the file. The file then counts as used."""
+        """Returns the reference to the bytes of the file. The file then counts as used."""
         self._used[file.position] = True
         return FileRef(f"{self.root}/{file.path}", file.member, file.offset)
 
     def first_uri(self, *names: str) -> str | None:
-        """The reference, as text, to the first of `names` that exists, or None; the form of a mask column."""
+        """Returns the reference, as text, to the first of `names` that exists, or None; the form of a mask column."""
         file = self.first(*names)
         return None if file is None else self.reference(file).to_text()
 
     def table(self, pattern: str, expected: str) -> SourceFile:
-        """The one file that matches `pattern`.
+        """Returns the one file that matches `pattern`.
 
         Raises:
             ManifestError: no file matches, or several; the message names what was `expected`.
@@ -190,7 +190,7 @@ class SourceFiles:
         return found[0]
 
     def read(self, file: SourceFile, at_most: int = 2**30) -> bytes:
-        """The bytes of the file, at most `at_most`.
+        """Returns the bytes of the file, at most `at_most`.
 
         Raises:
             ManifestError: the file cannot be read.
@@ -212,13 +212,13 @@ class SourceFiles:
         return file
 
     def untaken(self, pattern: str) -> Iterator[SourceFile]:
-        """Files that match `pattern` and that no table has named."""
+        """Returns files that match `pattern` and that no table has named."""
         return (file for file in self.matching(pattern) if not self._taken[file.position])
 
     def use(self, path: str, member: str | None, position: int) -> None:
         """Records that the file at this place is a row of the manifest; nothing happens if there is no file."""
         if len(self) and position < len(self):
-            file = self._first if position == 0 else None  # rows of absent files have 0 too
+            file = self._first if position == 0 else None  # rows of absent files have position 0 too
             if file is None or (file.path, file.member) == (path, member):
                 self._used[position] = True
 
@@ -228,7 +228,7 @@ class SourceFiles:
         self.skipped.add(file.path, file.member, file.size, reason)
 
     def passed_over(self) -> Skipped:
-        """All files below the root that are neither a row nor used by the source. Ask once, after the rows."""
+        """Returns all files below the root that are neither a row nor used by the source. Ask once, after the rows."""
         for file in self:
             opened = file.member is None and (file.path in self._opened or file.path.endswith(SUFFIX))
             if not (self._used[file.position] or self._taken[file.position] or opened):
@@ -246,7 +246,7 @@ class SourceFiles:
         return SourceFile(name or path, path, size, member, offset, row)
 
     def _index(self) -> None:
-        """Hashes of all names, sorted, and the rows they belong to: 16 bytes a file."""
+        """Sets the sorted hashes of all names, and the rows they belong to; 16 bytes per file."""
         hashes = np.fromiter((hash(composed(file.name)) for file in self), np.int64, len(self))
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
@@ -257,14 +257,14 @@ class SourceFiles:
             if entry.passed is not None:
                 self.skipped.add(path, None, entry.size, entry.passed)
                 continue
-            odd = any(part in ("", ".", "..") for part in path.split("/"))  # a key of S3
+            odd = any(part in ("", ".", "..") for part in path.split("/"))  # a key in S3
             name = member_name("", path) if odd else path
             if path != entry.path or name.startswith("../"):
                 self.unusable[path, None] = Reason.UNREADABLE
             yield path, None, None, entry.size, None if name == path else name, entry.tag
 
     def _members(self, path: str, listing: str | None) -> Iterator[_Listed]:
-        """The members of one archive that do not lie unpacked beside it; hidden ones left out, as loose ones are."""
+        """Yields the members of one archive that do not lie unpacked beside it; hidden members are left out."""
         folder = path.rpartition("/")[0]
         seen: set[str] = set()
         unpacked = 0
@@ -323,7 +323,7 @@ def _list(uri: str) -> Iterator[Member]:
 
 
 def _to_table(rows: Iterator[_Listed]) -> pa.Table:
-    """Rows as an Arrow table, `_BATCH` of them as Python objects at a time."""
+    """Returns rows as an Arrow table, with `_BATCH` of them as Python objects at a time."""
     batches = []
     while held := list(islice(rows, _BATCH)):
         columns = [
@@ -334,10 +334,10 @@ def _to_table(rows: Iterator[_Listed]) -> pa.Table:
 
 
 def _text(name: str) -> str:
-    r"""The name, with what is no UTF-8 in it written as `\udcff`, so that it can stand in a table."""
+    r"""Returns the name, with bytes that are not UTF-8 written as `\udcff`, so that a table can hold it."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def composed(name: str) -> str:
-    """The name in Unicode normal form C, which most systems write; names of a Mac have form D."""
+    """Returns the name in Unicode normal form C, which most systems write; names from macOS have form D."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

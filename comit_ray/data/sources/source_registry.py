@@ -1,4 +1,4 @@
-"""The list of sources (`SOURCES`), and the interface that a source's module must have.
+"""Lists the sources (`SOURCES`), and defines the interface that a source's module must have.
 
 A source is a module of this package with one function,
 
@@ -27,7 +27,7 @@ class Adapter(Protocol):
     """The function `rows` of a source's module."""
 
     def __call__(self, files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-        """Every image among `files`."""
+        """Yields every image among `files`."""
         ...
 
 
@@ -52,7 +52,7 @@ SOURCES: dict[str, str] = {
 
 
 def adapter(source: str) -> Adapter:
-    """The function `rows` of `source`. Its module is imported on demand, because some sources need a DICOM library.
+    """Returns the function `rows` of `source`; imports its module on demand, as some sources need a DICOM library.
 
     Raises:
         ConfigError: the name is unknown; the message lists the known names.

@@ -1,7 +1,7 @@
 """Reads `*.tar-tvf.txt`, the listing that a dataset ships beside a tar, instead of the tar's headers.
 
-With it a manifest can be made of archives that have not been downloaded yet. The archive's file name is that of the one
-beside the listing, else the one that `sha1sum.txt` states.
+So a manifest can be made of archives that have not been downloaded yet. The archive's file name is that of the archive
+beside the listing, or else the name that `sha1sum.txt` states.
 """
 
 import re
@@ -13,7 +13,7 @@ from comit_ray.storage.archive import ArchiveKind, Member, archive_kind
 
 SUFFIX = ".tar-tvf.txt"
 CHECKSUMS = re.compile(r"sha1sums?(-\w+)?\.txt")
-"""What datasets call the file with the SHA-1 of each of their files."""
+"""Names that datasets give the file with the SHA-1 of each of their files."""
 _GZ_ENDINGS = (".tgz", ".tar.gz")
 # mode, owner/group (which may hold blanks), bytes, day, time, name; GNU tar's, also with seconds or numeric owners
 _LINE = re.compile(r"(?P<kind>[-bcdhlps])\S{9,10}\s+\S.*?\s+(?P<size>\d+)\s+\d{4}-\d\d-\d\d\s+[\d:.]+\s(?P<name>.+)")
@@ -23,10 +23,10 @@ _ESCAPED = {b"n": b"\n", b"t": b"\t", b"\\": b"\\", b'"': b'"'}
 
 
 def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
-    """Path of each tar.gz that has a listing -> path of the listing; all relative to `root`.
+    """Returns path of each tar.gz that has a listing -> path of the listing; all relative to `root`.
 
     Raises:
-        ManifestError: if there is a listing of an archive whose file name nothing states.
+        ManifestError: if nothing states the file name of a listed archive.
     """
     known: dict[str, str] = {}
     listings, sums, plain = [], [], set[str]()
@@ -47,7 +47,7 @@ def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
     for listing in listings:
         stem = _stem(listing.removesuffix(SUFFIX))
         if stem in plain:
-            continue  # a tar's own headers are read quickly, and say where each member lies
+            continue  # a tar's own headers are quick to read, and state each member's offset
         if stem not in known:
             raise ManifestError(
                 f"{root}/{listing} lists the archive {stem}, of which neither a file ({' or '.join(_GZ_ENDINGS)}) nor "
@@ -58,10 +58,10 @@ def find_listings(root: str, paths: Iterable[str]) -> dict[str, str]:
 
 
 def checksums(root: str, path: str) -> dict[str, str]:
-    """File, relative to `root` -> `sha1:hex digest`, from a `sha1sum.txt` at the relative `path`.
+    """Returns file, relative to `root` -> `sha1:hex digest`, from a `sha1sum.txt` at the relative `path`.
 
     Raises:
-        ManifestError: if a line is not of the form that sha1sum writes.
+        ManifestError: if a line does not have the form that sha1sum writes.
     """
     folder = path.rpartition("/")[0]
     found = {}
@@ -76,10 +76,10 @@ def checksums(root: str, path: str) -> dict[str, str]:
 
 
 def read_listing(uri: str) -> Iterator[Member]:
-    """The files and links of a `tar -tvf` listing, in the archive's order.
+    """Yields the files and links of a `tar -tvf` listing, in the archive's order.
 
     Raises:
-        ManifestError: if a line is of another form.
+        ManifestError: if a line has another form.
     """
     for raw in storage.read_bytes(uri).splitlines():
         line = raw.decode("utf-8", errors="surrogateescape")
@@ -96,7 +96,7 @@ def read_listing(uri: str) -> Iterator[Member]:
 
 
 def _unescaped(name: str) -> str:
-    r"""The name with GNU tar's escapes undone: `T\303\263rax` is Tórax."""
+    r"""Returns the name with GNU tar's escapes undone: `T\303\263rax` is Tórax."""
     raw = name.encode("utf-8", errors="surrogateescape")
 
     def one(match: re.Match[bytes]) -> bytes:

@@ -98,7 +98,7 @@ def _pixels(study: Study, counted: list[pd.DataFrame], task: str) -> PixelCounts
 
 
 def _painted(study: Study, trial: Trial) -> FloatArray:
-    """(N,) predicted disease area as a fraction of the frame; NaN unless the image is scored and labelled healthy."""
+    """Returns (N,) predicted disease areas as fractions of the frame; NaN unless scored and labelled healthy."""
     rows = study.scores[trial.id]
     healthy = (study.images["unhealthy"] == 0).to_numpy() & (rows["status"] == Status.OK).to_numpy()
     return np.where(healthy, rows["disease_area"].to_numpy(np.float64, na_value=np.nan), np.nan)
@@ -120,13 +120,13 @@ def _disease(disease: PixelCounts, weights_N: IntArray) -> dict[MetricKey, Float
 
 
 def _share(parts_TN: IntArray, wholes_TN: IntArray, weights_N: IntArray) -> FloatArray:
-    """(T,) ratios pooled over the pixels of all images; NaN if the denominator is 0."""
+    """Returns (T,) ratios pooled over the pixels of all images; NaN if the denominator is 0."""
     part_T, whole_T = parts_TN @ weights_N, wholes_TN @ weights_N
     return np.where(whole_T > 0, part_T / np.maximum(whole_T, 1), np.nan)
 
 
 def _mean(values_TN: FloatArray, weights_N: IntArray) -> FloatArray:
-    """(T,) means over the images that have a value; NaN if no image has one."""
+    """Returns (T,) means over the images that have a value; NaN if no image has one."""
     known_TN = ~np.isnan(values_TN)
     count_T = known_TN @ weights_N
     return np.where(count_T > 0, np.where(known_TN, values_TN, 0) @ weights_N / np.maximum(count_T, 1), np.nan)

@@ -38,7 +38,7 @@ class MetricKey:
 
 
 def sensitivity(at: float) -> MetricKey:
-    """Sensitivity to COVID-19 at a specificity, with the threshold from the scored images."""
+    """Returns the key of the sensitivity to COVID-19 at a specificity, with the threshold from the scored images."""
     return MetricKey("sensitivity_at_specificity", at)
 
 
@@ -168,12 +168,12 @@ def _row(
 
 
 def weights(rows: npt.NDArray[np.int64], images: int) -> IntArray:
-    """(N,) number of times that each image was drawn."""
+    """Returns (N,) number of times that each image was drawn."""
     return np.bincount(rows, minlength=images)
 
 
 def or_none(value: float) -> float | None:
-    """The value, or None for NaN."""
+    """Returns the value, or None for NaN."""
     return None if np.isnan(value) else float(value)
 
 
@@ -208,7 +208,7 @@ class Pair:
 
 
 def reference_of(study: Study, measured: Measured) -> str:
-    """The reference of a study: COMiT-Net with all tasks, or else the first variant that was measured."""
+    """Returns the reference of a study: COMiT-Net with all tasks, or else the first variant that was measured."""
     return next((name for name in REFERENCES if name in study.variants), measured.trials[0].variant)
 
 
@@ -257,7 +257,7 @@ def compare(study: Study, measured: Measured, draws: int, seed: int) -> list[Pai
 def _intervals(
     study: Study, measured: Measured, places: Mapping[str, tuple[Sequence[int], Sequence[int]]], draws: int, seed: int
 ) -> dict[str, Interval]:
-    """Intervals of the differences, by the names that `_name` gives."""
+    """Returns the intervals of the differences, by the names that `_name` gives."""
 
     def differences(rows: npt.NDArray[np.int64]) -> Mapping[str, float | None]:
         found = measured.statistic(weights(rows, len(study.images)))
@@ -273,7 +273,7 @@ def _intervals(
 def _p_values(
     study: Study, measured: Measured, place: tuple[Sequence[int], Sequence[int]], draws: int, seed: int
 ) -> dict[MetricKey, float]:
-    """The p-values over the images that all seeds of both have scored; none if these images are of one class."""
+    """Returns the p-values over the images that all seeds of both have scored; none if only one class occurs."""
     first, second = (np.stack([study.covid_scores(measured.trials[number]) for number in numbers]) for numbers in place)
     covid = study.images["covid"]
     rows = np.flatnonzero(covid.notna().to_numpy() & ~np.isnan(first).any(axis=0) & ~np.isnan(second).any(axis=0))

@@ -52,7 +52,7 @@ def curve_pictures_of(study: Study, output: str) -> list[Picture]:
 
 
 def _panels(study: Study, variant: str) -> list[str]:
-    """The titles of the panels that show a variant.
+    """Returns the titles of the panels that show a variant.
 
     Figure 9 (a) has the networks, and (b) COMiT-Net and the classifiers on its embeddings.
     """
@@ -137,7 +137,7 @@ def case_pictures_of(study: Study, manifest_uri: str, output: str, config: Evalu
 
 
 def _said(what: str, picture: Picture) -> Picture:
-    """The picture, with a sentence on its model before its caption."""
+    """Returns the picture, with a sentence on its model before its caption."""
     return replace(picture, caption=f"{what} {picture.caption}")
 
 
@@ -197,7 +197,7 @@ def write(study_uri: str, manifest_uri: str, output: str, config: EvaluateConfig
 
 
 def _covid(taken: Study, config: EvaluateConfig) -> tuple[list[StudyRow], list[Pair], dict[str, Table]]:
-    """Metrics, comparisons and tables of COVID-19; all are empty if no trial has a score for it."""
+    """Returns metrics, comparisons and tables of COVID-19; all are empty if no trial has a score for it."""
     # The specificities of the paper's tables 4 and 5 are always reported.
     specificities = tuple(sorted({paper_values.AT_99, paper_values.AT_90, *config.specificities}, reverse=True))
     measured = measure_covid(taken, specificities)
@@ -228,7 +228,7 @@ def _pictures(
 
 
 def records(row: StudyRow, split: str) -> list[dict[str, Any]]:
-    """The records of a metric in `metrics.json`: one for each seed, then their `mean` and its interval, then `sd`.
+    """Returns the records of a metric in `metrics.json`: one per seed, then their `mean` and its interval, then `sd`.
 
     Args:
         row: the metric of a variant.

@@ -70,24 +70,24 @@ class Study:
         return list(dict.fromkeys(trial.variant for trial in self.trials))
 
     def of(self, variant: str) -> list[Trial]:
-        """The trials of a variant, one per seed."""
+        """Returns the trials of a variant, one per seed."""
         return [trial for trial in self.trials if trial.variant == variant]
 
     def ok(self, variant: str) -> list[Trial]:
-        """The trials of a variant that were scored."""
+        """Returns the trials of a variant that were scored."""
         return [trial for trial in self.of(variant) if trial.status == "ok"]
 
     def results(self, trial: Trial) -> str:
-        """URI of the trial's screen."""
+        """Returns the URI of the trial's screen."""
         return storage.join(self.uri, trial.row["results"])
 
     def joined(self, trial: Trial) -> pd.DataFrame:
-        """Labels and predictions of the trial, N rows; `status` is that of the image."""
+        """Returns labels and predictions of the trial, N rows; `status` is that of the image."""
         predictions = self.scores[trial.id].drop(columns=["image_id"])
         return pd.concat([self.images, predictions], axis=1)
 
     def covid_scores(self, trial: Trial) -> npt.NDArray[np.float32]:
-        """(N,) p_covid; NaN where the image was not scored, or the model has no such head."""
+        """Returns (N,) p_covid; NaN where the image was not scored, or the model has no such head."""
         rows = self.scores[trial.id]
         scored = (rows["status"] == Status.OK).to_numpy()
         return np.where(scored, rows["p_covid"].to_numpy(np.float32, na_value=np.nan), np.float32(np.nan))
@@ -141,7 +141,7 @@ def _question(uri: str) -> dict[str, Any]:
 
 
 def _labels(uri: str, asked: Mapping[str, Any], manifest_uri: str) -> pd.DataFrame:
-    """The images of the scored split, from the manifest that the study was scored on."""
+    """Returns the images of the scored split, from the manifest that the study was scored on."""
     table = manifest.read(manifest_uri)
     found = {
         "manifest": plan.make_plan(manifest_uri, "all").fingerprint,
@@ -188,7 +188,7 @@ def _trial(planned: Mapping[str, Any], row: Mapping[str, Any] | None) -> Trial:
 
 
 def _scores(uri: str, trial: Trial, labels: pd.DataFrame) -> pd.DataFrame:
-    """The predictions of a trial, in the order of `labels`."""
+    """Returns the predictions of a trial, in the order of `labels`."""
     where = storage.join(uri, PREDICTIONS, f"{trial.id}.parquet")
     table: pd.DataFrame = parquet.read_part(where).to_pandas().drop(columns=["trial", "variant", "seed"])
     twice = int(table["image_id"].duplicated().sum())

@@ -39,7 +39,7 @@ STABILITY = sensitivity(paper_values.AT_99)
 
 
 def classification(study: Study, rows: Sequence[StudyRow], specificities: Sequence[float]) -> Table:
-    """Our values of the paper's table 4: sensitivities, equal error rate and AUROC for COVID-19, a row per variant.
+    """Returns our values of the paper's table 4: sensitivities, equal error rate and AUROC for COVID-19, per variant.
 
     Args:
         study: the study, as read.
@@ -59,7 +59,7 @@ def classification(study: Study, rows: Sequence[StudyRow], specificities: Sequen
 
 
 def ablation(study: Study, rows: Sequence[StudyRow]) -> Table:
-    """Our values of the paper's table 5: sensitivity at 90% specificity with fewer tasks.
+    """Returns our values of the paper's table 5: sensitivity at 90% specificity with fewer tasks.
 
     Args:
         study: the study, as read.
@@ -74,7 +74,7 @@ def ablation(study: Study, rows: Sequence[StudyRow]) -> Table:
 
 
 def segmentation(study: Study, rows: Sequence[StudyRow], unreadable: int) -> Table:
-    """Our values of the paper's section 4.1: lung IoU and disease TPR, and the metrics that a TPR alone hides.
+    """Returns our values of the paper's section 4.1: lung IoU and disease TPR, and the metrics that a TPR alone hides.
 
     Args:
         study: the study, as read.
@@ -101,7 +101,7 @@ def segmentation(study: Study, rows: Sequence[StudyRow], unreadable: int) -> Tab
 
 
 def paper(study: Study, rows: Sequence[StudyRow]) -> Table | None:
-    """The values that the paper prints for the variants of the study, beside the same metric here.
+    """Returns the values that the paper prints for the variants of the study, beside the same metric here.
 
     Args:
         study: the study, as read.
@@ -139,7 +139,7 @@ def paper(study: Study, rows: Sequence[StudyRow]) -> Table | None:
 
 
 def stability(study: Study, rows: Sequence[StudyRow]) -> Table:
-    """The spread over seeds of the sensitivity at 99% specificity, as in the paper's figure 8.
+    """Returns the spread over seeds of the sensitivity at 99% specificity, as in the paper's figure 8.
 
     Args:
         study: the study, as read.
@@ -172,7 +172,7 @@ def stability(study: Study, rows: Sequence[StudyRow]) -> Table:
 
 
 def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
-    """The comparison of every variant with the reference on the same images, a row per metric and variant.
+    """Returns the comparison of every variant with the reference on the same images, a row per metric and variant.
 
     Args:
         pairs: result of `study_metrics.compare`, at least one.
@@ -211,7 +211,7 @@ def comparisons(pairs: Sequence[Pair], draws: int) -> Table:
 
 
 def trials(study: Study) -> Table:
-    """Every planned trial and its outcome, with the reason if it was not scored.
+    """Returns every planned trial and its outcome, with the reason if it was not scored.
 
     Args:
         study: the study, as read.
@@ -235,7 +235,7 @@ def trials(study: Study) -> Table:
 
 
 def search(study: Study) -> Table:
-    """The trials of a search, best first, ranked by the metric that the search itself used.
+    """Returns the trials of a search, best first, ranked by the metric that the search itself used.
 
     Args:
         study: a study with `judge`.
@@ -277,7 +277,7 @@ def _cell(study: Study, rows: Sequence[StudyRow], variant: str, key: MetricKey) 
 
 
 def _head_cell(study: Study, rows: Sequence[StudyRow], variant: str, key: MetricKey) -> str:
-    """The value of a metric of masks; a dash if the model has no such head."""
+    """Returns the value of a metric of masks; a dash if the model has no such head."""
     ok = study.ok(variant)
     task = Task.LUNG if key.metric.startswith("lung") else Task.DISEASE
     if ok and task not in ok[0].row["tasks"]:
@@ -286,7 +286,7 @@ def _head_cell(study: Study, rows: Sequence[StudyRow], variant: str, key: Metric
 
 
 def _ours(study: Study, rows: Sequence[StudyRow], variant: str, key: MetricKey) -> str:
-    """Our value beside the paper's, with its unit."""
+    """Returns our value beside the paper's, with its unit."""
     if key in SEGMENTED:
         return _head_cell(study, rows, variant, key)
     text = _cell(study, rows, variant, key)

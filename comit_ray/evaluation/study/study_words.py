@@ -15,27 +15,27 @@ UNDEFINED, NOTHING = "undefined", "-"
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent with two digits, as in the paper; `undefined` for None."""
+    """Returns a fraction in percent with two digits, as in the paper; `undefined` for None."""
     return UNDEFINED if value is None else printing.number(100 * value, 2)
 
 
 def fraction(value: float | None) -> str:
-    """A fraction with three digits; `undefined` for None."""
+    """Returns a fraction with three digits; `undefined` for None."""
     return UNDEFINED if value is None else printing.number(value, 3)
 
 
 def ends(low: float, high: float, in_percent: bool) -> str:
-    """The interval `[low, high]` of a fraction, rounded outward, with the digits of `percent` or `fraction`."""
+    """Returns the interval `[low, high]` of a fraction, rounded outward, with the digits of `percent` or `fraction`."""
     return printing.interval(100 * low, 100 * high, 2) if in_percent else printing.interval(low, high, 3)
 
 
 def p_value(value: float | None) -> str:
-    """A p-value, rounded up to three digits; a dash for None."""
+    """Returns a p-value, rounded up to three digits; a dash for None."""
     return NOTHING if value is None else printing.p_value(value)
 
 
 def metric_cell(row: StudyRow | None, in_percent: bool) -> str:
-    """The cell of a metric, `mean ± SD [interval]`, without the parts that do not exist; `undefined` for None."""
+    """Returns the cell of a metric, `mean ± SD [interval]`, without absent parts; `undefined` for None."""
     if row is None:
         return UNDEFINED
     show = percent if in_percent else fraction
@@ -48,12 +48,12 @@ def metric_cell(row: StudyRow | None, in_percent: bool) -> str:
 
 
 def find_row(rows: Sequence[StudyRow], variant: str, key: MetricKey) -> StudyRow | None:
-    """The row of a metric of a variant; None if the metric is undefined for it."""
+    """Returns the row of a metric of a variant; None if the metric is undefined for it."""
     return next((row for row in rows if row.variant == variant and row.key == key), None)
 
 
 def seeds(study: Study, variant: str) -> str:
-    """The number of planned seeds that were scored, and why others were not: `2 of 3 (1 failed)`."""
+    """Returns the number of planned seeds that were scored, and why others were not: `2 of 3 (1 failed)`."""
     trials = study.of(variant)
     ok = len(study.ok(variant))
     others = [f"{sum(t.status == status for t in trials)} {status}" for status in ("stopped", "failed", "missing")]
@@ -62,7 +62,7 @@ def seeds(study: Study, variant: str) -> str:
 
 
 def rows_of(study: Study, tasks: set[Task]) -> list[str]:
-    """The variants that have a head for one of the tasks, or a trial without a row, whose heads are not known."""
+    """Returns the variants that have a head for one of the tasks, or a trial without a row, whose heads are unknown."""
     return [
         variant
         for variant in study.variants
@@ -71,7 +71,7 @@ def rows_of(study: Study, tasks: set[Task]) -> list[str]:
 
 
 def absent(study: Study, variants: Sequence[str]) -> str:
-    """A sentence for every trial of these variants that was not scored; empty if all were scored."""
+    """Returns a sentence for every trial of these variants that was not scored; empty if all were scored."""
     return " ".join(
         f"Not scored: {variant}, seed {trial.seed}: {trial.status} ({in_short(trial.detail)})."
         for variant in variants
@@ -81,7 +81,7 @@ def absent(study: Study, variants: Sequence[str]) -> str:
 
 
 def in_short(text: str | None, most: int = 160) -> str:
-    """A detail on one line of at most `most` characters."""
+    """Returns a detail on one line of at most `most` characters."""
     if not text:
         return "no reason was recorded"
     line = " ".join(text.split())
@@ -89,7 +89,7 @@ def in_short(text: str | None, most: int = 160) -> str:
 
 
 def without_interval(rows: Sequence[StudyRow]) -> str:
-    """A sentence for every reason why a metric has no interval; empty if all metrics have one."""
+    """Returns a sentence for every reason why a metric has no interval; empty if all metrics have one."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if row.interval.reason is not None:
@@ -98,7 +98,7 @@ def without_interval(rows: Sequence[StudyRow]) -> str:
 
 
 def in_words(key: MetricKey) -> str:
-    """The name of a metric in words, such as `sensitivity at 90% specificity`."""
+    """Returns the name of a metric in words, such as `sensitivity at 90% specificity`."""
     if key.at is not None:
         return f"sensitivity at {key.at * 100:g}% specificity"
     name = {"auroc": "AUROC", "eer": "EER"}.get(key.metric, key.metric.replace("_", " "))
@@ -122,7 +122,7 @@ THE_SOURCE = (
 
 
 def sentences(study: Study, rows: Sequence[StudyRow], pairs: Sequence[Pair], draws: int) -> list[str]:
-    """All sentences about a study, the most important first.
+    """Returns all sentences about a study, the most important first.
 
     Args:
         study: the study, as read.
@@ -153,7 +153,7 @@ def sentences(study: Study, rows: Sequence[StudyRow], pairs: Sequence[Pair], dra
 
 
 def telling_apart(pairs: Sequence[Pair], draws: int) -> list[str]:
-    """Sentences that say which variants differ significantly from the reference, after correction for all comparisons.
+    """Returns sentences on variants that differ significantly from the reference, corrected for all comparisons.
 
     Args:
         pairs: result of `study_metrics.compare`.
@@ -211,7 +211,7 @@ def _some(tested: Sequence[Pair], apart: Sequence[Pair]) -> list[str]:
 
 
 def sources(study: Study, rows: Sequence[StudyRow]) -> list[str]:
-    """Sentences that say whether a high AUROC over several sources also holds inside one of them.
+    """Returns sentences that say whether a high AUROC over several sources also holds inside one of them.
 
     Args:
         study: the study, as read.
@@ -245,7 +245,7 @@ def _accounts(study: Study) -> str:
 
 
 def _positives(study: Study) -> str:
-    """How many percentage points of sensitivity one positive patient or image is worth."""
+    """Returns how many percentage points of sensitivity one positive patient or image is worth."""
     images = study.images[study.images["covid"] == 1]
     others = int((study.images["covid"] == 0).sum())
     if images.empty or not others:
@@ -263,7 +263,7 @@ def _positives(study: Study) -> str:
 
 
 def _difference(pair: Pair) -> str:
-    """One significant difference, with its interval and p-value."""
+    """Returns one significant difference, with its interval and p-value."""
     result = pair.result
     assert result.difference is not None
     show, unit = (fraction, "") if pair.key == AUROC else (percent, " points")
@@ -277,14 +277,14 @@ def _difference(pair: Pair) -> str:
 
 
 def _range(rows: Sequence[StudyRow]) -> str:
-    """The range of the values of several variants, such as `0.712 to 0.845`."""
+    """Returns the range of the values of several variants, such as `0.712 to 0.845`."""
     values = [row.spread.mean for row in rows if row.spread.mean is not None]
     low, high = fraction(min(values)), fraction(max(values))
     return low if low == high else f"{low} to {high}"
 
 
 def _seeds(rows: Sequence[StudyRow]) -> list[str]:
-    """Sentences about spreads over seeds that show less than they seem to."""
+    """Returns sentences about spreads over seeds that show less than they seem to."""
     chosen = [row for row in rows if row.key == sensitivity(paper_values.AT_99)]
     same = [row.variant for row in chosen if row.spread.n > 1 and row.spread.low == row.spread.high]
     one = [row.variant for row in chosen if row.spread.n == 1]

@@ -4,13 +4,12 @@
     covid19_posi/sub-S03427/ses-E06828/mod-rx/sub-S03427_ses-E06828_acq-1_run-1_bp-chest_vp-pa_dx.png and .json
     covid19_posi/derivatives/EHR/sil_reg_covid_posi.tsv, .../labels/labels_covid_posi.tsv
 
-Vaya et al., "BIMCV COVID-19+: a large annotated dataset of RX and CT images from COVID-19 patients", 2020. Any of its
-iterations, of the positive and the negative collection (`covid19_neg`): the name of a collection is no label, only a
-patient's tests are. The rules are in modules of their own: `bimcv_labels`, `bimcv_reports` and `bimcv_views`.
+Vaya et al., "BIMCV COVID-19+: a large annotated dataset of RX and CT images from COVID-19 patients", 2020. The source
+reads any iteration of the positive and the negative collection (`covid19_neg`). The name of a collection is not a
+label; only a patient's tests are. The modules `bimcv_labels`, `bimcv_sidecars` and `bimcv_tables` hold the rules.
 
-BIMCV-COVID19: which copy of an image stands for it, where the same file lies in several archives or folders.
-
-The iterations of the dataset overlap, and of some archives there may be no more than a listing.
+If the same file lies in several archives or folders, one copy stands for the image. The iterations of the dataset
+overlap, and of some archives only a listing may be present.
 """
 
 import re
@@ -41,7 +40,7 @@ from comit_ray.tables.vocabulary import View
 
 
 class _Standing(NamedTuple):
-    """How well a copy can stand for its image; the smallest does."""
+    """How well a copy can stand for its image; the smallest value is the best."""
 
     no_sidecar: bool
     absent: bool
@@ -51,12 +50,12 @@ class _Standing(NamedTuple):
 
 
 class Copies:
-    """The best copy of every image: with a sidecar, in the storage, its sidecar too, and that of its own name.
+    """The best copy of every image: one with a sidecar, in the storage, its sidecar too, and with a sidecar of its own.
 
     Args:
-        files: of the source.
-        sidecars: of the images.
-        images: regular expression of their names.
+        files: files of the source.
+        sidecars: sidecars of the images.
+        images: regular expression of the images' names.
     """
 
     def __init__(self, files: SourceFiles, sidecars: Sidecars, images: str) -> None:
@@ -67,18 +66,18 @@ class Copies:
             self._best[name] = min(standing, self._best.get(name, standing))
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is an image of this file name."""
+        """Returns whether there is an image of this file name."""
         return name in self._best
 
     def __len__(self) -> int:
         return len(self._best)
 
     def is_best(self, image: SourceFile) -> bool:
-        """Whether this copy stands for its image."""
+        """Returns whether this copy stands for its image."""
         return self._best[_base(image)].position == image.position
 
     def is_at_hand(self, image: SourceFile) -> bool:
-        """Whether the copy that stands for the image is in the storage."""
+        """Returns whether the copy that stands for the image is in the storage."""
         return not self._best[_base(image)].absent
 
 
@@ -111,7 +110,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class _Known:
-    """All that the tables and small files say."""
+    """Everything that the tables and small files say."""
 
     dataset: str
     act: bool
@@ -123,13 +122,12 @@ class _Known:
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every image of the tree, then the files of the quality sheet that are not at hand, then PNGs of other names.
+    """Yields every image of the tree, then the absent files of the quality sheet, then PNGs with other names.
 
-    CT volumes are excluded, and laterals. An image that the quality sheet excludes (burned-in text; black and white
-    swapped against what its tags say) is excluded as not in the protocol. One without any JSON in its folder fails: 23%
-    are MONOCHROME1, and nothing tells which. Of an image that lies twice, in two archives, the copy that can be used
-    stands for it (see `bimcv_copies`) and the other one is a duplicate; one without any JSON fails all the same where
-    that copy is not at hand.
+    CT volumes and laterals are excluded. An image that the quality sheet excludes (burned-in text; black and white
+    swapped against its tags) is excluded as not in the protocol. An image without any JSON in its folder fails: 23% of
+    the images are MONOCHROME1, and nothing tells which. If an image lies in two archives, the usable copy stands for it
+    (see `Copies`) and the other is a duplicate; a copy without any JSON still fails if the usable copy is absent.
 
     Raises:
         ManifestError: if there is neither an image nor a quality sheet, a table lacks a column, or the sheet
@@ -167,7 +165,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def _at_hand(known: _Known, files: SourceFiles, sidecars: Sidecars, image: SourceFile) -> ManifestRow:
-    """An image of the tree; in an archive its place is behind its sidecar's, so that one pass over it finds both."""
+    """Returns the row of an image of the tree; in an archive it comes after its sidecar, so one pass reads both."""
     where = place(files.take(image))
     name = image.name.rpartition("/")[2]
     if not name.lower().endswith(".png"):
@@ -185,7 +183,7 @@ def _at_hand(known: _Known, files: SourceFiles, sidecars: Sidecars, image: Sourc
 
 
 def _elsewhere(known: _Known, files: SourceFiles, name: str, top: str) -> ManifestRow:
-    """A file that only the quality sheet names, where it and its sidecar lie in the unpacked dataset."""
+    """Returns the row of a file that only the quality sheet names, placed as in the unpacked dataset."""
     parsed = _NAME.fullmatch(name)
     path = f"{top}{parsed['subject']}/{parsed['session']}/mod-rx/{name}" if parsed else f"{top}{name}"
     where: dict[str, Any] = {"path": path}
@@ -197,14 +195,14 @@ def _elsewhere(known: _Known, files: SourceFiles, name: str, top: str) -> Manife
 def _row(
     known: _Known, name: str, where: dict[str, Any], own: Described | None, described: Described | None
 ) -> ManifestRow:
-    """One file's row.
+    """Returns the row of one file.
 
     Args:
-        known: the tables.
-        name: of the file, without folders.
-        where: its fields of a `ManifestRow` so far; `excluded` counts where nothing else excludes the file.
-        own: what its own sidecar says.
-        described: what its own sidecar, or another one of its session, says.
+        known: content of the tables.
+        name: file name without folders.
+        where: fields of a `ManifestRow` known so far; its `excluded` counts only if nothing else excludes the file.
+        own: content of the image's own sidecar.
+        described: content of the image's own sidecar, or of another one of its session.
     """
     parsed = _NAME.fullmatch(name)
     subject, session = (parsed["subject"], parsed["session"]) if parsed else ("", "")
@@ -238,7 +236,7 @@ def _row(
 
 
 def _view(name: str, own: Described | None, noted: SheetRow | None) -> tuple[View, str, Reason | None]:
-    """View, its evidence, and why this is no frontal chest radiograph of the study, if it is none."""
+    """Returns the view, its evidence, and why this is not a frontal chest radiograph of the study, if so."""
     parsed = _NAME.fullmatch(name)
     if parsed and parsed["kind"].lower() not in _RADIOGRAPHS:
         return View.UNKNOWN, "none", Reason.WRONG_MODALITY
@@ -263,6 +261,6 @@ def _view(name: str, own: Described | None, noted: SheetRow | None) -> tuple[Vie
 def _first(
     parse: Callable[[str], _T | None], described: Described | None, noted: SheetRow | None, name: str
 ) -> _T | None:
-    """The first of sidecar and quality sheet that states it."""
+    """Returns the first value that the sidecar or else the quality sheet states; None if neither does."""
     stated = (parse(getattr(one, name)) for one in (described, noted) if one is not None)
     return next((value for value in stated if value is not None), None)

@@ -1,12 +1,11 @@
 """Labels of BIMCV-COVID19: COVID-19 positive or not by test dates (paper, section 4.4).
 
-Radiographs and tests of a patient have different dates. A radiograph that is closer to a negative test than to any
-positive one, or at least 14 days away from every positive one, is negative; any other is positive.
+A patient's radiographs and tests have different dates. A radiograph is negative if it is closer to a negative test than
+to any positive one, or at least 14 days away from every positive one; any other is positive.
 
-BIMCV-COVID19: what the labels of the radiologists' reports say of a radiograph, and with the tests together.
-
-The labels were found in the text of the reports by a program (Vaya et al. 2020, section 3). A report belongs to a
-session, which may hold several images, CT among them, and have two reports.
+The module also combines these labels with those of the radiologists' reports. A program found the report labels in the
+reports' text (Vaya et al. 2020, section 3). A report belongs to a session, which may hold several images, CT among
+them, and have two reports.
 """
 
 import re
@@ -15,7 +14,7 @@ from datetime import date
 from typing import NamedTuple
 
 DAYS_POSITIVE = 14
-"""A positive test as many days away, or more, no longer speaks for the radiograph."""
+"""Days from which on a positive test no longer counts for the radiograph."""
 COUNTED = frozenset({"PCR", "IGG", "IGM"})
 """The paper's tests: RT-PCR, IgG, IgM."""
 ANTIGEN = "ACT"
@@ -26,7 +25,7 @@ class CovidTest(NamedTuple):
     """One test of a patient, as the table has it, in any case and with any blanks around it.
 
     Attributes:
-        taken_on: the day; None if the table's is blank or unreadable.
+        taken_on: day of the test; None if it is blank or unreadable in the table.
         kind: PCR, IGG, IGM or ACT.
         result: POSITIVO, NEGATIVO or INDETERMINADO.
     """
@@ -37,15 +36,15 @@ class CovidTest(NamedTuple):
 
 
 def covid_label(taken_on: date | None, tests: Iterable[CovidTest], *, act: bool = False) -> int | None:
-    """1 or 0, or None where nothing tells.
+    """Returns 1 or 0 for COVID-19, or None if no test decides.
 
-    With dp and dn the least number of days, before or after, to a positive and to a negative test: negative if dn < dp
-    or dp >= 14, else positive; so a tie is positive, and negative tests alone, however far away, are negative.
-    Indeterminate results, kinds other than those counted and tests without a readable day are left out.
+    Let dp and dn be the fewest days, before or after, to a positive and to a negative test. The label is negative if
+    dn < dp or dp >= 14, else positive. So a tie is positive, and negative tests alone, however far away, are negative.
+    Indeterminate results, kinds that do not count and tests without a readable day are left out.
 
     Args:
         taken_on: day of the radiograph; None gives None.
-        tests: of its patient.
+        tests: tests of its patient.
         act: whether antigen tests count too.
     """
     if taken_on is None:
@@ -64,13 +63,13 @@ def covid_label(taken_on: date | None, tests: Iterable[CovidTest], *, act: bool 
 
 
 def normalise(word: str) -> str:
-    """A kind or a result as the constants here write it."""
+    """Returns a kind or a result in the spelling of the constants here."""
     return word.strip().upper().removeprefix("RT-")
 
 
 NORMAL = "normal"
 NO_STATEMENT = frozenset({"unchanged", "exclude", "suboptimal study", "covid 19", "covid 19 uncertain"})
-"""Labels that name no finding: the radiograph is like another one, or unfit, or its patient's diagnosis is known."""
+"""Labels that name no finding: the radiograph is unchanged or unfit, or the label is the patient's diagnosis."""
 DEVICES = frozenset(
     {
         "aortic endoprosthesis", "artificial aortic heart valve", "artificial heart valve",
@@ -84,7 +83,7 @@ DEVICES = frozenset(
         "ventriculoperitoneal drain tube",
     }
 )  # fmt: skip
-"""What was put into the patient: alone no sign of disease, as CheXpert's Support Devices (docs of that adapter)."""
+"""Devices in the patient; alone they are no sign of disease, as CheXpert's Support Devices (docs of that adapter)."""
 
 _STRING = re.compile(r"[\s,]*(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")")
 _END = re.compile(r"[\s,]*\]")
@@ -95,8 +94,8 @@ class Report(NamedTuple):
     """The labels of one report, or of all reports of a session.
 
     Attributes:
-        labels: in order, each once, without blanks around it.
-        whole: False if the table's list was cut off: labels may be missing.
+        labels: labels in order, each once, without surrounding blanks.
+        whole: False if the table's list was cut off, so that labels may be missing.
     """
 
     labels: tuple[str, ...]
@@ -104,11 +103,11 @@ class Report(NamedTuple):
 
 
 def parse_labels(cell: str) -> Report:
-    """The labels of a table's cell: a Python list of strings, as `repr` writes it, perhaps cut off.
+    """Parses the labels in a table's cell: a Python list of strings, as `repr` writes it, perhaps cut off.
 
-    Nothing is evaluated. A string that is cut off is left out: half a word is no label. The quality sheet's form, which
-    lacks the outer brackets and quotes (`COVID 19', ' unchanged`), is read too. Of anything else nothing is taken, and
-    it counts as cut off.
+    Nothing is evaluated. A string that is cut off is dropped, since half a word is not a label. The quality sheet's
+    form, which lacks the outer brackets and quotes (`COVID 19', ' unchanged`), is read too. Any other text gives no
+    labels and counts as cut off.
     """
     cell = cell.strip()
     if not cell or cell.lower() in ("nan", "none"):
@@ -124,15 +123,15 @@ def parse_labels(cell: str) -> Report:
 
 
 def join(reports: Iterable[Report]) -> Report:
-    """The labels of all reports of one session together."""
+    """Joins the labels of all reports of one session."""
     held = list(reports)
     return Report(_unique(label for report in held for label in report.labels), all(r.whole for r in held))
 
 
 def unhealthy_label(report: Report) -> int | None:
-    """0 if the reports say `normal` and nothing else, 1 if they name a finding; else None.
+    """Returns 0 if the reports say `normal` and nothing else, 1 if they name a finding, else None.
 
-    `normal` beside a finding is None: the two were said of different images of the session, or misread.
+    `normal` beside a finding gives None: they refer to different images of the session, or one was misread.
     """
     words = {label.lower() for label in report.labels}
     if words == {NORMAL}:
@@ -143,11 +142,11 @@ def unhealthy_label(report: Report) -> int | None:
 
 
 def targets(covid: int | None, report: Report) -> tuple[int | None, int | None, int | None]:
-    """Unhealthy, COVID and other disease of a radiograph, from its label by the tests and its session's reports.
+    """Returns unhealthy, COVID and other disease of a radiograph, from its test label and its session's reports.
 
-    A positive test is not radiographic disease, so `unhealthy` is the reports' alone: a positive with a normal report
-    is 0, one without a report unknown. Other disease is 0 for a positive, as for every COVID image of the paper. A
-    negative comes from a patient who was tested for cause, often after COVID-19: it is COVID 0, and the rest unknown.
+    A positive test is not radiographic disease, so `unhealthy` comes from the reports alone: a positive with a normal
+    report is 0, one without a report is unknown. Other disease is 0 for a positive, as for every COVID image of the
+    paper. A negative patient was tested for a reason, often after COVID-19: COVID is 0, and the rest is unknown.
     """
     unhealthy = unhealthy_label(report)
     if covid == 0:

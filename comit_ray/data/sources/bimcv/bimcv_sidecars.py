@@ -1,17 +1,15 @@
 """Reads the sidecars and session lists of BIMCV-COVID19; each archive is read once.
 
-They are read in the archives' order and only what the manifest needs of them is kept, about a kilobyte an image.
+They are read in the archives' order. Only what the manifest needs of them is kept, about a kilobyte per image.
 
-BIMCV-COVID19: which JSON describes an image: the one of its name, else one of the same session in its folder.
+An image is described by the JSON of its name, or else by one of the same session in its folder, since some images lack
+their JSON. Another image of the session nearly always has the same PhotometricInterpretation: of the 1,684 radiographs
+of iteration 1 whose session has another one, 1,682 share it with the one chosen here (and 1,145 its window). Still, it
+is another image, so the manifest takes from it only what belongs to patient and session.
 
-Some images lack theirs. Another image of the session nearly always has the same PhotometricInterpretation: of the
-1,684 radiographs of iteration 1 whose session has another one, 1,682 have that of the one chosen here (and 1,145 its
-window). It is another image all the same: for the manifest only what belongs to patient and session is taken of it.
-
-BIMCV-COVID19: frontal or lateral? From a radiograph's name and two elements of its DICOM header.
-
-The rule was measured on the 3,178 radiographs of iteration 1, whose position was read by hand. ViewPosition and the
-`vp-` token of the names, which repeats it, are wrong for laterals too often to come first. What is tried, in order:
+Whether a radiograph is frontal or lateral is decided from its name and two elements of its DICOM header. The rule was
+measured on the 3,178 radiographs of iteration 1, whose position was read by hand. ViewPosition, and the `vp-` token of
+the names that repeats it, are wrong for laterals too often to come first. The rule tries, in this order:
 
  1. SeriesDescription names a lateral;
  2. it names an AP, portable or supine image: taken at the bedside, where there is no second, lateral image;
@@ -21,9 +19,9 @@ The rule was measured on the 3,178 radiographs of iteration 1, whose position wa
  5. PatientOrientation: rows that run to the front or back are lateral, to the left or right frontal;
  6. the `vp-` token.
 
-Called frontal or unknown against lateral, it agrees with the readers on 97.9%: 23 frontals are taken for laterals, 10
-laterals for frontals, and 95 (32 of them laterals) stay unknown. With PatientOrientation before `acq-`, and any AP or
-PA of SeriesDescription before both, it would be 94.0%, with 97 frontals taken for laterals.
+If frontal and unknown count as one class against lateral, the rule agrees with the readers on 97.9%: 23 frontals are
+taken for laterals, 10 laterals for frontals, and 95 (32 of them laterals) stay unknown. With PatientOrientation before
+`acq-`, and any AP or PA of SeriesDescription before both, it would agree on 94.0%, with 97 frontals taken for laterals.
 """
 
 import re
@@ -54,7 +52,7 @@ _WINDOW = 64  # files in flight
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the manifest needs of a sidecar; blank or None where it does not say."""
+    """What the manifest needs of a sidecar; blank or None where the sidecar does not state it."""
 
     series: str
     orientation: str
@@ -67,11 +65,11 @@ class Described:
 
 @dataclass(frozen=True)
 class SmallFiles:
-    """What all small files say.
+    """The content of all small files.
 
     Attributes:
-        described: name of a sidecar -> its content; those that are absent or broken are not in it.
-        sessions: subject and session -> the day of the study, where the subject's list gives one.
+        described: name of a sidecar -> its content; absent and broken sidecars are left out.
+        sessions: subject and session -> day of the study, where the subject's list gives one.
     """
 
     described: dict[str, Described]
@@ -79,15 +77,15 @@ class SmallFiles:
 
 
 def read_small_files(files: SourceFiles, *, sidecars: bool) -> SmallFiles:
-    """Every list of sessions and, if asked for, every sidecar.
+    """Reads every list of sessions and, if asked for, every sidecar.
 
-    A sidecar that cannot be parsed counts as absent here: the file's name and the tables are asked instead, and
-    decoding will refuse the image. So does a file in an archive of which only a listing is there, or behind an
-    archive's damage. How many there are is said on standard error.
+    A sidecar that cannot be parsed counts as absent here: the file's name and the tables replace it, and decoding will
+    refuse the image. A file in an archive of which only a listing is present, or behind an archive's damage, counts as
+    absent too. The numbers of such files are printed on standard error.
 
     Raises:
-        ManifestError: if the storage refuses a file that is there (a label must not depend on the network), or a list
-            of sessions lacks a column.
+        ManifestError: if the storage refuses a present file (a label must not depend on the network), or a list of
+            sessions lacks a column.
     """
     found = SmallFiles({}, {})
     pattern = _SMALL if sidecars else SESSIONS
@@ -110,7 +108,7 @@ def read_small_files(files: SourceFiles, *, sidecars: bool) -> SmallFiles:
 
 
 def at_hand(files: SourceFiles, file: SourceFile) -> bool:
-    """Whether the storage has the file: an archive of which only a listing is there is no file itself."""
+    """Whether the storage has the file; an archive of which only a listing is present does not count."""
     if (file.path, file.member) in files.unusable:
         return False
     archive = file if file.member is None else files.find(file.path)
@@ -133,7 +131,7 @@ def _described_file(data: bytes) -> Described:
 
 
 def _read(files: SourceFiles, pattern: str) -> Iterator[tuple[SourceFile, bytes | None]]:
-    """Every file that `pattern` matches, in the archives' order, and its bytes, or None; see `read_small_files`."""
+    """Yields files that `pattern` matches, in the archives' order, with their bytes or None; see `read_small_files`."""
 
     def is_there(file: SourceFile) -> bool:
         return at_hand(files, file) and file.size <= MAX_BYTES
@@ -159,11 +157,11 @@ _NUMBERS = re.compile(r"_(acq|run)-\d+")
 
 
 class Sidecars:
-    """The sidecars among a source's files; only those that lie twice or that images without one may borrow are held.
+    """The sidecars among a source's files; it holds only those with several copies and those that images may borrow.
 
     Args:
-        files: of the source.
-        images: regular expression of the names of images that should have one.
+        files: files of the source.
+        images: regular expression of the names of images that should have a sidecar.
     """
 
     def __init__(self, files: SourceFiles, images: str) -> None:
@@ -180,16 +178,16 @@ class Sidecars:
                 self._others[_session(file.name)].append(file.name)
 
     def own(self, image: SourceFile) -> SourceFile | None:
-        """The JSON of the image's own name."""
+        """Returns the JSON of the image's own name, or None."""
         return self._for(image, f"{image.name.rpartition('.')[0]}.json")
 
     def borrowed(self, image: SourceFile) -> SourceFile | None:
-        """The JSON of the most similar name in the same folder and session."""
+        """Returns the JSON of the most similar name in the same folder and session, or None."""
         name = min(self._others.get(_session(image.name), []), key=lambda other: unlike(image.name, other), default="")
         return self._for(image, name)
 
     def _for(self, image: SourceFile, name: str) -> SourceFile | None:
-        """The file of this name; of several the one in the image's archive, else one that is in the storage."""
+        """Returns the file of this name; of several, the one in the image's archive, or else one in the storage."""
         copies = self._copies.get(name)
         if copies is None:
             return self._files.find(name)
@@ -197,7 +195,7 @@ class Sidecars:
 
 
 def unlike(name: str, other: str) -> tuple[bool, bool, str]:
-    """How little two names have in common but for their numbers; smaller is more alike, equals are ordered by name."""
+    """Returns a sort key: how little two names share apart from numbers. Smaller is more alike; ties go by name."""
     stem, other_stem = name.rpartition(".")[0], other.rpartition(".")[0]
     same_series = _NUMBERS.sub("", stem) == _NUMBERS.sub("", other_stem)
     same_device = stem.rpartition("_")[2] == other_stem.rpartition("_")[2]  # cr or dx
@@ -205,13 +203,13 @@ def unlike(name: str, other: str) -> tuple[bool, bool, str]:
 
 
 def _session(name: str) -> str:
-    """Folder, subject and session of a name."""
+    """Returns folder, subject and session of a name."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + "_".join(file.split("_")[:2])
 
 
 READ_BY_HAND = "Position_Manual"
-"""`view_source` of the views that a person read: the quality sheet's column."""
+"""`view_source` of views that a person read: the quality sheet's column."""
 
 _LATERAL = re.compile(r"\bLAT(?!\w*\W*DECUB)|\bPERFIL|\bPROFIL")
 _AP = re.compile(r"\bAP\b")
@@ -221,12 +219,12 @@ _TOKENS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "LATERAL": View.LAT
 
 
 def view_of(name: str, series: str, orientation: str) -> tuple[View, str]:
-    """The view of a radiograph and the evidence for it.
+    """Returns the view of a radiograph and the evidence for it.
 
     Args:
-        name: of the file.
+        name: name of the file.
         series: SeriesDescription (0008,103E) of the image itself, in any language and case; blank if unknown.
-        orientation: first value of PatientOrientation (0020,0020): where rows run to; blank if unknown.
+        orientation: first value of PatientOrientation (0020,0020), the direction of the rows; blank if unknown.
 
     Returns:
         The view, and `SeriesDescription`, `PatientOrientation`, `file name: acq`, `file name: vp` or `none`.
@@ -251,9 +249,9 @@ def view_of(name: str, series: str, orientation: str) -> tuple[View, str]:
 
 
 def read_by_hand(position: str, series: str) -> View | None:
-    """The view that the quality sheet states, or None if it states none.
+    """Returns the view that the quality sheet states, or None if it states none.
 
-    Its `PA` means no more than frontal (supine images have it too), so the projection is SeriesDescription's.
+    The sheet's `PA` only means frontal (supine images have it too), so the projection comes from SeriesDescription.
 
     Args:
         position: `Position_Manual`: PA, L or blank.
@@ -269,7 +267,7 @@ def read_by_hand(position: str, series: str) -> View | None:
 
 
 def _described(series: str) -> View | None:
-    """The one view that a description names; None if it names none, or a lateral and a frontal."""
+    """Returns the one view that a description names; None if it names none, or a lateral and a frontal."""
     words = plain(series)
     lateral, ap, pa = (bool(pattern.search(words)) for pattern in (_LATERAL, _AP, _PA))
     if lateral:

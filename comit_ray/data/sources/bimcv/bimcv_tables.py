@@ -3,10 +3,9 @@
 Iterations of the dataset differ in the tables' names and in the language of their headers. Several tables of one kind
 (positive and negative collection, two iterations) are read as one.
 
-BIMCV-COVID19: the quality sheets, in which people noted each file's position and what is wrong with it.
-
-`COVID19_POSI_v1.0.xlsx` (its header is on row 2) or a table of the same columns, `image_metadata_v1.tsv[.gz]`. Both
-also hold the DICOM elements of every file, so that a sheet stands in for sidecars that are not at hand.
+The module also reads the quality sheets, in which people noted each file's position and faults:
+`COVID19_POSI_v1.0.xlsx` (its header is in row 2) or a table with the same columns, `image_metadata_v1.tsv[.gz]`. Both
+also hold the DICOM elements of every file, so a sheet can replace absent sidecars.
 """
 
 import csv
@@ -37,16 +36,17 @@ _RESULTS = {bimcv_labels.POSITIVE, bimcv_labels.NEGATIVE, bimcv_labels.INDETERMI
 
 
 class Participant(NamedTuple):
-    """A patient: M, F or None, and the age in years where the table gives one alone."""
+    """A patient: sex (M, F or None), and the age in years if the table gives only one."""
 
     sex: str | None
     age: float | None
 
 
 def participants(files: SourceFiles) -> dict[str, Participant]:
-    """Subject (`sub-S03044`) -> sex and age. The row `derivatives`, a folder, is left out.
+    """Returns subject (`sub-S03044`) -> sex and age. The row `derivatives`, a folder, is left out.
 
-    An age cell lists the ages at all of the patient's sessions: several are None here, for which is the session's?
+    An age cell lists the ages at all of the patient's sessions. Several ages give None, since it is unclear which age
+    belongs to which session.
 
     Raises:
         ManifestError: if a table lacks a column.
@@ -61,7 +61,7 @@ def participants(files: SourceFiles) -> dict[str, Participant]:
 
 
 def covid_tests(files: SourceFiles) -> dict[str, list[CovidTest]]:
-    """Subject -> the patient's tests, all of them; those that no label can be made of are counted on standard error.
+    """Returns subject -> all tests of the patient; tests that give no label are counted on standard error.
 
     Raises:
         ManifestError: if a table lacks a column.
@@ -85,7 +85,7 @@ def covid_tests(files: SourceFiles) -> dict[str, list[CovidTest]]:
 
 
 def report_labels(files: SourceFiles) -> dict[tuple[str, str], Report]:
-    """Subject and session (`ses-E06828`) -> the labels of all its reports.
+    """Returns subject and session (`ses-E06828`) -> the labels of all its reports.
 
     Raises:
         ManifestError: if a table lacks a column.
@@ -98,14 +98,14 @@ def report_labels(files: SourceFiles) -> dict[tuple[str, str], Report]:
 
 
 def parse_sessions(data: bytes, table: SourceFile) -> Iterator[tuple[str, date]]:
-    """Session and day of the study from the bytes of a `sub-*_sessions.tsv`; sessions without a day are left out.
+    """Yields session and study day from the bytes of a `sub-*_sessions.tsv`; sessions without a day are left out.
 
-    Its third column, the report in Spanish, is not looked at.
+    The third column, the report in Spanish, is not read.
 
     Raises:
         ManifestError: if a column is absent, or the csv module refuses a row.
     """
-    # Bytes that are no UTF-8 are in the reports alone.
+    # Only the reports hold bytes that are not UTF-8.
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig", errors="replace"), newline=""), delimiter="\t")
     places = columns_of(next(lines, []), ("session_id", "study_date"), table)
     try:
@@ -120,7 +120,7 @@ def parse_sessions(data: bytes, table: SourceFile) -> Iterator[tuple[str, date]]
 
 
 def parse_test_day(text: str) -> date | None:
-    """The day from `20.03.2020`; None for any other form."""
+    """Returns the day from `20.03.2020`; None for any other form."""
     if not re.fullmatch(r"\d{1,2}\.\d{1,2}\.\d{4}", text.strip()):
         return None
     try:
@@ -130,7 +130,7 @@ def parse_test_day(text: str) -> date | None:
 
 
 def parse_study_day(text: str) -> date | None:
-    """The day from `20200320`, a float of it or its string in quotes; None for `nan`, a blank or any other form."""
+    """Returns the day from `20200320`, a float of it or its quoted string; None for other forms, `nan` or a blank."""
     digits = re.fullmatch(r"(\d{8})(\.0*)?", text.strip(" '\""))
     try:
         return datetime.strptime(digits[1], "%Y%m%d").date() if digits else None
@@ -139,7 +139,7 @@ def parse_study_day(text: str) -> date | None:
 
 
 def records(files: SourceFiles, table: SourceFile, *names: str) -> Iterator[list[str]]:
-    """The cells of the named columns, row by row; headers may be Spanish and of any case.
+    """Returns the cells of the named columns, row by row; headers may be Spanish and of any case.
 
     Raises:
         ManifestError: if a column is absent.
@@ -150,10 +150,10 @@ def records(files: SourceFiles, table: SourceFile, *names: str) -> Iterator[list
 
 
 def columns_of(header: list[str], names: tuple[str, ...], table: SourceFile) -> list[int]:
-    """Where the named columns are.
+    """Returns the indices of the named columns.
 
     Raises:
-        ManifestError: if one is absent.
+        ManifestError: if a column is absent.
     """
     plain = [column.strip().lower() for column in header]
     english = [_SPANISH.get(column, column) for column in plain]
@@ -164,7 +164,7 @@ def columns_of(header: list[str], names: tuple[str, ...], table: SourceFile) -> 
 
 
 def _tables(files: SourceFiles, pattern: str) -> Iterator[SourceFile]:
-    """The tables at hand; one that lies in an archive which is only listed is named on standard error."""
+    """Yields the present tables; a table in an archive that is only listed is named on standard error."""
     for table in files.matching(pattern):
         if table.member is not None and files.find(table.path) is None:
             print(f"{table.name} is in {table.path}, which is not there: read without it", file=sys.stderr)
@@ -179,13 +179,13 @@ _EXCLUDED = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """One file, as the sheet has it; cells that are absent are blank.
+    """One file, as the sheet has it; absent cells are blank.
 
     Attributes:
         file: name without folders.
         position: `Position_Manual`: PA (frontal), L (lateral) or blank.
-        excluded: whether the sheet's makers leave the file out (burned-in text, or shown with black and white swapped).
-        labels: of the session's reports, as `comit_ray.data.sources.bimcv.bimcv_labels.parse_labels` reads them.
+        excluded: whether the sheet excludes the file (burned-in text, or shown with black and white swapped).
+        labels: labels of the session's reports, as `comit_ray.data.sources.bimcv.bimcv_labels.parse_labels` reads them.
         orientation: the first value of PatientOrientation.
     """
 
@@ -202,9 +202,9 @@ class SheetRow:
 
 
 def sheet_rows(files: SourceFiles) -> dict[str, SheetRow]:
-    """File name -> its row, of all sheets at hand; of several rows of one file the first.
+    """Returns file name -> its row, over all present sheets; of several rows of one file the first.
 
-    145 of the 5,525 rows of the real sheet repeat another wholly: two rows of a manifest for one file would count it
+    145 of the 5,525 rows of the real sheet fully repeat another row; two manifest rows for one file would count it
     twice.
 
     Raises:
@@ -231,7 +231,7 @@ def _read(files: SourceFiles, sheet: SourceFile) -> tuple[list[str], Iterator[li
     if not sheet.name.lower().endswith(".xlsx"):
         return read_csv(files, sheet, "\t")
     header, lines = read_sheet(files, sheet)
-    if lines and "File" not in header:  # a title stands above it
+    if lines and "File" not in header:  # a title stands above the header
         return lines[0], islice(lines, 1, None)
     return header, iter(lines)
 

@@ -1,8 +1,9 @@
 """Source `table`: any table beside images, with a YAML that maps its columns.
 
-`--table.mapping covidx` (and `rsna-boxes`, `siim-rle`, `vindr-boxes`) is shipped; `--table.mapping my.yaml` one's own.
+`--table.mapping covidx` (and `rsna-boxes`, `siim-rle`, `vindr-boxes`) is part of the package; `--table.mapping my.yaml`
+is your own.
 
-Where the image of a table's row is: at a place that its cells name, or under its name in any folder.
+The image of a row lies at a place that the row's cells name, or under its name in any folder.
 """
 
 import posixpath
@@ -29,24 +30,24 @@ class ImageFinder:
     """Finds images among a source's files.
 
     Args:
-        files: of the source.
-        mapping: says where images are.
+        files: files of the source.
+        mapping: states where images are.
     """
 
     def __init__(self, files: SourceFiles, mapping: Mapping) -> None:
         self._files = files
         self._mapping = mapping
-        self._names: _Names | None = None  # made at the first look: most sources need none
+        self._names: _Names | None = None  # made when first needed: most sources do not need it
 
     def find(self, record: Record, table: MappedTable, folder: str) -> tuple[str, SourceFile | None]:
-        """The image's name relative to the root, and its file if it is at hand.
+        """Returns the image's name relative to the root, and its file if it is present.
 
-        An image that is not at hand bears the first name that its templates give.
+        An absent image gets the first name that its templates give.
 
         Args:
             record: the row.
-            table: the list it stands in.
-            folder: of the table's file, relative to the root.
+            table: the list that holds the row.
+            folder: folder of the table's file, relative to the root.
 
         Raises:
             ManifestError: if a cell that the name needs is blank or leaves its folder, or two files have the name.
@@ -68,7 +69,7 @@ class ImageFinder:
         return names[0], None
 
     def names(self, templates: tuple[str, ...], record: Record, folder: str) -> Iterator[str]:
-        """Names relative to the root that templates give; those with a blank cell, or above the root, are left out."""
+        """Yields the names from templates, relative to the root, except those with a blank cell or above the root."""
         for template in templates:
             text = fill(template, record)
             if text is None:
@@ -94,10 +95,10 @@ class ImageFinder:
 
 
 class _Names:
-    """Files by the last part of their names: 12 bytes a file, and each folder's name once.
+    """Files by the last part of their names; each file takes 12 bytes, and each folder's name is stored once.
 
     Args:
-        files: of the source.
+        files: files of the source.
         pattern: regular expression of the names that count.
     """
 
@@ -115,7 +116,7 @@ class _Names:
         self._numbers = np.array(folders, np.int32)[order]
 
     def find(self, name: str) -> list[SourceFile]:
-        """All files of this name."""
+        """Returns all files of this name."""
         key = hash(composed(name))
         first, end = (int(np.searchsorted(self._hashes, key, side=side)) for side in ("left", "right"))
         folders = (self._folders[number] for number in self._numbers[first:end])
@@ -131,9 +132,9 @@ class _Row:
     """One row of a table.
 
     Attributes:
-        at: its table and number, for errors.
-        name: of its image, relative to the root.
-        image: its file, if it is at hand.
+        at: table and number of the row, for errors.
+        name: name of its image, relative to the root.
+        image: file of the image, if present.
     """
 
     at: str
@@ -143,12 +144,12 @@ class _Row:
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
-    """Every image that the mapping's tables name, then the images that none does (without labels).
+    """Yields every image that the mapping's tables name, then the images that no table names (without labels).
 
     Raises:
-        ConfigError: if there is no mapping of the name in `options.table.mapping`, or it is not well-formed.
+        ConfigError: if no mapping has the name in `options.table.mapping`, or it is not well-formed.
         ManifestError: if a table is absent, lacks a column or has a cell that the mapping does not know, or rows of
-            one image disagree; it names table and row.
+            one image disagree; the message names table and row.
     """
     mapping = load(options.table.mapping)
     read = _read(files, mapping, dataset)
@@ -157,7 +158,7 @@ def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[M
 
 
 def _singly(files: SourceFiles, mapping: Mapping, read: Iterator[_Row]) -> Iterator[ManifestRow]:
-    """Row by row; of images that are not at hand, the manifest's own check finds the repeated ones."""
+    """Yields row by row; the manifest's own check finds absent images that are repeated."""
     seen = bytearray(len(files))
     for row in read:
         if row.image is not None:
@@ -170,7 +171,7 @@ def _singly(files: SourceFiles, mapping: Mapping, read: Iterator[_Row]) -> Itera
 
 
 def _joined(files: SourceFiles, mapping: Mapping, read: Iterator[_Row]) -> Iterator[ManifestRow]:
-    """All rows first; then the images, in the order in which they first appeared."""
+    """Reads all rows, then yields the images in the order in which they first appeared."""
     images: dict[str, tuple[_Row, Description]] = {}
     for row in read:
         first, so_far = images.get(row.name, (row, None))
@@ -191,7 +192,7 @@ def _finish(row: _Row, description: Description, mapping: Mapping, files: Source
 
 
 def _read(files: SourceFiles, mapping: Mapping, dataset: str) -> Iterator[_Row]:
-    """Every row of every table."""
+    """Yields every row of every table."""
     finder = ImageFinder(files, mapping)
     for table, file in _tables(files, mapping):
         folder = file.name.rpartition("/")[0]
@@ -223,7 +224,7 @@ def _tables(files: SourceFiles, mapping: Mapping) -> list[tuple[MappedTable, Sou
 
 
 def _records(files: SourceFiles, file: SourceFile, mapping: Mapping) -> Iterator[tuple[int, Record]]:
-    """Number of each row (from 1, below the header, blank lines not counted) and its cells."""
+    """Yields the number of each row (from 1 below the header, blank lines not counted) and its cells."""
     if mapping.format == "covidx":
         yield from _covidx(files, file, mapping.encoding)
         return
@@ -240,7 +241,7 @@ def _records(files: SourceFiles, file: SourceFile, mapping: Mapping) -> Iterator
 
 
 def _places(header: list[str], file: SourceFile, mapping: Mapping) -> dict[str, int]:
-    """Column, as the mapping writes it -> its index."""
+    """Returns column, as the mapping writes it -> its index."""
     names = [name.casefold() for name in header]
     optional = {name.casefold() for name in mapping.optional_columns}
     lacking = [name for name in mapping.columns() if name.casefold() not in names and name.casefold() not in optional]
@@ -253,7 +254,7 @@ def _places(header: list[str], file: SourceFile, mapping: Mapping) -> dict[str, 
 
 
 def _covidx(files: SourceFiles, file: SourceFile, encoding: str) -> Iterator[tuple[int, Record]]:
-    """`patientid filename label [source]`, from the right: the patient may hold blanks, the other three do not."""
+    """Reads `patientid filename label [source]` from the right: the patient may hold blanks, the other three do not."""
     for number, line in enumerate(filter(str.strip, read_lines(files, file, encoding)), start=1):
         tokens = line.split()
         at = next(

@@ -17,7 +17,7 @@ Record = Mapping[str, str]
 
 @cache
 def _pieces(template: str) -> tuple[tuple[str, str, bool], ...]:
-    """The template's columns, each as (text before it, column, whether only its stem), and the text at its end."""
+    """Returns the template's columns as (text before it, column, whether only its stem), then the text at the end."""
     found: list[tuple[str, str, bool]] = []
     end = 0
     for match in re.finditer(r"\{([^{}|]+)(\|stem)?\}", template):
@@ -27,14 +27,14 @@ def _pieces(template: str) -> tuple[tuple[str, str, bool], ...]:
 
 
 def template_columns(template: str) -> Iterator[str]:
-    """The columns a template names."""
+    """Returns the columns that a template names."""
     return (column for _, column, _ in _pieces(template) if column)
 
 
 def fill(template: str, record: Record, *, identifier: bool = False) -> str | None:
-    """The template with the row's cells; None if one of them is blank.
+    """Fills the template with the row's cells; returns None if one of them is blank.
 
-    In an `identifier` one that says that it is not known (NaN) is blank too, and `2.0` is `2`.
+    In an `identifier` a cell that marks an unknown value (NaN) counts as blank, and `2.0` becomes `2`.
     """
     text = ""
     for before, column, only_stem in _pieces(template):
@@ -56,7 +56,7 @@ def _check_template(text: str) -> str:
 
 
 def _to_cell(value: object) -> str:
-    """A cell's text as YAML may write it, in lower case: 1 is the text `1`."""
+    """Returns a cell's text in lower case, as YAML may write it: 1 is the text `1`."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"expected a cell's text, got {value!r}: put quotes around words such as yes, no and null")
     return str(value).strip().casefold()
@@ -91,16 +91,16 @@ def _check_exclusion(reason: Reason | None) -> Reason | None:
 
 
 Template = Annotated[str, Field(min_length=1), AfterValidator(_check_template)]
-"""Text with `{column}`, or `{column|stem}` for a cell without what follows its last dot."""
+"""Text with `{column}`, or `{column|stem}` for a cell without its last dot and what follows."""
 Column = Annotated[str, Field(min_length=1)]
-"""A column's name."""
+"""Name of a column."""
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """A regular expression."""
 Cells = Annotated[tuple[str, ...], BeforeValidator(_to_cells)]
-"""One or several cells' texts."""
+"""Texts of one or several cells."""
 TO_CELL_MAP = BeforeValidator(_to_cell_map)
-"""For maps from a cell's text to its meaning."""
+"""Validator for maps from a cell's text to its meaning."""
 LabelValue = Literal[0, 1] | None
-"""1, 0, or null: unknown."""
+"""1, 0, or null for unknown."""
 Exclusion = Annotated[Reason | None, AfterValidator(_check_exclusion)]
 """A reason that excludes an image, or null."""

@@ -28,13 +28,13 @@
     disease_mask:
       boxes: {left: x, top: y, width: width, height: height, frame: [1024, 1024]}
 
-A cell that a map does not know is an error, unless `otherwise` says what it means; a blank cell is one unless the map
-has it. Upper and lower case count as the same, in cells, in values and in the names of columns. Every column that is
-named must be there, but for those under `optional_columns`, which are then blank. A lateral view is excluded by itself.
+A cell that a map does not know is an error, unless `otherwise` gives its meaning; a blank cell is one unless the map
+has it. Case does not matter in cells, values and names of columns. Every named column must be present, except those
+under `optional_columns`, which are then blank. A lateral view is excluded without further options.
 
-Where rows are joined, they must agree in all but findings, shapes and labels. Findings and shapes are united; a finding
-that means none (`none`) stays only if no row has another. Labels must agree too (`disagreement: refuse`), or the 1 of
-one row is enough and 0 needs all rows (`any_positive`: several readers of one image).
+Rows that are joined must agree in everything except findings, shapes and labels. Findings and shapes are united; a
+finding that means none (`none`) stays only if no row has another. Labels must agree too (`disagreement: refuse`), or
+the 1 of one row is enough and 0 needs all rows (`any_positive`: several readers of one image).
 """
 
 from collections.abc import Hashable, Iterator
@@ -53,7 +53,7 @@ from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split, View
 
 COVIDX_COLUMNS = ("patientid", "filename", "label", "source")
-"""Columns of the format `covidx`, which has no header; the source may be absent from a line, and is blank then."""
+"""Columns of the format `covidx`, which has no header; a line may lack the source, which is then blank."""
 
 _SHIPPED = package_files("comit_ray.data.sources.table") / "mappings"
 
@@ -64,20 +64,20 @@ class MappedTable(Config):
     name: Pattern
     """Regular expression that fits the file's name below any folders; `.gz` may follow."""
     split: Split | None = None
-    """The source's own split of its rows."""
+    """Split that the source itself assigns to the rows."""
     optional: bool = False
-    """Whether the list may be absent; at least one of all must be there."""
+    """Whether the list may be absent; at least one list must be present."""
     image: tuple[Template, ...] = ()
-    """Where this list's images are, tried before the mapping's `image.at`."""
+    """Places of this list's images, tried before the mapping's `image.at`."""
 
 
 class Image(Config):
-    """Where an image is."""
+    """The place of an image."""
 
     at: tuple[Template, ...] = ()
     """Names relative to the table's folder; the first that exists counts."""
     anywhere: Template | None = None
-    """The name of a file in any folder, for images that are at none of these."""
+    """Name of a file in any folder, for images that lie at none of these places."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -87,7 +87,7 @@ class Image(Config):
 
 
 class Labels(Config):
-    """The labels of `comit_ray.tables.manifest_schema.MANIFEST`; unknown where nothing is said."""
+    """The labels of `comit_ray.tables.manifest_schema.MANIFEST`; unknown if the mapping sets nothing."""
 
     unhealthy: Label = Label(constant=None)
     covid: Label = Label(constant=None)
@@ -95,7 +95,7 @@ class Labels(Config):
 
 
 class Mapping(Config):
-    """A whole mapping; this module's text shows one."""
+    """A whole mapping; the top of this module shows one."""
 
     tables: Annotated[tuple[MappedTable, ...], Field(min_length=1)]
     format: Literal["csv", "tsv", "covidx"] = "csv"
@@ -103,10 +103,10 @@ class Mapping(Config):
     rows_per_image: Literal["one", "many"] = "one"
     """one: a repeated image is an error, and memory does not grow with the table; many: rows are joined in memory."""
     disagreement: Literal["refuse", "any_positive"] = "refuse"
-    """What joined rows with different labels are: an error, or 1 if any says so and 0 if all do."""
+    """Result for joined rows with different labels: an error, or 1 if any row says 1 and 0 if all say 0."""
     image: Image
     images: Pattern = IMAGES
-    """Regular expression of the names of images, whole: those that no table names become rows without labels."""
+    """Regular expression for whole names of images; images that no table names become rows without labels."""
     optional_columns: tuple[Column, ...] = ()
     """Columns that may be absent."""
     patient: Template | None = None
@@ -114,7 +114,7 @@ class Mapping(Config):
     site: Template | None = None
     view: Valued[View] = Valued[View](constant=View.UNKNOWN)
     excluded: tuple[Valued[Exclusion], ...] = ()
-    """Reasons to exclude the image; the first that is one counts."""
+    """Reasons to exclude the image; the first row value that is a reason counts."""
     sex: Sex | None = None
     age: Number | None = None
     acquired_on: Day | None = None
@@ -125,7 +125,7 @@ class Mapping(Config):
     disease_mask: Mask | None = None
 
     def columns(self) -> list[str]:
-        """Every column that is named, once, in the order of the mapping."""
+        """Returns every named column once, in the order of the mapping."""
         return list(dict.fromkeys(self._columns()))
 
     def _columns(self) -> Iterator[str]:
@@ -158,7 +158,7 @@ class Mapping(Config):
 
     @classmethod
     def keys_at(cls, location: tuple[int | str, ...]) -> list[str]:
-        """As the base's, inside optional parts and lists too."""
+        """Returns the known keys at a place, as the base class does, also inside optional parts and lists."""
         models: list[type[BaseModel]] = [cls]
         for key in location:
             fields = [model.model_fields[str(key)].annotation for model in models if str(key) in model.model_fields]
@@ -174,15 +174,15 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def shipped() -> list[str]:
-    """The names of the mappings that come with the package."""
+    """Returns the names of the mappings that come with the package."""
     return sorted(entry.name.removesuffix(".yaml") for entry in _SHIPPED.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load(mapping: str | None) -> Mapping:
-    """The mapping of this shipped name, or of the YAML at this URI.
+    """Returns the mapping of a package's name, or of the YAML at a URI.
 
     Raises:
-        ConfigError: if there is none, or it is no mapping; unknown names are shown the known ones.
+        ConfigError: if there is none, or it is not a mapping; for an unknown name the message lists the known names.
     """
     known = ", ".join(shipped())
     if mapping is None:
@@ -199,10 +199,10 @@ def load(mapping: str | None) -> Mapping:
 
 
 def parse(text: bytes, *, origin: str) -> Mapping:
-    """The mapping that a YAML file says.
+    """Parses the mapping in a YAML file.
 
     Raises:
-        ConfigError: if it is no YAML, or no mapping; it names `origin` and what is wrong.
+        ConfigError: if it is not YAML, or not a mapping; the message names `origin` and what is wrong.
     """
     try:
         values = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 a SafeLoader
@@ -212,7 +212,7 @@ def parse(text: bytes, *, origin: str) -> Mapping:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not the second one's value."""
+    """A YAML loader for which a repeated key is an error instead of replacing the first value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 
 class Valued(Config, Generic[T]):
-    """A value that is the same for every row (YAML: the value itself), or is what a column's cell means."""
+    """A value that is the same for every row (YAML: the value itself), or that a column's cell stands for."""
 
     constant: T | None = None
     column: Column | None = None
     values: Annotated[dict[str, T], TO_CELL_MAP] = Field(default={})
     """Cell -> value."""
     otherwise: T | Literal["refuse"] = "refuse"
-    """What other cells mean; refuse: they are an error. Blank cells are not among them, nor those that say that nothing
-    is known (NaN, N/A, null, -): these mean what the cell '' does, or null."""
+    """Meaning of other cells; refuse: they are an error. It does not apply to blank cells and cells for an unknown
+    value (NaN, N/A, null, -): these mean the same as the cell '', or null."""
 
     @model_validator(mode="before")
     @classmethod
@@ -47,19 +47,19 @@ class Valued(Config, Generic[T]):
         return self
 
     def _ways(self) -> dict[str, bool]:
-        """Each way to give the value, and whether it is taken."""
+        """Returns each way to give the value, and whether the mapping uses it."""
         by_column = self.column is not None or "values" in self.model_fields_set
         if by_column and (self.column is None or not self.values):
             raise ValueError("expected `column` and `values` together")
         return {"constant": "constant" in self.model_fields_set, "column and values": by_column}
 
     def columns(self) -> Iterator[str]:
-        """The columns it is read from."""
+        """Yields the columns that the value is read from."""
         if self.column is not None:
             yield self.column
 
     def of(self, record: Record) -> T | None:
-        """The row's value.
+        """Returns the row's value.
 
         Raises:
             ManifestError: if the cell is not in the map.
@@ -76,18 +76,18 @@ class Valued(Config, Generic[T]):
 
 
 class AnyOf(Config):
-    """Whether any of some columns has one of some cells."""
+    """A condition: any of some columns has one of some cells."""
 
     any_of: Annotated[tuple[Column, ...], Field(min_length=1)]
     equals: Cells
 
     def holds(self, record: Record) -> bool:
-        """Whether it does in this row."""
+        """Returns whether the condition holds in this row."""
         return any(record[column].casefold() in self.equals for column in self.any_of)
 
 
 class Label(Valued[LabelValue]):
-    """A label: a constant, what a column's cell means, or conditions on several columns; unknown where none holds."""
+    """A label: a constant, what a column's cell stands for, or conditions on several columns; unknown if none holds."""
 
     one_if: AnyOf | None = None
     zero_if: AnyOf | None = None
@@ -96,13 +96,13 @@ class Label(Valued[LabelValue]):
         return super()._ways() | {"one_if and zero_if": bool(self.one_if or self.zero_if)}
 
     def columns(self) -> Iterator[str]:
-        """The columns it is read from."""
+        """Yields the columns that the label is read from."""
         yield from super().columns()
         for condition in (self.one_if, self.zero_if):
             yield from condition.any_of if condition else ()
 
     def of(self, record: Record) -> LabelValue:
-        """1, 0 or None (unknown).
+        """Returns 1, 0 or None (unknown).
 
         Raises:
             ManifestError: if the cell is not in the map, or the conditions for 1 and for 0 both hold.
@@ -117,17 +117,17 @@ class Label(Valued[LabelValue]):
 
 
 class Sex(Config):
-    """M or F: by the usual spellings, or by a map of cells."""
+    """M or F, by the usual spellings or by a map of cells."""
 
     column: Column
     values: Annotated[dict[str, Literal["M", "F"] | None], TO_CELL_MAP] = Field(default={})
-    """Cell -> M, F or null; without it M, F, male and female in any case, and null for anything else."""
+    """Cell -> M, F or null. Without the map: M, F, male and female in any case, and null for anything else."""
 
     def of(self, record: Record) -> str | None:
-        """The row's.
+        """Returns the row's sex.
 
         Raises:
-            ManifestError: if there is a map, without this cell.
+            ManifestError: if there is a map that lacks this cell.
         """
         cell = record[self.column]
         if not self.values:
@@ -155,7 +155,7 @@ class Day(Config):
 
     column: Column
     format: str
-    """As of `strptime`: `%Y-%m-%d`."""
+    """Format as in `strptime`, such as `%Y-%m-%d`."""
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
@@ -169,10 +169,10 @@ class Day(Config):
         return self
 
     def of(self, record: Record) -> date | None:
-        """The row's; None for a blank cell.
+        """Returns the row's day; None for a blank cell.
 
         Raises:
-            ManifestError: if the cell has another format; it is not shown.
+            ManifestError: if the cell has another format; the message does not show the cell.
         """
         cell = record[self.column]
         try:
@@ -182,16 +182,16 @@ class Day(Config):
 
 
 class Findings(Config):
-    """The source's own labels: a column's text, or the names of the columns with some cell."""
+    """The source's own labels: a column's text, or the names of the columns that have a certain cell."""
 
     column: Column | None = None
     separator: Annotated[str, Field(min_length=1)] | None = None
-    """Between several findings in one cell."""
+    """Text between several findings in one cell."""
     columns: tuple[Column, ...] = ()
     equals: Cells = ()
-    """The cells with which a column's name is a finding."""
+    """Cells that make the name of their column a finding."""
     none: str | None = None
-    """The finding that says that there is none: dropped where an image has another."""
+    """The finding that means no finding; it is dropped if an image has another."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -200,7 +200,7 @@ class Findings(Config):
         return self
 
     def of(self, record: Record) -> tuple[str, ...]:
-        """The row's findings, in the table's order."""
+        """Returns the row's findings, in the table's order."""
         if self.column is None:
             return tuple(column for column in self.columns if record[column].casefold() in self.equals)
         cell = record[self.column]
@@ -211,18 +211,18 @@ class Findings(Config):
 
 
 class FrameColumns(Config):
-    """The columns with the pixels of the frame that shapes were drawn in."""
+    """Columns that give height and width in pixels of the frame in which shapes were drawn."""
 
     height: Column
     width: Column
 
 
 Frame = Literal["image"] | FrameColumns | tuple[PositiveInt, PositiveInt]
-"""[height, width]; or the columns that have them; or `image`: the pixels of the radiograph itself."""
+"""[height, width]; or the columns that hold them; or `image`: the pixels of the radiograph itself."""
 
 
 class Boxes(Config):
-    """Columns with a box, all blank where there is none: left, top, and either width, height or right, bottom."""
+    """Columns of a box: left, top, and either width, height or right, bottom; all are blank if there is no box."""
 
     left: Column
     top: Column
@@ -240,23 +240,23 @@ class Boxes(Config):
         return self
 
     def columns(self) -> tuple[str, str, str, str]:
-        """Left, top, and width, height or right, bottom."""
+        """Returns the columns left, top, and width, height or right, bottom."""
         return self.left, self.top, self.width or self.right or "", self.height or self.bottom or ""
 
 
 class SiimRuns(Config):
-    """A column with relative run lengths in SIIM-ACR's form; `-1` where there is no mask."""
+    """A column with relative run lengths in SIIM-ACR's form; `-1` if there is no mask."""
 
     column: Column
     frame: Frame
 
     def columns(self) -> tuple[str]:
-        """The one column."""
+        """Returns the one column."""
         return (self.column,)
 
 
 class Mask(Config):
-    """Where a mask comes from: image files, boxes or run lengths."""
+    """The origin of a mask: image files, boxes or run lengths."""
 
     files: tuple[Template, ...] = ()
     """Names of mask images relative to the table's folder; the first that exists counts."""
@@ -270,7 +270,7 @@ class Mask(Config):
         return self
 
     def columns(self) -> Iterator[str]:
-        """The columns it is read from."""
+        """Yields the columns that the mask is read from."""
         for template in self.files:
             yield from template_columns(template)
         shapes = self.boxes or self.siim

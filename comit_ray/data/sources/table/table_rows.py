@@ -20,11 +20,11 @@ MASKS = ("lung_mask", "disease_mask")
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """What rows draw of one mask.
+    """The parts of one mask that rows give.
 
     Attributes:
-        frame: height and width of the pixels they are drawn in; None: the image's own.
-        boxes: x, y, width, height.
+        frame: height and width in pixels of the frame they are drawn in; None for the image's own.
+        boxes: boxes as x, y, width, height.
         runs: relative run lengths.
         file: reference of a mask image.
     """
@@ -35,7 +35,7 @@ class Shapes:
     file: str | None = None
 
     def reference(self) -> str | None:
-        """The mask reference; None where nothing is drawn."""
+        """Returns the mask reference; None if nothing is drawn."""
         height, width = self.frame or (None, None)
         if self.boxes:
             return boxes_reference(self.boxes, height, width)
@@ -48,8 +48,9 @@ class Description:
 
     Attributes:
         facts: fields of a `ManifestRow` in which the rows of an image must agree.
+        findings: the source's own labels.
         labels: unhealthy, covid, other.
-        shapes: of lungs and disease.
+        shapes: shapes of lungs and disease.
     """
 
     facts: dict[str, Any]
@@ -61,14 +62,14 @@ class Description:
 def describe(
     record: Record, mapping: Mapping, table: MappedTable, dataset: str, mask_file: Callable[[Mask], str | None]
 ) -> Description:
-    """What one row says of its image.
+    """Returns what one row says of its image.
 
     Args:
         record: the row.
-        mapping: how to read it.
-        table: the list it stands in.
+        mapping: how to read the row.
+        table: the list that holds the row.
         dataset: name of the source.
-        mask_file: gives the reference of a mask's image file for this row.
+        mask_file: function that returns the reference of a mask's image file for this row.
 
     Raises:
         ManifestError: if a cell is not what the mapping expects.
@@ -96,10 +97,10 @@ def describe(
 
 
 def join(one: Description, other: Description, mapping: Mapping) -> Description:
-    """What two descriptions of one image say together; the mapping's text has the rules.
+    """Joins two descriptions of one image, by the rules at the top of `table_mapping`.
 
     Raises:
-        ManifestError: if they disagree; it names the fields, never their values.
+        ManifestError: if they disagree; the message names the fields, never their values.
     """
     differing = [name for name, value in one.facts.items() if other.facts[name] != value]
     labels = one.labels
@@ -120,12 +121,12 @@ def join(one: Description, other: Description, mapping: Mapping) -> Description:
 
 
 def to_row(description: Description, where: dict[str, Any], mapping: Mapping) -> ManifestRow:
-    """The row of the manifest.
+    """Returns the row of the manifest.
 
     Args:
         description: what all rows of the image say.
-        where: its location, as fields of a `ManifestRow`.
-        mapping: how they were read.
+        where: place of the image, as fields of a `ManifestRow`.
+        mapping: how the rows were read.
 
     Raises:
         ManifestError: if its labels contradict each other.
@@ -162,7 +163,7 @@ def _scoped(template: str | None, record: Record, dataset: str) -> str | None:
 
 
 def _whole(cell: str) -> int | None:
-    """A whole number from `3` or `3.0`; else None."""
+    """Returns a whole number from `3` or `3.0`; None for anything else."""
     try:
         number = float(cell)
     except ValueError:
