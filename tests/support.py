@@ -15,11 +15,12 @@ import torch
 from comit_ray.checkpoint import checkpoint, temperature
 from comit_ray.checkpoint.checkpoint import TrainingState
 from comit_ray.checkpoint.operating_points import Threshold
+from comit_ray.config.config_base import Precision
 from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.images.frame import statistics
 from comit_ray.inference import openvino_export, optimised
-from comit_ray.inference.optimised import OptimisedRecord, Precision
+from comit_ray.inference.optimised import OptimisedRecord
 from comit_ray.models.registry import build_model
 from comit_ray.optimisation import run_optimise
 from comit_ray.screening.fetch import to_table

@@ -6,8 +6,10 @@ from pydantic import Field
 
 from comit_ray.config.config_base import (
     ADVANCED,
+    Backend,
     Config,
     PositiveInt,
+    Precision,
 )
 from comit_ray.config.image_config import DecodeLimits
 
@@ -33,9 +35,9 @@ class BenchmarkConfig(Config):
     """Path or URI of a YAML of machine types, NAME: {cpus: 16, gpus: 0, price_per_hour: 0.80}. For each type, the price
     of a million radiographs is projected. The projection assumes that its cores are as fast as those of this
     cluster."""
-    backend: Literal["torch", "torch-fused", "openvino", "auto"] = "torch"
+    backend: Backend = "torch"
     """As in `screen`. The network alone is also timed with every optimised model that the checkpoint has."""
-    precision: Annotated[Literal["float32", "bfloat16", "int8"] | None, ADVANCED] = None
+    precision: Annotated[Precision | None, ADVANCED] = None
     """As in `screen`."""
     batch_size: Annotated[PositiveInt, ADVANCED] = 32
     """Images per forward pass."""

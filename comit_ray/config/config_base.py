@@ -3,7 +3,7 @@
 import hashlib
 import json
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,10 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 AboveZero = Annotated[float, Field(gt=0, le=1)]
 """A specificity or sensitivity that a user asks for."""
+Backend = Literal["torch", "torch-fused", "openvino", "auto"]
+"""What computes the network (`comit_ray.inference`)."""
+Precision = Literal["float32", "bfloat16", "int8"]
+"""Arithmetic of the network."""
 
 SENSITIVITIES = (0.90, 0.95)
 """Default sensitivities for reported specificities."""

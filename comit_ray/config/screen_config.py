@@ -6,9 +6,11 @@ from pydantic import model_validator
 
 from comit_ray.config.config_base import (
     ADVANCED,
+    Backend,
     Config,
     Fraction,
     PositiveInt,
+    Precision,
 )
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.config.manifest_config import MAX_CHANGED_SHARE
@@ -70,12 +72,12 @@ class ScreenConfig(Config):
     """At the end, copy the finished chunks into larger files under OUTPUT/compact."""
     gpu: bool = False
     """Use one GPU per predictor."""
-    backend: Literal["torch", "torch-fused", "openvino", "auto"] = "torch"
+    backend: Backend = "torch"
     """What computes the network. torch: PyTorch. torch-fused: PyTorch with batch norms folded into the convolutions,
     about 1.6 times as fast on CPUs; scores differ in about the sixth digit. openvino: an optimised model for CPUs that
     `comit-ray optimise` stored in the checkpoint. auto: the fastest optimised model, if it is faster than PyTorch; the
     choice is printed. Each has another model_id, and an optimised model has its own thresholds."""
-    precision: Annotated[Literal["float32", "bfloat16", "int8"] | None, ADVANCED] = None
+    precision: Annotated[Precision | None, ADVANCED] = None
     """Arithmetic of the model. null: float32 with torch, else the fastest stored form."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2
     """Number of threads that fetch and decode images in one reading task."""

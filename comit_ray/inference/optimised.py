@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from comit_ray.checkpoint import checkpoint_facts, operating_points, temperature
 from comit_ray.checkpoint.checkpoint_facts import CheckpointFacts
 from comit_ray.chunks.run_record import package_version
-from comit_ray.config.config_base import Config
+from comit_ray.config.config_base import Config, Precision
 from comit_ray.errors import CheckpointError, ConfigError, NotFoundError
 from comit_ray.storage import storage
 
@@ -30,7 +30,6 @@ TORCH, TORCH_FUSED, OPENVINO = "torch", "torch-fused", "openvino"
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRECISIONS = (INT8, BFLOAT16, FLOAT32)
 """Precisions that an optimised model may have."""
-Precision = Literal["float32", "bfloat16", "int8"]
 INSTRUCTIONS = ("amx_int8", "amx_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp")
 """Processor flags, as Linux names them, that decide how the processor computes in a lower precision."""
 

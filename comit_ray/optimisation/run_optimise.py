@@ -14,11 +14,12 @@ from comit_ray.checkpoint.checkpoint import Checkpoint
 from comit_ray.checkpoint.checkpoint_facts import CONFIG, ENVIRONMENT, OPERATING_POINTS, WEIGHTS, read_file
 from comit_ray.checkpoint.operating_points import Document
 from comit_ray.chunks.run_record import package_version
+from comit_ray.config.config_base import Precision
 from comit_ray.config.optimise_config import OptimiseConfig
 from comit_ray.errors import ConfigError
 from comit_ray.inference import openvino_export, optimised
 from comit_ray.inference.model import Frames, Model, load_model
-from comit_ray.inference.optimised import OptimisedRecord, Precision
+from comit_ray.inference.optimised import OptimisedRecord
 from comit_ray.inference.scores import Scores
 from comit_ray.optimisation import changes
 from comit_ray.prepare.frames import FrameStore
