@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from comit_ray.errors import ConfigError, NotFoundError, ShortReadError, StorageError
-from comit_ray.storage import local_files, s3, web
+from comit_ray.storage import local_files, s3, s3_object, web
 from comit_ray.storage.raw_file import SEEK_BUFFER, STREAM_BUFFER, RawFile
 
 
@@ -135,13 +135,13 @@ def read_bytes(uri: str, at_most: int | None = None) -> bytes:
 
     Raises:
         NotFoundError: there is no file.
-        ShortReadError: fewer bytes arrived than the size (for S3: from a HEAD request) promises.
+        ShortReadError: fewer bytes arrived than the file has.
         StorageError: the file cannot be read.
     """
     if web.is_web(uri):
         return web.read_instance(uri, at_most)
-    if is_s3(uri) and _is_odd(uri):
-        return _read_odd(uri, at_most)
+    if is_s3(uri):
+        return s3_object.read(normalise(uri), at_most)
     fs, path = filesystem(uri)
     with _reading(uri), fs.open_input_file(path) as stream:
         expected = stream.size() if at_most is None else min(stream.size(), at_most)
@@ -166,17 +166,6 @@ def is_listed(uri: str) -> bool:
     return s3.is_listed(*s3.split(uri)) if is_s3(uri) else Path(uri).is_file()
 
 
-def _read_odd(uri: str, at_most: int | None) -> bytes:
-    """Reads the bytes of an object whose key is not a valid path."""
-    bucket, key = s3.split(uri)
-    try:
-        return s3.client().get_object(Bucket=bucket, Key=key)["Body"].read(at_most)
-    except Exception as error:  # botocore creates its error classes at run time
-        if getattr(error, "response", {}).get("Error", {}).get("Code") in ("NoSuchKey", "404"):
-            raise NotFoundError(f"no file at {uri}") from error
-        raise StorageError(f"cannot read {uri}: {error}") from error
-
-
 @contextmanager
 def _reading(uri: str) -> Iterator[None]:
     """Turns pyarrow's errors in reading a file into ours."""
@@ -196,6 +185,10 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
         NotFoundError: there is no file.
         StorageError: the file cannot be opened or read.
     """
+    if is_s3(uri):
+        found = s3_object.S3Object(normalise(uri))
+        yield io.BufferedReader(RawFile(found, uri, found.size()), STREAM_BUFFER)
+        return
     fs, path = filesystem(uri)
     with _reading(uri):
         length = int(fs.get_file_info(path).size or 0)
@@ -212,16 +205,15 @@ def open_file(uri: str) -> Iterator[BinaryIO]:
         NotFoundError: there is no file.
         StorageError: the file cannot be opened or read.
     """
+    if is_s3(uri):
+        found = s3_object.S3Object(normalise(uri))
+        yield io.BufferedReader(RawFile(found, uri, found.size()), SEEK_BUFFER)
+        return
     fs, path = filesystem(uri)
     with _reading(uri):
         opened = fs.open_input_file(path)
     with opened:
         yield io.BufferedReader(RawFile(opened, uri, int(opened.size())), SEEK_BUFFER)
-
-
-def _is_odd(uri: str) -> bool:
-    """Whether a part of the key is empty, `.` or `..`: pyarrow refuses it, or looks elsewhere."""
-    return any(part in ("", ".", "..") for part in uri.removeprefix("s3://").split("/"))
 
 
 def list_files(uri: str, suffix: str = "", *, passed_over: bool = False) -> Iterator[FileEntry]:

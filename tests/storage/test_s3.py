@@ -123,7 +123,7 @@ def test_public_buckets_are_read_without_a_signature(bucket, monkeypatch):
     )
     assert [entry.path for entry in storage.list_files(bucket)] == ["public.png"]
     assert storage.read_bytes(f"{bucket}/public.png") == b"pixels"
-    assert headers == [False]
+    assert headers == [False, False]
 
 
 class CuttingProxy:

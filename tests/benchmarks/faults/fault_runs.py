@@ -264,6 +264,10 @@ def figures(fault: str, field: Field, run: Callable[[Field, str], Ended]) -> dic
     again, more_seconds = field.screen(fault, checkpoint)
     after, doubled = field.rows(fault)
     wrong = differing(after, sound)
+    for image in sorted(wrong)[:5]:
+        print(
+            f"{fault}: {image} was {before.get(image)}, is {after.get(image)}, expected {sound[image]}", file=sys.stderr
+        )
     named = sorted(f"{row[1]}" for image, row in after.items() if "deadly" in image and row[0] != "ok")
     return {
         "fault": fault,
