@@ -21,10 +21,10 @@ def addressing() -> str | None:
     return (getattr(s3.client().meta.config, "s3", None) or {}).get("addressing_style")
 
 
-def test_ten_thousand_keys_are_listed_page_by_page(bucket, monkeypatch):
+def test_more_keys_than_a_page_are_listed_page_by_page(bucket, monkeypatch):
     """In the order of their bytes, and without more than a page of them at hand."""
-    server = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]  # in this process: faster than ten thousand PUTs
-    for number in range(10_000):
+    server = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]  # in this process: faster than PUTs
+    for number in range(2_400):
         server.put_object(s3.split(bucket)[0], f"images/{number % 100:02d}/{number:05d}.png", b"")
     pages = 0
     real = s3.client().get_paginator("list_objects_v2").paginate
@@ -43,7 +43,7 @@ def test_ten_thousand_keys_are_listed_page_by_page(bucket, monkeypatch):
     assert next(stream).path == "00/00000.png"
     assert pages == 1
     rest = [entry.path for entry in stream]
-    assert len(rest) == 9_999
+    assert len(rest) == 2_399
     assert rest == sorted(rest)
 
 

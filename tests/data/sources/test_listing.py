@@ -70,12 +70,12 @@ def test_an_empty_root_is_a_listing_without_parts(tmp_path):
     assert json.loads((tmp_path / "out" / listing.RECORD).read_text())["parts"] == 0
 
 
-def test_ten_thousand_keys_go_to_parquet_in_the_memory_of_a_part(bucket, monkeypatch):
-    server = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]  # in this process: faster than ten thousand PUTs
-    keys = [(f"images/{number % 100:02d}/{number:05d}.png", number) for number in range(10_000)]
+def test_more_keys_than_a_page_go_to_parquet_in_parts(bucket, monkeypatch):
+    server = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]  # in this process: faster than PUTs
+    keys = [(f"images/{number % 100:02d}/{number:05d}.png", number) for number in range(2_400)]
     for key, _ in keys:
         server.put_object(s3.split(bucket)[0], key, b"")
-    assert listing.write(f"{bucket}/images", f"{bucket}/out", part_rows=3000) == 10_000
+    assert listing.write(f"{bucket}/images", f"{bucket}/out", part_rows=700) == 2_400
     found = list(listing.read(f"{bucket}/out", f"{bucket}/images"))
     assert [(one.path, one.size) for one in found] == [(key.removeprefix("images/"), 0) for key, _ in sorted(keys)]
     assert all(one.tag for one in found)
