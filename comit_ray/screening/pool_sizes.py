@@ -48,6 +48,9 @@ class Pool:
         cpu_share: factor for `READ_CPUS` and `WRITE_CPUS`.
         memory_share: factor for the reserved memory.
         reason: one line that explains the choice; empty if the user chose.
+        at_least: smallest number of actors later. On several nodes it is 1: one may be lost, and its predictors must
+            not take the CPUs of the readers. On one node Ray Data must not end predictors that wait for the first images,
+            because they would load the model again.
     """
 
     predictors: int
@@ -59,6 +62,7 @@ class Pool:
     cpu_share: float
     memory_share: float
     reason: str = ""
+    at_least: int = 1
 
 
 def predict_cpus(gpu: bool) -> float:
@@ -139,7 +143,8 @@ def choose(
         else:
             memory = _part(working[0].memory, _memory_beside(working[0]) + predictors * PREDICT_MEMORY)
     at_most = min(useful, max(GROWTH * predictors, LEAST_GROWN)) if several else predictors
-    pool = Pool(predictors, at_most, threads, readers, writers, held, share, memory)
+    at_least = 1 if several else predictors
+    pool = Pool(predictors, at_most, threads, readers, writers, held, share, memory, at_least=at_least)
     small = useful < chunks and predictors == useful and not gpu and sum(node.cpus for node in working) > predictors
     why = f"; another needs {START_S:.0f} s to start, and all the work is {images * image_s:.0f} s" if small else ""
     return Pool(**{**vars(pool), "reason": _reason(pool, nodes, gpu, images, why)})

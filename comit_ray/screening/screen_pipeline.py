@@ -150,9 +150,6 @@ def screen(
         computed=dict(computed or {}),
     )
     tables = layout(config.embeddings, config.gradcam, len(config.variants))
-    # Of several nodes one may be lost, and its predictors must not take the CPUs of the readers. On one node Ray Data
-    # must not end predictors that wait for the first images: they would load the model again.
-    at_least = pool.predictors if len(graph.nodes_there()) == 1 else 1
     with graph.chunk_context(cpus):
         fetched = graph.read(
             plan, ReadParts(reading, counters, attempts), READ_CPUS * pool.cpu_share, pool.memory_share, pool.readers
@@ -162,7 +159,7 @@ def screen(
             fn_constructor_kwargs={"settings": predicting, "counters": counters, "attempts": attempts},
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(min_size=at_least, max_size=pool.at_most, initial_size=pool.predictors),
+            compute=ActorPoolStrategy(min_size=pool.at_least, max_size=pool.at_most, initial_size=pool.predictors),
             num_cpus=pool.predict_cpus,
             memory=PREDICT_MEMORY * pool.memory_share,
             num_gpus=1 if config.gpu else 0,

@@ -33,7 +33,7 @@ HEAD = node(0, 0, 4)
 )
 def test_a_core_a_predictor(cpus: int, predictors: int, readers: int, writers: int) -> None:
     pool = choose([node(cpus)], False, *MANY)
-    assert (pool.predictors, pool.at_most, pool.threads) == (predictors, predictors, 1)
+    assert (pool.predictors, pool.at_most, pool.at_least, pool.threads) == (predictors, predictors, predictors, 1)
     assert (pool.readers, pool.writers) == (readers, writers)
     assert pool.memory_share == 1
 
@@ -149,6 +149,7 @@ def _room(pool: Pool, node: Node, predictors: int) -> bool:
 @pytest.mark.parametrize("gpu", [False, True])
 def test_a_cluster_that_may_grow_lets_the_pool_grow(gpu: bool) -> None:
     assert choose([HEAD], gpu, *MANY).at_most == 16
+    assert choose([HEAD], gpu, *MANY).at_least == 1, "a lost node's predictors must not take the CPUs of the readers"
     assert choose([HEAD, *[node(16, 8)] * 2], gpu, *MANY).at_most == 64 * (1 if gpu else 2)
     assert choose([HEAD, node(2, 1)], gpu, 640, 5).at_most == 5, "there is no work for more"
 
