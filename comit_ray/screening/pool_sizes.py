@@ -49,8 +49,8 @@ class Pool:
         memory_share: factor for the reserved memory.
         reason: one line that explains the choice; empty if the user chose.
         at_least: smallest number of actors later. On several nodes it is 1: one may be lost, and its predictors must
-            not take the CPUs of the readers. On one node Ray Data must not end predictors that wait for the first images,
-            because they would load the model again.
+            not take the CPUs of the readers. On one node Ray Data must not end predictors that wait for the first
+            images, because they would load the model again.
     """
 
     predictors: int
