@@ -15,7 +15,6 @@ new archive has a new source, and the distribution of scores also moves with the
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -216,7 +215,7 @@ def lines(drift: Drift) -> list[str]:
     compared = [signal.signal for signal in drift.signals if signal.signal in LOOKS and signal.value is not None]
     if not compared:
         return notes
-    names = ", ".join(dict.fromkeys(compared))
+    names = ", ".join(dict.fromkeys(WORDS.get(name, name) for name in compared))
     archive = f"the archive ({counted(drift.images, 'image')} of {counted(drift.patients, 'patient')})"
     return [
         f"{archive} is not shown to differ from the training data of model {drift.model_id} ({names}); {NOT_SHOWN}",
@@ -254,16 +253,14 @@ WORDS = {
     "pixel_white": "share of white pixels",
     **{f"p_{score}": f"the score p_{score}" for score in SCORES},
 }
-"""Signal -> what a report calls it."""
-COMPARED = re.compile(rf"(?<=\()(?:{'|'.join(WORDS)})(?:, \w+)*(?=\);)")
-"""The names of the signals that were compared, in brackets, in a line of `lines`."""
+"""Signal -> its name in words."""
 
 
 def sentences(drift: Drift) -> list[str]:
     """Reports the comparison in whole sentences; what explains a sentence stands below it, as lines of its own."""
     found: list[list[str]] = []
     for line in lines(drift):
-        text = _in_words(line.strip())
+        text = line.strip()
         if line.startswith(" ") and found:
             found[-1].append(text)
         else:
@@ -271,33 +268,26 @@ def sentences(drift: Drift) -> list[str]:
     return ["\n".join(texts) + ("" if len(texts) > 1 else ".") for texts in found]
 
 
-def _in_words(line: str) -> str:
-    """A line with the names of signals in words, at its beginning and in a list in brackets."""
-    for code, words in WORDS.items():
-        if line.startswith((f"{code}:", f"{code} ")):
-            return f"{words}{line.removeprefix(code)}"
-    return COMPARED.sub(lambda found: ", ".join(WORDS.get(name, name) for name in found[0].split(", ")), line)
-
-
 def _warning(signal: Signal) -> str:
-    images = counted(signal.outside or 0, "image")
+    images, name = counted(signal.outside or 0, "image"), WORDS.get(signal.signal, signal.signal)
     match signal.kind:
         case SignalKind.NAMES:
-            return f"{signal.signal}: rare in the training data for {images} ({signal.detail})"
+            return f"{name}: rare in the training data for {images} ({signal.detail})"
         case SignalKind.RANGE:
-            return f"{signal.signal}: outside the range of the training data for {images} ({signal.detail})"
+            return f"{name}: outside the range of the training data for {images} ({signal.detail})"
         case SignalKind.SPREAD:
-            return f"{signal.signal}: distributed unlike any mix of the training sources and views ({signal.detail})"
+            return f"{name}: distributed unlike any mix of the training sources and views ({signal.detail})"
 
 
 def _note(signal: Signal) -> str | None:
+    name = WORDS.get(signal.signal, signal.signal)
     if signal.value is None:
-        return f"{signal.signal}: {signal.detail}"
+        return f"{name}: {signal.detail}"
     if signal.signal == "source" and signal.differs:
         return f"source: not in the training data for {counted(signal.outside or 0, 'image')} ({signal.detail})"
     if signal.unknown:
-        return f"{signal.signal}: not known for {counted(signal.unknown, 'image')}, which is no sign of a difference"
+        return f"{name}: not known for {counted(signal.unknown, 'image')}, which is no sign of a difference"
     if signal.signal in SCORES and signal.differs:
-        spread = f"p_{signal.signal} is distributed differently than on validation images ({signal.detail})"
+        spread = f"the score p_{signal.signal} is distributed differently than on validation images ({signal.detail})"
         return f"{spread}: the share of positives differs, or the archive has drifted"
     return None

@@ -236,19 +236,17 @@ def unread_lines(output: str) -> list[str]:
         counts.update(zip(piece["status"].to_pylist(), piece["queue_rank"].is_null().to_pylist(), strict=True))
     beyond = counts[Status.OK, True] + counts[Status.OK, False]
     failed, excluded = counts[Status.FAILED, True], counts[Status.EXCLUDED, True]
-    lines = []
+    read = f"read the {counted(queued, 'image')} of queue.csv"
     if beyond:
-        lines.append(
-            f"read the {counted(queued, 'image')} of queue.csv; left unread: {counted(beyond + failed, 'image')} "
-            f"({beyond:,} with a reason but beyond --queue.capacity, {failed:,} failed)"
-        )
+        parts = f"{beyond:,} with a reason but beyond --queue.capacity, {failed:,} failed"
+        lines = [f"{read}; left unread: {counted(beyond + failed, 'image')} ({parts})"]
     else:
-        lines.append(
-            f"read the {counted(queued, 'image')} of queue.csv, all with a reason; --queue.capacity N keeps the N most "
-            f"urgent; left unread: {counted(failed, 'failed image')}"
-        )
-    without = counted(excluded, "excluded image")
-    lines.append(f"not scored either: {without}; unread.csv lists the paths of all unread images")
+        left = f"; left unread: {counted(failed, 'failed image')}" if failed else ""
+        lines = [f"{read}, all with a reason{left}; --queue.capacity N keeps the N most urgent"]
+    if excluded:
+        lines.append(f"not scored and not in the queue: {counted(excluded, 'excluded image')}")
+    if beyond + failed + excluded:
+        lines.append("unread.csv lists the paths of all unread images")
     return lines
 
 

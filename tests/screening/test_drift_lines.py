@@ -11,11 +11,11 @@ def test_a_warning_comes_first_with_what_it_is_made_of() -> None:
     score = Signal("covid", SignalKind.SPREAD, 0.6, differs=True, detail="median 0.3, reference 0.1")
     said = lines(Drift("abc", 200, 150, (FAR, FINE, SPREAD, source, score)))
     assert UNKNOWN in said[3]
-    spread = "p_covid is distributed differently than on validation images"
+    spread = "the score p_covid is distributed differently than on validation images"
     assert said[:3] + said[4:] == [
         "WARNING: the archive (200 images) does not look like the training data of model abc:",
-        "  embedding_distance: outside the range of the training data for 180 images (180 above 1.4)",
-        "  pixel_sd: distributed unlike any mix of the training sources and views (median 0.25, reference 0.2)",
+        f"  {WORDS['embedding_distance']}: outside the range of the training data for 180 images (180 above 1.4)",
+        "  contrast: distributed unlike any mix of the training sources and views (median 0.25, reference 0.2)",
         "source: not in the training data for 200 images (200 phantom)",
         f"{spread} (median 0.3, reference 0.1): the share of positives differs, or the archive has drifted",
     ]
@@ -25,7 +25,7 @@ def test_an_archive_without_findings_is_not_called_alike() -> None:
     (said,) = lines(Drift("abc", 200, 150, (FINE,)))
     assert said == (
         "the archive (200 images of 150 patients) is not shown to differ from the training data of model abc "
-        "(pixel_mean); that they are alike is not shown either"
+        "(brightness); that they are alike is not shown either"
     )
 
 
@@ -41,7 +41,7 @@ def test_what_could_not_be_compared_is_said_once() -> None:
         Signal("pixel_sd", kind, None, detail="not compared: 3 images")
         for kind in (SignalKind.RANGE, SignalKind.SPREAD)
     )
-    assert lines(Drift("abc", 200, 150, tuple(none))) == ["pixel_sd: not compared: 3 images"]
+    assert lines(Drift("abc", 200, 150, tuple(none))) == ["contrast: not compared: 3 images"]
     (said,) = lines(Drift("abc", 200, 150, (), "no image was scored"))
     assert said == "it is not known whether the archive looks like the model's training data: no image was scored"
 

@@ -99,12 +99,13 @@ def test_what_the_capacity_leaves_out_is_unread_and_said(folder: tuple[Path, str
     assert {row["reason"] for row in unread[:2]} == {"beyond_capacity"}
     lines = unread_lines(str(results))
     assert lines[0].startswith("read the 1 image of queue.csv; left unread: 3 images")
-    assert "1 excluded" in lines[-1]
+    assert "1 excluded" in lines[1]
+    assert lines[-1] == "unread.csv lists the paths of all unread images"
 
 
 def test_without_a_capacity_the_summary_says_how_to_give_one(folder: tuple[Path, str]) -> None:
     lines = unread_lines(str(folder[0]))
-    assert lines[0].startswith("read the 3 images of queue.csv, all with a reason; --queue.capacity N")
+    assert lines[0].startswith("read the 3 images of queue.csv, all with a reason; left unread: 1 failed image; --queue.capacity N")
 
 
 def test_the_queue_is_a_spreadsheet_too(folder: tuple[Path, str]) -> None:

@@ -24,7 +24,10 @@ def digest(markdown: str, alarms: Sequence[str] = ()) -> str:
     lines = markdown.splitlines()
     title = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "Report")
     warned = list(dict.fromkeys(text for line in lines if (text := _sentence(line)).startswith(tuple(alarms)) and text))
-    told = [*(warned if alarms else []), *(text for text in _first_chapter(lines) if text not in warned)]
+    first = _first_chapter(lines)
+    # The first page has an alarm in a sentence of its own; the head of the alarm's list would say half of it again.
+    warned = [text for text in warned if text in first or not any(line.startswith(text.rstrip(":.")) for line in first)]
+    told = [*(warned if alarms else []), *(text for text in first if text not in warned)]
     shown = [title, *told[: MOST_LINES - 1]]
     return "\n".join(textwrap.shorten(_plain(line), WIDTH, placeholder=" ...") for line in shown)
 
