@@ -105,7 +105,8 @@ def test_what_the_capacity_leaves_out_is_unread_and_said(folder: tuple[Path, str
 
 def test_without_a_capacity_the_summary_says_how_to_give_one(folder: tuple[Path, str]) -> None:
     lines = unread_lines(str(folder[0]))
-    assert lines[0].startswith("read the 3 images of queue.csv, all with a reason; left unread: 1 failed image; --queue.capacity N")
+    assert lines[0].startswith("read the 3 images of queue.csv, all with a reason; left unread: 1 failed image; ")
+    assert "--queue.capacity N keeps" in lines[0]
 
 
 def test_the_queue_is_a_spreadsheet_too(folder: tuple[Path, str]) -> None:
