@@ -93,7 +93,10 @@ class ArchiveCounts:
         scores: score -> its values, 0..1, in no particular order; scores that no image has are left out.
         frontal: one column, the result of the frontal check, 0..1; null for images without one.
         calibrated: whether scores are divided by a temperature.
+        without_flag: number of scored images that have no flag that is true.
         queued: number of rows of the review queue; None if there is no queue.
+        unlisted: number of scored images that are neither in the queue nor in the list of unread images; None if
+            one of these is missing.
         unread: rows of the table of unread images, in its order; None if there is no such table.
         first: path, scores, masks and `rank` of the first scored images of the queue.
     """
@@ -107,7 +110,9 @@ class ArchiveCounts:
     scores: Mapping[str, npt.NDArray[np.float64]]
     frontal: pd.DataFrame
     calibrated: bool
+    without_flag: int
     queued: int | None
+    unlisted: int | None
     unread: Sequence[Unread] | None
     first: pd.DataFrame
 
@@ -141,7 +146,12 @@ def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> Archive
         images, patients, unknown = tables.rows(
             "SELECT count(*), count(DISTINCT patient_id), count(*) FILTER (patient_id IS NULL) FROM images"
         )[0]
+        without_flag = tables.rows(
+            f"SELECT count(*) FROM images WHERE status = '{Status.OK}' "  # noqa: S608 a word of ours
+            "AND NOT coalesce(covid_flag, false) AND NOT coalesce(unhealthy_flag, false)"
+        )[0][0]
         queued = _stage(tables, results, QUEUE_FILE, schema.REVIEW_QUEUE, ("rank", "image_id", "status"))
+        unread = _unread(tables, results)
         return ArchiveCounts(
             images=int(images),
             patients=int(patients),
@@ -152,8 +162,10 @@ def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> Archive
             scores={head: values for head, values in scores.items() if len(values)},
             frontal=tables.column("images", frontal_check.COLUMN).to_frame(),
             calibrated=bool(tables.rows("SELECT count(*) FROM images WHERE calibration = 'temperature'")[0][0]),
+            without_flag=int(without_flag),
             queued=queued,
-            unread=_unread(tables, results),
+            unlisted=None if queued is None or unread is None else _unlisted(tables),
+            unread=unread,
             first=pd.DataFrame() if queued is None else _first(tables, config, results),
         )
 
@@ -201,8 +213,18 @@ def _stage(tables: Staged, results: str, file: str, of: pa.Schema, columns: Sequ
         return None
 
 
+def _unlisted(tables: Staged) -> int:
+    """Scored images without a reason to be read: no list has them."""
+    return int(
+        tables.rows(
+            f"SELECT count(*) FROM images WHERE status = '{Status.OK}' "  # noqa: S608 a word of ours
+            "AND image_id NOT IN (SELECT image_id FROM queue) AND image_id NOT IN (SELECT image_id FROM unread)"
+        )[0][0]
+    )
+
+
 def _unread(tables: Staged, results: str) -> list[Unread] | None:
-    if _stage(tables, results, UNREAD_FILE, schema.UNREAD, ("status", "why", "queue_rank", "path")) is None:
+    if _stage(tables, results, UNREAD_FILE, schema.UNREAD, ("image_id", "status", "why", "queue_rank", "path")) is None:
         return None
     rows = tables.rows(
         "SELECT status, why, count(*), count(queue_rank), arg_min(path, rowid) FROM unread GROUP BY status, why "

@@ -19,14 +19,14 @@ from comit_ray.evaluation.pictures import random_sheet
 from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
 from comit_ray.evaluation.report import document
 from comit_ray.evaluation.report.document import Chapter, FirstPage, ReportDocument, Table
-from comit_ray.evaluation.report.printing import ROUNDING, score
+from comit_ray.evaluation.report.printing import ROUNDING, score, three_digits
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.screening import drift, run_settings
 from comit_ray.screening.results_folder import in_words, queue_head
 from comit_ray.statistics.intervals import wilson
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.vocabulary import counted
+from comit_ray.tables.vocabulary import counted, review_words
 
 CAUTION = (
     "Not for diagnosis. Not flagged is not normal. The images have no labels: how many flags are right, and what was "
@@ -67,17 +67,18 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     head = next(iter(counts.heads), None)
     drifted = drift.read(results)
     said = [] if drifted is None else drift.sentences(drifted)
+    alarmed = any(text.startswith(ALARMS) for text in said)
     sheet = queue_sheet(config, _with_thresholds(counts.first, results), counts.queued or 0, output)
     shares = {} if head is None else _flagged_by(counts, config.subgroup_minimum)
     chapters = [
         Chapter("accounts", "What became of the images", (), {"accounts": _accounts(counts)}),
         frontal_report.chapter(config.results, counts.frontal),
-        Chapter("flagged", "Share flagged", _of_shares(head, config.subgroup_minimum), shares),
+        Chapter("flagged", "Share flagged", _of_shares(head, config.subgroup_minimum, results), shares),
         Chapter("scores", "Scores against the validation images", *_scores(config, counts)),
         Chapter("drift", "Does the archive look like the training data?", said or ["Not known: no drift.json."]),
         Chapter("queue", "What to read first", _of_queue(counts), _first(results, counts), [sheet] if sheet else []),
         *more,
-        Chapter("unread", "What nobody has read", _of_unread(counts), _unread(counts)),
+        Chapter("unread", "What is not in the queue", _of_unread(counts), _unread(counts)),
     ]
     figures = {
         "images": counts.images,
@@ -93,7 +94,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         chapters,
         f"{ROUNDING} Intervals are Wilson's at 95%. tables/ has every table as CSV and LaTeX.",
         alarms=ALARMS,
-        first=FirstPage(_verdict(counts, head, said), _numbers(counts), sheet),
+        first=FirstPage(_verdict(counts, said), _numbers(counts, trusted=not alarmed), sheet),
     )
     return document.write(page, output)
 
@@ -130,6 +131,8 @@ def _flagged_by(counts: ArchiveCounts, minimum: int) -> dict[str, Table]:
             told = "too few patients" if group.patients < minimum else _share(group.flagged, group.judged)
             rows.append((group.name, f"{group.judged:,}", f"{group.patients:,}", f"{group.flagged:,}", told))
         columns = (WORDS[column], "scored", "patients", "flagged", "share flagged")
+        if counts.patients == 0:
+            rows = [(name, scored, "not known", flagged, told) for name, scored, _, flagged, told in rows]
         tables[f"flagged_by_{column}"] = Table(f"Share flagged by {WORDS[column]}", columns, tuple(rows))
     return tables
 
@@ -139,11 +142,14 @@ def _share(count: int, of: int) -> str:
     return percent(count / of, interval.low, interval.high)
 
 
-def _of_shares(head: str | None, minimum: int) -> list[str]:
+def _of_shares(head: str | None, minimum: int, results: str) -> list[str]:
     if head is None:
         return ["The model has no score: no image is flagged."]
+    known = [f"{HEADS[name]} {three_digits(at)}" for name, at in _thresholds(results).items() if name in HEADS]
+    told = ", ".join(known) or "not known"
     return [
-        f"Flagged are images whose {HEADS[head]} score reaches its threshold.",
+        f"Flagged here are images whose {HEADS[head]} score reaches its threshold.",
+        f"Thresholds: {told}, of validation images or of the site. How specific they are on these images is not known.",
         "A share that differs can be another case mix, or another device.",
         f"It is not printed of fewer than {minimum} patients. Several images of a patient make intervals too narrow.",
     ]
@@ -160,7 +166,7 @@ def _scores(config: EvaluateConfig, counts: ArchiveCounts) -> tuple[list[str], d
             rows.append((HEADS[head], f"{1 - at:.0%}", score(float(np.quantile(ours, at))), beside))
     if not rows:
         return ["There are no scores."], {}
-    columns = ("score", "of the images at least", "here", "validation images")
+    columns = ("score", "highest share of the images", "score at least, here", "score at least, validation images")
     why = " Scores here are calibrated, those remembered are not." if counts.calibrated else ""
     return (
         [f"The same share of images has at least this score. A difference is another case mix, or drift.{why}"],
@@ -182,7 +188,7 @@ def _first(results: str, counts: ArchiveCounts) -> dict[str, Table]:
         (
             f"{row['rank']}",
             str(row["image_id"]),
-            "; ".join(in_words(reason) for reason in row["reasons"]),
+            "; ".join(review_words(row["reasons"], row["p_covid"] is not None or row["score"] is None)),
             "" if row["score"] is None else score(row["score"], 3),
             _times(row["score"], thresholds.get("unhealthy" if row["p_covid"] is None else "covid")),
         )
@@ -201,7 +207,10 @@ def _of_unread(counts: ArchiveCounts) -> list[str]:
     if counts.unread is None:
         return ["The results have no list of unread images: `comit-ray requeue` writes it."]
     images = sum(group.images for group in counts.unread)
-    return [f"{images:,} images have no score, or no place in the queue. unread.csv has the path of each."]
+    said = [f"{images:,} images failed, were excluded, or are beyond the capacity. unread.csv has the path of each."]
+    if counts.unlisted:
+        said.append(f"{counts.unlisted:,} more were scored, have no reason to be read, and are in no list.")
+    return said
 
 
 def _unread(counts: ArchiveCounts) -> dict[str, Table]:
@@ -210,30 +219,40 @@ def _unread(counts: ArchiveCounts) -> dict[str, Table]:
         for group in counts.unread or ()
     ]
     columns = ("status", "why", "images", "of them in the queue", "for example")
-    return {"unread": Table("Images that nobody has read", columns, tuple(rows))} if rows else {}
+    return {"unread": Table("Images without a place in the queue", columns, tuple(rows))} if rows else {}
 
 
 def _in_no_queue(counts: ArchiveCounts) -> int:
     return sum(group.images - group.queued for group in counts.unread or ())
 
 
-def _verdict(counts: ArchiveCounts, head: str | None, said: Sequence[str]) -> list[str]:
+def _verdict(counts: ArchiveCounts, said: Sequence[str]) -> list[str]:
     alarms = [text.partition("\n")[0].partition(": ")[2].rstrip(":") for text in said if text.startswith(ALARMS)]
-    verdict = [f"WARNING: {alarms[0]}: what the flags are worth here is not known."] if alarms else []
-    flags = "none can be flagged" if head is None else f"{counts.heads[head].flagged:,} of these are flagged"
+    verdict = []
+    if alarms:
+        verdict.append(
+            f"WARNING: {alarms[0]}. ITS FLAGS ARE NOT TRUSTED: do not report their share as disease, and set no image "
+            "aside because of them."
+        )
+    flagged = [f"{group.flagged:,} {FLAGGED[name]}" for name, group in counts.heads.items()]
+    flags = ", ".join([*flagged, f"{counts.without_flag:,} have no flag"]) if flagged else "none can be flagged"
     scored = counts.status(Status.OK)
-    verdict.append(f"Of {counts.images:,} images {scored:,} were scored, and {flags}; not flagged is not normal.")
+    verdict.append(f"Of {counts.images:,} images {scored:,} were scored: {flags}. Not flagged is not normal.")
     queued = counts.queued
     first = "There is no queue" if queued is None else f"Read the {queued:,} images of the queue first"
-    left = "" if counts.unread is None else f"; {_in_no_queue(counts):,} images are in no queue and unread"
-    verdict.append(f"{first}{left}: without labels nothing says how many flags are right.")
+    left = "" if counts.unlisted is None else f"; {_in_no_queue(counts) + counts.unlisted:,} images are not in it"
+    verdict.append(f"{first}{left}. Without labels nothing says how many flags are right.")
     return verdict
 
 
-def _numbers(counts: ArchiveCounts) -> list[tuple[str, str]]:
+FLAGGED = {"covid": "flagged for COVID-19", "unhealthy": "flagged as unhealthy"}
+
+
+def _numbers(counts: ArchiveCounts, trusted: bool) -> list[tuple[str, str]]:
     rows = [("Images scored", f"{counts.status(Status.OK):,} of {counts.images:,}")]
     for name, group in counts.heads.items():
-        told = f"{group.flagged:,} of {group.judged:,}, {_share(group.flagged, group.judged)}"
+        told = f"{group.flagged:,} of {group.judged:,}"
+        told += f", {_share(group.flagged, group.judged)}" if trusted else "; not a share of patients who are ill"
         rows.append((f"Flagged: {HEADS[name]}", told))
     failed, excluded = counts.status(Status.FAILED), counts.status(Status.EXCLUDED)
     rows.append(("Failed, or excluded", f"{failed:,} failed, {excluded:,} excluded"))

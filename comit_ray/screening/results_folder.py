@@ -30,7 +30,7 @@ from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import REVIEW_QUEUE, SCREENED_IMAGES, UNREAD
 from comit_ray.tables.staging import MEMORY_GIB, Staged, staging
-from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, counted
+from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, counted, review_words
 
 IMAGES = "images"
 QUEUE_FILE = "review_queue/queue.parquet"
@@ -289,7 +289,11 @@ def _times_threshold(queue: pa.Table, points: Mapping[str, OperatingPoint]) -> p
 
 def _for_a_spreadsheet(queue: pa.Table, points: Mapping[str, OperatingPoint]) -> pa.Table:
     """Returns the queue with reasons in words and scores over their thresholds, without lists, which CSV lacks."""
-    told = ["; ".join(in_words(reason) for reason in reasons) for reasons in queue["reasons"].to_pylist()]
+    with_covid = pc.or_(queue["p_covid"].is_valid(), queue["p_unhealthy"].is_null()).to_pylist()
+    told = [
+        "; ".join(review_words(reasons, covid))
+        for reasons, covid in zip(queue["reasons"].to_pylist(), with_covid, strict=True)
+    ]
     codes = ["; ".join(reasons) for reasons in queue["reasons"].to_pylist()]
     index = queue.schema.get_field_index("reasons")
     table = queue.set_column(index, "reasons", pa.array(codes, pa.string()))

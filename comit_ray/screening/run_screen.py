@@ -195,7 +195,7 @@ def _screen(
     if config.masks != mask_choice.ALL:
         print(masks_line(output, config.masks, config.memory_gib))
     print("\n".join([*drift.lines(drifted), *taken.too_many_failed(config.max_failed_share)]))
-    point_name = operating_point.name if scores else None
+    point = operating_point if scores else None
     lead = drift.untrusted_lines(drifted, config.queue.untrusted, config.on_drift)
-    print("\n".join(["", *lead, *screen_summary.summary(taken, output, config.manifest, config.queue, point_name)]))
+    print("\n".join(["", *lead, *screen_summary.summary(taken, output, config.manifest, config.queue, point)]))
     return taken

@@ -3,30 +3,32 @@
 File names may hold a patient's name. So they are shown on a terminal only, and never written to a log.
 """
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import Status
 from comit_ray.screening import results_folder
 from comit_ray.storage import storage
-from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, counted
+from comit_ray.tables.vocabulary import counted, review_words
 
 MOST_REASONS, FIRST = 4, 3
 """How many reasons are listed for each status, and how many images of the queue are shown."""
 
 
 def summary(
-    accounts: Accounts, output: str, manifest_uri: str, config: QueueConfig, operating_point: str | None
+    accounts: Accounts, output: str, manifest_uri: str, config: QueueConfig, point: OperatingPoint | None
 ) -> list[str]:
     """Returns the lines of the summary: counts, the head of the queue, where the tables are, and what to run next."""
     head, queued = results_folder.queue_head(output, FIRST)
     return [
-        *account_lines(accounts, operating_point),
+        *account_lines(accounts, point),
         *queue_lines(head, queued, names=sys.stdout.isatty()),
         *results_folder.other_picture_lines(output),
         *results_folder.unread_lines(output),
@@ -49,24 +51,25 @@ def scores_line(scores: tuple[str, ...], temperatures: Mapping[str, float]) -> s
     return f"scores are calibrated (--temperature on): log-odds of {divided}"
 
 
-def account_lines(accounts: Accounts, operating_point: str | None) -> list[str]:
+def account_lines(accounts: Accounts, point: OperatingPoint | None) -> list[str]:
     """Says how many images there are, how many have no score and why, and how many are flagged.
 
     Args:
         accounts: counts of the output.
-        operating_point: name of the operating point; None: the model has no score and flags nothing.
+        point: the operating point; None: the model has no score and flags nothing.
     """
     count = {status: accounts.by_status.get(status, 0) for status in Status}
     told = ", ".join(f"{number:,} {status}" for status, number in count.items())
     lines = [f"{counted(accounts.asked, 'image')} in the manifest: {told}"]
     without = [status for status in (Status.EXCLUDED, Status.FAILED) if count[status]]
     lines += [f"  {status}: {_reasons(accounts, status)}" for status in without]
-    if operating_point is None:
+    if point is None:
         lines.append("the model has no score: no image is flagged; not flagged is not normal")
     else:
+        threshold = point.thresholds.get("covid")
+        at = f"score at or above {threshold:.3g}, {point.name}" if threshold is not None else "there is no threshold"
         lines.append(
-            f"flagged: {accounts.flagged:,} of {count[Status.OK]:,} (score at or above the threshold of "
-            f"{operating_point}); not flagged is not normal"
+            f"flagged for COVID-19: {accounts.flagged:,} of {count[Status.OK]:,} ({at}); not flagged is not normal"
         )
     lines += accounts.refused
     lines += [f"PROBLEM: {problem}" for problem in accounts.problems]
@@ -102,8 +105,9 @@ def queue_lines(head: pa.Table, queued: int, names: bool) -> list[str]:
 
 
 def _entry(row: Mapping[str, Any]) -> str:
-    why = REVIEW_WORDS[ReviewReason(row["reasons"][0])]
-    return why if row["score"] is None else f"score {row['score']:.2f}, {why}"
+    (why,) = review_words(row["reasons"][:1], row["p_covid"] is not None or row["score"] is None)
+    # Rounded down, so that no score looks as if it reached its threshold.
+    return why if row["score"] is None else f"score {math.floor(100 * row['score']) / 100:.2f}, {why}"
 
 
 def time_line(done_now: int, seconds: float) -> str:

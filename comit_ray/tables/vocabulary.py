@@ -76,21 +76,39 @@ class ReviewReason(StrEnum):
 
 
 REVIEW_WORDS: dict[ReviewReason, str] = {
-    ReviewReason.ABOVE_OPERATING_POINT: "flagged: score at or above its threshold",
+    ReviewReason.ABOVE_OPERATING_POINT: "flagged for COVID-19",
     ReviewReason.LABEL_DISAGREES: "label and flag disagree",
     ReviewReason.COVID_BUT_HEALTHY: "flagged for COVID-19, but scored as healthy",
-    ReviewReason.COVID_WITHOUT_DISEASE: "flagged for COVID-19, but no disease outlined",
+    ReviewReason.COVID_WITHOUT_DISEASE: "flagged for COVID-19, but almost no disease outlined",
     ReviewReason.DISEASE_OUTSIDE_LUNGS: "disease outside the lungs",
     ReviewReason.NO_LUNGS_FOUND: "no lungs found",
     ReviewReason.NOT_A_FRONTAL_CHEST: "looks like no frontal chest",
-    ReviewReason.NEAR_THRESHOLD: "score just below its threshold",
+    ReviewReason.NEAR_THRESHOLD: "COVID-19 score below its threshold, but near it",
     ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT: "flagged as unhealthy",
     ReviewReason.CHILD: "the patient is a child",
     ReviewReason.FAILED: "could not be scored",
     ReviewReason.FLAGS_UNTRUSTED: "the archive is unlike the training data, so flags are not trusted",
     ReviewReason.RANDOM_NEGATIVE: "random sample of images without another reason",
 }
-"""Reason of a review -> its text for a reader."""
+"""Reason of a review -> its text for a reader, for a network with a COVID-19 score (`review_words`)."""
+
+
+def review_words(reasons: Iterable[str], covid: bool = True) -> list[str]:
+    """Returns the reasons of an image in words, each text once.
+
+    Args:
+        reasons: reasons of one image, most urgent first.
+        covid: whether the image has a COVID-19 score; otherwise its flag is that of the unhealthy score.
+    """
+    told = dict.fromkeys(REVIEW_WORDS[ReviewReason(reason)] for reason in reasons)
+    if covid:
+        return list(told)
+    return list(
+        dict.fromkeys(
+            text.replace("flagged for COVID-19", "flagged as unhealthy").replace("COVID-19 score", "unhealthy score")
+            for text in told
+        )
+    )
 
 
 class Split(StrEnum):

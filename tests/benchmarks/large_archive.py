@@ -83,7 +83,7 @@ def _accounts(directory: str) -> None:
     tables = replace(layout(embeddings=False), sides=())
     taken = accounts.take(make_plan(f"{directory}/manifest", "all"), f"{directory}/results", tables)
     assert taken.balanced, taken.problems[:3]
-    print("\n".join(screen_summary.account_lines(taken, POINT.name)))
+    print("\n".join(screen_summary.account_lines(taken, POINT)))
 
 
 def _report(directory: str) -> None:
@@ -105,7 +105,7 @@ def main() -> None:
             drift.write(results, rows, "m", _known(), {})
         elif step == "summary":
             nothing = accounts.Accounts(0, {}, {}, 0, ())
-            print("\n".join(screen_summary.summary(nothing, results, rows, QueueConfig(), POINT.name)))
+            print("\n".join(screen_summary.summary(nothing, results, rows, QueueConfig(), POINT)))
         elif step == "masks":
             print(run_screen.masks_line(results, "flagged", 1.0))
         elif step == "monitor":

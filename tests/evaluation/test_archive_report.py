@@ -49,8 +49,11 @@ def test_what_became_what_is_flagged_what_to_read_and_what_nobody_read(options, 
     text = screen_report.write(EvaluateConfig(**options))
     first = text.split("## ")[0]
     assert first.startswith("# Archive without labels: 42 images of 42 patients")
-    assert "Of 42 images 40 were scored, and 10 of these are flagged; not flagged is not normal." in first
-    assert "Read the 6 images of the queue first; 6 images are in no queue and unread" in first
+    assert (
+        "Of 42 images 40 were scored: 10 flagged for COVID-19, 10 flagged as unhealthy, 30 have no flag. Not flagged"
+        in first
+    )
+    assert "Read the 6 images of the queue first; 36 images are not in it" in first
     assert "- Flagged: COVID-19: 10 of 40, 25% (14 to 41%)" in first
     assert "undefined" not in text
     assert "| PA | 36 | 36 | 10 | 28% (" in text
@@ -58,7 +61,7 @@ def test_what_became_what_is_flagged_what_to_read_and_what_nobody_read(options, 
     assert "| 2020-03 | 20 | 20 | 5 |" in text
     assert "the file is empty" in text
     first = next(line for line in text.splitlines() if line.startswith("| 1 | "))
-    assert "flagged: score at or above its threshold; flagged as unhealthy" in first
+    assert "flagged for COVID-19; flagged as unhealthy" in first
     score, times = (float(cell) for cell in first.strip("| ").split(" | ")[-2:])
     assert times == pytest.approx(score / 0.5, abs=0.011), "of the threshold"
     html = (tmp_path / "report" / "report.html").read_text()
@@ -90,7 +93,7 @@ def test_of_a_file_that_has_changed_the_newest_version_counts(tmp_path: Path) ->
     write_queue(results, uri, QueueConfig(random_negatives=0), POINT)
     text = screen_report.write(EvaluateConfig(**options))
     assert "3 images of 3 patients" in text
-    assert "Read the 3 images of the queue first; 0 images are in no queue and unread" in text
+    assert "Read the 3 images of the queue first; 0 images are not in it" in text
 
 
 def test_an_image_with_two_rows_is_refused(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_without_a_capacity_the_summary_says_how_to_give_one(folder: tuple[Path,
 def test_the_queue_is_a_spreadsheet_too(folder: tuple[Path, str]) -> None:
     first = rows(folder[0] / "queue.csv")[0]
     assert first["reasons"].split("; ")[0] == "above_operating_point"
-    assert first["why"].split("; ")[0] == "flagged: score at or above its threshold"
+    assert first["why"].split("; ")[0] == "flagged for COVID-19"
     assert float(first["times_threshold"]) >= 1, "what is flagged has reached its threshold"
 
 

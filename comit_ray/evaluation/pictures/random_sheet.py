@@ -1,6 +1,7 @@
 """Draws a sheet of randomly chosen radiographs with predicted and annotated masks."""
 
 import hashlib
+import math
 from typing import Literal
 
 import pandas as pd
@@ -9,7 +10,7 @@ from comit_ray.config.image_config import DecodeLimits
 from comit_ray.evaluation.pictures import radiographs
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, overlay_sheet
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, Shown, Unreadable, is_null
-from comit_ray.evaluation.report.printing import score
+from comit_ray.evaluation.report.printing import score, three_digits
 
 COLUMNS = 4
 
@@ -92,19 +93,17 @@ def decisions(row: Row) -> tuple[str, ...]:
 
 
 def against(value: float, threshold: float | None) -> str:
-    """A score, and how many times its threshold it is; a score alone says little.
+    """A score and its threshold, with three significant digits; a score alone says little.
 
     Args:
         value: the score, from 0 to 1.
         threshold: the threshold; None if it is not known.
     """
-    shown = score(value, 2) if value >= 0.1 else f"{value:.1g}"
+    digits = 3 if value >= 0.1 or value <= 0 else min(2 - math.floor(math.log10(value)), 9)
+    shown = score(value, digits)
     if threshold is None or is_null(threshold) or threshold <= 0:
         return f"score {shown}"
-    times = value / threshold
-    digits = 2 if 0.9 < times < 1.1 else 1 if times < 9.95 else 0
-    told = score(times, digits) if times < 1 else f"{times:.{digits}f}"  # 0.996 is not yet 1
-    return f"score {shown}, {told}x threshold"
+    return f"score {shown}, threshold {three_digits(threshold)}"
 
 
 def view(row: Row) -> str:

@@ -13,7 +13,7 @@ DIGITS = 4
 """Digits after the decimal point of a fraction, unless the caller asks for another number."""
 NOISE = 8
 """Number of digits, beyond those printed, that rounding considers; further digits are floating-point noise."""
-ROUNDING = "Numbers are rounded half to even, the ends of intervals outward, and p-values up."
+ROUNDING = "Numbers are rounded half to even, ends of intervals outward, p-values up, scores of single images down."
 """The sentence of a report about its rounding."""
 
 

@@ -40,8 +40,8 @@ def test_misclassified_are_those_that_no_score_flags(images, tmp_path, drawn):
     assert picture.name == "figure_10_misclassified"
     assert [tile.caption for tile in drawn] == [
         (
-            "COVID-19: not flagged, score 0.10",
-            "unhealthy: not flagged, score 0.10",
+            "COVID-19: not flagged, score 0.100",
+            "unhealthy: not flagged, score 0.100",
             "day of illness 7, view: PA",
             "a/05",
         )

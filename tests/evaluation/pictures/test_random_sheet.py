@@ -46,7 +46,7 @@ def test_a_sheet_is_a_picture_with_every_image_on_it(images):
 def test_scores_are_cut_and_labels_named(images):
     captions = [random_sheet.caption(row) for row in images.to_dict("records")]
     first = images.to_dict("records")[0]
-    assert captions[0][:2] == ("COVID-19: FLAGGED, score 0.99", "unhealthy: FLAGGED, score 0.99")
+    assert captions[0][:2] == ("COVID-19: FLAGGED, score 0.995", "unhealthy: FLAGGED, score 0.995")
     assert captions[0][2:] == ("label: COVID-19", "view: PA", first["image_id"])
     assert {caption[2] for caption in captions} == {"label: COVID-19", "label: other disease", "label: healthy"}
 
@@ -98,14 +98,14 @@ def test_a_radiograph_that_is_gone_has_a_place_that_says_so(images):
     [
         (
             {"p_covid": 0.62, "covid_flag": True, "covid_threshold": 0.2},
-            "COVID-19: FLAGGED, score 0.62, 3.1x threshold",
+            "COVID-19: FLAGGED, score 0.620, threshold 0.2",
         ),
         (
             {"p_covid": 0.01, "covid_flag": True, "covid_threshold": 0.002},
-            "COVID-19: FLAGGED, score 0.01, 5.0x threshold",
+            "COVID-19: FLAGGED, score 0.0100, threshold 0.002",
         ),
-        ({"p_covid": 0.1, "covid_flag": False, "covid_threshold": None}, "COVID-19: not flagged, score 0.10"),
-        ({"p_covid": 0.1, "covid_flag": None}, "COVID-19: no flag, score 0.10"),
+        ({"p_covid": 0.1, "covid_flag": False, "covid_threshold": None}, "COVID-19: not flagged, score 0.100"),
+        ({"p_covid": 0.1, "covid_flag": None}, "COVID-19: no flag, score 0.100"),
     ],
 )
 def test_a_caption_says_what_was_decided(row, line):
