@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other.
-# `make --jobs 2 --output-sync=target test` runs both groups at once: shorter, but tests that wait for Ray have less time.
+# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other,
+# beside them: they wait more than they compute.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Rewritten tests and our own modules are compiled once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,13 +21,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screening -> tables and a sheet in build/demo
 	$(PY) jobs/demo.py --output $(DEMO)
 
-test: test-units test-ray  ## all tests, slow ones too, but for those on a cluster
+test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster; both groups at once
+	$(MAKE) --jobs 2 --output-sync=line test-units test-ray
 
 test-units: $(VENV)/.installed  ## tests that need no Ray to themselves, side by side
 	$(ONE_THREAD) $(PY) -m pytest -m 'not ray and not cluster' $(SIDE_BY_SIDE)
 
 test-ray: $(VENV)/.installed  ## jobs on a Ray, one after the other
-	$(PY) -m pytest -m 'ray and not cluster' tests/jobs
+	$(ONE_THREAD) $(PY) -m pytest -m 'ray and not cluster' tests/jobs
 
 test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes on this machine, nodes lost; about 10 minutes
 	$(PY) -m pytest tests/jobs/test_cluster.py

@@ -49,7 +49,11 @@ MANIFEST = table_of(
         column("split", pa.string(), "train, val or test; null for an excluded image"),
         column("chunk", pa.string(), "unit of screening work this row belongs to", nullable=False),
         column("added_on", pa.date32(), "day (UTC) on which the row came into the manifest; null in older manifests"),
-        column("version", pa.int32(), "of the file's bytes, from 1; image_id of a later one ends in @2, @3, ..."),
+        column(
+            "version",
+            pa.int32(),
+            "version of the file's bytes, from 1; the image_id of a later one ends in @2, @3, ...",
+        ),
         column("file_size", pa.int64(), "bytes of the file, or of the member, as it was listed; null if it was not"),
         column(
             "file_tag",

@@ -181,7 +181,7 @@ UNREAD = table_of(
         column("why", pa.string(), "the reason in words", nullable=False),
         column("detail", pa.string(), "one sentence for a person; null if ok"),
         column("score", _FRACTION, "as in the review queue; null if not scored"),
-        column("queue_rank", pa.int32(), "its place in the review queue; null: it is in no queue"),
+        column("queue_rank", pa.int32(), "place in the review queue; null if it is not in the queue"),
     ],
 )
 
@@ -243,17 +243,17 @@ TRIALS = table_of(
         column("tasks", pa.list_(pa.string()), "heads of the network, labels of the classifier", nullable=False),
         column("status", pa.string(), "ok, stopped (by the study's scheduler) or failed", nullable=False),
         column("detail", pa.string(), "why it failed or was stopped; null if ok"),
-        column("config", pa.string(), "its resolved configuration, as JSON", nullable=False),
+        column("config", pa.string(), "resolved configuration, as JSON", nullable=False),
         column("config_digest", pa.string(), "12 hex digits of `config`", nullable=False),
         column("split", pa.string(), "the split that was scored, and the figures below are of", nullable=False),
         column("epochs", pa.int32(), "epochs trained; null for an embedding classifier"),
         column("best_epoch", pa.int32(), "epoch of the checkpoint that was scored, from 1"),
-        column("val_loss", pa.float64(), "its loss on the validation split"),
-        column("val_auroc", pa.float64(), "its AUROC for COVID-19 on the validation split"),
+        column("val_loss", pa.float64(), "loss on the validation split"),
+        column("val_auroc", pa.float64(), "AUROC for COVID-19 on the validation split"),
         column(
-            "val_judged", pa.float64(), "its figure by which the search judged it (run.json: search.metric); or null"
+            "val_judged", pa.float64(), "value of the search's metric (run.json: search.metric); null without a search"
         ),
-        column("auroc", pa.float64(), "of COVID-19"),
+        column("auroc", pa.float64(), "AUROC for COVID-19"),
         column("eer", pa.float64(), "equal error rate of COVID-19"),
         *(
             column(
@@ -263,7 +263,7 @@ TRIALS = table_of(
             )
             for specificity in SPECIFICITIES
         ),
-        column("unhealthy_auroc", pa.float64(), "of unhealthy"),
+        column("unhealthy_auroc", pa.float64(), "AUROC for unhealthy"),
         column("lung_iou", pa.float64(), "mean over images"),
         column("disease_tpr", pa.float64(), "pooled over pixels"),
         column("disease_precision", pa.float64(), "pooled over pixels"),
