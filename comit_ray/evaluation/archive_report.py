@@ -258,8 +258,8 @@ def _numbers(counts: ArchiveCounts, trusted: bool) -> list[tuple[str, str]]:
     rows.append(("Failed, or excluded", f"{failed:,} failed, {excluded:,} excluded"))
     if counts.queued is not None:
         rows.append(("In the queue", counted(counts.queued, "image")))
-    if counts.unread is not None:
-        rows.append(("In no queue, and unread", counted(_in_no_queue(counts), "image")))
+    if counts.unlisted is not None:
+        rows.append(("Not in the queue", f"{_in_no_queue(counts) + counts.unlisted:,} images"))
     return rows
 
 

@@ -103,7 +103,7 @@ def against(value: float, threshold: float | None) -> str:
     shown = score(value, digits)
     if threshold is None or is_null(threshold) or threshold <= 0:
         return f"score {shown}"
-    return f"score {shown}, threshold {three_digits(threshold)}"
+    return f"{shown} (threshold {three_digits(threshold)})"  # a longer line would be cut below a tile
 
 
 def view(row: Row) -> str:

@@ -98,11 +98,11 @@ def test_a_radiograph_that_is_gone_has_a_place_that_says_so(images):
     [
         (
             {"p_covid": 0.62, "covid_flag": True, "covid_threshold": 0.2},
-            "COVID-19: FLAGGED, score 0.620, threshold 0.2",
+            "COVID-19: FLAGGED, 0.620 (threshold 0.2)",
         ),
         (
             {"p_covid": 0.01, "covid_flag": True, "covid_threshold": 0.002},
-            "COVID-19: FLAGGED, score 0.0100, threshold 0.002",
+            "COVID-19: FLAGGED, 0.0100 (threshold 0.002)",
         ),
         ({"p_covid": 0.1, "covid_flag": False, "covid_threshold": None}, "COVID-19: not flagged, score 0.100"),
         ({"p_covid": 0.1, "covid_flag": None}, "COVID-19: no flag, score 0.100"),
