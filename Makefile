@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screenin
 	$(PY) jobs/demo.py --output $(DEMO)
 
 test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster; both groups at once
-	$(MAKE) --jobs 2 --output-sync=line test-units test-ray
+	$(MAKE) --jobs 2 test-units test-ray
 
 test-units: $(VENV)/.installed  ## tests that need no Ray to themselves, side by side
 	$(ONE_THREAD) $(PY) -m pytest -m 'not ray and not cluster' $(SIDE_BY_SIDE)
