@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other,
-# beside them: they wait more than they compute.
+# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Rewritten tests and our own modules are compiled once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,14 +20,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screening -> tables and a sheet in build/demo
 	$(PY) jobs/demo.py --output $(DEMO)
 
-test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster; both groups at once
-	$(MAKE) --jobs 2 test-units test-ray
+test: test-units test-ray  ## all tests, slow ones too, but for those on a cluster
 
 test-units: $(VENV)/.installed  ## tests that need no Ray to themselves, side by side
 	$(ONE_THREAD) $(PY) -m pytest -m 'not ray and not cluster' $(SIDE_BY_SIDE)
 
 test-ray: $(VENV)/.installed  ## jobs on a Ray, one after the other
-	$(ONE_THREAD) $(PY) -m pytest -m 'ray and not cluster' tests/jobs
+	$(PY) -m pytest -m 'ray and not cluster' tests/jobs
 
 test-cluster: $(VENV)/.installed  ## jobs submitted to a cluster of three nodes on this machine, nodes lost; about 10 minutes
 	$(PY) -m pytest tests/jobs/test_cluster.py
