@@ -99,11 +99,13 @@ def against(value: float, threshold: float | None) -> str:
         value: the score, from 0 to 1.
         threshold: the threshold; None if it is not known.
     """
-    digits = 3 if value >= 0.1 or value <= 0 else min(2 - math.floor(math.log10(value)), 9)
+    at = None if threshold is None or is_null(threshold) or threshold <= 0 else threshold
+    significant = 3 if at is None or value >= at / 2 else 2  # far below it two are enough
+    digits = 3 if value >= 0.1 or value <= 0 else min(significant - 1 - math.floor(math.log10(value)), 9)
     shown = score(value, digits)
-    if threshold is None or is_null(threshold) or threshold <= 0:
+    if at is None:
         return f"score {shown}"
-    return f"{shown} (threshold {three_digits(threshold)})"  # a longer line would be cut below a tile
+    return f"{shown} (threshold {three_digits(at)})"  # a longer line would be cut below a tile
 
 
 def view(row: Row) -> str:
