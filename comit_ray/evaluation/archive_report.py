@@ -4,7 +4,7 @@ Nothing is judged, for nothing is known to be right. It is made from the tables 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -64,19 +64,26 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     assert config.results is not None, "a report of an archive is made from a results folder"
     results, output = storage.normalise(config.results), storage.normalise(config.output)
     counts = archive_counts.count(config, results, tuple(HEADS))
+    thresholds = _thresholds(results)
     head = next(iter(counts.heads), None)
     drifted = drift.read(results)
     said = [] if drifted is None else drift.sentences(drifted)
-    alarmed = any(text.startswith(ALARMS) for text in said)
-    sheet = queue_sheet(config, _with_thresholds(counts.first, results), counts.queued or 0, output)
+    alarms = [text.partition("\n")[0].partition(": ")[2].rstrip(":") for text in said if text.startswith(ALARMS)]
+    sheet = queue_sheet(config, _with_thresholds(counts.first, thresholds), counts.queued or 0, output)
     shares = {} if head is None else _flagged_by(counts, config.subgroup_minimum)
     chapters = [
         Chapter("accounts", "What became of the images", (), {"accounts": _accounts(counts)}),
         frontal_report.chapter(config.results, counts.frontal),
-        Chapter("flagged", "Share flagged", _of_shares(head, config.subgroup_minimum, results), shares),
+        Chapter("flagged", "Share flagged", _of_shares(head, config.subgroup_minimum, thresholds), shares),
         Chapter("scores", "Scores against the validation images", *_scores(config, counts)),
         Chapter("drift", "Does the archive look like the training data?", said or ["Not known: no drift.json."]),
-        Chapter("queue", "What to read first", _of_queue(counts), _first(results, counts), [sheet] if sheet else []),
+        Chapter(
+            "queue",
+            "What to read first",
+            _of_queue(counts),
+            _first(results, counts, thresholds),
+            [sheet] if sheet else [],
+        ),
         *more,
         Chapter("unread", "What is not in the queue", _of_unread(counts), _unread(counts)),
     ]
@@ -94,7 +101,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         chapters,
         f"{ROUNDING} Intervals are Wilson's at 95%. tables/ has every table as CSV and LaTeX.",
         alarms=ALARMS,
-        first=FirstPage(_verdict(counts, said), _numbers(counts, trusted=not alarmed), sheet),
+        first=FirstPage(_verdict(counts, alarms), _numbers(counts, trusted=not alarms), sheet),
     )
     return document.write(page, output)
 
@@ -107,9 +114,8 @@ def _thresholds(results: str) -> dict[str, float]:
         return {}
 
 
-def _with_thresholds(images: pd.DataFrame, results: str) -> pd.DataFrame:
+def _with_thresholds(images: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
     """The thresholds of the flags as columns, for captions."""
-    thresholds = _thresholds(results)
     known: pd.DataFrame = images.assign(**{f"{name}_threshold": thresholds.get(name) for name in HEADS})
     return known
 
@@ -142,10 +148,10 @@ def _share(count: int, of: int) -> str:
     return percent(count / of, interval.low, interval.high)
 
 
-def _of_shares(head: str | None, minimum: int, results: str) -> list[str]:
+def _of_shares(head: str | None, minimum: int, thresholds: Mapping[str, float]) -> list[str]:
     if head is None:
         return ["The model has no score: no image is flagged."]
-    known = [f"{HEADS[name]} {three_digits(at)}" for name, at in _thresholds(results).items() if name in HEADS]
+    known = [f"{HEADS[name]} {three_digits(at)}" for name, at in thresholds.items() if name in HEADS]
     told = ", ".join(known) or "not known"
     return [
         f"Flagged here are images whose {HEADS[head]} score reaches its threshold.",
@@ -180,10 +186,9 @@ def _of_queue(counts: ArchiveCounts) -> list[str]:
     return [f"{counts.queued:,} images are in the queue (queue.csv), most urgent first."]
 
 
-def _first(results: str, counts: ArchiveCounts) -> dict[str, Table]:
+def _first(results: str, counts: ArchiveCounts, thresholds: Mapping[str, float]) -> dict[str, Table]:
     if not counts.queued:
         return {}
-    thresholds = _thresholds(results)
     rows = [
         (
             f"{row['rank']}",
@@ -226,8 +231,7 @@ def _in_no_queue(counts: ArchiveCounts) -> int:
     return sum(group.images - group.queued for group in counts.unread or ())
 
 
-def _verdict(counts: ArchiveCounts, said: Sequence[str]) -> list[str]:
-    alarms = [text.partition("\n")[0].partition(": ")[2].rstrip(":") for text in said if text.startswith(ALARMS)]
+def _verdict(counts: ArchiveCounts, alarms: Sequence[str]) -> list[str]:
     verdict = []
     if alarms:
         verdict.append(

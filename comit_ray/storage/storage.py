@@ -177,6 +177,12 @@ def _reading(uri: str) -> Iterator[None]:
         raise StorageError(f"cannot read {uri}: {error}") from error
 
 
+def _s3_file(uri: str, buffer: int) -> BinaryIO:
+    """Opens an object of S3 behind a buffer of `buffer` bytes, which one request fills."""
+    found = s3_object.S3Object(normalise(uri))
+    return io.BufferedReader(RawFile(found, uri, found.size()), buffer)
+
+
 @contextmanager
 def open_stream(uri: str) -> Iterator[BinaryIO]:
     """Opens the file at `uri` for reading from front to back, one buffer at a time.
@@ -186,8 +192,7 @@ def open_stream(uri: str) -> Iterator[BinaryIO]:
         StorageError: the file cannot be opened or read.
     """
     if is_s3(uri):
-        found = s3_object.S3Object(normalise(uri))
-        yield io.BufferedReader(RawFile(found, uri, found.size()), STREAM_BUFFER)
+        yield _s3_file(uri, STREAM_BUFFER)
         return
     fs, path = filesystem(uri)
     with _reading(uri):
@@ -206,8 +211,7 @@ def open_file(uri: str) -> Iterator[BinaryIO]:
         StorageError: the file cannot be opened or read.
     """
     if is_s3(uri):
-        found = s3_object.S3Object(normalise(uri))
-        yield io.BufferedReader(RawFile(found, uri, found.size()), SEEK_BUFFER)
+        yield _s3_file(uri, SEEK_BUFFER)
         return
     fs, path = filesystem(uri)
     with _reading(uri):

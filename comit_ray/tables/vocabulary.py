@@ -100,15 +100,12 @@ def review_words(reasons: Iterable[str], covid: bool = True) -> list[str]:
         reasons: reasons of one image, most urgent first.
         covid: whether the image has a COVID-19 score; otherwise its flag is that of the unhealthy score.
     """
-    told = dict.fromkeys(REVIEW_WORDS[ReviewReason(reason)] for reason in reasons)
-    if covid:
-        return list(told)
-    return list(
-        dict.fromkeys(
-            text.replace("flagged for COVID-19", "flagged as unhealthy").replace("COVID-19 score", "unhealthy score")
-            for text in told
-        )
-    )
+    told = [REVIEW_WORDS[ReviewReason(reason)] for reason in reasons]
+    if not covid:
+        told = [
+            text.replace("for COVID-19", "as unhealthy").replace("COVID-19 score", "unhealthy score") for text in told
+        ]
+    return list(dict.fromkeys(told))
 
 
 class Split(StrEnum):
