@@ -139,9 +139,12 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_worker_trains_and_leaves_whole_checkpoints(manifest, tmp_path: Path, ray_session, capsys) -> None:
-    """It has the bytes of one in this process, without Ray Train; with its checkpoint broken it does not go on."""
-    assert job(config(manifest, tmp_path, epochs=2)) == 0
+def test_one_worker_trains_from_disk_and_leaves_whole_checkpoints(manifest, tmp_path: Path, ray_session, capsys) -> None:
+    """It has the bytes of one in this process, without Ray Train, that has its frames in memory.
+
+    With its checkpoint broken it does not go on.
+    """
+    assert job(config(manifest, tmp_path, epochs=2, frames="disk")) == 0
     printed = capsys.readouterr().out.strip().splitlines()
     best = str(tmp_path / "run" / "best")
     assert printed[-1] == f"checkpoint: {best}"
@@ -218,14 +221,6 @@ def test_frames_on_disk_train_the_same_network(manifest, tmp_path: Path, here, c
     assert not list((tmp_path / "node").glob("*"))
     train(config(manifest, tmp_path, "memory", epochs=2, resume=True, frames="disk"))
     assert figures(tmp_path / "memory")["epoch"] == 2
-
-
-@pytest.mark.slow
-def test_frames_on_disk_by_ray(manifest, tmp_path: Path, ray_session) -> None:
-    assert job(config(manifest, tmp_path, "disk", frames="disk")) == 0
-    with trains_here():
-        train(config(manifest, tmp_path, "memory"))
-    assert weights(tmp_path / "disk") == weights(tmp_path / "memory")
 
 
 @pytest.mark.slow
