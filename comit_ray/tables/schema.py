@@ -1,4 +1,4 @@
-"""Defines the columns of every table (names, Arrow types, meanings and units) and lists the tables.
+"""Columns of every table of results: names, Arrow types, meanings, units. The manifest has `manifest_schema`.
 
 Every table is a directory of Parquet files of plain types: DuckDB, pandas, Polars and Spark read them without Ray.
 A column's meaning is in its Arrow field metadata; the table's name and version are in the schema metadata.

@@ -38,9 +38,9 @@ def vary_appearance(
         chance: probability (0 to 1) of each change.
         key: whole numbers that decide the draw: seed, epoch, index of the image and of its copy.
     """
-    generator = np.random.default_rng([*key, len(CHANGES)])  # the last number separates this stream from the moves
+    generator = np.random.default_rng([*key, STREAM])
     for name in CHANGES:
-        # Drawn for every change, requested or not, so that one more change does not alter the draws of the others.
+        # Drawn for every change, requested or not, so that one more at the end does not alter the draws of the others.
         drawn, own = generator.random(), generator.spawn(1)[0]
         if name in names and drawn < chance:
             frame_HW = CHANGES[name](frame_HW, lungs_HW, own)
@@ -151,5 +151,8 @@ CHANGES: dict[AppearanceName, Callable[[Frame, Lungs, Draw], Frame]] = {
     "jpeg": _jpeg,
 }
 """All changes in the order in which they are applied: the patient first, then the machine, then the file."""
+
+STREAM = 10
+"""Number of this stream of draws; the moves of `augmentation` have another. Another number changes every training."""
 
 assert tuple(CHANGES) == get_args(AppearanceName), "each change that can be asked for is here, in its order"

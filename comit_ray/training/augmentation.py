@@ -1,4 +1,4 @@
-"""Augments training images on the device: the paper's six copies of COVID-19 images, and random variation.
+"""Moves training images on the device: the paper's six copies, and random turns and shifts. Noise: `appearance`.
 
 Random variation goes beyond the paper: small rotations, shifts, scales and exposures. It depends only on seed, epoch
 and image, so the same image varies in the same way on one worker or eight. Nothing is mirrored, because the heart lies

@@ -139,7 +139,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_worker_trains_from_disk_and_leaves_whole_checkpoints(manifest, tmp_path: Path, ray_session, capsys) -> None:
+def test_one_worker_trains_from_disk_with_whole_checkpoints(manifest, tmp_path: Path, ray_session, capsys) -> None:
     """It has the bytes of one in this process, without Ray Train, that has its frames in memory.
 
     With its checkpoint broken it does not go on.
