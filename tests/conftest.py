@@ -54,6 +54,7 @@ def ray_session() -> Iterator[Path]:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process a training that has nothing to do
     os.environ.setdefault("RAY_worker_niceness", "0")  # else a busy machine leaves Ray's workers (15) no time at all
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")  # a new worker imports for 3 s
+    os.environ.setdefault("LOG_NAME_UPDATE_INTERVAL_S", "5")  # twice a second Ray looks for logs that nobody reads
     context: Any = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield Path(context.address_info["session_dir"]) / "logs"
     ray.shutdown()
