@@ -156,7 +156,7 @@ def _of_shares(head: str | None, minimum: int, thresholds: Mapping[str, float]) 
     return [
         f"Flagged here are images whose {HEADS[head]} score reaches its threshold.",
         f"Thresholds: {told}, of validation images or of the site. How specific they are on these images is not known.",
-        "A share that differs can be another case mix, or another device.",
+        "If shares differ, patients or devices differ, or the model does not work on one of the groups.",
         f"It is not printed of fewer than {minimum} patients. Several images of a patient make intervals too narrow.",
     ]
 
@@ -175,7 +175,7 @@ def _scores(config: EvaluateConfig, counts: ArchiveCounts) -> tuple[list[str], d
     columns = ("score", "highest share of the images", "score at least, here", "score at least, validation images")
     why = " Scores here are calibrated, those remembered are not." if counts.calibrated else ""
     return (
-        [f"The same share of images has at least this score. A difference is another case mix, or drift.{why}"],
+        [f"The same share of images has at least this score. If both differ, {drift.CAUSES}.{why}"],
         {"scores": Table("Scores here and on validation images", columns, tuple(rows))},
     )
 

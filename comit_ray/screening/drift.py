@@ -197,6 +197,11 @@ UNKNOWN = (
     "its sensitivity and specificity are not known for such images: have a random sample read before you use its flags"
 )
 NOT_SHOWN = "that they are alike is not shown either"
+CAUSES = (
+    "the share of positives differs, the images differ from the training data, or the model does not work on this "
+    "archive"
+)
+"""What other scores than on the validation images can mean; without labels nobody can tell which it is."""
 
 
 def lines(drift: Drift) -> list[str]:
@@ -289,5 +294,5 @@ def _note(signal: Signal) -> str | None:
         return f"{name}: not known for {counted(signal.unknown, 'image')}, which is no sign of a difference"
     if signal.signal in SCORES and signal.differs:
         spread = f"the score p_{signal.signal} is distributed differently than on validation images ({signal.detail})"
-        return f"{spread}: the share of positives differs, or the archive has drifted"
+        return f"{spread}: {CAUSES}"
     return None
