@@ -239,14 +239,14 @@ def untrusted_lines(drift: Drift, untrusted: str, on_drift: str) -> list[str]:
     if drift.trusted is not False:
         return []
     queue = {
-        "ranked": "the queue is still ordered by score (--queue.untrusted random or all changes this)",
+        "ranked": "the queue is still ordered by score",
         "random": "the queue is in random order",
         "all": "every scored image is in the queue",
     }[untrusted]
     stop = "; the exit status is 1 (--on_drift stop)" if on_drift == "stop" else ""
     return [
         f"FLAGS ARE NOT TRUSTED: the images do not look like the model's training data; {queue}{stop}",
-        "  to trust them: have part of the queue read, then `comit-ray calibrate` finds this site's own threshold",
+        "  what to do stands below, at `next:`",
     ]
 
 

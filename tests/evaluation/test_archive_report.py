@@ -53,14 +53,17 @@ def test_what_became_what_is_flagged_what_to_read_and_what_nobody_read(options, 
         "Of 42 images 40 were scored: 10 flagged for COVID-19, 10 flagged as unhealthy, 30 have no flag. Not flagged"
         in first
     )
-    assert "Read the 6 images of the queue first; 36 images are not in it" in first
+    assert "Next: read the 6 images of the queue; 36 images are not in it" in first
     assert "- Flagged: COVID-19: 10 of 40, 25% (14 to 41%)" in first
     assert "undefined" not in text
     assert "| PA | 36 | 36 | 10 | 28% (" in text
     assert "| not known | 4 | 4 | 0 | too few patients |" in text
     assert "| 2020-03 | 20 | 20 | 5 |" in text
     assert "the file is empty" in text
-    first = next(line for line in text.splitlines() if line.startswith("| 1 | "))
+    assert "| flagged for COVID-19, highest score first | 6 | 1 to 6 |" in text
+    first = next(
+        line for line in text.splitlines() if line.startswith("| flagged for COVID-19, highest score first | 1 |")
+    )
     assert "flagged for COVID-19; flagged as unhealthy" in first
     score, times = (float(cell) for cell in first.strip("| ").split(" | ")[-2:])
     assert times == pytest.approx(score / 0.5, abs=0.011), "of the threshold"
@@ -68,6 +71,12 @@ def test_what_became_what_is_flagged_what_to_read_and_what_nobody_read(options, 
     assert '<figure>\n<img src="data:image/png;base64,' in html
     assert (tmp_path / "report" / "figures" / "queue.png").exists()
     assert json.loads((tmp_path / "report" / "metrics.json").read_text())["flagged"] == 10
+    assert "a/0" not in text, "a path may name the diagnosis"
+    ids = (tmp_path / "report" / "figures" / "queue.csv").read_text().splitlines()
+    assert ids[:2] == ["number,image_id", "rank 1,a/00"]
+    before, _, after = html.partition('<details class="paths">')
+    assert "a/00" not in before
+    assert "a/00" in after
 
 
 def test_a_split_without_images_says_what_to_do(options) -> None:
@@ -93,7 +102,7 @@ def test_of_a_file_that_has_changed_the_newest_version_counts(tmp_path: Path) ->
     write_queue(results, uri, QueueConfig(random_negatives=0), POINT)
     text = screen_report.write(EvaluateConfig(**options))
     assert "3 images of 3 patients" in text
-    assert "Read the 3 images of the queue first; 0 images are not in it" in text
+    assert "Next: read the 3 images of the queue; 0 images are not in it" in text
 
 
 def test_an_image_with_two_rows_is_refused(tmp_path: Path) -> None:

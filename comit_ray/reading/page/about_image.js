@@ -55,7 +55,7 @@ function adjudication(box, found, me) {
 }
 
 export function showGrey(viewer) {
-  // Writes window, bits, sides and zoom into the corners of the main pane.
+  // Writes window, bits, sides, what the outlines are, and zoom into the corners of the main pane.
   const values = viewer.values;
   const grey = [greyOf(viewer), values ? words("values_here", { bits: values.bits_stored }) : words("values_loading")];
   const sides = values?.orientation?.[0];
@@ -63,6 +63,7 @@ export function showGrey(viewer) {
   byId("mark-right").textContent = opposite[sides] ? sides : "";
   byId("mark-left").textContent = opposite[sides] ?? "";
   if (values && !opposite[sides]) grey.push(words("side_unknown"));
+  if (viewer.outline && ["lung", "disease"].some((kind) => viewer.visible.has(kind))) grey.push(viewer.outline);
   byId("grey").textContent = grey.join("\n");
   byId("scale").textContent = viewer.size ? words("zoom", { percent: Math.round(100 * viewer.view.scale) }) : "";
   byId("invert").setAttribute("aria-pressed", String(viewer.inverted));

@@ -99,6 +99,7 @@ export class Tools {
     this.main.zonesVisible = on("zones");
     this.main.opacity = Number(byId("opacity").value) / 100;
     this.main.draw();
+    showGrey(this.main);
   }
 
   // ---- the patient's other radiographs -----------------------------------------------------------------------------
