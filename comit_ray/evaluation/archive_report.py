@@ -33,6 +33,9 @@ CAUTION = (
     "Not for diagnosis. Not flagged is not normal. The images have no labels: how many flags are right, and what was "
     "missed, is not known here."
 )
+UNCHECKED = (
+    "No image was checked for a frontal chest: laterals, CT slices and other pictures have scores and flags too."
+)
 HEADS = {"covid": "COVID-19", "unhealthy": "unhealthy"}
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 WORDS = {"site": "site", "dataset": "source", "view": "view", "device": "device", "month": "month"}
@@ -74,7 +77,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     alarms = [text.partition("\n")[0].partition(": ")[2].rstrip(":") for text in said if text.startswith(ALARMS)]
     trusted = drifted is None or drifted.trusted is not False
     sheet = queue_sheet(config, _with_thresholds(counts.first, thresholds), counts.queued or 0, output)
-    shares = {} if head is None else _flagged_by(counts, config.subgroup_minimum)
+    shares = {} if head is None else _flagged_by(counts, config.subgroup_minimum, trusted)
     chapters = [
         Chapter("accounts", "What became of the images", (), {"accounts": _accounts(counts)}),
         frontal_report.chapter(config.results, counts.frontal),
@@ -101,7 +104,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(figures, indent=1).encode())
     page = ReportDocument(
         f"Archive without labels: {in_patients(counts.images, counts.patients, counts.without_patient)}",
-        CAUTION,
+        CAUTION if counts.frontal.notna().any(axis=None) else f"{CAUTION} {UNCHECKED}",
         chapters,
         f"{ROUNDING} Intervals are Wilson's at 95%. tables/ has every table as CSV and LaTeX.",
         alarms=ALARMS,
@@ -133,13 +136,15 @@ def _accounts(counts: ArchiveCounts) -> Table:
     return Table("What became of the images", ("status", "why", "images"), tuple(rows))
 
 
-def _flagged_by(counts: ArchiveCounts, minimum: int) -> dict[str, Table]:
-    """The share flagged by site, source, view, device and month; of few patients the count alone."""
+def _flagged_by(counts: ArchiveCounts, minimum: int, trusted: bool) -> dict[str, Table]:
+    """The share flagged by group; of few patients, and where flags are not trusted, the count alone."""
     tables = {}
     for column, groups in counts.groups.items():
         rows = []
         for group in groups:
-            told = "too few patients" if group.patients < minimum else _share(group.flagged, group.judged)
+            told = "too few patients" if group.patients < minimum else "flags are not trusted"
+            if trusted and group.patients >= minimum:
+                told = _share(group.flagged, group.judged)
             rows.append((group.name, f"{group.judged:,}", f"{group.patients:,}", f"{group.flagged:,}", told))
         columns = (WORDS[column], "scored", "patients", "flagged", "share flagged")
         if counts.patients == 0:
@@ -162,7 +167,7 @@ def _of_shares(head: str | None, minimum: int, thresholds: Mapping[str, float]) 
         f"Flagged here are images whose {HEADS[head]} score reaches its threshold.",
         f"Thresholds: {told}, of validation images or of the site. How specific they are on these images is not known.",
         "If shares differ, patients or devices differ, or the model does not work on one of the groups.",
-        f"It is not printed of fewer than {minimum} patients. Several images of a patient make intervals too narrow.",
+        f"No share is printed of fewer than {minimum} patients. Several images of one make intervals too narrow.",
     ]
 
 
@@ -180,7 +185,7 @@ def _scores(config: EvaluateConfig, counts: ArchiveCounts) -> tuple[list[str], d
     columns = ("score", "highest share of the images", "score at least, here", "score at least, validation images")
     why = " Scores here are calibrated, those remembered are not." if counts.calibrated else ""
     return (
-        [f"The same share of images has at least this score. If both differ, {drift.CAUSES}.{why}"],
+        [f"The same share of images has at least this score. Where the two columns differ, {drift.CAUSES}.{why}"],
         {"scores": Table("Scores here and on validation images", columns, tuple(rows))},
     )
 
@@ -229,6 +234,8 @@ def _first(results: str, counts: ArchiveCounts, thresholds: Mapping[str, float])
 
 def _ranks(first: int, last: int, images: int) -> str:
     """The ranks of a block; other images may lie between, such as those of later nights."""
+    if images == 1:
+        return f"{first:,}"
     return f"{first:,} to {last:,}" if last - first + 1 == images else f"between {first:,} and {last:,}"
 
 
@@ -292,8 +299,8 @@ def _numbers(counts: ArchiveCounts, trusted: bool) -> list[tuple[str, str]]:
     rows = [("Images scored", f"{counts.status(Status.OK):,} of {counts.images:,}")]
     for name, group in counts.heads.items():
         told = f"{group.flagged:,} of {group.judged:,}"
-        told += f", {_share(group.flagged, group.judged)}" if trusted else "; not a share of patients who are ill"
-        rows.append((f"Flagged: {HEADS[name]}", told))
+        told += f", {_share(group.flagged, group.judged)}" if trusted else "; not trusted"
+        rows.append((f"Flagged: {HEADS[name]} (right or wrong)", told))
     failed, excluded = counts.status(Status.FAILED), counts.status(Status.EXCLUDED)
     rows.append(("Failed, or excluded", f"{failed:,} failed, {excluded:,} excluded"))
     if counts.queued is not None:
@@ -323,8 +330,11 @@ def queue_sheet(config: EvaluateConfig, images: pd.DataFrame, queued: int, outpu
         f"The first {len(chosen):,} scored images of {queued:,} in the review queue. Below each: its rank, the view, "
         f"the score against its threshold{', and the label' if labelled else ''}."
     )
+    title = "Head of the review queue"
+    if config.results is not None and wants_sample(storage.normalise(config.results)):
+        title += ", ordered by flags that are not trusted"
     return random_sheet.written(
-        *(output, "queue", caption, chosen, "Head of the review queue", config.decode, config.masks.lungs),
+        *(output, "queue", caption, chosen, title, config.decode, config.masks.lungs),
         lines=random_sheet.said if labelled else random_sheet.decisions,
         numbers=[f"rank {rank:,}" for rank in chosen["rank"]],
     )

@@ -221,7 +221,10 @@ def lines(drift: Drift) -> list[str]:
     if not compared:
         return notes
     names = ", ".join(dict.fromkeys(WORDS.get(name, name) for name in compared))
-    archive = f"the archive ({counted(drift.images, 'image')} of {counted(drift.patients, 'patient')})"
+    people = f"of {counted(drift.patients, 'patient')}"
+    if drift.patients == drift.images:  # patients may not be known: each image then counts as one
+        people = "each counted as a patient"
+    archive = f"the archive ({counted(drift.images, 'image')}{',' if people.startswith('each') else ''} {people})"
     return [
         f"{archive} is not shown to differ from the training data of model {drift.model_id} ({names}); {NOT_SHOWN}",
         *notes,

@@ -124,7 +124,7 @@ def block_words(placed_by: str, covid: bool = True) -> str:
     if placed_by == BY_SEVERITY:
         return "greatest extent of disease in the lungs first"
     (told,) = review_words([placed_by], covid)
-    order = {ReviewReason.RANDOM_NEGATIVE: "in random order", ReviewReason.FAILED: "without a score"}
+    order = {ReviewReason.RANDOM_NEGATIVE: "in random order", ReviewReason.FAILED: "in no particular order"}
     order[ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT] = "highest unhealthy score first"
     return f"{told}, {order.get(ReviewReason(placed_by), 'highest score first')}"
 
