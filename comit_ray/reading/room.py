@@ -121,7 +121,7 @@ class Room:
         if not case.hidden and queued["status"] == Status.OK:
             found["overlays"] = self.overlays.kinds(image_id, case.part)
             found["outline"] = self.overlays.outline(image_id, case.part)
-            found["model"] = {name: queued[name] for name in _MODEL}
+            found["model"] = {name: queued[name] for name in _MODEL} | {"flag_trusted": queued.get("flag_trusted")}
             found["model"] |= {name: case.predicted[name] for name in ("unhealthy_flag", "zone_disease")}
         if self.config.viewer is not None and not case.hidden:
             # A PACS may show the model's masks there, so there is no link for an image whose result is hidden.

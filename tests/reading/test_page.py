@@ -194,12 +194,16 @@ def go_to(browser, image_id: str) -> None:
     ready(browser)
 
 
-def test_outlines_say_how_coarse_they_are_blocks_have_headings_and_no_path_is_shown(browser, screen, room):
+def test_outlines_say_how_coarse_they_are_blocks_have_headings_and_no_path_is_shown(browser, screen, room, monkeypatch):
+    flagged = next(one for one in room[0].screen.cases.values() if one.block == "above_operating_point")
+    monkeypatch.setitem(flagged.queued, "flag_trusted", False)
+    monkeypatch.setitem(flagged.known.row, "view", "unknown")
     enter(browser, screen, room[1], "eyes")
     ready(browser)
-    flagged = next(one for one in room[0].screen.cases.values() if one.block == "above_operating_point")
     go_to(browser, flagged.image_id)
     until(browser, "reading.viewer().outline")
+    assert browser.execute_script("return document.getElementById('about').textContent").startswith("View not known")
+    assert "do not trust the flags" in browser.execute_script("return document.getElementById('said').textContent")
     corner = "return document.getElementById('grey').textContent"
     assert "lesion" not in browser.execute_script(corner), "masks are not shown yet"
     keys(browser, "m")

@@ -4,7 +4,7 @@ import { words } from "./words.js";
 
 export function showAbout(found, me, place) {
   // Fills the image's corner and label, and the part above the form.
-  const person = [found.view, found.sex, found.age === null ? null : words("years", { n: Math.floor(found.age) })];
+  const person = [viewOf(found), found.sex, found.age === null ? null : words("years", { n: Math.floor(found.age) })];
   const known = [person.filter(Boolean).join("  "), found.acquired_on].filter(Boolean);
   byId("about").textContent = known.join("\n");
   byId("main").setAttribute("aria-label", [place, ...known, words("stage")].join(". "));
@@ -27,7 +27,12 @@ export function showAbout(found, me, place) {
   }
 }
 
+export function viewOf(image) {
+  return image.view && image.view !== "unknown" ? image.view : words("view_unknown");
+}
+
 function scores(box, model) {
+  if (model.flag_trusted === false) box.append(element("p", { class: "untrusted" }, words("untrusted")));
   for (const [name, score, flag] of [
     ["score_covid", model.p_covid, model.covid_flag], ["score_unhealthy", model.p_unhealthy, model.unhealthy_flag]]) {
     if (score === null) continue;
