@@ -27,7 +27,7 @@ from comit_ray.screening.screen_summary import SAMPLE, sample_command
 from comit_ray.statistics.intervals import wilson
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.vocabulary import block_words, counted, review_words
+from comit_ray.tables.vocabulary import RANDOM_ORDER, block_words, counted, review_words
 
 CAUTION = (
     "Not for diagnosis. Not flagged is not normal. The images have no labels: how many flags are right, and what was "
@@ -287,7 +287,8 @@ def _verdict(config: EvaluateConfig, counts: ArchiveCounts, alarms: Sequence[str
             f"command). The queue of {queued:,} images is ordered by these flags"
         )
     else:
-        first = f"Next: read the {queued:,} images of the queue"
+        sample = any(part.placed_by == RANDOM_ORDER for part in counts.blocks)
+        first = f"Next: read the {queued:,} images of the queue{', a random sample' if sample else ''}"
     verdict.append(f"{first}{left}. Without labels nothing says how many flags are right.")
     return verdict
 

@@ -261,7 +261,9 @@ def unread_lines(output: str) -> list[str]:
         lines = [f"{read}; left unread: {counted(beyond + failed, 'image')} ({parts})"]
     else:
         left = f"; left unread: {counted(failed, 'failed image')}" if failed else ""
-        hint = "" if untrusted else "; --queue.capacity N keeps the N most urgent"
+        drifted = drift.read(output)  # of images in random order, none is the most urgent
+        trusted = drifted is None or drifted.trusted is not False
+        hint = "; --queue.capacity N keeps the N most urgent" if trusted else ""
         lines = [f"{read}{'' if untrusted else ', all with a reason'}{left}{hint}"]
     if excluded:
         lines.append(f"not scored and not in the queue: {counted(excluded, 'excluded image')}")

@@ -150,7 +150,7 @@ def test_once_the_sample_is_queued_it_is_to_be_read(tmp_path):
         "next: comit-ray review",
         "then: comit-ray calibrate",
     ]
-    assert unread_lines(where)[0].startswith("read the 4 images of queue.csv")
+    assert unread_lines(where) == ["read the 4 images of queue.csv, all with a reason"]
 
 
 def test_a_random_order_is_not_called_urgent():
