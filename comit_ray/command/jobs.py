@@ -170,7 +170,7 @@ def _flags_are_untrusted(output: str) -> bool:
 def requeue(config: RequeueConfig) -> int:
     """Build the review queue again from the tables of a screen, with other options. It needs no images and no model."""
     from comit_ray.chunks import nodes
-    from comit_ray.screening import results_folder, run_settings
+    from comit_ray.screening import results_folder, run_settings, screen_summary
     from comit_ray.storage import storage
 
     output = storage.normalise(config.results)
@@ -179,7 +179,7 @@ def requeue(config: RequeueConfig) -> int:
     written = results_folder.write_queue(output, config.manifest, config.queue, operating_point, config.memory_gib)
     print("the review queue was built from the tables" if written else "the review queue is unchanged")
     print("\n".join(results_folder.unread_lines(output)))
-    print(f"review_queue: {storage.join(output, results_folder.QUEUE_FILE)}")
+    print("\n".join(screen_summary.next_lines(output, config.manifest, config.queue.capacity)))
     return 0
 
 

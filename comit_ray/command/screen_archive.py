@@ -1,7 +1,8 @@
 """Makes the manifest for `comit-ray screen --archive` under the output; later runs bring it up to date.
 
 OUTPUT/listing lists the files of the archive when the screen began, OUTPUT/manifest its images, and OUTPUT/skipped.csv
-all files that are not images. OUTPUT/archive.json is written last and says that the three belong together.
+all files that are not images. OUTPUT/archive.json is written last and says that the three belong together. This
+manifest has no splits: its images are screened, and nobody trains, validates or tests a model on them.
 """
 
 import json
@@ -103,7 +104,7 @@ def _grow(record: dict[str, Any], output: str, most_changed: float) -> str:
     _refuse_unknown_changes(root, uri, output)
     config = _config(root, uri, storage.join(output, LISTING))
     asked = Asked(
-        *(mixed_files.NAME, root, mixed_files.NAME, config, config.split, config.chunk_rows, config.part_rows),
+        *(mixed_files.NAME, root, mixed_files.NAME, config, None, config.chunk_rows, config.part_rows),
         most_changed=most_changed,
     )
     growth = grow(uri, asked, today())
@@ -192,7 +193,7 @@ def _make(root: str, output: str) -> str:
     files = SourceFiles(root, listing=listed)
     source = read_source(mixed_files.rows, files, mixed_files.NAME, config)
     assert source.skipped is not None, "read_source knows them"
-    write(uri, finish(source.table, config.split, config.chunk_rows), config.part_rows, config.model_dump_json())
+    write(uri, finish(source.table, None, config.chunk_rows), config.part_rows, config.model_dump_json())
     source.skipped.write(storage.join(output, SKIPPED))
     record = {"root": root, "images": len(source.table), "skipped": source.skipped.counts()}
     storage.write_bytes(storage.join(output, RECORD), json.dumps(record).encode())

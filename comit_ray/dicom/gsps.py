@@ -1,7 +1,7 @@
 """Outlines of the masks as a Grayscale Softcopy Presentation State (PS3.3 A.33), for viewers without SEG.
 
 Outlines are traced in the frame of the model, at its resolution, and then mapped to the pixels of the original. There
-pixel 0 spans 0 to 1 (PS3.3 C.10.5.1.2), as in a `FrameMap`.
+pixel 0 spans 0 to 1 (PS3.3 C.10.5.1.2), as in a `FrameMap`. A legend at the lower edge says how coarse they are.
 """
 
 from typing import Any
@@ -82,7 +82,7 @@ def make_gsps(header: Dataset, result: ImageResult, naming: Naming) -> bytes:
             if lines:
                 notes.append(_annotation(header, layer, lines, []))
         layer = GraphicLayer("LEGEND", order=len(layers) + 1, description="What drew the outlines")
-        notes.append(_annotation(header, layer, [], [f"{WARNING}: {MODEL_NAME} {result.model_id}"]))
+        notes.append(_annotation(header, layer, [], [f"{WARNING}: {MODEL_NAME} {result.model_id}", result.outlines]))
         made = GrayscaleSoftcopyPresentationState(
             referenced_images=[header],
             content_label="COMIT_NET",
@@ -106,8 +106,8 @@ def _annotation(header: Dataset, layer: Any, lines: list[Points], texts: list[st
         graphic_layer=layer,
         graphic_objects=[GraphicObject("POLYLINE", line, units="PIXEL") for line in lines] or None,
         text_objects=[
-            TextObject(text, units="DISPLAY", bounding_box=(0.01, 0.01, 0.99, 0.06), text_justification="LEFT")
-            for text in texts
+            TextObject(text, units="DISPLAY", bounding_box=(0.01, top, 0.99, top + 0.05), text_justification="LEFT")
+            for text, top in zip(texts, (0.01, 0.94), strict=False)
         ]
         or None,
     )

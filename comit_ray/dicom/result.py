@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from comit_ray.config.export_config import FORMATS
 from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.masks.masks import from_png, to_original
+from comit_ray.data.masks.outline_words import OutlineGrid, sentences
 from comit_ray.dicom.concepts import Concept
 from comit_ray.dicom.uids import uid
 from comit_ray.errors import DecodeError, Reason
@@ -94,6 +95,14 @@ class ImageResult:
         """Return a mask on the pixels of the original, bool (height, width)."""
         assert self.frame_map is not None, "masks come with their frame's map"
         return to_original(self.masks[task], self.frame_map, height, width)
+
+    @property
+    def outlines(self) -> str:
+        """What the outlines are and how coarse, in two sentences; empty without masks."""
+        place = self.frame_map
+        if place is None:
+            return ""
+        return sentences(OutlineGrid.of_mask(mask_HW.shape, place) for mask_HW in self.masks.values())
 
     def checked_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the source's rows and columns, if they are those of the image that was screened.

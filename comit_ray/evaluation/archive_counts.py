@@ -69,14 +69,29 @@ class Unread:
         why: the reason in words.
         images: their number.
         queued: how many of them are in the review queue.
-        example: path of the first one.
     """
 
     status: str
     why: str
     images: int
     queued: int
-    example: str
+
+
+@dataclass(frozen=True)
+class QueueBlock:
+    """Images of the queue that one reason, or another order, gave their place.
+
+    Attributes:
+        placed_by: as in the review queue.
+        images: their number.
+        first: their lowest rank.
+        last: their highest rank; of several nights, other blocks may lie between.
+    """
+
+    placed_by: str
+    images: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,7 @@ class ArchiveCounts:
         calibrated: whether scores are divided by a temperature.
         without_flag: number of scored images that have no flag that is true.
         queued: number of rows of the review queue; None if there is no queue.
+        blocks: blocks of the queue, in its order; empty for a queue of an older version.
         unlisted: number of scored images that are neither in the queue nor in the list of unread images; None if
             one of these is missing.
         unread: rows of the table of unread images, in its order; None if there is no such table.
@@ -112,6 +128,7 @@ class ArchiveCounts:
     calibrated: bool
     without_flag: int
     queued: int | None
+    blocks: Sequence[QueueBlock]
     unlisted: int | None
     unread: Sequence[Unread] | None
     first: pd.DataFrame
@@ -150,7 +167,7 @@ def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> Archive
             f"SELECT count(*) FROM images WHERE status = '{Status.OK}' "  # noqa: S608 a word of ours
             "AND NOT coalesce(covid_flag, false) AND NOT coalesce(unhealthy_flag, false)"
         )[0][0]
-        queued = _stage(tables, results, QUEUE_FILE, schema.REVIEW_QUEUE, ("rank", "image_id", "status"))
+        queued = _stage(tables, results, QUEUE_FILE, schema.REVIEW_QUEUE, ("rank", "image_id", "status", "placed_by"))
         unread = _unread(tables, results)
         return ArchiveCounts(
             images=int(images),
@@ -164,6 +181,7 @@ def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> Archive
             calibrated=bool(tables.rows("SELECT count(*) FROM images WHERE calibration = 'temperature'")[0][0]),
             without_flag=int(without_flag),
             queued=queued,
+            blocks=[] if queued is None else _blocks(tables),
             unlisted=None if queued is None or unread is None else _unlisted(tables),
             unread=unread,
             first=pd.DataFrame() if queued is None else _first(tables, config, results),
@@ -213,6 +231,14 @@ def _stage(tables: Staged, results: str, file: str, of: pa.Schema, columns: Sequ
         return None
 
 
+def _blocks(tables: Staged) -> list[QueueBlock]:
+    rows = tables.rows(
+        "SELECT placed_by, count(*), min(rank), max(rank) FROM queue WHERE placed_by IS NOT NULL GROUP BY placed_by "
+        "ORDER BY min(rank)"
+    )
+    return [QueueBlock(str(name), int(images), int(first), int(last)) for name, images, first, last in rows]
+
+
 def _unlisted(tables: Staged) -> int:
     """Scored images without a reason to be read: no list has them."""
     return int(
@@ -224,13 +250,12 @@ def _unlisted(tables: Staged) -> int:
 
 
 def _unread(tables: Staged, results: str) -> list[Unread] | None:
-    if _stage(tables, results, UNREAD_FILE, schema.UNREAD, ("image_id", "status", "why", "queue_rank", "path")) is None:
+    if _stage(tables, results, UNREAD_FILE, schema.UNREAD, ("image_id", "status", "why", "queue_rank")) is None:
         return None
     rows = tables.rows(
-        "SELECT status, why, count(*), count(queue_rank), arg_min(path, rowid) FROM unread GROUP BY status, why "
-        "ORDER BY min(rowid)"
+        "SELECT status, why, count(*), count(queue_rank) FROM unread GROUP BY status, why ORDER BY min(rowid)"
     )
-    return [Unread(str(one), str(why), int(images), int(queued), str(path)) for one, why, images, queued, path in rows]
+    return [Unread(str(one), str(why), int(images), int(queued)) for one, why, images, queued in rows]
 
 
 def _first(tables: Staged, config: EvaluateConfig, results: str) -> pd.DataFrame:

@@ -16,26 +16,32 @@ from comit_ray.evaluation.archive_counts import ArchiveCounts
 from comit_ray.evaluation.first_page import percent
 from comit_ray.evaluation.metrics_report import in_patients
 from comit_ray.evaluation.pictures import random_sheet
-from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
+from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report import document
-from comit_ray.evaluation.report.document import Chapter, FirstPage, ReportDocument, Table
+from comit_ray.evaluation.report.document import MAY_UNBLIND, Chapter, FirstPage, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING, score, three_digits
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.screening import drift, run_settings
-from comit_ray.screening.results_folder import in_words, queue_head
+from comit_ray.screening.results_folder import in_words, queue_head, wants_sample
+from comit_ray.screening.screen_summary import SAMPLE, sample_command
 from comit_ray.statistics.intervals import wilson
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
-from comit_ray.tables.vocabulary import counted, review_words
+from comit_ray.tables.vocabulary import RANDOM_ORDER, block_words, counted, review_words
 
 CAUTION = (
     "Not for diagnosis. Not flagged is not normal. The images have no labels: how many flags are right, and what was "
     "missed, is not known here."
 )
+UNCHECKED = (
+    "No image was checked for a frontal chest: laterals, CT slices and other pictures have scores and flags too."
+)
 HEADS = {"covid": "COVID-19", "unhealthy": "unhealthy"}
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 WORDS = {"site": "site", "dataset": "source", "view": "view", "device": "device", "month": "month"}
 """What images are grouped by, in words."""
+PATHS = "read_first_images"
+"""Name of the table with the paths of the images to read first; folded, because a path may name a diagnosis."""
 READ_FIRST = 12
 """Images of the queue that the report shows."""
 
@@ -69,8 +75,9 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     drifted = drift.read(results)
     said = [] if drifted is None else drift.sentences(drifted)
     alarms = [text.partition("\n")[0].partition(": ")[2].rstrip(":") for text in said if text.startswith(ALARMS)]
+    trusted = drifted is None or drifted.trusted is not False
     sheet = queue_sheet(config, _with_thresholds(counts.first, thresholds), counts.queued or 0, output)
-    shares = {} if head is None else _flagged_by(counts, config.subgroup_minimum)
+    shares = {} if head is None else _flagged_by(counts, config.subgroup_minimum, trusted)
     chapters = [
         Chapter("accounts", "What became of the images", (), {"accounts": _accounts(counts)}),
         frontal_report.chapter(config.results, counts.frontal),
@@ -80,7 +87,7 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         Chapter(
             "queue",
             "What to read first",
-            _of_queue(counts),
+            _of_queue(config, counts),
             _first(results, counts, thresholds),
             [sheet] if sheet else [],
         ),
@@ -97,11 +104,12 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     storage.write_bytes(storage.join(output, "metrics.json"), json.dumps(figures, indent=1).encode())
     page = ReportDocument(
         f"Archive without labels: {in_patients(counts.images, counts.patients, counts.without_patient)}",
-        CAUTION,
+        CAUTION if counts.frontal.notna().any(axis=None) else f"{CAUTION} {UNCHECKED}",
         chapters,
         f"{ROUNDING} Intervals are Wilson's at 95%. tables/ has every table as CSV and LaTeX.",
         alarms=ALARMS,
-        first=FirstPage(_verdict(counts, alarms), _numbers(counts, trusted=not alarms), sheet),
+        folded=frozenset({PATHS}),
+        first=FirstPage(_verdict(config, counts, alarms, trusted), _numbers(counts, trusted=trusted), sheet),
     )
     return document.write(page, output)
 
@@ -128,13 +136,15 @@ def _accounts(counts: ArchiveCounts) -> Table:
     return Table("What became of the images", ("status", "why", "images"), tuple(rows))
 
 
-def _flagged_by(counts: ArchiveCounts, minimum: int) -> dict[str, Table]:
-    """The share flagged by site, source, view, device and month; of few patients the count alone."""
+def _flagged_by(counts: ArchiveCounts, minimum: int, trusted: bool) -> dict[str, Table]:
+    """The share flagged by group; of few patients, and where flags are not trusted, the count alone."""
     tables = {}
     for column, groups in counts.groups.items():
         rows = []
         for group in groups:
-            told = "too few patients" if group.patients < minimum else _share(group.flagged, group.judged)
+            told = "too few patients" if group.patients < minimum else "flags are not trusted"
+            if trusted and group.patients >= minimum:
+                told = _share(group.flagged, group.judged)
             rows.append((group.name, f"{group.judged:,}", f"{group.patients:,}", f"{group.flagged:,}", told))
         columns = (WORDS[column], "scored", "patients", "flagged", "share flagged")
         if counts.patients == 0:
@@ -156,8 +166,8 @@ def _of_shares(head: str | None, minimum: int, thresholds: Mapping[str, float]) 
     return [
         f"Flagged here are images whose {HEADS[head]} score reaches its threshold.",
         f"Thresholds: {told}, of validation images or of the site. How specific they are on these images is not known.",
-        "A share that differs can be another case mix, or another device.",
-        f"It is not printed of fewer than {minimum} patients. Several images of a patient make intervals too narrow.",
+        "If shares differ, patients or devices differ, or the model does not work on one of the groups.",
+        f"No share is printed of fewer than {minimum} patients. Several images of one make intervals too narrow.",
     ]
 
 
@@ -175,32 +185,58 @@ def _scores(config: EvaluateConfig, counts: ArchiveCounts) -> tuple[list[str], d
     columns = ("score", "highest share of the images", "score at least, here", "score at least, validation images")
     why = " Scores here are calibrated, those remembered are not." if counts.calibrated else ""
     return (
-        [f"The same share of images has at least this score. A difference is another case mix, or drift.{why}"],
+        [f"The same share of images has at least this score. Where the two columns differ, {drift.CAUSES}.{why}"],
         {"scores": Table("Scores here and on validation images", columns, tuple(rows))},
     )
 
 
-def _of_queue(counts: ArchiveCounts) -> list[str]:
+def _of_queue(config: EvaluateConfig, counts: ArchiveCounts) -> list[str]:
     if counts.queued is None:
         return ["There is no review queue in the results."]
-    return [f"{counts.queued:,} images are in the queue (queue.csv), most urgent first."]
+    results = storage.normalise(str(config.results))
+    sample = [f"A random sample, because flags are not trusted: {sample_command(results, config.manifest)}"]
+    return [
+        *(sample if wants_sample(results) else []),
+        f"{counts.queued:,} images are in the queue (queue.csv).",
+        "It has blocks. Each block has an order of its own: do not compare scores or ranks of two blocks.",
+        "Images of one study stay together.",
+    ]
 
 
 def _first(results: str, counts: ArchiveCounts, thresholds: Mapping[str, float]) -> dict[str, Table]:
     if not counts.queued:
         return {}
+    head = queue_head(results, READ_FIRST)[0].to_pylist()
+    covid = "covid" in counts.scores or "unhealthy" not in counts.scores
+    blocks = [row["placed_by"] for row in head]
     rows = [
         (
+            "" if block is None or block == before else block_words(block, covid),
             f"{row['rank']}",
-            str(row["image_id"]),
             "; ".join(review_words(row["reasons"], row["p_covid"] is not None or row["score"] is None)),
             "" if row["score"] is None else score(row["score"], 3),
             _times(row["score"], thresholds.get("unhealthy" if row["p_covid"] is None else "covid")),
         )
-        for row in queue_head(results, READ_FIRST)[0].to_pylist()
+        for row, block, before in zip(head, blocks, [None, *blocks[:-1]], strict=True)
     ]
-    columns = ("rank", "image", "why", "score", "times its threshold")
-    return {"read_first": Table("The head of the queue", columns, tuple(rows))}
+    columns = ("block", "rank", "why", "score", "times its threshold")
+    ids = tuple((f"{row['rank']}", str(row["image_id"])) for row in head)
+    parts = tuple(
+        (block_words(part.placed_by, covid), f"{part.images:,}", _ranks(part.first, part.last, part.images))
+        for part in counts.blocks
+    )
+    return {
+        **({"queue_blocks": Table("Blocks of the queue", ("block", "images", "ranks"), parts)} if parts else {}),
+        "read_first": Table("The head of the queue", columns, tuple(rows)),
+        PATHS: Table(f"Which images these are. {MAY_UNBLIND}", ("rank", "image"), ids),
+    }
+
+
+def _ranks(first: int, last: int, images: int) -> str:
+    """The ranks of a block; other images may lie between, such as those of later nights."""
+    if images == 1:
+        return f"{first:,}"
+    return f"{first:,} to {last:,}" if last - first + 1 == images else f"between {first:,} and {last:,}"
 
 
 def _times(value: float | None, threshold: float | None) -> str:
@@ -219,11 +255,8 @@ def _of_unread(counts: ArchiveCounts) -> list[str]:
 
 
 def _unread(counts: ArchiveCounts) -> dict[str, Table]:
-    rows = [
-        (group.status, group.why, f"{group.images:,}", f"{group.queued:,}", group.example)
-        for group in counts.unread or ()
-    ]
-    columns = ("status", "why", "images", "of them in the queue", "for example")
+    rows = [(group.status, group.why, f"{group.images:,}", f"{group.queued:,}") for group in counts.unread or ()]
+    columns = ("status", "why", "images", "of them in the queue")
     return {"unread": Table("Images without a place in the queue", columns, tuple(rows))} if rows else {}
 
 
@@ -231,20 +264,31 @@ def _in_no_queue(counts: ArchiveCounts) -> int:
     return sum(group.images - group.queued for group in counts.unread or ())
 
 
-def _verdict(counts: ArchiveCounts, alarms: Sequence[str]) -> list[str]:
+def _verdict(config: EvaluateConfig, counts: ArchiveCounts, alarms: Sequence[str], trusted: bool) -> list[str]:
     verdict = []
     if alarms:
-        verdict.append(
-            f"WARNING: {alarms[0]}. ITS FLAGS ARE NOT TRUSTED: do not report their share as disease, and set no image "
-            "aside because of them."
+        follows = (
+            "The thresholds were chosen at this site, so that its flags count here."
+            if trusted
+            else "ITS FLAGS ARE NOT TRUSTED: do not report their share as disease, and set no image aside by them."
         )
+        verdict.append(f"WARNING: {alarms[0]}. {follows}")
     flagged = [f"{group.flagged:,} {FLAGGED[name]}" for name, group in counts.heads.items()]
     flags = ", ".join([*flagged, f"{counts.without_flag:,} have no flag"]) if flagged else "none can be flagged"
     scored = counts.status(Status.OK)
     verdict.append(f"Of {counts.images:,} images {scored:,} were scored: {flags}. Not flagged is not normal.")
     queued = counts.queued
-    first = "There is no queue" if queued is None else f"Read the {queued:,} images of the queue first"
     left = "" if counts.unlisted is None else f"; {_in_no_queue(counts) + counts.unlisted:,} images are not in it"
+    if queued is None:
+        first = "There is no queue"
+    elif wants_sample(storage.normalise(str(config.results))):
+        first = (
+            f"Next: read a random sample of {min(SAMPLE, scored):,} scored images (the chapter on the queue has the "
+            f"command). The queue of {queued:,} images is ordered by these flags"
+        )
+    else:
+        sample = any(part.placed_by == RANDOM_ORDER for part in counts.blocks)
+        first = f"Next: read the {queued:,} images of the queue{', a random sample' if sample else ''}"
     verdict.append(f"{first}{left}. Without labels nothing says how many flags are right.")
     return verdict
 
@@ -256,8 +300,8 @@ def _numbers(counts: ArchiveCounts, trusted: bool) -> list[tuple[str, str]]:
     rows = [("Images scored", f"{counts.status(Status.OK):,} of {counts.images:,}")]
     for name, group in counts.heads.items():
         told = f"{group.flagged:,} of {group.judged:,}"
-        told += f", {_share(group.flagged, group.judged)}" if trusted else "; not a share of patients who are ill"
-        rows.append((f"Flagged: {HEADS[name]}", told))
+        told += f", {_share(group.flagged, group.judged)}" if trusted else "; not trusted"
+        rows.append((f"Flagged: {HEADS[name]} (right or wrong)", told))
     failed, excluded = counts.status(Status.FAILED), counts.status(Status.EXCLUDED)
     rows.append(("Failed, or excluded", f"{failed:,} failed, {excluded:,} excluded"))
     if counts.queued is not None:
@@ -282,12 +326,16 @@ def queue_sheet(config: EvaluateConfig, images: pd.DataFrame, queued: int, outpu
     chosen = images.head(config.sheet_images)
     if chosen.empty:
         return None
-    png = random_sheet.draw(chosen, "Head of the review queue", config.decode, config.masks.lungs)
-    file = f"{DIRECTORY}/queue.png"
-    storage.write_bytes(storage.join(output, file), png)
-    ranks = f"{int(chosen['rank'].iloc[0])} to {int(chosen['rank'].iloc[-1])}"
+    labelled = bool(chosen[["covid", "unhealthy"]].notna().any(axis=None))
     caption = (
-        f"The first {len(chosen):,} scored images of {queued:,} in the review queue, in order (ranks {ranks}). "
-        "Below each: the decision, the score against its threshold, the label, the view and the image's id."
+        f"The first {len(chosen):,} scored images of {queued:,} in the review queue. Below each: its rank, the view, "
+        f"the score against its threshold{', and the label' if labelled else ''}."
     )
-    return Picture("queue", caption, (file,))
+    title = "Head of the review queue"
+    if config.results is not None and wants_sample(storage.normalise(config.results)):
+        title += ", ordered by flags that are not trusted"
+    return random_sheet.written(
+        *(output, "queue", caption, chosen, title, config.decode, config.masks.lungs),
+        lines=random_sheet.said if labelled else random_sheet.decisions,
+        numbers=[f"rank {rank:,}" for rank in chosen["rank"]],
+    )

@@ -34,7 +34,7 @@ from comit_ray.evaluation import thresholds as threshold_table
 from comit_ray.evaluation.calibration import reliability_diagram
 from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points
 from comit_ray.evaluation.pictures import case_pictures, curve_pictures, embedding_pictures, mask_pictures, random_sheet
-from comit_ray.evaluation.pictures.picture import DIRECTORY, Picture
+from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.report import document
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
@@ -292,15 +292,13 @@ def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str
     if not config.sheet_images or scored.empty:
         return []
     chosen = random_sheet.choose(scored, config.sheet_images, config.sheet_seed)
-    png = random_sheet.draw(chosen, f"{split} split, drawn at random", config.decode, config.masks.lungs)
-    file = f"{DIRECTORY}/sheet.png"
-    storage.write_bytes(storage.join(output, file), png)
     caption = (
         f"{len(chosen):,} of {counted(len(scored), 'scored image')}, drawn at random by their ids and labels and never "
         f"by scores; labelled COVID-19: {int((chosen['covid'] == 1).sum())}. Predicted masks have solid lines, "
         "annotated masks dashed lines."
     )
-    return [Picture("sheet", caption, (file,))]
+    title = f"{split} split, drawn at random"
+    return [random_sheet.written(output, "sheet", caption, chosen, title, config.decode, config.masks.lungs)]
 
 
 def _queue(config: EvaluateConfig, images: pd.DataFrame, output: str) -> list[Picture]:

@@ -66,6 +66,11 @@ class Case:
         """Reasons why the image is in the queue; empty if they are hidden."""
         return [] if self.hidden else [str(reason) for reason in self.queued["reasons"]]
 
+    @property
+    def block(self) -> str | None:
+        """The block of the queue (`placed_by`); None if it is hidden, or not known as in older queues."""
+        return None if self.hidden else self.queued.get("placed_by")
+
 
 @dataclass(frozen=True)
 class Screen:

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.masks.masks import from_png, to_original
+from comit_ray.data.masks.outline_words import OutlineGrid
 from comit_ray.errors import NotFoundError
 from comit_ray.screening.mask_tables import ZONES
 from comit_ray.screening.screen_tables import GRADCAM, MASKS
@@ -78,6 +79,19 @@ class Overlays:
             return _rgba(HEAT, to_original(heat_HW, place, *shape))  # type: ignore[arg-type]
         mask_HW = to_original(from_png(png), place, *shape)
         return _rgba(LUNG, _outline(mask_HW)) if kind == "lung" else _rgba(DISEASE, _hatched(mask_HW))
+
+    def outline(self, image_id: str, part: str | None) -> dict[str, int] | None:
+        """Return how coarse the outlines of an image are; None if it has none.
+
+        Returns:
+            `height` and `width` of the image on which the model drew them, and `step`: pixels of the radiograph that
+                one of its pixels covers, at least 1.
+        """
+        row = self._row(MASKS, image_id, part)
+        if row is None or not (row["lung_png"] or row["disease_png"]):
+            return None
+        grid = OutlineGrid.of_row(row)
+        return {"height": grid.height, "width": grid.width, "step": max(1, round(grid.step))}
 
     def zones(self, image_id: str, part: str | None, height: int, width: int) -> dict[str, Any] | None:
         """Locate the six lung zones, as `comit_ray.screening.mask_tables.zone_disease` divides them.

@@ -17,6 +17,7 @@ from comit_ray.reading.overlays import Overlays
 from comit_ray.reading.reader_deal import Deal, Role
 from comit_ray.reading.store import Reviews, Verdict
 from comit_ray.reading.values import Images, Opened
+from comit_ray.screening.results_folder import in_words
 from comit_ray.storage import storage, web
 
 LOOK_AGAIN = 5.0
@@ -96,7 +97,7 @@ class Room:
             if role is not None:
                 mine = verdicts.get(reader)
                 row |= {"image_id": case.image_id, "status": case.queued["status"], "hidden": case.hidden}
-                row |= {"reasons": case.reasons, "verdict": mine["verdict"] if mine else None}
+                row |= {"reasons": case.reasons, "block": case.block, "verdict": mine["verdict"] if mine else None}
                 row |= {"seconds": mine["seconds"] if mine else None}
                 row |= {"score": None if case.hidden else _plain(case.queued["score"])}
             rows.append(row)
@@ -111,13 +112,16 @@ class Room:
         queued, row = case.queued, case.known.row
         found: dict[str, Any] = {"image_id": image_id, "role": role, "hidden": case.hidden, "status": queued["status"]}
         found |= {name: _plain(row[name]) for name in ("view", "age", "sex", "acquired_on")}
-        found |= {"reason": queued["reason"], "detail": queued["detail"], "reasons": case.reasons}
+        # In words, because a detail may name a path, and a path may name the diagnosis.
+        why = None if queued["reason"] is None else in_words(queued["reason"])
+        found |= {"reason": queued["reason"], "detail": why, "reasons": case.reasons}
         found["beside"] = [self._neighbour(one) for one in case.beside]
         found["mine"] = {name: verdicts[reader][name] for name in _MINE} if reader in verdicts else None
         found["overlays"] = []
         if not case.hidden and queued["status"] == Status.OK:
             found["overlays"] = self.overlays.kinds(image_id, case.part)
-            found["model"] = {name: queued[name] for name in _MODEL}
+            found["outline"] = self.overlays.outline(image_id, case.part)
+            found["model"] = {name: queued[name] for name in _MODEL} | {"flag_trusted": queued.get("flag_trusted")}
             found["model"] |= {name: case.predicted[name] for name in ("unhealthy_flag", "zone_disease")}
         if self.config.viewer is not None and not case.hidden:
             # A PACS may show the model's masks there, so there is no link for an image whose result is hidden.

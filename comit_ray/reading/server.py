@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from comit_ray.config.reading_config import LOOPBACK
-from comit_ray.errors import ConfigError, DecodeError, StorageError
+from comit_ray.errors import REASON_WORDS, ConfigError, DecodeError, StorageError
 from comit_ray.reading.access import RateLimit, Tokens, cookie_name
 from comit_ray.reading.guard import answer, guarded
 from comit_ray.reading.room import Room
@@ -204,7 +204,7 @@ def _or_problem(found: Callable[[str, Any], Response], reader: str, asked: Any) 
     try:
         return found(reader, asked)
     except DecodeError as error:
-        return answer(422, "not_shown", error.detail, reason=str(error.reason))
+        return answer(422, "not_shown", REASON_WORDS[error.reason], reason=str(error.reason))
     except ConfigError as error:
         return answer(400, "not_understood", str(error))
     except StorageError as error:

@@ -197,6 +197,11 @@ UNKNOWN = (
     "its sensitivity and specificity are not known for such images: have a random sample read before you use its flags"
 )
 NOT_SHOWN = "that they are alike is not shown either"
+CAUSES = (
+    "the share of positives differs, the images differ from the training data, or the model does not work on this "
+    "archive"
+)
+"""What other scores than on the validation images can mean; without labels nobody can tell which it is."""
 
 
 def lines(drift: Drift) -> list[str]:
@@ -216,7 +221,10 @@ def lines(drift: Drift) -> list[str]:
     if not compared:
         return notes
     names = ", ".join(dict.fromkeys(WORDS.get(name, name) for name in compared))
-    archive = f"the archive ({counted(drift.images, 'image')} of {counted(drift.patients, 'patient')})"
+    people = f"of {counted(drift.patients, 'patient')}"
+    if drift.patients == drift.images:  # patients may not be known: each image then counts as one
+        people = "each counted as a patient"
+    archive = f"the archive ({counted(drift.images, 'image')}{',' if people.startswith('each') else ''} {people})"
     return [
         f"{archive} is not shown to differ from the training data of model {drift.model_id} ({names}); {NOT_SHOWN}",
         *notes,
@@ -234,14 +242,14 @@ def untrusted_lines(drift: Drift, untrusted: str, on_drift: str) -> list[str]:
     if drift.trusted is not False:
         return []
     queue = {
-        "ranked": "the queue is still ordered by score (--queue.untrusted random or all changes this)",
+        "ranked": "the queue is still ordered by score",
         "random": "the queue is in random order",
         "all": "every scored image is in the queue",
     }[untrusted]
     stop = "; the exit status is 1 (--on_drift stop)" if on_drift == "stop" else ""
     return [
         f"FLAGS ARE NOT TRUSTED: the images do not look like the model's training data; {queue}{stop}",
-        "  to trust them: have part of the queue read, then `comit-ray calibrate` finds this site's own threshold",
+        "  what to do stands below, at `next:`",
     ]
 
 
@@ -289,5 +297,5 @@ def _note(signal: Signal) -> str | None:
         return f"{name}: not known for {counted(signal.unknown, 'image')}, which is no sign of a difference"
     if signal.signal in SCORES and signal.differs:
         spread = f"the score p_{signal.signal} is distributed differently than on validation images ({signal.detail})"
-        return f"{spread}: the share of positives differs, or the archive has drifted"
+        return f"{spread}: {CAUSES}"
     return None

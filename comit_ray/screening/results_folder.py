@@ -23,14 +23,14 @@ from comit_ray.config.queue_config import QueueConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.data.manifest.manifest_updates import NO_MARKS, Marks
 from comit_ray.errors import REASON_WORDS, NotFoundError, Reason, Status, StorageError
-from comit_ray.screening import drift, review_queue
+from comit_ray.screening import drift, folder_guide, review_queue
 from comit_ray.screening.screen_tables import stage_newest
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import REVIEW_QUEUE, SCREENED_IMAGES, UNREAD
 from comit_ray.tables.staging import MEMORY_GIB, Staged, staging
-from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, counted, review_words
+from comit_ray.tables.vocabulary import REVIEW_WORDS, ReviewReason, block_words, counted, review_words
 
 IMAGES = "images"
 QUEUE_FILE = "review_queue/queue.parquet"
@@ -41,7 +41,7 @@ BEYOND_WORDS = "has a reason to be read, but exceeds the queue's capacity"
 REVIEWS, WITHDRAWN = "reviews", "withdrawn"
 """Directory of the readers' verdicts beside the results (`comit_ray.reading.store`), and the withdrawn verdict."""
 _PLACES = [MANIFEST.field(name) for name in ("dataset", "site", "acquired_on")]
-_HEAD = ["rank", "image_id", "reasons", "score", "p_covid"]
+_HEAD = ["rank", "image_id", "reasons", "score", "p_covid", "placed_by"]
 
 
 def write_images(output: str, plan: Plan, split: str, marks: Marks = NO_MARKS) -> bool:
@@ -125,6 +125,7 @@ def write_queue(
                 for piece in parquet.read_pieces(f"{made}/unread.parquet", UNREAD.names):
                     add(piece)
             storage.write_file(storage.join(output, UNREAD_CSV), f"{made}/unread.csv")
+    folder_guide.write(output)
     return written
 
 
@@ -211,7 +212,7 @@ def in_words(reason: str) -> str:
 
 
 def queue_head(output: str, count: int) -> tuple[pa.Table, int]:
-    """Returns the first `count` rows of the queue (rank, image_id, reasons, score, p_covid), and its number of rows.
+    """Returns the first `count` rows of the queue (rank, image_id, reasons, score, p_covid, placed_by), and its number.
 
     Raises:
         StorageError: the queue cannot be read.
@@ -219,9 +220,24 @@ def queue_head(output: str, count: int) -> tuple[pa.Table, int]:
     head, rows = REVIEW_QUEUE.empty_table().select(_HEAD), 0
     for piece in parquet.read_pieces(storage.join(output, QUEUE_FILE), _HEAD):
         if head.num_rows < count:
+            if "placed_by" not in piece.column_names:  # a queue of an older version
+                piece = piece.append_column("placed_by", pa.nulls(len(piece), pa.string()))
             head = pa.concat_tables([head, piece.select(_HEAD).cast(head.schema)]).slice(0, count)
         rows += piece.num_rows
     return head, rows
+
+
+def wants_sample(output: str) -> bool:
+    """Returns whether a random sample has to be read first: flags are not trusted, and they still order the queue.
+
+    Raises:
+        StorageError: the queue or drift.json cannot be read.
+    """
+    drifted = drift.read(output)
+    if drifted is None or drifted.trusted is not False:
+        return False
+    head, _ = queue_head(output, 1)
+    return not any(ReviewReason.FLAGS_UNTRUSTED in reasons for reasons in head["reasons"].to_pylist())
 
 
 def unread_lines(output: str) -> list[str]:
@@ -236,13 +252,19 @@ def unread_lines(output: str) -> list[str]:
         counts.update(zip(piece["status"].to_pylist(), piece["queue_rank"].is_null().to_pylist(), strict=True))
     beyond = counts[Status.OK, True] + counts[Status.OK, False]
     failed, excluded = counts[Status.FAILED, True], counts[Status.EXCLUDED, True]
+    untrusted = wants_sample(output)
     read = f"read the {counted(queued, 'image')} of queue.csv"
+    if untrusted:
+        read = f"queue.csv has {counted(queued, 'image')}, ordered by flags that are not trusted"
     if beyond:
         parts = f"{beyond:,} with a reason but beyond --queue.capacity, {failed:,} failed"
         lines = [f"{read}; left unread: {counted(beyond + failed, 'image')} ({parts})"]
     else:
         left = f"; left unread: {counted(failed, 'failed image')}" if failed else ""
-        lines = [f"{read}, all with a reason{left}; --queue.capacity N keeps the N most urgent"]
+        drifted = drift.read(output)  # of images in random order, none is the most urgent
+        trusted = drifted is None or drifted.trusted is not False
+        hint = "; --queue.capacity N keeps the N most urgent" if trusted else ""
+        lines = [f"{read}{'' if untrusted else ', all with a reason'}{left}{hint}"]
     if excluded:
         lines.append(f"not scored and not in the queue: {counted(excluded, 'excluded image')}")
     if beyond + failed + excluded:
@@ -298,6 +320,11 @@ def _for_a_spreadsheet(queue: pa.Table, points: Mapping[str, OperatingPoint]) ->
     index = queue.schema.get_field_index("reasons")
     table = queue.set_column(index, "reasons", pa.array(codes, pa.string()))
     table = table.add_column(index, "why", pa.array(told, pa.string()))
+    blocks = [
+        None if placed_by is None else block_words(placed_by, covid)
+        for placed_by, covid in zip(queue["placed_by"].to_pylist(), with_covid, strict=True)
+    ]
+    table = table.add_column(index, "block", pa.array(blocks, pa.string()))
     after_score = table.schema.get_field_index("score") + 1
     return table.add_column(after_score, "times_threshold", pc.round(_times_threshold(queue, points), 2))
 

@@ -17,7 +17,7 @@ from comit_ray.screening.review_reasons import MOST_URGENT_FIRST, SCORED, bit
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import PREDICTIONS, REVIEW_QUEUE
 from comit_ray.tables.staging import Staged
-from comit_ray.tables.vocabulary import ReviewReason
+from comit_ray.tables.vocabulary import BY_SEVERITY, RANDOM_ORDER, ReviewReason
 
 FURTHER_EVIDENCE = ("p_unhealthy", "disease_in_lung", "disease_area")
 """Columns that order images with the same reason and score, because many scores are 1 to the last digit. A temperature
@@ -132,22 +132,27 @@ def _order(tables: Staged, config: QueueConfig, number: str, at_random: bool) ->
     shuffled = "scored" if at_random else "false"
     at = MOST_URGENT_FIRST.index
     urgencies = " ".join(f"WHEN reasons & {bit(reason)} > 0 THEN {at(reason)}" for reason in MOST_URGENT_FIRST)
-    severest = "severity DESC NULLS LAST, " if config.order == "severity" and not at_random else ""
+    by_severity = config.order == "severity" and not at_random
+    severest = "severity DESC NULLS LAST, " if by_severity else ""
+    block = f"CASE WHEN {'severity IS NOT NULL' if by_severity else 'false'} THEN '{BY_SEVERITY}' ELSE placed_by END"
+    named = " ".join(f"WHEN reasons & {bit(reason)} > 0 THEN '{reason}'" for reason in MOST_URGENT_FIRST)
     further = ", ".join(f"{name} DESC NULLS LAST" for name in FURTHER_EVIDENCE)
     tables.run(
         "CREATE TABLE asked AS SELECT row, known, coalesce(study_id, image_id) AS study, scored, score, reasons, "  # noqa: S608
-        " night, kept, row_number() OVER (PARTITION BY night ORDER BY "
+        f" night, kept, {block} AS placed_by, row_number() OVER (PARTITION BY night ORDER BY "
         f" {severest}urgency, another_picture, priority DESC NULLS LAST, {further}, image_id) AS place, true AS chosen "
         f"FROM (SELECT *, CASE WHEN {shuffled} THEN {number} "
         f"   WHEN urgency = {at(ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT)} THEN p_unhealthy ELSE score END "
         "   AS priority, true AS kept "
         f"  FROM (SELECT *, CASE WHEN {shuffled} THEN -1 {urgencies} END AS urgency, "
+        f"    CASE WHEN {shuffled} THEN '{RANDOM_ORDER}' {named} END AS placed_by, "
         # these come last within a reason, except in a random sample, which stays unbiased
         f"    reasons & {bit(ReviewReason.NOT_A_FRONTAL_CHEST)} > 0 AND NOT {shuffled} AS another_picture "
         "   FROM judged WHERE reasons > 0)"
         f" UNION ALL SELECT j.* REPLACE ({RANDOM} AS reasons), {at(ReviewReason.RANDOM_NEGATIVE)} AS urgency, "
-        f"  false AS another_picture, d.number AS priority, j.first OR d.number >= "
-        f"  {1 - config.random_negatives!r}::DOUBLE AS kept FROM judged j JOIN drawn d USING (row))"
+        f"  '{ReviewReason.RANDOM_NEGATIVE}' AS placed_by, false AS another_picture, d.number AS priority, "
+        f"  j.first OR d.number >= {1 - config.random_negatives!r}::DOUBLE AS kept "
+        "  FROM judged j JOIN drawn d USING (row))"
     )
 
 
@@ -186,6 +191,7 @@ def _number(tables: Staged, at_random: bool) -> None:
     tables.run(
         "CREATE TABLE ranked AS SELECT row, known, reasons, score, "  # noqa: S608 no user input
         " row_number() OVER (ORDER BY night, first, place)::INTEGER AS rank, "
+        " first_value(placed_by) OVER (PARTITION BY night, study ORDER BY place) AS placed_by, "
         f" CASE WHEN reasons = {RANDOM} THEN {population / max(1, drawn)!r}::DOUBLE ELSE {weight} END "
         " AS sampling_weight "
         "FROM (SELECT *, min(place) OVER (PARTITION BY night, study) AS first FROM asked WHERE chosen) "
@@ -212,7 +218,13 @@ def batches(
     tables.add_batches("already_read", pa.table({"image_id": pa.array(sorted(read), pa.string())}))
     late = "true" if since is None else f"coalesce(m.added_on >= DATE '{since.isoformat()}', false)"
     flags = "NULL" if trusted is None else str(trusted).lower()
-    own = {"rank": "r.rank", "reasons": "w.words", "score": "r.score", "sampling_weight": "r.sampling_weight"}
+    own = {
+        "rank": "r.rank",
+        "reasons": "w.words",
+        "score": "r.score",
+        "sampling_weight": "r.sampling_weight",
+        "placed_by": "r.placed_by",
+    }
     own["flag_trusted"] = f"CASE WHEN p.status = '{Status.OK}' THEN {flags} END::BOOLEAN"
     manifest = set(MANIFEST_COLUMNS) - {"image_id"}
     columns = ", ".join(

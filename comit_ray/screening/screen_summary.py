@@ -14,9 +14,9 @@ from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.accounts import Accounts
 from comit_ray.config.queue_config import QueueConfig
 from comit_ray.errors import Status
-from comit_ray.screening import results_folder
+from comit_ray.screening import drift, results_folder
 from comit_ray.storage import storage
-from comit_ray.tables.vocabulary import counted, review_words
+from comit_ray.tables.vocabulary import RANDOM_ORDER, counted, review_words
 
 MOST_REASONS, FIRST = 4, 3
 """How many reasons are listed for each status, and how many images of the queue are shown."""
@@ -29,10 +29,10 @@ def summary(
     head, queued = results_folder.queue_head(output, FIRST)
     return [
         *account_lines(accounts, point),
-        *queue_lines(head, queued, names=sys.stdout.isatty()),
+        *queue_lines(head, queued, names=sys.stdout.isatty(), untrusted=results_folder.wants_sample(output)),
         *results_folder.other_picture_lines(output),
         *results_folder.unread_lines(output),
-        *next_lines(output, manifest_uri, queued, config.capacity),
+        *next_lines(output, manifest_uri, config.capacity),
     ]
 
 
@@ -87,19 +87,22 @@ def _reasons(accounts: Accounts, status: Status) -> str:
     return ", ".join(told)
 
 
-def queue_lines(head: pa.Table, queued: int, names: bool) -> list[str]:
+def queue_lines(head: pa.Table, queued: int, names: bool, untrusted: bool = False) -> list[str]:
     """Says how long the queue is, and shows its first images.
 
     Args:
         head: its first rows, from `results_folder.queue_head`.
         queued: number of its rows.
         names: whether to show the image ids.
+        untrusted: whether the order is that of flags that are not trusted (`results_folder.wants_sample`).
     """
     if not queued:
         return ["the review queue is empty"]
     first = head.slice(0, FIRST).to_pylist()
+    order = "in random order" if first[0].get("placed_by") == RANDOM_ORDER else "the most urgent first"
+    what = "by flags that are not trusted" if untrusted else order
     return [
-        f"to be read: {counted(queued, 'image')} in the review queue, the most urgent first:",
+        f"{'queued' if untrusted else 'to be read'}: {counted(queued, 'image')} in the review queue, {what}:",
         *(f"  {row['rank']}. {_entry(row)}{': ' + row['image_id'] if names else ''}" for row in first),
     ]
 
@@ -117,22 +120,44 @@ def time_line(done_now: int, seconds: float) -> str:
     return f"{done_now / seconds:.1f} images/s in this run ({done_now:,} in {seconds:.1f} s, start-up included)"
 
 
-def next_lines(output: str, manifest_uri: str, queued: int, capacity: int | None) -> list[str]:
-    """Says where the tables are, and which commands follow.
+SAMPLE = 200
+"""Images of a random sample that the summary proposes where flags are not trusted."""
+
+
+def sample_command(output: str, manifest_uri: str) -> str:
+    """Returns the command that puts a random sample of scored images into the queue."""
+    return (
+        f"comit-ray requeue --results {output} --manifest {manifest_uri} --queue.untrusted random "
+        f"--queue.capacity {SAMPLE}"
+    )
+
+
+def next_lines(output: str, manifest_uri: str, capacity: int | None) -> list[str]:
+    """Says where the tables are, and which one command comes next; what follows it is another line.
 
     Args:
-        output: URI of the results.
+        output: URI of the results, with a queue.
         manifest_uri: URI of the screened manifest.
-        queued: images in the queue.
         capacity: capacity to which the queue was cut; None: it was not cut.
+
+    Raises:
+        StorageError: the queue or drift.json cannot be read.
     """
     where = ", ".join(storage.join(output, name) for name in ("predictions", "masks", "review_queue"))
     lines = [f"tables: {where}"]
-    if queued:
-        lines.append(f"next: comit-ray review --results {output}")
+    _, queued = results_folder.queue_head(output, 1)
+    drifted = drift.read(output)
+    untrusted = drifted is not None and drifted.trusted is False
+    review, calibrate = f"comit-ray review --results {output}", f"comit-ray calibrate --results {output} --output SITE"
+    if results_folder.wants_sample(output):
+        sample = sample_command(output, manifest_uri)
+        lines += [f"next: {sample}   (flags are not trusted: a random sample to read)", f"then: {review}"]
+    elif queued:
+        lines.append(f"next: {review}")
+    if untrusted and queued:
+        lines.append(f"then: {calibrate}   (this site's own threshold)")
+    elif queued and not untrusted:
         fewer = capacity or min(200, (queued + 1) // 2)
-        lines.append(
-            f"      comit-ray requeue --results {output} --manifest {manifest_uri} --queue.capacity {fewer}   "
-            "(fewer images to read)"
-        )
+        requeue = f"comit-ray requeue --results {output} --manifest {manifest_uri} --queue.capacity {fewer}"
+        lines.append(f"if that is too many to read: {requeue}")
     return lines

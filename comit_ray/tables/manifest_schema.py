@@ -46,7 +46,9 @@ MANIFEST = table_of(
         ),
         column("excluded", pa.string(), "a reason code of comit_ray.errors.Reason, or null: to be used"),
         column("split_group", pa.string(), "patients with images alike share it, and so one split; null: the patient"),
-        column("split", pa.string(), "train, val or test; null for an excluded image"),
+        column(
+            "split", pa.string(), "train, val or test; null for an excluded image, and for all of `screen --archive`"
+        ),
         column("chunk", pa.string(), "unit of screening work this row belongs to", nullable=False),
         column("added_on", pa.date32(), "day (UTC) on which the row came into the manifest; null in older manifests"),
         column(

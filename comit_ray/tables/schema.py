@@ -152,6 +152,12 @@ REVIEW_QUEUE = table_of(
             "false: the archive does not look like the training data (drift.json), and no threshold was calibrated on "
             "it; null: not known, or not scored",
         ),
+        column(
+            "placed_by",
+            pa.string(),
+            "block of the queue: the reason that gave the study its place; severity: ordered by severity; "
+            "random_order: in random order, because flags are not trusted; null in older queues",
+        ),
     ],
 )
 

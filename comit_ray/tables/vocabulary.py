@@ -108,6 +108,27 @@ def review_words(reasons: Iterable[str], covid: bool = True) -> list[str]:
     return list(dict.fromkeys(told))
 
 
+RANDOM_ORDER, BY_SEVERITY = "random_order", "severity"
+"""Blocks of the queue that no reason makes (column `placed_by`)."""
+
+
+def block_words(placed_by: str, covid: bool = True) -> str:
+    """Returns a block of the queue in words: what its images have in common, and how they are ordered.
+
+    Args:
+        placed_by: a reason of a review, `RANDOM_ORDER` or `BY_SEVERITY`.
+        covid: as in `review_words`.
+    """
+    if placed_by == RANDOM_ORDER:
+        return "scored images in random order, because flags are not trusted"
+    if placed_by == BY_SEVERITY:
+        return "greatest extent of disease in the lungs first"
+    (told,) = review_words([placed_by], covid)
+    order = {ReviewReason.RANDOM_NEGATIVE: "in random order", ReviewReason.FAILED: "in no particular order"}
+    order[ReviewReason.UNHEALTHY_ABOVE_OPERATING_POINT] = "highest unhealthy score first"
+    return f"{told}, {order.get(ReviewReason(placed_by), 'highest score first')}"
+
+
 class Split(StrEnum):
     """The part of the data (train, val, test) that a patient belongs to."""
 

@@ -8,8 +8,10 @@ import pytest
 
 from comit_ray.command import jobs
 from comit_ray.command.screen_archive import compare, manifest_of
+from comit_ray.config.manifest_config import SplitConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.data.manifest import manifest
+from comit_ray.data.manifest.manifest_build import finish, merge
 from comit_ray.errors import ComitError, ConfigError, ManifestError, StorageError
 from comit_ray.storage import storage
 from comit_ray.storage.storage import FileEntry
@@ -63,6 +65,20 @@ def test_an_archive_that_grew_has_new_parts_and_says_what_is_new(archive: Path, 
     (archive / "new.png").write_bytes(b"another size")
     manifest_of(str(archive), str(output))
     assert len(manifest.read(uri)) == 6
+    assert manifest.read(uri)["split"].null_count == 6, "new and changed images have no split either"
+
+
+def test_images_that_are_only_screened_are_in_no_split_until_a_manifest_for_training_takes_them(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMIT_ID_KEY", "a key of sixteen bytes or more")
+    table = manifest.read(manifest_of(str(archive), str(tmp_path / "out")))
+    assert table["split"].null_count == len(table)
+    assert table["patient_id"].null_count < len(table), "not even an image whose patient is known"
+    taken = finish(merge([str(tmp_path / "out" / "manifest")]), SplitConfig(keep_source=True), 512)
+    by_patient = zip(taken["patient_id"].to_pylist(), taken["split"].to_pylist(), strict=True)
+    assert {split for patient, split in by_patient if patient is None} == {"train"}
+    assert taken["split"].null_count == 0
 
 
 def test_a_manifest_of_before_that_does_not_know_sizes_is_compared_with_its_listing(archive, tmp_path) -> None:

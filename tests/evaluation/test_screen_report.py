@@ -79,6 +79,7 @@ def test_files_figures_and_words(whole: Written) -> None:
         *(f"tables/{name}.csv" for name in aside),
         *(f"figures/{name}.png" for name in drawn),
         *(f"figures/{name}.svg" for name in vectors),
+        *(f"figures/{name}.csv" for name in drawn - vectors),
     }
     assert (root / "report.md").read_text() == text
     assert "# Evaluation: test split, 12 images of 12 patients" in text

@@ -194,6 +194,31 @@ def go_to(browser, image_id: str) -> None:
     ready(browser)
 
 
+def test_outlines_say_how_coarse_they_are_blocks_have_headings_and_no_path_is_shown(browser, screen, room, monkeypatch):
+    flagged = next(one for one in room[0].screen.cases.values() if one.block == "above_operating_point")
+    monkeypatch.setitem(flagged.queued, "flag_trusted", False)
+    monkeypatch.setitem(flagged.known.row, "view", "unknown")
+    enter(browser, screen, room[1], "eyes")
+    ready(browser)
+    go_to(browser, flagged.image_id)
+    until(browser, "reading.viewer().outline")
+    assert browser.execute_script("return document.getElementById('about').textContent").startswith("View not known")
+    assert "do not trust the flags" in browser.execute_script("return document.getElementById('said').textContent")
+    corner = "return document.getElementById('grey').textContent"
+    assert "lesion" not in browser.execute_script(corner), "masks are not shown yet"
+    keys(browser, "m")
+    assert "by the model on 64 x 64 pixels: one step is 7 pixels of" in browser.execute_script(corner)
+    assert "An outline is not a lesion's border" in browser.execute_script(corner)
+    keys(browser, "j")
+    until(browser, "document.getElementById('list').open")
+    heads = browser.execute_script("return [...document.querySelectorAll('#rows h3')].map((one) => one.textContent)")
+    assert heads[0] == "COVID-19 score above the threshold: highest score first"
+    assert "Drawn at random" not in " ".join(heads), "it would tell which images are the sample"
+    shown = browser.execute_script("return document.documentElement.outerHTML")
+    assert not [one for one in room[0].screen.cases if one.removeprefix("a/") in shown]
+    keys(browser, Keys.ESCAPE)
+
+
 def test_the_patients_other_radiograph_has_the_same_window_and_linked_zoom(browser, screen, room):
     """A picture of 8 bits beside a file of 12: the same share of the range, as its numbers mean something else."""
     enter(browser, screen, room[1], "hand")

@@ -66,6 +66,10 @@ def build_queue(
         images["priority"] = images["priority"].mask(scored, pd.Series(number, index=images.index))
         images["urgency"] = images["urgency"].mask(scored, -1)
         images["another_picture"] = images["another_picture"] & ~scored  # the sample is without bias
+    by_severity = (config.order == "severity" and untrusted != "random") & images["severity"].notna()
+    named = [str(found[0]) if found else None for found in images["reasons"]]
+    images["placed_by"] = pd.Series(named, index=images.index).mask(images["urgency"] == -1, "random_order")
+    images["placed_by"] = images["placed_by"].mask(by_severity, "severity")
     queue = images[applies.any(axis=1)]
     first = ["severity"] if config.order == "severity" and untrusted != "random" else []
     queue = queue.sort_values(
@@ -152,7 +156,10 @@ def in_studies(queue: pd.DataFrame) -> pd.DataFrame:
     """Images of one study follow each other, at the place of the study's most urgent image."""
     study = queue["study_id"].fillna(queue["image_id"])
     place = pd.Series(range(len(queue)), index=queue.index).groupby(study).transform("min")
-    return queue.loc[place.sort_values(kind="stable").index]
+    queue = queue.loc[place.sort_values(kind="stable").index]
+    return queue.assign(
+        placed_by=queue.groupby(queue["study_id"].fillna(queue["image_id"]))["placed_by"].transform("first")
+    )
 
 
 def build_nights(

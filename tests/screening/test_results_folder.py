@@ -113,6 +113,8 @@ def test_the_queue_is_a_spreadsheet_too(folder: tuple[Path, str]) -> None:
     first = rows(folder[0] / "queue.csv")[0]
     assert first["reasons"].split("; ")[0] == "above_operating_point"
     assert first["why"].split("; ")[0] == "flagged for COVID-19"
+    assert first["block"] == "flagged for COVID-19, highest score first"
+    assert first["placed_by"] == "above_operating_point"
     assert float(first["times_threshold"]) >= 1, "what is flagged has reached its threshold"
 
 

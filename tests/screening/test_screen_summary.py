@@ -1,10 +1,19 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.chunks.accounts import Accounts
 from comit_ray.errors import Reason
+from comit_ray.screening.drift import Drift, read, untrusted_lines
+from comit_ray.screening.drift_signals import Signal, SignalKind
+from comit_ray.screening.results_folder import unread_lines
 from comit_ray.screening.screen_summary import account_lines, next_lines, queue_lines, scores_line, time_line
+from comit_ray.tables import parquet
+from comit_ray.tables.schema import REVIEW_QUEUE, UNREAD
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.3174, "unhealthy": 0.5})
 ACCOUNTS = Accounts(
@@ -91,9 +100,60 @@ def test_the_speed_is_that_of_this_run_and_a_run_without_work_says_so():
     assert "nothing was left to do" in time_line(0, 1.0)
 
 
-def test_what_follows_is_a_command():
-    lines = next_lines("/out", "/out/manifest", 4, None)
-    assert lines[0] == "tables: /out/predictions, /out/masks, /out/review_queue"
-    assert lines[1] == "next: comit-ray review --results /out"
-    assert "comit-ray requeue --results /out --manifest /out/manifest --queue.capacity 2 " in lines[2]
-    assert len(next_lines("/out", "/out/manifest", 0, None)) == 1
+def folder(root: Path, reasons: list[list[str]], trusted: bool | None) -> str:
+    """A results folder with a queue of scored images, and what was found when it was compared."""
+    rows = [
+        {"rank": n, "image_id": f"a/{n}", "reasons": why, "score": 0.9, "sampling_weight": 1.0, "uri": "/a/b",
+         "status": "ok", "model_id": "m"}
+        for n, why in enumerate(reasons, start=1)
+    ]  # fmt: skip
+    parquet.write_table(f"{root}/review_queue/queue.parquet", pa.Table.from_pylist(rows, schema=REVIEW_QUEUE))
+    parquet.write_table(f"{root}/unread/unread.parquet", UNREAD.empty_table())
+    far = Signal("pixel_mean", SignalKind.RANGE, 0.9, 180, 0.8, 0.95, 0.05, differs=not trusted)
+    if trusted is not None:
+        (root / "drift.json").write_text(json.dumps(asdict(Drift("m", 4, 4, (far,)))))
+    return str(root)
+
+
+FLAGGED = ["above_operating_point"]
+
+
+def test_what_follows_is_a_command(tmp_path):
+    where = folder(tmp_path, [FLAGGED] * 4, None)
+    lines = next_lines(where, "/m", None)
+    assert lines[0] == f"tables: {where}/predictions, {where}/masks, {where}/review_queue"
+    assert lines[1:] == [
+        f"next: comit-ray review --results {where}",
+        f"if that is too many to read: comit-ray requeue --results {where} --manifest /m --queue.capacity 2",
+    ]
+    assert len(next_lines(folder(tmp_path / "empty", [], True), "/m", None)) == 1
+
+
+def test_where_flags_are_not_trusted_a_random_sample_is_the_one_next_step(tmp_path):
+    """From the warning to the last line: no line asks to read the queue in the order of these flags."""
+    where = folder(tmp_path / "ranked", [FLAGGED] * 4, False)
+    drifted = read(where)
+    assert drifted is not None
+    told = [*untrusted_lines(drifted, "ranked", "warn"), *unread_lines(where), *next_lines(where, "/m", None)]
+    assert [line.partition("   ")[0] for line in told if line.startswith(("next:", "then:"))] == [
+        f"next: comit-ray requeue --results {where} --manifest /m --queue.untrusted random --queue.capacity 200",
+        f"then: comit-ray review --results {where}",
+        f"then: comit-ray calibrate --results {where} --output SITE",
+    ]
+    assert "queue.csv has 4 images, ordered by flags that are not trusted" in told
+    assert not [line for line in told if "keeps the N most urgent" in line or "too many" in line]
+
+
+def test_once_the_sample_is_queued_it_is_to_be_read(tmp_path):
+    where = folder(tmp_path, [[*FLAGGED, "flags_untrusted"]] * 4, False)
+    assert [line.partition(" --")[0] for line in next_lines(where, "/m", 200)[1:]] == [
+        "next: comit-ray review",
+        "then: comit-ray calibrate",
+    ]
+    assert unread_lines(where) == ["read the 4 images of queue.csv, all with a reason"]
+
+
+def test_a_random_order_is_not_called_urgent():
+    order = QUEUE.append_column("placed_by", pa.array(["random_order"] * 4))
+    assert queue_lines(order, 4, names=False)[0] == "to be read: 4 images in the review queue, in random order:"
+    assert queue_lines(QUEUE, 4, names=False, untrusted=True)[0].endswith("by flags that are not trusted:")

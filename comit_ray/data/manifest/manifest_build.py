@@ -228,16 +228,17 @@ def _roots(table: pa.Table) -> Iterator[tuple[str, str]]:
         yield dataset, row["uri"].removesuffix(f"/{path}")
 
 
-def finish(table: pa.Table, split: SplitConfig, chunk_rows: int, added_on: date | None = None) -> pa.Table:
+def finish(table: pa.Table, split: SplitConfig | None, chunk_rows: int, added_on: date | None = None) -> pa.Table:
     """Returns the manifest with splits and chunks; its present `split` column counts as the source's own split.
 
     Args:
         table: rows of sources, or of manifests, whose `added_on` stays.
-        split: shares and seed.
+        split: shares and seed; None: for screening alone, so that no row has a split.
         chunk_rows: most rows of a chunk.
         added_on: day for rows that have none; None means today (UTC).
     """
-    splits = assign(table, split, source_split=table.column("split").combine_chunks())
+    own = table.column("split").combine_chunks()
+    splits = pa.nulls(len(table), pa.string()) if split is None else assign(table, split, source_split=own)
     days = pc.fill_null(table["added_on"], pa.scalar(added_on or today(), pa.date32()))
     columns = {"split": splits, "chunk": chunk_names(table, chunk_rows), "added_on": days}
     for name, values in columns.items():

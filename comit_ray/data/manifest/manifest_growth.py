@@ -46,7 +46,7 @@ class Asked:
         root: URI of the archive.
         dataset: dataset of the rows.
         options: options of the source.
-        split: shares and seed for new patients.
+        split: shares and seed for new patients; None: the manifest is for screening alone, and has no splits.
         chunk_rows: most rows of a chunk.
         part_rows: most rows of a part.
         most_changed: share (0..1) of the known files that may have changed or be gone; more suggests a network share
@@ -58,7 +58,7 @@ class Asked:
     root: str
     dataset: str
     options: SourceOptions
-    split: SplitConfig
+    split: SplitConfig | None
     chunk_rows: int
     part_rows: int
     most_changed: float
@@ -226,7 +226,7 @@ def _sides(fresh: pa.Table, there: pa.Table, asked: Asked) -> tuple[pa.Array, pa
     group_of = dict(zip(firsts["patient_id"].to_pylist(), firsts["split_group_max"].to_pylist(), strict=True))
     of_dataset = used.filter(pc.equal(used["dataset"], asked.dataset))["split"].unique().to_pylist()
     whole = of_dataset[0] if len(of_dataset) == 1 else None  # a dataset in one split stays there
-    keep = bool(asked.split.keep_source)
+    keep = asked.split is not None and bool(asked.split.keep_source)
     own: dict[str, set[str]] = {}  # patient -> splits in the source's own lists
     pairs = list(zip(fresh["patient_id"].to_pylist(), fresh["split"].to_pylist(), strict=True))
     for patient, side in pairs:
@@ -234,7 +234,7 @@ def _sides(fresh: pa.Table, there: pa.Table, asked: Asked) -> tuple[pa.Array, pa
             own.setdefault(patient, set()).add(side)
     splits: list[str | None] = []
     for (patient, _), excluded in zip(pairs, fresh["excluded"].to_pylist(), strict=True):
-        if excluded is not None:
+        if excluded is not None or asked.split is None:
             splits.append(None)
         elif patient in split_of:
             splits.append(split_of[patient])

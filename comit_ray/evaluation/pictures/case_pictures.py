@@ -3,33 +3,17 @@
 Each picture shows captioned radiographs with their masks, four in a row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import pandas as pd
-from PIL import Image
 
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import Status
-from comit_ray.evaluation.pictures import radiographs, random_sheet
-from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, sheet
-from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing, written
-from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, is_null
+from comit_ray.evaluation.pictures import random_sheet
+from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing
+from comit_ray.evaluation.pictures.radiographs import Row, is_null
 from comit_ray.tables.vocabulary import counted
-
-COLUMNS = 4
-"""Radiographs in each row of a gallery."""
-
-
-def draw_gallery(tiles: Sequence[Tile | Blank], title: str) -> Image.Image:
-    """Draws the tiles in reading order.
-
-    Args:
-        tiles: radiographs with masks and captions; a `Blank` for each radiograph that cannot be shown.
-        title: title of the picture.
-    """
-    return sheet(tiles, COLUMNS, DISPLAY_PX, title)
-
 
 COUNT = 8
 """Most images of a gallery, unless the caller asks for another number: two rows."""
@@ -147,8 +131,7 @@ def missed(
         caption += f"Readers read {len(read):,} of the missed images and saw no abnormality in {len(agreed):,}."
 
     def lines(row: Row) -> tuple[str, ...]:
-        mine = _lines(row)
-        return mine if readings is None else (*mine[:-1], _verdict(row, verdicts), mine[-1])
+        return _lines(row) if readings is None else (*_lines(row), _verdict(row, verdicts))
 
     return _gallery(name, caption, chosen, output, limits, "COVID-19 images that were missed", lungs, lines)
 
@@ -168,7 +151,7 @@ def falsely_called(
     if reason is not None:
         return nothing(name, caption, reason)
     caption += f"{shown} Labels can be wrong too."
-    return _gallery(name, caption, chosen, output, limits, "Images falsely called COVID-19", lungs, _labels)
+    return _gallery(name, caption, chosen, output, limits, "Images falsely called COVID-19", lungs, random_sheet.said)
 
 
 def _flagged(judged: pd.DataFrame, label: str, count: int, seed: int) -> tuple[pd.DataFrame, str, str | None]:
@@ -215,20 +198,14 @@ def _gallery(
     lungs: Lungs,
     lines: Callable[[Row], tuple[str, ...]],
 ) -> Picture:
-    tiles = [random_sheet.tile(shown, lines(shown.row)) for shown in radiographs.load(chosen, limits, lungs)]
-    return written(output, name, caption, draw_gallery(tiles, title))
+    return random_sheet.written(output, name, caption, chosen, title, limits, lungs, lines)
 
 
 def _lines(row: Row) -> tuple[str, ...]:
-    """The lines below an image: decisions, day of illness, view and image id."""
+    """The lines below an image: decisions and day of illness."""
     day = row.get("illness_day")
     when = "day of illness not known" if day is None or is_null(day) else f"day of illness {int(day)}"
-    return *random_sheet.decisions(row), f"{when}, {random_sheet.view(row)}", row["image_id"]
-
-
-def _labels(row: Row) -> tuple[str, ...]:
-    """The lines below an image: decisions, label, view and image id."""
-    return random_sheet.caption(row)
+    return *random_sheet.decisions(row), when
 
 
 def _verdict(row: Row, verdicts: dict[str, object]) -> str:

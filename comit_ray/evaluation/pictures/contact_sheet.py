@@ -5,7 +5,6 @@ Okabe and Ito (Color Universal Design, 2008), which colour-blind readers can tel
 differ in line style as well as in colour.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -147,17 +146,8 @@ class LegendEntry:
     manner: Literal["line", "fill", "dashes", "heat"]
 
 
-def overlay_sheet(
-    tiles: Sequence[Tile | Blank], columns: int, tile_px: int, title: str, heads: Sequence[str] = ()
-) -> bytes:
-    """Draws a `sheet` and returns it as PNG; the arguments are the same."""
-    buffer = io.BytesIO()
-    sheet(tiles, columns, tile_px, title, heads).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def sheet(
-    tiles: Sequence[Tile | Blank], columns: int, tile_px: int, title: str, heads: Sequence[str] = ()
+    tiles: Sequence[Tile | Blank], columns: int, tile_px: int, title: str, heads: Sequence[str] = (), note: str = ""
 ) -> Image.Image:
     """Draws tiles in rows, with a title, a legend and the words "not for diagnosis".
 
@@ -169,6 +159,7 @@ def sheet(
         tile_px: side, in pixels, of the square into which each radiograph is fitted with its aspect ratio kept.
         title: title of the sheet.
         heads: one heading for each column, or none.
+        note: a sentence below the words "not for diagnosis", such as what the outlines are; empty for none.
     """
     assert columns > 0, columns
     assert tile_px >= 64, tile_px
@@ -180,8 +171,9 @@ def sheet(
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
     head = [(text, title_font) for text in _wrap(title, title_font, width - 2 * MARGIN)]
-    note = NOT_FOR_DIAGNOSIS if tiles else f"There are no images. {NOT_FOR_DIAGNOSIS}"
-    head += [(text, font) for text in _wrap(note, font, width - 2 * MARGIN)]
+    caution = NOT_FOR_DIAGNOSIS if tiles else f"There are no images. {NOT_FOR_DIAGNOSIS}"
+    for said in filter(None, (caution, note)):
+        head += [(text, font) for text in _wrap(said, font, width - 2 * MARGIN)]
     legend = _legend([tile for tile in tiles if isinstance(tile, Tile)], font, width)
     top = MARGIN + round(1.4 * line_px) * len(head) + line_px * (len(legend) + bool(heads)) + MARGIN
     painted = [[paint(tile, tile_px) if isinstance(tile, Tile) else tile for tile in row] for row in rows]
@@ -287,10 +279,9 @@ def _wrap(text: str, font: Font, width: int) -> list[str]:
 
 
 def _shorten(text: str, font: Font, width: int) -> str:
-    """The text, cut to `width` pixels with an ellipsis; an image id keeps its end, other text its beginning."""
+    """The text, cut to `width` pixels with an ellipsis."""
     if font.getlength(text) <= width:
         return text
-    is_id = "/" in text and " " not in text
     while text and font.getlength(f"{text}...") > width:
-        text = text[1:] if is_id else text[:-1]
-    return f"...{text}" if is_id else f"{text}..."
+        text = text[:-1]
+    return f"{text}..."

@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from comit_ray.config.image_config import DecodeLimits
+from comit_ray.data.masks.outline_words import OutlineGrid, sentences
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation.pictures import radiographs, random_sheet
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Mask, Pixels, Tile, sheet
@@ -46,15 +47,16 @@ class GradcamRow:
     heat_caption: tuple[str, ...] = ()
 
 
-def draw_gradcam(rows: Sequence[GradcamRow], title: str) -> Image.Image:
+def draw_gradcam(rows: Sequence[GradcamRow], title: str, note: str = "") -> Image.Image:
     """Draws four columns: the radiograph alone, with annotated disease, with the heat map, with predicted disease.
 
     Args:
         rows: the images, from top to bottom.
         title: title of the picture.
+        note: a sentence below the title.
     """
     tiles = [tile for row in rows for tile in _gradcam_tiles(row)]
-    return sheet(tiles, len(HEADS), DISPLAY_PX, title, heads=HEADS)
+    return sheet(tiles, len(HEADS), DISPLAY_PX, title, heads=HEADS, note=note)
 
 
 def _gradcam_tiles(row: GradcamRow) -> list[Tile | Blank]:
@@ -92,7 +94,7 @@ class MaskRow:
 
 
 def draw_masks_beside(
-    rows: Sequence[MaskRow], models: Sequence[str], task: Literal["lung", "disease"], title: str
+    rows: Sequence[MaskRow], models: Sequence[str], task: Literal["lung", "disease"], title: str, note: str = ""
 ) -> Image.Image:
     """Draws each radiograph with its annotation, then again with every model's mask over the annotation.
 
@@ -101,9 +103,10 @@ def draw_masks_beside(
         models: the columns, keys of every row's masks.
         task: whether the masks show lungs or disease.
         title: title of the picture.
+        note: a sentence below the title.
     """
     tiles = [tile for row in rows for tile in _mask_tiles(row, models, task)]
-    return sheet(tiles, 1 + len(models), DISPLAY_PX, title, heads=("annotation", *models))
+    return sheet(tiles, 1 + len(models), DISPLAY_PX, title, heads=("annotation", *models), note=note)
 
 
 def _mask_tiles(row: MaskRow, models: Sequence[str], task: Literal["lung", "disease"]) -> list[Tile | Blank]:
@@ -185,20 +188,27 @@ def masks_beside(
         for model, table in models.items()
     }
     rows: list[MaskRow] = []
+    ids: list[tuple[str, str]] = []
+    outlined: list[OutlineGrid] = []
     unread = 0
     for shown in radiographs.load(chosen, limits, lungs):
         if not isinstance(shown, Shown):
             unread += 1
             continue
-        masks = {model: _mask(shown, by_id.get(shown.row["image_id"]), task) for model, by_id in rows_of.items()}
-        lines = (f"label: {random_sheet.label(shown.row)}", *_about_truth(shown, task), shown.row["image_id"])
+        own = {model: by_id.get(shown.row["image_id"]) for model, by_id in rows_of.items()}
+        masks = {model: _mask(shown, row, task) for model, row in own.items()}
+        outlined += [OutlineGrid.of_row(row) for row in own.values() if row and isinstance(row[f"{task}_png"], bytes)]
+        ids.append((str(len(ids) + 1), shown.row["image_id"]))
+        lines = (_numbered(ids, shown), f"label: {random_sheet.label(shown.row)}", *_about_truth(shown, task))
         rows.append(MaskRow(shown.pixels_HW, shown.true[task], masks, lines))
     if not rows:
         return nothing(name, caption, CANNOT_BE_READ)
     if unread:
         caption += UNREAD.format(count=unread)
     title = f"Predicted {what} of {counted(len(models), 'model')} beside the annotation"
-    return written(output, name, caption, draw_masks_beside(rows, list(models), task, title))
+    note = sentences(outlined)
+    drawn = draw_masks_beside(rows, list(models), task, title, note)
+    return written(output, name, f"{caption} {note}".strip(), drawn, tuple(ids))
 
 
 def gradcam(
@@ -245,10 +255,13 @@ def gradcam(
         return nothing(name, caption, f"{results_uri} has no Grad-CAM maps; screen with --gradcam true to get them")
     by_id = {row["image_id"]: row for row in maps.to_pylist()}
     rows: list[GradcamRow] = []
+    ids: list[tuple[str, str]] = []
     unread = 0
-    for shown in radiographs.load(chosen, limits):
+    loaded = list(radiographs.load(chosen, limits))
+    for shown in loaded:
         if isinstance(shown, Shown):
-            rows.append(_gradcam_row(shown, by_id.get(shown.row["image_id"])))
+            ids.append((str(len(ids) + 1), shown.row["image_id"]))
+            rows.append(_gradcam_row(shown, by_id.get(shown.row["image_id"]), _numbered(ids, shown)))
         else:
             unread += 1
     if not rows:
@@ -256,7 +269,14 @@ def gradcam(
     caption += f" Shown: {drawn_of(len(chosen), len(pool), kind)}; with COVID-19: {int((chosen['covid'] == 1).sum())}."
     if unread:
         caption += UNREAD.format(count=unread)
-    return written(output, name, caption, draw_gradcam(rows, "Grad-CAM beside annotated and predicted disease"))
+    note = radiographs.outlined(loaded)
+    drawn = draw_gradcam(rows, "Grad-CAM beside annotated and predicted disease", note)
+    return written(output, name, f"{caption} {note}".strip(), drawn, tuple(ids))
+
+
+def _numbered(ids: Sequence[tuple[str, str]], shown: Shown) -> str:
+    """The first line below the newest image of `ids`: its number and its view."""
+    return f"{ids[-1][0]}, {random_sheet.view(shown.row)}"
 
 
 def _mask(shown: Shown, row: Row | None, task: Task) -> Mask | str:
@@ -269,7 +289,7 @@ def _mask(shown: Shown, row: Row | None, task: Task) -> Mask | str:
     return f"this model outlines no {WORDS[task]}" if mask is None else mask
 
 
-def _gradcam_row(shown: Shown, maps: Row | None) -> GradcamRow:
+def _gradcam_row(shown: Shown, maps: Row | None, first: str) -> GradcamRow:
     score = "covid" if shown.row["covid"] == 1 else "unhealthy"
     words = {"covid": "COVID-19", "unhealthy": "unhealthy"}[score]
     true = shown.true["disease"]
@@ -282,7 +302,7 @@ def _gradcam_row(shown: Shown, maps: Row | None) -> GradcamRow:
         else next(iter(_about_truth(shown, "disease")), "not annotated"),
         heat_HW=heat,
         predicted_HW=_mask(shown, shown.row, "disease"),
-        caption=(f"label: {random_sheet.label(shown.row)}", *random_sheet.decisions(shown.row), shown.row["image_id"]),
+        caption=(first, f"label: {random_sheet.label(shown.row)}", *random_sheet.decisions(shown.row)),
         heat_caption=(f"map of the {words} score", *(["positive nowhere"] if nowhere else [])),
     )
 

@@ -6,6 +6,7 @@ pyplot, which would keep every figure in memory. matplotlib is imported only whe
 takes a second.
 """
 
+import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from PIL import Image
 
 from comit_ray.evaluation.pictures.contact_sheet import NOT_FOR_DIAGNOSIS
 from comit_ray.storage import storage
+from comit_ray.tables.parquet import defused
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,31 +67,46 @@ class Picture:
         caption: a paragraph in plain words: what it shows, how many images, and how they were chosen.
         files: paths relative to the report's directory, PNG first; empty if there is nothing to show.
         reason: why there is nothing to show; None if there is a picture.
+        shown: image_id of each radiograph by the number below it, such as `1` or `rank 1`. A path may name a diagnosis,
+            so no picture shows one: this list stands apart from the picture.
     """
 
     name: str
     caption: str
     files: tuple[str, ...] = ()
     reason: str | None = None
+    shown: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         assert bool(self.files) == (self.reason is None), (self.files, self.reason)
 
 
-def written(output: str, name: str, caption: str, drawn: "Figure | Image.Image") -> Picture:
-    """Writes a picture below `output` and returns its description.
+def written(
+    output: str,
+    name: str,
+    caption: str,
+    drawn: "Figure | Image.Image",
+    shown: tuple[tuple[str, str], ...] = (),
+) -> Picture:
+    """Writes a picture below `output`, and beside it which images it shows, and returns its description.
 
     Args:
         output: URI of the report.
         name: name of the files, without a suffix.
         caption: its caption.
         drawn: the plot or the image.
+        shown: as in a `Picture`.
 
     Raises:
         StorageError: a file cannot be written.
     """
-    suffixes = save(drawn, storage.join(storage.normalise(output), DIRECTORY, name))
-    return Picture(name, caption, tuple(f"{DIRECTORY}/{name}{suffix}" for suffix in suffixes))
+    uri = storage.join(storage.normalise(output), DIRECTORY, name)
+    suffixes = save(drawn, uri)
+    if shown:
+        table = io.StringIO()
+        csv.writer(table).writerows([("number", "image_id"), *(tuple(map(defused, pair)) for pair in shown)])
+        storage.write_bytes(f"{uri}.csv", table.getvalue().encode())
+    return Picture(name, caption, tuple(f"{DIRECTORY}/{name}{suffix}" for suffix in suffixes), shown=shown)
 
 
 def nothing(name: str, caption: str, reason: str) -> Picture:

@@ -5,7 +5,7 @@ the frame that the original fills. So masks of models with different frames can 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -18,7 +18,8 @@ from comit_ray.data.images.frame import FrameMap
 from comit_ray.data.images.load import PLACE_COLUMNS, Place, load_frame, wanted
 from comit_ray.data.masks.mask_images import lung_rectangles
 from comit_ray.data.masks.masks import from_png, read_mask
-from comit_ray.errors import DecodeError, ManifestError
+from comit_ray.data.masks.outline_words import OutlineGrid, sentences
+from comit_ray.errors import DecodeError, ManifestError, Reason
 from comit_ray.evaluation.pictures.contact_sheet import Mask, Pixels
 from comit_ray.storage.file_reader import FileReader
 
@@ -53,10 +54,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image whose radiograph can no longer be read, with the reason."""
+    """An image whose radiograph can no longer be read, with the reason; not with a detail, which may name its path."""
 
     row: Row
-    reason: str
+    reason: Reason
 
 
 def load(
@@ -78,7 +79,7 @@ def load(
             try:
                 radiograph = load_frame(place, reader, frame, limits)
             except DecodeError as error:
-                yield Unreadable(row, str(error))
+                yield Unreadable(row, error.reason)
                 continue
             height, width, its_map = radiograph.height, radiograph.width, radiograph.frame_map
             true: dict[str, Mask | None] = dict.fromkeys(TASKS)
@@ -112,6 +113,15 @@ def predicted(shown: Shown, row: Row, task: Literal["lung", "disease"]) -> Mask 
     """
     png = row[f"{task}_png"]
     return on_radiograph(from_png(png), shown, row) if isinstance(png, bytes) else None
+
+
+def outlined(images: Iterable[Shown | Unreadable]) -> str:
+    """What the predicted outlines of these radiographs are, in words; empty if they have none."""
+    return sentences(
+        OutlineGrid.of_row(shown.row)
+        for shown in images
+        if isinstance(shown, Shown) and any(isinstance(shown.row[f"{task}_png"], bytes) for task in TASKS)
+    )
 
 
 def on_radiograph(values_HW: npt.NDArray[T], shown: Shown, row: Row) -> npt.NDArray[T]:

@@ -2,13 +2,16 @@
 
 import hashlib
 import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pandas as pd
 
 from comit_ray.config.image_config import DecodeLimits
-from comit_ray.evaluation.pictures import radiographs
-from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, overlay_sheet
+from comit_ray.errors import REASON_WORDS
+from comit_ray.evaluation.pictures import picture, radiographs
+from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, sheet
+from comit_ray.evaluation.pictures.picture import Picture
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Row, Shown, Unreadable, is_null
 from comit_ray.evaluation.report.printing import score, three_digits
 
@@ -37,19 +40,46 @@ def shuffled(images: pd.DataFrame, seed: int) -> pd.DataFrame:
     return images.iloc[order.argsort(kind="stable").to_numpy()]
 
 
-def draw(images: pd.DataFrame, title: str, limits: DecodeLimits, lungs: Literal["pixels", "boxes"] = "pixels") -> bytes:
-    """Draws the sheet as PNG, four radiographs in a row.
+def written(
+    output: str,
+    name: str,
+    caption: str,
+    images: pd.DataFrame,
+    title: str,
+    limits: DecodeLimits,
+    lungs: Literal["pixels", "boxes"] = "pixels",
+    lines: Callable[[Row], tuple[str, ...]] | None = None,
+    numbers: Sequence[str] | None = None,
+) -> Picture:
+    """Draws radiographs, four in a row, and writes the sheet below `output`.
 
-    A radiograph that cannot be read leaves an empty place with the reason.
+    A radiograph that cannot be read leaves an empty place with the reason. Below each stand its number and its view.
+    Its path does not, because folders are often named after the diagnosis: `Picture.shown` has it.
 
     Args:
+        output: URI of the report.
+        name: name of the file, without a suffix.
+        caption: caption of the picture; what its outlines are is added.
         images: result of `screen_metrics.join_tables`, only the images to draw.
         title: title of the sheet.
         limits: limits for decoding an image.
         lungs: whether annotated lungs are shown as drawn or as boxes.
+        lines: the lines below an image after its number; None: the decisions of the model and the label.
+        numbers: the number of each image; None: 1, 2, 3 and so on.
+
+    Raises:
+        StorageError: the picture cannot be written.
     """
-    tiles = [tile(shown, caption(shown.row)) for shown in radiographs.load(images, limits, lungs)]
-    return overlay_sheet(tiles, columns=COLUMNS, tile_px=DISPLAY_PX, title=title)
+    told, called = lines or said, list(numbers or map(str, range(1, len(images) + 1)))
+    loaded = list(radiographs.load(images, limits, lungs))
+    tiles = [
+        tile(shown, (f"{number}, {view(shown.row)}", *told(shown.row)))
+        for number, shown in zip(called, loaded, strict=True)
+    ]
+    note = radiographs.outlined(loaded)
+    drawn = sheet(tiles, COLUMNS, DISPLAY_PX, title, note=note)
+    ids = tuple(zip(called, map(str, images["image_id"]), strict=True))
+    return picture.written(output, name, f"{caption} {note}".strip(), drawn, ids)
 
 
 def tile(shown: Shown | Unreadable, lines: tuple[str, ...]) -> Tile | Blank:
@@ -68,12 +98,12 @@ def tile(shown: Shown | Unreadable, lines: tuple[str, ...]) -> Tile | Blank:
 
 def unreadable(image: Unreadable, lines: tuple[str, ...]) -> Blank:
     """The tile of a radiograph that was scored once, but can no longer be read."""
-    return Blank(f"the radiograph can no longer be read: {image.reason}", lines)
+    return Blank(f"the radiograph can no longer be read: {REASON_WORDS[image.reason]}", lines)
 
 
-def caption(row: Row) -> tuple[str, ...]:
-    """The lines below an image: the decisions of the model, the label, the view and the image id."""
-    return *decisions(row), f"label: {label(row)}", view(row), str(row["image_id"])
+def said(row: Row) -> tuple[str, ...]:
+    """The lines below an image after its number: the decisions of the model and the label."""
+    return *decisions(row), f"label: {label(row)}"
 
 
 def decisions(row: Row) -> tuple[str, ...]:

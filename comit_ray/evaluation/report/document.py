@@ -120,6 +120,8 @@ def _ampersands(cells: tuple[str, ...]) -> str:
     return " & ".join(("{}" if cell.startswith("[") else "") + _replaced(cell, _LATEX) for cell in cells) + r" \\"
 
 
+MAY_UNBLIND = "Do not open this before you read them: a path may name the diagnosis."
+"""Words at every list of paths, which a page folds."""
 IN_THE_REPORT = 10
 """The most rows of a long table in report.md and report.html; tables/ has all rows."""
 
@@ -246,7 +248,7 @@ def markdown(document: ReportDocument) -> str:
         if chapter.said:
             sentences = (sentence.replace("\n", "\n  - ") for sentence in chapter.said)
             parts.append("\n".join(f"- {sentence}" for sentence in sentences) + "\n")
-        parts += [table.markdown() for table in chapter.tables.values()]
+        parts += [_of_table(name, table, document) for name, table in chapter.tables.items()]
         parts += map(_linked, chapter.pictures)
     return "\n".join([*parts, f"{document.foot}\n"])
 
@@ -267,7 +269,9 @@ def html(document: ReportDocument, images: Mapping[str, bytes]) -> str:
     )
     embedded = {file: base64.b64encode(png).decode() for file, png in images.items()}
     page = environment.get_template("report.html.j2")
-    return page.render(document=document, chapters=_shown(document), images=embedded, alarms=document.alarms)
+    return page.render(
+        document=document, chapters=_shown(document), images=embedded, alarms=document.alarms, may_unblind=MAY_UNBLIND
+    )
 
 
 def _shown(document: ReportDocument) -> list[Chapter]:
@@ -306,7 +310,16 @@ def _short(name: str, table: Table, is_long: bool) -> Table:
     return Table(table.title, table.columns, table.rows[:IN_THE_REPORT], note)
 
 
+def _of_table(name: str, table: Table, document: ReportDocument) -> str:
+    """The table as Markdown, which cannot fold one; a list of paths is left to its file."""
+    if name in document.folded and MAY_UNBLIND in table.title:
+        return f"{table.title.partition('. ')[0]}: tables/{name}.csv. {MAY_UNBLIND}\n"
+    return table.markdown()
+
+
 def _linked(picture: Picture) -> str:
     """The picture with its caption, or the reason why there is none."""
     caption = picture.caption if picture.reason is None else f"{picture.caption} No picture: {picture.reason}."
+    if picture.shown:
+        caption += f" Which images these are: {picture.files[0].rpartition('.')[0]}.csv. {MAY_UNBLIND}"
     return (f"![{picture.name}]({picture.files[0]})\n\n" if picture.files else "") + f"{caption}\n"

@@ -4,7 +4,7 @@ import { words } from "./words.js";
 
 export function showAbout(found, me, place) {
   // Fills the image's corner and label, and the part above the form.
-  const person = [found.view, found.sex, found.age === null ? null : words("years", { n: Math.floor(found.age) })];
+  const person = [viewOf(found), found.sex, found.age === null ? null : words("years", { n: Math.floor(found.age) })];
   const known = [person.filter(Boolean).join("  "), found.acquired_on].filter(Boolean);
   byId("about").textContent = known.join("\n");
   byId("main").setAttribute("aria-label", [place, ...known, words("stage")].join(". "));
@@ -27,7 +27,12 @@ export function showAbout(found, me, place) {
   }
 }
 
+export function viewOf(image) {
+  return image.view && image.view !== "unknown" ? image.view : words("view_unknown");
+}
+
 function scores(box, model) {
+  if (model.flag_trusted === false) box.append(element("p", { class: "untrusted" }, words("untrusted")));
   for (const [name, score, flag] of [
     ["score_covid", model.p_covid, model.covid_flag], ["score_unhealthy", model.p_unhealthy, model.unhealthy_flag]]) {
     if (score === null) continue;
@@ -55,7 +60,7 @@ function adjudication(box, found, me) {
 }
 
 export function showGrey(viewer) {
-  // Writes window, bits, sides and zoom into the corners of the main pane.
+  // Writes window, bits, sides, what the outlines are, and zoom into the corners of the main pane.
   const values = viewer.values;
   const grey = [greyOf(viewer), values ? words("values_here", { bits: values.bits_stored }) : words("values_loading")];
   const sides = values?.orientation?.[0];
@@ -63,6 +68,7 @@ export function showGrey(viewer) {
   byId("mark-right").textContent = opposite[sides] ? sides : "";
   byId("mark-left").textContent = opposite[sides] ?? "";
   if (values && !opposite[sides]) grey.push(words("side_unknown"));
+  if (viewer.outline && ["lung", "disease"].some((kind) => viewer.visible.has(kind))) grey.push(viewer.outline);
   byId("grey").textContent = grey.join("\n");
   byId("scale").textContent = viewer.size ? words("zoom", { percent: Math.round(100 * viewer.view.scale) }) : "";
   byId("invert").setAttribute("aria-pressed", String(viewer.inverted));

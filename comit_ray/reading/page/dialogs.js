@@ -19,10 +19,17 @@ export function showList(all, open) {
     const found = rows();
     byId("f-count").textContent = found.length > MOST
       ? words("first_of", { n: MOST, total: found.length }) : String(found.length);
-    byId("rows").replaceChildren(...found.slice(0, MOST).map((row) => line(row, () => {
-      dialog.close();
-      open(row);
-    })));
+    let block = null; // a hidden image does not say which block it is of
+    byId("rows").replaceChildren(...found.slice(0, MOST).map((row) => {
+      const begins = row.block && row.block !== block;
+      block = row.block ?? block;
+      const item = line(row, () => {
+        dialog.close();
+        open(row);
+      });
+      if (begins) item.prepend(element("h3", {}, blockWords(block)));
+      return item;
+    }));
   };
   for (const id of ["f-mine", "f-unread", "f-status", "f-reason"]) byId(id).onchange = fill;
   byId("rows").onkeydown = (event) => {
@@ -35,6 +42,12 @@ export function showList(all, open) {
   fill();
   dialog.showModal();
   byId("rows").querySelector("button:not(:disabled)")?.focus();
+}
+
+function blockWords(block) {
+  if (block === "random_order" || block === "severity") return words(`block_${block}`);
+  const order = { failed: "block_unscored", unhealthy_above_operating_point: "block_unhealthy" }[block] ?? "block_scored";
+  return words(order, { reason: words(`reason_${block}`) });
 }
 
 function line(row, opened) {

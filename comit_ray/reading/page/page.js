@@ -152,6 +152,7 @@ async function fill(row, found) {
     if (state.at === row) main.zones = zones;
   }
   if (state.at !== row) return;
+  main.outline = found.outline ? words("outlines", found.outline) : null;
   tools.drawOver();
   if (tools.beside) await tools.showBeside();
 }

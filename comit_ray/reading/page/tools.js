@@ -1,5 +1,5 @@
 // The tools below the image: windows, masks and heat map, the patient's other radiograph, and the site's viewer.
-import { greyOf, showGrey } from "./about_image.js";
+import { greyOf, showGrey, viewOf } from "./about_image.js";
 import { byId } from "./elements.js";
 import { sameWindow } from "./levels.js";
 import { ask } from "./server.js";
@@ -99,6 +99,7 @@ export class Tools {
     this.main.zonesVisible = on("zones");
     this.main.opacity = Number(byId("opacity").value) / 100;
     this.main.draw();
+    showGrey(this.main);
   }
 
   // ---- the patient's other radiographs -----------------------------------------------------------------------------
@@ -158,8 +159,8 @@ export class Tools {
     const one = about.beside[at];
     const date = one.acquired_on ?? words("no_date");
     byId("pane-other").hidden = false;
-    byId("about-other").textContent = `${date}\n${one.view}`;
-    byId("other").setAttribute("aria-label", `${words("stage_other")}. ${date}. ${one.view}`);
+    byId("about-other").textContent = `${date}\n${viewOf(one)}`;
+    byId("other").setAttribute("aria-label", `${words("stage_other")}. ${date}. ${viewOf(one)}`);
     byId("newer").parentElement.hidden = about.beside.length < 2;
     byId("newer").disabled = at === 0;
     byId("older").disabled = at === about.beside.length - 1;

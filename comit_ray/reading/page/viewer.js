@@ -19,6 +19,7 @@ export class Viewer {
     this.inverted = false;
     this.overlays = new Map(); // kind -> ImageBitmap
     this.visible = new Set();
+    this.outline = null; // what the outlines are, in words
     this.opacity = 0.6;
     this.zones = null;
     this.zonesVisible = false;

@@ -8,6 +8,7 @@ from PIL import Image
 from comit_ray.config.image_config import DecodeLimits, FrameConfig
 from comit_ray.data.images.frame import frame_map, mask_to_frame
 from comit_ray.data.masks.masks import to_png
+from comit_ray.errors import Reason
 from comit_ray.evaluation.pictures.radiographs import DISPLAY_PX, Shown, Unreadable, load, on_radiograph, predicted
 from tests.support import manifest_row
 
@@ -110,5 +111,5 @@ def test_what_cannot_be_read_says_why(radiograph, tmp_path):
     assert first.true["disease"] is None
     assert "absent.png" in first.problems["disease"]
     assert isinstance(second, Unreadable)
-    assert "no file where the manifest says" in second.reason
+    assert second.reason == Reason.MISSING
     assert isinstance(third, Shown)

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from PIL import Image
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.masks.masks import to_png
 from comit_ray.evaluation import screen_metrics
-from comit_ray.evaluation.pictures import random_sheet
+from comit_ray.evaluation.pictures import contact_sheet, random_sheet
 from comit_ray.evaluation.pictures.contact_sheet import GROUND
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
@@ -36,28 +37,30 @@ def test_the_choice_looks_at_labels_never_at_scores(images):
     assert len(random_sheet.choose(images, 100, seed=0)) == 8
 
 
-def test_a_sheet_is_a_picture_with_every_image_on_it(images):
-    small = Image.open(io.BytesIO(random_sheet.draw(images.head(4), "four", DecodeLimits())))
-    large = Image.open(io.BytesIO(random_sheet.draw(images, "eight", DecodeLimits())))
+def sheet_of(images: pd.DataFrame, output: Path) -> Image.Image:
+    picture = random_sheet.written(str(output), "sheet", "Eight images.", images, "eight", DecodeLimits())
+    return Image.open(io.BytesIO((output / picture.files[0]).read_bytes()))
+
+
+def test_a_sheet_is_a_picture_with_every_image_on_it(images, tmp_path):
+    small, large = sheet_of(images.head(4), tmp_path), sheet_of(images, tmp_path)
     assert large.width == small.width > 4 * 256
     assert large.height > 1.5 * small.height
 
 
 def test_scores_are_cut_and_labels_named(images):
-    captions = [random_sheet.caption(row) for row in images.to_dict("records")]
-    first = images.to_dict("records")[0]
+    captions = [random_sheet.said(row) for row in images.to_dict("records")]
     assert captions[0][:2] == ("COVID-19: FLAGGED, score 0.995", "unhealthy: FLAGGED, score 0.995")
-    assert captions[0][2:] == ("label: COVID-19", "view: PA", first["image_id"])
+    assert captions[0][2:] == ("label: COVID-19",)
     assert {caption[2] for caption in captions} == {"label: COVID-19", "label: other disease", "label: healthy"}
 
 
-def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images):
+def test_a_sheet_without_masks_or_scores_shows_the_radiographs(images, tmp_path):
     """Of a classifier; and of results that have no masks table at all, as the join leaves them."""
     masks = ["lung_png", "disease_png", "frame_height", "frame_width", "fit"]
     bare = images.head(2).assign(**dict.fromkeys(masks), p_covid=np.nan, p_unhealthy=np.nan)
-    picture = Image.open(io.BytesIO(random_sheet.draw(bare, "no head", DecodeLimits())))
-    assert picture.width > 2 * 256
-    assert random_sheet.caption(bare.to_dict("records")[0])[0] == "no score"
+    assert sheet_of(bare, tmp_path).width > 2 * 256
+    assert random_sheet.said(bare.to_dict("records")[0])[0] == "no score"
 
 
 @pytest.mark.parametrize(
@@ -85,9 +88,32 @@ def test_the_order_depends_on_ids_and_seed_alone(images):
     assert mixed != list(random_sheet.shuffled(images, 1)["image_id"])
 
 
-def test_a_radiograph_that_is_gone_has_a_place_that_says_so(images):
-    whole = Image.open(io.BytesIO(random_sheet.draw(images.head(2), "two", DecodeLimits())))
-    gone = Image.open(io.BytesIO(random_sheet.draw(images.head(2).assign(uri="/nowhere/x.png"), "two", DecodeLimits())))
+def test_no_path_is_drawn_and_the_list_beside_the_picture_has_it(images, tmp_path, monkeypatch):
+    seen: list[str] = []
+    draw = contact_sheet.sheet
+
+    def spy(tiles, *rest, **more):
+        seen.extend(line for tile in tiles for line in tile.caption)
+        return draw(tiles, *rest, **more)
+
+    monkeypatch.setattr(random_sheet, "sheet", spy)
+    named = images.head(2).assign(image_id=["a/covid/x.png", "=1+1"])
+    picture = random_sheet.written(
+        str(tmp_path), "queue", "Two.", named, "two", DecodeLimits(), numbers=["rank 3", "rank 4"]
+    )
+    assert seen[0] == "rank 3, view: PA"
+    assert not [line for line in seen if "/" in line]
+    assert picture.shown == (("rank 3", "a/covid/x.png"), ("rank 4", "=1+1"))
+    assert (tmp_path / "figures" / "queue.csv").read_text().splitlines()[2] == "rank 4,'=1+1"
+    assert picture.caption == (
+        "Two. The network drew its outlines on an image of 64 x 64 pixels; one step of an outline is 1 pixel of the "
+        "radiograph. An outline is not a lesion's border."
+    )
+
+
+def test_a_radiograph_that_is_gone_has_a_place_that_says_so(images, tmp_path):
+    whole = sheet_of(images.head(2), tmp_path)
+    gone = sheet_of(images.head(2).assign(uri="/nowhere/x.png"), tmp_path)
     assert gone.width == whole.width
     assert (np.asarray(gone) == GROUND).all(axis=2).mean() > 0.2
     assert not (np.asarray(whole) == GROUND).all(axis=2).mean() > 0.2
