@@ -26,17 +26,8 @@ from comit_ray.statistics.calibration_metrics import (
     fit_slope,
     log_odds,
 )
-from comit_ray.statistics.metric import (
-    Block,
-    BoolArray,
-    FloatArray,
-    IntArray,
-    Metric,
-    MetricEntry,
-    measure,
-    ratios,
-    share,
-)
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Block, BoolArray, FloatArray, IntArray, Metric, MetricEntry, ratios, share
 from comit_ray.tables.vocabulary import counted
 
 METRICS = ("brier", "ece", "ece_equal_width", "calibration_slope", "calibration_intercept")

@@ -17,7 +17,8 @@ from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.screening import mask_choice
 from comit_ray.screening.screen_tables import MASKS as MASKS_TABLE
 from comit_ray.screening.screen_tables import read_predictions, recorded_owner, refuse_foreign
-from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Metric, Ratio, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MASKS, PREDICTIONS

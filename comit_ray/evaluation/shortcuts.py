@@ -33,6 +33,7 @@ from comit_ray.errors import NotFoundError
 from comit_ray.evaluation.classification import labelled
 from comit_ray.screening.screen_tables import EMBEDDINGS, GRADCAM, VARIANTS
 from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.measure import measure
 from comit_ray.statistics.metric import (
     Block,
     BoolArray,
@@ -41,7 +42,6 @@ from comit_ray.statistics.metric import (
     Metric,
     MetricEntry,
     mean,
-    measure,
     ratios,
     undefined,
 )

@@ -14,7 +14,8 @@ from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES, flagged, labelled, operating_points, why_one_class
 from comit_ray.evaluation.screen_metrics import absent_heads
 from comit_ray.statistics.intervals import patient_codes
-from comit_ray.statistics.metric import Block, BoolArray, Metric, MetricEntry, Ratio, measure, ratios, share
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Block, BoolArray, Metric, MetricEntry, Ratio, ratios, share
 from comit_ray.statistics.weighted import Area
 
 ATTRIBUTES = ("sex", "age", "view", "dataset", "site", "device")

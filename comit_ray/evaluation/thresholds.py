@@ -17,7 +17,8 @@ from comit_ray.chunks import run_record
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points, why_one_class
 from comit_ray.evaluation.subgroups import grouped, too_few
-from comit_ray.statistics.metric import Block, FloatArray, IntArray, Metric, MetricEntry, measure
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Block, FloatArray, IntArray, Metric, MetricEntry
 from comit_ray.statistics.prevalence import at_prevalence
 
 RECORDED = "recorded in run.json"
