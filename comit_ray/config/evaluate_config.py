@@ -63,7 +63,8 @@ class EvaluateConfig(Config):
     decode: Annotated[DecodeLimits, ADVANCED] = DecodeLimits()
     """Limits for images."""
     memory_gib: MemoryGib = MEMORY_GIB
-    """GiB of memory that the tables of an archive without labels may take; what does not fit goes to disk (TMPDIR)."""
+    """GiB of memory that the tables may take while they are joined; what does not fit goes to disk (TMPDIR). The values
+    that metrics need are in memory besides, some 70 bytes an image."""
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from comit_ray.config.config_base import ADVANCED, Config, Fraction, PositiveFloat, PositiveInt
 from comit_ray.config.image_config import DecodeLimits
+from comit_ray.config.monitor_config import MEMORY_GIB, MemoryGib
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -99,6 +100,8 @@ class CalibrateConfig(Config):
     """Number of draws of patients for the intervals."""
     seed: Annotated[int, ADVANCED] = 0
     """Seed of the draws."""
+    memory_gib: MemoryGib = MEMORY_GIB
+    """GiB of memory that the tables may take; what does not fit goes to disk (TMPDIR)."""
     minimum_positives: Annotated[PositiveFloat, ADVANCED] = 10
     """Smallest number of positive images, weighted for the archive, for which an operating point is recommended."""
 

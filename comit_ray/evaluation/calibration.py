@@ -17,7 +17,7 @@ from comit_ray.evaluation.classification import NAMES, PREFIXES, labelled, why_o
 from comit_ray.evaluation.pictures import reliability_picture
 from comit_ray.evaluation.pictures.picture import Picture, nothing, written
 from comit_ray.evaluation.pictures.reliability_picture import Reliability
-from comit_ray.evaluation.screen_metrics import absent_heads
+from comit_ray.evaluation.screen_metrics import absent_heads, by_dataset
 from comit_ray.statistics.calibration_metrics import (
     BinKind,
     ScoreBins,
@@ -26,6 +26,7 @@ from comit_ray.statistics.calibration_metrics import (
     fit_slope,
     log_odds,
 )
+from comit_ray.statistics.measure import measure
 from comit_ray.statistics.metric import (
     Block,
     BoolArray,
@@ -33,7 +34,7 @@ from comit_ray.statistics.metric import (
     IntArray,
     Metric,
     MetricEntry,
-    measure,
+    Values,
     ratios,
     share,
 )
@@ -80,9 +81,8 @@ def calibration_metrics(images: pd.DataFrame, split: str, draws: int = 1000, see
     images = images.reset_index(drop=True)
     absent = absent_heads(images)
     labels = [label for label in PREFIXES if label not in absent]
-    datasets = [(f"dataset={name}", rows) for name, rows in images.groupby("dataset")]
     found: list[Metric] = []
-    for group, rows in [("all", images), *(datasets if len(datasets) > 1 else [])]:
+    for group, rows in by_dataset(images, alone=False):
         for label in labels:
             figures_F = measure([block(rows, label)], rows["patient_id"], split, group, draws, seed)
             found += _with_chance(figures_F, rows, label, draws, seed)
@@ -101,11 +101,25 @@ def block(images: pd.DataFrame, label: str) -> Block:
     known_N, positive_N, scores_N = _taken(images, label)
     why = _why_none(known_N, positive_N, scores_N, label)
     entries = tuple(
-        MetricEntry(f"{PREFIXES[label]}{metric}", known_N, undefined=why or PARTED if "slope" in metric else why or "")
+        MetricEntry(
+            f"{PREFIXES[label]}{metric}",
+            known_N,
+            undefined=why or PARTED if "slope" in metric else why or "",
+            bounded=not metric.startswith("calibration"),
+        )
         for metric in METRICS
     )
     if why is not None:
         return Block(entries, lambda weights_N: np.full(len(METRICS), np.nan))
+
+    def of_rows(rows_M: IntArray) -> Values:
+        return _values(known_N[rows_M], positive_N[rows_M], scores_N[rows_M])
+
+    return Block(entries, _values(known_N, positive_N, scores_N), of_rows)
+
+
+def _values(known_N: BoolArray, positive_N: BoolArray, scores_N: FloatArray) -> Values:
+    """The values of `block` for any weights of the images."""
     bins = ScoreBins(np.where(known_N, scores_N, np.nan), positive_N)
     # Images without a label must not enter a sum, not even as NaN times 0.
     rows = np.flatnonzero(known_N)
@@ -128,7 +142,7 @@ def block(images: pd.DataFrame, label: str) -> Block:
             ]
         )
 
-    return Block(entries, values)
+    return values
 
 
 def reliability(images: pd.DataFrame, label: str, split: str, draws: int = 1000, seed: int = 0) -> list[Bin]:
@@ -190,8 +204,7 @@ def _with_chance(found: Sequence[Metric], images: pd.DataFrame, label: str, draw
             continue
         by_chance = np.zeros(0)
         if metric.value is not None:
-            patients = images["patient_id"][known_N].to_numpy(object)
-            by_chance = errors_by_chance(scores_N[known_N], patients, kind, draws, seed)
+            by_chance = errors_by_chance(scores_N[known_N], images["patient_id"][known_N], kind, draws, seed)
             metric = error_interval(metric, by_chance)
         told.append(metric)
         if kind == "equal mass":

@@ -8,7 +8,7 @@ Studies and patients: a study or patient with one flagged image is flagged; one 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -26,6 +26,7 @@ from comit_ray.statistics.metric import (
     Level,
     MetricEntry,
     Ratio,
+    Values,
     ratios,
     share,
 )
@@ -64,8 +65,8 @@ AT_THRESHOLD = ("accuracy", "precision", "recall", "f1")
 
 def blocks(
     images: pd.DataFrame, points: dict[str, str | None], specificities: Sequence[float], sensitivities: Sequence[float]
-) -> list[Block]:
-    """The metrics of both scores, ready to be measured.
+) -> Iterator[Block]:
+    """Yields the metrics of both scores, ready to be measured.
 
     Args:
         images: result of `screen_metrics.join_tables`, scored or not.
@@ -73,11 +74,10 @@ def blocks(
         specificities: specificities at which sensitivity, accuracy, precision, recall and F1 are measured, 0 to 1.
         sensitivities: sensitivities at which specificity is measured, 0 to 1.
     """
-    found: list[Block] = []
     for label in PREFIXES:
-        found.append(ranked(images, label, specificities, sensitivities))
-        found.append(ratios(flagged(images, label, points[label])))
-    return [*found, ratios([covid_called_unhealthy(images, points["unhealthy"])])]
+        yield ranked(images, label, specificities, sensitivities)
+        yield ratios(flagged(images, label, points[label]))
+    yield ratios([covid_called_unhealthy(images, points["unhealthy"])])
 
 
 def operating_points(images: pd.DataFrame) -> dict[str, str | None]:
@@ -127,6 +127,15 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
         entries += [entry(f"{metric}_at_specificity", over[metric], at) for metric in AT_THRESHOLD]
     entries += [entry("specificity_at_sensitivity", negative_N, at) for at in sensitivities]
 
+    def of_rows(rows_M: IntArray) -> Values:
+        return _of_order(RankedScores(scores_N[rows_M][None], positive_N[rows_M]), specificities, sensitivities)
+
+    return Block(tuple(entries), _of_order(order, specificities, sensitivities), of_rows)
+
+
+def _of_order(order: RankedScores, specificities: Sequence[float], sensitivities: Sequence[float]) -> Values:
+    """The values of `ranked` for any weights of the images."""
+
     def values(weights_N: IntArray) -> FloatArray:
         rates = order.rates(weights_N)
         drawn = _Curve(rates.true_TN[0], rates.false_TN[0])
@@ -136,7 +145,7 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
         found += [drawn.specificity(at) for at in sensitivities]
         return np.array(found)
 
-    return Block(tuple(entries), values)
+    return values
 
 
 class _Curve:
@@ -190,13 +199,14 @@ class _Curve:
         return self._positives > 0 and self._negatives > 0
 
 
-def flagged(images: pd.DataFrame, label: str, point: str | None) -> list[Ratio]:
+def flagged(images: pd.DataFrame, label: str, point: str | None, levels: Sequence[Level] = LEVELS) -> list[Ratio]:
     """The metrics at the stored operating point, over images, studies and patients.
 
     Args:
         images: result of `screen_metrics.join_tables`.
         label: `covid` or `unhealthy`.
         point: name of the operating point; None if there is none, or several.
+        levels: what is counted; images always are.
     """
     prefix, name = PREFIXES[label], NAMES[label]
     judged_N = judged(images, label)
@@ -226,7 +236,7 @@ def flagged(images: pd.DataFrame, label: str, point: str | None) -> list[Ratio]:
             flag_N.astype(np.float64) + positive_N,
         ),
     ]
-    return [*found, *_levels(images, label, judged_N, point)]
+    return [*found, *(ratio for level in levels[1:] for ratio in _level(images, label, judged_N, point, level))]
 
 
 def covid_called_unhealthy(images: pd.DataFrame, point: str | None) -> Ratio:
@@ -243,27 +253,27 @@ def covid_called_unhealthy(images: pd.DataFrame, point: str | None) -> Ratio:
     return share("covid_called_unhealthy", flag_N, counted_N, point, undefined=undefined)
 
 
-def _levels(images: pd.DataFrame, label: str, judged_N: BoolArray, point: str | None) -> list[Ratio]:
-    """Sensitivity and specificity over studies and patients; each takes the place of its first image."""
+def _level(images: pd.DataFrame, label: str, judged_N: BoolArray, point: str | None, level: Level) -> list[Ratio]:
+    """Sensitivity and specificity over studies or patients; each takes the place of its first image."""
+    ids = images[f"{level}_id"]
+    places_N = np.flatnonzero(judged_N & ids.notna().to_numpy())
+    needed = images[[f"{level}_id", label, f"{label}_flag"]].iloc[places_N]
+    units = to_level(needed, level, label)
+    codes_N, _ = pd.factorize(needed[f"{level}_id"])  # in order of appearance, as the units are
+    rows = places_N[np.unique(codes_N, return_index=True)[1]]
+    flag_N, positive_N, negative_N = (np.zeros(len(images), bool) for _ in range(3))
+    flag_N[rows] = units["flag"].to_numpy(bool)
+    positive_N[rows] = units["label"].to_numpy(np.int8) == 1
+    negative_N[rows] = units["label"].to_numpy(np.int8) == 0
+    words = f"no {level} with an id, a label and a flag"
     found = []
-    for level in LEVELS[1:]:
-        ids = images[f"{level}_id"]
-        places_N = np.flatnonzero(judged_N & ids.notna().to_numpy())
-        units = to_level(images.iloc[places_N], level, label)
-        first = dict(zip(ids.iloc[places_N[::-1]], places_N[::-1], strict=True))
-        rows = np.array([first[unit] for unit in units["unit"]], np.int64)
-        flag_N, positive_N, negative_N = (np.zeros(len(images), bool) for _ in range(3))
-        flag_N[rows] = units["flag"].to_numpy(bool)
-        positive_N[rows] = units["label"].to_numpy(np.int8) == 1
-        negative_N[rows] = units["label"].to_numpy(np.int8) == 0
-        words = f"no {level} with an id, a label and a flag"
-        for metric, hits_N, counted_N in (
-            ("sensitivity", flag_N, positive_N),
-            ("specificity", ~flag_N, negative_N),
-        ):
-            kind = "is positive" if metric == "sensitivity" else "is negative"
-            name = f"{PREFIXES[label]}{metric}_at_operating_point"
-            found.append(share(name, hits_N, counted_N, point, level, undefined=f"{words} {kind}"))
+    for metric, hits_N, counted_N in (
+        ("sensitivity", flag_N, positive_N),
+        ("specificity", ~flag_N, negative_N),
+    ):
+        kind = "is positive" if metric == "sensitivity" else "is negative"
+        name = f"{PREFIXES[label]}{metric}_at_operating_point"
+        found.append(share(name, hits_N, counted_N, point, level, undefined=f"{words} {kind}"))
     return found
 
 

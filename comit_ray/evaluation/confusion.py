@@ -6,6 +6,7 @@ import pandas as pd
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import NAMES, PREFIXES, judged, operating_points
 from comit_ray.evaluation.report.document import Table
+from comit_ray.evaluation.screen_metrics import by_dataset
 from comit_ray.statistics.roc import Confusion
 
 KINDS = ("COVID-19", "other disease", "healthy", "not COVID-19, health not known", "COVID-19 not known")
@@ -29,7 +30,7 @@ def tables(images: pd.DataFrame) -> dict[str, Table]:
 def _confusion(images: pd.DataFrame) -> Table:
     points = operating_points(images)
     rows = []
-    for group, mine in _groups(images):
+    for group, mine in by_dataset(images, alone=False):
         for label in PREFIXES:
             known = mine[judged(mine, label)]
             if known.empty:
@@ -52,7 +53,7 @@ def _confusion(images: pd.DataFrame) -> Table:
 
 def _flags(scored: pd.DataFrame) -> Table:
     rows = []
-    for group, mine in _groups(scored):
+    for group, mine in by_dataset(scored, alone=False):
         kinds = kinds_of(mine)
         for kind in KINDS:
             of_kind = mine[kinds == kind]
@@ -85,8 +86,3 @@ def _cells(images: pd.DataFrame) -> list[str]:
     both = images[images["covid_flag"].notna() & images["unhealthy_flag"].notna()]
     neither = ~both["covid_flag"].astype(bool) & ~both["unhealthy_flag"].astype(bool)
     return [f"{count}" for count in [*counts, int(neither.sum())]]
-
-
-def _groups(images: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    datasets = [(f"dataset={name}", rows) for name, rows in images.groupby("dataset")]
-    return [("all", images), *(datasets if len(datasets) > 1 else [])]

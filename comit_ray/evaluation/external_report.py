@@ -102,7 +102,8 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric
     if not any(counts.values()):
         return [*found, f"Every {'other ' if left_out else ''}image labelled COVID-19 was scored."]
     told = ", ".join(f"{count:,} {kind.partition(':')[0]}" for kind, count in counts.items() if count)
-    reasons = images.loc[outcome.index[outcome.isin([Outcome.EXCLUDED, Outcome.FAILED])], "reason"].value_counts()
+    reasons = images.loc[outcome.index[outcome.isin([Outcome.EXCLUDED, Outcome.FAILED])], "reason"]
+    reasons = reasons.astype("str").value_counts()
     told += "".join(f"; {count:,} {reason}" for reason, count in reasons.items())
     worst = _find(metrics, WORST_CASE)
     found.append(

@@ -82,7 +82,7 @@ def suppressed(metrics: Sequence[Metric], images: pd.DataFrame, minimum: int) ->
 
 def _too_few(images: pd.DataFrame, label: str, group: str, minimum: int) -> str | None:
     """Why two classes are not compared in a group; None if they are, or if one of them is absent."""
-    rows = images[labelled(images, label)]
+    rows = images[["dataset", "patient_id", label]][labelled(images, label)]
     if group.startswith("dataset="):
         rows = rows[rows["dataset"] == group.removeprefix("dataset=")]
     elif group != "all":

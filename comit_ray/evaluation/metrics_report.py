@@ -13,7 +13,7 @@ from comit_ray.evaluation.report.metric_words import at_in_words, group_in_words
 from comit_ray.evaluation.report.paper_values import Printed
 from comit_ray.evaluation.report.printing import cell, points, with_interval
 from comit_ray.evaluation.screen_metrics import absent_heads, head_of
-from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.intervals import patient_codes, patients_of
 from comit_ray.statistics.metric import Metric
 from comit_ray.tables.vocabulary import counted
 
@@ -199,7 +199,7 @@ def paper_table(metrics: Sequence[Metric], printed: dict[Place, Printed]) -> Tab
 
 def _labelled(images: pd.DataFrame, head: str, group: str) -> pd.DataFrame:
     """The images of a group that have a label and a score."""
-    rows = images[labelled(images, head)]
+    rows = images[["dataset", "patient_id", head]][labelled(images, head)]
     return rows if group == "all" else rows[rows["dataset"] == group.removeprefix("dataset=")]
 
 
@@ -260,7 +260,7 @@ def intervals(config: EvaluateConfig) -> str:
 
 def people(images: pd.DataFrame) -> int:
     """The number of patients of these images; an image without a patient id counts as a patient of its own."""
-    return len(set(patient_codes(images["patient_id"]).tolist()))
+    return patients_of(patient_codes(images["patient_id"]))
 
 
 def of_patients(images: pd.DataFrame) -> str:

@@ -263,7 +263,7 @@ def _software(trained: Trained) -> str | None:
 
 
 def _exclusions(images: pd.DataFrame) -> str:
-    reasons = images.loc[images["status"] == Status.EXCLUDED, "reason"].value_counts()
+    reasons = images.loc[images["status"] == Status.EXCLUDED, "reason"].astype("str").value_counts()
     told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
     return f"excluded images by reason: {told}" if told else "frontal chest radiographs; no image was excluded"
 
@@ -274,7 +274,7 @@ def _missing(images: pd.DataFrame) -> str:
 
 
 def _accounts(images: pd.DataFrame) -> str:
-    counts = images["status"].value_counts()
+    counts = images["status"].astype("str").value_counts()
     return ", ".join(f"{count:,} {status}" for status, count in counts.items())
 
 

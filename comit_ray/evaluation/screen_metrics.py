@@ -1,6 +1,6 @@
 """Joins the tables of a screen with its labels, and measures its metrics by group."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,8 @@ from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
 from comit_ray.screening import mask_choice
 from comit_ray.screening.screen_tables import MASKS as MASKS_TABLE
 from comit_ray.screening.screen_tables import read_predictions, recorded_owner, refuse_foreign
-from comit_ray.statistics.metric import Metric, Ratio, measure, ratios, share
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Block, Metric, Ratio, ratios, share
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
 from comit_ray.tables.schema import MASKS, PREDICTIONS
@@ -75,12 +76,7 @@ def join_predictions(predictions: str, manifest_uri: str, split: str) -> pd.Data
         NotFoundError: there is no table.
     """
     table = parquet.read_table(predictions)
-    lacking = [name for name in ("image_id", "status") if name not in table.column_names]
-    if lacking:
-        raise ManifestError(
-            f"{predictions}: expected a predictions table (comit_ray.tables.schema.PREDICTIONS), but it lacks the "
-            f"columns {', '.join(lacking)}"
-        )
+    needs_columns(predictions, table.column_names)
     for field in PREDICTIONS:
         if field.name not in table.column_names:
             table = table.append_column(field.name, pa.nulls(table.num_rows, field.type))
@@ -98,15 +94,7 @@ def _joined(table: pa.Table, masks: pa.Table, where: str, manifest_uri: str, spl
     labels = labels.rename(columns={"view": "manifest_view"})
     joined = labels.merge(table.to_pandas(), on="image_id", how="left", validate="one_to_one")
     missing = int(joined["status"].isna().sum())
-    if joined.empty:
-        raise ManifestError(
-            f"expected images of split {split!r} in {manifest_uri}, got none: give --split all, or another split"
-        )
-    if missing:
-        raise ManifestError(
-            f"expected a prediction for every image of split {split!r} in {where}, got none for {missing} of "
-            f"{len(joined)}: run comit-ray screen again with this manifest and this split, until no image is missing"
-        )
+    without_prediction(missing, len(joined), split, where, manifest_uri)
     joined["view"] = joined["view"].where(joined["view"].notna(), joined["manifest_view"])
     joined = joined.drop(columns="manifest_view")
     return joined.merge(masks.to_pandas(), on="image_id", how="left", validate="one_to_one")
@@ -126,10 +114,50 @@ def _check(table: pa.Table, where: str) -> None:
         raise ManifestError(f"{where}: expected a status of {', '.join(Status)}, got {strange[0]!r}")
     for name in (f"p_{score}" for score in SCORES):
         wrong = table.num_rows - table[name].null_count - (pc.sum(pc.is_finite(table[name])).as_py() or 0)
-        if wrong:
-            raise ManifestError(
-                f"{where}: expected finite scores or nulls in {name}, got {wrong} values that are neither"
-            )
+        not_finite(where, name, wrong)
+
+
+def needs_columns(where: str, there: Collection[str]) -> None:
+    """Refuses a table that is no predictions table.
+
+    Raises:
+        ManifestError: it lacks a column that every such table has.
+    """
+    lacking = [name for name in ("image_id", "status") if name not in there]
+    if lacking:
+        raise ManifestError(
+            f"{where}: expected a predictions table (comit_ray.tables.schema.PREDICTIONS), but it lacks the columns "
+            f"{', '.join(lacking)}"
+        )
+
+
+def not_finite(where: str, score: str, values: int) -> None:
+    """Refuses scores that are neither numbers nor null.
+
+    Raises:
+        ManifestError: there are such values.
+    """
+    if values:
+        raise ManifestError(
+            f"{where}: expected finite scores or nulls in {score}, got {values} values that are neither"
+        )
+
+
+def without_prediction(missing: int, images: int, split: str, where: str, manifest_uri: str) -> None:
+    """Refuses a split of which images have no prediction, and one without images.
+
+    Raises:
+        ManifestError: there are such images, or there is no image.
+    """
+    if not images:
+        raise ManifestError(
+            f"expected images of split {split!r} in {manifest_uri}, got none: give --split all, or another split"
+        )
+    if missing:
+        raise ManifestError(
+            f"expected a prediction for every image of split {split!r} in {where}, got none for {missing} of "
+            f"{images}: run comit-ray screen again with this manifest and this split, until no image is missing"
+        )
 
 
 def read_masks(results: str, predictions: pa.Table) -> pa.Table:
@@ -185,6 +213,7 @@ def screen_metrics(
     *,
     sensitivities: Sequence[float] = SENSITIVITIES,
     more: Callable[[pd.DataFrame], list[Ratio]] | None = None,
+    masks: pd.DataFrame | None = None,
 ) -> list[Metric]:
     """Measures all metrics, over every image and over each dataset; metrics of an absent head are null, with n = 0.
 
@@ -197,19 +226,33 @@ def screen_metrics(
         seed: seed of the draws.
         sensitivities: sensitivities at which specificity is measured, 0 to 1.
         more: function that gives additional metrics of a group of images; None for none.
+        masks: pixels of the masks, from `segmentation_counts`, by row of `images`; None counts them.
     """
     images = images.reset_index(drop=True)
     points = classification.operating_points(images)
-    counts = segmentation_counts(images[images["status"] == Status.OK], lungs)
-    groups = [("all", images), *((f"dataset={name}", rows) for name, rows in images.groupby("dataset"))]
-    found: list[Metric] = []
-    for group, rows in groups:
-        blocks = [
-            ratios([share("share", rows["status"] == status, np.ones(len(rows)), str(status)) for status in Status]),
-            *classification.blocks(rows, points, specificities, sensitivities),
-            ratios(mask_ratios(rows, counts)),
-        ]
+    counted_masks = segmentation_counts(images[images["status"] == Status.OK], lungs) if masks is None else masks
+
+    def blocks(rows: pd.DataFrame) -> Iterator[Block]:
+        yield ratios([share("share", rows["status"] == status, np.ones(len(rows)), str(status)) for status in Status])
+        yield from classification.blocks(rows, points, specificities, sensitivities)
+        yield ratios(mask_ratios(rows, counted_masks))
         if more is not None:
-            blocks.append(ratios(more(rows)))
-        found += measure(blocks, rows["patient_id"], split, group, draws, seed)
+            yield ratios(more(rows))
+
+    found: list[Metric] = []
+    for group, rows in by_dataset(images):
+        found += measure(blocks(rows), rows["patient_id"], split, group, draws, seed)
     return found
+
+
+def by_dataset(images: pd.DataFrame, alone: bool = True) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yields `all` with all images, and then `dataset=NAME` with those of each dataset, one after the other.
+
+    Args:
+        images: result of `join_tables`.
+        alone: whether a dataset that has all images is yielded too.
+    """
+    yield "all", images
+    names = sorted(images["dataset"].dropna().unique())
+    for name in names if alone or len(names) > 1 else ():
+        yield f"dataset={name}", images if len(names) == 1 else images[images["dataset"] == name]

@@ -5,12 +5,12 @@ Beside the metrics it judges whether they can be trusted: shortcuts, calibration
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 
 from comit_ray.config.evaluate_config import EvaluateConfig
-from comit_ray.errors import Status
 from comit_ray.evaluation import (
     archive_report,
     calibration,
@@ -20,6 +20,7 @@ from comit_ray.evaluation import (
     external_report,
     first_page,
     frontal_report,
+    labelled_images,
     metrics_report,
     model_card,
     screen_metrics,
@@ -32,20 +33,18 @@ from comit_ray.evaluation import (
 )
 from comit_ray.evaluation import thresholds as threshold_table
 from comit_ray.evaluation.calibration import reliability_diagram
-from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points
-from comit_ray.evaluation.pictures import case_pictures, curve_pictures, embedding_pictures, mask_pictures, random_sheet
-from comit_ray.evaluation.pictures.picture import Picture
+from comit_ray.evaluation.classification import PREFIXES, operating_points
+from comit_ray.evaluation.labelled_images import LabelledImages
+from comit_ray.evaluation.pictures import report_pictures
 from comit_ray.evaluation.report import document
 from comit_ray.evaluation.report.document import Chapter, ReportDocument, Table
 from comit_ray.evaluation.report.printing import ROUNDING
 from comit_ray.evaluation.screen_metrics import absent_heads
+from comit_ray.evaluation.segmentation import segmentation_counts_of
 from comit_ray.evaluation.shortcuts_report import ALARMS
 from comit_ray.evaluation.thresholds import stored_operating_point
-from comit_ray.screening.results_folder import QUEUE_FILE
 from comit_ray.statistics.metric import Metric
 from comit_ray.storage import storage
-from comit_ray.tables import parquet
-from comit_ray.tables.vocabulary import counted
 
 ASIDE = frozenset(f"{prefix}thresholds_all" for prefix in PREFIXES.values())
 """Tables that are too long for a page; the report has them in tables/ alone."""
@@ -136,9 +135,6 @@ def together(metrics: Sequence[Metric], more: Sequence[Metric]) -> list[Metric]:
     return [*metrics, *(one for one in more if (one.metric, one.group, one.at, one.level) not in known)]
 
 
-ALL = "all images"
-
-
 def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     """Writes report.md, report.html, metrics.json, tables/ and figures/ below `config.output`.
 
@@ -157,7 +153,12 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
     if config.results is not None and not config.external and archive_report.unlabelled(config.manifest):
         return archive_report.write(config, more)
     split = config.split or ("all" if config.external else "test")
-    images = _images(config, split, config.results or config.predictions)
+    with _opened(config, split, config.results or config.predictions) as source:
+        return _written(config, source, split, more)
+
+
+def _written(config: EvaluateConfig, source: LabelledImages, split: str, more: Sequence[Chapter]) -> str:
+    images = source.frame
     readings = external.read_reviews(config.reviews, config.manifest) if config.reviews and config.external else None
     verdicts = None if readings is None else external.consensus(readings)
     measured = screen_metrics.screen_metrics(
@@ -169,13 +170,14 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
         config.seed,
         sensitivities=config.sensitivities,
         more=external.metrics_of(operating_points(images)["covid"], verdicts) if config.external else None,
+        masks=segmentation_counts_of(source.annotated(), config.masks.lungs),
     )
     measured = first_page.suppressed(measured, images, config.subgroup_minimum)
     output = storage.normalise(config.output)
-    images = images.assign(**_thresholds(images, config.results))
+    source.constants = _thresholds(images, config.results)
     trusted = judge_trust(config, images, split, output)
-    audited = shortcuts_report.examine(config, images, split)
-    drawn = _pictures(config, images, verdicts, split, output)
+    audited = shortcuts_report.examine(config, images, split, source)
+    drawn = report_pictures.draw(config, source, verdicts, split, output)
     tables = metrics_report.tables(measured, images, config.external) | confusion.tables(images)
     measured = together([*measured, *audited.metrics], trusted.metrics)
     chapters = [
@@ -203,31 +205,22 @@ def write(config: EvaluateConfig, more: Sequence[Chapter] = ()) -> str:
 
 
 def _thresholds(images: pd.DataFrame, results: str | None) -> dict[str, float | None]:
-    """The stored threshold of each score as a column, for captions."""
+    """The stored threshold of each score, for captions."""
     points = {label: stored_operating_point(images, label, results) for label in PREFIXES}
     return {f"{label}_threshold": point.threshold if point else None for label, point in points.items()}
 
 
-def _images(config: EvaluateConfig, split: str, uri: str | None) -> pd.DataFrame:
+def _opened(config: EvaluateConfig, split: str, uri: str | None) -> AbstractContextManager[LabelledImages]:
     assert uri is not None, "the configuration asks for results or predictions"
-    join = screen_metrics.join_tables if config.results is not None else screen_metrics.join_predictions
-    return join(uri, config.manifest, split)
-
-
-@dataclass
-class _Drawn:
-    """The pictures of each chapter."""
-
-    curves: list[Picture] = field(default_factory=list)
-    galleries: list[Picture] = field(default_factory=list)
-    heat: list[Picture] = field(default_factory=list)
-    maps: list[Picture] = field(default_factory=list)
+    bare = config.results is None
+    return labelled_images.opened(uri, config.manifest, split, config.memory_gib, bare=bare, whole_ids=config.external)
 
 
 def _comparison(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> list[Chapter]:
     if config.compare is None:
         return []
-    others = _images(config, split, config.compare)
+    with _opened(config, split, config.compare) as other:
+        others = other.frame
     differences = two_screens.compare(images, others, config.draws, config.seed)
     records = json.dumps([asdict(one) for one in differences], indent=1)
     storage.write_bytes(storage.join(output, "comparison.json"), records.encode())
@@ -246,70 +239,6 @@ def _external(
         return []
     said = external_report.sentences(images, metrics, verdicts)
     return [Chapter("external", "Found and missed", said, external_report.tables(images, verdicts, readings))]
-
-
-def _pictures(
-    config: EvaluateConfig, images: pd.DataFrame, verdicts: pd.DataFrame | None, split: str, output: str
-) -> _Drawn:
-    """Draws figures 9 to 14 of the paper as far as the screen has data, falsely called images, and a sheet."""
-    drawn = _Drawn()
-    absent = screen_metrics.absent_heads(images)
-    limits, seed, lungs = config.decode, config.seed, config.masks.lungs
-    if "covid" not in absent:
-        panels = {f"{split} split": _curves(images)}
-        drawn.curves += [curve_pictures.rocs(panels, output), curve_pictures.precision_recalls(panels, output)]
-        name = "figure_14_missed" if config.external else "missed"
-        if config.external:
-            drawn.galleries.append(case_pictures.found(images, output, limits, seed=seed, lungs=lungs))
-        drawn.galleries.append(
-            case_pictures.missed(images, verdicts, output, limits, seed=seed, lungs=lungs, name=name)
-        )
-        drawn.galleries.append(case_pictures.falsely_called(images, output, limits, seed=seed, lungs=lungs))
-        if not config.external and "unhealthy" not in absent:
-            drawn.galleries.append(case_pictures.misclassified(images, output, limits, seed=seed, lungs=lungs))
-    drawn.galleries += _sheet(config, images, split, output)
-    if config.results is not None and config.sheet_images:
-        drawn.galleries += _queue(config, images, output)
-    if config.results is not None:
-        results = storage.normalise(config.results)
-        if storage.exists(storage.join(results, "embeddings")):
-            drawn.maps.append(embedding_pictures.embedding_map(images, results, output, seed))
-        if storage.exists(storage.join(results, "gradcam")):
-            drawn.heat.append(mask_pictures.gradcam(images, results, output, limits, seed=seed))
-    return drawn
-
-
-def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """All images, and if there are several datasets, each that has both classes."""
-    scored = images[labelled(images, "covid")]
-    datasets = list(scored.groupby("dataset"))
-    alone = {f"dataset={name}": [rows] for name, rows in datasets if len(datasets) > 1 and rows["covid"].nunique() == 2}
-    return {ALL: [scored], **alone}
-
-
-def _sheet(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> list[Picture]:
-    scored = images[images["status"] == Status.OK]
-    if not config.sheet_images or scored.empty:
-        return []
-    chosen = random_sheet.choose(scored, config.sheet_images, config.sheet_seed)
-    caption = (
-        f"{len(chosen):,} of {counted(len(scored), 'scored image')}, drawn at random by their ids and labels and never "
-        f"by scores; labelled COVID-19: {int((chosen['covid'] == 1).sum())}. Predicted masks have solid lines, "
-        "annotated masks dashed lines."
-    )
-    title = f"{split} split, drawn at random"
-    return [random_sheet.written(output, "sheet", caption, chosen, title, config.decode, config.masks.lungs)]
-
-
-def _queue(config: EvaluateConfig, images: pd.DataFrame, output: str) -> list[Picture]:
-    """The first images of the queue, among the images of this split; nothing if the results have no queue."""
-    uri = storage.join(storage.normalise(config.results or ""), QUEUE_FILE)
-    if not storage.exists(uri):
-        return []
-    queue = parquet.read_part(uri, ["image_id", "rank"]).to_pandas()
-    ranked = images[images["status"] == Status.OK].merge(queue, on="image_id").sort_values("rank")
-    shown = archive_report.queue_sheet(config, ranked, len(queue), output)
-    return [] if shown is None else [shown]
 
 
 def _document(

@@ -4,6 +4,7 @@ Lung IoU and Dice are means over images, as the paper describes its IoU. `lung_i
 pooled over the pixels of all images, as the paper describes its true positive rate.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status
 from comit_ray.statistics.metric import BoolArray, FloatArray, MetricEntry, Ratio, mean, share
 
-COLUMNS = ["image_id", "task", "hits", "predicted", "true", "problem"]
+COLUMNS = ["row", "image_id", "task", "hits", "predicted", "true", "problem"]
 
 
 def segmentation_counts(images: pd.DataFrame, lungs: Literal["pixels", "boxes"] = "pixels") -> pd.DataFrame:
@@ -28,11 +29,12 @@ def segmentation_counts(images: pd.DataFrame, lungs: Literal["pixels", "boxes"] 
         lungs: whether annotated lungs count as drawn or as boxes, as in `comit_ray.config.image_config.MasksConfig`.
 
     Returns:
-        Columns image_id, task (lung or disease), hits, predicted, true (pixels), and problem: why the annotated mask
-            cannot be read, or null.
+        Columns row (index of the image), image_id, task (lung or disease), hits, predicted, true (pixels), and problem:
+            why the annotated mask cannot be read, or null.
     """
     counts: list[tuple[Any, ...]] = []
-    for row in images.to_dict("records"):
+    for index, row in zip(images.index, images.to_dict("records"), strict=True):
+        which = (index, row["image_id"])
         for task in ("lung", "disease"):
             reference, png = row[f"{task}_mask"], row[f"{task}_png"]
             if isinstance(reference, str) and isinstance(png, bytes):
@@ -41,13 +43,21 @@ def segmentation_counts(images: pd.DataFrame, lungs: Literal["pixels", "boxes"] 
                     truth_HW = read_mask(reference, frame, int(row["height"]), int(row["width"]))
                     truth_HW = lung_rectangles(truth_HW) if task == "lung" and lungs == "boxes" else truth_HW
                 except ManifestError as error:
-                    counts.append((row["image_id"], task, 0, 0, 0, str(error)))
+                    counts.append((*which, task, 0, 0, 0, str(error)))
                     continue
                 known = truth_HW != IGNORE
                 predicted, true = from_png(png) & known, truth_HW == 1
                 hits = int((predicted & true).sum())
-                counts.append((row["image_id"], task, hits, int(predicted.sum()), int(true.sum()), None))
+                counts.append((*which, task, hits, int(predicted.sum()), int(true.sum()), None))
     return pd.DataFrame(counts, columns=COLUMNS)
+
+
+def segmentation_counts_of(
+    tables: Iterable[pd.DataFrame], lungs: Literal["pixels", "boxes"] = "pixels"
+) -> pd.DataFrame:
+    """The result of `segmentation_counts` for images that come in several tables."""
+    counts = [segmentation_counts(table, lungs) for table in tables]
+    return pd.concat(counts, ignore_index=True) if counts else pd.DataFrame(columns=COLUMNS)
 
 
 def mask_ratios(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
@@ -55,18 +65,18 @@ def mask_ratios(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
 
     Args:
         images: N images of `screen_metrics.join_tables`, scored or not.
-        counts: result of `segmentation_counts` for these images, others included.
+        counts: result of `segmentation_counts` for these images, others included, by their index.
     """
     return [*_unreadable(images, counts), *_lung(images, counts), *_disease(images, counts), *_on_healthy(images)]
 
 
 def _unreadable(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
     """The share of annotated masks that could not be read; nothing if all could."""
-    mine = counts[counts["image_id"].isin(images["image_id"])]
+    mine = counts[counts["row"].isin(images.index)]
     if mine["problem"].isna().all():
         return []
-    by_image = mine["problem"].notna().groupby(mine["image_id"]).agg(["sum", "count"])
-    found = by_image.reindex(images["image_id"], fill_value=0).to_numpy(np.float64)
+    by_image = mine["problem"].notna().groupby(mine["row"]).agg(["sum", "count"])
+    found = by_image.reindex(images.index, fill_value=0).to_numpy(np.float64)
     return [Ratio(MetricEntry("unreadable_masks", found[:, 1] > 0), found[:, 0], found[:, 1])]
 
 
@@ -120,8 +130,8 @@ def _pixels(
     images: pd.DataFrame, counts: pd.DataFrame, task: str
 ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
     """(N,) pixels hit, predicted and annotated, 0 for an image without both masks; and whether it has both."""
-    mine = counts[(counts["task"] == task) & counts["problem"].isna()].set_index("image_id")
-    aligned = mine.reindex(images["image_id"])[["hits", "predicted", "true"]].to_numpy(np.float64)
+    mine = counts[(counts["task"] == task) & counts["problem"].isna()].set_index("row")
+    aligned = mine.reindex(images.index)[["hits", "predicted", "true"]].to_numpy(np.float64)
     judged_N = ~np.isnan(aligned[:, 0])
     hits_N, predicted_N, true_N = np.nan_to_num(aligned).T
     return hits_N, predicted_N, true_N, judged_N

@@ -15,13 +15,14 @@ its own, then a score may recognise the source and look as if it recognised the 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -31,8 +32,12 @@ from sklearn.preprocessing import StandardScaler
 from comit_ray.data.masks.masks import from_png
 from comit_ray.errors import NotFoundError
 from comit_ray.evaluation.classification import labelled
+from comit_ray.evaluation.image_rows import AT_ONCE, ImageRows, batches
+from comit_ray.evaluation.pictures import random_sheet
+from comit_ray.evaluation.subgroups import area_block
 from comit_ray.screening.screen_tables import EMBEDDINGS, GRADCAM, VARIANTS
 from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.measure import measure
 from comit_ray.statistics.metric import (
     Block,
     BoolArray,
@@ -41,14 +46,10 @@ from comit_ray.statistics.metric import (
     Metric,
     MetricEntry,
     mean,
-    measure,
     ratios,
     undefined,
 )
-from comit_ray.statistics.weighted import Area, RankedScores
 from comit_ray.storage import storage
-from comit_ray.tables import parquet
-from comit_ray.tables.parquet import read_rows
 from comit_ray.tables.vocabulary import counted
 
 FOLDS = 5
@@ -144,7 +145,7 @@ def _kept(x_NC: FloatArray, covid_N: BoolArray, codes_N: npt.NDArray[np.int64], 
 def _auroc_left_out(metric: str, scores_N: FloatArray | None, covid_N: BoolArray, mine_N: BoolArray, why: str) -> Block:
     if scores_N is None:
         return undefined(metric, len(mine_N), why)
-    return Block((MetricEntry(metric, mine_N, undefined=why, positive_N=covid_N),), Area(scores_N, covid_N, mine_N))
+    return area_block(MetricEntry(metric, mine_N, undefined=why, positive_N=covid_N), scores_N)
 
 
 ENOUGH_IMAGES, ENOUGH_PATIENTS = 10, FOLDS
@@ -216,7 +217,15 @@ class Audit:
     sources: tuple[int, int]
 
 
-def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> Audit:
+MOST_PROBED = 20_000
+"""The most images on whose embeddings a probe is fitted; of more, so many are drawn at random."""
+MAPS_AT_ONCE = 5_000
+"""Heat maps that are read together."""
+
+
+def audit(
+    images: pd.DataFrame, results: str, split: str, draws: int, seed: int, rows: ImageRows = random_sheet.WHOLE
+) -> Audit:
     """Audits the COVID-19 score of a screen.
 
     Args:
@@ -224,28 +233,40 @@ def audit(images: pd.DataFrame, results: str, split: str, draws: int, seed: int)
         results: URI of the screen; its folders variants/, embeddings/ and gradcam/ are read if they exist.
         split: name of the split.
         draws: number of bootstrap draws.
-        seed: seed of the draws and of the probe's folds.
+        seed: seed of the draws, of the probe's folds, and of the choice of at most `MOST_PROBED` images.
+        rows: the rows behind `images`.
 
     Raises:
         StorageError: a table cannot be read.
     """
-    known = images[labelled(images, "covid")].reset_index(drop=True)
+    known = images[labelled(images, "covid")]
     if known.empty:
         return Audit([], confounded=False, sources=(0, 0))
     classes = known.groupby("dataset")["covid"].nunique()
-    metrics = _variants(known, results, split, draws, seed)
-    probed, sources = _probes(known, results, split, draws, seed)
-    return Audit([*metrics, *probed, *_heat(known, results, split, draws, seed)], bool((classes < 2).any()), sources)
+    metrics = _variants(known, results, split, draws, seed, rows)
+    probed, sources = _probes(known, results, split, draws, seed, rows)
+    metrics += [*probed, *_heat(known, results, split, draws, seed, rows)]
+    return Audit(metrics, bool((classes < 2).any()), sources)
 
 
-def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Metric]:
+def _batches(results: str, name: str, at_once: int) -> Iterator[pa.Table]:
+    """Yields a side table of a screen in batches; nothing if the screen wrote none."""
     try:
-        rows = read_rows(storage.join(storage.normalise(results), VARIANTS), known["image_id"]).to_pandas()
-        scores = rows.pivot(index="image_id", columns="variant", values="p_covid").reindex(known["image_id"])
+        yield from batches(storage.join(storage.normalise(results), name), at_once)
     except NotFoundError:
-        scores = pd.DataFrame(index=known["image_id"])
-    altered = {f"auroc_{name}": scores[name].to_numpy(np.float32) for name in scores.columns}
-    columns = {WHOLE: known["p_covid"].to_numpy(np.float32), **altered}
+        return
+
+
+def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: int, rows: ImageRows) -> list[Metric]:
+    scores: dict[str, npt.NDArray[np.float32]] = {}
+    for batch in _batches(results, VARIANTS, AT_ONCE):
+        places, p_covid = rows.places(known, batch["image_id"]), batch["p_covid"].to_numpy()
+        names = batch["variant"].to_numpy()
+        for name in sorted(set(names[places >= 0])):
+            mine = (places >= 0) & (names == name)
+            values_N = scores.setdefault(f"auroc_{name}", np.full(len(known), np.nan, np.float32))
+            values_N[places[mine]] = p_covid[mine]
+    columns = {WHOLE: known["p_covid"].to_numpy(np.float32), **dict(sorted(scores.items()))}
     classes = known.groupby("dataset")["covid"].nunique()
     inside = [str(name) for name in classes.index[classes == 2]] if len(classes) > 1 else []
     found = []
@@ -253,63 +274,64 @@ def _variants(known: pd.DataFrame, results: str, split: str, draws: int, seed: i
         ("all", np.ones(len(known), bool)),
         *((f"dataset={name}", (known["dataset"] == name).to_numpy(bool)) for name in inside),
     ):
-        mine = known.iloc[np.flatnonzero(chosen_N)]
-        blocks = [_auroc(metric, mine, values_N[chosen_N]) for metric, values_N in columns.items()]
+        images = known.iloc[np.flatnonzero(chosen_N)]
+        blocks = [_auroc(metric, images, values_N[chosen_N]) for metric, values_N in columns.items()]
         if group == "all" and len(classes) > 1:
-            share = mine.groupby("dataset")["covid"].transform("mean").to_numpy(np.float32)
-            blocks.insert(1, _auroc(SOURCE_ALONE, mine, share))
-        found += measure(blocks, mine["patient_id"], split, group, draws, seed)
+            covid = images["covid"].astype(np.float64).groupby(images["dataset"])
+            blocks.insert(1, _auroc(SOURCE_ALONE, images, covid.transform("mean").to_numpy(np.float32)))
+        found += measure(blocks, images["patient_id"], split, group, draws, seed)
     return found
 
 
 def _auroc(metric: str, images: pd.DataFrame, scores_N: npt.NDArray[np.float32]) -> Block:
     scored_N, positive_N = ~np.isnan(scores_N), (images["covid"] == 1).to_numpy(bool)
-    ranked = RankedScores(scores_N[None], positive_N)
-
-    def values(weights_N: IntArray) -> FloatArray:
-        return ranked.rates(weights_N).auroc()
-
     why = "the images that could be altered and scored are all of one class"
-    return Block((MetricEntry(metric, scored_N, undefined=why, positive_N=positive_N),), values)
+    return area_block(MetricEntry(metric, scored_N, undefined=why, positive_N=positive_N), scores_N)
 
 
 def _probes(
-    known: pd.DataFrame, results: str, split: str, draws: int, seed: int
+    known: pd.DataFrame, results: str, split: str, draws: int, seed: int, rows: ImageRows
 ) -> tuple[list[Metric], tuple[int, int]]:
-    try:
-        rows = read_rows(storage.join(storage.normalise(results), EMBEDDINGS), known["image_id"]).to_pandas()
-    except NotFoundError:
+    probed = known
+    if len(known) > MOST_PROBED:
+        probed = known.loc[np.sort(rows.first(known, MOST_PROBED, seed, masks=False).index.to_numpy())]
+    vectors: dict[int, FloatArray] = {}
+    for batch in _batches(results, EMBEDDINGS, AT_ONCE):
+        places = rows.places(probed, batch["image_id"])
+        mine = np.flatnonzero(places >= 0)
+        chosen = batch["embedding"].take(pa.array(mine)).to_pylist()
+        vectors |= {int(place): np.array(one, np.float64) for place, one in zip(places[mine], chosen, strict=True)}
+    if not vectors:
         return [], (0, 0)
-    vectors = rows.set_index("image_id")["embedding"]
-    mine = known.loc[known["image_id"].isin(vectors.index)]
-    x_NC = np.stack([np.asarray(vectors[one], np.float64) for one in mine["image_id"]])
+    x_NC = np.stack([vectors[place] for place in sorted(vectors)])
     finite_N = np.isfinite(x_NC).all(axis=1)
-    mine, x_NC = mine.iloc[np.flatnonzero(finite_N)].reset_index(drop=True), x_NC[finite_N]
+    of = probed.iloc[np.array(sorted(vectors))[finite_N]].reset_index(drop=True)
+    x_NC = x_NC[finite_N]
     found, counts = [], []
-    for metric, chosen_N in ((TOLD, np.ones(len(mine), bool)), (TOLD_WITHOUT, (mine["covid"] == 0).to_numpy(bool))):
-        images = mine.iloc[np.flatnonzero(chosen_N)].reset_index(drop=True)
+    for metric, chosen_N in ((TOLD, np.ones(len(of), bool)), (TOLD_WITHOUT, (of["covid"] == 0).to_numpy(bool))):
+        images = of.iloc[np.flatnonzero(chosen_N)].reset_index(drop=True)
         counts.append(len(sources_with_enough_images(images)))
         block = source_probe_block(metric, images, x_NC[chosen_N], seed)
         found += measure([block], images["patient_id"], split, "all", draws, seed)
-    for source, (_, blocks) in left_out_blocks(mine, x_NC, seed).items():
-        found += measure(blocks, mine["patient_id"], split, f"dataset={source}", draws, seed)
+    for source, (_, blocks) in left_out_blocks(of, x_NC, seed).items():
+        found += measure(blocks, of["patient_id"], split, f"dataset={source}", draws, seed)
     return found, (counts[0], counts[1])
 
 
-def _heat(known: pd.DataFrame, results: str, split: str, draws: int, seed: int) -> list[Metric]:
+def _heat(known: pd.DataFrame, results: str, split: str, draws: int, seed: int, rows: ImageRows) -> list[Metric]:
     """The share of each COVID-19 heat map inside the predicted lungs, and the share of the frame that is lung."""
-    where = storage.join(storage.normalise(results), GRADCAM)
-    shares: dict[str, float] = {}
-    lungs = dict(zip(known["image_id"], known["lung_png"], strict=True))
-    try:
-        for part in parquet.parts(where):
-            for row in parquet.read_part(part).to_pylist():
-                png, lung = row["covid_png"], lungs.get(row["image_id"])
-                if isinstance(png, bytes) and isinstance(lung, bytes):
-                    shares[row["image_id"]] = _inside(png, from_png(lung))
-    except NotFoundError:
+    share_N: FloatArray | None = None
+    for batch in _batches(results, GRADCAM, MAPS_AT_ONCE):
+        share_N = np.full(len(known), np.nan) if share_N is None else share_N
+        places = rows.places(known, batch["image_id"])
+        batch, places = batch.filter(pa.array(places >= 0)), places[places >= 0]
+        lungs = rows.lungs(known, batch["image_id"])
+        columns = (batch[name].to_pylist() for name in ("image_id", "covid_png"))
+        for place, image_id, png in zip(places, *columns, strict=True):
+            if png is not None and image_id in lungs:
+                share_N[place] = _inside(png, from_png(lungs[image_id]))
+    if share_N is None:
         return []
-    share_N = known["image_id"].map(shares).to_numpy(np.float64)
     area_N = np.where(np.isnan(share_N), np.nan, known["lung_area"].to_numpy(np.float64, na_value=np.nan))
     none = "no image has both a map of the COVID-19 score and predicted lungs"
     blocks: Sequence[Block] = [ratios([mean(IN_LUNGS, share_N, undefined=none), mean(LUNGS, area_N, undefined=none)])]

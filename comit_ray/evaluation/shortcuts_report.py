@@ -8,6 +8,8 @@ import pandas as pd
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.evaluation import shortcuts
 from comit_ray.evaluation.classification import labelled
+from comit_ray.evaluation.image_rows import ImageRows
+from comit_ray.evaluation.pictures import random_sheet
 from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.evaluation.report.metric_words import group_in_words, groups_shown, metric_in_words
 from comit_ray.evaluation.report.printing import with_interval
@@ -264,13 +266,14 @@ class Belief:
     chapter: Chapter
 
 
-def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
+def examine(config: EvaluateConfig, images: pd.DataFrame, split: str, rows: ImageRows = random_sheet.WHOLE) -> Belief:
     """Examines shortcuts and drift of a screen.
 
     Args:
         config: options of the job.
         images: result of `screen_metrics.join_tables`.
         split: name of the split.
+        rows: the rows behind `images`.
 
     Raises:
         StorageError: one of the screen's tables, or its `drift.json`, cannot be read.
@@ -285,7 +288,7 @@ def examine(config: EvaluateConfig, images: pd.DataFrame, split: str) -> Belief:
     few = _too_few(images, config.subgroup_minimum)
     if few is not None:
         return Belief([], Chapter(name, title, [few, *told]))
-    audited = shortcuts.audit(images, config.results, split, config.draws, config.seed)
+    audited = shortcuts.audit(images, config.results, split, config.draws, config.seed, rows)
     shown = audit_table(audited)
     tables = {"audit": shown} if shown else {}
     said = audit_sentences(audited)

@@ -3,18 +3,31 @@
 Metrics of groups that are too small are suppressed: they are null, with the reason, and counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.errors import Status
 from comit_ray.evaluation.classification import PREFIXES, flagged, labelled, operating_points, why_one_class
 from comit_ray.evaluation.screen_metrics import absent_heads
-from comit_ray.statistics.intervals import patient_codes
-from comit_ray.statistics.metric import Block, BoolArray, Metric, MetricEntry, Ratio, measure, ratios, share
+from comit_ray.statistics.intervals import patient_codes, patients_of
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import (
+    LEVELS,
+    Block,
+    BoolArray,
+    IntArray,
+    Metric,
+    MetricEntry,
+    Ratio,
+    Values,
+    ratios,
+    share,
+)
 from comit_ray.statistics.weighted import Area
 
 ATTRIBUTES = ("sex", "age", "view", "dataset", "site", "device")
@@ -23,7 +36,35 @@ AGES = {"0-17": 18.0, "18-39": 40.0, "40-59": 60.0, "60-79": 80.0, "80+": np.inf
 UNKNOWN = "unknown"
 
 
-def grouped(images: pd.DataFrame, attribute: str) -> dict[str, pd.DataFrame]:
+class Groups(Mapping[str, pd.DataFrame]):
+    """Name of a group -> its images, which are copied only when they are asked for.
+
+    Args:
+        images: all images.
+        codes_N: number of each image's group.
+        names: name of each group -> its number.
+    """
+
+    def __init__(self, images: pd.DataFrame, codes_N: npt.NDArray[np.integer], names: Mapping[str, int]) -> None:
+        self._images, self._codes_N, self._names = images, codes_N, names
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self._images.iloc[np.flatnonzero(self._codes_N == self._names[name])]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Name of a group -> the numbers of its images and of its patients; an unknown patient counts as one."""
+        codes_N = patient_codes(self._images["patient_id"])
+        chosen = {name: self._codes_N == number for name, number in self._names.items()}
+        return {name: (int(mine_N.sum()), patients_of(codes_N[mine_N])) for name, mine_N in chosen.items()}
+
+
+def grouped(images: pd.DataFrame, attribute: str) -> Groups:
     """Name of a group, such as `sex=F`, -> its images, the largest group first; `sex=unknown` comes last.
 
     Args:
@@ -31,11 +72,14 @@ def grouped(images: pd.DataFrame, attribute: str) -> dict[str, pd.DataFrame]:
         attribute: one of `ATTRIBUTES`; ages fall into the bands of `AGES`, from low to high.
     """
     values = _bands(images["age"]) if attribute == "age" else images[attribute]
-    values = values.where(values.notna(), UNKNOWN).astype(str)
-    sizes = values.value_counts()
-    names = [*AGES] if attribute == "age" else sorted(sizes.index, key=lambda name: (-sizes[name], name))
-    order = [*(name for name in names if name in sizes and name != UNKNOWN), *([UNKNOWN] if UNKNOWN in sizes else [])]
-    return {f"{attribute}={name}": images[values == name] for name in order}
+    codes_N, found = pd.factorize(values)
+    words = [*map(str, found), UNKNOWN]  # a null has the code -1, which is the place of the last word
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    groups_N = np.array([numbers[word] for word in words], np.int32)[codes_N]
+    sizes = dict(zip(numbers, np.bincount(groups_N, minlength=len(numbers)).tolist(), strict=True))
+    names = [*AGES] if attribute == "age" else sorted(sizes, key=lambda name: (-sizes[name], name))
+    order = [*(name for name in names if sizes.get(name) and name != UNKNOWN), *([UNKNOWN] if sizes[UNKNOWN] else [])]
+    return Groups(images, groups_N, {f"{attribute}={name}": numbers[name] for name in order})
 
 
 def is_known(group: str) -> bool:
@@ -54,7 +98,7 @@ def too_few(counted_N: BoolArray, patients: pd.Series, what: str, minimum: int) 
         what: words for the counted images, such as `with a positive image`.
         minimum: the fewest patients.
     """
-    people = len(np.unique(patient_codes(patients)[counted_N]))
+    people = patients_of(patient_codes(patients)[counted_N])
     if people >= minimum:
         return None
     return f"suppressed: {people} patient{'' if people == 1 else 's'} {what}, at least {minimum} are needed"
@@ -63,7 +107,7 @@ def too_few(counted_N: BoolArray, patients: pd.Series, what: str, minimum: int) 
 def _bands(ages: pd.Series) -> pd.Series:
     """The age band of each image; null if the age is null or below 0."""
     edges = [0.0, *AGES.values()]
-    return pd.Series(pd.cut(ages.astype(float), edges, right=False, labels=list(AGES)), index=ages.index).astype(object)
+    return pd.Series(pd.cut(ages.astype(float), edges, right=False, labels=list(AGES)), index=ages.index)
 
 
 AUROC, SENSITIVITY, SPECIFICITY = "auroc", "sensitivity_at_operating_point", "specificity_at_operating_point"
@@ -94,7 +138,7 @@ class Gap:
         return self.high.value - self.low.value
 
 
-def divided(images: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+def divided(images: pd.DataFrame) -> dict[str, Groups]:
     """Attribute -> name of a group -> its scored images, for attributes that divide the images into several groups.
 
     Args:
@@ -187,15 +231,15 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
     patients, prefix = rows["patient_id"], PREFIXES[label]
     known_N = labelled(rows, label)
     positive_N = known_N & (rows[label] == 1).to_numpy(bool)
-    area = Area(rows[f"p_{label}"].to_numpy(np.float32, na_value=np.nan), positive_N, known_N)
+    scores_N = rows[f"p_{label}"].to_numpy(np.float32, na_value=np.nan)
     why = why_one_class(known_N, positive_N, label) or ""
     entry = MetricEntry(f"{prefix}{AUROC}", known_N, undefined=why, positive_N=positive_N)
     few_positive = too_few(positive_N, patients, "with a positive image", minimum)
     few = few_positive or too_few(known_N & ~positive_N, patients, "with a negative image", minimum)
-    found = [_Asked(entry, Block((entry,), area), few)]
+    found = [_Asked(entry, area_block(entry, scores_N), few)]
 
     kinds = {f"{prefix}{SENSITIVITY}": "with a positive image", f"{prefix}{SPECIFICITY}": "with a negative image"}
-    of_flags = {ratio.entry.metric: ratio for ratio in flagged(rows, label, judged_at) if ratio.entry.level == "image"}
+    of_flags = {ratio.entry.metric: ratio for ratio in flagged(rows, label, judged_at, LEVELS[:1])}
     has_flag_N = rows[f"{label}_flag"].notna().to_numpy(bool) & (flagged_at is not None)
     flag_N = (rows[f"{label}_flag"] == True).to_numpy(bool)  # noqa: E712 nulls are not flagged
     none = "there are no flags, or they come from several operating points"
@@ -203,6 +247,22 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
     for ratio, what in [*((of_flags[name], what) for name, what in kinds.items()), (all_flags, "with a flag")]:
         found.append(_Asked(ratio.entry, ratio, too_few(ratio.entry.counted_N, patients, what, minimum)))
     return found
+
+
+def area_block(entry: MetricEntry, scores_N: npt.ArrayLike) -> Block:
+    """The area under the ROC curve, ready to be measured.
+
+    Args:
+        entry: its description, with the counted and the positive images.
+        scores_N: scores, compared as float32; those of images that are not counted are ignored.
+    """
+    assert entry.positive_N is not None, entry
+    known_N, positive_N, scores = entry.counted_N, entry.positive_N, np.asarray(scores_N, np.float32)
+
+    def of_rows(rows_M: IntArray) -> Values:
+        return Area(scores[rows_M], positive_N[rows_M], known_N[rows_M])
+
+    return Block((entry,), Area(scores, positive_N, known_N), of_rows)
 
 
 def _measured(
@@ -225,7 +285,7 @@ def _measured(
             split,
             group,
             one.entry.at,
-            patients=len(np.unique(codes_N[one.entry.counted_N])),
+            patients=patients_of(codes_N[one.entry.counted_N]),
             reason=one.few,
         )
         for one in asked

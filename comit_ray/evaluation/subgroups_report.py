@@ -7,7 +7,6 @@ from itertools import product
 import pandas as pd
 
 from comit_ray.evaluation.classification import NAMES, PREFIXES
-from comit_ray.evaluation.metrics_report import people
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import with_interval
 from comit_ray.evaluation.subgroups import (
@@ -42,12 +41,13 @@ def tables(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> dict[
     for attribute, groups in divided(images).items():
         rows: list[tuple[str, ...]] = []
         shown: list[Metric] = []
+        known = groups.sizes()
         for prefix, name in ((PREFIXES[label], NAMES[label]) for label in PREFIXES):
-            for group, mine in groups.items():
+            for group, (images_of, people_of) in known.items():
                 metrics = [by_place[group, f"{prefix}{m}"] for m in COLUMNS if (group, f"{prefix}{m}") in by_place]
                 if metrics:
                     shown += metrics
-                    sizes = (f"{len(mine):,}", f"{people(mine):,}")
+                    sizes = (f"{images_of:,}", f"{people_of:,}")
                     rows.append((name, group.partition("=")[2], *sizes, *map(_cell, metrics)))
         if rows:
             columns = ("score", attribute, "images", "patients", *COLUMNS.values())
@@ -69,13 +69,13 @@ def enough(images: pd.DataFrame, found: Sequence[Metric]) -> dict[str, Table]:
     by_place = {(metric.group, metric.metric): metric for metric in found}
     rows = []
     for label, (attribute, groups) in product(PREFIXES, divided(images).items()):
-        for group, mine in groups.items() if attribute != "dataset" else ():
+        for group, (images_of, people_of) in groups.sizes().items() if attribute != "dataset" else ():
             metrics = [by_place.get((group, f"{PREFIXES[label]}{name}")) for name in COLUMNS]
             known = [metric for metric in metrics if metric is not None and metric.value is not None]
             if known:
                 cells = ["-" if one not in known else _cell(one) for one in metrics]
                 where = f"{attribute} {group.partition('=')[2]}"
-                rows.append((NAMES[label], where, f"{len(mine):,} of {people(mine):,}", *cells))
+                rows.append((NAMES[label], where, f"{images_of:,} of {people_of:,}", *cells))
     columns = ("score", "group", "images of patients", *COLUMNS.values())
     note = "Scored images, in groups with enough patients. The share flagged needs no label."
     return {ENOUGH: Table("Subgroups", columns, tuple(rows), note)} if rows else {}

@@ -85,8 +85,9 @@ def _data(images: pd.DataFrame) -> str:
         )
     else:
         counts += "; no label for COVID-19 is known"
-    by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].value_counts().items())
-    by_view = ", ".join(f"{name} {count:,}" for name, count in scored["view"].fillna("unknown").value_counts().items())
+    by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].astype("str").value_counts().items())
+    views = scored["view"].astype("str").fillna("unknown").value_counts()
+    by_view = ", ".join(f"{name} {count:,}" for name, count in views.items())
     few = " ".join(metrics_report.positives(scored))
     counts += f". {few.rstrip('.')}" if few else ""
     return f"{counts}. Sources: {by_source or 'none'}. Views: {by_view or 'none'}."

@@ -17,7 +17,8 @@ from comit_ray.chunks import run_record
 from comit_ray.errors import NotFoundError, Status
 from comit_ray.evaluation.classification import PREFIXES, labelled, operating_points, why_one_class
 from comit_ray.evaluation.subgroups import grouped, too_few
-from comit_ray.statistics.metric import Block, FloatArray, IntArray, Metric, MetricEntry, measure
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Block, BoolArray, FloatArray, IntArray, Metric, MetricEntry, Values
 from comit_ray.statistics.prevalence import at_prevalence
 
 RECORDED = "recorded in run.json"
@@ -235,6 +236,17 @@ def block(images: pd.DataFrame, label: str, thresholds_T: Thresholds) -> Block:
         for threshold in thresholds_T
     ]
     scores_N = images[f"p_{label}"].to_numpy(np.float32, na_value=np.nan)
+
+    def of_rows(rows_M: IntArray) -> Values:
+        return _shares(scores_N[rows_M], positive_N[rows_M], negative_N[rows_M], thresholds_T)
+
+    return Block(tuple(entries), _shares(scores_N, positive_N, negative_N, thresholds_T), of_rows)
+
+
+def _shares(
+    scores_N: npt.NDArray[np.float32], positive_N: BoolArray, negative_N: BoolArray, thresholds_T: Thresholds
+) -> Values:
+    """The values of `block` for any weights of the images."""
     orders = []
     for counted_N in (positive_N, negative_N):
         places = np.flatnonzero(counted_N)
@@ -248,7 +260,7 @@ def block(images: pd.DataFrame, label: str, thresholds_T: Thresholds) -> Block:
             below.append(counts[below_T] / counts[-1] if counts[-1] else np.full(len(thresholds_T), np.nan))
         return np.concatenate([1 - below[0], below[1]])
 
-    return Block(tuple(entries), values)
+    return values
 
 
 def _of_group(

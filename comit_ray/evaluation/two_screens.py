@@ -47,7 +47,7 @@ def compare(images: pd.DataFrame, others: pd.DataFrame, draws: int, seed: int) -
         draws: number of draws of the bootstrap and of the exchange of patients.
         seed: seed of the draws.
     """
-    assert images["image_id"].tolist() == others["image_id"].tolist(), "both are joined to one split of one manifest"
+    assert images.index.equals(others.index), "both are joined to one split of one manifest, in its order"
     found = []
     for label, prefix in PREFIXES.items():
         ranked = _both(images, others, label, f"p_{label}")

@@ -89,25 +89,29 @@ def reference(verdicts: pd.DataFrame, column: str) -> dict[str, bool]:
     return found
 
 
-def counts(predictions: pd.DataFrame, queue: pd.DataFrame, truth: Mapping[str, bool], flag: str) -> Counts | str:
+def counts(
+    predictions: pd.DataFrame, queue: pd.DataFrame, truth: Mapping[str, bool], flag: str, scored: int | None = None
+) -> Counts | str:
     """Count what was read, or say in one sentence why the archive cannot be estimated from it.
 
     Args:
-        predictions: image_id, status and `flag` of every image.
+        predictions: image_id, status and `flag` of every image, or of those in the queue if `scored` is given.
         queue: image_id, reasons, sampling_weight and status of every image of the queue.
         truth: result of `reference`.
         flag: `covid_flag` or `unhealthy_flag`.
+        scored: number of scored images with this flag in the archive; None counts `predictions`.
     """
-    scored = predictions[(predictions["status"] == Status.OK) & predictions[flag].notna()]
-    flags = dict(zip(scored["image_id"], scored[flag].astype(bool), strict=True))
+    known = predictions[(predictions["status"] == Status.OK) & predictions[flag].notna()]
+    flags = dict(zip(known["image_id"], known[flag].astype(bool), strict=True))
+    scored = len(flags) if scored is None else scored
     mine = queue[queue["image_id"].isin(flags.keys())]
     random = mine["reasons"].map(lambda reasons: [*map(str, reasons)] == [str(ReviewReason.RANDOM_NEGATIVE)])
     certain, drawn = mine[~random]["image_id"], mine[random]["image_id"]
     population = round(float(mine.loc[random, "sampling_weight"].sum()))
-    if population == 0 and len(flags) == len(certain):
+    if population == 0 and scored == len(certain):
         population = 0  # every image has a reason, so there were no others to draw from
-    elif len(certain) + population != len(flags):
-        absent = len(flags) - len(certain) - population
+    elif len(certain) + population != scored:
+        absent = scored - len(certain) - population
         return f"scored images missing from the queue: {absent:,}; build it without a capacity (job requeue)"
     unread = sum(image_id not in truth for image_id in certain)
     decided = [image_id for image_id in certain if image_id in truth]

@@ -1,28 +1,34 @@
 """Chooses a threshold for a site from verdicts or confirmatory tests, and writes the file that `screen` takes."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from pyarrow import csv
 
 from comit_ray.checkpoint import operating_points
 from comit_ray.checkpoint.operating_points import Threshold
 from comit_ray.config.reading_config import CalibrateConfig
+from comit_ray.data.manifest import manifest
 from comit_ray.errors import ConfigError, Status
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import interval, number
 from comit_ray.reading import archive_estimates, cases, site_thresholds, store
 from comit_ray.reading.site_thresholds import Recommended, Row
 from comit_ray.screening.results_folder import QUEUE_FILE
-from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.screening.screen_tables import stage_predictions
 from comit_ray.storage import storage
-from comit_ray.tables import parquet
+from comit_ray.tables import parquet, schema
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.staging import Staged, staging
 from comit_ray.tables.vocabulary import ReviewReason
 
 COLUMNS = {"covid": "covid", "unhealthy": "abnormal"}
 """Score -> the column of the verdicts that holds its truth."""
 _MANIFEST = ("image_id", "patient_id", "age", "sex", "view", "site")
+_MODEL = ("model_id", "calibration")
 
 
 def write(config: CalibrateConfig) -> str:
@@ -78,31 +84,31 @@ def known(config: CalibrateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Load all scored images, and those of them whose truth is known.
 
     Returns:
-        Two tables: every scored image with its score and patient columns, and the judged images with `truth` and
-            `weight` as well.
+        Two tables: every scored image with its score and the columns of its groups, words as categories; and the judged
+            images, with image_id, patient_id, `truth` and `weight` as well.
 
     Raises:
         ConfigError: no image has a known truth, or the model has no such score.
     """
     results = storage.normalise(config.results)
-    predictions = read_predictions(results).to_pandas()
-    manifest = parquet.read_table(cases.manifest_of(results, config.manifest)).to_pandas()
-    people = manifest.reindex(columns=list(_MANIFEST))
-    scored = predictions[(predictions["status"] == Status.OK) & predictions[f"p_{config.score}"].notna()]
-    if scored.empty:
-        raise ConfigError(f"{results} has no p_{config.score}: its model has no such head, or nothing was scored")
-    scored = scored[["image_id", f"p_{config.score}", "model_id", "calibration"]].merge(
-        people, on="image_id", how="left"
-    )
-    scored = scored.rename(columns={f"p_{config.score}": "score"})
     queue = parquet.read_part(storage.join(results, QUEUE_FILE)).to_pandas()
     truth = (
         _tests(config.tests)
         if config.tests
         else archive_estimates.reference(store.read_current(results), COLUMNS[config.score])
     )
-    weights = _weights(queue, truth, "all" if config.tests and config.tests_sampling == "all" else "queue", scored)
-    judged = scored[scored["image_id"].isin(weights.keys())].copy()
+    with staging(config.memory_gib) as tables:
+        fields = [schema.PREDICTIONS.field(name) for name in ("image_id", "status", f"p_{config.score}", *_MODEL)]
+        stage_predictions(tables, "predictions", results, fields)
+        uri = cases.manifest_of(results, config.manifest)
+        tables.add("manifest", manifest.part_uris(uri), [MANIFEST.field(name) for name in _MANIFEST])
+        tables.add_batches("truths", pa.table({"image_id": pa.array(truth, pa.string())}))
+        scored, judged = (_scored(tables, config.score, only_judged=one) for one in (False, True))
+    if scored.empty:
+        raise ConfigError(f"{results} has no p_{config.score}: its model has no such head, or nothing was scored")
+    sampling = "all" if config.tests and config.tests_sampling == "all" else "queue"
+    weights = _weights(queue, truth, sampling, judged["image_id"].tolist(), len(scored))
+    judged = judged[judged["image_id"].isin(weights.keys())].copy()
     if judged.empty:
         raise ConfigError("no scored image has a deciding verdict or test: read some images of the queue first")
     judged["truth"] = [truth[image_id] for image_id in judged["image_id"]]
@@ -110,14 +116,29 @@ def known(config: CalibrateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scored, judged
 
 
-def _weights(queue: pd.DataFrame, truth: dict[str, bool], sampling: str, scored: pd.DataFrame) -> dict[str, float]:
-    """image_id -> number of archive images that it stands for.
+def _scored(tables: Staged, score: str, *, only_judged: bool) -> pd.DataFrame:
+    """Scored images with the columns of their groups, in order: all, without ids, or those with a truth, with ids."""
+    words = ("sex", "view", "site", *_MODEL)
+    columns = ["p.image_id", "m.patient_id"] if only_judged else []
+    columns += [f"p.p_{score} AS score", "m.age", *words]
+    which = "AND p.image_id IN (SELECT image_id FROM truths)" if only_judged else ""
+    rows = tables.table(
+        f"SELECT {', '.join(columns)} FROM predictions p LEFT JOIN manifest m USING (image_id) "  # noqa: S608 our words
+        f"WHERE p.status = '{Status.OK}' AND p.p_{score} IS NOT NULL {which} ORDER BY p.rowid"
+    )
+    found: pd.DataFrame = rows.to_pandas(categories=[] if only_judged else list(words))
+    return found
+
+
+def _weights(
+    queue: pd.DataFrame, truth: dict[str, bool], sampling: str, known: Sequence[str], scored: int
+) -> dict[str, float]:
+    """image_id -> number of archive images that it stands for; `known` are the scored ones that have a truth.
 
     This is the size of its stratum, divided by the number of images of the stratum with a known truth.
     """
     if sampling == "all":
-        mine = [image_id for image_id in scored["image_id"] if image_id in truth]
-        return dict.fromkeys(mine, len(scored) / max(1, len(mine)))
+        return dict.fromkeys(known, scored / max(1, len(known)))
     outside = sorted(truth.keys() - set(queue["image_id"]))
     if outside:
         raise ConfigError(
@@ -157,7 +178,7 @@ def _tests(uri: str) -> dict[str, bool]:
 
 
 def _one(scored: pd.DataFrame, column: str) -> str:
-    values = sorted({str(value) for value in scored[column].fillna("none")})
+    values = sorted({"none" if pd.isna(value) else str(value) for value in scored[column].unique()})
     if len(values) > 1:
         raise ConfigError(f"expected scores of one {column}, got {', '.join(values)}: a threshold holds for one only")
     return values[0]

@@ -4,18 +4,22 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 import pandas as pd
+import pyarrow as pa
 
 from comit_ray.config.evaluate_config import EvaluateConfig
+from comit_ray.data.manifest import manifest
 from comit_ray.errors import Status
 from comit_ray.evaluation import subgroups
 from comit_ray.evaluation.report import printing
 from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.reading import agreement, archive_estimates, store
 from comit_ray.screening.results_folder import QUEUE_FILE
-from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.screening.screen_tables import stage_predictions
 from comit_ray.statistics.intervals import Interval, bootstrap, varied, wilson
 from comit_ray.storage import storage
-from comit_ray.tables import parquet
+from comit_ray.tables import parquet, schema
+from comit_ray.tables.manifest_schema import MANIFEST
+from comit_ray.tables.staging import MEMORY_GIB, staging
 from comit_ray.tables.vocabulary import ReviewReason
 
 TRUTHS = {
@@ -42,33 +46,41 @@ def chapters(config: EvaluateConfig) -> list[Chapter]:
     results = storage.normalise(config.results)
     if storage.normalise(config.reviews) != storage.join(results, store.DIRECTORY):
         return []
-    return [chapter(results, config.manifest, config.draws, config.seed, config.subgroup_minimum)]
+    return [chapter(results, config.manifest, config.draws, config.seed, config.subgroup_minimum, config.memory_gib)]
 
 
-def chapter(results: str, manifest: str, draws: int = 1000, seed: int = 0, minimum: int = FEW) -> Chapter:
+def chapter(
+    results: str,
+    manifest_uri: str,
+    draws: int = 1000,
+    seed: int = 0,
+    minimum: int = FEW,
+    memory_gib: float = MEMORY_GIB,
+) -> Chapter:
     """Write what the verdicts beside `results` say. The chapter needs no labels.
 
     Args:
         results: URI of a screen's output with reviews/.
-        manifest: URI of its manifest, for patients and subgroups.
+        manifest_uri: URI of its manifest, for patients and subgroups.
         draws: number of draws of every bootstrap.
         seed: seed of the draws.
         minimum: smallest number of patients for which a subgroup's figures are given.
+        memory_gib: memory of the database that finds the rows of the images that were read, in GiB.
 
     Raises:
         NotFoundError: there are no verdicts.
         StorageError: a table cannot be read.
     """
     verdicts = store.read_current(results)
-    people = parquet.read_table(manifest).to_pandas().reindex(columns=["image_id", "patient_id", *ATTRIBUTES])
     queue = parquet.read_part(storage.join(results, QUEUE_FILE)).to_pandas()
-    predictions = read_predictions(results).to_pandas()
+    ids = pa.array(pd.concat([verdicts["image_id"], queue["image_id"]]).unique(), pa.string())
+    predictions, people, scored = _rows_of(results, manifest_uri, ids, memory_gib)
     read = verdicts.merge(people, on="image_id", how="left")
     truths = {column: archive_estimates.reference(verdicts, column) for column in TRUTHS}
     tables = {
         "readers": _readers(verdicts),
         "readers_agreement": _agreement(read, draws, seed),
-        "readers_archive": _archive(truths, queue, predictions),
+        "readers_archive": _archive(truths, queue, predictions, scored),
         "readers_reasons": _reasons(truths, queue, people, draws, seed),
         "readers_groups": _agreement_by_group(verdicts, predictions, people, draws, seed, minimum),
         "readers_subgroups": _subgroups(truths, predictions, people, draws, seed, minimum),
@@ -76,6 +88,30 @@ def chapter(results: str, manifest: str, draws: int = 1000, seed: int = 0, minim
     return Chapter(
         "readers", "Readers", _said(verdicts, queue), {name: one for name, one in tables.items() if one.rows}
     )
+
+
+def _rows_of(
+    results: str, manifest_uri: str, image_ids: pa.Array, memory_gib: float
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+    """Predictions and manifest rows of these images alone, and flag -> number of all scored images that have it."""
+    flags = [flag for flag, _ in TRUTHS.values()]
+    with staging(memory_gib) as tables:
+        fields = [schema.PREDICTIONS.field(name) for name in ("image_id", "status", *flags)]
+        stage_predictions(tables, "predictions", results, fields)
+        columns = ("image_id", "patient_id", *ATTRIBUTES)
+        tables.add("manifest", manifest.part_uris(manifest_uri), [MANIFEST.field(name) for name in columns])
+        tables.add_batches("wanted", pa.table({"image_id": image_ids}))
+        predictions, people = (
+            tables.table(
+                f"SELECT {', '.join(names)} FROM {name} "  # noqa: S608 words of ours
+                f"WHERE image_id IN (SELECT image_id FROM wanted) ORDER BY {name}.rowid"
+            ).to_pandas()
+            for name, names in (("predictions", [field.name for field in fields]), ("manifest", columns))
+        )
+        counts = tables.rows(
+            f"SELECT {', '.join(f'count({flag})' for flag in flags)} FROM predictions WHERE status = '{Status.OK}'"  # noqa: S608
+        )[0]
+    return predictions, people, dict(zip(flags, map(int, counts), strict=True))
 
 
 def _said(verdicts: pd.DataFrame, queue: pd.DataFrame) -> list[str]:
@@ -183,13 +219,13 @@ def _by_two(
     return _cell(*found["agreement"]), _cell(*found["ac1"])
 
 
-def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame) -> Table:
+def _archive(truths: Truths, queue: pd.DataFrame, predictions: pd.DataFrame, scored: Mapping[str, int]) -> Table:
     rows = []
     for column, (flag, words) in TRUTHS.items():
-        if not predictions[flag].notna().any() or not truths[column]:
+        if not scored[flag] or not truths[column]:
             continue
         for name, one in archive_estimates.estimate(
-            archive_estimates.counts(predictions, queue, truths[column], flag)
+            archive_estimates.counts(predictions, queue, truths[column], flag, scored[flag])
         ).items():
             value = (
                 one.reason

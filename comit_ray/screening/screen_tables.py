@@ -13,7 +13,7 @@ from comit_ray.data.manifest import manifest
 from comit_ray.errors import NotFoundError, StorageError
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
-from comit_ray.tables.staging import Staged
+from comit_ray.tables.staging import Check, Staged
 
 PREDICTIONS, MASKS, EMBEDDINGS, GRADCAM, VARIANTS = "predictions", "masks", "embeddings", "gradcam", "variants"
 
@@ -83,8 +83,17 @@ _OWNED = ("run_id", "model_id")
 """Columns that name the run of a file, in files that are older than such metadata."""
 
 
-def stage_predictions(tables: Staged, name: str, results: str, fields: Sequence[pa.Field]) -> int:
+def stage_predictions(
+    tables: Staged, name: str, results: str, fields: Sequence[pa.Field], check: Check | None = None
+) -> int:
     """Stages columns of the `predictions` of `results` as the table `name`, with the checks of `read_predictions`.
+
+    Args:
+        tables: staged tables, which get this one.
+        name: name of the table in queries.
+        results: URI of the results.
+        fields: names and types of the columns.
+        check: further check of each file.
 
     Returns:
         The number of rows.
@@ -97,9 +106,13 @@ def stage_predictions(tables: Staged, name: str, results: str, fields: Sequence[
     names = {field.name for field in fields}
     more = [field for field in schema.PREDICTIONS if field.name in _OWNED and field.name not in names]
 
+    def checked(part: str, table: pa.Table) -> None:
+        refuse_foreign(part, table, owner)
+        if check is not None:
+            check(part, table)
+
     def stage() -> int:
-        files = compaction.files_of(results, PREDICTIONS)
-        return tables.add(name, files, [*fields, *more], lambda part, table: refuse_foreign(part, table, owner))
+        return tables.add(name, compaction.files_of(results, PREDICTIONS), [*fields, *more], checked)
 
     try:
         return stage()

@@ -13,14 +13,16 @@ each image counted as often as a bootstrap draw took it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import logit
 
-from comit_ray.statistics.intervals import patient_codes
+from comit_ray.statistics.intervals import patient_codes, some_patients
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -115,7 +117,7 @@ def _equal_width(scores_G: FloatArray, bins: int) -> IntArray:
 
 def errors_by_chance(
     scores_N: npt.ArrayLike,
-    patients: npt.ArrayLike,
+    patients: Sequence[object] | npt.NDArray[Any] | pd.Series,
     kind: BinKind = "equal mass",
     draws: int = 1000,
     seed: int = 0,
@@ -123,7 +125,10 @@ def errors_by_chance(
 ) -> FloatArray:
     """Draws (draws,) expected calibration errors that perfectly calibrated scores would show here by chance.
 
-    Labels are drawn from the scores. With few images the error is above 0 although nothing is wrong; the fewer the
+    Labels are drawn from the scores. Of more than `intervals.MOST_PATIENTS` patients so many are drawn once, and the
+    errors are brought to all patients: they shrink with the root of the number of patients.
+
+    With few images the error is above 0 although nothing is wrong; the fewer the
     images, the larger the error. All images of a patient share one random number, so their labels agree as far as their
     scores allow: this is the strongest effect that chance can have.
 
@@ -141,16 +146,20 @@ def errors_by_chance(
     scores = np.asarray(scores_N, np.float64)
     if not scores.size:
         raise ValueError("an image is needed to draw labels for, got none")
+    codes_N, factor = patient_codes(patients), 1.0
+    if (some := some_patients(codes_N, seed)) is not None:
+        rows, factor = some
+        scores, codes_N = scores[rows], patient_codes(codes_N[rows])
     places_N = ScoreBins(scores, np.zeros(scores.size, bool)).places(kind, bins)
     order_N = np.argsort(places_N, kind="stable")
     _, starts_B = np.unique(places_N[order_N], return_index=True)
-    codes_N, scores = patient_codes(np.asarray(patients, object))[order_N], scores[order_N]
+    codes_N, scores = codes_N[order_N], scores[order_N]
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
         excess_N = scores - (rng.random(int(codes_N.max()) + 1)[codes_N] < scores)
         found.append(np.abs(np.add.reduceat(excess_N, starts_B)).sum() / scores.size)
-    return np.array(found)
+    return factor * np.array(found)
 
 
 NEAREST = 2.0**-24

@@ -151,12 +151,65 @@ def varied(interval: Interval) -> Interval:
     return Interval(None, None, interval.method, "every draw of patients gives the same value")
 
 
+MOST_PATIENTS = 50_000
+"""Patients above which an interval comes from draws of so many of them (`some_patients`)."""
+SCALED = "{}, scaled from {:,} patients"
+
+
+def some_patients(codes_N: IntArray, seed: int = 0, most: int = MOST_PATIENTS) -> tuple[IntArray, float] | None:
+    """Draws patients without replacement where there are too many to compute everything again in every draw.
+
+    Args:
+        codes_N: result of `patient_codes`.
+        seed: seed of the draw.
+        most: number of patients to draw.
+
+    Returns:
+        The rows (M,) of the drawn patients in order, and the factor by which an interval from them is too wide, turned
+            over: sqrt(drawn / all). None if there are no more than `most` patients.
+    """
+    patients = int(codes_N.max(initial=-1)) + 1
+    if patients <= most:
+        return None
+    taken_C = np.zeros(patients, bool)
+    taken_C[np.random.default_rng(seed).choice(patients, most, replace=False)] = True
+    return np.flatnonzero(taken_C[codes_N]), math.sqrt(most / patients)
+
+
+def scaled(interval: Interval, value: float, of_some: float, factor: float, patients: int, bounded: bool) -> Interval:
+    """Brings the interval of a metric over some patients to all patients.
+
+    The deviations of a draw shrink with the root of the number of patients (the m out of n bootstrap of P. Bickel,
+    F. Goetze and W. van Zwet 1997, "Resampling fewer than n observations").
+
+    Args:
+        interval: interval of the metric over the drawn patients.
+        value: the metric over all patients.
+        of_some: the metric over the drawn patients.
+        factor: of `some_patients`.
+        patients: number of drawn patients, for the name of the method.
+        bounded: whether the metric lies between 0 and 1.
+    """
+    method = SCALED.format(interval.method, patients)
+    if interval.low is None or interval.high is None or math.isnan(of_some):
+        return Interval(None, None, method, interval.reason or f"the metric has no value over {patients:,} patients")
+    low, high = (value + (end - of_some) * factor for end in (interval.low, interval.high))
+    return Interval(max(0.0, low), min(1.0, high), method) if bounded else Interval(low, high, method)
+
+
 def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> IntArray:
     """Returns codes (N,): a whole number from 0 for each patient; a null is a patient of its own."""
-    found: IntArray = pd.factorize(np.asarray(patients, dtype=object))[0].astype(np.int64)
+    whole = isinstance(patients, pd.Series | np.ndarray) and pd.api.types.is_integer_dtype(patients.dtype)
+    values = patients if whole else np.asarray(patients, dtype=object)  # whole numbers need no Python object each
+    found: IntArray = pd.factorize(values)[0].astype(np.int64)  # type: ignore[arg-type]
     alone = found < 0
     found[alone] = found.max(initial=-1) + 1 + np.arange(int(alone.sum()))
     return found
+
+
+def patients_of(codes_M: IntArray) -> int:
+    """Returns the number of different patients among codes (M,) of `patient_codes`."""
+    return int(np.count_nonzero(np.bincount(codes_M)))
 
 
 def _spans(starts: IntArray, sizes: IntArray) -> IntArray:

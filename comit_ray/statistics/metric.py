@@ -1,4 +1,4 @@
-"""`Metric`, one number of a report with its interval, and `measure`, which chooses the kind of interval.
+"""`Metric`, one number of a report with its interval, and blocks of metrics that are computed together.
 
 All metrics are computed from how often each image counts. So a bootstrap draw is only a set of weights: an image of a
 patient drawn twice counts twice, an image of a patient not drawn does not count. Shapes: N images, F metrics. A
@@ -6,14 +6,11 @@ patient drawn twice counts twice, an image of a patient not drawn does not count
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-
-from comit_ray.statistics.intervals import Interval, bootstrap, newcombe, patient_codes, varied, wilson
 
 Level = Literal["image", "study", "patient"]
 """Unit that is counted: a study or a patient is flagged if any of its images is flagged."""
@@ -80,6 +77,7 @@ class MetricEntry:
             Wilson's interval holds if no patient has several.
         all_or_none: whether 0 and 1 mean that none, or all, of the counted images are hits, as for a share.
         positive_N: for an area under the ROC curve, which of the counted images are positive.
+        bounded: whether the metric lies between 0 and 1.
     """
 
     metric: str
@@ -90,6 +88,11 @@ class MetricEntry:
     share: bool = False
     all_or_none: bool = False
     positive_N: BoolArray | None = None
+    bounded: bool = True
+
+
+Values = Callable[[IntArray], FloatArray]
+"""Maps (N,) weights of images to (F,) values of metrics, NaN where undefined."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,13 @@ class Block:
     Args:
         entries: descriptions of the F metrics.
         values: maps (N,) weights of the images to (F,) values, NaN where undefined.
+        of_rows: maps rows (M,) of images to `values` of only these images; None if there is no quicker way than weights
+            of 0 for the others. It serves archives with too many images to compute everything again in every draw.
     """
 
     entries: tuple[MetricEntry, ...]
-    values: Callable[[IntArray], FloatArray]
+    values: Values
+    of_rows: Callable[[IntArray], Values] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,13 +117,13 @@ class Ratio:
 
     Args:
         entry: description of the metric.
-        parts_N: what the numerator sums.
+        parts_N: what the numerator sums; Booleans for a share.
         wholes_N: what the denominator sums.
     """
 
     entry: MetricEntry
-    parts_N: FloatArray
-    wholes_N: FloatArray
+    parts_N: FloatArray | BoolArray
+    wholes_N: FloatArray | BoolArray
 
 
 def share(
@@ -131,7 +137,7 @@ def share(
     """Returns the share of the counted images that are hits."""
     hits, counted = np.asarray(hits_N, bool), np.asarray(counted_N, bool)
     entry = MetricEntry(metric, counted, at, level, undefined, share=True)
-    return Ratio(entry, (hits & counted).astype(np.float64), counted.astype(np.float64))
+    return Ratio(entry, hits & counted, counted)
 
 
 def mean(metric: str, values_N: npt.ArrayLike, at: float | str | None = None, undefined: str = "") -> Ratio:
@@ -147,84 +153,36 @@ def undefined(metric: str, images: int, why: str) -> Block:
     return Block((MetricEntry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
 
 
+AT_ONCE = 50_000_000
+"""Numbers of ratios and images up to which their sums are one product of matrices."""
+
+
 def ratios(found: Sequence[Ratio]) -> Block:
     """Returns several ratios as one block."""
-    parts_FN, wholes_FN = (np.stack([getattr(one, name) for one in found]) for name in ("parts_N", "wholes_N"))
 
-    def values(weights_N: IntArray) -> FloatArray:
-        part_F, whole_F = parts_FN @ weights_N, wholes_FN @ weights_N
-        return np.where(whole_F > 0, part_F / np.where(whole_F > 0, whole_F, 1), np.nan)
+    def of_rows(rows_M: IntArray | None) -> Values:
+        pairs = [
+            tuple(part if rows_M is None else part[rows_M] for part in (one.parts_N, one.wholes_N)) for one in found
+        ]
+        at_once = bool(pairs) and len(pairs) * len(pairs[0][0]) <= AT_ONCE
+        stacked = [np.stack(sums).astype(np.float64) for sums in zip(*pairs, strict=True)] if at_once else []
 
-    return Block(tuple(one.entry for one in found), values)
+        def values(weights_N: IntArray) -> FloatArray:
+            if at_once:
+                part_F, whole_F = (sums_FN @ weights_N for sums_FN in stacked)
+            else:
+                part_F, whole_F = (
+                    np.array([_sum(one, weights_N) for one in sums]) for sums in zip(*pairs, strict=True)
+                )
+            return np.where(whole_F > 0, part_F / np.where(whole_F > 0, whole_F, 1), np.nan)
 
+        return values
 
-def measure(
-    blocks: Sequence[Block], patients: pd.Series, split: str, group: str, draws: int = 1000, seed: int = 0
-) -> list[Metric]:
-    """Computes metrics of a group of images with 95% intervals, in the order of the blocks.
-
-    Wilson's interval, if the threshold is stored (not chosen on these images) and no patient has several of the counted
-    images. Else the bootstrap that draws patients with all their images and computes everything again, thresholds
-    included. If every draw gives the same value, the bootstrap says nothing: a share of none or all then gets Wilson's
-    interval over patients, an area of 0 or 1 Newcombe's, and any other metric none.
-
-    Args:
-        blocks: the metrics.
-        patients: (N,) patient of each image; a null is a patient of its own.
-        split: name of the split.
-        group: name of the group.
-        draws: number of bootstrap draws.
-        seed: seed of the draws.
-    """
-    entries = [entry for block in blocks for entry in block.entries]
-    codes_N = patient_codes(patients)
-
-    def values(weights_N: IntArray) -> FloatArray:
-        return np.concatenate([block.values(weights_N) for block in blocks])
-
-    whole_F = values(np.ones(len(codes_N), np.int64))
-    patients_F = [len(np.unique(codes_N[entry.counted_N])) for entry in entries]
-    counts_F = [int(entry.counted_N.sum()) for entry in entries]
-    defined = ~np.isnan(whole_F)
-    exact = [entry.share and n == count for entry, n, count in zip(entries, counts_F, patients_F, strict=True)]
-    drawn = [number for number in range(len(entries)) if defined[number] and not exact[number]]
-
-    def statistics(rows: IntArray) -> dict[str, float | None]:
-        found_F = values(np.bincount(rows, minlength=len(codes_N)))
-        return {str(number): None if np.isnan(found_F[number]) else float(found_F[number]) for number in drawn}
-
-    intervals = bootstrap(statistics, patients.to_numpy(object), draws, seed) if drawn else {}
-    metrics = []
-    for number, (entry, n, people) in enumerate(zip(entries, counts_F, patients_F, strict=True)):
-        metric = Metric(
-            entry.metric, None, n, split, group, entry.at, patients=people, level=entry.level, reason=entry.undefined
-        )
-        if defined[number]:
-            value = float(whole_F[number])
-            interval = (
-                wilson(round(value * n), n) if exact[number] else _told(intervals[str(number)], value, entry, codes_N)
-            )
-            method = None if interval.low is None else interval.method
-            metric = replace(
-                metric, value=value, low=interval.low, high=interval.high, interval=method, reason=interval.reason
-            )
-        metrics.append(metric)
-    return metrics
+    return Block(tuple(one.entry for one in found), of_rows(None), of_rows)
 
 
-def _told(interval: Interval, value: float, entry: MetricEntry, codes_N: IntArray) -> Interval:
-    """Returns the bootstrap's interval; if all draws gave the same value, another kind of interval or none."""
-    if value not in (0, 1) or interval.low is None or interval.low != interval.high:
-        return varied(interval)
-
-    def patients(chosen_N: BoolArray) -> int:
-        return len(np.unique(codes_N[chosen_N]))
-
-    if entry.positive_N is not None:
-        negative_N = entry.counted_N & ~entry.positive_N
-        return newcombe(value, patients(entry.counted_N & entry.positive_N), patients(negative_N))
-    if entry.share or entry.all_or_none:
-        people = patients(entry.counted_N)
-        found = wilson(int(value) * people, people)
-        return Interval(found.low, found.high, OVER_PATIENTS, found.reason)
-    return varied(interval)
+def _sum(values_N: FloatArray | BoolArray, weights_N: IntArray) -> float:
+    """The weighted sum; Booleans need no copy as numbers."""
+    if values_N.dtype == np.bool_:
+        return float(weights_N.sum(where=np.asarray(values_N, bool)))
+    return float(values_N @ weights_N)

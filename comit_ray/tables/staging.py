@@ -112,6 +112,20 @@ class Staged:
         found: pd.Series = self._connection.sql(f"SELECT {name} FROM {table}").to_arrow_table()[name].to_pandas()  # noqa: S608
         return found
 
+    def table(self, sql: str) -> pa.Table:
+        """Returns the result of a query in memory as an Arrow table."""
+        with _told():
+            return self._connection.sql(sql).to_arrow_table()
+
+    def replace(self, name: str, rows: pa.Table) -> None:
+        """Stages rows in memory as the table `name`, in place of an earlier table of this name."""
+        self._run(f"DROP TABLE IF EXISTS {name}")
+        self.add_batches(name, rows)
+
+    def limit(self, memory_gib: float) -> None:
+        """Sets the memory of the database from now on; it gives back what it holds above that."""
+        self._run(f"SET memory_limit = '{round(max(memory_gib, LEAST_GIB) * 1024)}MiB'")
+
     def batches(self, sql: str, schema: pa.Schema, rows: int = BATCH) -> Iterator[pa.RecordBatch]:
         """Yields the result of a query in batches, as columns of `schema`, which has the names of the result."""
         for batch in self._connection.sql(sql).to_arrow_reader(rows):
@@ -119,13 +133,20 @@ class Staged:
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
-        try:
+        with _told():
             return self._connection.execute(sql, list(parameters))
-        except duckdb.OutOfMemoryException as error:
-            raise StorageError(
-                f"the tables do not fit the memory or the disk that they may take ({error}): give more with "
-                "--memory_gib, or set TMPDIR to a larger disk"
-            ) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Says what to do where the memory or the disk is too small."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise StorageError(
+            f"the tables do not fit the memory or the disk that they may take ({error}): give more with "
+            "--memory_gib, or set TMPDIR to a larger disk"
+        ) from error
 
 
 @contextmanager
@@ -140,7 +161,7 @@ def staging(memory_gib: float = MEMORY_GIB, threads: int = 2) -> Iterator[Staged
         tempfile.TemporaryDirectory(prefix="comit-ray-tables-") as directory,
         closing(duckdb.connect(f"{directory}/tables.duckdb")) as connection,
     ):
-        connection.execute(f"SET memory_limit = '{round(max(memory_gib, LEAST_GIB) * 1024)}MiB'")
+        Staged(connection).limit(memory_gib)
         connection.execute("SET temp_directory = ?", [f"{directory}/spilled"])
         connection.execute(f"SET threads = {threads}")
         yield Staged(connection)

@@ -1,7 +1,8 @@
 """Made-up tables of an archive of any size, as a screen would leave them: for tests and for measurements.
 
-`python -m tests.benchmarks.archive_of_rows ROWS DIRECTORY [ROWS_A_FILE]` writes predictions/, images/ and a manifest/;
-with 512 rows a file (the default) the files are those of the manifest's chunks.
+`python -m tests.benchmarks.archive_of_rows ROWS DIRECTORY [ROWS_A_FILE [LABELLED]]` writes predictions/, images/ and a
+manifest/; with 512 rows a file (the default) the files are those of the manifest's chunks. LABELLED is the share of
+images with labels (0.05).
 """
 
 import sys
@@ -99,13 +100,13 @@ def prediction_rows(start: int, rows: int, seed: int = 0) -> pa.Table:
     return pa.Table.from_arrays(filled, schema=PREDICTIONS)
 
 
-def manifest_rows(start: int, rows: int, seed: int = 0) -> pa.Table:
+def manifest_rows(start: int, rows: int, seed: int = 0, share_labelled: float = 0.05) -> pa.Table:
     """The same images in the manifest: three a patient, two a study."""
     draw = np.random.default_rng((seed, start, 2))
     number = np.arange(start, start + rows)
     ids = _ids(start, rows)
     member = draw.random(rows) < 0.1
-    labelled = draw.random(rows) < 0.05
+    labelled = draw.random(rows) < share_labelled
     columns = {
         "image_id": ids,
         "uri": _joined("s3://archive-bucket/dicom/", ids),
@@ -137,9 +138,11 @@ def main() -> None:
     """Write the tables, a part of the manifest for every 65,536 rows."""
     total, directory = int(sys.argv[1].replace("_", "")), sys.argv[2]
     a_file = int(sys.argv[3]) if len(sys.argv) > 3 else 512
+    labelled = float(sys.argv[4]) if len(sys.argv) > 4 else 0.05
     for part, start in enumerate(range(0, total, 65_536)):
         rows = min(65_536, total - start)
-        manifest, predictions = manifest_rows(start, rows), prediction_rows(start, rows)
+        manifest = manifest_rows(start, rows, share_labelled=labelled)
+        predictions = prediction_rows(start, rows)
         parquet.write_table(f"{directory}/manifest/part-{part:05d}.parquet", manifest)
         known = [
             manifest[f.name] if f.name in manifest.column_names else pa.nulls(rows, f.type) for f in SCREENED_IMAGES

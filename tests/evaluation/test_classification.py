@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 
 from comit_ray.evaluation.classification import blocks, covid_called_unhealthy, flagged, operating_points, ranked
 from comit_ray.statistics import roc
-from comit_ray.statistics.metric import LEVELS, Metric, measure, ratios
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import LEVELS, Metric, ratios
 
 SPECIFICITIES, SENSITIVITIES = (0.5, 0.9, 0.99, 1.0), (0.5, 0.9, 0.95, 1.0)
 

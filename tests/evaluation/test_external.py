@@ -12,7 +12,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from comit_ray.errors import ManifestError
 from comit_ray.evaluation.external import Outcome, consensus, kappas, metrics_of, outcomes, read_reviews
-from comit_ray.statistics.metric import Metric, measure, ratios
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Metric, ratios
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.review_schema import REVIEWS

@@ -13,7 +13,8 @@ from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import Status
 from comit_ray.evaluation.screen_metrics import join_tables
 from comit_ray.evaluation.segmentation import COLUMNS, mask_ratios, segmentation_counts
-from comit_ray.statistics.metric import Metric, measure, ratios
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Metric, ratios
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 LEFT_BOX = boxes_reference([(0, 0, 32, 64)], 64, 64)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from comit_ray.evaluation.shortcuts import KEPT, LEFT_OUT, left_out_blocks
-from comit_ray.statistics.metric import Metric, measure
+from comit_ray.statistics.measure import measure
+from comit_ray.statistics.metric import Metric
 
 
 def embedded(directions: dict[str, int], count: int = 60, both: bool = True) -> tuple[pd.DataFrame, np.ndarray]:

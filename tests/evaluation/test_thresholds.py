@@ -17,7 +17,7 @@ from comit_ray.evaluation.thresholds import (
     stored_operating_point,
 )
 from comit_ray.statistics import roc
-from comit_ray.statistics.metric import measure
+from comit_ray.statistics.measure import measure
 from tests.evaluation.support import scored_images
 
 POINT = StoredOperatingPoint("specificity_0.90", 0.5, "recorded in run.json")

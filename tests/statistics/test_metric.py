@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from comit_ray.statistics.intervals import newcombe, wilson
+from comit_ray.statistics.measure import measure
 from comit_ray.statistics.metric import (
     OVER_PATIENTS,
     Block,
@@ -14,7 +15,6 @@ from comit_ray.statistics.metric import (
     MetricEntry,
     Ratio,
     mean,
-    measure,
     ratios,
     share,
 )

@@ -4,15 +4,17 @@ Each picture shows captioned radiographs with their masks, four in a row.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypedDict
 
 import pandas as pd
 
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import Status
+from comit_ray.evaluation.image_rows import ImageRows
 from comit_ray.evaluation.pictures import random_sheet
 from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing
 from comit_ray.evaluation.pictures.radiographs import Row, is_null
+from comit_ray.evaluation.pictures.random_sheet import WHOLE
 from comit_ray.tables.vocabulary import counted
 
 COUNT = 8
@@ -20,8 +22,22 @@ COUNT = 8
 Lungs = Literal["pixels", "boxes"]
 
 
+class Like(TypedDict):
+    """Arguments that all galleries of a report share; see `misclassified`."""
+
+    seed: int
+    lungs: Lungs
+    rows_of: ImageRows
+
+
 def misclassified(
-    images: pd.DataFrame, output: str, limits: DecodeLimits, count: int = COUNT, seed: int = 0, lungs: Lungs = "pixels"
+    images: pd.DataFrame,
+    output: str,
+    limits: DecodeLimits,
+    count: int = COUNT,
+    seed: int = 0,
+    lungs: Lungs = "pixels",
+    rows_of: ImageRows = WHOLE,
 ) -> Picture:
     """Draws COVID-19 images that neither score flagged, sorted by day of illness, `figure_10_misclassified`.
 
@@ -33,6 +49,7 @@ def misclassified(
         seed: seed of the draw if there are more images.
         lungs: whether annotated lungs are shown as drawn or as boxes, as in
             `comit_ray.config.image_config.MasksConfig`.
+        rows_of: the rows behind `images`.
 
     Raises:
         StorageError: the picture cannot be written.
@@ -47,7 +64,7 @@ def misclassified(
     if rows.empty:
         told = counted(len(judged), "image")
         return nothing(name, caption, f"there is none; of {told} labelled COVID-19, each is flagged by a score")
-    chosen = random_sheet.shuffled(rows, seed).head(count)
+    chosen = rows_of.first(rows, count, seed)
     days = _days(chosen)
     chosen = chosen.assign(day=days).sort_values(["day", "image_id"], na_position="last")
     caption += (
@@ -59,7 +76,13 @@ def misclassified(
 
 
 def found(
-    images: pd.DataFrame, output: str, limits: DecodeLimits, count: int = COUNT, seed: int = 0, lungs: Lungs = "pixels"
+    images: pd.DataFrame,
+    output: str,
+    limits: DecodeLimits,
+    count: int = COUNT,
+    seed: int = 0,
+    lungs: Lungs = "pixels",
+    rows_of: ImageRows = WHOLE,
 ) -> Picture:
     """Draws COVID-19 images that were flagged, with the predicted disease, `figure_13_found`.
 
@@ -68,7 +91,7 @@ def found(
     name = "figure_13_found"
     caption = "Images labelled COVID-19 that the model flags as COVID-19, with the disease that it outlines."
     judged = _judged(images)
-    chosen, shown, reason = _flagged(judged, "labelled COVID-19", count, seed)
+    chosen, shown, reason = _flagged(judged, "labelled COVID-19", count, seed, rows_of)
     if reason is not None:
         return nothing(name, caption, reason)
     caption += shown
@@ -86,6 +109,7 @@ def missed(
     seed: int = 0,
     lungs: Lungs = "pixels",
     name: str = "figure_14_missed",
+    rows_of: ImageRows = WHOLE,
 ) -> Picture:
     """Draws COVID-19 images without a flag, preferably those in which readers saw no abnormality.
 
@@ -100,6 +124,7 @@ def missed(
         lungs: whether annotated lungs are shown as drawn or as boxes, as in
             `comit_ray.config.image_config.MasksConfig`.
         name: name of the file.
+        rows_of: the rows behind `images`.
 
     Raises:
         StorageError: the picture cannot be written.
@@ -116,11 +141,11 @@ def missed(
             f"there is none; the model flags {len(judged):,} of {counted(len(judged), 'image')} labelled COVID-19",
         )
     verdicts = {} if readings is None else dict(zip(readings["image_id"], readings["abnormal"], strict=True))
-    read = rows[rows["image_id"].isin(verdicts)]
-    agreed = read[[_is(verdicts[image_id], False) for image_id in read["image_id"]]]
+    read = rows.iloc[:0] if readings is None else rows[rows["image_id"].isin(verdicts)]
+    agreed = read if read.empty else read[[_is(verdicts[image_id], False) for image_id in read["image_id"]]]
     pool = rows if agreed.empty else agreed
     what = "such images" if agreed.empty else "such images in which the readers saw no abnormality"
-    chosen = random_sheet.shuffled(pool, seed).head(count)
+    chosen = rows_of.first(pool, count, seed)
     caption += (
         f"{_at(judged)} Shown: {drawn_of(len(chosen), len(pool), what)}. The model missed {len(rows):,} of "
         f"{len(judged):,} images labelled COVID-19. "
@@ -137,7 +162,13 @@ def missed(
 
 
 def falsely_called(
-    images: pd.DataFrame, output: str, limits: DecodeLimits, count: int = COUNT, seed: int = 0, lungs: Lungs = "pixels"
+    images: pd.DataFrame,
+    output: str,
+    limits: DecodeLimits,
+    count: int = COUNT,
+    seed: int = 0,
+    lungs: Lungs = "pixels",
+    rows_of: ImageRows = WHOLE,
 ) -> Picture:
     """Draws images labelled as not COVID-19 that the model flags as COVID-19, `falsely_called`.
 
@@ -147,17 +178,19 @@ def falsely_called(
     caption = "Images labelled as not COVID-19 that the model flags as COVID-19."
     others = images[(images["status"] == Status.OK) & (images["covid"] == 0)]
     judged = others[others["covid_flag"].notna()]
-    chosen, shown, reason = _flagged(judged, "labelled as not COVID-19", count, seed)
+    chosen, shown, reason = _flagged(judged, "labelled as not COVID-19", count, seed, rows_of)
     if reason is not None:
         return nothing(name, caption, reason)
     caption += f"{shown} Labels can be wrong too."
     return _gallery(name, caption, chosen, output, limits, "Images falsely called COVID-19", lungs, random_sheet.said)
 
 
-def _flagged(judged: pd.DataFrame, label: str, count: int, seed: int) -> tuple[pd.DataFrame, str, str | None]:
+def _flagged(
+    judged: pd.DataFrame, label: str, count: int, seed: int, rows_of: ImageRows
+) -> tuple[pd.DataFrame, str, str | None]:
     """Draws flagged images at random; gives them, the words of the caption, and a reason if there are none."""
     rows = judged[judged["covid_flag"].astype(bool)]
-    chosen = random_sheet.shuffled(rows, seed).head(count)
+    chosen = rows_of.first(rows, count, seed)
     if judged.empty:
         return chosen, "", f"no scored image {label} has a COVID-19 flag"
     if rows.empty:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comit_ray.errors import NotFoundError, Status, StorageError
+from comit_ray.evaluation.image_rows import ImageRows
 from comit_ray.evaluation.pictures import random_sheet
 from comit_ray.evaluation.pictures.picture import (
     COLOURS,
@@ -166,7 +167,9 @@ MOST = 3_000
 """The most images of a map: more would cover one another, and would take minutes."""
 
 
-def embedding_map(images: pd.DataFrame, results_uri: str, output: str, seed: int = 0) -> Picture:
+def embedding_map(
+    images: pd.DataFrame, results_uri: str, output: str, seed: int = 0, rows_of: ImageRows = random_sheet.WHOLE
+) -> Picture:
     """Draws the embeddings of a screen in two dimensions, by label and by flag, `figure_11_embeddings`.
 
     Args:
@@ -174,6 +177,7 @@ def embedding_map(images: pd.DataFrame, results_uri: str, output: str, seed: int
         results_uri: URI of the screen, with the folder `embeddings/`.
         output: URI of the report.
         seed: seed of the draw if there are more than `MOST` images, and of t-SNE.
+        rows_of: the rows behind `images`.
 
     Raises:
         StorageError: the embeddings cannot be read or have several widths, or the picture cannot be written.
@@ -188,7 +192,7 @@ def embedding_map(images: pd.DataFrame, results_uri: str, output: str, seed: int
         "disease."
     )
     scored = images[images["status"] == Status.OK]
-    chosen = random_sheet.shuffled(scored, seed).head(MOST).sort_values("image_id")
+    chosen = rows_of.first(scored, MOST, seed, masks=False).sort_values("image_id")
     try:
         table = read_rows(storage.join(storage.normalise(results_uri), EMBEDDINGS), chosen["image_id"])
     except NotFoundError:

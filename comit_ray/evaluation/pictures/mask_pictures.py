@@ -15,6 +15,7 @@ from PIL import Image
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.masks.outline_words import OutlineGrid, sentences
 from comit_ray.errors import NotFoundError, Status
+from comit_ray.evaluation.image_rows import ImageRows
 from comit_ray.evaluation.pictures import radiographs, random_sheet
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Mask, Pixels, Tile, sheet
 from comit_ray.evaluation.pictures.picture import Picture, drawn_of, nothing, written
@@ -218,6 +219,7 @@ def gradcam(
     limits: DecodeLimits,
     count: int = COUNT,
     seed: int = 0,
+    rows_of: ImageRows = random_sheet.WHOLE,
 ) -> Picture:
     """Draws heat maps of the scores beside annotated and predicted disease, `figure_12_gradcam`.
 
@@ -230,6 +232,7 @@ def gradcam(
         limits: limits for decoding an image.
         count: the most images to show, half of them COVID-19 if there are enough.
         seed: seed of the draw if there are more images.
+        rows_of: the rows behind `images`.
 
     Raises:
         StorageError: the maps cannot be read, or the picture cannot be written.
@@ -248,7 +251,7 @@ def gradcam(
     annotated = known[known["disease_mask"].notna()]
     pool = known if annotated.empty else annotated
     kind = "images labelled with a disease" if annotated.empty else "images with annotated disease"
-    chosen = random_sheet.choose(pool, count, seed)
+    chosen = random_sheet.choose(pool, count, seed, rows_of)
     try:
         maps = read_rows(storage.join(storage.normalise(results_uri), GRADCAM), chosen["image_id"])
     except NotFoundError:

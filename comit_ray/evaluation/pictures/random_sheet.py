@@ -1,6 +1,5 @@
 """Draws a sheet of randomly chosen radiographs with predicted and annotated masks."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -9,6 +8,7 @@ import pandas as pd
 
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.errors import REASON_WORDS
+from comit_ray.evaluation.image_rows import ImageRows, WholeRows
 from comit_ray.evaluation.pictures import picture, radiographs
 from comit_ray.evaluation.pictures.contact_sheet import Blank, Tile, sheet
 from comit_ray.evaluation.pictures.picture import Picture
@@ -18,7 +18,10 @@ from comit_ray.evaluation.report.printing import score, three_digits
 COLUMNS = 4
 
 
-def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+WHOLE = WholeRows()
+
+
+def choose(images: pd.DataFrame, count: int, seed: int, rows: ImageRows = WHOLE) -> pd.DataFrame:
     """Draws `count` images at random, half of them labelled COVID-19 if there are enough.
 
     The choice uses labels alone and never scores, because a sheet of good examples would mislead.
@@ -27,17 +30,11 @@ def choose(images: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
         images: result of `screen_metrics.join_tables`.
         count: number of images to draw.
         seed: seed of the draw.
+        rows: the rows behind `images`.
     """
-    mixed = shuffled(images, seed)
-    covid = mixed[mixed["covid"] == 1].head((count + 1) // 2)
-    others = mixed[mixed["covid"] != 1].head(count - len(covid))
-    return pd.concat([covid, others])
-
-
-def shuffled(images: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The images in a random order that depends on their ids and the seed alone."""
-    order = images["image_id"].map(lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest())
-    return images.iloc[order.argsort(kind="stable").to_numpy()]
+    covid = rows.first(images[images["covid"] == 1], (count + 1) // 2, seed)
+    others = rows.first(images[images["covid"] != 1], count - len(covid), seed)
+    return pd.concat([one for one in (covid, others) if len(one)]) if len(images) else images
 
 
 def written(

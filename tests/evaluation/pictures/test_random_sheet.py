@@ -82,10 +82,10 @@ def test_what_is_not_known_is_not_guessed(covid, unhealthy, label):
 
 
 def test_the_order_depends_on_ids_and_seed_alone(images):
-    mixed = list(random_sheet.shuffled(images, 0)["image_id"])
+    mixed = list(random_sheet.WHOLE.first(images, len(images), 0)["image_id"])
     assert sorted(mixed) == sorted(images["image_id"])
-    assert mixed == list(random_sheet.shuffled(images.iloc[::-1].assign(covid=0), 0)["image_id"])
-    assert mixed != list(random_sheet.shuffled(images, 1)["image_id"])
+    assert mixed == list(random_sheet.WHOLE.first(images.iloc[::-1].assign(covid=0), len(images), 0)["image_id"])
+    assert mixed != list(random_sheet.WHOLE.first(images, len(images), 1)["image_id"])
 
 
 def test_no_path_is_drawn_and_the_list_beside_the_picture_has_it(images, tmp_path, monkeypatch):
