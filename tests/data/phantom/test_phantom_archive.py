@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 from comit_ray.config.image_config import DecodeLimits
 from comit_ray.data.images.load import decode
-from comit_ray.data.phantom import phantom_archive
 from comit_ray.data.phantom.phantom_archive import (
     COLUMNS,
     DEVICES,
@@ -33,21 +32,16 @@ from comit_ray.data.phantom.phantom_files import FORMATS, suffix
 from comit_ray.errors import ConfigError, DecodeError, Reason
 from comit_ray.statistics.roc import auroc
 from comit_ray.storage import storage
+from tests.data.small_phantoms import Draw, small_phantoms
 
 COUNT, SEED = 34, 7
 
 
-def small(seed: int, kind: PhantomKind, *, patient: int) -> Phantom:
-    """Phantoms of half of their sides: what an archive does with them is the same, and takes half of the time."""
-    height, width = np.random.default_rng([2, seed]).integers(352, 449, 2)  # as `draw` has them
-    return draw(seed, kind, patient=patient, size=(height // 2, width // 2))
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _small() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phantom_archive, "draw", small)
-        yield
+def small() -> Iterator[Draw]:
+    """Half of the sides: what an archive does with them is the same, and takes half of the time."""
+    with small_phantoms(2) as drawing:
+        yield drawing
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +51,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Phanto
 
 
 @pytest.fixture(scope="module")
-def phantoms(archive: tuple[Path, list[PhantomFile]]) -> dict[str, Phantom]:
+def phantoms(archive: tuple[Path, list[PhantomFile]], small: Draw) -> dict[str, Phantom]:
     """File -> the phantom that it was made of, drawn again."""
     return {entry.file: small(entry.seed, entry.kind, patient=entry.patient_seed) for entry in archive[1] if entry.kind}
 
