@@ -80,12 +80,15 @@ def reference(verdicts: pd.DataFrame, column: str) -> dict[str, bool]:
     Returns:
         image_id -> whether the image is positive; images without a deciding verdict are absent.
     """
+    readers: dict[str, list[Any]] = {}
+    adjudicator: dict[str, list[Any]] = {}
+    for image_id, role, value in zip(verdicts["image_id"], verdicts["role"], verdicts[column], strict=True):
+        (adjudicator if role == "adjudicator" else readers).setdefault(str(image_id), []).append(value)
     found: dict[str, bool] = {}
-    for image_id, rows in verdicts.groupby("image_id", sort=True):
-        last = rows[rows["role"] == "adjudicator"]
-        said = [value for value in (last if len(last) else rows)[column] if value is not None and not pd.isna(value)]
-        if said and all(bool(value) == bool(said[0]) for value in said):
-            found[str(image_id)] = bool(said[0])
+    for image_id, values in sorted((readers | adjudicator).items()):
+        said = [bool(value) for value in values if value is not None and not pd.isna(value)]
+        if said and all(value == said[0] for value in said):
+            found[image_id] = said[0]
     return found
 
 

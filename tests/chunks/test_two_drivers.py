@@ -1,8 +1,9 @@
 """Two drivers that do the chunks of one output: whoever comes through, the rows are those of one that worked alone."""
 
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +14,13 @@ from comit_ray.chunks.one_driver import SECONDS
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.schema import MASKS, PREDICTIONS
-from tests.conftest import REPOSITORY
+from tests.chunks.driver import drive
 from tests.support import manifest_row, mask_row, prediction_row, write_rows
 
 CHUNKS = 6
 TABLES = {"predictions": PREDICTIONS, "masks": MASKS}
-DRIVER = """
-import sys
-from dataclasses import replace
-
-import pyarrow.parquet as pq
-
-from comit_ray.chunks import accounts, plan as planning
-from comit_ray.chunks.one_driver import hold
-from comit_ray.chunks.ownership import Owner
-from comit_ray.screening.screen_tables import layout
-
-manifest, made, output = sys.argv[1:]
-owner, of = Owner("r", "m", "s"), layout(embeddings=False)
-plan = planning.make_plan(manifest, "all")
-with hold(output) as lease:
-    owner = replace(owner, lease=lease)
-    done = accounts.committed(plan, output, of, owner)
-    for chunk in plan.chunks:
-        if chunk.file in done:
-            continue
-        print("next", flush=True)
-        sys.stdin.readline()
-        tables = {name: pq.read_table(f"{made}/{chunk.chunk}/{name}.parquet") for name in ("predictions", "masks")}
-        planning.commit(output, chunk.file, tables, of, owner)
-    assert accounts.take(plan, output, of, owner).balanced
-"""
-ALL_LINES = "\n" * CHUNKS
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.chunks.driver", "comit_ray.storage.s3", "boto3"])
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -70,11 +46,54 @@ def expected(tmp_path: Path) -> Made:
     return {name: sorted(some, key=lambda row: str(row["image_id"])) for name, some in found.items()}
 
 
-def start(root: Path, output: str) -> "subprocess.Popen[str]":
-    """A driver, which waits for a line before each of its chunks."""
-    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    words = [sys.executable, "-c", DRIVER, str(root / "manifest"), str(root / "made"), output]
-    return subprocess.Popen(words, cwd=REPOSITORY, text=True, bufsize=1, **pipes)
+class Driver:
+    """A driver in a process of its own, which waits for a word before each of its chunks."""
+
+    def __init__(self, root: Path, output: str) -> None:
+        self._told, its = PROCESSES.Pipe()
+        places = (str(root / "manifest"), str(root / "made"), output)
+        self.process = PROCESSES.Process(target=drive, args=((its, self._told), dict(os.environ), *places))
+        self.process.start()
+        its.close()
+
+    def said(self) -> str:
+        """The next that it says: `next`, or its error; nothing once it has ended."""
+        assert self._told.poll(120), "it neither works nor ends"
+        try:
+            return str(self._told.recv())
+        except EOFError:
+            return ""
+
+    def go(self) -> None:
+        self._told.send("go")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def finish(self) -> list[str]:
+        """All that it says until it ends, told to go on whenever it asks."""
+        heard = []
+        while word := self.said():
+            heard.append(word)
+            if word == "next":
+                self.go()
+        self.process.join(120)
+        return heard
+
+
+@pytest.fixture
+def start(tmp_path: Path, output: str) -> Iterator[Callable[[], Driver]]:
+    """Starts a driver of the output; none is left after the test."""
+    started: list[Driver] = []
+
+    def one() -> Driver:
+        started.append(Driver(tmp_path, output))
+        return started[-1]
+
+    yield one
+    for driver in started:
+        driver.kill()
 
 
 def written(output: str) -> Made:
@@ -83,51 +102,40 @@ def written(output: str) -> Made:
     return {name: sorted(some, key=lambda row: str(row["image_id"])) for name, some in found.items()}
 
 
-def test_a_driver_that_wakes_up_after_it_was_replaced_changes_no_row(tmp_path, expected, output, monkeypatch) -> None:
+def test_a_driver_that_wakes_up_after_it_was_replaced_changes_no_row(start, expected, output, monkeypatch) -> None:
     monkeypatch.setenv(SECONDS, "2")
-    stopped = start(tmp_path, output)
-    assert stopped.stdin is not None
-    assert stopped.stdout is not None
+    stopped = start()
     for _ in range(3):
-        assert stopped.stdout.readline() == "next\n"
-        stopped.stdin.write("\n")
-    assert stopped.stdout.readline() == "next\n"  # three chunks are there
-    stopped.send_signal(signal.SIGSTOP)
-    second = start(tmp_path, output)
-    out, said = second.communicate(ALL_LINES, timeout=120)
-    assert second.returncode == 0, said
-    assert out.count("next") == CHUNKS - 3, "what was there is not done again"
-    stopped.send_signal(signal.SIGCONT)
-    out, said = stopped.communicate(ALL_LINES, timeout=120)
-    assert stopped.returncode == 1
+        assert stopped.said() == "next"
+        stopped.go()
+    assert stopped.said() == "next"  # three chunks are there
+    assert stopped.process.pid is not None
+    os.kill(stopped.process.pid, signal.SIGSTOP)
+    second = start()
+    said = second.finish()
+    assert second.process.exitcode == 0, said
+    assert said == ["next"] * (CHUNKS - 3), "what was there is not done again"
+    os.kill(stopped.process.pid, signal.SIGCONT)
+    stopped.go()
+    [said] = stopped.finish()
+    assert stopped.process.exitcode == 1
     assert "OvertakenError" in said
-    assert out == ""
     assert len(expected["predictions"]) == 2 * CHUNKS
     assert written(output) == expected
 
 
-def test_of_two_at_once_one_does_all_and_the_other_nothing(tmp_path, expected, output, monkeypatch) -> None:
+def test_of_two_at_once_one_does_all_and_the_other_nothing(start, expected, output, monkeypatch) -> None:
     monkeypatch.setenv(SECONDS, "8")
-    both = [start(tmp_path, output) for _ in range(2)]
-    for driver in both:
-        assert driver.stdin is not None
-        driver.stdin.write("\n")  # for the first chunk alone: it holds the output until the other has looked
-    refused = next(driver for driver in both if _ended(driver, both))
-    out, said = refused.communicate(timeout=120)
-    assert refused.returncode == 1
-    assert "HeldError" in said
-    assert out == ""
-    [holder] = [driver for driver in both if driver is not refused]
-    _, said = holder.communicate(ALL_LINES, timeout=120)
-    assert holder.returncode == 0, said
+    both = [start() for _ in range(2)]
+    first = [driver.said() for driver in both]  # whoever holds the output waits, until the other has looked
+    assert first.count("next") == 1, first
+    holder, refused = both if first[0] == "next" else reversed(both)
+    [error] = [word for word in first if word != "next"]
+    assert "HeldError" in error
+    assert refused.finish() == []
+    assert refused.process.exitcode == 1
+    holder.go()
+    said = holder.finish()
+    assert holder.process.exitcode == 0, said
+    assert said == ["next"] * (CHUNKS - 1)
     assert written(output) == expected
-
-
-def _ended(driver: "subprocess.Popen[str]", both: "list[subprocess.Popen[str]]") -> bool:
-    """Whether it is the one that ends by itself, once one of both has."""
-    while all(one.poll() is None for one in both):
-        try:
-            driver.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
-    return driver.poll() is not None

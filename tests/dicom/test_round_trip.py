@@ -22,8 +22,8 @@ from tests.dicom.support import CANARIES, read
 from tests.dicom.ward import Ward
 from tests.reading.screens import client, serving, write_queue
 
-PHANTOMS = int(os.environ.get("COMIT_PACS_PHANTOMS") or 8)
-"""Made radiographs beside the four real ones; 56 take a processor one and a half minutes."""
+PHANTOMS = int(os.environ.get("COMIT_PACS_PHANTOMS") or 4)
+"""Made radiographs, one of each encoding, beside the four real ones; 56 take a processor one and a half minutes."""
 ALL = PHANTOMS + 4
 SAME_UID = "Fake_MONOHR1.dcm"
 """A real file that bears the SOP instance UID of another one: a PACS holds one of them."""
@@ -124,7 +124,7 @@ def test_masks_come_back_bit_for_bit_in_the_geometry_of_the_original(ward: Ward)
     found = client.search_for_instances(search_filters={"Modality": "SEG"})
     assert len(found) == len(masks) == len(scored(ward))
     drawn = 0
-    for answer in found[::2]:
+    for answer in found:
         study, series, instance = (answer[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018"))
         seg = Segmentation.from_dataset(client.retrieve_instance(study, series, instance))
         source = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
@@ -162,10 +162,10 @@ def test_objects_in_a_directory_pass_the_checks_of_other_programs(ward: Ward, tm
 def test_no_name_is_anywhere_but_in_the_objects(ward: Ward, capfd: pytest.CaptureFixture[str]) -> None:
     """Tables, exports, verdicts, events, what the reading room answers, and the words of errors."""
     ward.export(dicomweb=ward.pacs.root, format="seg,gsps")
-    cut = ward.root / "files" / "5.dcm"
+    cut = ward.root / "files" / "3.dcm"
     whole = cut.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])  # an error in a file whose header names the patient
-    refused = ward.export("files", output=str(ward.root / "cut"), format="sc", where="image_id LIKE '%/5.dcm'")
+    refused = ward.export("files", output=str(ward.root / "cut"), format="sc", where="image_id LIKE '%/3.dcm'")
     cut.write_bytes(whole)
     assert (refused.stored, refused.refused) == (0, 1)
     answers = read_in_the_room(str(ward.root / "from pacs"), ward.manifests["pacs"])
@@ -200,7 +200,7 @@ def read_in_the_room(results: str, manifest: str) -> bytes:
 
 
 def test_what_the_pacs_lost_is_a_failed_row(ward: Ward) -> None:
-    lost = next(uid for uid, name in ward.uids.items() if name == "7.dcm")
+    lost = next(uid for uid, name in ward.uids.items() if name == "0.dcm")
     ward.forget(lost)
     (ward.root / "from pacs").rename(ward.root / "earlier")
     ward.screen("pacs")

@@ -4,13 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import ray
 
-from comit_ray.data.phantom import phantom_archive
-from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
 from tests.chunks.one_process import chunks_here
+from tests.data.small_phantoms import small_phantoms
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
@@ -28,15 +26,11 @@ def here() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def small_phantoms(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="small_phantoms")
+def _small_phantoms() -> Iterator[None]:
     """Phantoms of an archive have a third of their sides, and take a fifth of the time to draw."""
-
-    def small(seed: int, kind: PhantomKind, *, patient: int) -> Phantom:
-        height, width = np.random.default_rng([2, seed]).integers(352, 449, 2)  # as `draw` has them
-        return draw(seed, kind, patient=patient, size=(height // 3, width // 3))
-
-    monkeypatch.setattr(phantom_archive, "draw", small)
+    with small_phantoms():
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from comit_ray.config.manifest_config import ManifestConfig
 from comit_ray.config.queue_config import RequeueConfig
 from comit_ray.config.screen_config import ScreenConfig
 from comit_ray.errors import ConfigError, StorageError
+from comit_ray.evaluation import screen_metrics
 from comit_ray.tables import parquet
 from jobs import embedding_classifier, evaluate, requeue, screen
 from jobs import manifest as manifest_job
@@ -25,6 +27,8 @@ from tests.screening.embedded_screens import labelled_rows, separable, write_scr
 from tests.support import write_checkpoint
 
 METHODS = ["random_forest", "svm_sigmoid", "svm_gaussian", "svm_rbf"]
+WITH_REPORT = {"random_forest", "svm_rbf"}
+"""The other two differ from the last in their kernel alone: their figures are measured, and no pictures drawn."""
 OF_THE_RUN = ["run_id", "screened_at"]
 LATERAL = {"status": "excluded", "reason": "lateral", "detail": "view LL"}
 
@@ -52,6 +56,13 @@ def figures(results: Path, manifest: str, report: Path, **options: Any) -> dict[
     assert evaluate.job(asked) == 0
     found = json.loads((report / "metrics.json").read_text())
     return {(f["metric"], f["at"]): f for f in found if f["group"] == "all"}
+
+
+def measured(results: Path, manifest: str) -> dict[tuple, dict]:
+    """What a report measures, without the report and its pictures."""
+    images = screen_metrics.join_tables(str(results), manifest, "test")
+    found = screen_metrics.screen_metrics(images, "test", draws=20)
+    return {(one.metric, one.at): asdict(one) for one in found if one.group == "all"}
 
 
 @pytest.fixture
@@ -100,7 +111,10 @@ def test_the_output_is_a_screens_that_evaluate_and_requeue_take(synthetic, tmp_p
     documents = [(place / "operating_points.json").read_bytes() for place in (output, tmp_path / "again")]
     assert documents[0] == documents[1]
 
-    found = figures(output, manifest, tmp_path / "report", sheet_images=0)
+    if method in WITH_REPORT:
+        found = figures(output, manifest, tmp_path / "report", sheet_images=0)
+    else:
+        found = measured(output, manifest)
     assert found["auroc", None]["value"] > 0.99
     assert found["unhealthy_auroc", None]["value"] > 0.99
     assert found["sensitivity_at_operating_point", "specificity_0.90"]["value"] == 1
@@ -118,8 +132,7 @@ def test_labels_without_pattern_are_not_learned(tmp_path):
     rows = labelled_rows({"train": 300, "val": 100, "test": 200})
     results, manifest = write_screen(tmp_path, rows, separable(rows, apart=0.0))
     assert classify(results, manifest, tmp_path / "out") == 0
-    auroc = figures(tmp_path / "out", manifest, tmp_path / "report", sheet_images=0)["auroc", None]
-    assert 0.35 < auroc["value"] < 0.65
+    assert 0.35 < measured(tmp_path / "out", manifest)["auroc", None]["value"] < 0.65
 
 
 def test_an_interrupted_output_is_finished_and_one_of_other_options_refused(synthetic, tmp_path):

@@ -68,14 +68,18 @@ def read_archive(tmp_path_factory) -> tuple[str, str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
+def verdicts(read_archive) -> pd.DataFrame:
+    return store.read_current(read_archive[0])
+
+
+@pytest.fixture(scope="module")
 def chapter(read_archive) -> Chapter:
     return report.chapter(read_archive[0], read_archive[1], draws=20)
 
 
-def test_the_archives_figures_lie_beside_the_truth(read_archive, capsys):
+def test_the_archives_figures_lie_beside_the_truth(read_archive, verdicts, capsys):
     """Two readers who err in a tenth each, and differ where one does; both err in a hundredth of images."""
     results, _, images = read_archive
-    verdicts = store.read_current(results)
     queue = parquet.read_part(f"{results}/review_queue/queue.parquet").to_pandas()
     predictions = parquet.read_table(f"{results}/predictions").to_pandas()
     estimate = archive_estimates.estimate(
@@ -110,11 +114,11 @@ def test_the_chapter_says_who_read_how_they_agree_and_what_it_means(chapter):
     assert any(row[1] == "sex=F" for row in chapter.tables["readers_subgroups"].rows)
 
 
-def test_readers_are_compared_with_each_other_and_with_the_model_by_subgroup(read_archive, chapter):
+def test_readers_are_compared_with_each_other_and_with_the_model_by_subgroup(read_archive, verdicts, chapter):
     groups = {row[:3]: row[3:] for row in chapter.tables["readers_groups"].rows}
     assert {who for who, _, _ in groups} == {"anna, ben", "anna, the model", "ben, the model"}
-    results, manifest, images = read_archive
-    verdicts = store.read_current(results).merge(images, on="image_id")
+    _, manifest, images = read_archive
+    verdicts = verdicts.merge(images, on="image_id")
     sex = parquet.read_table(manifest).to_pandas()[["image_id", "sex"]]
     mine = verdicts[verdicts["reader"] == "anna"].merge(sex, on="image_id")
     women = mine[mine["sex"] == "F"]

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ def compare(images: pd.DataFrame, *more) -> Drift:
     return drift.compare(ScoredImages.of_frame(images), *more)
 
 
+@cache
 def known(seed: int = 0, images: int = 120, training: int = 400) -> reference.Reference:
     """Of a training with two sources, one of them darker, PA and AP views, and a few of unknown projection."""
     random = np.random.default_rng(seed)

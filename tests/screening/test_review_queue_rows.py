@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
     return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
 
 
+@cache
 def archive(nights: bool, no_heads: tuple[str, ...] = ()) -> tuple[pa.Table, pa.Table]:
     """Predictions and manifest; with nights, of three days and of two models in the last."""
     predictions, manifest = prediction_rows(0, ROWS, seed=1), manifest_rows(0, ROWS, seed=1)

@@ -13,6 +13,8 @@ from comit_ray.training.losses import Objective, predict
 from comit_ray.training.validation import merge
 
 CPU = torch.device("cpu")
+SIDE = 32
+"""Pixels of a frame: the smallest that the network takes."""
 
 
 def config(speed: dict[str, Any] | None = None, **train: Any) -> TrainConfig:
@@ -25,10 +27,10 @@ def images(count: int, seed: int = 0) -> Batch:
     """Odd images are COVID-19: their upper or lower half is bright, and it is the lung. Even ones have no mask."""
     generator = torch.Generator().manual_seed(seed)
     covid = torch.arange(count) % 2
-    frames = torch.randint(0, 60, (count, 64, 64), dtype=torch.uint8, generator=generator)
-    masks = torch.full((count, 2, 64, 64), IGNORE, dtype=torch.uint8)
+    frames = torch.randint(0, 60, (count, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    masks = torch.full((count, 2, SIDE, SIDE), IGNORE, dtype=torch.uint8)
     for i in range(1, count, 2):
-        half = slice(0, 32) if i % 4 == 1 else slice(32, 64)
+        half = slice(0, SIDE // 2) if i % 4 == 1 else slice(SIDE // 2, SIDE)
         frames[i, half] += 150
         masks[i, 0] = 0
         masks[i, 0, half] = 1

@@ -1,12 +1,12 @@
 import math
 import multiprocessing
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.multiprocessing.spawn import spawn
 
 from comit_ray.config.train_config import LossConfig
 from comit_ray.data.masks.mask_images import IGNORE
@@ -184,32 +184,46 @@ def part(labels: Batch, rows: slice) -> Batch:
 CASES = [(active, reduction) for active in ("mixed", "second half") for reduction in ("mean", "sum")]
 
 
-def _one_of_two(rank: int, rendezvous: str, results: Any) -> None:
+def _one_of_two(rank: int, rendezvous: str) -> dict[tuple[str, str], list[np.ndarray]]:
+    """The gradients of each case, by one of two processes of a group."""
     import torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
 
+    wait = timedelta(minutes=2)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2, timeout=wait)
+    results = {}
+    try:
+        for active, reduction in CASES:
+            torch.manual_seed(7)
+            model = DistributedDataParallel(Heads())
+            x, labels = global_batch(active)
+            rows = slice(0, 3) if rank == 0 else slice(3, 6)
+            losses, switches = task_losses(model(x[rows]), part(labels, rows), reduction)
+            counts = collective.sum_over_workers(switches.sum(dim=1).float())
+            total_loss(losses, counts, LossConfig(reduction=reduction), collective.world_size()).backward()
+            results[active, reduction] = [gradient.numpy() for gradient in gradients(model)]
+    finally:
+        dist.destroy_process_group()
+    return results
+
+
+def _the_other(rendezvous: str, results: Any) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
-    for active, reduction in CASES:
-        torch.manual_seed(7)
-        model = DistributedDataParallel(Heads())
-        x, labels = global_batch(active)
-        rows = slice(0, 3) if rank == 0 else slice(3, 6)
-        losses, switches = task_losses(model(x[rows]), part(labels, rows), reduction)
-        counts = collective.sum_over_workers(switches.sum(dim=1).float())
-        total_loss(losses, counts, LossConfig(reduction=reduction), collective.world_size()).backward()
-        results[rank, active, reduction] = [gradient.numpy() for gradient in gradients(model)]
-    dist.destroy_process_group()
+    results.send(_one_of_two(1, rendezvous))
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one(tmp_path) -> None:
-    """Also where rank 0 has no active image at all."""
+    """Also where rank 0, which is this process, has no active image at all."""
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        shared = manager.dict()
-        spawn(_one_of_two, args=(str(tmp_path / "rendezvous"), shared), nprocs=2)
-        results = dict(shared)
+    receiver, sender = context.Pipe(duplex=False)
+    other = context.Process(target=_the_other, args=(str(tmp_path / "rendezvous"), sender), daemon=True)
+    other.start()
+    sender.close()
+    of_ranks = [_one_of_two(0, str(tmp_path / "rendezvous")), receiver.recv()]
+    other.join()
+    assert other.exitcode == 0
+    results = {(rank, *case): found for rank, of_rank in enumerate(of_ranks) for case, found in of_rank.items()}
     assert len(results) == 2 * len(CASES)
     for active, reduction in CASES:
         torch.manual_seed(7)

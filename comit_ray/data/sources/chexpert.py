@@ -12,6 +12,7 @@ same labels as `ignore`.
 
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from comit_ray.config.source_config import SourceOptions
@@ -51,6 +52,9 @@ _SIDEWAYS = {"LL", "RL"}  # lateral projections
 
 Seen = tuple[View, str, Reason | None]
 """A view, the evidence for it, and the reason to exclude the image, if any."""
+
+Meaning = tuple[tuple[str, ...], tuple[int | None, int | None, int | None]]
+"""The findings of an image, and what they say of health, COVID-19 and other disease."""
 
 
 def rows(files: SourceFiles, dataset: str, options: SourceOptions) -> Iterator[ManifestRow]:
@@ -139,23 +143,18 @@ def _listed(
     if not set(expected) <= set(header):
         raise ManifestError(f"expected columns {', '.join(expected)} in {table.name}, got: {', '.join(header)}")
     path_at, *description_at = (header.index(name) for name in expected[: -len(_LABELS)])
-    labels_at = [header.index(name) for name in _LABELS]
+    labels_of = itemgetter(*(header.index(name) for name in _LABELS))
+    meanings: dict[tuple[str, ...], Meaning] = {}  # most rows repeat what another one says
     for line in lines:
         path = line[path_at].strip()
         if not _PATH.fullmatch(path):
             raise ManifestError(f"expected paths [.../]train/patientN/studyN/NAME in {table.name}, got {path!r}")
         part, patient, study, name = path.split("/")[-4:]
-        values = [line[at].strip() for at in labels_at]
-        if not _VALUES.issuperset(values):
-            wrong = next((label, value) for label, value in zip(_LABELS, values, strict=True) if value not in _VALUES)
-            raise ManifestError(
-                f"expected 1.0, 0.0, -1.0 or blank for {wrong[0]} of {path} in {table.name}, got {wrong[1]!r}"
-            )
-        findings = tuple(
-            label
-            for label, value in zip(_LABELS, values, strict=True)
-            if value == "1.0" or (uncertain_counts and value == "-1.0" and label != NO_FINDING)
-        )
+        values = labels_of(line)
+        known = meanings.get(values)
+        if known is None:
+            known = meanings[values] = _meaning(values, uncertain_counts, f"{path} in {table.name}")
+        findings, (unhealthy, covid, other) = known
         sex, age, side, projection = (line[at].strip() for at in description_at) if described else ("", "", "", "")
         seen = view_of(side, projection) if described else view_of_name(name)
         if seen is None:
@@ -164,7 +163,6 @@ def _listed(
                 f"and {projection!r}"
             )
         view, source, excluded = seen
-        unhealthy, covid, other = labels(findings)
         yield ManifestRow(
             **_where(files, folders, part, f"{patient}/{study}/{name}"),
             patient_id=scoped(dataset, patient),
@@ -180,6 +178,20 @@ def _listed(
             excluded=excluded,
             source_split=split,
         )
+
+
+def _meaning(values: tuple[str, ...], uncertain_counts: bool, where: str) -> Meaning:
+    """Returns what the cells of the label columns say."""
+    values = tuple(value.strip() for value in values)
+    if not _VALUES.issuperset(values):
+        wrong = next((label, value) for label, value in zip(_LABELS, values, strict=True) if value not in _VALUES)
+        raise ManifestError(f"expected 1.0, 0.0, -1.0 or blank for {wrong[0]} of {where}, got {wrong[1]!r}")
+    findings = tuple(
+        label
+        for label, value in zip(_LABELS, values, strict=True)
+        if value == "1.0" or (uncertain_counts and value == "-1.0" and label != NO_FINDING)
+    )
+    return findings, labels(findings)
 
 
 def _where(files: SourceFiles, folders: list[str], part: str, image: str) -> dict[str, Any]:

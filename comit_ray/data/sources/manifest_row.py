@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from comit_ray.data.sources.readers import is_unknown
@@ -12,6 +13,7 @@ from comit_ray.errors import Reason
 from comit_ray.tables.vocabulary import Split, View
 
 MAX_AGE = 120  # years; older ages are typing errors in every source that has them
+_WITH_GAPS = re.compile(r"(\d+)[.,]0+")
 _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # the units of DICOM's age string
 
 
@@ -101,7 +103,7 @@ def unlisted(files: SourceFiles, pattern: str = IMAGES) -> Iterator[ManifestRow]
 
 def plain_number(identifier: str) -> str:
     """Returns the identifier unchanged, or `2` for `2.0`, which tools write for a column of numbers with gaps."""
-    found = re.fullmatch(r"(\d+)[.,]0+", identifier.strip())
+    found = _WITH_GAPS.fullmatch(identifier.strip())
     return found[1] if found else identifier.strip()
 
 
@@ -111,11 +113,13 @@ def scoped(dataset: str, identifier: str) -> str | None:
     return f"{dataset}/{identifier}" if identifier else None
 
 
+@lru_cache(maxsize=4096)
 def parse_sex(text: str) -> str | None:
     """Returns M or F from `M`, `male`, `F`, `female` in any case; else None."""
     return {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F"}.get(text.strip().upper())
 
 
+@lru_cache(maxsize=4096)
 def parse_age(text: str) -> float | None:
     """Returns years from `58`, `58.0`, `058Y`, `018M`, `006W` or `012D`; None if blank, unreadable or above 120."""
     text = text.strip().upper()

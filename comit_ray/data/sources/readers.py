@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -54,6 +55,7 @@ def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
     yield from io.TextIOWrapper(plain, encoding=encoding, newline="")
 
 
+@lru_cache(maxsize=4096)  # a table has few values in most of its columns, but millions of cells
 def is_unknown(cell: str) -> bool:
     """Whether a cell is blank or marks an unknown value as some tool does (`NaN`, `#N/A`, `-`)."""
     return cell.strip().casefold() in _UNKNOWN

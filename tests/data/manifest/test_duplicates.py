@@ -2,13 +2,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comit_ray.config.manifest_config import SplitConfig
-from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest import duplicates
 from comit_ray.data.manifest.duplicates import (
     PAIRS,
@@ -20,12 +18,10 @@ from comit_ray.data.manifest.duplicates import (
     write,
 )
 from comit_ray.data.manifest.fingerprint import fingerprint
-from comit_ray.data.manifest.manifest_build import finish, read_source
-from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.data.sources.source_registry import adapter
+from comit_ray.data.manifest.manifest_build import finish
 from comit_ray.errors import ManifestError
 from comit_ray.tables.manifest_schema import MANIFEST
-from tests.data.pictures import Picture, cropped, gamma, radiograph, random_picture, resized
+from tests.data.pictures import Picture, cropped, gamma, random_picture, resized
 from tests.support import manifest_row
 
 ONE, OTHER = random_picture(1), random_picture(2)
@@ -360,30 +356,3 @@ def test_fingerprints_of_other_rows_are_refused(ids: list[str]) -> None:
     prints = pa.table({"image_id": ids, "fingerprint": pa.array([None] * len(ids), pa.binary())})
     with pytest.raises(ManifestError, match="each of the manifest's 2 images, in their order"):
         resolve(table_of([row("a/1"), row("b/1")]), prints)
-
-
-# --- real images
-
-
-def test_of_two_real_collections(cxr: Path) -> None:
-    """One film is in both: kept where it has a lung mask and a patient. One is in Figure 1 under two patients."""
-    tables = [
-        read_source(adapter(source), SourceFiles(str(cxr / folder)), source, SourceOptions()).table
-        for source, folder in (("figure1", "figure1_covid"), ("covid-chestxray", "covid_chestxray"))
-    ]
-    table = pa.concat_tables(tables)
-    values = [fingerprint(radiograph(Path(uri))) for uri in table["uri"].to_pylist()]
-    found = resolve(table, pa.table({"image_id": table["image_id"], "fingerprint": pa.array(values, pa.binary())}))
-    removed = found.table.filter(pc.fill_null(pc.equal(found.table["excluded"], "duplicate"), False))
-    assert removed["image_id"].to_pylist() == ["figure1/images/COVID-00022.jpg"]
-    across = found.pairs.filter(pc.not_equal(found.pairs["dataset_a"], found.pairs["dataset_b"])).to_pylist()
-    assert [(pair["kept"], pair["labels_agree"]) for pair in across] == [
-        ("covid-chestxray/images/9C34AF49-E589-44D5-92D3-168B3B04E4A6.jpeg", True)
-    ]
-    grouped = found.table.filter(pc.is_valid(found.table["split_group"]))
-    assert {(one["patient_id"], one["split_group"]) for one in grouped.to_pylist()} == {
-        ("figure1/COVID-00022", "covid-chestxray/36"),
-        ("covid-chestxray/36", "covid-chestxray/36"),
-        ("figure1/COVID-00033", "figure1/COVID-00033"),
-        ("figure1/COVID-00037", "figure1/COVID-00033"),
-    }

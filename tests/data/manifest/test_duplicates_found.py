@@ -1,13 +1,19 @@
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from comit_ray.config.source_config import SourceOptions
 from comit_ray.data.manifest import duplicates
-from comit_ray.data.manifest.duplicates import CHOSEN, NearDuplicates, SimilarityThresholds, find
+from comit_ray.data.manifest.duplicates import CHOSEN, NearDuplicates, SimilarityThresholds, find, resolve
 from comit_ray.data.manifest.fingerprint import fingerprint
+from comit_ray.data.manifest.manifest_build import read_source
+from comit_ray.data.sources.source_files import SourceFiles
+from comit_ray.data.sources.source_registry import adapter
 from comit_ray.errors import ManifestError
 from tests.data.pictures import NEAR, SAME, Picture, cropped, jpeg, letterboxed, radiograph, random_picture, resized
 
@@ -23,6 +29,15 @@ def column_of(fingerprints: list[bytes | None]) -> pa.ChunkedArray:
 def pairs(found: NearDuplicates) -> dict[tuple[int, int], bool]:
     """Rows -> whether they are the same picture."""
     return dict(zip(zip(found.first.tolist(), found.second.tolist(), strict=True), found.same.tolist(), strict=True))
+
+
+Printed = Callable[[Path], bytes]
+
+
+@pytest.fixture(scope="module")
+def printed() -> Printed:
+    """The fingerprint of a radiograph's file, made once."""
+    return cache(lambda path: fingerprint(radiograph(path)))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +62,7 @@ def test_cropped_radiographs_are_near_at_least(originals: list[Picture], name: s
 
 
 @pytest.mark.slow
-def test_the_duplicates_of_the_real_collections(cxr: Path) -> None:
+def test_the_duplicates_of_the_real_collections(cxr: Path, printed: Printed) -> None:
     """Each pair was looked at: five are one picture twice, the last is two films of one patient in one position.
 
     Those of covid-chestxray lie days apart in its table, but are one film. An exhaustive search by alignment of all
@@ -58,7 +73,7 @@ def test_the_duplicates_of_the_real_collections(cxr: Path) -> None:
         for folder in ("nih_chestxray14", "covid_chestxray", "figure1_covid")
         for path in sorted((cxr / folder / "images").iterdir())
     ]
-    found = find(column([radiograph(path) for path in paths]), CHOSEN)
+    found = find(column_of([printed(path) for path in paths]), CHOSEN)
     assert {(paths[one].name, paths[other].name): same for (one, other), same in pairs(found).items()} == {
         ("00002658_001.png", "00002658_002.png"): True,
         ("9C34AF49-E589-44D5-92D3-168B3B04E4A6.jpeg", "COVID-00022.jpg"): True,
@@ -156,3 +171,27 @@ def test_what_is_no_fingerprint_is_refused() -> None:
 def test_size_does_not_matter() -> None:
     pictures: list[Picture | None] = [random_picture(3), resized(random_picture(3), 900, 720)]
     assert pairs(find(column(pictures), CHOSEN)) == {(0, 1): True}
+
+
+def test_of_two_real_collections(cxr: Path, printed: Printed) -> None:
+    """One film is in both: kept where it has a lung mask and a patient. One is in Figure 1 under two patients."""
+    tables = [
+        read_source(adapter(source), SourceFiles(str(cxr / folder)), source, SourceOptions()).table
+        for source, folder in (("figure1", "figure1_covid"), ("covid-chestxray", "covid_chestxray"))
+    ]
+    table = pa.concat_tables(tables)
+    values = [printed(Path(uri)) for uri in table["uri"].to_pylist()]
+    found = resolve(table, pa.table({"image_id": table["image_id"], "fingerprint": pa.array(values, pa.binary())}))
+    removed = found.table.filter(pc.fill_null(pc.equal(found.table["excluded"], "duplicate"), False))
+    assert removed["image_id"].to_pylist() == ["figure1/images/COVID-00022.jpg"]
+    across = found.pairs.filter(pc.not_equal(found.pairs["dataset_a"], found.pairs["dataset_b"])).to_pylist()
+    assert [(pair["kept"], pair["labels_agree"]) for pair in across] == [
+        ("covid-chestxray/images/9C34AF49-E589-44D5-92D3-168B3B04E4A6.jpeg", True)
+    ]
+    grouped = found.table.filter(pc.is_valid(found.table["split_group"]))
+    assert {(one["patient_id"], one["split_group"]) for one in grouped.to_pylist()} == {
+        ("figure1/COVID-00022", "covid-chestxray/36"),
+        ("covid-chestxray/36", "covid-chestxray/36"),
+        ("figure1/COVID-00033", "figure1/COVID-00033"),
+        ("figure1/COVID-00037", "figure1/COVID-00033"),
+    }

@@ -1,12 +1,8 @@
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from comit_ray.config.manifest_config import SplitConfig
-from comit_ray.config.source_config import SourceOptions
-from comit_ray.data.manifest.manifest_build import finish, read_source
 from comit_ray.data.manifest.paper_tables import (
     COVID_IMAGES,
     COVID_SOURCES,
@@ -19,8 +15,6 @@ from comit_ray.data.manifest.paper_tables import (
     compare,
     disagreements,
 )
-from comit_ray.data.sources.source_files import SourceFiles
-from comit_ray.data.sources.source_registry import adapter
 from comit_ray.tables.manifest_schema import MANIFEST
 from tests.support import manifest_row
 
@@ -201,22 +195,3 @@ def test_lines_fit_a_terminal_and_columns_are_straight() -> None:
     for block in text.split("\n\n")[:3]:
         assert len({len(row) for row in block.split("\n")[1:]}) == 1
     assert "In the paper:\n- Images without COVID-19" in text
-
-
-def test_of_real_sources(cxr: Path, whole_nih: pa.Table) -> None:
-    """The label tables of NIH, and covid-chestxray: 128 frontal images of COVID-19 and 42 others."""
-    source = "covid-chestxray"
-    covid = read_source(adapter(source), SourceFiles(str(cxr / "covid_chestxray")), source, SourceOptions()).table
-    found = parsed(compare(finish(pa.concat_tables([whole_nih, covid]), SplitConfig(), 512)))
-    assert line(found["Table 1"], "ChestX-ray14", "healthy", "PA") == ["4,088", "39,302"]
-    assert line(found["Table 1"], "all") == ["31,438", "112,120"]
-    assert line(found["Table 2"], "Italy (SIRM)") == ["30", "16", "39", "26", "0", "69", "42"]
-    assert line(found["Table 2"], "RadioPaedia") == ["9", "5", "85", "19", "0", "94", "24"]
-    assert line(found["Table 2"], "all")[-1] == "128"
-    here = {
-        name: [int(n.replace(",", "")) for n in line(found["Table 3"], f"{name}, here")] for name in ("train", "val")
-    }
-    test = [int(n.replace(",", "")) for n in line(found["Table 3"], "test, here")]
-    sums = dict(zip(SPLIT_COLUMNS, map(sum, zip(*here.values(), test, strict=True)), strict=True))
-    assert (sums["covid"], sums["normal"] + sums["others"]) == (128, 112_120 + 42)
-    assert line(found["Table 3"], "train x6, here")[3] == f"{6 * here['train'][3]:,}"

@@ -44,33 +44,6 @@ def with_pneumonia(table: pa.Table) -> int:
     return sum("Pneumonia" in findings for findings in table["findings"].to_pylist())
 
 
-def test_of_the_whole_nih(whole_nih: pa.Table) -> None:
-    """Table 1's healthy images; 1,431 of pneumonia and 880 with boxes are all taken."""
-    table = select_paper(whole_nih, 0)
-    assert counted(table) == {("PA", 0): 4_088, ("AP", 0): 2_688, ("PA", 1): 6_132, ("AP", 1): 4_032}
-    used = table.filter(pc.is_null(table["excluded"]))
-    assert len(used) - used["disease_mask"].null_count == 880
-    assert with_pneumonia(used) == 1_431
-    assert set(table["excluded"].to_pylist()) == {None, "not_in_protocol"}
-    assert len(table) == 112_120
-    drawn_otherwise = select_paper(whole_nih, 1)
-    assert drawn_otherwise["excluded"] != table["excluded"]
-    assert counted(drawn_otherwise) == counted(table)
-
-
-def test_of_the_whole_chexpert(whole_chexpert: pa.Table) -> None:
-    """AP: pneumonia alone (3,476) is more than one and a half times the healthy (3,244)."""
-    whole = whole_chexpert
-    table = select_paper(whole, 0)
-    assert counted(table) == {("PA", 0): 1_331, ("AP", 0): 2_163, ("PA", 1): 1_996, ("AP", 1): 3_476}
-    used = table.filter(pc.is_null(table["excluded"]))
-    frontal = whole.filter(pc.is_in(whole["view"], pa.array(["PA", "AP"])))
-    ill_frontal = frontal.filter(pc.fill_null(pc.equal(frontal["unhealthy"], 1), False))
-    assert with_pneumonia(used) == with_pneumonia(ill_frontal) == 1_198 + 3_476
-    before, after = excluded(whole), excluded(table)
-    assert all(after[name] == reason for name, reason in before.items() if reason is not None)
-
-
 def test_one_and_a_half_times_as_many_unhealthy_as_healthy() -> None:
     table = select_paper(table_of([*healthy(10), *ill(40)]), 0)
     assert counted(table) == {("PA", 0): 10, ("PA", 1): 15}

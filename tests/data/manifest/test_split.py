@@ -3,7 +3,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,17 +143,6 @@ def test_rows_without_a_patient_enter_test_only_with_their_whole_source() -> Non
     config = SplitConfig(keep_source=True)
     whole = [{"dataset": "a"}, {"dataset": "a", "excluded": "lateral"}, {"dataset": "b"}, {"dataset": "b"}]
     assert splits(whole, config, ["test", "train", "test", "train"]) == ["test", None, "train", "train"]
-
-
-def test_on_the_whole_of_nih(whole_nih: pa.Table) -> None:
-    result = assign(whole_nih, CONFIG)
-    patients: dict[str, str] = {}
-    for patient, split in zip(whole_nih.column("patient_id").to_pylist(), result.to_pylist(), strict=True):
-        assert patients.setdefault(patient, split) == split
-    counted = Counter(patients.values())
-    assert len(patients) == 30_805
-    for name, share in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
-        assert counted[name] / 30_805 == pytest.approx(share, abs=0.001)
 
 
 def test_a_merge_moves_no_patient_even_where_rows_of_it_are_now_excluded() -> None:

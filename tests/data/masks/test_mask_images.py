@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,7 @@ def test_ignored_pixels_stay_so_outside_the_rectangles() -> None:
     assert (boxed == 255).sum() == 100
 
 
+@cache
 def real_masks(cxr: Path) -> dict[str, np.ndarray]:
     """Stem -> lung mask at 224 x 224, ignore included."""
     masks = {}
@@ -103,6 +105,7 @@ def real_masks(cxr: Path) -> dict[str, np.ndarray]:
         with Image.open(path) as image:
             grey = np.asarray(image.convert("L").resize((224, 224), Image.Resampling.NEAREST))
         masks[path.stem] = np.where(grey >= 192, 1, np.where(grey <= 63, 0, 255)).astype(np.uint8)
+        masks[path.stem].setflags(write=False)
     return masks
 
 

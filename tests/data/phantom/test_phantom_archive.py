@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,16 @@ from comit_ray.data.phantom.phantom_files import FORMATS, suffix
 from comit_ray.errors import ConfigError, DecodeError, Reason
 from comit_ray.statistics.roc import auroc
 from comit_ray.storage import storage
+from tests.data.small_phantoms import Draw, small_phantoms
 
 COUNT, SEED = 34, 7
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[Draw]:
+    """Half of the sides: what an archive does with them is the same, and takes half of the time."""
+    with small_phantoms(2) as drawing:
+        yield drawing
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +51,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Phanto
 
 
 @pytest.fixture(scope="module")
-def phantoms(archive: tuple[Path, list[PhantomFile]]) -> dict[str, Phantom]:
+def phantoms(archive: tuple[Path, list[PhantomFile]], small: Draw) -> dict[str, Phantom]:
     """File -> the phantom that it was made of, drawn again."""
-    return {entry.file: draw(entry.seed, entry.kind, patient=entry.patient_seed) for entry in archive[1] if entry.kind}
+    return {entry.file: small(entry.seed, entry.kind, patient=entry.patient_seed) for entry in archive[1] if entry.kind}
 
 
 def table(root: Path) -> dict[str, dict[str, str]]:
@@ -181,14 +190,14 @@ def test_the_summary_counts(archive: tuple[Path, list[PhantomFile]]) -> None:
 def test_nothing_outside_the_lungs_tells_covid_from_the_rest() -> None:
     """A linear probe on what a file says outside the lungs: size, format, exposure, noise, view, age, sex.
 
-    The phantoms are drawn at half of their size, in a quarter of the time.
+    The phantoms are drawn at a third of their size, in a fifth of the time.
     """
     entries = [entry for entry in plan(200, 11) if entry.kind]
     features, labels, patients = [], [], []
     for entry in entries:
         assert entry.kind
         height, width = np.random.default_rng([2, entry.seed]).integers(352, 449, 2)  # as `draw` has them
-        phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed, size=(height // 2, width // 2))
+        phantom = draw(entry.seed, entry.kind, patient=entry.patient_seed, size=(height // 3, width // 3))
         outside = phantom.pixels_HW[~binary_dilation(phantom.lung_HW, iterations=2)].astype(float)
         quantiles = np.percentile(outside, (5, 25, 50, 75, 95))
         person = [phantom.view == "AP", phantom.sex == "F", phantom.age]

@@ -1,8 +1,6 @@
 import gzip
 import tarfile
 import zipfile
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -42,74 +40,6 @@ def touch(root: Path, *names: str) -> None:
 
 def read(root: Path | str, uncertain: Literal["ignore", "positive", "negative"] = "ignore") -> list[ManifestRow]:
     return list(rows(SourceFiles(str(root)), "chexpert", SourceOptions(chexpert=ChexpertOptions(uncertain=uncertain))))
-
-
-@pytest.fixture(scope="module")
-def real(cxr: Path) -> list[ManifestRow]:
-    return read(cxr / "chexpert")
-
-
-def by_view(some: Iterable[ManifestRow]) -> dict[View, int]:
-    """How many images of each frontal projection."""
-    return {view: count for view, count in Counter(row.view for row in some).items() if view in (View.AP, View.PA)}
-
-
-def test_totals_are_those_of_the_dataset(real: list[ManifestRow]) -> None:
-    """Irvin et al. 2019; the numbers of frontals are in the paper's table 1."""
-    assert len(real) == 223_414
-    assert len({row.path for row in real}) == 223_414
-    assert len({row.patient_id for row in real}) == 64_540
-    assert Counter((row.view, row.view_source, row.excluded) for row in real) == {
-        (View.AP, "AP/PA", None): 161_590,
-        (View.PA, "AP/PA", None): 29_420,
-        (View.LATERAL, "Frontal/Lateral", Reason.LATERAL): 32_387,
-        (View.UNKNOWN, "none", Reason.NOT_FRONTAL): 17,
-    }
-    assert {row.source_split for row in real} == {Split.TRAIN}
-
-
-def test_labels_of_the_real_images(real: list[ManifestRow]) -> None:
-    kinds = {(row.unhealthy, row.covid, row.other) for row in real}
-    assert kinds == {(0, 0, 0), (1, 0, 1), (None, None, None)}
-    assert by_view(row for row in real if row.unhealthy == 0) == {View.AP: 11_471, View.PA: 5_499}
-    assert by_view(row for row in real if row.unhealthy == 1) == {View.AP: 141_168, View.PA: 19_830}
-    assert by_view(row for row in real if row.unhealthy is None) == {View.AP: 8_951, View.PA: 4_091}
-    assert by_view(row for row in real if "Pneumonia" in row.findings) == {View.AP: 3_476, View.PA: 1_198}
-    assert all(NO_FINDING in row.findings for row in real if row.unhealthy == 0)
-    assert sum(SUPPORT_DEVICES in row.findings for row in real) == 116_001
-
-
-def test_no_real_image_is_healthy_and_ill(real: list[ManifestRow]) -> None:
-    assert not [row for row in real if NO_FINDING in row.findings and not set(PATHOLOGIES).isdisjoint(row.findings)]
-
-
-def test_facts_of_one_real_row(real: list[ManifestRow]) -> None:
-    row = real[0]
-    assert row.path == "train/patient00001/study1/view1_frontal.jpg"
-    assert (row.patient_id, row.study_id) == ("chexpert/patient00001", "chexpert/patient00001/study1")
-    assert (row.sex, row.age, row.findings, row.unhealthy) == ("F", 68.0, (NO_FINDING, SUPPORT_DEVICES), 0)
-    assert (row.covid, row.other, row.illness_day, row.lung_mask, row.disease_mask) == (0, 0, None, None, None)
-
-
-def test_ages_of_the_real_patients(real: list[ManifestRow]) -> None:
-    ages = [row.age for row in real if row.age is not None]
-    assert (min(ages), max(ages)) == (18.0, 90.0)
-    assert len(real) - len(ages) == 3  # 0 in the table
-
-
-def test_uncertain_findings_of_the_real_table_as_positive(cxr: Path) -> None:
-    """6,539 AP and 2,319 PA images have nothing stated and something uncertain."""
-    files = SourceFiles(str(cxr / "chexpert"))
-    options = SourceOptions(chexpert=ChexpertOptions(uncertain="positive"))
-    counts = Counter((row.view, row.unhealthy) for row in rows(files, "chexpert", options))
-    assert {key: counts[key] for key in counts if key[0] in (View.AP, View.PA)} == {
-        (View.AP, 0): 11_471,
-        (View.AP, 1): 141_168 + 6_539,
-        (View.AP, None): 8_951 - 6_539,
-        (View.PA, 0): 5_499,
-        (View.PA, 1): 19_830 + 2_319,
-        (View.PA, None): 4_091 - 2_319,
-    }
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from comit_ray.storage import storage
 from comit_ray.storage.file_reader import FileReader
 from comit_ray.tables.vocabulary import Split, View
 from tests.data import bimcv_tree
+from tests.data.small_phantoms import small_phantoms
 from tests.data.sources import roots
 from tests.support import some_of_nih
 
@@ -42,7 +43,8 @@ IMAGES = (".png", ".jpg", ".jpeg", ".dcm")
 def made(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Root of each source that is written here."""
     base = tmp_path_factory.mktemp("roots")
-    phantom_archive.write(str(base / "phantom"), count=24, seed=0)
+    with small_phantoms():
+        phantom_archive.write(str(base / "phantom"), count=24, seed=0)
     bimcv_tree.build(base / "bimcv", cxr / "bimcv_covid19" / "image_metadata_v1.tsv.gz")
     some_of_nih(cxr, base / "nih", every=20)  # all of its 112,120 rows are read in test_nih.py
     for source, write in roots.MADE.items():

@@ -1,11 +1,9 @@
 import gzip
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from comit_ray.config.source_config import SourceOptions
-from comit_ray.data.sources.manifest_row import ManifestRow
 from comit_ray.data.sources.nih import rows
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError
@@ -18,41 +16,10 @@ HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient 
 BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
 
 
-@pytest.fixture(scope="module")
-def real(cxr: Path) -> list[ManifestRow]:
-    return list(rows(SourceFiles(str(cxr / "nih_chestxray14")), "nih", OPTIONS))
-
-
 def write(root: Path, table: str, name: str = "Data_Entry_2017.csv") -> str:
     root.mkdir(exist_ok=True)
     (root / name).write_text(table)
     return str(root)
-
-
-def test_totals_are_those_of_the_dataset(real: list[ManifestRow]) -> None:
-    """Wang et al. 2017 and the paper's table 1."""
-    assert len(real) == 112_120
-    assert Counter(row.view for row in real) == {View.PA: 67_310, View.AP: 44_810}
-    assert len({row.patient_id for row in real}) == 30_805
-    healthy = [row for row in real if row.unhealthy == 0]
-    assert Counter(row.view for row in healthy) == {View.PA: 39_302, View.AP: 21_059}
-    assert all(row.findings == ("No Finding",) and (row.covid, row.other) == (0, 0) for row in healthy)
-    ill = [row for row in real if row.unhealthy == 1]
-    assert len(healthy) + len(ill) == 112_120
-    assert all((row.covid, row.other) == (0, 1) for row in ill)
-    assert sum("Pneumonia" in row.findings for row in real) == 1_431
-    boxed = [row for row in real if row.disease_mask]
-    assert len(boxed) == 880
-    assert Counter(row.view for row in boxed) == {View.PA: 478, View.AP: 402}
-    assert len({row.patient_id for row in boxed}) == 726
-    assert sum((row.disease_mask or "").count("],[") + 1 for row in boxed) == 984
-    assert all(row.unhealthy == 1 for row in boxed)
-    assert max(row.age for row in real if row.age is not None) <= 120
-
-
-def test_boxes_are_in_the_frame_of_the_original(real: list[ManifestRow]) -> None:
-    row = next(row for row in real if row.path == "images/00013118_008.png")
-    assert row.disease_mask == '{"boxes":[[225.08,547.02,86.78,79.19]],"frame":[1024,1024]}'
 
 
 def test_images_in_twelve_folders_are_found_and_the_others_have_a_flat_path(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from comit_ray.data.sources.phantom import COLUMNS, rows
 from comit_ray.data.sources.source_files import SourceFiles
 from comit_ray.errors import ManifestError, NotFoundError
 from comit_ray.tables.vocabulary import View
+from tests.data.small_phantoms import small_phantoms
 
 OPTIONS = SourceOptions()
 
@@ -19,7 +20,8 @@ OPTIONS = SourceOptions()
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[PhantomFile]]:
     root = str(tmp_path_factory.mktemp("archive"))
-    return root, write(root, 30, 1)
+    with small_phantoms():
+        return root, write(root, 30, 1)
 
 
 def with_table(root: Path, text: str) -> str:
