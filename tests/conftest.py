@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 from moto.server import ThreadedMotoServer
 
+from comit_ray.evaluation.pictures import picture
 from comit_ray.storage import s3
 
 # A busy machine is no failure: no test of a property has a deadline.
@@ -44,6 +45,15 @@ def cxr() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real radiographs at {root}: set COMIT_TEST_DATA to their directory")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse_plots(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A report's plots have a quarter of their dots, save where it is the plots that are looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.path.is_relative_to(REPOSITORY / "tests" / "evaluation" / "pictures"):
+            patch.setattr(picture, "DPI", 50)
+        yield
 
 
 @pytest.fixture(scope="session")

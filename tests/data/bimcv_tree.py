@@ -12,6 +12,7 @@ import tarfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -262,11 +263,19 @@ def _elements(row: dict[str, str], *, with_date: bool = True) -> dict[str, Any]:
     return {tag: {"vr": vr} | ({"Value": value} if value else {}) for tag, (vr, value) in values.items()}
 
 
+@cache
+def _chest(seed: int) -> NDArray[np.uint8]:
+    """Drawn once for all trees of a process."""
+    chest = draw(seed, list(PhantomKind)[seed % 3], size=(SIDE, SIDE)).pixels_HW
+    chest.setflags(write=False)
+    return chest
+
+
 def _write_png(
     path: Path, row: dict[str, str], form: str, elements: dict[str, Any], seed: int
 ) -> NDArray[np.uint8] | None:
     """A chest as the stored values that the real file's elements turn into it; what decoding must give, about."""
-    chest = draw(seed, list(PhantomKind)[seed % 3], size=(SIDE, SIDE)).pixels_HW
+    chest = _chest(seed)
     if form == "empty":
         path.write_bytes(b"")
         return None
