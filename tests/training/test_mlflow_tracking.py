@@ -3,16 +3,18 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mlflow import MlflowClient
 
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.errors import ConfigError
 from comit_ray.training.mlflow_tracking import MlflowRun, parameters
 from comit_ray.training.tracking import Tracker
 from comit_ray.training.validation import EpochMetrics
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 FIGURES: EpochMetrics = {"train_loss": 0.1, "val_auroc_covid": None, "val_sensitivity_at_specificity_0.90_covid": 0.75}
 
@@ -46,12 +48,18 @@ def remembered(tmp_path: Path) -> dict[str, str]:
     return json.loads((tmp_path / "n" / "mlflow.json").read_text())
 
 
-def steps(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
+def client_of(server: str) -> "MlflowClient":
+    from mlflow import MlflowClient  # two seconds of import, which no process needs that runs other tests
+
+    return MlflowClient(tracking_uri=server)
+
+
+def steps(client: "MlflowClient", run_id: str, name: str) -> list[tuple[int, float]]:
     return [(metric.step, metric.value) for metric in client.get_metric_history(run_id, name)]
 
 
 def test_a_training_is_one_run_also_after_a_restart(tmp_path, server, capsys):
-    client = MlflowClient(tracking_uri=server)
+    client = client_of(server)
     first = Tracker(config(tmp_path, server), f"{tmp_path}/n")
     first.epoch({**FIGURES, "epoch": 1})  # and killed
     run_id = remembered(tmp_path)["run_id"]
@@ -77,7 +85,7 @@ def test_a_training_is_one_run_also_after_a_restart(tmp_path, server, capsys):
 
 
 def test_what_could_not_be_logged_is_said_and_logged_later(tmp_path, server, capsys):
-    client = MlflowClient(tracking_uri=server)
+    client = client_of(server)
     run = begin(config(tmp_path, server))
     run_id = remembered(tmp_path)["run_id"]
     (metrics,) = (tmp_path / "mlflow").rglob("metrics")
@@ -114,7 +122,7 @@ def test_a_server_that_does_not_answer_stops_a_beginning_not_a_restart(tmp_path,
 def test_a_run_that_was_deleted_is_an_error(tmp_path, server):
     begin(config(tmp_path, server))
     run_id = remembered(tmp_path)["run_id"]
-    MlflowClient(tracking_uri=server).delete_run(run_id)
+    client_of(server).delete_run(run_id)
     with pytest.raises(ConfigError, match=rf"no longer has the run {run_id}: restore it, or remove .*mlflow\.json"):
         begin(config(tmp_path, server))
     (directory,) = (tmp_path / "mlflow").rglob(run_id)

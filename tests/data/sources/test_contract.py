@@ -46,7 +46,7 @@ def made(cxr: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with small_phantoms():
         phantom_archive.write(str(base / "phantom"), count=24, seed=0)
     bimcv_tree.build(base / "bimcv", cxr / "bimcv_covid19" / "image_metadata_v1.tsv.gz")
-    some_of_nih(cxr, base / "nih", every=20)  # all of its 112,120 rows are read in test_nih.py
+    some_of_nih(cxr, base / "nih", every=20)  # all of its 112,120 rows are read in manifest/test_whole_tables.py
     for source, write in roots.MADE.items():
         (base / source).mkdir()
         write(base / source)
