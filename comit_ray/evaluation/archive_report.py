@@ -31,7 +31,9 @@ from comit_ray.tables.vocabulary import RANDOM_ORDER, block_words, counted, revi
 
 CAUTION = (
     "Not for diagnosis. Not flagged is not normal. The images have no labels: how many flags are right, and what was "
-    "missed, is not known here."
+    "missed, is not known here. The share of flagged images is not the share of patients with COVID-19. A score is no "
+    "probability. How good this model is, for whom it is not meant, and whether it recognises hospitals in place of "
+    "disease, is in its report on labelled images: read that first."
 )
 UNCHECKED = (
     "No image was checked for a frontal chest: laterals, CT slices and other pictures have scores and flags too."
@@ -144,7 +146,7 @@ def _flagged_by(counts: ArchiveCounts, minimum: int, trusted: bool) -> dict[str,
         for group in groups:
             told = "too few patients" if group.patients < minimum else "flags are not trusted"
             if trusted and group.patients >= minimum:
-                told = _share(group.flagged, group.judged)
+                told = _share(group.flagged, group.judged, counts.patients)
             rows.append((group.name, f"{group.judged:,}", f"{group.patients:,}", f"{group.flagged:,}", told))
         columns = (WORDS[column], "scored", "patients", "flagged", "share flagged")
         if counts.patients == 0:
@@ -153,7 +155,10 @@ def _flagged_by(counts: ArchiveCounts, minimum: int, trusted: bool) -> dict[str,
     return tables
 
 
-def _share(count: int, of: int) -> str:
+def _share(count: int, of: int, patients: int) -> str:
+    """The share; without an interval where patients are not known, because several images of one make it too narrow."""
+    if not patients:
+        return f"{count / of:.0%}"
     interval = wilson(count, of)
     return percent(count / of, interval.low, interval.high)
 
@@ -197,7 +202,8 @@ def _of_queue(config: EvaluateConfig, counts: ArchiveCounts) -> list[str]:
     sample = [f"A random sample, because flags are not trusted: {sample_command(results, config.manifest)}"]
     return [
         *(sample if wants_sample(results) else []),
-        f"{counts.queued:,} images are in the queue (queue.csv).",
+        f"{counts.queued:,} images are in the queue (queue.csv). Its paths may name a diagnosis: a radiologist reads with "
+        f"`comit-ray review --results {results}`, which shows the images without their paths.",
         "It has blocks. Each block has an order of its own: do not compare scores or ranks of two blocks.",
         "Images of one study stay together.",
     ]
@@ -283,12 +289,12 @@ def _verdict(config: EvaluateConfig, counts: ArchiveCounts, alarms: Sequence[str
         first = "There is no queue"
     elif wants_sample(storage.normalise(str(config.results))):
         first = (
-            f"Next: read a random sample of {min(SAMPLE, scored):,} scored images (the chapter on the queue has the "
+            f"Next: a radiologist reads a random sample of {min(SAMPLE, scored):,} scored images (the chapter on the queue has the "
             f"command). The queue of {queued:,} images is ordered by these flags"
         )
     else:
         sample = any(part.placed_by == RANDOM_ORDER for part in counts.blocks)
-        first = f"Next: read the {queued:,} images of the queue{', a random sample' if sample else ''}"
+        first = f"Next: a radiologist reads the {queued:,} images of the queue{', a random sample' if sample else ''}"
     verdict.append(f"{first}{left}. Without labels nothing says how many flags are right.")
     return verdict
 
@@ -300,7 +306,7 @@ def _numbers(counts: ArchiveCounts, trusted: bool) -> list[tuple[str, str]]:
     rows = [("Images scored", f"{counts.status(Status.OK):,} of {counts.images:,}")]
     for name, group in counts.heads.items():
         told = f"{group.flagged:,} of {group.judged:,}"
-        told += f", {_share(group.flagged, group.judged)}" if trusted else "; not trusted"
+        told += f", {_share(group.flagged, group.judged, counts.patients)}" if trusted else "; not trusted"
         rows.append((f"Flagged: {HEADS[name]} (right or wrong)", told))
     failed, excluded = counts.status(Status.FAILED), counts.status(Status.EXCLUDED)
     rows.append(("Failed, or excluded", f"{failed:,} failed, {excluded:,} excluded"))

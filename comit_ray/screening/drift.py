@@ -292,7 +292,8 @@ def _note(signal: Signal) -> str | None:
     if signal.value is None:
         return f"{name}: {signal.detail}"
     if signal.signal == "source" and signal.differs:
-        return f"source: not in the training data for {counted(signal.outside or 0, 'image')} ({signal.detail})"
+        images = counted(signal.outside or 0, "image")
+        return f"source: {images} of sources that the training did not have ({signal.detail})"
     if signal.unknown:
         return f"{name}: not known for {counted(signal.unknown, 'image')}, which is no sign of a difference"
     if signal.signal in SCORES and signal.differs:

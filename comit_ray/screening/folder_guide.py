@@ -18,9 +18,12 @@ COLUMNS = {
     "reason": "why the image has no score, as a code; null if it has one. In unread.csv also beyond_capacity",
     "detail": "`reason` in one sentence, with what was found in this file",
     "score": "the COVID-19 score, 0 to 1; of a network without one, the unhealthy score. It is no probability",
-    "times_threshold": "the score divided by the threshold that decides the flag; 1 or more is flagged",
-    "covid_flag": "true: flagged. Empty: not judged. False does not mean normal",
-    "flag_trusted": "false: the images do not look like the training data, so do not rely on flags",
+    "times_threshold": "the COVID-19 score divided by its threshold; 1 or more is flagged for COVID-19",
+    "covid_flag": "true: flagged for COVID-19. Empty: not judged. False does not mean normal",
+    "flag_trusted": "false: the images do not look like the training data, so do not rely on flags. true: no "
+    "difference was shown, or the site chose its thresholds. It does not mean that flags are right",
+    "severity": "size of the disease that the model itself outlines, as a score from 0 to 18. It follows what "
+    "radiologists see only weakly",
     "sampling_weight": "images that this one stands for; above 1 only in a random sample",
     "split": "in images/: part of a training that the image belongs to; null where nobody trains on it",
 }
@@ -54,7 +57,8 @@ What is in this folder
 Research software: not for diagnosis. Not flagged is not normal.
 
 queue.csv       images to read that nobody has read yet, in the order of reading, in blocks
-unread.csv      images that nobody will read by this queue: they have no score, or the queue is full
+unread.csv      images that have no score, or for which the queue is full; `queued` says which of them the
+                queue has all the same
 skipped.csv     files that are no images (only of a screen of a folder)
 predictions/    one row for every image: status, reason, scores, flags
 images/         the same images: dataset, patient, study, site, device, date, view, path
@@ -63,8 +67,12 @@ review_queue/, unread/    the two lists as Parquet, with images that were read
 run.json        settings, thresholds, start and end
 drift.json      whether the images look like the training data
 
-Paths may name a diagnosis (a folder called "covid"). Who reads the images should see no path before:
-`comit-ray review --results FOLDER` shows the images without theirs.
+manifest/, listing/, events/, readers/, asked/, lease and *.json are records of the program.
+
+The share of flagged images is not the share of patients with COVID-19.
+
+Paths may name a diagnosis (a folder called "covid"), and queue.csv has paths. A radiologist who reads
+the images should see no path before: `comit-ray review --results FOLDER` shows the images without.
 
 Columns that are easily mistaken
 --------------------------------

@@ -56,7 +56,7 @@ def test_what_became_what_is_flagged_what_to_read_and_what_nobody_read(options, 
         "Of 42 images 40 were scored: 10 flagged for COVID-19, 10 flagged as unhealthy, 30 have no flag. Not flagged"
         in first
     )
-    assert "Next: read the 6 images of the queue; 36 images are not in it" in first
+    assert "Next: a radiologist reads the 6 images of the queue; 36 images are not in it" in first
     assert "- Flagged: COVID-19 (right or wrong): 10 of 40, 25% (14 to 41%)" in first
     assert "undefined" not in text
     assert "| PA | 36 | 36 | 10 | 28% (" in text
@@ -105,7 +105,7 @@ def test_of_a_file_that_has_changed_the_newest_version_counts(tmp_path: Path) ->
     write_queue(results, uri, QueueConfig(random_negatives=0), POINT)
     text = screen_report.write(EvaluateConfig(**options))
     assert "3 images of 3 patients" in text
-    assert "Next: read the 3 images of the queue; 0 images are not in it" in text
+    assert "Next: a radiologist reads the 3 images of the queue; 0 images are not in it" in text
 
 
 def test_an_image_with_two_rows_is_refused(tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_where_flags_are_not_trusted_no_share_is_printed_and_a_random_sample_com
     text = screen_report.write(EvaluateConfig(**options))
     first = text.split("## ")[0]
     assert "ITS FLAGS ARE NOT TRUSTED" in first
-    assert "Next: read a random sample of 40 scored images" in first
+    assert "Next: a radiologist reads a random sample of 40 scored images" in first
     assert "- Flagged: COVID-19 (right or wrong): 10 of 40; not trusted" in first
     assert "%" not in text.split("## Share flagged")[1].split("## Scores")[0]
     assert "--queue.untrusted random --queue.capacity 200" in text
     (tmp_path / "results" / "drift.json").write_text(json.dumps(asdict(replace(drifted, calibrated=True))))
     first = screen_report.write(EvaluateConfig(**options)).split("## ")[0]
     assert "The thresholds were chosen at this site" in first
-    assert "Next: read the 6 images of the queue" in first
+    assert "Next: a radiologist reads the 6 images of the queue" in first
 
 
 def test_without_a_check_for_frontal_chests_the_first_page_says_so(options) -> None:

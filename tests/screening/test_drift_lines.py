@@ -16,7 +16,7 @@ def test_a_warning_comes_first_with_what_it_is_made_of() -> None:
         "WARNING: the archive (200 images) does not look like the training data of model abc:",
         f"  {WORDS['embedding_distance']}: outside the range of the training data for 180 images (180 above 1.4)",
         "  contrast: distributed unlike any mix of the training sources and views (median 0.25, reference 0.2)",
-        "source: not in the training data for 200 images (200 phantom)",
+        "source: 200 images of sources that the training did not have (200 phantom)",
         f"{spread} (median 0.3, reference 0.1): {CAUSES}",
     ]
 
