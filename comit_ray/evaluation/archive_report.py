@@ -202,8 +202,8 @@ def _of_queue(config: EvaluateConfig, counts: ArchiveCounts) -> list[str]:
     sample = [f"A random sample, because flags are not trusted: {sample_command(results, config.manifest)}"]
     return [
         *(sample if wants_sample(results) else []),
-        f"{counts.queued:,} images are in the queue (queue.csv). Its paths may name a diagnosis: a radiologist reads with "
-        f"`comit-ray review --results {results}`, which shows the images without their paths.",
+        f"{counts.queued:,} images are in the queue (queue.csv). Its paths may name a diagnosis.",
+        f"A radiologist reads with `comit-ray review --results {results}`, which shows no path.",
         "It has blocks. Each block has an order of its own: do not compare scores or ranks of two blocks.",
         "Images of one study stay together.",
     ]
@@ -289,8 +289,8 @@ def _verdict(config: EvaluateConfig, counts: ArchiveCounts, alarms: Sequence[str
         first = "There is no queue"
     elif wants_sample(storage.normalise(str(config.results))):
         first = (
-            f"Next: a radiologist reads a random sample of {min(SAMPLE, scored):,} scored images (the chapter on the queue has the "
-            f"command). The queue of {queued:,} images is ordered by these flags"
+            f"Next: a radiologist reads a random sample of {min(SAMPLE, scored):,} scored images (the chapter on the "
+            f"queue has the command). The queue of {queued:,} images is ordered by these flags"
         )
     else:
         sample = any(part.placed_by == RANDOM_ORDER for part in counts.blocks)

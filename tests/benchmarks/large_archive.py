@@ -8,6 +8,8 @@
     accounts      what became of every image, from the chunks' files
     summary       the lines after a screen, but for the counts of `accounts`
     report        `evaluate` of an archive without labels, without pictures
+    evaluate      `evaluate` of labelled images, with 100 draws (or the number given as a third argument); radiographs
+                  are not loaded, because there are none
     masks         the line that counts images without masks
     monitor
     compact
@@ -20,6 +22,7 @@ One process a step.
 import sys
 import tempfile
 from dataclasses import replace
+from unittest import mock
 
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.checkpoint.reference import Reference
@@ -28,8 +31,9 @@ from comit_ray.chunks.plan import make_plan
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.config.monitor_config import MonitorConfig
 from comit_ray.config.queue_config import QueueConfig
-from comit_ray.evaluation import archive_report, screen_metrics
+from comit_ray.evaluation import archive_report, screen_metrics, screen_report
 from comit_ray.evaluation.monitor import watch_report
+from comit_ray.evaluation.pictures import radiographs
 from comit_ray.screening import drift, results_folder, review_queue, run_screen, screen_summary
 from comit_ray.screening.screen_tables import layout, read_predictions
 from comit_ray.storage import storage
@@ -93,6 +97,13 @@ def _report(directory: str) -> None:
     print(text.split("## ")[0])
 
 
+def _evaluate(directory: str, draws: int) -> None:
+    options = {"results": f"{directory}/results", "manifest": f"{directory}/manifest", "sheet_images": 0}
+    with tempfile.TemporaryDirectory() as made, mock.patch.object(radiographs, "load", return_value=()):
+        text = screen_report.write(EvaluateConfig(**options, draws=draws, output=made))
+    print(text.split("## ")[0])
+
+
 def main() -> None:
     """One step."""
     directory, step = sys.argv[1:3]
@@ -113,6 +124,8 @@ def main() -> None:
         elif step == "compact":
             names = [entry.path for entry in storage.list_files(f"{results}/predictions", ".parquet")]
             compaction.compact(results, names, ["predictions"])
+        elif step == "evaluate":
+            _evaluate(directory, int(sys.argv[3]) if len(sys.argv) > 3 else 100)
         else:
             steps = {"accounts": _accounts, "report": _report, "queue-before": _queue_before}
             (steps | {"drift-before": _drift_before, "report-before": _report_before})[step](directory)

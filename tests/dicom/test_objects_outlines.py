@@ -12,7 +12,10 @@ from comit_ray.dicom.source import read_header
 from tests.dicom.support import NAMING, radiograph, result
 
 DREW = "The network drew its outlines on an image of 64 x 64 pixels"
-STEP = "one step of an outline is 47 pixels of the radiograph. An outline is not a lesion's border, and it may lie in the wrong place."
+STEP = (
+    "one step of an outline is 47 pixels of the radiograph. An outline is not a lesion's border, and it may lie in the "
+    "wrong place."
+)
 
 
 def test_the_legend_of_a_secondary_capture_says_how_coarse_the_outlines_are() -> None:

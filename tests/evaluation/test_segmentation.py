@@ -134,7 +134,7 @@ def test_undefined_says_why(tmp_path: Path) -> None:
     assert "unreadable_masks" not in found
     assert figures(images)["lung_iou"].reason is not None
     assert figures(images)["disease_tpr"].n == 0
-    empty = pd.DataFrame([("a/1", "disease", 0, 5, 0, None)], columns=COLUMNS)
+    empty = pd.DataFrame([(0, "a/1", "disease", 0, 5, 0, None)], columns=COLUMNS)
     (tpr,) = measure([ratios([r for r in mask_ratios(images, empty) if r.entry.metric == "disease_tpr"])],
                      images["patient_id"], "test", "all", 10)  # fmt: skip
     assert (tpr.value, tpr.n, tpr.reason) == (None, 1, "the true masks mark no disease")

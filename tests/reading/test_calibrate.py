@@ -8,6 +8,7 @@ from comit_ray.checkpoint import operating_points
 from comit_ray.config.reading_config import CalibrateConfig
 from comit_ray.errors import ConfigError
 from comit_ray.reading import calibrate, site_thresholds
+from comit_ray.reading.cases import manifest_of
 from comit_ray.reading.site_thresholds import reaching, recommend, table, within_capacity
 from comit_ray.reading.store import Reviews, Verdict
 from comit_ray.tables import parquet
@@ -125,3 +126,22 @@ def test_too_few_positives_recommend_nothing_and_leave_the_table(read_screen, tm
 
 def test_the_thresholds_of_the_table_are_spread_over_the_scores():
     assert site_thresholds.grid(np.arange(1000.0), 5) == [0, 250, 500, 749, 999]
+
+
+def test_every_row_is_that_of_a_join_in_memory(read_screen):
+    """The tables that DuckDB gives, against pandas on the same files."""
+    scored, judged_images = calibrate.known(CalibrateConfig(results=read_screen, output="", sensitivity=0.9))
+    predictions = parquet.read_table(f"{read_screen}/predictions").to_pandas()
+    people = parquet.read_table(manifest_of(read_screen, None)).to_pandas()[
+        ["image_id", "patient_id", "age", "sex", "view", "site"]
+    ]
+    mine = predictions[(predictions["status"] == "ok") & predictions["p_covid"].notna()]
+    expected = mine[["image_id", "p_covid", "model_id"]].merge(people, on="image_id", how="left")
+    assert scored["score"].tolist() == expected["p_covid"].tolist()
+    for name in ("sex", "view", "site", "model_id"):
+        assert (
+            scored[name].astype(object).where(scored[name].notna(), None).tolist()
+            == expected[name].astype(object).where(expected[name].notna(), None).tolist()
+        )
+    assert judged_images["image_id"].tolist() == expected["image_id"].tolist(), "each has a verdict"
+    assert judged_images["patient_id"].tolist() == expected["patient_id"].tolist()

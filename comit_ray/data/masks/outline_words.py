@@ -52,5 +52,6 @@ def sentences(grids: Iterable[OutlineGrid]) -> str:
     steps = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     return (
         f"The network drew its outlines on an image of {sizes} pixels; one step of an outline is {steps} "
-        f"pixel{'' if steps == '1' else 's'} of the radiograph. An outline is not a lesion's border, and it may lie in the wrong place."
+        f"pixel{'' if steps == '1' else 's'} of the radiograph. "
+        "An outline is not a lesion's border, and it may lie in the wrong place."
     )
