@@ -34,6 +34,8 @@ GROUPS = {
 }
 """Grouping -> its value in SQL."""
 UNKNOWN = "not known"
+FIRST_CASES = "2019-12"
+"""Month of the first known cases of COVID-19 (WHO, timeline of the response). An image that is older cannot show it."""
 _PREDICTED = (
     *("image_id", "status", "reason", "view", "p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag"),
     *("calibration", frontal_check.COLUMN),
@@ -136,6 +138,13 @@ class ArchiveCounts:
     def status(self, status: Status) -> int:
         """Number of images with this status."""
         return sum(count for (of, _), count in self.by_reason.items() if of == status)
+
+    @property
+    def flagged_before_covid(self) -> int:
+        """Number of images that are flagged for COVID-19 and older than its first known cases: wrong flags."""
+        if next(iter(self.heads), None) != "covid":
+            return 0
+        return sum(group.flagged for group in self.groups.get("month", ()) if group.name < FIRST_CASES)
 
 
 def count(config: EvaluateConfig, results: str, heads: Sequence[str]) -> ArchiveCounts:

@@ -126,8 +126,7 @@ def _thresholds(results: str) -> dict[str, float]:
 
 def _with_thresholds(images: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
     """The thresholds of the flags as columns, for captions."""
-    known: pd.DataFrame = images.assign(**{f"{name}_threshold": thresholds.get(name) for name in HEADS})
-    return known
+    return pd.DataFrame(images.assign(**{f"{name}_threshold": thresholds.get(name) for name in HEADS}))
 
 
 def _accounts(counts: ArchiveCounts) -> Table:
@@ -171,7 +170,7 @@ def _of_shares(head: str | None, minimum: int, thresholds: Mapping[str, float]) 
     return [
         f"Flagged here are images whose {HEADS[head]} score reaches its threshold.",
         f"Thresholds: {told}, of validation images or of the site. How specific they are on these images is not known.",
-        "If shares differ, patients or devices differ, or the model does not work on one of the groups.",
+        "If shares differ, patients or devices differ, or the model does not work on a group.",
         f"No share is printed of fewer than {minimum} patients. Several images of one make intervals too narrow.",
     ]
 
@@ -254,7 +253,9 @@ def _of_unread(counts: ArchiveCounts) -> list[str]:
     if counts.unread is None:
         return ["The results have no list of unread images: `comit-ray requeue` writes it."]
     images = sum(group.images for group in counts.unread)
-    said = [f"{images:,} images failed, were excluded, or are beyond the capacity. unread.csv has the path of each."]
+    both = sum(group.queued for group in counts.unread)
+    queued = f"; {both:,} of them in the queue all the same" if both else ""
+    said = [f"{images:,} images failed, were excluded, or are beyond the capacity{queued}: unread.csv lists them."]
     if counts.unlisted:
         said.append(f"{counts.unlisted:,} more were scored, have no reason to be read, and are in no list.")
     return said
@@ -282,6 +283,8 @@ def _verdict(config: EvaluateConfig, counts: ArchiveCounts, alarms: Sequence[str
     flagged = [f"{group.flagged:,} {FLAGGED[name]}" for name, group in counts.heads.items()]
     flags = ", ".join([*flagged, f"{counts.without_flag:,} have no flag"]) if flagged else "none can be flagged"
     scored = counts.status(Status.OK)
+    if old := counts.flagged_before_covid:
+        flags += f". {old:,} of the flags for COVID-19 are wrong: their images are older than the disease"
     verdict.append(f"Of {counts.images:,} images {scored:,} were scored: {flags}. Not flagged is not normal.")
     queued = counts.queued
     left = "" if counts.unlisted is None else f"; {_in_no_queue(counts) + counts.unlisted:,} images are not in it"

@@ -225,8 +225,10 @@ def lines(drift: Drift) -> list[str]:
     if drift.patients == drift.images:  # patients may not be known: each image then counts as one
         people = "each counted as a patient"
     archive = f"the archive ({counted(drift.images, 'image')}{',' if people.startswith('each') else ''} {people})"
+    besides = "; what differs all the same stands below" if any(signal.differs for signal in drift.signals) else ""
+    archive += f" is not shown to differ from the training data of model {drift.model_id}"
     return [
-        f"{archive} is not shown to differ from the training data of model {drift.model_id} ({names}); {NOT_SHOWN}",
+        f"{archive} ({names}); {NOT_SHOWN}{besides}",
         *notes,
     ]
 

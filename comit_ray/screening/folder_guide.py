@@ -71,8 +71,8 @@ manifest/, listing/, events/, readers/, asked/, lease and *.json are records of 
 
 The share of flagged images is not the share of patients with COVID-19.
 
-Paths may name a diagnosis (a folder called "covid"), and queue.csv has paths. A radiologist who reads
-the images should see no path before: `comit-ray review --results FOLDER` shows the images without.
+Paths may name a diagnosis (a folder called "covid"), and queue.csv has paths. A radiologist
+should see no path before reading: `comit-ray review --results FOLDER` shows the images without.
 
 Columns that are easily mistaken
 --------------------------------

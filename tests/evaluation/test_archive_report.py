@@ -16,7 +16,9 @@ from comit_ray.evaluation import archive_report, screen_report
 from comit_ray.screening.drift import Drift
 from comit_ray.screening.drift_signals import Signal, SignalKind
 from comit_ray.screening.results_folder import write_queue
-from tests.support import manifest_row, prediction_row, supersede, write_results
+from comit_ray.tables import parquet
+from comit_ray.tables.manifest_schema import MANIFEST
+from tests.support import manifest_row, prediction_row, supersede, write_results, write_rows
 
 POINT = OperatingPoint("specificity_0.90", {"covid": 0.5, "unhealthy": 0.5})
 
@@ -134,3 +136,14 @@ def test_where_flags_are_not_trusted_no_share_is_printed_and_a_random_sample_com
 
 def test_without_a_check_for_frontal_chests_the_first_page_says_so(options) -> None:
     assert "laterals, CT slices and other pictures have scores" in screen_report.write(EvaluateConfig(**options))
+
+
+def test_a_flag_on_an_image_older_than_the_disease_is_called_wrong(options, tmp_path: Path) -> None:
+    """Two of ten flagged images were made in 2004, as are eight that are not flagged."""
+    rows = parquet.read_table(str(options["manifest"])).to_pylist()
+    for n, row in enumerate(rows):
+        if n % 4 == 0 and n < 40:
+            row["acquired_on"] = date(2004 if n != 8 else 2019, 8 if n != 8 else 12, 1)
+    old = write_rows(tmp_path / "old", rows, MANIFEST)
+    text = screen_report.write(EvaluateConfig(**options | {"manifest": old}))
+    assert "2 of the flags for COVID-19 are wrong: their images are older than the disease" in text.split("## ")[0]
