@@ -35,6 +35,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else libraries call at the end all objects lost that were left to the collector
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

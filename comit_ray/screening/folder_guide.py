@@ -57,8 +57,8 @@ What is in this folder
 Research software: not for diagnosis. Not flagged is not normal.
 
 queue.csv       images to read that nobody has read yet, in the order of reading, in blocks
-unread.csv      images that have no score, or for which the queue is full; `queued` says which of them the
-                queue has all the same
+unread.csv      images that have no score, or for which the queue is full; `queued` says which of them
+                the queue has all the same
 skipped.csv     files that are no images (only of a screen of a folder)
 predictions/    one row for every image: status, reason, scores, flags
 images/         the same images: dataset, patient, study, site, device, date, view, path
