@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "appearance, all but surroundings": {"train": {"appearance": ALL_BUT_SURROUNDINGS}},
     "source_penalty": {"loss": {"source_penalty": 1.0}},
     "group_dro": {"train": {"group_dro": 0.01}},
+    "attention, all lungs annotated": {"loss": {"attention": 5.0}},
 }
 
 
