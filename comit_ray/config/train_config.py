@@ -76,8 +76,8 @@ class LossConfig(Config):
     covariances of sources, within one class (Deep CORAL, Sun and Saenko 2016). 0: no penalty, as in the paper."""
     attention: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a penalty on COVID-19 evidence outside annotated lungs. A copy of each image with annotated lungs gets
-    the surroundings of another image, and must have the same log-odds (Heo et al. 2023) and label. 5 cured a synthetic
-    mark that 1 did not. 0: no penalty, as in the paper."""
+    the surroundings of another image, and must have the same log-odds (Heo et al. 2023) and label. 0: no penalty,
+    as in the paper; docs/training.md says what 5 did."""
 
 
 class OptimConfig(Config):
