@@ -74,6 +74,10 @@ class LossConfig(Config):
     source_penalty: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a penalty on embeddings that reveal the source of an image: the distance between the means and
     covariances of sources, within one class (Deep CORAL, Sun and Saenko 2016). 0: no penalty, as in the paper."""
+    attention: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a penalty on COVID-19 evidence outside annotated lungs. A copy of each image with annotated lungs gets
+    the surroundings of another image, and must have the same log-odds (Heo et al. 2023) and label. 0: no penalty,
+    as in the paper; docs/training.md says what 5 did."""
 
 
 class OptimConfig(Config):
@@ -275,6 +279,12 @@ class TrainConfig(Config):
             )
         if self.speed.compile and self.model.name == "mask_rcnn":
             raise ValueError("speed.compile: mask_rcnn cannot be compiled: set it to false")
+        lacking = sorted({"lung", "covid"} - set(self.model.tasks))
+        if self.loss.attention and lacking:
+            raise ValueError(
+                f"loss.attention: {self.model.name} is asked for no {' and no '.join(lacking)} head (model.tasks), but "
+                "the penalty needs both lung and covid, which only comit_net can have: set it to 0"
+            )
         if self.train.batch_size < self.workers.most:
             raise ValueError(
                 f"train.batch_size: {self.train.batch_size} images cannot be shared by {self.workers.most} workers"

@@ -21,15 +21,16 @@ from comit_ray.config.train_config import OptimConfig, TrainConfig
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.statistics import roc
-from comit_ray.tables.vocabulary import Task
+from comit_ray.tables.vocabulary import ALL_TASKS, Task
 from comit_ray.training import collective
 from comit_ray.training.batches import Batch
 from comit_ray.training.losses import (
+    active,
     instance_losses_alone,
     learns_from_instances,
     predict,
-    switches,
     task_losses,
+    task_weights,
     total_loss,
 )
 from comit_ray.training.sources import GroupWeights
@@ -109,13 +110,14 @@ def train_epoch(
     if config.train.batch_norm == "frozen":
         collective.freeze(objective)
     watch = Stopwatch(device)
-    total_T, switched_T = torch.zeros(4, device=device), torch.zeros(4, device=device)
+    rows = len(task_weights(config.loss, device))
+    total_T, switched_T = torch.zeros(rows, device=device), torch.zeros(rows, device=device)
     images = 0
     for batch, rate in zip(_timed(batches, watch), rates, strict=True):
         images += int((batch.index_B >= 0).sum())  # counted on the host, because a GPU would have to be waited for
         with watch.device("forward"):
             batch = batch.to(device).augmented()
-            active_T = switches(batch, config.model.tasks).sum(dim=1).float()
+            active_T = active(batch, config)
             everywhere_T = collective.sum_over_workers(active_T)
         parts, bare = batch.parts(config.train.accumulate), []
         for number, part in enumerate(parts, start=1):
@@ -137,7 +139,9 @@ def train_epoch(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         switched_T += active_T
-    sums = LossSums(_numpy(total_T).astype(np.float64), _numpy(switched_T).astype(np.float64), images)
+    totals, counts = (_numpy(values_T).astype(np.float64) for values_T in (total_T, switched_T))
+    tasks = len(ALL_TASKS)
+    sums = LossSums(totals[:tasks], counts[:tasks], images, float(totals[tasks:].sum()), int(counts[tasks:].sum()))
     return sums, watch.seconds()
 
 

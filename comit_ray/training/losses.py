@@ -29,6 +29,7 @@ from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.instances import has_known_pixel
 from comit_ray.models.outputs import ModelOutput, normalise
 from comit_ray.tables.vocabulary import ALL_TASKS, Task
+from comit_ray.training.attention import divided, penalty, takes_part, with_copies
 from comit_ray.training.batches import Batch
 from comit_ray.training.sources import source_distance
 
@@ -101,16 +102,24 @@ def _covid_loss(logits_B2: Tensor, covid_B: Tensor, other_B: Tensor) -> Tensor:
 
 
 def task_weights(config: LossConfig, device: torch.device) -> Tensor:
-    """Returns (4,) weights of the tasks, in the order of `ALL_TASKS`."""
-    return torch.tensor([getattr(config, task) for task in ALL_TASKS], device=device, dtype=torch.float32)
+    """Returns (4,) weights of the tasks, in the order of `ALL_TASKS`, and as a fifth `attention` if it is not 0."""
+    weights = [getattr(config, task) for task in ALL_TASKS] + ([config.attention] if config.attention else [])
+    return torch.tensor(weights, device=device, dtype=torch.float32)
+
+
+def active(batch: Batch, config: TrainConfig) -> Tensor:
+    """Returns (4,) number of images whose switch is on, and as a fifth of those that `loss.attention` concerns."""
+    counts_T = switches(batch, config.model.tasks).sum(dim=1).float()
+    return torch.cat([counts_T, takes_part(batch).sum().float()[None]]) if config.loss.attention else counts_T
 
 
 def total_loss(loss_TB: Tensor, active_T: Tensor, config: LossConfig, world_size: int) -> Tensor:
     """Computes this worker's share of L, scaled so that the mean over workers is the loss of the global batch.
 
     Args:
-        loss_TB: (4, B) losses of this worker, from `task_losses`; sums of any further rows (penalties) are added.
-        active_T: (4,) number of images of the **global** batch whose switch is on.
+        loss_TB: (4, B) losses of this worker, from `task_losses`, and one more row with `loss.attention`, from
+            `Objective`; sums of any further rows (penalties) are added.
+        active_T: (4,) or (5,) number of images of the **global** batch whose switch is on, from `active`.
         config: weights and reduction.
         world_size: number of workers whose gradients DistributedDataParallel averages.
 
@@ -120,9 +129,9 @@ def total_loss(loss_TB: Tensor, active_T: Tensor, config: LossConfig, world_size
     weight_T = task_weights(config, loss_TB.device) * world_size
     if config.reduction == "mean":
         weight_T = weight_T / active_T.clamp(min=1)
-    tasks = len(ALL_TASKS)
-    loss: Tensor = (loss_TB[:tasks].sum(dim=1) * weight_T).sum()
-    return loss if len(loss_TB) == tasks else loss + loss_TB[tasks:].sum()
+    switched = len(weight_T)
+    loss: Tensor = (loss_TB[:switched].sum(dim=1) * weight_T).sum()
+    return loss if len(loss_TB) == switched else loss + loss_TB[switched:].sum()
 
 
 class Objective(nn.Module):
@@ -144,19 +153,27 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Returns (4, B) float losses in the order of `ALL_TASKS`, on the model's device; zero if a switch is off.
 
-        With a penalty that keeps sources apart, a fifth row holds it, weighted and spread over the images.
+        With `loss.attention`, one more row holds each image's penalty before its weight. With a penalty on embeddings
+        that reveal sources, the last row holds it, weighted and spread over the images.
         """
         precision, channels_last = self.config.train.precision, self.config.speed.channels_last
         if learns_from_instances(self.model):
             return _instance_losses(self.model, batch, self.config, precision)
-        output = predict(self.model, batch, precision, channels_last)
-        loss_TB = task_losses(output, batch, self.config.loss.reduction)[0]
+        if self.config.loss.attention:
+            both, places_N = with_copies(batch)
+            output, copies = divided(predict(self.model, both, precision, channels_last), len(batch))
+            loss_TB, on_TB = task_losses(output, batch, self.config.loss.reduction)
+            taught_B = on_TB[ALL_TASKS.index(Task.COVID)]
+            loss_TB = torch.cat([loss_TB, penalty(output, copies, places_N, batch.covid_B, taught_B)[None]])
+        else:
+            output = predict(self.model, batch, precision, channels_last)
+            loss_TB = task_losses(output, batch, self.config.loss.reduction)[0]
         weight = self.config.loss.source_penalty
         if not weight or batch.group_B3 is None:
             return loss_TB
         _, source_B, class_B = batch.group_B3.unbind(1)
-        penalty = weight * source_distance(output.embedding, source_B, class_B) / len(batch)
-        return torch.cat([loss_TB, penalty.expand(1, len(batch))])
+        distance = weight * source_distance(output.embedding, source_B, class_B) / len(batch)
+        return torch.cat([loss_TB, distance.expand(1, len(batch))])
 
 
 def learns_from_instances(model: nn.Module) -> bool:

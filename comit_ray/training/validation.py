@@ -30,14 +30,22 @@ class LossSums:
         loss_T: (4,) sum of each task's loss, in the order of `ALL_TASKS`.
         active_T: (4,) number of images whose switch was on.
         images: number of images seen; each copy counts, images that only keep a worker in step do not.
+        moved: sum of the penalties that `loss.attention` weighs (`comit_ray.training.attention`).
+        mixed: number of images in that sum.
     """
 
     loss_T: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(ALL_TASKS)))
     active_T: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(ALL_TASKS)))
     images: int = 0
+    moved: float = 0.0
+    mixed: int = 0
 
     def metrics(self, prefix: str, config: LossConfig) -> EpochMetrics:
-        """Returns `<prefix>_images`, `<prefix>_loss` as in the objective (means or sums), `_loss_<task>` (means)."""
+        """Returns `<prefix>_images`, `<prefix>_loss` as in the objective (means or sums), `_loss_<task>` (means).
+
+        If images took part in `loss.attention`: their number `<prefix>_attention_images`, and `<prefix>_attention`, the
+        mean that is weighed. The loss contains it.
+        """
         mean_T = np.divide(self.loss_T, self.active_T, out=np.zeros_like(self.loss_T), where=self.active_T > 0)
         weight_T = np.array([getattr(config, task) for task in ALL_TASKS])
         total = float(weight_T @ (mean_T if config.reduction == "mean" else self.loss_T))
@@ -45,7 +53,12 @@ class LossSums:
             f"{prefix}_loss_{task}": float(mean) if active else None
             for task, mean, active in zip(ALL_TASKS, mean_T, self.active_T, strict=True)
         }
-        return {f"{prefix}_images": self.images, f"{prefix}_loss": total, **by_task}
+        found: EpochMetrics = {f"{prefix}_images": self.images, f"{prefix}_loss": total, **by_task}
+        if self.mixed:
+            mean = self.moved / self.mixed
+            found[f"{prefix}_loss"] = total + config.attention * (mean if config.reduction == "mean" else self.moved)
+            found |= {f"{prefix}_attention": mean, f"{prefix}_attention_images": self.mixed}
+        return found
 
 
 @dataclass
@@ -145,6 +158,8 @@ def merge_losses(parts: Sequence[LossSums]) -> LossSums:
         np.sum([part.loss_T for part in parts], axis=0),
         np.sum([part.active_T for part in parts], axis=0),
         sum(part.images for part in parts),
+        sum(part.moved for part in parts),
+        sum(part.mixed for part in parts),
     )
 
 
@@ -172,6 +187,7 @@ def progress_line(epoch: int, epochs: int, figures: EpochMetrics) -> str:
     parts = [f"epoch {epoch + 1}/{epochs}", f"loss {show('train_loss')}", f"val {show('val_loss')}"]
     tasks = [f"{task} {show(f'val_loss_{task}')}" for task in ALL_TASKS if figures.get(f"val_loss_{task}") is not None]
     parts.append(f"({', '.join(tasks)})")
+    parts += [f"attention {show('train_attention')}"] if "train_attention" in figures else []
     for name in SCREENED:
         if f"val_auroc_{name}" in figures:
             found = show(f"val_sensitivity_at_specificity_{SPECIFICITY:.2f}_{name}")

@@ -36,8 +36,8 @@ from comit_ray.prepare.frames import FrameStore
 from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split
+from comit_ray.training import attention, collective, run_directory, sources
 from comit_ray.training import batches as order
-from comit_ray.training import collective, run_directory, sources
 from comit_ray.training.batches import collate, training_batches, validation_batches
 from comit_ray.training.early_stopping import whole
 from comit_ray.training.epoch import learning_rate, make_optimiser, train_epoch, validate
@@ -137,7 +137,8 @@ def run(options: dict[str, Any]) -> ComitError | None:
     except (CheckpointError, ConfigError) as error:
         return error
     if collective.rank() == 0 and not training.history:
-        sys.stdout.write("\n".join(sources.lesson_lines(training.lessons, config.train)) + "\n")
+        learned = sources.lesson_lines(training.lessons, config.train) + attention.lines(training.lessons, config)
+        sys.stdout.write("\n".join(learned) + "\n")
     tracker = Tracker(config, storage.join(config.storage, config.name)) if collective.rank() == 0 else None
     while not training.finished:
         try:
@@ -183,6 +184,7 @@ class Training:
         self.group_names = sources.mark(self.frames[Split.TRAIN], self.frames[Split.VAL], config)
         self.lessons = sources.lessons(self.frames[Split.TRAIN], config.model.tasks)
         sources.check(self.lessons, config)
+        attention.check(self.lessons, config)
         # Fitted once, because it depends on the frames alone; rank 0 saves the checkpoints.
         shown = other_pictures.examples(blocks, config.frame.size) if self.rank == 0 else None
         self.frontal_check = None if shown is None else frontal_check.fit(Examples(**shown))

@@ -17,6 +17,7 @@ import torch
 from comit_ray.config.image_config import FrameConfig
 from comit_ray.config.train_config import ModelConfig, TrainConfig
 from comit_ray.data.images.frame import to_frame
+from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.outputs import normalise
 from comit_ray.models.registry import build_model
 from comit_ray.training.appearance import CHANGES
@@ -34,28 +35,33 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "appearance, all but surroundings": {"train": {"appearance": ALL_BUT_SURROUNDINGS}},
     "source_penalty": {"loss": {"source_penalty": 1.0}},
     "group_dro": {"train": {"group_dro": 0.01}},
+    "attention, all lungs annotated": {"loss": {"attention": 5.0}},
+    "attention, lungs of an eighth": {"loss": {"attention": 5.0}},
 }
+ANNOTATED = {"attention, lungs of an eighth": IMAGES // 8}
+"""Option -> number of images with annotated lungs; all, where it is not given."""
 
 
-def batch(size: int) -> Batch:
-    """Images of two sources and two classes, with lungs."""
+def batch(size: int, annotated: int = IMAGES) -> Batch:
+    """Images of two sources and two classes, the first `annotated` of them with lungs."""
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 255, (IMAGES, size, size), dtype=torch.uint8, generator=generator)
     masks = torch.zeros((IMAGES, 2, size, size), dtype=torch.uint8)
     masks[:, 0, size // 5 : size // 2, size // 5 : -size // 5] = 1
+    masks[annotated:, 0] = IGNORE
     numbers = torch.arange(IMAGES)
     groups = torch.stack([numbers % 4, numbers % 2, numbers // 2 % 2], dim=1)
     zeros, ones = torch.zeros(IMAGES, dtype=torch.int64), torch.ones(IMAGES, dtype=torch.bool)
     return Batch(frames, masks, numbers % 2, numbers % 2, zeros, zeros, numbers, teaches_B=ones, group_B3=groups)
 
 
-def training(options: dict[str, Any], width: float, size: int) -> Callable[[], float]:
+def training(options: dict[str, Any], width: float, size: int, annotated: int = IMAGES) -> Callable[[], float]:
     """A function that trains a few steps and gives the CPU seconds of an image."""
     known = {"data": "d", "storage": "s", "name": "n", "frame": {"size": size}}
     config = TrainConfig.parse(known | {"model": {"width": width, "weights": "none"}} | options, origin="benchmark")
     model = build_model(config.model)
     objective, optimiser = Objective(model, config), make_optimiser(model, config.train, fused=True)
-    looks, images = appearance_of(config.train, 0), batch(size)
+    looks, images = appearance_of(config.train, 0), batch(size, annotated)
     items = np.stack([np.arange(IMAGES), np.zeros(IMAGES, int)], axis=1)
     varied = torch.zeros(IMAGES, 5) if config.train.vary else None
     groups = GroupWeights.begin(config.train.group_dro, list("abcd"), [], torch.device("cpu"))
@@ -99,7 +105,10 @@ def framing(equalise: str, size: int) -> float:
 def main(width: str = "0.125", size: str = "96") -> None:
     """Print a line an option."""
     torch.set_num_threads(1)
-    runs = {name: training(options, float(width), int(size)) for name, options in OPTIONS.items()}
+    runs = {
+        name: training(options, float(width), int(size), ANNOTATED.get(name, IMAGES))
+        for name, options in OPTIONS.items()
+    }
     for run in runs.values():
         run()
     rounds = [{name: run() for name, run in runs.items()} for _ in range(ROUNDS)]

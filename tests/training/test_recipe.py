@@ -56,7 +56,8 @@ def frames(one_sided: bool = False) -> _Blocks:
 def trained(root: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, one_sided: bool = False) -> Path:
     """Trained until it has `epochs`, from where it is; the directory of its last checkpoint."""
     values = {
-        "data": "d", "storage": str(root), "name": "run", "frame": {"size": 32}, "loss": {"source_penalty": 0.5},
+        "data": "d", "storage": str(root), "name": "run", "frame": {"size": 32},
+        "loss": {"source_penalty": 0.5, "attention": 2.0},
         "model": {"tasks": ["lung", "health", "covid"], "width": 0.0625, "weights": "none"},
         "train": {**RECIPE, "epochs": epochs, "batch_size": 8, "lr": 1e-3},
     }  # fmt: skip
@@ -75,7 +76,12 @@ def test_every_option_together_trains_and_what_it_knows_is_kept(tmp_path, monkey
     assert learned["covid"] == {"a": [8, 8]}
     assert learned["health"]["b"] == [8, 8]
     assert learned["lung"] == {"a": [16, 0]}
-    assert "covid learns from: a 8 with COVID-19 and 8 without" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "covid learns from: a 8 with COVID-19 and 8 without" in said
+    assert "attention: 16 images with annotated lungs take part" in said
+    figures = load_history(str(last))[-1]
+    assert figures["train_attention"] > 0
+    assert figures["train_attention_images"] >= 1, "images are drawn, so their number is not that of the annotated"
     points = json.loads((last / "operating_points.json").read_text())
     assert points["specificity_0.90_every_source"]["unhealthy"]["sources"]["b"] == {
         "negatives": 2, "specificity": None, "used": False
