@@ -172,7 +172,9 @@ class Objective(nn.Module):
         if not weight or batch.group_B3 is None:
             return loss_TB
         _, source_B, class_B = batch.group_B3.unbind(1)
-        distance = weight * source_distance(output.embedding, source_B, class_B) / len(batch)
+        # A step in parts has the mean of their penalties, so that its weight does not grow with their number.
+        distance = weight * source_distance(output.embedding, source_B, class_B) / self.config.train.accumulate
+        distance = distance / len(batch)
         return torch.cat([loss_TB, distance.expand(1, len(batch))])
 
 

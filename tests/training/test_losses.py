@@ -1,5 +1,6 @@
 import math
 import multiprocessing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from comit_ray.config.train_config import LossConfig
+from comit_ray.config.train_config import LossConfig, TrainConfig
 from comit_ray.data.masks.mask_images import IGNORE
 from comit_ray.models.comit_net import COMiTNet
 from comit_ray.models.outputs import ModelOutput
-from comit_ray.training import collective
+from comit_ray.training import collective, losses
 from comit_ray.training.batches import Batch
-from comit_ray.training.losses import task_losses, total_loss
+from comit_ray.training.losses import Objective, task_losses, total_loss
 
 
 def batch(unhealthy: list[int], covid: list[int], other: list[int], masks: Any = None, size: int = 2) -> Batch:
@@ -45,8 +46,30 @@ def output(count: int, size: int = 2) -> ModelOutput:
 
 def total(given: ModelOutput, labels: Batch, **options: Any) -> torch.Tensor:
     config = LossConfig(**options)
-    losses, active = task_losses(given, labels, config.reduction)
-    return total_loss(losses, active.sum(dim=1).float(), config, world_size=1)
+    losses_TB, active = task_losses(given, labels, config.reduction)
+    return total_loss(losses_TB, active.sum(dim=1).float(), config, world_size=1)
+
+
+def test_the_penalty_of_a_step_in_parts_weighs_as_much_as_that_of_one() -> None:
+    """Each of two parts has the images of two sources; their penalties have half the weight each."""
+    labels = replace(batch([0, 0] * 2, [0, 0] * 2, [0, 0] * 2), group_B3=torch.tensor([[0, 0, 0], [1, 1, 0]] * 2))
+    embedding_BE = torch.tensor([[0.0, 1], [1, 0]] * 2)
+    penalties = []
+    for parts in (1, 2):
+        values = {
+            "data": "d", "storage": "s", "name": "n", "loss": {"source_penalty": 3.0},
+            "model": {"weights": "none"}, "train": {"batch_size": 4, "accumulate": parts},
+        }  # fmt: skip
+        objective = Objective(nn.Identity(), TrainConfig.parse(values, origin="test"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                losses,
+                "predict",
+                lambda model, part, *_: replace(output(len(part)), embedding=embedding_BE[: len(part)]),
+            )
+            penalties.append(sum(float(objective(part)[-1].detach().sum()) for part in labels.parts(parts)))
+    assert penalties[0] > 0
+    assert penalties[1] == pytest.approx(penalties[0])
 
 
 def test_equations_by_hand() -> None:
