@@ -151,6 +151,6 @@ def _lines(result: ImageResult) -> Iterator[tuple[str, tuple[int, int, int]]]:
         if task in result.masks:
             drawn = "" if result.masks[task].any() else ": none drawn"
             yield f"in this colour: {label.lower()}{drawn}", COLOURS[Task(task)]
-    for line in filter(None, result.outlines.split("; ")):  # two lines, because one does not fit below a radiograph
+    for line in filter(None, result.outlines.split("; ")):  # lines that fit below a radiograph
         yield line, _INK
     yield NOT_NORMAL, _INK

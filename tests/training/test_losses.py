@@ -52,13 +52,13 @@ def total(given: ModelOutput, labels: Batch, **options: Any) -> torch.Tensor:
 
 def test_the_penalty_of_a_step_in_parts_weighs_as_much_as_that_of_one() -> None:
     """Each of two parts has the images of two sources; their penalties have half the weight each."""
-    labels = replace(batch([0, 0] * 2, [0, 0] * 2, [0, 0] * 2), group_B3=torch.tensor([[0, 0, 0], [1, 1, 0]] * 2))
-    embedding_BE = torch.tensor([[0.0, 1], [1, 0]] * 2)
+    labels = replace(batch([0] * 8, [0] * 8, [0] * 8), group_B3=torch.tensor([[0, 0, 0], [1, 1, 0]] * 4))
+    embedding_BE = torch.tensor([[0.0, 1], [1, 0]] * 4)
     penalties = []
     for parts in (1, 2):
         values = {
             "data": "d", "storage": "s", "name": "n", "loss": {"source_penalty": 3.0},
-            "model": {"weights": "none"}, "train": {"batch_size": 4, "accumulate": parts},
+            "model": {"weights": "none"}, "train": {"batch_size": 8, "accumulate": parts},
         }  # fmt: skip
         objective = Objective(nn.Identity(), TrainConfig.parse(values, origin="test"))
         with pytest.MonkeyPatch.context() as patch:

@@ -53,5 +53,5 @@ def sentences(grids: Iterable[OutlineGrid]) -> str:
     return (
         f"The network drew its outlines on an image of {sizes} pixels; one step of an outline is {steps} "
         f"pixel{'' if steps == '1' else 's'} of the radiograph. "
-        "An outline is not a lesion's border, and it may lie in the wrong place."
+        "An outline is not a lesion's border; it may be misplaced."
     )

@@ -8,7 +8,7 @@ def test_a_coarse_outline_on_a_large_radiograph_says_how_coarse() -> None:
     row = {"frame_height": 96, "frame_width": 96, "rows_per_pixel": 96 / 3000, "columns_per_pixel": 96 / 2400}
     assert sentences([OutlineGrid.of_row(row)]) == (
         "The network drew its outlines on an image of 96 x 96 pixels; one step of an outline is 31 pixels of the "
-        "radiograph. An outline is not a lesion's border, and it may lie in the wrong place."
+        "radiograph. An outline is not a lesion's border; it may be misplaced."
     )
 
 

@@ -107,7 +107,7 @@ def test_no_path_is_drawn_and_the_list_beside_the_picture_has_it(images, tmp_pat
     assert (tmp_path / "figures" / "queue.csv").read_text().splitlines()[2] == "rank 4,'=1+1"
     assert picture.caption == (
         "Two. The network drew its outlines on an image of 64 x 64 pixels; one step of an outline is 1 pixel of the "
-        "radiograph. An outline is not a lesion's border, and it may lie in the wrong place."
+        "radiograph. An outline is not a lesion's border; it may be misplaced."
     )
 
 
