@@ -5,8 +5,10 @@ PY := $(VENV)/bin/python
 # Python compiles what it imports. To compile all 24,000 installed files takes two minutes (5 ms each).
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
 DEMO := build/demo
-# A file on one of the cores, slow files not left to the end. Jobs on a Ray (tests/jobs/conftest.py) one after the other.
-SIDE_BY_SIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# A file in one process, slow files not left to the end; one process more than cores, as some tests wait for servers and
+# browsers. Jobs on a Ray (tests/jobs/conftest.py) run one after the other.
+PROCESSES := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+SIDE_BY_SIDE := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Rewritten tests and our own modules are compiled once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another

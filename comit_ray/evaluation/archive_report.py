@@ -155,8 +155,7 @@ def _flagged_by(counts: ArchiveCounts, minimum: int, trusted: bool) -> dict[str,
 
 
 def _share(count: int, of: int, patients: int) -> str:
-    """The share; without an interval where patients are not known, because several images of one make it too narrow."""
-    if not patients:
+    if not patients:  # several images of one may make an interval too narrow
         return f"{count / of:.0%}"
     interval = wilson(count, of)
     return percent(count / of, interval.low, interval.high)
@@ -336,11 +335,12 @@ def queue_sheet(config: EvaluateConfig, images: pd.DataFrame, queued: int, outpu
     if chosen.empty:
         return None
     labelled = bool(chosen[["covid", "unhealthy"]].notna().any(axis=None))
+    title = f"Head of the review queue{', with labels' if labelled else ''}"
     caption = (
         f"The first {len(chosen):,} scored images of {queued:,} in the review queue. Below each: its rank, the view, "
-        f"the score against its threshold{', and the label' if labelled else ''}."
+        f"the score against its threshold{', and the label' if labelled else ''}. Who is to read these images without "
+        "knowing the flags should not look here before."
     )
-    title = "Head of the review queue"
     if config.results is not None and wants_sample(storage.normalise(config.results)):
         title += ", ordered by flags that are not trusted"
     return random_sheet.written(

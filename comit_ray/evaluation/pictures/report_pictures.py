@@ -86,7 +86,7 @@ def _sheet(config: EvaluateConfig, source: LabelledImages, split: str, output: s
     caption = (
         f"{len(chosen):,} of {counted(len(scored), 'scored image')}, drawn at random by their ids and labels and never "
         f"by scores; labelled COVID-19: {int((chosen['covid'] == 1).sum())}. Predicted masks have solid lines, "
-        "annotated masks dashed lines."
+        "annotated masks dashed lines; without dashed lines nothing is annotated, or there is nothing to outline."
     )
     title = f"{split} split, drawn at random"
     return [random_sheet.written(output, "sheet", caption, chosen, title, config.decode, config.masks.lungs)]
