@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import ray
 
 from comit_ray.checkpoint import checkpoint
 from comit_ray.command.jobs import train as job
@@ -294,6 +295,10 @@ def test_two_workers_killed_amid_an_epoch_end_as_two_that_were_not(
     best = train(config(manifest, tmp_path, "killed", **two))
     killer.join(timeout=5)
     assert killed
+    deadline = time.monotonic() + 60  # the CPUs of a group that has ended come back a moment later
+    while ray.available_resources().get("CPU", 0) < 2:
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.1)
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
     train(config(manifest, tmp_path, "quiet", **two | {"workers": (1, 4)}))
 
