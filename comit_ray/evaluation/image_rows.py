@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from comit_ray.statistics.intervals import IntArray
 from comit_ray.tables import parquet
 
-IntArray = npt.NDArray[np.int64]
 AT_ONCE = 200_000
 """Rows of a side table that are looked up together."""
 

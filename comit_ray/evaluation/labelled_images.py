@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,13 +25,12 @@ from comit_ray.screening.screen_tables import (
     rows_of,
     stage_predictions,
 )
+from comit_ray.statistics.intervals import IntArray
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.staging import LEAST_GIB, Staged, staging
 from comit_ray.tables.vocabulary import SCORES, counted
-
-IntArray = npt.NDArray[np.int64]
 
 _PREDICTED = (
     *("image_id", "status", "reason", "detail", "p_unhealthy", "p_covid", "p_other", "covid_flag", "unhealthy_flag"),
@@ -51,7 +49,8 @@ _NUMBERS = {
     **{name: f"p.{name}" for name in ("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag")},
     **{name: f"p.{name}" for name in ("lung_area", "disease_area", frontal_check.COLUMN)},
 }
-_CODES = {"patient_id": "people.code", "study_id": "studies.code"}
+_CODES = {"patient_id": "people", "study_id": "studies"}
+"""Column of codes -> the table that has them."""
 _KEPT = {
     **{f"{task}_mask": f"k.{task}_mask IS NOT NULL" for task in ("lung", "disease")},
     **{f"{task}_png": f"coalesce(m.{task}, false)" for task in ("lung", "disease")},
@@ -270,11 +269,10 @@ def _stage_masks(tables: Staged, results: str | None) -> None:
 
 def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
     """Makes the narrow table, one column after the other."""
-    for name in _CODES:
-        table = {"patient_id": "people", "study_id": "studies"}[name]
+    for name, table in _CODES.items():
         tables.run(
-            f"CREATE TABLE {table} AS SELECT id, rowid_ AS code FROM (SELECT id, row_number() OVER () - 1 AS rowid_ "  # noqa: S608
-            f"FROM (SELECT DISTINCT {name} AS id FROM known WHERE {name} IS NOT NULL))"
+            f"CREATE TABLE {table} AS SELECT id, row_number() OVER () - 1 AS code "  # noqa: S608 words of ours
+            f"FROM (SELECT DISTINCT {name} AS id FROM known WHERE {name} IS NOT NULL)"
         )
     joined = "FROM known k LEFT JOIN predictions p USING (image_id)"
     for name, value in _WORDS.items():
@@ -284,7 +282,7 @@ def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
     columns = {
         **{name: f"({value})::type_{name}" for name, value in _WORDS.items()},
         **{name: f"({value})::FLOAT" for name, value in _NUMBERS.items()},
-        **{name: f"({value})::INTEGER" for name, value in _CODES.items()},
+        **{name: f"{table}.code::INTEGER" for name, table in _CODES.items()},
         **_KEPT,
         **(ids if whole_ids else {}),
     }
