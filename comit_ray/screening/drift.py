@@ -204,6 +204,19 @@ CAUSES = (
 """What other scores than on the validation images can mean; without labels nobody can tell which it is."""
 
 
+def flags_trusted(results: str) -> bool:
+    """Returns whether no comparison says that the flags of a screen are not to be trusted.
+
+    Args:
+        results: URI of the output of the screen.
+
+    Raises:
+        StorageError: drift.json cannot be read.
+    """
+    known = read(results)
+    return known is None or known.trusted is not False
+
+
 def lines(drift: Drift) -> list[str]:
     """Reports the comparison, one line per statement; indented lines explain the line above them."""
     if drift.reason is not None:

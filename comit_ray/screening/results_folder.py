@@ -233,8 +233,7 @@ def wants_sample(output: str) -> bool:
     Raises:
         StorageError: the queue or drift.json cannot be read.
     """
-    drifted = drift.read(output)
-    if drifted is None or drifted.trusted is not False:
+    if drift.flags_trusted(output):
         return False
     head, _ = queue_head(output, 1)
     return not any(ReviewReason.FLAGS_UNTRUSTED in reasons for reasons in head["reasons"].to_pylist())
@@ -261,9 +260,8 @@ def unread_lines(output: str) -> list[str]:
         lines = [f"{read}; left unread: {counted(beyond + failed, 'image')} ({parts})"]
     else:
         left = f"; left unread: {counted(failed, 'failed image')}" if failed else ""
-        drifted = drift.read(output)  # of images in random order, none is the most urgent
-        trusted = drifted is None or drifted.trusted is not False
-        hint = "; --queue.capacity N keeps the N most urgent" if trusted else ""
+        # Of images in random order, none is the most urgent.
+        hint = "; --queue.capacity N keeps the N most urgent" if drift.flags_trusted(output) else ""
         lines = [f"{read}{'' if untrusted else ', all with a reason'}{left}{hint}"]
     if excluded:
         lines.append(f"not scored and not in the queue: {counted(excluded, 'excluded image')}")

@@ -146,8 +146,7 @@ def next_lines(output: str, manifest_uri: str, capacity: int | None) -> list[str
     where = ", ".join(storage.join(output, name) for name in ("predictions", "masks", "review_queue"))
     lines = [f"tables: {where}"]
     _, queued = results_folder.queue_head(output, 1)
-    drifted = drift.read(output)
-    untrusted = drifted is not None and drifted.trusted is False
+    untrusted = not drift.flags_trusted(output)
     review, calibrate = f"comit-ray review --results {output}", f"comit-ray calibrate --results {output} --output SITE"
     if results_folder.wants_sample(output):
         sample = sample_command(output, manifest_uri)
