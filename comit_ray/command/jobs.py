@@ -163,8 +163,7 @@ def screen(config: ScreenConfig) -> int:
 def _flags_are_untrusted(output: str) -> bool:
     from comit_ray.screening import drift
 
-    found = drift.read(output)
-    return found is not None and found.trusted is False
+    return not drift.flags_trusted(output)
 
 
 def requeue(config: RequeueConfig) -> int:
