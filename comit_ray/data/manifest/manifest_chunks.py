@@ -2,9 +2,13 @@
 
 The members of one tar.gz can only be read in one pass, so they lie in one part, whatever its size. Other rows are cut
 at the numbers given. Small archives share a chunk; a chunk ends where the next archive would not fit as a whole.
+
+The first chunks are small and the next ones larger, so that a screen commits its first results early, and several
+processes share a small archive.
 """
 
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import pairwise, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.storage.archive import is_streamed
+
+FIRST_ROWS = 64
+"""Rows of a dataset's first two chunks; the next two have twice as many, and so on up to the rows of a chunk."""
 
 Starts = npt.NDArray[np.int64]
 
@@ -77,9 +84,11 @@ def part_cuts(table: pa.Table, part_rows: int) -> list[tuple[int, int]]:
 
 def _chunk_lengths(uris: pa.ChunkedArray, archived: npt.NDArray[np.bool_], chunk_rows: int) -> list[int]:
     """Returns the number of rows of each chunk of one dataset."""
+    if not archived.any():
+        return _growing_lengths(len(uris), chunk_rows)
     lengths: list[int] = []
     open_rows = 0
-    changes = run_starts(uris) if archived.any() else np.array([0, len(uris)])
+    changes = run_starts(uris)
     blocks = [(stop - start, bool(archived[start])) for start, stop in pairwise(changes.tolist())]
     for rows, archive in blocks:
         if archive and open_rows and open_rows + rows > chunk_rows:
@@ -88,3 +97,22 @@ def _chunk_lengths(uris: pa.ChunkedArray, archived: npt.NDArray[np.bool_], chunk
         whole, open_rows = divmod(open_rows + rows, chunk_rows)
         lengths += [chunk_rows] * whole
     return [*lengths, open_rows] if open_rows else lengths
+
+
+def _growing_lengths(rows: int, chunk_rows: int) -> list[int]:
+    lengths: list[int] = []
+    for most in _largest(chunk_rows):
+        if rows == 0:
+            break
+        lengths.append(min(most, rows))
+        rows -= lengths[-1]
+    return lengths
+
+
+def _largest(chunk_rows: int) -> Iterator[int]:
+    """Yields the most rows of each chunk, one after the other, without end: 64, 64, 128, 128, 256, 256, 512, ..."""
+    most = FIRST_ROWS
+    while most < chunk_rows:
+        yield from (most, most)
+        most *= 2
+    yield from repeat(chunk_rows)

@@ -50,6 +50,26 @@ def test_loose_rows_are_cut_where_the_number_says():
     ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "chunk_rows", "expected"),
+    [
+        (2000, 512, [64, 64, 128, 128, 256, 256, 512, 512, 80]),
+        (300, 512, [64, 64, 128, 44]),
+        (300, 100, [64, 64, 100, 72]),
+        (300, 64, [64, 64, 64, 64, 44]),
+        (64, 512, [64]),
+        (0, 512, []),
+    ],
+)
+def test_the_first_chunks_are_small(rows, chunk_rows, expected):
+    """So that the first results are there early, and several processes share a small archive."""
+    assert cut([("d", None, rows)], chunk_rows)[0] == expected
+
+
+def test_the_first_chunks_of_an_archive_read_in_one_pass_are_not_small():
+    assert cut([("d", "a.tgz", 300), ("d", None, 300)], 512)[0] == [512, 88]
+
+
 def test_an_archive_lies_in_one_part_whatever_its_size():
     assert cut([("d", "a.tgz", 10), ("d", "b.tgz", 9)], 4, 4) == ([4, 4, 2, 4, 4, 1], [(0, 10), (10, 19)])
 
