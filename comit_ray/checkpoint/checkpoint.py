@@ -39,12 +39,12 @@ from comit_ray.checkpoint.checkpoint_facts import (
     FRONTAL_CHECK,
     HISTORY,
     METRICS,
+    NOT_IN_OLDER_VERSIONS,
     OPERATING_POINTS,
     REFERENCE,
     STATE,
     TEMPERATURES,
     WEIGHTS,
-    YOUNGER,
     CheckpointFacts,
     environment_of,
     read_facts,
@@ -237,7 +237,7 @@ def publish(directory: Path, uri: str) -> None:
     if storage.is_s3(uri):
         storage.delete(storage.join(uri, CONFIG))
         for name in FILES:
-            if (directory / name).exists() or name not in YOUNGER:
+            if (directory / name).exists() or name not in NOT_IN_OLDER_VERSIONS:
                 storage.write_bytes(storage.join(uri, name), (directory / name).read_bytes())
             else:
                 storage.delete(storage.join(uri, name))  # may be left from the earlier checkpoint

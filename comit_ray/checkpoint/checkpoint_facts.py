@@ -29,7 +29,7 @@ FILES = (
 )
 """Files in the order in which they are published. The configuration is last, because a checkpoint does not load without
 it."""
-YOUNGER = frozenset({TEMPERATURES, *REFERENCE, FRONTAL_CHECK})
+NOT_IN_OLDER_VERSIONS = frozenset({TEMPERATURES, *REFERENCE, FRONTAL_CHECK})
 """Files that checkpoints of older versions do not have."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """What reads a configuration: libyaml takes an eighth of the time, where PyYAML has it."""
@@ -106,7 +106,7 @@ def _lacking(uri: str, name: str) -> str:
     below = [storage.join(uri, child) for child in BELOW if storage.exists(storage.join(uri, child, WEIGHTS))]
     if below:
         return f"{start}, but there are checkpoints in it: give {' or '.join(below)}"
-    lacking = [one for one in FILES if one not in YOUNGER and not storage.exists(storage.join(uri, one))]
+    lacking = [one for one in FILES if one not in NOT_IN_OLDER_VERSIONS and not storage.exists(storage.join(uri, one))]
     if len(lacking) > 1:
         return f"{start}: {', '.join(sorted(lacking))} are missing; expected the best/ or last/ directory of a training"
     return f"{start}: {name} is missing; copy the whole directory again"

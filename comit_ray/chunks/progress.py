@@ -1,4 +1,4 @@
-"""Shows the progress of a chunked job as a bar or as lines, and counts its work for Ray's metrics and the benchmark.
+"""Shows the progress and the remaining time of a chunked job, and counts its work for Ray's metrics and the benchmark.
 
 Progress is the number of images in committed files. The counters (images by status and reason, bytes, batches, seconds)
 go to Prometheus as `ray_comit_images_total` and so on; cluster/grafana shows them. A retried task counts again: the

@@ -21,7 +21,7 @@ Precision = Literal["float32", "bfloat16", "int8"]
 """Arithmetic of the network."""
 
 SENSITIVITIES = (0.90, 0.95)
-"""Default sensitivities for reported specificities."""
+"""Sensitivities at which a report gives a specificity; the reverse is `comit_ray.tables.vocabulary.SPECIFICITIES`."""
 
 
 EVERY_SOURCE = "_every_source"

@@ -1,4 +1,4 @@
-"""The result of one image in the form from which DICOM objects are made, and what all objects share."""
+"""The result of one image, from which DICOM objects are made, and what all objects share: names, warnings, UIDs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Finds optimised models beside a checkpoint: what `comit-ray optimise` stores, which model a run takes, and its id.
+"""Finds optimised models beside a checkpoint: what `comit-ray optimise` stores, which one a run takes, and its id.
 
 CHECKPOINT/optimised/openvino-int8/
     model.xml, model.bin    the network in OpenVINO's form

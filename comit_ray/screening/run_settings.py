@@ -1,4 +1,7 @@
-"""The settings of a screen that decide its numbers, as `comit_ray.chunks.run_record` records them."""
+"""Chooses the settings of a screen that decide its numbers, and refuses impossible ones before it starts.
+
+`comit_ray.chunks.run_record` records them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Terms that all tables and jobs share: tasks, views, splits, reasons for a review."""
+"""Terms that all tables and jobs share: tasks, views, splits, reasons for a review, default specificities."""
 
 from collections.abc import Iterable
 from enum import StrEnum
