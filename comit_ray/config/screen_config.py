@@ -75,8 +75,8 @@ class ScreenConfig(Config):
     backend: Backend = "torch"
     """What computes the network. torch: PyTorch. torch-fused: PyTorch with batch norms folded into the convolutions,
     about 1.6 times as fast on CPUs; scores differ in about the sixth digit. openvino: an optimised model for CPUs that
-    `comit-ray optimise` stored in the checkpoint. auto: the fastest optimised model, if it is faster than PyTorch; the
-    choice is printed. Each has another model_id, and an optimised model has its own thresholds."""
+    `comit-ray optimise` stored in the checkpoint. auto: the fastest optimised model that is faster than PyTorch, else
+    torch-fused; the choice is printed. Each has another model_id, and an optimised model has its own thresholds."""
     precision: Annotated[Precision | None, ADVANCED] = None
     """Arithmetic of the model. null: float32 with torch, else the fastest stored form."""
     fetch_threads: Annotated[PositiveInt, ADVANCED] = 2

@@ -52,12 +52,12 @@ def test_pytorch_is_the_default_whatever_lies_there(uri: str) -> None:
 
 def test_auto_takes_the_fastest_that_is_faster_than_pytorch(uri: str) -> None:
     assert optimised.choose(uri, "auto", None) == (
-        "torch",
+        "torch-fused",
         "float32",
-        "PyTorch in float32: no optimised model lies beside the checkpoint",
+        "PyTorch in float32, batch norms folded into the convolutions: no optimised model lies beside the checkpoint",
     )
     stored(uri, "float32", 0.9)
-    assert optimised.choose(uri, "auto", None)[0] == "torch"
+    assert optimised.choose(uri, "auto", None)[0] == "torch-fused"
     assert optimised.choose(uri, "openvino", None)[:2] == ("openvino", "float32")
     stored(uri, "int8", 2.5)
     assert optimised.choose(uri, "auto", None) == (
@@ -65,14 +65,14 @@ def test_auto_takes_the_fastest_that_is_faster_than_pytorch(uri: str) -> None:
         "int8",
         "OpenVINO in int8, 2.5 times PyTorch where it was made",
     )
-    assert optimised.choose(uri, "auto", "float32")[0] == "torch"
+    assert optimised.choose(uri, "auto", "float32")[0] == "torch-fused"
 
 
 def test_auto_without_the_library_says_how_to_have_it(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(uri, "int8", 2.5)
     monkeypatch.setattr(optimised, "installed", lambda: False)
     backend, _, why = optimised.choose(uri, "auto", None)
-    assert backend == "torch"
+    assert backend == "torch-fused"
     assert "pip install 'comit-ray[cpu]'" in why
 
 
