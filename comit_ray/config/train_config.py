@@ -31,6 +31,20 @@ FILE = "config.yaml"
 """Name of the file with a training's resolved configuration, in the run's directory and in its checkpoints."""
 
 
+class LungCropConfig(Config):
+    """Whether the network sees only the lungs, and what finds them."""
+
+    checkpoint: str | None = None
+    """URI of a checkpoint with the head lung, trained with the same frame. Its network finds the lungs, and the new
+    network sees only the box around them. null: it sees the whole radiograph, as in the paper."""
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Margin around the lungs, as a fraction of the box's longer side, at each side."""
+    name: str | None = None
+    """Name of the lung network. The training reads it from that checkpoint."""
+    width: PositiveFloat | None = None
+    """Width of the lung network. The training reads it from that checkpoint."""
+
+
 class ModelConfig(Config):
     """Options of the network."""
 
@@ -46,6 +60,8 @@ class ModelConfig(Config):
     within_unhealthy: Annotated[bool, ADVANCED] = False
     """Whether COVID-19 and another disease count as kinds of unhealthy. true: their head learns from unhealthy images
     alone, and its scores are multiplied by p_unhealthy. false: the scores stand by themselves, as in the paper."""
+    crop: Annotated[LungCropConfig, ADVANCED] = LungCropConfig()
+    """Crop to the lungs."""
 
     @model_validator(mode="after")
     def _tasks(self) -> Self:
@@ -55,6 +71,13 @@ class ModelConfig(Config):
             raise ValueError(f"tasks must not repeat, got {', '.join(self.tasks)}")
         if self.within_unhealthy and not {"health", "covid"} <= set(self.tasks):
             raise ValueError(f"within_unhealthy needs the heads health and covid, got {', '.join(self.tasks)}")
+        if self.crop.checkpoint and "lung" not in self.tasks:
+            raise ValueError(
+                "crop.checkpoint needs the head lung, whose empty mask tells that no lungs were found, got "
+                f"{', '.join(self.tasks)}"
+            )
+        if self.crop.checkpoint and self.name == "mask_rcnn":
+            raise ValueError("crop.checkpoint: mask_rcnn, which has its own loss, cannot be cropped: set it to null")
         return self
 
 

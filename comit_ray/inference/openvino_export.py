@@ -96,6 +96,8 @@ def convert(loaded: Checkpoint) -> Any:
     name = loaded.config.model.name
     if name in REFUSED:
         raise ConfigError(f"{name} cannot be optimised ({REFUSED[name]}): screen with --backend torch")
+    if loaded.config.model.crop.checkpoint is not None:
+        raise ConfigError("a network that is cropped to the lungs cannot be optimised: screen with --backend torch")
     openvino = library()
     tasks = tuple(Task(task) for task in loaded.config.model.tasks)
     size = loaded.config.frame.size

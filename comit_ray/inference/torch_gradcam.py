@@ -12,6 +12,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from comit_ray.errors import ConfigError
+from comit_ray.models.lung_crop import LungCrop
 from comit_ray.models.outputs import ModelOutput
 from comit_ray.tables.vocabulary import Task
 
@@ -60,6 +61,7 @@ class GradCam:
         assert not network.training, "an image's map would depend on the others of its batch"
         network.requires_grad_(False)
         self._layer: nn.Module = layer
+        self._crop = network if isinstance(network, LungCrop) else None
         self._classify: Callable[[Tensor], ModelOutput] = classify
         self.scores = tuple(score for task, score in MAPPED_SCORES.items() if getattr(network, task) is not None)
 
@@ -76,5 +78,7 @@ class GradCam:
         explained = self._attr.LayerGradCam(lambda x: self._classify(x).log_odds[score], self._layer)
         coarse_B1hw = explained.attribute(x_B3HW, relu_attributions=True)
         map_B1HW = self._attr.LayerAttribution.interpolate(coarse_B1hw, x_B3HW.shape[-2:], "bilinear")
+        if self._crop is not None:
+            map_B1HW = self._crop.to_frame(map_B1HW, x_B3HW)
         found: npt.NDArray[np.float32] = map_B1HW[:, 0].detach().float().cpu().numpy()
         return found

@@ -12,6 +12,7 @@ from comit_ray.errors import ConfigError
 from comit_ray.models import segmenters
 from comit_ray.models.comit_net import COMiTNet
 from comit_ray.models.layers import Branches
+from comit_ray.models.lung_crop import LungCrop
 from comit_ray.tables.vocabulary import ALL_TASKS, MASK_TASKS, SCORE_TASKS, Task
 
 
@@ -130,4 +131,14 @@ def build_model(config: ModelConfig) -> nn.Module:
     network = entry.build(tuple(task for task in ALL_TASKS if task in config.tasks), config.width)
     if isinstance(network, Branches):
         network.within_unhealthy = config.within_unhealthy
-    return network
+    return network if config.crop.checkpoint is None else LungCrop(network, _lung_network(config), config.crop.margin)
+
+
+def _lung_network(config: ModelConfig) -> nn.Module:
+    crop = config.crop
+    if crop.name is None or crop.width is None:
+        raise ConfigError(
+            "model.crop: expected the lung network's name and width, got none; "
+            "comit_ray.training.lung_network.known reads them from model.crop.checkpoint"
+        )
+    return build_model(ModelConfig(name=crop.name, tasks=("lung",), width=crop.width, weights="none"))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from comit_ray.config.train_config import ModelConfig
 from comit_ray.errors import CheckpointError, ConfigError, StorageError
+from comit_ray.models.lung_crop import LungCrop
 from comit_ray.models.registry import ImageNetFile, entry_of
 from comit_ray.models.vgg import Encoder
 from comit_ray.storage import storage
@@ -47,7 +48,8 @@ def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
             "set model.weights to none"
         )
     origin = str(_imagenet(file)) if config.weights == "imagenet" else config.weights
-    fill(model.get_submodule(file.part), file, read_state_dict(origin), origin)
+    network = model.network if isinstance(model, LungCrop) else model
+    fill(network.get_submodule(file.part), file, read_state_dict(origin), origin)
 
 
 def fill(part: nn.Module, file: ImageNetFile, weights: dict[str, Tensor], origin: str) -> None:

@@ -25,6 +25,7 @@ from comit_ray.chunks import graph, nodes, ray_start, run_record
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ComitError, ConfigError, ManifestError
+from comit_ray.models.lung_crop import LungCrop
 from comit_ray.models.registry import build_model
 from comit_ray.models.weights import load_pretrained
 from comit_ray.prepare import frames as frame_data
@@ -33,7 +34,7 @@ from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split, counted
-from comit_ray.training import curves, early_stopping, run_directory, worker
+from comit_ray.training import curves, early_stopping, lung_network, run_directory, worker
 from comit_ray.training.tracking import Tracker
 
 ACCOUNT_COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
@@ -159,6 +160,7 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     )
     if config.workers.gpu:
         graph.check_gpus_here("--workers.gpu")
+    config = lung_network.known(config)
     run = storage.join(config.storage, config.name)
     resuming = run_directory.goes_on(run, config)
     initial = None if resuming and run_directory.has_checkpoint(run) else _initial_weights(config)
@@ -199,6 +201,8 @@ def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
     torch.manual_seed(config.train.seed)
     model = build_model(config.model)
     load_pretrained(model, config.model)
+    if isinstance(model, LungCrop):
+        lung_network.load(model.lungs, config.model.crop)
     return model.state_dict()
 
 

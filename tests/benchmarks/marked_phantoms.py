@@ -2,7 +2,9 @@
 
     python -m tests.benchmarks.marked_phantoms OPTIONS [SEEDS]
 
-OPTIONS are those of a training as JSON, such as '{"loss": {"attention": 5}}'; SEEDS their number, 1 if not given. The
+OPTIONS are those of a training as JSON, such as '{"loss": {"attention": 5}}'; SEEDS their number, 1 if not given. Of a
+crop to the lungs, '{"model": {"crop": {"checkpoint": "plain", "name": "comit_net", "width": 0.0625}}}', the lung network
+is one that was trained without OPTIONS. The
 network, the phantoms and the epochs are those of tests/jobs/test_audit.py: 160 to train on, 120 to test, half of them
 with COVID-19. Printed are AUROC on test images of which those with COVID-19 are marked, none is, all are, and those
 without are; and on the first kind with the annotated lungs blacked out, where an honest network has 0.5.
@@ -20,6 +22,7 @@ from torch import nn
 
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.phantom.phantom_drawing import Phantom, PhantomKind, draw
+from comit_ray.models.lung_crop import LungCrop
 from comit_ray.models.registry import build_model
 from comit_ray.screening.variants import LUNGS_REMOVED, alter
 from comit_ray.statistics import roc
@@ -50,6 +53,9 @@ def train(phantoms: list[Phantom], options: dict[str, Any], seed: int) -> nn.Mod
     masks = torch.from_numpy(np.stack([np.stack([one.lung_HW, one.disease_HW]) for one in phantoms])).to(torch.uint8)
     covid = torch.tensor([int(one.kind is PhantomKind.COVID) for one in phantoms])
     model = build_model(config.model)
+    if isinstance(model, LungCrop):
+        known_weights = train(phantoms, {}, seed).state_dict()
+        model.lungs.load_state_dict({name: known_weights[name] for name in model.lungs.state_dict()})
     objective, optimiser = Objective(model, config), make_optimiser(model, config.train, fused=True)
     for epoch in range(EPOCHS):
         change, batches = appearance_of(config.train, epoch), []

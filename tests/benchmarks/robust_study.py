@@ -7,7 +7,9 @@ kept. `tests.benchmarks.robust_table` makes the table of what is there.
 
     python -m tests.benchmarks.robust_study PREPARED MANIFEST FIGURE1_MANIFEST KERMANY OUTPUT SEED OPTIONS [RECIPE ...]
 
-OPTIONS are those of every trial as JSON, as `comit-ray sweep --options` takes them; '{}': the study's own.
+OPTIONS are those of every trial as JSON, as `comit-ray sweep --options` takes them; '{}': the study's own. With
+'{"model.crop.checkpoint": URI}', such as that of the baseline's best epoch, a trial is cropped to the lungs, and its
+recipe is named so.
 """
 
 import json
@@ -40,6 +42,7 @@ from tests.training.one_process import trains_here
 
 STUDY = "robust_small"
 LAST = ", last epoch"
+CROP = "model.crop.checkpoint"
 LIMITS = DecodeLimits()
 
 
@@ -107,6 +110,7 @@ def main(
         study=STUDY, data=prepared, storage=output, name="runs", seeds=int(seed) + 1, options=json.loads(options)
     )
     rows = judged_rows(manifest_uri, figure1, kermany)
+    cropped = " + crop" if CROP in sweep.options else ""
     for trial in study.trials(study.read(path), path, sweep):
         file = Path(output) / f"{trial.id}.parquet"
         if trial.seed != int(seed) or (recipes and trial.variant not in recipes) or file.exists():
@@ -119,15 +123,16 @@ def main(
         spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         last = f"{best.removesuffix('best')}last"
         for checkpoint, recipe, kept in (
-            (last, f"{trial.variant}{LAST}", file.with_name(f"{trial.id}-last.parquet")),
-            (best, trial.variant, file),
+            (last, f"{trial.variant}{cropped}{LAST}", file.with_name(f"{trial.id}-last.parquet")),
+            (best, f"{trial.variant}{cropped}", file),
         ):
             table = score(checkpoint, rows).assign(recipe=recipe, seed=trial.seed, **spent)
             for name, point in operating_points.read(f"{checkpoint}/{operating_points.FILE}").items():
                 for label, threshold in point.thresholds.items():
                     table[f"threshold {name} {label}"] = threshold
             table.to_parquet(kept)
-        print(f"{trial.variant} seed {seed}: {spent['seconds']:.0f} s, {spent['cpu_seconds']:.0f} CPU s", flush=True)
+        took = f"{spent['seconds']:.0f} s, {spent['cpu_seconds']:.0f} CPU s"
+        print(f"{trial.variant}{cropped} seed {seed}: {took}", flush=True)
 
 
 if __name__ == "__main__":

@@ -112,3 +112,10 @@ def test_mask_rcnn_is_refused_by_name(tmp_path: Path) -> None:
     loaded = checkpoint.load(write_checkpoint(tmp_path / "c", name="mask_rcnn", tasks=["lung"]))
     with pytest.raises(ConfigError, match=r"mask_rcnn cannot be optimised .*screen with --backend torch"):
         convert(loaded)
+
+
+def test_a_network_that_is_cropped_to_the_lungs_is_refused(tmp_path: Path) -> None:
+    crop = {"checkpoint": "s3://bucket/lungs", "name": "comit_net", "width": 0.0625}
+    loaded = checkpoint.load(write_checkpoint(tmp_path / "c", crop=crop))
+    with pytest.raises(ConfigError, match=r"cropped to the lungs cannot be optimised: screen with --backend torch"):
+        convert(loaded)
