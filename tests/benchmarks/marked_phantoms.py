@@ -2,12 +2,12 @@
 
     python -m tests.benchmarks.marked_phantoms OPTIONS [SEEDS]
 
-OPTIONS are those of a training as JSON, such as '{"loss": {"attention": 5}}'; SEEDS their number, 1 if not given. Of a
-crop to the lungs, '{"model": {"crop": {"checkpoint": "plain", "name": "comit_net", "width": 0.0625}}}', the lung network
-is one that was trained without OPTIONS. The
-network, the phantoms and the epochs are those of tests/jobs/test_audit.py: 160 to train on, 120 to test, half of them
-with COVID-19. Printed are AUROC on test images of which those with COVID-19 are marked, none is, all are, and those
-without are; and on the first kind with the annotated lungs blacked out, where an honest network has 0.5.
+OPTIONS are those of a training as JSON, such as '{"loss": {"attention": 5}}'; SEEDS their number, 1 if not given. For a
+crop to the lungs give '{"model": {"crop": {"checkpoint": "plain", "name": "comit_net", "width": 0.0625}}}'; the lung
+network is then one that was trained without OPTIONS. The network, the phantoms and the epochs are those of
+tests/jobs/test_audit.py: 160 to train on, 120 to test, half of them with COVID-19. Printed are AUROC on test images of
+which those with COVID-19 are marked, none is, all are, and those without are; and on the first kind with the annotated
+lungs blacked out, where an honest network has 0.5.
 """
 
 import json

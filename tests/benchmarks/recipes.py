@@ -37,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "group_dro": {"train": {"group_dro": 0.01}},
     "attention, all lungs annotated": {"loss": {"attention": 5.0}},
     "attention, lungs of an eighth": {"loss": {"attention": 5.0}},
+    "crop": {"model": {}},
 }
 ANNOTATED = {"attention, lungs of an eighth": IMAGES // 8}
 """Option -> number of images with annotated lungs; all, where it is not given."""
@@ -55,10 +56,16 @@ def batch(size: int, annotated: int = IMAGES) -> Batch:
     return Batch(frames, masks, numbers % 2, numbers % 2, zeros, zeros, numbers, teaches_B=ones, group_B3=groups)
 
 
+def cropped(width: float) -> dict[str, Any]:
+    """The options of a network whose lung network is as wide as itself."""
+    return {"crop": {"checkpoint": "none", "name": "comit_net", "width": width}}
+
+
 def training(options: dict[str, Any], width: float, size: int, annotated: int = IMAGES) -> Callable[[], float]:
     """A function that trains a few steps and gives the CPU seconds of an image."""
     known = {"data": "d", "storage": "s", "name": "n", "frame": {"size": size}}
-    config = TrainConfig.parse(known | {"model": {"width": width, "weights": "none"}} | options, origin="benchmark")
+    model_options = {"width": width, "weights": "none"} | (cropped(width) if "model" in options else {})
+    config = TrainConfig.parse(known | options | {"model": model_options}, origin="benchmark")
     model = build_model(config.model)
     objective, optimiser = Objective(model, config), make_optimiser(model, config.train, fused=True)
     looks, images = appearance_of(config.train, 0), batch(size, annotated)
@@ -76,9 +83,9 @@ def training(options: dict[str, Any], width: float, size: int, annotated: int = 
     return run
 
 
-def screening(within_unhealthy: bool, width: float, size: int) -> Callable[[], float]:
+def screening(options: dict[str, Any], width: float, size: int) -> Callable[[], float]:
     """A function that scores a few images with masks and gives the CPU seconds of an image, without its frame."""
-    known: dict[str, Any] = {"width": width, "weights": "none", "within_unhealthy": within_unhealthy}
+    known: dict[str, Any] = {"width": width, "weights": "none"} | options
     network = build_model(ModelConfig.parse(known, origin="benchmark")).eval()
     frames = batch(size).frames_BHW
 
@@ -117,17 +124,20 @@ def main(width: str = "0.125", size: str = "96") -> None:
     for name in runs:
         ratio = float(np.median([found["baseline"] / found[name] for found in rounds]))
         print(f"{name:34} {ratio:.2f} of the baseline's images/s")
-    networks = [screening(within, float(width), int(size)) for within in (False, True)]
-    for network in networks:
-        network()
-    plain, within = np.median([[network() for network in networks] for _ in range(ROUNDS)], axis=0)
+    networks = {"": {}, "within_unhealthy": {"within_unhealthy": True}, "crop": cropped(float(width))}
+    screens = {name: screening(options, float(width), int(size)) for name, options in networks.items()}
+    for run in screens.values():
+        run()
+    spent = {name: float(np.median([run() for _ in range(ROUNDS)])) for name, run in screens.items()}
     frames = {
         equalise: float(np.median([framing(equalise, int(size)) for _ in range(ROUNDS)]))
         for equalise in ("none", "histogram", "clahe")
     }
+    plain = spent.pop("")
     whole = plain + frames["none"]
     print(f"screening: {1000 * whole:.1f} CPU ms an image, its frame of 512 x 512 included, without reading a file")
-    print(f"{'within_unhealthy':34} {whole / (within + frames['none']):.2f} of that images/s")
+    for name, seconds in spent.items():
+        print(f"{name:34} {whole / (seconds + frames['none']):.2f} of that images/s")
     for equalise in ("histogram", "clahe"):
         ratio = whole / (plain + frames[equalise])
         print(f"{f'frame.equalise {equalise}':34} {ratio:.2f} of that images/s")
