@@ -41,6 +41,12 @@ def pytest_unconfigure() -> None:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# Of every Ray that a test starts, its own or a job's.
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process a training that has nothing to do
+os.environ.setdefault("RAY_worker_niceness", "0")  # else a busy machine leaves Ray's workers (15) no time at all
+os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")  # a new worker imports for 3 s
+os.environ.setdefault("LOG_NAME_UPDATE_INTERVAL_S", "5")  # twice a second Ray looks for logs that nobody reads
+
 
 @pytest.fixture(scope="session")
 def cxr() -> Path:
@@ -65,10 +71,6 @@ def ray_session() -> Iterator[Path]:
     """A local Ray of two CPUs for the whole test session; the directory of its logs."""
     import ray
 
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process a training that has nothing to do
-    os.environ.setdefault("RAY_worker_niceness", "0")  # else a busy machine leaves Ray's workers (15) no time at all
-    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")  # a new worker imports for 3 s
-    os.environ.setdefault("LOG_NAME_UPDATE_INTERVAL_S", "5")  # twice a second Ray looks for logs that nobody reads
     context: Any = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield Path(context.address_info["session_dir"]) / "logs"
     ray.shutdown()
