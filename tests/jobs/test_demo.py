@@ -22,7 +22,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
 @pytest.mark.slow
 @pytest.mark.ray
 def test_the_demo_leaves_everything_that_the_pages_promise(tmp_path, monkeypatch):
-    command = [sys.executable, "jobs/demo.py", "--output", str(tmp_path / "demo"), "--count", "60"]
+    command = [sys.executable, "jobs/demo.py", "--output", str(tmp_path / "demo"), "--count", "40"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     demo = tmp_path / "demo"
@@ -34,9 +34,9 @@ def test_the_demo_leaves_everything_that_the_pages_promise(tmp_path, monkeypatch
     statements = duckdb.extract_statements((REPOSITORY / "docs" / "queries.sql").read_text())
     answered = [bool(duckdb.sql(one).fetchall()) for one in statements if "reviews/" not in one.query]
     assert len(answered) >= 10
-    assert sum(answered) >= len(answered) - 2, "of sixty phantoms hardly any question has no answer"
+    assert sum(answered) >= len(answered) - 2, "of forty phantoms hardly any question has no answer"
     counts = duckdb.sql(f"SELECT status, count(*) FROM '{demo}/results/predictions/*.parquet' GROUP BY ALL").fetchall()
-    assert sum(count for _, count in counts) == 60
+    assert sum(count for _, count in counts) == 40
     assert {status for status, _ in counts} == {"ok", "failed", "excluded"}
     assert "images in the review queue (phantoms, not patients)" in done.stdout
     assert f"report in a browser: {demo}/report/report.html" in done.stdout
