@@ -5,15 +5,19 @@ PY := $(VENV)/bin/python
 # Python compiles what it imports. To compile all 24,000 installed files takes two minutes (5 ms each).
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
 DEMO := build/demo
+# Jobs on a Ray (tests/jobs/conftest.py) run one after the other. They start processes and wait for them, which leaves
+# half of the cores idle: the other tests run beside them, at a lower priority, and their output follows when they end.
+LANE := test-ray
+BESIDE := test-units
 # A file in one process, slow files not left to the end; one process more than cores, as some tests wait for servers and
-# browsers. Jobs on a Ray (tests/jobs/conftest.py) run one after the other.
+# browsers.
 PROCESSES := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 SIDE_BY_SIDE := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Rewritten tests and our own modules are compiled once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 
-.PHONY: demo bench-gpu test test-units test-ray test-cluster test-gpu test-fast lint lint-cluster format clean
+.PHONY: demo bench-gpu test lane beside test-units test-ray test-cluster test-gpu test-fast lint lint-cluster format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
@@ -24,7 +28,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screening -> tables and a sheet in build/demo
 	$(PY) jobs/demo.py --output $(DEMO)
 
-test: test-units test-ray  ## all tests, slow ones too, but for those on a cluster
+test: $(VENV)/.installed  ## all tests, slow ones too, but for those on a cluster
+	$(MAKE) --no-print-directory --jobs=2 lane beside
+
+lane: $(VENV)/.installed
+	set -e; for each in $(LANE); do $(MAKE) $$each; done
+
+beside: $(VENV)/.installed
+	mkdir -p build; (set -e; for each in $(BESIDE); do nice $(MAKE) $$each; done) > build/beside.log 2>&1; \
+		status=$$?; cat build/beside.log; exit $$status
 
 test-units: $(VENV)/.installed  ## tests that need no Ray to themselves, side by side
 	$(ONE_THREAD) $(PY) -m pytest -m 'not ray and not cluster' $(SIDE_BY_SIDE)
