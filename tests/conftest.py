@@ -45,7 +45,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process a training that has nothing to do
 os.environ.setdefault("RAY_worker_niceness", "0")  # else a busy machine leaves Ray's workers (15) no time at all
 os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")  # a new worker imports for 3 s
-os.environ.setdefault("LOG_NAME_UPDATE_INTERVAL_S", "5")  # twice a second Ray looks for logs that nobody reads
+os.environ.setdefault("REPORTER_UPDATE_INTERVAL_MS", "60000")  # nobody reads how busy the processes are
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +72,8 @@ def ray_session() -> Iterator[Path]:
     import ray
 
     context: Any = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    node: Any = ray._private.worker._global_node
+    node.kill_log_monitor()  # ten times a second it looks for logs that nobody reads
     yield Path(context.address_info["session_dir"]) / "logs"
     ray.shutdown()
 
