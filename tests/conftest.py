@@ -16,8 +16,8 @@ from moto.server import ThreadedMotoServer
 from comit_ray.evaluation.pictures import picture
 from comit_ray.storage import s3
 
-# A busy machine is no failure: no test of a property has a deadline.
-hypothesis.settings.register_profile("comit", deadline=None)
+# A busy machine is no failure: no test of a property has a deadline, nor do its examples.
+hypothesis.settings.register_profile("comit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("comit")
 
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.

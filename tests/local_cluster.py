@@ -19,7 +19,7 @@ import psutil
 from tests.conftest import REPOSITORY
 
 ADDRESS = "127.0.0.1"
-START_S, END_S = 90, 30
+START_S, END_S = 180, 60
 _ON_EVERY_NODE = """
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
@@ -139,7 +139,7 @@ class LocalCluster:
             done = self.submit("python", "-c", _ON_EVERY_NODE)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def submit(self, *command: str, token: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def submit(self, *command: str, token: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         """`ray job submit` of a command, and what it printed once it has ended."""
         done, _ = self.start_job(*command, token=token)
         try:

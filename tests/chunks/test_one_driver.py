@@ -91,20 +91,18 @@ def test_a_stopped_holder_is_replaced_and_writes_nothing_when_it_wakes_up(output
 
 
 def test_of_many_at_once_exactly_one_works(output: str) -> None:
-    inside, most = threading.Semaphore(0), []
+    others, refused = 3, threading.Semaphore(0)
 
     def work(_: int) -> int:
         try:
             with hold(output):
-                inside.release()
-                most.append(1)
-                time.sleep(3)
-                return 1
+                return int(all(refused.acquire(timeout=60) for _ in range(others)))
         except HeldError:
+            refused.release()
             return 0
 
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(work, range(4))) == 1
+    with ThreadPoolExecutor(1 + others) as pool:
+        assert sum(pool.map(work, range(1 + others))) == 1
 
 
 def test_of_another_machine_only_signs_of_life_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

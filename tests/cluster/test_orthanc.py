@@ -34,7 +34,7 @@ def test_it_starts_and_answers_those_it_knows(server: Orthanc) -> None:
     assert web.store(server.root, str(read(data).StudyInstanceUID), [data])[0] == 200
     assert len(list(web.search(server.root, "instances", {"Modality": "CR"}))) == 1
     with pytest.raises(HTTPError, match="401"):
-        urlopen(f"{server.root}/instances", timeout=10)
+        urlopen(f"{server.root}/instances", timeout=60)
 
 
 def test_it_is_closed_unless_a_site_opens_it() -> None:

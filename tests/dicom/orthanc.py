@@ -15,7 +15,7 @@ import pytest
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 USER, PASSWORD = "comit", "a password for tests alone"
-START_S = 60
+START_S = 120
 
 
 class Orthanc:

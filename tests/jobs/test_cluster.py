@@ -105,7 +105,7 @@ def files(uri: str, ending: str = ".parquet") -> list[str]:
     return [entry.path for entry in storage.list_files(uri, ending)] if storage.exists(uri) else []
 
 
-def wait_for(happened: Callable[[], bool], job: Any, seconds: float = 300) -> None:
+def wait_for(happened: Callable[[], bool], job: Any, seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert job.poll() is None, job.communicate()[0]
@@ -146,7 +146,7 @@ class Way:
         except BaseException:
             job.kill()
             raise
-        out, err = job.communicate(timeout=600)
+        out, err = job.communicate(timeout=900)
         assert job.returncode == 0, out[-5000:] + err[-2000:]
         printed.append(out)
 
@@ -205,7 +205,7 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     first, submission = way.cluster.start_job(*way.command("screen", *slow))
     wait_for(lambda: len(files(predictions)) > 0, first)
     way.cluster.stop_job(submission)
-    first.communicate(timeout=60)
+    first.communicate(timeout=900)
     begun = len(files(predictions))
     assert 0 < begun < IMAGES, "it was stopped before its end"
     assert parquet.read_table(predictions).num_rows == begun, "every file is whole"
@@ -213,7 +213,7 @@ def test_a_stopped_screen_that_loses_a_node_has_the_rows_of_one_left_alone(way: 
     second, _ = way.cluster.start_job(*way.command("screen", *slow))
     wait_for(lambda: len(files(predictions)) > begun, second)
     way.cluster.kill_raylet(way.cluster.workers()[-1])
-    printed = second.communicate(timeout=300)[0]
+    printed = second.communicate(timeout=900)[0]
     assert second.returncode == 0, printed[-5000:]
     assert f"{IMAGES} images in the manifest" in printed
     measuring = way.command("benchmark", "--images", "64", "--chunk_rows", "16")
@@ -236,14 +236,14 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
     first, submission = way.cluster.start_job(*way.command("train", *spread))
     wait_for(lambda: storage.exists(f"{run}/checkpoint_0001/{checkpoint.CONFIG}"), first)
     way.cluster.stop_job(submission)
-    first.communicate(timeout=60)
+    first.communicate(timeout=900)
     assert not storage.exists(f"{run}/last/{checkpoint.CONFIG}"), "it was stopped before its end"
 
     second, _ = way.cluster.start_job(*way.command("train", *spread, "--resume", "true"))
     wait_for(lambda: storage.exists(f"{run}/checkpoint_{EPOCHS // 2:04d}/{checkpoint.CONFIG}"), second)
     way.cluster.add_worker()
     way.cluster.kill_raylet(way.cluster.workers()[0])
-    printed = second.communicate(timeout=300)[0]
+    printed = second.communicate(timeout=900)[0]
     assert second.returncode == 0, printed[-5000:]
     assert "epoch 1/" not in printed
     assert f"checkpoint: {run}/best" in printed

@@ -122,7 +122,7 @@ def test_a_killed_sweep_goes_on_and_a_failed_trial_is_a_row(manifest, joining, t
     with (tmp_path / "log").open("wb") as log:
         driver = subprocess.Popen(command, cwd=REPOSITORY, env=joining, stdout=log, stderr=log, start_new_session=True)
         try:
-            deadline = time.monotonic() + 300
+            deadline = time.monotonic() + 900
             # Its folder may not be whole yet, and no run goes on from it before Ray Train's list names it.
             while not any(
                 "checkpoint_" in listed.read_text() for listed in study.glob(f"runs/second-*/{run_directory.SNAPSHOT}")
