@@ -34,7 +34,7 @@ from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split, counted
-from comit_ray.training import curves, early_stopping, lung_network, run_directory, worker
+from comit_ray.training import checkpoint_list, curves, early_stopping, lung_network, run_directory, worker
 from comit_ray.training.tracking import Tracker
 
 ACCOUNT_COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
@@ -150,8 +150,9 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
         callbacks: Ray Train calls them after every epoch.
 
     Raises:
-        ConfigError: the run exists (without `resume`) or was started with other options or on another manifest, weights
-            do not fit the model, or not all nodes see a local path.
+        ConfigError: the run exists (without `resume`) or was started with other options or on another manifest, its
+            list of checkpoints is torn and none is complete, weights do not fit the model, or not all nodes see a local
+            path.
         ManifestError: there is no manifest, it gives nothing to train or validate on, or too many images fail.
         CheckpointError: the initial weights are not available.
     """
@@ -163,6 +164,8 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     config = lung_network.known(config)
     run = storage.join(config.storage, config.name)
     resuming = run_directory.goes_on(run, config)
+    if resuming:
+        checkpoint_list.mend(run)
     initial = None if resuming and run_directory.has_checkpoint(run) else _initial_weights(config)
     # The manifest is not read by Ray: its reader would accept an incomplete manifest, and its listing of several parts
     # at once can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
