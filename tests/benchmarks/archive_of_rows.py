@@ -1,11 +1,13 @@
 """Made-up tables of an archive of any size, as a screen would leave them: for tests and for measurements.
 
-`python -m tests.benchmarks.archive_of_rows ROWS DIRECTORY [ROWS_A_FILE [LABELLED]]` writes predictions/, images/ and a
-manifest/; with 512 rows a file (the default) the files are those of the manifest's chunks. LABELLED is the share of
-images with labels (0.05).
+`python -m tests.benchmarks.archive_of_rows ROWS DIRECTORY [ROWS_A_FILE [LABELLED]]` writes predictions/, masks/,
+images/ and a manifest/; with 512 rows a file (the default) the files are those of the manifest's chunks. LABELLED is
+the share of images with labels (0.05). Masks are of 96 px, taken from a few hundred pairs of ellipses, so their files
+are smaller than those of a screen; in memory they have their full size. No image has an annotated mask.
 """
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,14 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comit_ray.chunks.plan import chunk_file
+from comit_ray.data.masks.masks import to_png
 from comit_ray.tables import parquet
 from comit_ray.tables.manifest_schema import MANIFEST
-from comit_ray.tables.schema import PREDICTIONS, SCREENED_IMAGES
+from comit_ray.tables.schema import MASKS, PREDICTIONS, SCREENED_IMAGES
 
 A_NIGHT = 20_000
 FIRST = datetime(2024, 1, 1, 22, tzinfo=UTC)
 SITES = ("north", "south", "east", None)
 DEVICES = ("AGFA DX-D", "Philips Digital", None)
+FRAME, PNGS = 96, 400
 REASONS = ("truncated", "missing", "lateral")
 
 
@@ -134,11 +138,44 @@ def manifest_rows(start: int, rows: int, seed: int = 0, share_labelled: float = 
     return pa.Table.from_arrays(filled, schema=MANIFEST)
 
 
+def ellipses(count: int, seed: int = 0) -> list[bytes]:
+    """Masks of `FRAME` pixels with two ellipses each, as PNG."""
+    draw = np.random.default_rng((seed, 3))
+    rows, columns = np.mgrid[:FRAME, :FRAME] / FRAME
+    found = []
+    for _ in range(count):
+        mask = np.zeros((FRAME, FRAME), bool)
+        for middle in (0.3, 0.7):
+            (top, left), (height, width) = draw.normal((0.5, middle), 0.03), draw.uniform((0.2, 0.1), (0.35, 0.18))
+            mask |= ((rows - top) / height) ** 2 + ((columns - left) / width) ** 2 < 1
+        found.append(to_png(mask))
+    return found
+
+
+def masks_of(predictions: pa.Table, pngs: Sequence[bytes], seed: int = 0) -> pa.Table:
+    """Masks of the scored images of `prediction_rows`.
+
+    Args:
+        predictions: the rows.
+        pngs: masks, of which each image gets one for its lungs and one for its disease.
+        seed: of the draws.
+    """
+    ids = predictions["image_id"].filter(pc.equal(predictions["status"], "ok"))
+    count, draw = len(ids), np.random.default_rng((seed, 4))
+    lungs, disease = (pa.array(pngs, pa.binary()).take(draw.integers(0, len(pngs), count)) for _ in range(2))
+    whole = {"frame_height": FRAME, "frame_width": FRAME, "original_top": 0, "original_left": 0}
+    scale = {"rows_per_pixel": FRAME / 2500, "columns_per_pixel": FRAME / 2000}
+    columns = {"image_id": ids, "lung_png": lungs, "disease_png": disease, "fit": pa.array(["stretch"] * count)}
+    columns |= {name: pa.array(np.full(count, value)) for name, value in (whole | scale).items()}
+    return pa.Table.from_arrays([columns[field.name].cast(field.type) for field in MASKS], schema=MASKS)
+
+
 def main() -> None:
     """Write the tables, a part of the manifest for every 65,536 rows."""
     total, directory = int(sys.argv[1].replace("_", "")), sys.argv[2]
     a_file = int(sys.argv[3]) if len(sys.argv) > 3 else 512
     labelled = float(sys.argv[4]) if len(sys.argv) > 4 else 0.05
+    pngs = ellipses(PNGS)
     for part, start in enumerate(range(0, total, 65_536)):
         rows = min(65_536, total - start)
         manifest = manifest_rows(start, rows, share_labelled=labelled)
@@ -153,6 +190,8 @@ def main() -> None:
             rows_of_file = predictions.slice(at, a_file)
             name = chunk_file(f"ward-{(start + at) // a_file:05d}", rows_of_file["image_id"].to_pylist())
             parquet.write_table(f"{directory}/results/predictions/{name}", rows_of_file)
+            masks = masks_of(rows_of_file, pngs)
+            parquet.write_table(f"{directory}/results/masks/{name}", masks)
     print(f"{total:,} rows in {directory}")
 
 

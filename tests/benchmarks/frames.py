@@ -1,9 +1,11 @@
 """Frames of a training in mapped files: `python -m tests.benchmarks.frames COUNT [SIZE [DIRECTORY]]`.
 
 Made-up frames (random pixels, no masks) are written as the tasks of `train --frames disk` write them; then, in a
-process of its own, they are mapped and read in the order of an epoch, 32 a batch, as a worker reads them. Prints the
-seconds to write, to map and to list them, images/s of a first and a second epoch's batches, and resident memory, of
-which the pages of the files are told apart: the system takes these back when memory is short.
+process of its own, they are mapped and read in the order of an epoch, 32 a batch, as a worker reads them. They are
+read twice: as the writing left them in the machine's memory, and after the system was asked to drop them from there,
+so that they come from the disk. Prints the seconds to write, to map and to list them, images/s of a first and a second
+epoch's batches (at most 200,000 images each), and resident memory, of which the pages of the files are told apart: the
+system takes these back when memory is short.
 """
 
 import os
@@ -87,6 +89,13 @@ def read(folder: str, size: int) -> None:
         print(f"epoch {epoch + 1}: {count / seconds:,.0f} images/s, {1e3 * cpu / count:.3f} ms of CPU each; {memory()}")
 
 
+def _drop(folder: str) -> None:
+    """Ask the system to drop the files from the machine's memory."""
+    for path in Path(folder).iterdir():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def main() -> None:
     """Write, then read in a process of its own."""
     count, size = int(sys.argv[1].replace("_", "")), int(sys.argv[2]) if len(sys.argv) > 2 else 128
@@ -101,7 +110,10 @@ def main() -> None:
         print(f"{count:,} frames of {size} px, {used:.1f} GB: {written:.1f} s to write", flush=True)
         print(f"({time.perf_counter() - began:.1f} s with making them up)", flush=True)
         os.sync()
-        subprocess.run([sys.executable, "-m", "tests.benchmarks.frames", "read", folder, str(size)], check=True)
+        for where in ("the machine's memory", "the disk"):
+            print(f"from {where}:", flush=True)
+            subprocess.run([sys.executable, "-m", "tests.benchmarks.frames", "read", folder, str(size)], check=True)
+            _drop(folder)
 
 
 if __name__ == "__main__":

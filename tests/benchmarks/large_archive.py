@@ -24,6 +24,8 @@ import tempfile
 from dataclasses import replace
 from unittest import mock
 
+import pandas as pd
+
 from comit_ray.checkpoint.operating_points import OperatingPoint
 from comit_ray.checkpoint.reference import Reference
 from comit_ray.chunks import accounts, compaction
@@ -31,6 +33,7 @@ from comit_ray.chunks.plan import make_plan
 from comit_ray.config.evaluate_config import EvaluateConfig
 from comit_ray.config.monitor_config import MonitorConfig
 from comit_ray.config.queue_config import QueueConfig
+from comit_ray.errors import Reason
 from comit_ray.evaluation import archive_report, screen_metrics, screen_report
 from comit_ray.evaluation.monitor import watch_report
 from comit_ray.evaluation.pictures import radiographs
@@ -97,9 +100,14 @@ def _report(directory: str) -> None:
     print(text.split("## ")[0])
 
 
+def _none_readable(images: pd.DataFrame, *_: object) -> list[radiographs.Unreadable]:
+    """Images without files, which would be asked for in an object storage."""
+    return [radiographs.Unreadable(row, Reason.MISSING) for row in images.to_dict("records")]
+
+
 def _evaluate(directory: str, draws: int) -> None:
     options = {"results": f"{directory}/results", "manifest": f"{directory}/manifest", "sheet_images": 0}
-    with tempfile.TemporaryDirectory() as made, mock.patch.object(radiographs, "load", return_value=()):
+    with tempfile.TemporaryDirectory() as made, mock.patch.object(radiographs, "load", _none_readable):
         text = screen_report.write(EvaluateConfig(**options, draws=draws, output=made))
     print(text.split("## ")[0])
 
