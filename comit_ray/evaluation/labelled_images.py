@@ -49,12 +49,15 @@ _NUMBERS = {
     **{name: f"p.{name}" for name in ("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag")},
     **{name: f"p.{name}" for name in ("lung_area", "disease_area", frontal_check.COLUMN)},
 }
+COMPARED = ("status", "model_id", "p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag")
+"""The columns of another screen that are compared, in the order of `known`."""
 _CODES = {"patient_id": "people", "study_id": "studies"}
 """Column of codes -> the table that has them."""
 _KEPT = {
     **{f"{task}_mask": f"k.{task}_mask IS NOT NULL" for task in ("lung", "disease")},
     **{f"{task}_png": f"coalesce(m.{task}, false)" for task in ("lung", "disease")},
 }
+_JOINED = "FROM known k LEFT JOIN predictions p USING (image_id)"
 KEPT = "kept in the tables"
 """Stands in place of a mask that is not in memory."""
 
@@ -155,7 +158,14 @@ class LabelledImages:
 
 @contextmanager
 def opened(
-    uri: str, manifest_uri: str, split: str, memory_gib: float, *, bare: bool = False, whole_ids: bool = False
+    uri: str,
+    manifest_uri: str,
+    split: str,
+    memory_gib: float,
+    *,
+    bare: bool = False,
+    whole_ids: bool = False,
+    compared: bool = False,
 ) -> Iterator[LabelledImages]:
     """Opens the images of a split, one row each, scored or not; only the newest version of a changed file.
 
@@ -169,6 +179,8 @@ def opened(
         bare: whether `uri` is a bare predictions table.
         whole_ids: whether the table also has the ids of images and patients, `detail` and `illness_day`, which take
             100 to 300 bytes a row.
+        compared: whether the table has only the columns `COMPARED`, for a comparison with another screen; masks are not
+            looked for.
 
     Raises:
         ManifestError: as for `screen_metrics.join_tables` and `join_predictions`.
@@ -179,13 +191,12 @@ def opened(
         results = None if bare or mask_choice.made_of_some(uri) else uri
         _stage_predictions(tables, uri, bare, areas=bare or results is not None)
         _stage_known(tables, manifest_uri, split)
-        _stage_masks(tables, results)
+        _stage_masks(tables, None if compared else results)
         lost, images = tables.rows(
             "SELECT count(*) FILTER (p.status IS NULL), count(*) FROM known LEFT JOIN predictions p USING (image_id)"
         )[0]
         without_prediction(int(lost), int(images), split, uri, manifest_uri)
-        frame = _frame(tables, whole_ids)
-        tables.limit(LEAST_GIB)
+        frame = _compared(tables) if compared else _frame(tables, whole_ids)
         yield LabelledImages(tables, frame, results)
 
 
@@ -267,6 +278,13 @@ def _stage_masks(tables: Staged, results: str | None) -> None:
         tables.add_batches("masks", there.empty_table())
 
 
+def _compared(tables: Staged) -> pd.DataFrame:
+    """Makes the table of another screen's decisions."""
+    words = _categories(tables, [name for name in COMPARED if name in _WORDS])
+    columns = {name: words.get(name) or f"({_NUMBERS[name]})::FLOAT" for name in COMPARED}
+    return _made(tables, columns, _JOINED)
+
+
 def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
     """Makes the narrow table, one column after the other."""
     for name, table in _CODES.items():
@@ -274,23 +292,33 @@ def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
             f"CREATE TABLE {table} AS SELECT id, row_number() OVER () - 1 AS code "  # noqa: S608 words of ours
             f"FROM (SELECT DISTINCT {name} AS id FROM known WHERE {name} IS NOT NULL)"
         )
-    joined = "FROM known k LEFT JOIN predictions p USING (image_id)"
-    for name, value in _WORDS.items():
-        tables.run(f"CREATE TABLE words_{name} AS SELECT DISTINCT {value} AS word {joined} WHERE {value} IS NOT NULL")
-        tables.run(f"CREATE TYPE type_{name} AS ENUM (SELECT word FROM words_{name} ORDER BY word)")  # noqa: S608
     ids = {"image_id": "k.image_id", "patient_id": "k.patient_id", "detail": "p.detail", "illness_day": "k.illness_day"}
     columns = {
-        **{name: f"({value})::type_{name}" for name, value in _WORDS.items()},
+        **_categories(tables, list(_WORDS)),
         **{name: f"({value})::FLOAT" for name, value in _NUMBERS.items()},
         **{name: f"{table}.code::INTEGER" for name, table in _CODES.items()},
         **_KEPT,
         **(ids if whole_ids else {}),
     }
+    more = "LEFT JOIN people ON people.id = k.patient_id LEFT JOIN studies ON studies.id = k.study_id"
+    return _made(tables, columns, f"{_JOINED} LEFT JOIN masks m USING (image_id) {more}")
+
+
+def _categories(tables: Staged, names: Sequence[str]) -> dict[str, str]:
+    """Makes a type of the words of each column; returns the columns with their values in SQL."""
+    found = ", ".join(f"list(DISTINCT {_WORDS[one]}) FILTER ({_WORDS[one]} IS NOT NULL) AS {one}" for one in names)
+    tables.run(f"CREATE TABLE words AS SELECT {found} {_JOINED}")  # one join for all columns
+    for name in names:
+        words = f"SELECT word FROM (SELECT unnest({name}) AS word FROM words) ORDER BY word"  # noqa: S608 words of ours
+        tables.run(f"CREATE TYPE type_{name} AS ENUM ({words})")
+    return {name: f"({_WORDS[name]})::type_{name}" for name in names}
+
+
+def _made(tables: Staged, columns: Mapping[str, str], joined: str) -> pd.DataFrame:
+    """Brings columns of the join to memory, one after the other, in the order of `known`."""
     listed = ", ".join(f"{value} AS {name}" for name, value in columns.items())
-    tables.run(
-        f"CREATE TABLE images AS SELECT {listed} {joined} LEFT JOIN masks m USING (image_id) "
-        "LEFT JOIN people ON people.id = k.patient_id LEFT JOIN studies ON studies.id = k.study_id ORDER BY k.row"
-    )
+    tables.run(f"CREATE TABLE images AS SELECT {listed} {joined} ORDER BY k.row")
+    tables.limit(LEAST_GIB)  # what it holds above that goes to its file, before the columns come into memory
     made = {name: _column(tables.table(f"SELECT {name} FROM images")[name], name) for name in columns}  # noqa: S608
     tables.run("DROP TABLE images")
     return pd.DataFrame(made, copy=False)

@@ -210,16 +210,19 @@ def _thresholds(images: pd.DataFrame, results: str | None) -> dict[str, float | 
     return {f"{label}_threshold": point.threshold if point else None for label, point in points.items()}
 
 
-def _opened(config: EvaluateConfig, split: str, uri: str | None) -> AbstractContextManager[LabelledImages]:
+def _opened(
+    config: EvaluateConfig, split: str, uri: str | None, *, compared: bool = False
+) -> AbstractContextManager[LabelledImages]:
     assert uri is not None, "the configuration asks for results or predictions"
-    bare = config.results is None
-    return labelled_images.opened(uri, config.manifest, split, config.memory_gib, bare=bare, whole_ids=config.external)
+    memory = config.memory_gib / 2 if compared else config.memory_gib  # the first screen's columns are in memory then
+    options = {"bare": config.results is None, "whole_ids": config.external and not compared, "compared": compared}
+    return labelled_images.opened(uri, config.manifest, split, memory, **options)
 
 
 def _comparison(config: EvaluateConfig, images: pd.DataFrame, split: str, output: str) -> list[Chapter]:
     if config.compare is None:
         return []
-    with _opened(config, split, config.compare) as other:
+    with _opened(config, split, config.compare, compared=True) as other:
         others = other.frame
     differences = two_screens.compare(images, others, config.draws, config.seed)
     records = json.dumps([asdict(one) for one in differences], indent=1)

@@ -1,103 +1,27 @@
-"""Compares two models on the same images: differences, and permutation tests.
+"""Compares a metric of two models on the same images: the difference, its interval, and a p-value.
 
-Randomisation tests ask whether the difference of two models on the same images could be chance. If the models were
-alike, their results for a patient could be exchanged (for all images of the patient together). The p-value is the share
-of such exchanges with a difference at least as large as the observed one. A bootstrap's own p-value would be too small
-with few positives: of 17, five misses against none give 0.005 there, and 0.06 here.
+Patients, not images, are drawn and exchanged (`comit_ray.statistics.exchange`): images of one patient are alike.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from comit_ray.statistics.intervals import Z, bootstrap, patient_codes
+from comit_ray.statistics.exchange import MOST_STEPS, TIE, flag_test, rank_test
+from comit_ray.statistics.intervals import Interval, Z, bootstrap, patient_codes, patients_of, scaled, some_patients
 from comit_ray.statistics.roc import checked
-from comit_ray.statistics.weighted import BoolArray, FloatArray, RankedScores, Rates
-
-Name = TypeVar("Name", bound=Hashable)
-BLOCK = 50  # number of draws computed together
-TIE = 1e-9
-"""Differences closer than this count as equal: they are sums of fractions."""
-
-
-def rank_test(
-    first_SN: npt.NDArray[np.float32],
-    second_SN: npt.NDArray[np.float32],
-    positive_N: npt.ArrayLike,
-    patients: pd.Series,
-    metrics: Mapping[Name, Callable[[Rates], FloatArray]],
-    draws: int,
-    seed: int,
-) -> dict[Name, float]:
-    """Returns two-sided p-values for differences in metrics that depend only on the order of the scores.
-
-    Ranks are exchanged instead of scores, so that models on different scales can be compared: Bandos et al. 2005, "A
-    permutation test sensitive to differences in areas for comparing ROC curves from a paired design",
-    doi:10.1002/sim.2149. Here all images of a patient, and all seeds, are exchanged together.
-
-    Args:
-        first_SN: finite scores of the first model, (S, N), one row per seed; a metric is averaged over the seeds.
-        second_SN: finite scores of the second model.
-        positive_N: (N,) whether each image is positive; both classes must occur.
-        patients: (N,) patient of each image; a null is a patient of its own.
-        metrics: name -> function that returns (T,) values for T tables.
-        draws: number of random exchanges; the smallest possible p-value is 1 / (draws + 1).
-        seed: seed of the draws.
-    """
-    first, second = (rankdata(scores, axis=1).astype(np.float32) for scores in (first_SN, second_SN))
-    seeds, images = first.shape
-    codes_N = patient_codes(patients)
-    rng = np.random.default_rng(seed)
-
-    def differences(exchanged_BN: BoolArray) -> dict[Name, FloatArray]:
-        chosen = exchanged_BN[:, None, :]
-        tables = np.stack([np.where(chosen, second, first), np.where(chosen, first, second)])
-        rates = RankedScores(tables.reshape(-1, images), positive_N).rates(np.ones(images, np.int64))
-        means = {name: metric(rates).reshape(2, -1, seeds).mean(axis=2) for name, metric in metrics.items()}
-        return {name: mine[0] - mine[1] for name, mine in means.items()}
-
-    observed = differences(np.zeros((1, images), bool))
-    as_large = dict.fromkeys(metrics, 0)
-    for start in range(0, draws, BLOCK):
-        exchanged = rng.random((min(BLOCK, draws - start), int(codes_N.max()) + 1)) < 0.5
-        for name, values in differences(exchanged[:, codes_N]).items():
-            as_large[name] += int((np.abs(values) >= abs(observed[name][0]) - TIE).sum())
-    return {name: (1 + count) / (1 + draws) for name, count in as_large.items()}
-
-
-def flag_test(first_N: npt.ArrayLike, second_N: npt.ArrayLike, patients: pd.Series) -> float:
-    """Returns the exact two-sided p-value for the difference in images flagged, over all exchanges of patients.
-
-    With one image per patient this is McNemar's exact test (Q. McNemar 1947, "Note on the sampling error of the
-    difference between correlated proportions"). With several it is the same test over patients, whose images stay
-    together.
-
-    Args:
-        first_N: (N,) whether the first model flags each image, at a threshold that does not come from these images.
-        second_N: the same for the second model.
-        patients: (N,) patient of each image; a null is a patient of its own.
-    """
-    net_N = np.asarray(first_N, bool).astype(np.int64) - np.asarray(second_N, bool)
-    net_P = np.bincount(patient_codes(patients), net_N).astype(np.int64)
-    steps = np.abs(net_P[net_P != 0])
-    # The distribution of the sum of +step or -step, each with probability 1/2, patient by patient.
-    chances, reach = np.ones(1), 0
-    for step in steps:
-        wider = np.zeros(2 * (reach + step) + 1)
-        wider[: chances.size] += chances / 2
-        wider[2 * step :] += chances / 2
-        chances, reach = wider, reach + step
-    sums = np.arange(-reach, reach + 1)
-    return min(1.0, float(chances[np.abs(sums) >= abs(int(net_P.sum()))].sum()))
-
+from comit_ray.statistics.weighted import BoolArray, FloatArray, IntArray, RankedScores, Rates
 
 MCNEMAR, FLAGS = "McNemar, exact", "exchange of patients' flags, exact"
+MANY_FLAGS = "exchange of patients' flags, normal approximation"
 DELONG, RANKS = "DeLong", "exchange of patients' ranks"
+NORMAL = "normal, with the deviation of draws of {:,} patients"
+FEWEST_OF_CLASS = 200
+"""The fewest drawn patients with images of each class for `NORMAL`; with fewer, patients' ranks are exchanged."""
 ENOUGH = 10
 """Least number of images of each class for DeLong's normal approximation."""
 NO_VARIANCE = 1e-12
@@ -138,7 +62,7 @@ def compare_flags(
     """Compares the shares of images that two models flag at stored thresholds; on positives this is the sensitivity.
 
     McNemar's exact test if no patient has several images, else the same test over patients. The interval comes from a
-    bootstrap that draws patients.
+    bootstrap that draws patients, of many patients from some of them (`intervals.scaled`).
 
     Args:
         first: (N,) flags of the first model.
@@ -159,7 +83,15 @@ def compare_flags(
     if not first_N.size:
         return Comparison(None, None, None, None, None, None, None, method, 0, "there is nothing to compare")
     net_N = first_N.astype(np.float64) - second_N
-    interval = bootstrap(lambda rows: {"": float(net_N[rows].mean())}, patients, draws, seed)[""]
+    codes_N = patient_codes(patients)
+    if np.count_nonzero(np.bincount(codes_N, net_N)) > MOST_STEPS:
+        method = MANY_FLAGS
+    some = some_patients(codes_N, seed)
+    mine_M, its_M = (net_N, patients) if some is None else (net_N[some[0]], codes_N[some[0]])
+    interval = bootstrap(lambda rows: {"": float(mine_M[rows].mean())}, its_M, draws, seed)[""]
+    if some is not None:
+        people = patients_of(codes_N[some[0]])
+        interval = _of_all(interval, float(net_N.mean()), float(mine_M.mean()), some[1], people)
     low, high, reason = interval.low, interval.high, interval.reason
     if not net_N.any():
         low, high, reason = None, None, "both flag the same images"
@@ -220,6 +152,9 @@ def compare_ranked(
 ) -> Comparison:
     """Compares any metric that depends only on the order of the scores, by exchanging patients' ranks.
 
+    Of more than `intervals.MOST_PATIENTS` patients, with enough of each class, the interval comes from draws of so many
+    of them and is brought to all; p is that of a normal difference with the deviation of this interval.
+
     Args:
         first: (N,) finite scores of the first model.
         second: (N,) finite scores of the second model on the same images.
@@ -238,6 +173,10 @@ def compare_ranked(
     if positive_N.all() or not positive_N.any():
         why = "the images have one class alone" if first_N.size else "there is nothing to compare"
         return Comparison(None, None, None, None, None, None, None, RANKS, first_N.size, why)
+    codes_N = patient_codes(patients)
+    some = some_patients(codes_N, seed)
+    if some is not None and _of_each_class(codes_N[some[0]], positive_N[some[0]]) >= FEWEST_OF_CLASS:
+        return _of_many(first_N, second_N, positive_N, codes_N, some, metric, draws, seed)
     ranked = RankedScores(np.stack([first_N, second_N]), positive_N)
 
     def difference(rows: npt.NDArray[np.int64]) -> dict[str, float | None]:
@@ -250,6 +189,54 @@ def compare_ranked(
     return Comparison(
         one, other, one - other, interval.low, interval.high, p_value, None, RANKS, first_N.size, interval.reason
     )
+
+
+def _of_each_class(codes_N: IntArray, positive_N: BoolArray) -> int:
+    """The number of patients with images of the class that fewer patients have."""
+    return min(patients_of(codes_N[positive_N]), patients_of(codes_N[~positive_N]))
+
+
+def _of_many(
+    first_N: npt.NDArray[np.float32],
+    second_N: npt.NDArray[np.float32],
+    positive_N: BoolArray,
+    codes_N: IntArray,
+    some: tuple[IntArray, float],
+    metric: Callable[[Rates], FloatArray],
+    draws: int,
+    seed: int,
+) -> Comparison:
+    """`compare_ranked` for many patients: draws are of some of them, brought to all; p comes from their deviation."""
+    rows_M, factor = some
+    values = []
+    for scores_N in (first_N, second_N):  # one after the other, for their memory
+        rates = RankedScores(scores_N[None], positive_N).rates(np.ones(scores_N.size, np.int64))
+        values.append(float(metric(rates)[0]))
+    one, other = values
+    ranked = RankedScores(np.stack([first_N[rows_M], second_N[rows_M]]), positive_N[rows_M])
+
+    def difference(rows: IntArray) -> dict[str, float | None]:
+        drawn = metric(ranked.rates(np.bincount(rows, minlength=rows_M.size)))
+        return {"": None if np.isnan(drawn).any() else float(drawn[0] - drawn[1])}
+
+    of_some, patients = difference(np.arange(rows_M.size))[""], patients_of(codes_N[rows_M])
+    drawn = bootstrap(difference, codes_N[rows_M], draws, seed)[""]
+    interval = _of_all(drawn, one - other, np.nan if of_some is None else of_some, factor, patients)
+    p_value, reason = None, interval.reason
+    if interval.low is not None and interval.high is not None:
+        deviation = (interval.high - interval.low) / (2 * Z)
+        if deviation > TIE:
+            p_value = float(2 * norm.sf(abs(one - other) / deviation))
+        elif abs(one - other) <= TIE:
+            p_value = 1.0
+        else:
+            reason = "every draw of patients gives the same difference"
+    method, n = NORMAL.format(patients), first_N.size
+    return Comparison(one, other, one - other, interval.low, interval.high, p_value, None, method, n, reason)
+
+
+def _of_all(interval: Interval, value: float, of_some: float, factor: float, patients: int) -> Interval:
+    return scaled(interval, value, of_some, factor, patients, bounded=False)
 
 
 def delong_covariance(scores_TN: npt.ArrayLike, positive_N: npt.ArrayLike) -> npt.NDArray[np.float64]:

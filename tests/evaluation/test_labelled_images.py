@@ -9,7 +9,7 @@ import pytest
 from comit_ray.chunks import run_record
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import ManifestError
-from comit_ray.evaluation import labelled_images
+from comit_ray.evaluation import labelled_images, two_screens
 from comit_ray.evaluation.image_rows import WholeRows
 from comit_ray.evaluation.labelled_images import KEPT
 from comit_ray.evaluation.screen_metrics import join_predictions, join_tables, screen_metrics
@@ -179,3 +179,29 @@ def test_masks_of_a_selection_are_left_out(tmp_path):
     with labelled_images.opened(results, uri, "test", 0.3) as found:
         _same(found.frame, join_tables(results, uri, "test"))
         assert found.first(found.frame, 2, 0)["lung_png"].isna().all()
+
+
+@pytest.mark.parametrize("split", ["test", "all"])
+def test_another_screen_is_compared_by_its_decisions_alone(archive: tuple[str, str], split: str, tmp_path) -> None:
+    """And the comparison is that of the tables joined in memory."""
+    other = tmp_path / "other"
+    for number, start in enumerate(range(0, ROWS, 500)):
+        rows = prediction_rows(start, 500, seed=5)
+        parquet.write_table(str(other / "predictions" / f"{number}.parquet"), rows)
+    manifest = archive[1]
+    with (
+        labelled_images.opened(*archive, split, 0.3) as one,
+        labelled_images.opened(str(other), manifest, split, 0.3, compared=True) as two,
+    ):
+        assert tuple(two.frame.columns) == labelled_images.COMPARED
+        whole = join_predictions(str(other / "predictions"), manifest, split)
+        for name in labelled_images.COMPARED:
+            if name in WORDS:
+                pd.testing.assert_series_equal(two.frame[name].astype("str"), whole[name].astype("str"))
+            else:
+                mine, theirs = (rows[name].to_numpy(np.float64, na_value=np.nan) for rows in (two.frame, whole))
+                np.testing.assert_array_equal(mine, theirs)
+        in_memory = join_tables(*archive, split)
+        found = two_screens.compare(one.frame, two.frame, 50, 0)
+        assert found == two_screens.compare(in_memory, whole, 50, 0)
+        assert two_screens.sentences(found, one.frame, two.frame) == two_screens.sentences(found, in_memory, whole)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from comit_ray.statistics.comparison import flag_test, rank_test
+from comit_ray.statistics.exchange import flag_test, rank_test
 from comit_ray.statistics.weighted import Rates
 
 FIGURES = {"auroc": Rates.auroc, "at 90": lambda rates: rates.sensitivity(0.9)}

@@ -7,7 +7,7 @@ shows what other initial weights would change. It stands beside the interval and
 
 Comparisons: every variant is compared with one reference on the same images. The comparison uses the seeds that both
 have, and averages the metric over them. The interval of the difference comes from the same bootstrap. All p-values come
-from `comit_ray.statistics.comparison.rank_test`. McNemar's test does not hold, because the thresholds come from these
+from `comit_ray.statistics.exchange.rank_test`. McNemar's test does not hold, because the thresholds come from these
 images. DeLong's test does not hold either, because there are several seeds, and several images per patient.
 """
 
@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.study.study_results import Study, Trial
-from comit_ray.statistics.comparison import RANKS, Comparison, holm, rank_test
+from comit_ray.statistics.comparison import RANKS, Comparison, holm
+from comit_ray.statistics.exchange import rank_test
 from comit_ray.statistics.intervals import Interval, Spread, bootstrap, spread, varied
 from comit_ray.statistics.weighted import RankedScores, Rates
 
