@@ -9,6 +9,8 @@ from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.screen_metrics import by_dataset
 from comit_ray.statistics.roc import Confusion
 
+COLUMNS = ["dataset", "covid", "unhealthy", "covid_flag", "unhealthy_flag"]
+"""Columns that are counted, so that no others are copied."""
 KINDS = ("COVID-19", "other disease", "healthy", "not COVID-19, health not known", "COVID-19 not known")
 
 
@@ -21,7 +23,7 @@ def tables(images: pd.DataFrame) -> dict[str, Table]:
     Returns:
         No tables if there are no flags.
     """
-    scored = images[images["status"] == Status.OK]
+    scored = images[COLUMNS][images["status"] == Status.OK]
     if not scored[["covid_flag", "unhealthy_flag"]].notna().any(axis=None):
         return {}
     return {"confusion": _confusion(images), "flags": _flags(scored)}
@@ -32,10 +34,11 @@ def _confusion(images: pd.DataFrame) -> Table:
     rows = []
     for group, mine in by_dataset(images, alone=False):
         for label in PREFIXES:
-            known = mine[judged(mine, label)]
-            if known.empty:
+            known_N = judged(mine, label)
+            if not known_N.any():
                 continue
-            counts = Confusion.of(known[f"{label}_flag"].to_numpy(bool), known[label].to_numpy(np.int8))
+            flags, labels = (mine[name][known_N] for name in (f"{label}_flag", label))
+            counts = Confusion.of(flags.to_numpy(bool), labels.to_numpy(np.int8))
             cells = (
                 counts.true_positives,
                 counts.false_negatives,
@@ -75,7 +78,8 @@ def kinds_of(images: pd.DataFrame) -> pd.Series:
     """The kind of each image, one of `KINDS`."""
     covid, unhealthy = images["covid"], images["unhealthy"]
     chosen = [covid == 1, (covid == 0) & (unhealthy == 1), (covid == 0) & (unhealthy == 0), covid == 0]
-    return pd.Series(np.select(chosen, KINDS[:4], KINDS[4]), index=images.index)
+    codes_N = np.select(chosen, np.arange(4, dtype=np.int8), np.int8(4))
+    return pd.Series(pd.Categorical.from_codes(codes_N, pd.Index(KINDS)), index=images.index)
 
 
 def _cells(images: pd.DataFrame) -> list[str]:

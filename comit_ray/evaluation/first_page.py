@@ -154,7 +154,7 @@ def _inside(metrics: Sequence[Metric], images: pd.DataFrame) -> str:
     """Whether the ranking holds inside one source, where recognising the hospital does not help."""
     if "covid" in absent_heads(images):
         return "The model has no score for COVID-19."
-    known = images[labelled(images, "covid")]
+    known = images[["dataset", "covid"]][labelled(images, "covid")]
     classes = known.groupby("dataset")["covid"].nunique()
     both = [str(name) for name in classes.index[classes == 2]]
     whole = _find(metrics, "auroc")

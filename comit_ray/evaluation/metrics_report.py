@@ -237,7 +237,7 @@ def sentences(images: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
         images: result of `screen_metrics.join_tables`.
         metrics: result of `screen_metrics.screen_metrics`.
     """
-    scored = images[images["status"] == Status.OK]
+    scored = images[["dataset", "patient_id", "covid", "p_covid"]][images["status"] == Status.OK]
     return [*positives(scored), *_sources(scored, metrics), *_about(images), *_without_id(images)]
 
 

@@ -13,7 +13,7 @@ from comit_ray.data.images.load import PLACE_COLUMNS
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
 from comit_ray.evaluation import classification
-from comit_ray.evaluation.segmentation import mask_ratios, segmentation_counts
+from comit_ray.evaluation.segmentation import mask_blocks, segmentation_counts
 from comit_ray.screening import mask_choice
 from comit_ray.screening.screen_tables import MASKS as MASKS_TABLE
 from comit_ray.screening.screen_tables import read_predictions, recorded_owner, refuse_foreign
@@ -235,7 +235,7 @@ def screen_metrics(
     def blocks(rows: pd.DataFrame) -> Iterator[Block]:
         yield ratios([share("share", rows["status"] == status, np.ones(len(rows)), str(status)) for status in Status])
         yield from classification.blocks(rows, points, specificities, sensitivities)
-        yield ratios(mask_ratios(rows, counted_masks))
+        yield from mask_blocks(rows, counted_masks)
         if more is not None:
             yield ratios(more(rows))
 

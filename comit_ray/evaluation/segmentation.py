@@ -4,7 +4,7 @@ Lung IoU and Dice are means over images, as the paper describes its IoU. `lung_i
 pooled over the pixels of all images, as the paper describes its true positive rate.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from comit_ray.config.image_config import FrameConfig
 from comit_ray.data.masks.mask_images import IGNORE, lung_rectangles
 from comit_ray.data.masks.masks import from_png, read_mask
 from comit_ray.errors import ManifestError, Status
-from comit_ray.statistics.metric import BoolArray, FloatArray, MetricEntry, Ratio, mean, share
+from comit_ray.statistics.metric import Block, BoolArray, FloatArray, MetricEntry, Ratio, mean, of_few, ratios, share
 
 COLUMNS = ["row", "image_id", "task", "hits", "predicted", "true", "problem"]
 
@@ -60,14 +60,19 @@ def segmentation_counts_of(
     return pd.concat(counts, ignore_index=True) if counts else pd.DataFrame(columns=COLUMNS)
 
 
-def mask_ratios(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:
-    """The metrics of the masks, ready to be measured.
+def mask_blocks(images: pd.DataFrame, counts: pd.DataFrame) -> Iterator[Block]:
+    """Yields the metrics of the masks, ready to be measured; those of pixels hold only images with annotated masks.
 
     Args:
         images: N images of `screen_metrics.join_tables`, scored or not.
         counts: result of `segmentation_counts` for these images, others included, by their index.
     """
-    return [*_unreadable(images, counts), *_lung(images, counts), *_disease(images, counts), *_on_healthy(images)]
+    rows_M = np.flatnonzero(images.index.isin(counts["row"]))
+    mine = images[[]].iloc[rows_M]
+    yield of_few(
+        ratios([*_unreadable(mine, counts), *_lung(mine, counts), *_disease(mine, counts)]), rows_M, len(images)
+    )
+    yield ratios(_on_healthy(images))
 
 
 def _unreadable(images: pd.DataFrame, counts: pd.DataFrame) -> list[Ratio]:

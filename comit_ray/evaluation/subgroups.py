@@ -144,7 +144,9 @@ def divided(images: pd.DataFrame) -> dict[str, Groups]:
     Args:
         images: result of `screen_metrics.join_tables`.
     """
-    scored = images[images["status"] == Status.OK]
+    asked = [f"{kind}{label}{end}" for label in PREFIXES for kind, end in (("", ""), ("p_", ""), ("", "_flag"))]
+    needed = list(dict.fromkeys(["status", "operating_point", "patient_id", *ATTRIBUTES, *asked]))
+    scored = images[needed][images["status"] == Status.OK]
     found = {attribute: grouped(scored, attribute) for attribute in ATTRIBUTES}
     return {attribute: groups for attribute, groups in found.items() if len(groups) > 1}
 

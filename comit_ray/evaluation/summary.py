@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from comit_ray.errors import Status
@@ -73,7 +74,8 @@ def _asked(images: pd.DataFrame, split: str, results: str | None, absent: Sequen
 
 
 def _data(images: pd.DataFrame) -> str:
-    scored = images[images["status"] == Status.OK]
+    needed = ["dataset", "view", "patient_id", "covid", "p_covid"]
+    scored = images[needed][images["status"] == Status.OK]
     covid = scored["covid"]
     known = int(covid.notna().sum())
     positive = scored[covid == 1]
@@ -85,12 +87,22 @@ def _data(images: pd.DataFrame) -> str:
         )
     else:
         counts += "; no label for COVID-19 is known"
-    by_source = ", ".join(f"{name} {count:,}" for name, count in scored["dataset"].astype("str").value_counts().items())
-    views = scored["view"].astype("str").fillna("unknown").value_counts()
-    by_view = ", ".join(f"{name} {count:,}" for name, count in views.items())
+    by_source = ", ".join(f"{name} {count:,}" for name, count in _sizes(scored["dataset"]))
+    by_view = ", ".join(f"{name} {count:,}" for name, count in _sizes(scored["view"], "unknown"))
     few = " ".join(metrics_report.positives(scored))
     counts += f". {few.rstrip('.')}" if few else ""
     return f"{counts}. Sources: {by_source or 'none'}. Views: {by_view or 'none'}."
+
+
+def _sizes(words: pd.Series, missing: str | None = None) -> list[tuple[str, int]]:
+    """Each word and how often it occurs, the most frequent first; nulls count as `missing`, or not at all."""
+    codes_N, found = pd.factorize(words)
+    counts: dict[str, int] = dict.fromkeys(map(str, found), 0)
+    for word, count in zip(map(str, found), np.bincount(codes_N[codes_N >= 0], minlength=len(found)), strict=True):
+        counts[word] += int(count)
+    if missing is not None and (codes_N < 0).any():
+        counts[missing] = counts.get(missing, 0) + int((codes_N < 0).sum())
+    return sorted(counts.items(), key=lambda pair: -pair[1])
 
 
 def _answer(metrics: Sequence[Metric], images: pd.DataFrame, label: str, origin: str) -> str:
@@ -118,7 +130,7 @@ def _masks(absent: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _inside(metrics: Sequence[Metric], images: pd.DataFrame) -> str:
-    known = images[labelled(images, "covid")]
+    known = images[["dataset", "covid"]][labelled(images, "covid")]
     classes = known.groupby("dataset")["covid"].nunique()
     if not len(classes):
         return "No image has a score and a label."

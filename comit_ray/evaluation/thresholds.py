@@ -203,7 +203,8 @@ def rows(
         draws: number of bootstrap draws, used if patients have several images.
         seed: seed of the draws.
     """
-    images = images.reset_index(drop=True)
+    needed = list(dict.fromkeys(["status", "patient_id", label, f"p_{label}", *GROUPED_BY]))
+    images = images[needed].reset_index(drop=True)
     point = thresholds.point
     found = _of_group(images, "all", label, thresholds.all, point, prevalences, split, draws, seed)
     for attribute in GROUPED_BY:

@@ -6,7 +6,7 @@ patient drawn twice counts twice, an image of a patient not drawn does not count
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -179,6 +179,32 @@ def ratios(found: Sequence[Ratio]) -> Block:
         return values
 
     return Block(tuple(one.entry for one in found), of_rows(None), of_rows)
+
+
+def of_few(block: Block, rows_M: IntArray, images: int) -> Block:
+    """Returns a block of M images as one of all N images, of which the others have no part in it.
+
+    Args:
+        block: metrics of the M images.
+        rows_M: their places among all images, rising.
+        images: N.
+    """
+
+    def whole(counted_M: BoolArray) -> BoolArray:
+        counted_N = np.zeros(images, bool)
+        counted_N[rows_M] = counted_M
+        return counted_N
+
+    def of_rows(rows_K: IntArray) -> Values:
+        """Of a rising choice of all images."""
+        assert block.of_rows is not None, "a block of ratios"
+        mine_M = np.isin(rows_M, rows_K)
+        few = block.of_rows(np.flatnonzero(mine_M))
+        places = np.searchsorted(rows_K, rows_M[mine_M])
+        return lambda weights_K: few(weights_K[places])
+
+    entries = (replace(entry, counted_N=whole(entry.counted_N)) for entry in block.entries)
+    return Block(tuple(entries), lambda weights_N: block.values(weights_N[rows_M]), of_rows)
 
 
 def _sum(values_N: FloatArray | BoolArray, weights_N: IntArray) -> float:

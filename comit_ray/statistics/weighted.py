@@ -72,13 +72,15 @@ class RankedScores:
     def __init__(self, scores_TN: npt.ArrayLike, labels_N: npt.ArrayLike) -> None:
         scores = np.asarray(scores_TN, np.float32)
         scored = ~np.isnan(scores)
-        self._order_TN = np.argsort(np.where(scored, -scores, np.inf), axis=1, kind="stable")
+        place = _place_type(scores.shape[1])
+        order = np.argsort(np.where(scored, -scores, np.float32(np.inf)), axis=1, kind="stable")
+        self._order_TN: npt.NDArray[np.integer] = order.astype(place, copy=False)
         ordered = np.take_along_axis(scores, self._order_TN, axis=1)
         images = scores.shape[1]
         is_last = np.ones(scores.shape, bool)
         is_last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]  # NaN differs from everything and has no weight
-        places = np.where(is_last, np.arange(images), images)
-        self._last_TN = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
+        places = np.where(is_last, np.arange(images, dtype=place), images)
+        self._last_TN: npt.NDArray[np.integer] = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
         positive = np.asarray(labels_N, bool)[self._order_TN]
         known = np.take_along_axis(scored, self._order_TN, axis=1)
         self._positive_TN, self._negative_TN = positive & known, ~positive & known
@@ -89,12 +91,22 @@ class RankedScores:
         Args:
             weights_N: whole numbers, how often each image counts.
         """
-        weights_TN = np.asarray(weights_N, np.int64)[self._order_TN]
-        true_TN, false_TN = (
-            np.take_along_axis(np.cumsum(weights_TN * chosen, axis=1), self._last_TN, axis=1)
-            for chosen in (self._positive_TN, self._negative_TN)
-        )
-        return Rates(true_TN, false_TN)
+        weights = np.asarray(weights_N, np.int64)
+
+        def flagged(chosen_TN: BoolArray) -> IntArray:
+            counts_TN = weights[self._order_TN]
+            counts_TN *= chosen_TN
+            return np.take_along_axis(np.cumsum(counts_TN, axis=1, out=counts_TN), self._last_TN, axis=1)
+
+        return Rates(flagged(self._positive_TN), flagged(self._negative_TN))
+
+
+MANY = 1_000_000
+"""Images above which places take half the memory; with fewer, they take less time."""
+
+
+def _place_type(images: int) -> "np.dtype[np.integer]":
+    return np.dtype(np.int32 if MANY < images < np.iinfo(np.int32).max else np.int64)
 
 
 def _from_zero(counts_TN: IntArray) -> IntArray:

@@ -12,9 +12,9 @@ from comit_ray.data.masks.mask_references import boxes_reference
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import Status
 from comit_ray.evaluation.screen_metrics import join_tables
-from comit_ray.evaluation.segmentation import COLUMNS, mask_ratios, segmentation_counts
+from comit_ray.evaluation.segmentation import COLUMNS, mask_blocks, segmentation_counts
 from comit_ray.statistics.measure import measure
-from comit_ray.statistics.metric import Metric, ratios
+from comit_ray.statistics.metric import Metric
 from tests.support import manifest_row, mask_row, prediction_row, write_results
 
 LEFT_BOX = boxes_reference([(0, 0, 32, 64)], 64, 64)
@@ -26,7 +26,7 @@ def figures(images: pd.DataFrame, draws: int = 50) -> dict[str, Metric]:
     counts = segmentation_counts(images[images["status"] == Status.OK])
     return {
         figure.metric: figure
-        for figure in measure([ratios(mask_ratios(images, counts))], images["patient_id"], "test", "all", draws)
+        for figure in measure(mask_blocks(images, counts), images["patient_id"], "test", "all", draws)
     }
 
 
@@ -130,11 +130,12 @@ def test_undefined_says_why(tmp_path: Path) -> None:
     """No pair of masks; a pair whose truth is empty; nothing at all."""
     nothing = pd.DataFrame(columns=COLUMNS)
     images = screened(tmp_path, [manifest_row("a/1")], [prediction_row("a/1")], [])
-    found = {ratio.entry.metric: ratio for ratio in mask_ratios(images, nothing)}
+    found = {entry.metric for block in mask_blocks(images, nothing) for entry in block.entries}
     assert "unreadable_masks" not in found
+    assert "lung_iou" in found
     assert figures(images)["lung_iou"].reason is not None
     assert figures(images)["disease_tpr"].n == 0
     empty = pd.DataFrame([(0, "a/1", "disease", 0, 5, 0, None)], columns=COLUMNS)
-    (tpr,) = measure([ratios([r for r in mask_ratios(images, empty) if r.entry.metric == "disease_tpr"])],
-                     images["patient_id"], "test", "all", 10)  # fmt: skip
+    judged = measure(mask_blocks(images, empty), images["patient_id"], "test", "all", 10)
+    (tpr,) = [figure for figure in judged if figure.metric == "disease_tpr"]
     assert (tpr.value, tpr.n, tpr.reason) == (None, 1, "the true masks mark no disease")

@@ -15,6 +15,7 @@ from comit_ray.statistics.metric import (
     MetricEntry,
     Ratio,
     mean,
+    of_few,
     ratios,
     share,
 )
@@ -121,3 +122,22 @@ def test_the_seed_decides() -> None:
     ratio = mean("x", np.arange(10) / 10)
     assert one(ratio, ALONE, seed=3) == one(ratio, ALONE, seed=3)
     assert one(ratio, ALONE, draws=50, seed=3) != one(ratio, ALONE, draws=50, seed=4)
+
+
+@pytest.mark.parametrize("few", [0, 1, 7])
+def test_a_block_of_few_images_is_that_of_all_of_which_the_others_are_zero(few: int) -> None:
+    rng = np.random.default_rng(few)
+    rows_M = np.sort(rng.choice(40, few, replace=False))
+    wholes_M = rng.integers(1, 9, few).astype(float)
+    parts_M = np.minimum(wholes_M, rng.integers(0, 9, few))
+    parts_N, wholes_N = np.zeros(40), np.zeros(40)
+    parts_N[rows_M], wholes_N[rows_M] = parts_M, wholes_M
+    small = of_few(ratios([Ratio(MetricEntry("a", wholes_M > 2), parts_M, wholes_M)]), rows_M, 40)
+    large = ratios([Ratio(MetricEntry("a", wholes_N > 2), parts_N, wholes_N)])
+    np.testing.assert_array_equal(small.entries[0].counted_N, large.entries[0].counted_N)
+    weights_N, chosen = rng.integers(0, 3, 40), np.sort(rng.choice(40, 15, replace=False))
+    np.testing.assert_array_equal(small.values(weights_N), large.values(weights_N))
+    assert small.of_rows is not None
+    assert large.of_rows is not None
+    weights_K = rng.integers(0, 3, 15)
+    np.testing.assert_array_equal(small.of_rows(chosen)(weights_K), large.of_rows(chosen)(weights_K))

@@ -79,8 +79,10 @@ def _curves(images: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
 
 
 def _sheet(config: EvaluateConfig, source: LabelledImages, split: str, output: str) -> list[Picture]:
-    scored = source.frame[source.frame["status"] == Status.OK]
-    if not config.sheet_images or scored.empty:
+    if not config.sheet_images:
+        return []
+    scored = source.frame[["covid"]][source.frame["status"] == Status.OK]
+    if scored.empty:
         return []
     chosen = random_sheet.choose(scored, config.sheet_images, config.sheet_seed, source)
     caption = (
