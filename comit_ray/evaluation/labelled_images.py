@@ -53,10 +53,9 @@ COMPARED = ("status", "model_id", "p_covid", "p_unhealthy", "covid_flag", "unhea
 """The columns of another screen that are compared, in the order of `known`."""
 _CODES = {"patient_id": "people", "study_id": "studies"}
 """Column of codes -> the table that has them."""
-_KEPT = {
-    **{f"{task}_mask": f"k.{task}_mask IS NOT NULL" for task in ("lung", "disease")},
-    **{f"{task}_png": f"coalesce(m.{task}, false)" for task in ("lung", "disease")},
-}
+_ANNOTATED = {f"{task}_mask": f"k.{task}_mask IS NOT NULL" for task in ("lung", "disease")}
+_PREDICTED_MASKS = {f"{task}_png": f"coalesce(m.{task}, false)" for task in ("lung", "disease")}
+_KEPT = (*_ANNOTATED, *_PREDICTED_MASKS)
 _JOINED = "FROM known k LEFT JOIN predictions p USING (image_id)"
 KEPT = "kept in the tables"
 """Stands in place of a mask that is not in memory."""
@@ -282,7 +281,7 @@ def _compared(tables: Staged) -> pd.DataFrame:
     """Makes the table of another screen's decisions."""
     words = _categories(tables, [name for name in COMPARED if name in _WORDS])
     columns = {name: words.get(name) or f"({_NUMBERS[name]})::FLOAT" for name in COMPARED}
-    return _made(tables, columns, _JOINED)
+    return _in_memory(tables, [(columns, _JOINED)])
 
 
 def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
@@ -293,34 +292,50 @@ def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
             f"FROM (SELECT DISTINCT {name} AS id FROM known WHERE {name} IS NOT NULL)"
         )
     ids = {"image_id": "k.image_id", "patient_id": "k.patient_id", "detail": "p.detail", "illness_day": "k.illness_day"}
-    columns = {
+    decided = {
         **_categories(tables, list(_WORDS)),
         **{name: f"({value})::FLOAT" for name, value in _NUMBERS.items()},
-        **{name: f"{table}.code::INTEGER" for name, table in _CODES.items()},
-        **_KEPT,
+        **_ANNOTATED,
         **(ids if whole_ids else {}),
     }
-    more = "LEFT JOIN people ON people.id = k.patient_id LEFT JOIN studies ON studies.id = k.study_id"
-    return _made(tables, columns, f"{_JOINED} LEFT JOIN masks m USING (image_id) {more}")
+    codes = {
+        name: ({name: f"{table}.code::INTEGER"}, f"FROM known k LEFT JOIN {table} ON {table}.id = k.{name}")
+        for name, table in _CODES.items()
+        if name not in decided
+    }
+    masks = (_PREDICTED_MASKS, "FROM known k LEFT JOIN masks m USING (image_id)")
+    return _in_memory(tables, [(decided, _JOINED), *codes.values(), masks])
 
 
 def _categories(tables: Staged, names: Sequence[str]) -> dict[str, str]:
     """Makes a type of the words of each column; returns the columns with their values in SQL."""
-    found = ", ".join(f"list(DISTINCT {_WORDS[one]}) FILTER ({_WORDS[one]} IS NOT NULL) AS {one}" for one in names)
-    tables.run(f"CREATE TABLE words AS SELECT {found} {_JOINED}")  # one join for all columns
-    for name in names:
-        words = f"SELECT word FROM (SELECT unnest({name}) AS word FROM words) ORDER BY word"  # noqa: S608 words of ours
-        tables.run(f"CREATE TYPE type_{name} AS ENUM ({words})")
+    alone = [name for name in names if _WORDS[name].startswith("k.")]
+    for mine, source in ((alone, "FROM known k"), ([one for one in names if one not in alone], _JOINED)):
+        lists = ", ".join(f"list(DISTINCT {_WORDS[one]}) FILTER ({_WORDS[one]} IS NOT NULL) AS {one}" for one in mine)
+        if mine:
+            tables.run(f"CREATE OR REPLACE TABLE words AS SELECT {lists} {source}")
+        for name in mine:
+            words = f"SELECT word FROM (SELECT unnest({name}) AS word FROM words) ORDER BY word"  # noqa: S608 our words
+            tables.run(f"CREATE TYPE type_{name} AS ENUM ({words})")
     return {name: f"({_WORDS[name]})::type_{name}" for name in names}
 
 
-def _made(tables: Staged, columns: Mapping[str, str], joined: str) -> pd.DataFrame:
-    """Brings columns of the join to memory, one after the other, in the order of `known`."""
-    listed = ", ".join(f"{value} AS {name}" for name, value in columns.items())
-    tables.run(f"CREATE TABLE images AS SELECT {listed} {joined} ORDER BY k.row")
+def _in_memory(tables: Staged, joins: Sequence[tuple[Mapping[str, str], str]]) -> pd.DataFrame:
+    """Brings columns to memory, one join after the other: several at once need several hash tables of all ids.
+
+    Args:
+        tables: the database.
+        joins: column -> its value in SQL, and the tables that are joined; each gives every row of `known` once.
+    """
+    for number, (columns, joined) in enumerate(joins):
+        listed = ", ".join(f"{value} AS {name}" for name, value in columns.items())
+        tables.run(f"CREATE TABLE joined_{number} AS SELECT {listed} {joined} ORDER BY k.row")
     tables.limit(LEAST_GIB)  # what it holds above that goes to its file, before the columns come into memory
-    made = {name: _column(tables.table(f"SELECT {name} FROM images")[name], name) for name in columns}  # noqa: S608
-    tables.run("DROP TABLE images")
+    made = {}
+    for number, (columns, _) in enumerate(joins):
+        for name in columns:
+            made[name] = _column(tables.table(f"SELECT {name} FROM joined_{number}")[name], name)  # noqa: S608 our words
+        tables.run(f"DROP TABLE joined_{number}")
     return pd.DataFrame(made, copy=False)
 
 

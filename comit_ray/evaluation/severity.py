@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from scipy.stats import rankdata
 
 from comit_ray.config.evaluate_config import EvaluateConfig
@@ -21,7 +22,7 @@ from comit_ray.errors import ConfigError, Status
 from comit_ray.evaluation.report.document import Chapter, Table
 from comit_ray.screening.mask_tables import ZONES
 from comit_ray.screening.mask_tables import severity as of_zones
-from comit_ray.screening.screen_tables import read_predictions
+from comit_ray.screening.screen_tables import PREDICTIONS, rows_of
 from comit_ray.statistics.intervals import Interval, bootstrap, patient_codes
 from comit_ray.storage import storage
 from comit_ray.tables import parquet
@@ -136,12 +137,17 @@ def join(results: str, manifest: str, uri: str) -> pd.DataFrame:
     readers = readers[["image_id", "severity", *zones]].rename(
         columns=lambda name: name if name == "image_id" else f"read_{name}"
     )
-    predictions = read_predictions(results).select(["image_id", "status", "severity", "zone_disease"]).to_pandas()
+    # Of a large archive few images are read, so files are looked through one after the other.
+    ids = pa.array(readers["image_id"], pa.string())
+    found = rows_of(results, PREDICTIONS, ids, ())
+    if "zone_disease" not in found.column_names:
+        found = found.append_column("zone_disease", pa.nulls(found.num_rows))
+    predictions = found.select(["image_id", "status", "zone_disease"]).to_pandas()
     scored = predictions[(predictions["status"] == Status.OK) & predictions["zone_disease"].notna()]
     scored = scored.assign(
         severity=[of_zones([None if pd.isna(z) else z for z in zones]) for zones in scored["zone_disease"]]
     )
-    patients = parquet.read_table(manifest, ["image_id", "patient_id"]).to_pandas()
+    patients = parquet.read_rows(manifest, readers["image_id"]).select(["image_id", "patient_id"]).to_pandas()
     images = scored.merge(readers[readers["read_severity"].notna()], on="image_id").merge(
         patients, on="image_id", how="left"
     )
