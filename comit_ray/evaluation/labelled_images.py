@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from comit_ray.checkpoint import frontal_check
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
+from comit_ray.evaluation import image_columns
 from comit_ray.evaluation.screen_metrics import LABELS, needs_columns, not_finite, without_prediction
 from comit_ray.screening import mask_choice
 from comit_ray.screening.screen_tables import (
@@ -29,7 +30,7 @@ from comit_ray.statistics.intervals import IntArray
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.tables.manifest_schema import MANIFEST
-from comit_ray.tables.staging import LEAST_GIB, Staged, staging
+from comit_ray.tables.staging import Staged, staging
 from comit_ray.tables.vocabulary import SCORES, counted
 
 _PREDICTED = (
@@ -38,27 +39,6 @@ _PREDICTED = (
     *("height", "width", "view", "model_id"),
 )
 _AREAS = ("lung_area", "disease_area", "disease_in_lung")
-_WORDS = {
-    **{name: f"p.{name}" for name in ("status", "reason", "operating_point", "calibration", "model_id")},
-    **{name: f"k.{name}" for name in ("dataset", "site", "sex", "device")},
-    "view": "coalesce(p.view, k.view)",
-}
-"""Column of words -> its value in SQL; each becomes a category."""
-_NUMBERS = {
-    **{name: f"k.{name}" for name in ("covid", "unhealthy", "age")},
-    **{name: f"p.{name}" for name in ("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag")},
-    **{name: f"p.{name}" for name in ("lung_area", "disease_area", frontal_check.COLUMN)},
-}
-COMPARED = ("status", "model_id", "p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag")
-"""The columns of another screen that are compared, in the order of `known`."""
-_CODES = {"patient_id": "people", "study_id": "studies"}
-"""Column of codes -> the table that has them."""
-_ANNOTATED = {f"{task}_mask": f"k.{task}_mask IS NOT NULL" for task in ("lung", "disease")}
-_PREDICTED_MASKS = {f"{task}_png": f"coalesce(m.{task}, false)" for task in ("lung", "disease")}
-_KEPT = (*_ANNOTATED, *_PREDICTED_MASKS)
-_JOINED = "FROM known k LEFT JOIN predictions p USING (image_id)"
-KEPT = "kept in the tables"
-"""Stands in place of a mask that is not in memory."""
 
 
 class LabelledImages:
@@ -178,8 +158,8 @@ def opened(
         bare: whether `uri` is a bare predictions table.
         whole_ids: whether the table also has the ids of images and patients, `detail` and `illness_day`, which take
             100 to 300 bytes a row.
-        compared: whether the table has only the columns `COMPARED`, for a comparison with another screen; masks are not
-            looked for.
+        compared: whether the table has only the columns `image_columns.COMPARED`, for a comparison with another screen;
+            masks are not looked for.
 
     Raises:
         ManifestError: as for `screen_metrics.join_tables` and `join_predictions`.
@@ -195,7 +175,7 @@ def opened(
             "SELECT count(*) FILTER (p.status IS NULL), count(*) FROM known LEFT JOIN predictions p USING (image_id)"
         )[0]
         without_prediction(int(lost), int(images), split, uri, manifest_uri)
-        frame = _compared(tables) if compared else _frame(tables, whole_ids)
+        frame = image_columns.compared(tables) if compared else image_columns.frame(tables, whole_ids)
         yield LabelledImages(tables, frame, results)
 
 
@@ -275,76 +255,3 @@ def _stage_masks(tables: Staged, results: str | None) -> None:
         if tables.rows("SELECT count(lung_area) + count(disease_area) FROM predictions")[0][0]:
             raise
         tables.add_batches("masks", there.empty_table())
-
-
-def _compared(tables: Staged) -> pd.DataFrame:
-    """Makes the table of another screen's decisions."""
-    words = _categories(tables, [name for name in COMPARED if name in _WORDS])
-    columns = {name: words.get(name) or f"({_NUMBERS[name]})::FLOAT" for name in COMPARED}
-    return _in_memory(tables, [(columns, _JOINED)])
-
-
-def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
-    """Makes the narrow table, one column after the other."""
-    for name, table in _CODES.items():
-        tables.run(
-            f"CREATE TABLE {table} AS SELECT id, row_number() OVER () - 1 AS code "  # noqa: S608 words of ours
-            f"FROM (SELECT DISTINCT {name} AS id FROM known WHERE {name} IS NOT NULL)"
-        )
-    ids = {"image_id": "k.image_id", "patient_id": "k.patient_id", "detail": "p.detail", "illness_day": "k.illness_day"}
-    decided = {
-        **_categories(tables, list(_WORDS)),
-        **{name: f"({value})::FLOAT" for name, value in _NUMBERS.items()},
-        **_ANNOTATED,
-        **(ids if whole_ids else {}),
-    }
-    codes = {
-        name: ({name: f"{table}.code::INTEGER"}, f"FROM known k LEFT JOIN {table} ON {table}.id = k.{name}")
-        for name, table in _CODES.items()
-        if name not in decided
-    }
-    masks = (_PREDICTED_MASKS, "FROM known k LEFT JOIN masks m USING (image_id)")
-    return _in_memory(tables, [(decided, _JOINED), *codes.values(), masks])
-
-
-def _categories(tables: Staged, names: Sequence[str]) -> dict[str, str]:
-    """Makes a type of the words of each column; returns the columns with their values in SQL."""
-    alone = [name for name in names if _WORDS[name].startswith("k.")]
-    for mine, source in ((alone, "FROM known k"), ([one for one in names if one not in alone], _JOINED)):
-        lists = ", ".join(f"list(DISTINCT {_WORDS[one]}) FILTER ({_WORDS[one]} IS NOT NULL) AS {one}" for one in mine)
-        if mine:
-            tables.run(f"CREATE OR REPLACE TABLE words AS SELECT {lists} {source}")
-        for name in mine:
-            words = f"SELECT word FROM (SELECT unnest({name}) AS word FROM words) ORDER BY word"  # noqa: S608 our words
-            tables.run(f"CREATE TYPE type_{name} AS ENUM ({words})")
-    return {name: f"({_WORDS[name]})::type_{name}" for name in names}
-
-
-def _in_memory(tables: Staged, joins: Sequence[tuple[Mapping[str, str], str]]) -> pd.DataFrame:
-    """Brings columns to memory, one join after the other: several at once need several hash tables of all ids.
-
-    Args:
-        tables: the database.
-        joins: column -> its value in SQL, and the tables that are joined; each gives every row of `known` once.
-    """
-    for number, (columns, joined) in enumerate(joins):
-        listed = ", ".join(f"{value} AS {name}" for name, value in columns.items())
-        tables.run(f"CREATE TABLE joined_{number} AS SELECT {listed} {joined} ORDER BY k.row")
-    tables.limit(LEAST_GIB)  # what it holds above that goes to its file, before the columns come into memory
-    made = {}
-    for number, (columns, _) in enumerate(joins):
-        for name in columns:
-            made[name] = _column(tables.table(f"SELECT {name} FROM joined_{number}")[name], name)  # noqa: S608 our words
-        tables.run(f"DROP TABLE joined_{number}")
-    return pd.DataFrame(made, copy=False)
-
-
-def _column(values: pa.ChunkedArray, name: str) -> pd.Series:
-    if name in _KEPT:
-        there_N = values.to_numpy()
-        return pd.Series(pd.Categorical.from_codes(np.where(there_N, 0, -1).astype(np.int8), pd.Index([KEPT])))
-    if pa.types.is_int32(values.type) and name in _CODES:
-        missing_N = values.is_null().to_numpy()
-        return pd.Series(pd.arrays.IntegerArray(values.fill_null(0).to_numpy().astype(np.int32), missing_N))
-    found: pd.Series = values.to_pandas()
-    return found

@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import ray
-
 from comit_ray.checkpoint import checkpoint
 from comit_ray.checkpoint.checkpoint_facts import read_json
+from comit_ray.chunks.run_record import package_version
 from comit_ray.errors import CheckpointError, ConfigError
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import counted
@@ -93,7 +92,7 @@ def _listed(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     order = [best] if best == latest else [latest, best]
     states = {name: {"version": 0, "checkpoint_dir_name": name, "metrics": found[name]} for name in order}
     return {
-        "ray_version": ray.__version__,
+        "ray_version": package_version("ray"),
         "checkpoint_results": [states[name] for name in order],
         "checkpoint_report_indices": [_epoch(name) - 1 for name in order],
         "latest_checkpoint_result": states[latest],
