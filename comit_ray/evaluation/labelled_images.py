@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,6 @@ import pyarrow.compute as pc
 from comit_ray.checkpoint import frontal_check
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ManifestError, NotFoundError, Reason, Status
-from comit_ray.evaluation import image_columns
 from comit_ray.evaluation.screen_metrics import LABELS, needs_columns, not_finite, without_prediction
 from comit_ray.screening import mask_choice
 from comit_ray.screening.screen_tables import (
@@ -30,7 +30,8 @@ from comit_ray.statistics.intervals import IntArray
 from comit_ray.storage import storage
 from comit_ray.tables import parquet, schema
 from comit_ray.tables.manifest_schema import MANIFEST
-from comit_ray.tables.staging import Staged, staging
+from comit_ray.tables.staged_columns import StagedColumns
+from comit_ray.tables.staging import LEAST_GIB, Staged, staging
 from comit_ray.tables.vocabulary import SCORES, counted
 
 _PREDICTED = (
@@ -39,6 +40,24 @@ _PREDICTED = (
     *("height", "width", "view", "model_id"),
 )
 _AREAS = ("lung_area", "disease_area", "disease_in_lung")
+_WORDS = {
+    **dict.fromkeys(("status", "reason", "operating_point", "calibration", "model_id"), "p"),
+    **dict.fromkeys(("dataset", "site", "sex", "device"), "k"),
+    "view": "pk",
+}
+"""Column of words -> its tables (`staged_columns.TABLES`), the first of which has precedence."""
+_NUMBERS = {
+    **dict.fromkeys(("covid", "unhealthy", "age"), "k"),
+    **dict.fromkeys(("p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag"), "p"),
+    **dict.fromkeys(("lung_area", "disease_area", frontal_check.COLUMN), "p"),
+}
+_IDS = {"image_id": "k", "patient_id": "k", "detail": "p", "illness_day": "k"}
+COMPARED = ("status", "model_id", "p_covid", "p_unhealthy", "covid_flag", "unhealthy_flag")
+"""The columns of another screen that are compared."""
+_CODES = ("patient_id", "study_id")
+KEPT = "kept in the tables"
+"""Stands in place of a mask that is not in memory."""
+TASKS = ("lung", "disease")
 
 
 class LabelledImages:
@@ -158,7 +177,7 @@ def opened(
         bare: whether `uri` is a bare predictions table.
         whole_ids: whether the table also has the ids of images and patients, `detail` and `illness_day`, which take
             100 to 300 bytes a row.
-        compared: whether the table has only the columns `image_columns.COMPARED`, for a comparison with another screen;
+        compared: whether the table has only the columns `COMPARED`, for a comparison with another screen;
             masks are not looked for.
 
     Raises:
@@ -175,7 +194,7 @@ def opened(
             "SELECT count(*) FILTER (p.status IS NULL), count(*) FROM known LEFT JOIN predictions p USING (image_id)"
         )[0]
         without_prediction(int(lost), int(images), split, uri, manifest_uri)
-        frame = image_columns.compared(tables) if compared else image_columns.frame(tables, whole_ids)
+        frame = _compared(tables) if compared else _frame(tables, whole_ids)
         yield LabelledImages(tables, frame, results)
 
 
@@ -255,3 +274,31 @@ def _stage_masks(tables: Staged, results: str | None) -> None:
         if tables.rows("SELECT count(lung_area) + count(disease_area) FROM predictions")[0][0]:
             raise
         tables.add_batches("masks", there.empty_table())
+
+
+def _compared(tables: Staged) -> pd.DataFrame:
+    """Makes the table of another screen, with the columns `COMPARED`."""
+    columns = StagedColumns(tables)
+    tables.limit(LEAST_GIB)
+    made = {name: columns.words("p", name) if name in _WORDS else columns.numbers("p", name) for name in COMPARED}
+    return pd.DataFrame(made, copy=False)
+
+
+def _frame(tables: Staged, whole_ids: bool) -> pd.DataFrame:
+    """Makes the narrow table, one column after the other."""
+    columns = StagedColumns(tables)
+    codes = {name: columns.codes(name) for name in _CODES if not (whole_ids and name in _IDS)}
+    drawn = {f"{task}_png": _kept(columns.places("0", f"masks m USING (image_id) WHERE m.{task}")) for task in TASKS}
+    tables.limit(LEAST_GIB)  # what it holds above that goes to its file, before the columns come into memory
+    made = {name: columns.words(where, name) for name, where in _WORDS.items()}
+    made |= {name: columns.numbers(table, name) for name, table in _NUMBERS.items()} | codes | drawn
+    for task in TASKS:
+        there_N = columns.values("k", f"{task}_mask IS NOT NULL").to_numpy(zero_copy_only=False)
+        made[f"{task}_mask"] = _kept(np.where(there_N, 0, -1))
+    if whole_ids:
+        made |= {name: columns.values(table, name).to_pandas() for name, table in _IDS.items()}
+    return pd.DataFrame(made, copy=False)
+
+
+def _kept(codes_N: npt.NDArray[np.integer]) -> pd.Series:
+    return pd.Series(pd.Categorical.from_codes(codes_N.astype(np.int8), pd.Index([KEPT])))

@@ -44,7 +44,7 @@ def compare(images: pd.DataFrame, others: pd.DataFrame, draws: int, seed: int) -
     Args:
         images: result of `screen_metrics.join_tables` for this screen.
         others: the same for the other screen, with the same images in the same order; of its columns,
-            `image_columns.COMPARED` are needed.
+            `labelled_images.COMPARED` are needed.
         draws: number of draws of the bootstrap and of the exchange of patients.
         seed: seed of the draws.
     """

@@ -9,9 +9,9 @@ import pytest
 from comit_ray.chunks import run_record
 from comit_ray.data.masks.masks import to_png
 from comit_ray.errors import ManifestError
-from comit_ray.evaluation import image_columns, labelled_images, two_screens
-from comit_ray.evaluation.image_columns import KEPT
+from comit_ray.evaluation import labelled_images, two_screens
 from comit_ray.evaluation.image_rows import WholeRows
+from comit_ray.evaluation.labelled_images import KEPT
 from comit_ray.evaluation.screen_metrics import join_predictions, join_tables, screen_metrics
 from comit_ray.screening.mask_choice import setting
 from comit_ray.statistics.intervals import patient_codes
@@ -193,9 +193,9 @@ def test_another_screen_is_compared_by_its_decisions_alone(archive: tuple[str, s
         labelled_images.opened(*archive, split, 0.3) as one,
         labelled_images.opened(str(other), manifest, split, 0.3, compared=True) as two,
     ):
-        assert tuple(two.frame.columns) == image_columns.COMPARED
+        assert tuple(two.frame.columns) == labelled_images.COMPARED
         whole = join_predictions(str(other / "predictions"), manifest, split)
-        for name in image_columns.COMPARED:
+        for name in labelled_images.COMPARED:
             if name in WORDS:
                 pd.testing.assert_series_equal(two.frame[name].astype("str"), whole[name].astype("str"))
             else:
