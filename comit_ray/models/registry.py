@@ -139,6 +139,6 @@ def _lung_network(config: ModelConfig) -> nn.Module:
     if crop.name is None or crop.width is None:
         raise ConfigError(
             "model.crop: expected the lung network's name and width, got none; "
-            "comit_ray.training.lung_network.known reads them from model.crop.checkpoint"
+            "comit_ray.training.initial_weights reads them from model.crop.checkpoint"
         )
     return build_model(ModelConfig(name=crop.name, tasks=("lung",), width=crop.width, weights="none"))

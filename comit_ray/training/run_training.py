@@ -25,16 +25,13 @@ from comit_ray.chunks import graph, nodes, ray_start, run_record
 from comit_ray.config.train_config import TrainConfig
 from comit_ray.data.manifest import manifest
 from comit_ray.errors import ComitError, ConfigError, ManifestError
-from comit_ray.models.lung_crop import LungCrop
-from comit_ray.models.registry import build_model
-from comit_ray.models.weights import load_pretrained
 from comit_ray.prepare import frames as frame_data
 from comit_ray.prepare import frames_on_disk, other_pictures, prepared
 from comit_ray.prepare.frames_on_disk import MappedFiles
 from comit_ray.prepare.prepared import PreparedTable
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Split, counted
-from comit_ray.training import checkpoint_list, curves, early_stopping, lung_network, run_directory, worker
+from comit_ray.training import checkpoint_list, curves, early_stopping, initial_weights, run_directory, worker
 from comit_ray.training.tracking import Tracker
 
 ACCOUNT_COLUMNS = ["image_id", "split", "left_out", "failed", "covid"]
@@ -161,12 +158,12 @@ def train(config: TrainConfig, callbacks: Sequence[ray.train.UserCallback] = ())
     )
     if config.workers.gpu:
         graph.check_gpus_here("--workers.gpu")
-    config = lung_network.known(config)
+    config = initial_weights.with_lung_network(config)
     run = storage.join(config.storage, config.name)
     resuming = run_directory.goes_on(run, config)
     if resuming:
         checkpoint_list.mend(run)
-    initial = None if resuming and run_directory.has_checkpoint(run) else _initial_weights(config)
+    initial = None if resuming and run_directory.has_checkpoint(run) else initial_weights.make(config)
     # The manifest is not read by Ray: its reader would accept an incomplete manifest, and its listing of several parts
     # at once can fail in a race of imports (Ray 2.60, fsspec.implementations.http).
     table = prepared.open_prepared(config.data)
@@ -197,16 +194,6 @@ def _whole(run: str, config: TrainConfig) -> bool:
         return False
     metrics = checkpoint.load_history(storage.join(run, "last"))
     return early_stopping.whole(metrics, config.train.epochs, config.train.patience)
-
-
-def _initial_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
-    """Makes the weights from which every worker starts, once, so that no worker needs the internet or a cache."""
-    torch.manual_seed(config.train.seed)
-    model = build_model(config.model)
-    load_pretrained(model, config.model)
-    if isinstance(model, LungCrop):
-        lung_network.load(model.lungs, config.model.crop)
-    return model.state_dict()
 
 
 def _manifest_frames(config: TrainConfig, rows: pa.Table) -> Dataset:

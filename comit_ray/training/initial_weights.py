@@ -1,16 +1,41 @@
-"""Reads the network that crops radiographs to the lungs from its checkpoint: which network it is, and its weights."""
+"""Makes the weights with which a training starts: random ones, ImageNet's, and those of the lung network of a crop.
+
+They are made once, by the driver, so that no worker needs the internet or a cache.
+"""
 
 import safetensors.torch
+import torch
 from torch import nn
 
 from comit_ray.checkpoint.checkpoint_facts import read_config, read_facts
 from comit_ray.config.train_config import LungCropConfig, TrainConfig
 from comit_ray.errors import ConfigError
+from comit_ray.models.lung_crop import LungCrop
+from comit_ray.models.registry import build_model
+from comit_ray.models.weights import load_pretrained
 from comit_ray.storage import storage
 from comit_ray.tables.vocabulary import Task
 
 
-def known(config: TrainConfig) -> TrainConfig:
+def make(config: TrainConfig) -> dict[str, torch.Tensor]:
+    """Returns the weights from which every worker starts.
+
+    Args:
+        config: options of the training, with the kind of its lung network if it has one (`with_lung_network`).
+
+    Raises:
+        ConfigError: there are no such weights for this network.
+        CheckpointError: weights cannot be fetched, or belong to another network.
+    """
+    torch.manual_seed(config.train.seed)
+    model = build_model(config.model)
+    load_pretrained(model, config.model)
+    if isinstance(model, LungCrop):
+        load_lungs(model.lungs, config.model.crop)
+    return model.state_dict()
+
+
+def with_lung_network(config: TrainConfig) -> TrainConfig:
     """Returns the options of a training with the name and the width of its lung network; the same without one.
 
     Raises:
@@ -41,7 +66,7 @@ def known(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"model": config.model.model_copy(update={"crop": filled})})
 
 
-def load(network: nn.Module, crop: LungCropConfig) -> None:
+def load_lungs(network: nn.Module, crop: LungCropConfig) -> None:
     """Fills a network that finds lungs with the weights of the checkpoint; other heads of the checkpoint are left out.
 
     Raises:

@@ -16,7 +16,7 @@ from comit_ray.models.lung_crop import LungCrop
 from comit_ray.models.registry import build_model
 from comit_ray.tables.manifest_schema import MANIFEST
 from comit_ray.tables.vocabulary import Task
-from comit_ray.training import lung_network
+from comit_ray.training import initial_weights
 from comit_ray.training.run_training import train
 from tests.support import manifest_row, write_checkpoint, write_rows
 from tests.training.one_process import trains_here
@@ -29,17 +29,17 @@ def config(uri: str | None, **more: Any) -> TrainConfig:
 
 
 def test_without_a_checkpoint_nothing_changes() -> None:
-    assert lung_network.known(config(None)) == config(None)
+    assert initial_weights.with_lung_network(config(None)) == config(None)
 
 
 def test_its_kind_is_read_and_its_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     uri = write_checkpoint(tmp_path / "lungs", width=0.03125)
-    found = lung_network.known(config(uri))
+    found = initial_weights.with_lung_network(config(uri))
     assert (found.model.crop.name, found.model.crop.width) == ("comit_net", 0.03125)
-    assert lung_network.known(found) == found, "a training that goes on has the same options"
+    assert initial_weights.with_lung_network(found) == found, "a training that goes on has the same options"
     model = build_model(found.model)
     assert isinstance(model, LungCrop)
-    lung_network.load(model.lungs, found.model.crop)
+    initial_weights.load_lungs(model.lungs, found.model.crop)
     given = checkpoint.load(uri).model.state_dict()
     assert all(torch.equal(value, given[name]) for name, value in model.lungs.state_dict().items())
     assert not any(name.startswith(("covid", "disease")) for name in model.lungs.state_dict())
@@ -54,25 +54,25 @@ def test_its_kind_is_read_and_its_weights_are_those_of_the_checkpoint(tmp_path: 
 )
 def test_another_kind_is_refused(kind, message, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        lung_network.known(config(write_checkpoint(tmp_path / "c", **kind)))
+        initial_weights.with_lung_network(config(write_checkpoint(tmp_path / "c", **kind)))
 
 
 def test_another_frame_is_refused(tmp_path: Path) -> None:
     uri = write_checkpoint(tmp_path / "c")
     with pytest.raises(ConfigError, match=r"trained with this frame .*size=96.*, got .*size=64"):
-        lung_network.known(config(uri, frame={"size": 96}))
+        initial_weights.with_lung_network(config(uri, frame={"size": 96}))
 
 
 def test_a_cropped_lung_network_is_refused(tmp_path: Path) -> None:
     crop = {"checkpoint": "s3://bucket/lungs", "name": "comit_net", "width": 0.0625}
     uri = write_checkpoint(tmp_path / "c", crop=crop)
     with pytest.raises(ConfigError, match=r"cropped to the lungs itself; the checkpoint that .* is s3://bucket/lungs"):
-        lung_network.known(config(uri))
+        initial_weights.with_lung_network(config(uri))
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no complete checkpoint at .*nowhere: there is no such directory"):
-        lung_network.known(config(str(tmp_path / "nowhere")))
+        initial_weights.with_lung_network(config(str(tmp_path / "nowhere")))
 
 
 @pytest.fixture
