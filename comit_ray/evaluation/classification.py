@@ -109,7 +109,9 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
     positive_N = known_N & (images[label] == 1).to_numpy(bool)
     negative_N = known_N & ~positive_N
     scores_N = np.where(known_N, images[f"p_{label}"].to_numpy(np.float32, na_value=np.nan), np.float32(np.nan))
-    order = RankedScores(scores_N[None], positive_N)
+    # Of a large archive few images may have labels. Without any, all are ranked by scores that are not known.
+    rows_K = np.flatnonzero(known_N) if known_N.any() else np.arange(len(images))
+    order = RankedScores(scores_N[rows_K][None], positive_N[rows_K])
     one_class = why_one_class(known_N, positive_N, label)
 
     def entry(metric: str, counted_N: BoolArray, at: float | None = None) -> MetricEntry:
@@ -118,7 +120,7 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
 
     area = replace(entry("auroc", known_N), positive_N=positive_N)
     entries = [area, *(entry(metric, known_N) for metric in ("average_precision", "eer"))]
-    whole = order.rates(np.ones(len(images), np.int64))
+    whole = order.rates(np.ones(rows_K.size, np.int64))
     curve = _Curve(whole.true_TN[0], whole.false_TN[0])
     for at in specificities:
         flagged_N = _highest(scores_N, 0 if one_class else curve.flagged(at)[2])
@@ -130,7 +132,8 @@ def ranked(images: pd.DataFrame, label: str, specificities: Sequence[float], sen
     def of_rows(rows_M: IntArray) -> Values:
         return _of_order(RankedScores(scores_N[rows_M][None], positive_N[rows_M]), specificities, sensitivities)
 
-    return Block(tuple(entries), _of_order(order, specificities, sensitivities), of_rows)
+    of_known = _of_order(order, specificities, sensitivities)
+    return Block(tuple(entries), lambda weights_N: of_known(weights_N[rows_K]), of_rows)
 
 
 def _of_order(order: RankedScores, specificities: Sequence[float], sensitivities: Sequence[float]) -> Values:

@@ -87,9 +87,13 @@ class LabelledImages:
     def rows(self, rows: Sequence[int], *, masks: bool = True) -> pd.DataFrame:
         """Returns the images with these numbers, in their order, with all columns that pictures need."""
         self._tables.replace("wanted", pa.table({"row": pa.array(rows, pa.int64()), "spot": np.arange(len(rows))}))
+        # In steps, because DuckDB would join all columns of all images.
+        self._tables.run("CREATE OR REPLACE TABLE asked AS SELECT k.*, spot FROM known k JOIN wanted USING (row)")
+        theirs = "SELECT * FROM predictions WHERE image_id IN (SELECT image_id FROM asked)"
+        self._tables.run(f"CREATE OR REPLACE TABLE predicted AS {theirs}")
         found = self._tables.table(
-            "SELECT k.* EXCLUDE (view), p.* EXCLUDE (image_id, view), coalesce(p.view, k.view) AS view "
-            "FROM wanted JOIN known k USING (row) LEFT JOIN predictions p USING (image_id) ORDER BY wanted.spot"
+            "SELECT k.* EXCLUDE (view, spot), p.* EXCLUDE (image_id, view), coalesce(p.view, k.view) AS view "
+            "FROM asked k LEFT JOIN predicted p USING (image_id) ORDER BY k.spot"
         )
         wide: pd.DataFrame = found.to_pandas().set_index("row")
         mine = self._masks(found["image_id"], found["chunk"]) if masks else schema.MASKS.empty_table()

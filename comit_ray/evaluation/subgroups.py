@@ -34,6 +34,7 @@ ATTRIBUTES = ("sex", "age", "view", "dataset", "site", "device")
 AGES = {"0-17": 18.0, "18-39": 40.0, "40-59": 60.0, "60-79": 80.0, "80+": np.inf}
 """Age band -> its upper end in years, excluded."""
 UNKNOWN = "unknown"
+NO_GROUP = -1
 
 
 class Groups(Mapping[str, pd.DataFrame]):
@@ -64,19 +65,23 @@ class Groups(Mapping[str, pd.DataFrame]):
         return {name: (int(mine_N.sum()), patients_of(codes_N[mine_N])) for name, mine_N in chosen.items()}
 
 
-def grouped(images: pd.DataFrame, attribute: str) -> Groups:
+def grouped(images: pd.DataFrame, attribute: str, among_N: BoolArray | None = None) -> Groups:
     """Name of a group, such as `sex=F`, -> its images, the largest group first; `sex=unknown` comes last.
 
     Args:
         images: result of `screen_metrics.join_tables`.
         attribute: one of `ATTRIBUTES`; ages fall into the bands of `AGES`, from low to high.
+        among_N: (N,) whether an image belongs to any group; None: all do.
     """
     values = _bands(images["age"]) if attribute == "age" else images[attribute]
     codes_N, found = pd.factorize(values)
     words = [*map(str, found), UNKNOWN]  # a null has the code -1, which is the place of the last word
     numbers = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    groups_N = np.array([numbers[word] for word in words], np.int32)[codes_N]
-    sizes = dict(zip(numbers, np.bincount(groups_N, minlength=len(numbers)).tolist(), strict=True))
+    groups_N = np.array([numbers[word] for word in words], np.min_scalar_type(-len(words)))[codes_N]
+    mine_N = groups_N if among_N is None else groups_N[among_N]
+    sizes = dict(zip(numbers, np.bincount(mine_N, minlength=len(numbers)).tolist(), strict=True))
+    if among_N is not None:
+        groups_N[~among_N] = NO_GROUP
     names = [*AGES] if attribute == "age" else sorted(sizes, key=lambda name: (-sizes[name], name))
     order = [*(name for name in names if sizes.get(name) and name != UNKNOWN), *([UNKNOWN] if sizes[UNKNOWN] else [])]
     return Groups(images, groups_N, {f"{attribute}={name}": numbers[name] for name in order})
@@ -98,7 +103,12 @@ def too_few(counted_N: BoolArray, patients: pd.Series, what: str, minimum: int) 
         what: words for the counted images, such as `with a positive image`.
         minimum: the fewest patients.
     """
-    people = patients_of(patient_codes(patients)[counted_N])
+    return too_few_of(patient_codes(patients), counted_N, what, minimum)
+
+
+def too_few_of(codes_N: IntArray, counted_N: BoolArray, what: str, minimum: int) -> str | None:
+    """The answer of `too_few` for patients that have codes already, of `patient_codes`."""
+    people = patients_of(codes_N[counted_N])
     if people >= minimum:
         return None
     return f"suppressed: {people} patient{'' if people == 1 else 's'} {what}, at least {minimum} are needed"
@@ -145,9 +155,9 @@ def divided(images: pd.DataFrame) -> dict[str, Groups]:
         images: result of `screen_metrics.join_tables`.
     """
     asked = [f"{kind}{label}{end}" for label in PREFIXES for kind, end in (("", ""), ("p_", ""), ("", "_flag"))]
-    needed = list(dict.fromkeys(["status", "operating_point", "patient_id", *ATTRIBUTES, *asked]))
-    scored = images[needed][images["status"] == Status.OK]
-    found = {attribute: grouped(scored, attribute) for attribute in ATTRIBUTES}
+    needed = ["status", "operating_point", "patient_id", *asked]
+    scored_N = (images["status"] == Status.OK).to_numpy(bool)
+    found = {attribute: grouped(images[[*needed, attribute]], attribute, scored_N) for attribute in ATTRIBUTES}
     return {attribute: groups for attribute, groups in found.items() if len(groups) > 1}
 
 
@@ -172,7 +182,8 @@ def subgroup_metrics(images: pd.DataFrame, split: str, minimum: int, draws: int 
     for groups in divided(images).values():
         for group, rows in groups.items():
             mine = rows.reset_index(drop=True)
-            asked = [one for label in labels for one in _asked(mine, label, *points[label], minimum)]
+            codes_N = patient_codes(mine["patient_id"])
+            asked = [one for label in labels for one in _asked(mine, codes_N, label, *points[label], minimum)]
             found += _measured(asked, mine["patient_id"], group, split, draws, seed)
     return found
 
@@ -220,24 +231,27 @@ def _of_all_flags(images: pd.DataFrame, label: str) -> str | None:
     return str(names[0]) if len(names) == 1 and pd.notna(names[0]) else None
 
 
-def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: str | None, minimum: int) -> list[_Asked]:
+def _asked(
+    rows: pd.DataFrame, codes_N: IntArray, label: str, judged_at: str | None, flagged_at: str | None, minimum: int
+) -> list[_Asked]:
     """The four metrics of one score, in order.
 
     Args:
         rows: a group's images.
+        codes_N: their patients.
         label: `covid` or `unhealthy`.
         judged_at: name of the operating point of images with a label; None if there is none, or several.
         flagged_at: the same for all images with a flag.
         minimum: the fewest patients.
     """
-    patients, prefix = rows["patient_id"], PREFIXES[label]
+    prefix = PREFIXES[label]
     known_N = labelled(rows, label)
     positive_N = known_N & (rows[label] == 1).to_numpy(bool)
     scores_N = rows[f"p_{label}"].to_numpy(np.float32, na_value=np.nan)
     why = why_one_class(known_N, positive_N, label) or ""
     entry = MetricEntry(f"{prefix}{AUROC}", known_N, undefined=why, positive_N=positive_N)
-    few_positive = too_few(positive_N, patients, "with a positive image", minimum)
-    few = few_positive or too_few(known_N & ~positive_N, patients, "with a negative image", minimum)
+    few_positive = too_few_of(codes_N, positive_N, "with a positive image", minimum)
+    few = few_positive or too_few_of(codes_N, known_N & ~positive_N, "with a negative image", minimum)
     found = [_Asked(entry, area_block(entry, scores_N), few)]
 
     kinds = {f"{prefix}{SENSITIVITY}": "with a positive image", f"{prefix}{SPECIFICITY}": "with a negative image"}
@@ -247,7 +261,7 @@ def _asked(rows: pd.DataFrame, label: str, judged_at: str | None, flagged_at: st
     none = "there are no flags, or they come from several operating points"
     all_flags = share(f"{prefix}{SHARE_FLAGGED}", flag_N, has_flag_N, flagged_at, undefined=none)
     for ratio, what in [*((of_flags[name], what) for name, what in kinds.items()), (all_flags, "with a flag")]:
-        found.append(_Asked(ratio.entry, ratio, too_few(ratio.entry.counted_N, patients, what, minimum)))
+        found.append(_Asked(ratio.entry, ratio, too_few_of(codes_N, ratio.entry.counted_N, what, minimum)))
     return found
 
 

@@ -89,7 +89,8 @@ def sentences(images: pd.DataFrame, found: Sequence[Metric], minimum: int) -> li
         found: result of `subgroups.subgroup_metrics`.
         minimum: the fewest patients.
     """
-    looked_by = [attribute for attribute in ATTRIBUTES if attribute in divided(images)]
+    groups = divided(images)
+    looked_by = [attribute for attribute in ATTRIBUTES if attribute in groups]
     if not looked_by:
         return [
             "There are no subgroups: sex, age, view, dataset, site and device are unknown, or the same for all images."

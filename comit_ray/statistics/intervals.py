@@ -201,7 +201,7 @@ def patient_codes(patients: Sequence[object] | npt.NDArray[Any] | pd.Series) -> 
     """Returns codes (N,): a whole number from 0 for each patient; a null is a patient of its own."""
     whole = isinstance(patients, pd.Series | np.ndarray) and pd.api.types.is_integer_dtype(patients.dtype)
     values = patients if whole else np.asarray(patients, dtype=object)  # whole numbers need no Python object each
-    found: IntArray = pd.factorize(values)[0].astype(np.int64)  # type: ignore[arg-type]
+    found: IntArray = pd.factorize(values)[0].astype(np.int64, copy=False)  # type: ignore[arg-type]
     alone = found < 0
     found[alone] = found.max(initial=-1) + 1 + np.arange(int(alone.sum()))
     return found

@@ -153,7 +153,7 @@ def undefined(metric: str, images: int, why: str) -> Block:
     return Block((MetricEntry(metric, np.zeros(images, bool), undefined=why),), lambda _: np.array([np.nan]))
 
 
-AT_ONCE = 50_000_000
+AT_ONCE = 5_000_000
 """Numbers of ratios and images up to which their sums are one product of matrices."""
 
 
