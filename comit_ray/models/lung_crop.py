@@ -124,17 +124,21 @@ def _extent(count_BN: Tensor) -> tuple[Tensor, Tensor]:
 def _cut(x_BCHW: Tensor, box_B3: Tensor) -> Tensor:
     """Returns what lies in the boxes, enlarged to the size of `x_BCHW`, bilinear."""
     x_B, y_B, half_B = box_B3.to(x_BCHW.dtype).unbind(1)
-    zero_B = torch.zeros_like(half_B)
-    affine_B23 = torch.stack([half_B, zero_B, x_B, zero_B, half_B, y_B], dim=1).view(-1, 2, 3)
-    grid_BHW2 = F.affine_grid(affine_B23, list(x_BCHW.shape), align_corners=False)
+    grid_BHW2 = _grid(half_B, x_B, y_B, x_BCHW.shape)
     return F.grid_sample(x_BCHW, grid_BHW2, padding_mode="border", align_corners=False)
 
 
 def _grid_of_frame(box_B3: Tensor, shape: torch.Size) -> Tensor:
     """Returns (B, H, W, 2) for each place of the frame its place in the box, -1 to 1 inside."""
     x_B, y_B, half_B = box_B3.unbind(1)
-    zero_B, scale_B = torch.zeros_like(half_B), 1 / half_B
-    affine_B23 = torch.stack([scale_B, zero_B, -x_B * scale_B, zero_B, scale_B, -y_B * scale_B], dim=1).view(-1, 2, 3)
+    scale_B = 1 / half_B
+    return _grid(scale_B, -x_B * scale_B, -y_B * scale_B, shape)
+
+
+def _grid(scale_B: Tensor, x_B: Tensor, y_B: Tensor, shape: torch.Size) -> Tensor:
+    """Returns (B, H, W, 2) the places of a grid that is scaled and then moved by x and y, in units of half its side."""
+    zero_B = torch.zeros_like(scale_B)
+    affine_B23 = torch.stack([scale_B, zero_B, x_B, zero_B, scale_B, y_B], dim=1).view(-1, 2, 3)
     return F.affine_grid(affine_B23, list(shape), align_corners=False)
 
 
