@@ -1,5 +1,6 @@
 """Fixtures that every test may use: real radiographs where they are, and a Ray that the session starts and ends."""
 
+import atexit
 import gc
 import os
 import signal
@@ -35,8 +36,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_unconfigure() -> None:
-    gc.unfreeze()  # else libraries call at the end all objects lost that were left to the collector
+atexit.register(gc.unfreeze)  # else libraries call at the end all objects lost that were left to the collector
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -3,6 +3,7 @@
 Before a training, it counts and prints what became of every manifest row: used, left out on purpose, or failed.
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -276,6 +277,8 @@ def _fit(
     trained_on: str,
     callbacks: Sequence[ray.train.UserCallback],
 ) -> ray.train.Result:
+    # Ray Train takes one report of its workers each time that it looks, every 2 s, and an epoch can be shorter.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     filesystem, path = storage.filesystem(config.storage)
     # Only a GPU, as for a screen's predictor: nodes with GPUs offer Ray no CPU (cluster/base/raycluster.yaml).
     held = {"GPU": 1.0} if config.workers.gpu else {"CPU": config.workers.cpus}

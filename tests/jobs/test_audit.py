@@ -43,7 +43,7 @@ SIZE, TRAINED, TESTED, EPOCHS, SEED = 64, 160, 120, 10, 0
 CONFIG = TrainConfig.parse(
     {
         "data": "d", "storage": "s", "name": "n", "frame": {"size": SIZE},
-        "model": {"width": 0.0625, "weights": "none"}, "train": {"epochs": EPOCHS, "batch_size": 16, "lr": 4e-3},
+        "model": {"width": 0.0625, "weights": "none", "tasks": ["lung", "covid"]}, "train": {"epochs": EPOCHS, "batch_size": 16, "lr": 4e-3},
     },
     origin="test",
 )  # fmt: skip
@@ -96,7 +96,7 @@ def train(root: Path, phantoms: list[Phantom], marked: bool, cured: bool) -> str
         train_epoch(objective, optimiser, batches, [CONFIG.train.lr] * len(batches), CONFIG, torch.device("cpu"))
     directory = root / "checkpoint"
     directory.mkdir()
-    points = {"specificity_0.90": {name: Threshold(threshold=0.5) for name in ("covid", "unhealthy")}}
+    points = {"specificity_0.90": {"covid": Threshold(threshold=0.5)}}
     state = TrainingState(history=[{"epoch": EPOCHS}], optimiser={}, random=[])
     checkpoint.save(directory, model, CONFIG, points, {}, state)
     return str(directory)

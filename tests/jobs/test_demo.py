@@ -22,7 +22,8 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
 @pytest.mark.slow
 @pytest.mark.ray
 def test_the_demo_leaves_everything_that_the_pages_promise(tmp_path, monkeypatch):
-    command = [sys.executable, "jobs/demo.py", "--output", str(tmp_path / "demo"), "--count", "40"]
+    small = ["--count", "40", "--epochs", "4"]
+    command = [sys.executable, "jobs/demo.py", "--output", str(tmp_path / "demo"), *small]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     demo = tmp_path / "demo"
