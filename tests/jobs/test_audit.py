@@ -5,8 +5,8 @@ the healthy instead, the mark turns the marked network's ranks round, and the cu
 annotated lungs blacked out, the cured one knows nothing.
 
 The networks are trained in this process, which saves a minute; they are screened by the job, and audited. Measured of
-12 trainings of each kind, on other phantoms and in batches of 8: all that were marked were caught, in the lungs and in
-the borders; of those that were not one was, whose lung mask reached half as far as the others'.
+12 trainings of each kind, with all four heads, on other phantoms and in batches of 8: all that were marked were caught,
+in the lungs and in the borders; of those that were not one was, whose lung mask reached half as far as the others'.
 """
 
 from pathlib import Path
