@@ -43,7 +43,8 @@ SIZE, TRAINED, TESTED, EPOCHS, SEED = 64, 160, 120, 10, 0
 CONFIG = TrainConfig.parse(
     {
         "data": "d", "storage": "s", "name": "n", "frame": {"size": SIZE},
-        "model": {"width": 0.0625, "weights": "none", "tasks": ["lung", "covid"]}, "train": {"epochs": EPOCHS, "batch_size": 16, "lr": 4e-3},
+        "model": {"width": 0.0625, "weights": "none", "tasks": ["lung", "covid"]},
+        "train": {"epochs": EPOCHS, "batch_size": 16, "lr": 4e-3},
     },
     origin="test",
 )  # fmt: skip
