@@ -92,7 +92,7 @@ class ManifestConfig(SourceOptions):
     protocol_seed: Annotated[int, ADVANCED] = 0
     """Seed of the random selection for `protocol`."""
     chunk_rows: Annotated[PositiveInt, ADVANCED] = 512
-    """Most rows per chunk, the unit in which a screen works, commits and resumes. The first chunks are smaller (64 rows
+    """Most rows per chunk, the unit in which a screen works, commits and resumes. The first chunks are smaller (16 rows
     and more), so that first results are there early."""
     part_rows: Annotated[PositiveInt, ADVANCED] = 2048
     """Rows per Parquet part, the unit in which a manifest is read."""

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from comit_ray.storage.archive import is_streamed
 
-FIRST_ROWS = 64
+FIRST_ROWS = 16
 """Rows of a dataset's first two chunks; the next two have twice as many, and so on up to the rows of a chunk."""
 
 Starts = npt.NDArray[np.int64]
@@ -110,7 +110,7 @@ def _growing_lengths(rows: int, chunk_rows: int) -> list[int]:
 
 
 def _largest(chunk_rows: int) -> Iterator[int]:
-    """Yields the most rows of each chunk, one after the other, without end: 64, 64, 128, 128, 256, 256, 512, ..."""
+    """Yields the most rows of each chunk, one after the other, without end: 16, 16, 32, 32, ..., 256, 512, ..."""
     most = FIRST_ROWS
     while most < chunk_rows:
         yield from (most, most)
