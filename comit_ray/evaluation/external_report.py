@@ -17,7 +17,7 @@ UNSEEN = (
     "The tables cannot show whether the model was trained on images or patients of this archive. Compare the manifests "
     "(comit-ray manifest --duplicates report finds images that look alike)."
 )
-SENSITIVITY, SPECIFICITY = "sensitivity_at_operating_point", "specificity_at_operating_point"
+SENSITIVITY_METRIC, SPECIFICITY_METRIC = "sensitivity_at_operating_point", "specificity_at_operating_point"
 
 
 def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.DataFrame | None) -> dict[str, Table]:
@@ -60,7 +60,7 @@ def sentences(images: pd.DataFrame, metrics: Sequence[Metric], verdicts: pd.Data
 
 
 def _found(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) -> list[str]:
-    sensitivity = _find(metrics, SENSITIVITY)
+    sensitivity = _find(metrics, SENSITIVITY_METRIC)
     if sensitivity.value is None:
         return [f"Sensitivity is undefined: {sensitivity.reason}."]
     found, missed = (int((outcome == kind).sum()) for kind in (Outcome.FOUND, Outcome.MISSED))
@@ -74,7 +74,7 @@ def _found(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric]) 
     others = [
         f"{with_interval(metric)} over {counted(metric.n, level, 'studies' if level == 'study' else '')}"
         for level in levels
-        if (metric := _find(metrics, SENSITIVITY, level)).value is not None
+        if (metric := _find(metrics, SENSITIVITY_METRIC, level)).value is not None
     ]
     if others:
         said += f" If one flagged image counts as found, the sensitivity is {', and '.join(others)}."
@@ -115,7 +115,7 @@ def _unscored(images: pd.DataFrame, outcome: pd.Series, metrics: Sequence[Metric
 
 
 def _specificity(metrics: Sequence[Metric]) -> list[str]:
-    specificity = _find(metrics, SPECIFICITY)
+    specificity = _find(metrics, SPECIFICITY_METRIC)
     if specificity.value is None:
         return [
             (

@@ -120,9 +120,13 @@ def _bands(ages: pd.Series) -> pd.Series:
     return pd.Series(pd.cut(ages.astype(float), edges, right=False, labels=list(AGES)), index=ages.index)
 
 
-AUROC, SENSITIVITY, SPECIFICITY = "auroc", "sensitivity_at_operating_point", "specificity_at_operating_point"
+AUROC, SENSITIVITY_METRIC, SPECIFICITY_METRIC = (
+    "auroc",
+    "sensitivity_at_operating_point",
+    "specificity_at_operating_point",
+)
 SHARE_FLAGGED = "share_flagged_at_operating_point"
-COMPARED = (AUROC, SENSITIVITY, SPECIFICITY)
+COMPARED = (AUROC, SENSITIVITY_METRIC, SPECIFICITY_METRIC)
 """The metrics that are compared. The share flagged is not, because it differs wherever the share of positives does."""
 SUPPRESSED = "suppressed"
 """The beginning of the reason of a suppressed metric (`too_few`)."""
@@ -254,7 +258,10 @@ def _asked(
     few = few_positive or too_few_of(codes_N, known_N & ~positive_N, "with a negative image", minimum)
     found = [_Asked(entry, area_block(entry, scores_N), few)]
 
-    kinds = {f"{prefix}{SENSITIVITY}": "with a positive image", f"{prefix}{SPECIFICITY}": "with a negative image"}
+    kinds = {
+        f"{prefix}{SENSITIVITY_METRIC}": "with a positive image",
+        f"{prefix}{SPECIFICITY_METRIC}": "with a negative image",
+    }
     of_flags = {ratio.entry.metric: ratio for ratio in flagged(rows, label, judged_at, LEVELS[:1])}
     has_flag_N = rows[f"{label}_flag"].notna().to_numpy(bool) & (flagged_at is not None)
     flag_N = (rows[f"{label}_flag"] == True).to_numpy(bool)  # noqa: E712 nulls are not flagged

@@ -12,9 +12,9 @@ from comit_ray.evaluation.report.printing import with_interval
 from comit_ray.evaluation.subgroups import (
     ATTRIBUTES,
     AUROC,
-    SENSITIVITY,
+    SENSITIVITY_METRIC,
     SHARE_FLAGGED,
-    SPECIFICITY,
+    SPECIFICITY_METRIC,
     SUPPRESSED,
     compared,
     divided,
@@ -22,7 +22,12 @@ from comit_ray.evaluation.subgroups import (
 from comit_ray.statistics.metric import Metric
 from comit_ray.tables.vocabulary import counted
 
-COLUMNS = {AUROC: "AUROC", SENSITIVITY: "sensitivity", SPECIFICITY: "specificity", SHARE_FLAGGED: "share flagged"}
+COLUMNS = {
+    AUROC: "AUROC",
+    SENSITIVITY_METRIC: "sensitivity",
+    SPECIFICITY_METRIC: "specificity",
+    SHARE_FLAGGED: "share flagged",
+}
 BY_CHANCE = 0.0056
 """How often the 95% intervals of two equal groups with equally exact estimates do not overlap: their difference then
 exceeds 2 * 1.96 / sqrt(2) of its standard errors."""

@@ -8,9 +8,9 @@ import pytest
 
 from comit_ray.evaluation.subgroups import (
     AUROC,
-    SENSITIVITY,
+    SENSITIVITY_METRIC,
     SHARE_FLAGGED,
-    SPECIFICITY,
+    SPECIFICITY_METRIC,
     compared,
     divided,
     subgroup_metrics,
@@ -45,7 +45,7 @@ def test_a_group_is_measured_as_if_it_were_alone() -> None:
         auroc = roc.auroc(rows["p_covid"].to_numpy(), rows["covid"].to_numpy(int))
         assert found[group, AUROC].value == pytest.approx(auroc)
         assert found[group, AUROC].n == 300
-        sensitivity, specificity = found[group, SENSITIVITY], found[group, SPECIFICITY]
+        sensitivity, specificity = found[group, SENSITIVITY_METRIC], found[group, SPECIFICITY_METRIC]
         assert sensitivity.value == pytest.approx(positive["covid_flag"].mean())
         assert (sensitivity.n, sensitivity.at, sensitivity.interval) == (len(positive), "specificity_0.90", "wilson")
         assert specificity.value == pytest.approx(1 - negative["covid_flag"].mean())
@@ -57,7 +57,7 @@ def test_both_scores_have_figures_where_there_are_both() -> None:
     images = sample()
     images["unhealthy"], images["p_unhealthy"], images["unhealthy_flag"] = images["covid"], images["p_covid"], True
     names = [metric for group, metric in measured(images) if group == "sex=F"]
-    assert names[:4] == [AUROC, SENSITIVITY, SPECIFICITY, SHARE_FLAGGED]
+    assert names[:4] == [AUROC, SENSITIVITY_METRIC, SPECIFICITY_METRIC, SHARE_FLAGGED]
     assert names[4:] == [f"unhealthy_{name}" for name in names[:4]]
 
 
@@ -69,13 +69,13 @@ def test_few_patients_are_suppressed_each_figure_by_what_it_counts() -> None:
     images["patient_id"] = [f"p{number // 2}" for number in range(18)] + [f"n{number}" for number in range(21)]
     found = measured(images)
     why = "suppressed: 9 patients with a positive image, at least 10 are needed"
-    for metric, n, patients in ((AUROC, 38, 29), (SENSITIVITY, 18, 9)):
+    for metric, n, patients in ((AUROC, 38, 29), (SENSITIVITY_METRIC, 18, 9)):
         figure = found["sex=X", metric]
         assert (figure.value, figure.low, figure.n, figure.patients, figure.reason) == (None, None, n, patients, why)
-    assert found["sex=X", SPECIFICITY].value == 0.9
+    assert found["sex=X", SPECIFICITY_METRIC].value == 0.9
     assert found["sex=X", SHARE_FLAGGED].n == 38
     assert found["sex=M", SHARE_FLAGGED].reason == "suppressed: 1 patient with a flag, at least 10 are needed"
-    assert measured(images, minimum=9)["sex=X", SENSITIVITY].value == 1
+    assert measured(images, minimum=9)["sex=X", SENSITIVITY_METRIC].value == 1
 
 
 def test_only_what_parts_the_scored_images_is_looked_at() -> None:
@@ -116,7 +116,7 @@ def test_pairs_of_known_groups_of_one_attribute_are_compared() -> None:
         figure("sex=F", 0.1, 0.2, SHARE_FLAGGED),
         figure("sex=M", 0.5, 0.6, SHARE_FLAGGED),
         figure("sex=F", 0.1, 0.2, f"unhealthy_{AUROC}"),
-        Metric(SENSITIVITY, 0.5, 3, "test", "sex=F", reason="one patient alone"),
+        Metric(SENSITIVITY_METRIC, 0.5, 3, "test", "sex=F", reason="one patient alone"),
     ]
     told = compared(found, "covid")
     assert {attribute: (len(gaps), pairs) for attribute, (gaps, pairs) in told.items()} == {

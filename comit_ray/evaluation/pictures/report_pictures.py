@@ -1,4 +1,4 @@
-"""Draws all pictures of a screen's report: curves, single images, heat maps, a map of embeddings, a random sheet."""
+"""Draws the pictures of a report (not calibration): curves, images, heat maps, map of embeddings, a random sheet."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-// The page: shows one image after the other, saves verdicts, and handles keys and buttons.
+// The page: shows one image after the other, saves verdicts, and handles all keys but those of a verdict (verdict.js).
 import { message, Tools } from "./tools.js";
 import { showAbout, showGrey } from "./about_image.js";
 import { Clock } from "./clock.js";
