@@ -131,4 +131,5 @@ def _percentile(rising: NDArray[np.uint8], share: float) -> NDArray[np.float64]:
     place, between = divmod(share * (rising.shape[1] - 1), 1.0)
     below = rising[:, int(place)].astype(np.float64)
     above = rising[:, min(int(place) + 1, rising.shape[1] - 1)].astype(np.float64)
-    return below + between * (above - below) if between < 0.5 else above - (1 - between) * (above - below)
+    upwards = below + between * (above - below)
+    return np.asarray(upwards if between < 0.5 else above - (1 - between) * (above - below))
