@@ -10,6 +10,7 @@ from comit_ray.evaluation.metrics_report import people
 from comit_ray.evaluation.report import paper_values
 from comit_ray.evaluation.report.document import Table
 from comit_ray.evaluation.report.printing import number, score, with_interval
+from comit_ray.evaluation.subgroups import SENSITIVITY_METRIC, SPECIFICITY_METRIC
 from comit_ray.statistics.metric import Level, Metric
 from comit_ray.tables.vocabulary import counted
 
@@ -17,7 +18,6 @@ UNSEEN = (
     "The tables cannot show whether the model was trained on images or patients of this archive. Compare the manifests "
     "(comit-ray manifest --duplicates report finds images that look alike)."
 )
-SENSITIVITY_METRIC, SPECIFICITY_METRIC = "sensitivity_at_operating_point", "specificity_at_operating_point"
 
 
 def tables(images: pd.DataFrame, verdicts: pd.DataFrame | None, readings: pd.DataFrame | None) -> dict[str, Table]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from comit_ray.data.images.frame import shrink
-from comit_ray.data.manifest.fingerprint import HASH_BYTES, RECORD_BYTES, THUMBNAIL, fingerprint, unpack
+from comit_ray.data.manifest.fingerprint import HASH_BYTES, RECORD_BYTES, THUMBNAIL, _percentile, fingerprint, unpack
 from comit_ray.errors import ManifestError
 from tests.data.pictures import NEAR, SAME, Picture, letterboxed, radiograph, random_picture, resized
 
@@ -123,3 +123,12 @@ def test_no_picture() -> None:
 def test_what_is_no_fingerprint_is_refused() -> None:
     with pytest.raises(ManifestError, match="expected fingerprints of 2336 bytes a record, got one of 7"):
         unpack(column(fingerprint(random_picture(0)), b"1234567"))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 17, 256])
+def test_margins_are_found_by_the_percentiles_of_numpy(width):
+    """To the last bit, because fingerprints of older manifests were made with them."""
+    lines = np.random.default_rng(width).integers(0, 256, (50, width), dtype=np.uint8)
+    rising = np.sort(lines, axis=1, kind="stable")
+    for share in (0.02, 0.98):
+        np.testing.assert_array_equal(_percentile(rising, share), np.percentile(lines, 100 * share, axis=1))
