@@ -1,8 +1,12 @@
 """Ends a job within ten seconds of a signal, with one sentence.
 
 SIGINT and SIGTERM raise `Stopped` in the main thread. A storage that never answers may block that thread, and Ray may
-take long to end. So the first signal also starts a timer that ends the process. Committed chunks stay; a chunk appears
-whole or not at all.
+take long to end. So a second thread hears the first signal too and ends the process after some seconds. Committed
+chunks stay; a chunk appears whole or not at all.
+
+Python runs a signal's handler only between two steps of the main thread. A signal that comes just before a call into C
+waits for the end of that call. So the second thread hears signals by `signal.set_wakeup_fd`, and sends the signal again
+until the handler has run: that ends a call that the system would let wait, such as a sleep or a read.
 
 Ray installs signal handlers of its own when it starts, and one of them prints a C++ stack. `renew` installs ours again.
 """
@@ -11,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -43,20 +48,50 @@ class _Watch:
 
     def __init__(self, sentence: str) -> None:
         self.sentence, self.told, self.stopping = sentence, False, False
-        self.clock: threading.Timer | None = None
         self.before: dict[signal.Signals, Any] = {}
         self.signals = [
             number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
         ]  # nohup ignores one
+        self.over = threading.Event()
+        self.listener: threading.Thread | None = None
+        self.wakeup = self.wakeup_before = -1
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.stopping:  # the timer runs already
-            return
-        self.stopping = True
-        self.clock = threading.Timer(SECONDS, self.end, (number,))
-        self.clock.daemon = True
-        self.clock.start()
-        raise Stopped(number)
+        if not self.stopping:
+            self.stopping = True
+            raise Stopped(number)
+
+    def listen(self) -> None:
+        """Starts the second thread; to be called in the main thread."""
+        heard, self.wakeup = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        self.wakeup_before = signal.set_wakeup_fd(self.wakeup, warn_on_full_buffer=False)
+        self.listener = threading.Thread(target=self._hear, args=(heard, threading.get_ident()), daemon=True)
+        self.listener.start()
+
+    def deafen(self) -> None:
+        """Ends the second thread; to be called in the main thread."""
+        signal.set_wakeup_fd(self.wakeup_before)
+        self.over.set()
+        os.close(self.wakeup)
+        if self.listener is not None:
+            self.listener.join()
+
+    def _hear(self, heard: int, main_thread: int) -> None:
+        with os.fdopen(heard, "rb", buffering=0) as numbers:
+            while read := numbers.read(1):  # nothing: the other end is closed, and the job is over
+                if read[0] in self.signals:
+                    self._wait(read[0], main_thread)
+                    return
+
+    def _wait(self, number: int, main_thread: int) -> None:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            if self.over.wait(min(0.5, SECONDS)):
+                return
+            if not self.stopping:
+                signal.pthread_kill(main_thread, number)
+        self.end(number)
 
     def tell(self) -> None:
         if not self.told:
@@ -84,6 +119,7 @@ def watched(sentence: str) -> Iterator[_Watch]:
         return
     watch.before = {number: signal.getsignal(number) for number in SIGNALS}
     outer, _current = _current, watch
+    watch.listen()
     renew()
     try:
         yield watch
@@ -108,15 +144,12 @@ def stand_down() -> bool:
     """
     stopped = bool(_ended)
     while _ended:
-        watch = _ended.pop()
-        if watch.clock is not None:
-            watch.clock.cancel()
-            watch.clock.join()
-        _put_back(watch)
+        _put_back(_ended.pop())
     return stopped
 
 
 def _put_back(watch: _Watch) -> None:
+    watch.deafen()
     for number, handler in watch.before.items():
         signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 

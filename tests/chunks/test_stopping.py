@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 from tests.jobs.in_process import called
 
 JOB = """
-import signal, sys, time
+import hashlib, signal, sys, time
 from comit_ray import cli
 from comit_ray.chunks import stopping
 from comit_ray.command import jobs
@@ -25,15 +25,17 @@ from comit_ray.config.screen_config import VerifyConfig
 stopping.SECONDS = 1.0
 
 def job(config):
-    if {stolen}:  # as Ray does when it starts
+    if {case!r} == "stolen":  # as Ray does when it starts
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(99))
         stopping.renew()
     print("ready", flush=True)
+    if {case!r} == "in C":  # no handler runs before this ends
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
     while True:
         try:
             time.sleep(60)
         except KeyboardInterrupt:
-            if not {deaf}:
+            if {case!r} != "deaf":
                 raise
 
 cli.run(job, VerifyConfig, "", ["--results", "r"], "job")
@@ -41,11 +43,11 @@ cli.run(job, VerifyConfig, "", ["--results", "r"], "job")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize(("deaf", "stolen"), [(False, False), (True, False), (False, True)])
-def test_one_sentence_and_the_signal_s_status(number: signal.Signals, deaf: bool, stolen: bool) -> None:
+@pytest.mark.parametrize("case", ["asleep", "deaf", "in C", "stolen"])
+def test_one_sentence_and_the_signal_s_status(number: signal.Signals, case: str) -> None:
     """Also where the main thread does not let go, and where another handler was put in place meanwhile."""
     job = subprocess.Popen(
-        [sys.executable, "-c", JOB.format(deaf=deaf, stolen=stolen)],
+        [sys.executable, "-c", JOB.format(case=case)],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,6 +66,20 @@ def test_the_handlers_that_were_there_come_back() -> None:
     with watched("Stopped."):
         assert signal.getsignal(signal.SIGTERM) not in before
     assert [signal.getsignal(number) for number in stopping.SIGNALS] == before
+
+
+def test_a_signal_that_came_just_before_a_sleep_ends_the_sleep() -> None:
+    """Python looked for signals, the signal came, and then the system's sleep began, which knows of none."""
+
+    def sleep(wakeup: int) -> None:
+        os.write(wakeup, bytes([signal.SIGTERM]))  # what the system's half of a handler does
+        time.sleep(30)
+
+    began = time.monotonic()
+    with watched("Stopped.") as watch, pytest.raises(Stopped):
+        sleep(watch.wakeup)
+    assert time.monotonic() - began < 20
+    assert stopping.stand_down()
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
@@ -107,8 +123,8 @@ def test_a_signal_to_the_tests_is_theirs(capsys: pytest.CaptureFixture[str]) -> 
         time.sleep(5)
         return 0
 
-    before = signal.getsignal(signal.SIGINT)
+    before, threads = signal.getsignal(signal.SIGINT), threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         called(job, Stopping)
     assert signal.getsignal(signal.SIGINT) is before
-    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.is_alive()]
+    assert threading.active_count() == threads
