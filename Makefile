@@ -2,8 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-# Python compiles what it imports. To compile all 24,000 installed files takes two minutes (5 ms each).
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := $(PY) .ci/install.py --constraint constraints.txt --editable
 DEMO := build/demo
 # Jobs on a Ray (tests/jobs/conftest.py) run one after the other. They start processes and wait for them, which leaves
 # half of the cores idle: the other tests run beside them, at a lower priority, and their output follows when they end.
@@ -22,7 +21,7 @@ ONE_THREAD := OMP_NUM_THREADS=1  # each of them: more would wait for one another
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) '.[dev]'
 	touch $@
 
 demo: $(VENV)/.installed  ## phantom archive -> manifest -> training -> screening -> tables and a sheet in build/demo
@@ -62,7 +61,7 @@ lint: $(VENV)/.installed  ## style and types; warnings are errors
 	$(VENV)/bin/mypy
 
 lint-cluster: $(VENV)/.installed  ## the files of cluster/, by Kubernetes' schemas and Docker's linter too
-	$(PIP) --constraint constraints.txt --editable '.[cluster-lint]'
+	$(INSTALL) '.[cluster-lint]'
 	$(PY) -m pytest tests/cluster
 
 format: $(VENV)/.installed

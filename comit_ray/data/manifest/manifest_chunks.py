@@ -4,7 +4,8 @@ The members of one tar.gz can only be read in one pass, so they lie in one part,
 at the numbers given. Small archives share a chunk; a chunk ends where the next archive would not fit as a whole.
 
 The first chunks are small and the next ones larger, so that a screen commits its first results early, and several
-processes share a small archive.
+processes share a small archive. The last chunks are small again, so that these processes end together: one that takes
+the last chunk keeps the others waiting.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from comit_ray.storage.archive import is_streamed
 
 FIRST_ROWS = 16
 """Rows of a dataset's first two chunks; the next two have twice as many, and so on up to the rows of a chunk."""
+LAST_SHARE = 4
+"""A chunk takes at most one row in this many of those that remain, but `FIRST_ROWS` always."""
 
 Starts = npt.NDArray[np.int64]
 
@@ -104,7 +107,7 @@ def _growing_lengths(rows: int, chunk_rows: int) -> list[int]:
     for most in _largest(chunk_rows):
         if rows == 0:
             break
-        lengths.append(min(most, rows))
+        lengths.append(min(most, rows, max(FIRST_ROWS, rows // LAST_SHARE)))
         rows -= lengths[-1]
     return lengths
 
