@@ -110,6 +110,16 @@ class LocalCluster:
         """Indices in `nodes` of the workers that were not killed."""
         return [node for node in range(1, len(self.nodes)) if node not in self._killed]
 
+    def workers_with(self, command: str) -> list[int]:
+        """Indices in `nodes` of the workers that run a process whose command begins so."""
+        found = []
+        for node in self.workers():
+            for process in psutil.Process(self.nodes[node].pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):  # it has just ended
+                    if " ".join(process.cmdline()).startswith(command):
+                        found.append(node)
+        return found
+
     def mend(self) -> bool:
         """Have as many workers as it began with; whether any was added."""
         missing = self._wanted - len(self.workers())

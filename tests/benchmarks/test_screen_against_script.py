@@ -38,7 +38,7 @@ def test_rows_are_repeated_under_new_names_and_chunks() -> None:
     found = repeated(pa.Table.from_pylist(rows, schema=MANIFEST), CHUNK_ROWS + 1)
     assert found["uri"].to_pylist()[:3] == ["/x/0.png", "/x/1.jpg", "/x/0.png"]
     assert len(set(found["image_id"].to_pylist())) == CHUNK_ROWS + 1
-    assert len(set(found["chunk"].to_pylist())) == 9  # two each of 16 to 128 rows, and 33 of 256
+    assert len(set(found["chunk"].to_pylist())) == 16  # six of 16 to 64 rows, and ten of 72 to 5
     with pytest.raises(SystemExit, match="no loose PNG or JPEG"):
         repeated(pa.Table.from_pylist(rows[2:], schema=MANIFEST), 10)
 

@@ -6,7 +6,9 @@ annotated lungs blacked out, the cured one knows nothing.
 
 The networks are trained in this process, which saves a minute; they are screened by the job, and audited. Measured of
 12 trainings of each kind, with all four heads, on other phantoms and in batches of 8: all that were marked were caught,
-in the lungs and in the borders; of those that were not one was, whose lung mask reached half as far as the others'.
+in the lungs and in the borders; of those that were not one was, whose lung mask reached half as far as the others'. Of
+six seeds of this training without a mark one was caught. With 10 epochs the AUROC without borders was 0.73 to 0.93,
+with 18 it is 0.91 to 0.96: processors that round in other ways then agree (tried: AVX2, AVX and SSE 4.1).
 """
 
 from pathlib import Path
@@ -39,7 +41,7 @@ from jobs import screen as screen_job
 from tests.support import manifest_row, write_rows
 
 pytestmark = pytest.mark.slow
-SIZE, TRAINED, TESTED, EPOCHS, SEED = 64, 160, 120, 10, 0
+SIZE, TRAINED, TESTED, EPOCHS, SEED = 64, 160, 120, 18, 1
 CONFIG = TrainConfig.parse(
     {
         "data": "d", "storage": "s", "name": "n", "frame": {"size": SIZE},

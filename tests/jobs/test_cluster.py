@@ -49,12 +49,20 @@ MODEL = [
     "small_cpu",
     "--model.width",
     "0.0625",
+    "--frame.size",
+    "64",
 ]
 EPOCHS, IMAGES = 8, 60
 STUDY = {
     "base": ["comit_net", "small_cpu"],
-    "options": {"model.tasks": ["lung"], "train.epochs": 1, "workers.count": 1, "workers.threads": 1},
-    "axes": {"width": {"narrow": {"model.width": 0.0625}, "wide": {"model.width": 0.125}}},
+    "options": {
+        "model.tasks": ["lung"],
+        "frame.size": 64,
+        "train.epochs": 1,
+        "workers.count": 1,
+        "workers.threads": 1,
+    },
+    "axes": {"width": {"narrow": {"model.width": 0.0625}}},
     "seeds": 1,
 }
 """Of lungs alone: of the images here that are validated on, all show COVID-19, so that there is no operating point."""
@@ -96,7 +104,7 @@ def options(root: str, output: str, checkpoint: str) -> dict[str, list[str]]:
         "train": [*MODEL, *TRAINING, *WORKERS, *run],
         "screen": [*manifest, "--checkpoint", checkpoint, "--output", f"{output}/results", *tables, *FAILURES],
         "benchmark": ["--checkpoint", checkpoint, "--output", f"{output}/benchmark"],
-        "sweep": ["--data", f"{output}/data", "--storage", f"{output}/studies", "--name", "two"],
+        "sweep": ["--data", f"{output}/data", "--storage", f"{output}/studies", "--name", "study"],
         "evaluate": [*manifest, "--results", f"{output}/results", "--output", f"{output}/report", "--draws", "20"],
     }
 
@@ -239,10 +247,11 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
     first.communicate(timeout=900)
     assert not storage.exists(f"{run}/last/{checkpoint.CONFIG}"), "it was stopped before its end"
 
+    way.cluster.add_worker()  # a place for the worker of the node that is lost
     second, _ = way.cluster.start_job(*way.command("train", *spread, "--resume", "true"))
     wait_for(lambda: storage.exists(f"{run}/checkpoint_{EPOCHS // 2:04d}/{checkpoint.CONFIG}"), second)
-    way.cluster.add_worker()
-    way.cluster.kill_raylet(way.cluster.workers()[0])
+    wait_for(lambda: len(way.cluster.workers_with("ray::RayTrainWorker")) > 0, second)  # the name of one at work
+    way.cluster.kill_raylet(way.cluster.workers_with("ray::RayTrainWorker")[0])
     printed = second.communicate(timeout=900)[0]
     assert second.returncode == 0, printed[-5000:]
     assert "epoch 1/" not in printed
@@ -255,14 +264,11 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
     assert "curves.png" in left
     assert len([name for name in left if name.startswith("tensorboard/")]) == EPOCHS
 
-    study = ["python", "-c", f"open('two.yaml', 'w').write({yaml.safe_dump(STUDY)!r})"]
-    with way.doing(study, way.command("sweep", "--study", "two.yaml")):
+    study = ["python", "-c", f"open('study.yaml', 'w').write({yaml.safe_dump(STUDY)!r})"]
+    with way.doing(study, way.command("sweep", "--study", "study.yaml")):
         train(cli.parse(TrainConfig, "", way.at_home["train"]))
-    trials = parquet.read_table(f"{way.output}/studies/two/trials")
-    assert sorted(zip(*trials.select(["variant", "status"]).to_pydict().values(), strict=True)) == [
-        ("narrow", "ok"),
-        ("wide", "ok"),
-    ]
+    trials = parquet.read_table(f"{way.output}/studies/study/trials")
+    assert trials.select(["variant", "status"]).to_pylist() == [{"variant": "narrow", "status": "ok"}]
 
     for which in ("best", "last"):
         weights = f"runs/first/{which}/{checkpoint.WEIGHTS}"

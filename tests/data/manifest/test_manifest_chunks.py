@@ -53,16 +53,16 @@ def test_loose_rows_are_cut_where_the_number_says():
 @pytest.mark.parametrize(
     ("rows", "chunk_rows", "expected"),
     [
-        (2000, 512, [16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 496]),
-        (300, 512, [16, 16, 32, 32, 64, 64, 76]),
-        (300, 100, [16, 16, 32, 32, 64, 64, 76]),
-        (300, 64, [16, 16, 32, 32, 64, 64, 64, 12]),
+        (1200, 128, [16, 16, 32, 32, 64, 64, *[128] * 4, 116, 87, 65, 49, 36, 27, 21, 16, 16, 16, 15]),
+        (300, 512, [16, 16, 32, 32, 51, 38, 28, 21, *[16] * 4, 2]),
+        (300, 32, [16, 16, *[32] * 5, 27, 20, 16, 16, 16, 13]),
+        (100, 4, [4] * 25),
         (16, 512, [16]),
         (0, 512, []),
     ],
 )
-def test_the_first_chunks_are_small(rows, chunk_rows, expected):
-    """So that the first results are there early, and several processes share a small archive."""
+def test_the_first_and_the_last_chunks_are_small(rows, chunk_rows, expected):
+    """So that the first results are there early, several processes share a small archive, and they end together."""
     assert cut([("d", None, rows)], chunk_rows)[0] == expected
 
 
