@@ -100,7 +100,8 @@ def main(asked: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--alone"]:
-        print(predict(*sys.argv[2:6], seconds=float(sys.argv[6])))
+        of, backend, precision, files, seconds = sys.argv[2:]
+        print(predict(of, backend, precision, files, float(seconds)))
         sys.exit(0)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest")
