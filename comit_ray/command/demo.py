@@ -54,8 +54,9 @@ def show(config: DemoConfig, work: Work) -> None:
     _run(work, "phantom", "--output", archive, "--count", str(config.count), "--seed", str(config.seed))
     divided = ["--split.train", "0.6", "--split.val", "0.2", "--chunk_rows", "64"]  # 300 images need a larger val
     _run(work, "manifest", "--source", "phantom", "--root", archive, "--output", manifest, *divided)
-    trained = ["--data", manifest, "--storage", training, "--name", "demo", "--train.epochs", str(config.epochs)]
-    _run(work, "train", "--config", "demo", *trained)
+    trained = ["--data", manifest, "--storage", training, "--name", "demo"]
+    fewer = [] if config.epochs is None else ["--train.epochs", str(config.epochs)]
+    _run(work, "train", "--config", "demo", *trained, *fewer)
     shutil.copytree(Path(training) / "demo" / "best", checkpoint)
     # The archive has broken files on purpose, so a share of failures that fails a real screen is expected here.
     whole = ("--max_failed_share", "1")

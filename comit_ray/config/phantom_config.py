@@ -29,7 +29,7 @@ class DemoConfig(Config):
     """Local directory for everything that the demo makes."""
     count: PositiveInt = 300
     """Number of synthetic radiographs."""
-    epochs: PositiveInt = 20
-    """Epochs of the training."""
+    epochs: PositiveInt | None = None
+    """Epochs of the training. null: as many as the configuration `demo` says."""
     seed: Annotated[int, Field(ge=0), ADVANCED] = 0
     """Seed of the synthetic radiographs."""
