@@ -87,7 +87,7 @@ class _Watch:
     def _wait(self, number: int, main_thread: int) -> None:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            if self.over.wait(min(0.5, SECONDS)):
+            if self.over.wait(0.5):
                 return
             if not self.stopping:
                 signal.pthread_kill(main_thread, number)

@@ -87,25 +87,33 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def main(manifest_uri: str, uri: str, output: Path, runs: int, images: int, screen: Sequence[str]) -> None:
-    """Compare and print."""
+def prepare(manifest_uri: str, output: Path, images: int) -> Path:
+    """Write OUTPUT/manifest, with so many rows, and the paths of their files a line each; returns the latter."""
     rows = repeated(parquet.read_table(manifest_uri), images)
     output.mkdir(parents=True)
     manifest.write(str(output / "manifest"), rows, CHUNK_ROWS)
     files = output / "files.txt"
     files.write_text("\n".join(str(one).removeprefix("file://") for one in rows["uri"].to_pylist()))
+    return files
+
+
+def screened(output: Path, uri: str, screen: Sequence[str]) -> Took:
+    """Screen OUTPUT/manifest as a command with these options; its results are removed."""
+    target = output / "screen"
+    options = ["--manifest", str(output / "manifest"), "--checkpoint", uri, "--output", str(target), *screen]
+    took = timed(["jobs/screen.py", *options])
+    shutil.rmtree(target)
+    return took
+
+
+def main(manifest_uri: str, uri: str, output: Path, runs: int, images: int, screen: Sequence[str]) -> None:
+    """Compare and print."""
+    files = prepare(manifest_uri, output, images)
 
     def script(workers: int, threads: int) -> Took:
         target = output / "script"
         options = ["--workers", str(workers), "--threads", str(threads)]
         took = timed(["-m", "tests.benchmarks.plain_script", str(files), uri, str(target), *options])
-        shutil.rmtree(target)
-        return took
-
-    def screened() -> Took:
-        target = output / "screen"
-        options = ["--manifest", str(output / "manifest"), "--checkpoint", uri, "--output", str(target), *screen]
-        took = timed(["jobs/screen.py", *options])
         shutil.rmtree(target)
         return took
 
@@ -116,7 +124,7 @@ def main(manifest_uri: str, uri: str, output: Path, runs: int, images: int, scre
     scripts, screens = [], []
     for _ in range(runs):
         scripts.append(script(*best))
-        screens.append(screened())
+        screens.append(screened(output, uri, screen))
     print(
         f"{images:,} images, {runs} runs in turn, start and end included; the script with {best[0]} workers and "
         f"{best[1]} threads"

@@ -17,7 +17,6 @@ nothing else. Options:
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -26,11 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
-from comit_ray.data.manifest import manifest
 from comit_ray.inference.model import load_model
-from comit_ray.tables import parquet
 from tests.benchmarks.plain_script import Radiographs
-from tests.benchmarks.screen_against_script import CHUNK_ROWS, repeated, spread, timed
+from tests.benchmarks.screen_against_script import prepare, screened, spread
 
 BATCHES = 4
 """Batches of different frames that a process of the bare network has in memory."""
@@ -75,21 +72,14 @@ def side_by_side(arguments: Sequence[str]) -> float:
 
 def main(asked: argparse.Namespace) -> None:
     """Compare and print."""
-    output: Path = asked.output
-    rows = repeated(parquet.read_table(asked.manifest), asked.images)
-    output.mkdir(parents=True)
-    manifest.write(str(output / "manifest"), rows, CHUNK_ROWS)
-    files = output / "files.txt"
-    files.write_text("\n".join(str(one).removeprefix("file://") for one in rows["uri"].to_pylist()))
-    model = [asked.checkpoint, asked.backend, asked.precision]
-    options = ["--manifest", str(output / "manifest"), "--checkpoint", asked.checkpoint, "--backend", asked.backend]
-    options += ["--precision", asked.precision, "--output", str(output / "screen"), *asked.screen]
-    bare = [side_by_side([*model, str(files), str(asked.seconds)])]
+    files = prepare(asked.manifest, asked.output, asked.images)
+    alone = [asked.checkpoint, asked.backend, asked.precision, str(files), str(asked.seconds)]
+    options = ["--backend", asked.backend, "--precision", asked.precision, *asked.screen]
+    bare = [side_by_side(alone)]
     rates, ratios = [], []
     for _ in range(asked.runs):
-        took = timed(["jobs/screen.py", *options])
-        shutil.rmtree(output / "screen")
-        bare.append(side_by_side([*model, str(files), str(asked.seconds)]))
+        took = screened(asked.output, asked.checkpoint, options)
+        bare.append(side_by_side(alone))
         rates.append(asked.images / took.seconds)
         ratios.append(rates[-1] / np.mean(bare[-2:]))
         print(f"screen {rates[-1]:.2f}, network {bare[-2]:.2f} and {bare[-1]:.2f} images/s", flush=True)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pytest
@@ -38,6 +38,8 @@ from tests.conftest import empty_bucket
 from tests.jobs.object_storage import packed_archive, rows, upload
 from tests.local_cluster import LocalCluster
 from tests.support import write_checkpoint
+
+T = TypeVar("T")
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.cluster]
 
@@ -113,12 +115,14 @@ def files(uri: str, ending: str = ".parquet") -> list[str]:
     return [entry.path for entry in storage.list_files(uri, ending)] if storage.exists(uri) else []
 
 
-def wait_for(happened: Callable[[], bool], job: Any, seconds: float = 900) -> None:
+def wait_for(happened: Callable[[], T], job: Any, seconds: float = 900) -> T:
+    """What `happened` returns, once that is true."""
     deadline = time.monotonic() + seconds
-    while not happened():
+    while not (found := happened()):
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return found
 
 
 class Way:
@@ -250,8 +254,8 @@ def test_a_stopped_training_that_loses_a_node_has_the_weights_of_one_left_alone(
     way.cluster.add_worker()  # a place for the worker of the node that is lost
     second, _ = way.cluster.start_job(*way.command("train", *spread, "--resume", "true"))
     wait_for(lambda: storage.exists(f"{run}/checkpoint_{EPOCHS // 2:04d}/{checkpoint.CONFIG}"), second)
-    wait_for(lambda: len(way.cluster.workers_with("ray::RayTrainWorker")) > 0, second)  # the name of one at work
-    way.cluster.kill_raylet(way.cluster.workers_with("ray::RayTrainWorker")[0])
+    at_work = wait_for(lambda: way.cluster.workers_with("ray::RayTrainWorker"), second)
+    way.cluster.kill_raylet(at_work[0])
     printed = second.communicate(timeout=900)[0]
     assert second.returncode == 0, printed[-5000:]
     assert "epoch 1/" not in printed
